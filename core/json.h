@@ -1,0 +1,24 @@
+// RapidJSON with our error messages: "file:line:column: what". For small files; annotation files use SAX (data/).
+#pragma once
+#include <rapidjson/document.h>
+
+#include <string>
+#include <string_view>
+
+#include "core/file.h"
+
+namespace hr {
+
+using Json = rapidjson::Value;
+
+// "line:column" (1-based) of a byte offset.
+std::string line_and_column(std::string_view text, size_t offset);
+
+// Parses a whole file or text; Error "name:line:col: reason" on malformed input.
+rapidjson::Document parse_json(std::string_view text, std::string_view name);
+rapidjson::Document parse_json_file(const fs::path& path);
+
+// Escapes and quotes a string for JSON output.
+std::string json_quote(std::string_view text);
+
+}  // namespace hr

@@ -1,0 +1,277 @@
+#include "core/safetensors.h"
+
+#include <rapidjson/error/en.h>
+#include <rapidjson/reader.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <set>
+
+#include "core/error.h"
+#include "core/json.h"
+
+namespace hr {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the raw data is little-endian");
+
+constexpr struct {
+  DType dtype;
+  std::string_view name;
+} kNames[] = {{DType::f32, "F32"}, {DType::bf16, "BF16"}, {DType::f64, "F64"}, {DType::f16, "F16"}, {DType::i64, "I64"},
+              {DType::i32, "I32"}, {DType::i16, "I16"},   {DType::i8, "I8"},   {DType::u8, "U8"},   {DType::boolean, "BOOL"}};
+
+constexpr uint64_t kMaxHeader = 100u << 20;  // the format's own limit
+
+// One header entry as it stands in the file, not yet believed.
+struct Entry {
+  std::string name, dtype;
+  std::vector<uint64_t> shape;
+  std::vector<uint64_t> offsets;
+  bool has_dtype = false, has_shape = false, has_offsets = false;
+};
+
+// SAX: a DOM would silently keep the first of two equal keys.
+class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, HeaderReader> {
+ public:
+  std::vector<Entry> entries;
+  std::map<std::string, std::string> metadata;
+  std::string problem;
+
+  bool Default() { return refuse("unexpected value"); }
+  bool StartObject() {
+    if (depth_ == 0) return ++depth_ != 0;
+    if (depth_ == 1 && !key_.empty()) {
+      in_metadata_ = key_ == "__metadata__";
+      if (in_metadata_) {
+        if (seen_metadata_) return refuse("__metadata__ occurs twice");
+        seen_metadata_ = true;
+      } else {
+        entries.push_back({.name = key_});
+      }
+      return ++depth_ != 0;
+    }
+    return refuse("unexpected object");
+  }
+  bool EndObject(rapidjson::SizeType) {
+    if (depth_ == 2 && !in_metadata_) {
+      const Entry& e = entries.back();
+      if (!e.has_dtype || !e.has_shape || !e.has_offsets) {
+        return refuse(fmt::format("tensor {}: needs dtype, shape and data_offsets", json_quote(e.name)));
+      }
+    }
+    --depth_;
+    return true;
+  }
+  bool Key(const char* text, rapidjson::SizeType length, bool) {
+    key_.assign(text, length);
+    if (depth_ == 1 && key_.empty()) return refuse("a tensor has an empty name");
+    return true;
+  }
+  bool String(const char* text, rapidjson::SizeType length, bool) {
+    if (depth_ == 2 && in_metadata_) {
+      if (!metadata.emplace(key_, std::string(text, length)).second) return refuse("__metadata__ has a key twice");
+      return true;
+    }
+    if (depth_ == 2 && key_ == "dtype" && !entries.back().has_dtype) {
+      entries.back().dtype.assign(text, length);
+      return entries.back().has_dtype = true;
+    }
+    return refuse(fmt::format("unexpected string at key {}", json_quote(key_)));
+  }
+  bool StartArray() {
+    if (depth_ != 2 || in_metadata_ || list_ != nullptr) return refuse("unexpected list");
+    Entry& e = entries.back();
+    bool& seen = key_ == "shape" ? e.has_shape : e.has_offsets;
+    if ((key_ != "shape" && key_ != "data_offsets") || seen) {
+      return refuse(fmt::format("tensor {}: unexpected or repeated field {}", json_quote(e.name), json_quote(key_)));
+    }
+    seen = true;
+    list_ = key_ == "shape" ? &e.shape : &e.offsets;
+    return true;
+  }
+  bool EndArray(rapidjson::SizeType) {
+    list_ = nullptr;
+    return true;
+  }
+  bool Uint(unsigned v) { return Uint64(v); }
+  bool Uint64(uint64_t v) {
+    if (list_ == nullptr) return refuse("unexpected number");
+    if (list_->size() >= 4096) return refuse("a list of more than 4096 numbers");
+    list_->push_back(v);
+    return true;
+  }
+
+ private:
+  bool refuse(std::string why) {
+    if (problem.empty()) problem = std::move(why);
+    return false;
+  }
+  int depth_ = 0;
+  bool in_metadata_ = false, seen_metadata_ = false;
+  std::string key_;
+  std::vector<uint64_t>* list_ = nullptr;
+};
+
+// Converts each element, or fails when the dtype is not in From....
+template <class To, class From>
+std::vector<To> convert(const ArrayView& a) {
+  std::vector<To> out(static_cast<size_t>(a.numel()));
+  const std::byte* p = a.bytes.data();
+  for (size_t i = 0; i < out.size(); ++i) {
+    From v;
+    std::memcpy(&v, p + i * sizeof(From), sizeof(From));
+    out[i] = static_cast<To>(v);
+  }
+  return out;
+}
+
+// IEEE half to float, subnormals included.
+float half_to_float(uint16_t h) {
+  const uint32_t sign = uint32_t{h & 0x8000u} << 16;
+  const uint32_t exponent = h >> 10 & 31u;
+  const uint32_t mantissa = h & 0x3ffu;
+  if (exponent == 0) return std::bit_cast<float>(std::bit_cast<uint32_t>(static_cast<float>(mantissa) * 0x1p-24f) | sign);
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
+  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+template <class To>
+std::vector<To> to_floating(const ArrayView& a) {
+  switch (a.dtype) {
+    case DType::f32: return convert<To, float>(a);
+    case DType::f64: return convert<To, double>(a);
+    case DType::bf16: {
+      const auto raw = convert<uint16_t, uint16_t>(a);
+      std::vector<To> out(raw.size());
+      for (size_t i = 0; i < raw.size(); ++i) out[i] = std::bit_cast<float>(uint32_t{raw[i]} << 16);
+      return out;
+    }
+    case DType::f16: {
+      const auto raw = convert<uint16_t, uint16_t>(a);
+      std::vector<To> out(raw.size());
+      for (size_t i = 0; i < raw.size(); ++i) out[i] = half_to_float(raw[i]);
+      return out;
+    }
+    default: fail("expected floating-point elements, found {}", name_of(a.dtype));
+  }
+}
+
+}  // namespace
+
+int64_t ArrayView::numel() const { return static_cast<int64_t>(bytes.size() / size_of(dtype)); }
+std::vector<float> ArrayView::to_f32() const { return to_floating<float>(*this); }
+std::vector<double> ArrayView::to_f64() const { return to_floating<double>(*this); }
+std::vector<int64_t> ArrayView::to_i64() const {
+  switch (dtype) {
+    case DType::i64: return convert<int64_t, int64_t>(*this);
+    case DType::i32: return convert<int64_t, int32_t>(*this);
+    case DType::i16: return convert<int64_t, int16_t>(*this);
+    case DType::i8: return convert<int64_t, int8_t>(*this);
+    case DType::u8:
+    case DType::boolean: return convert<int64_t, uint8_t>(*this);
+    default: fail("expected integer elements, found {}", name_of(dtype));
+  }
+}
+
+SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
+  const std::string where = path.string();
+  const auto bytes = file_.bytes();
+  check(bytes.size() >= 8, "{}: not a safetensors file: {} bytes, the header length alone needs 8", where, bytes.size());
+  uint64_t header_size = 0;
+  std::memcpy(&header_size, bytes.data(), 8);
+  check(header_size <= kMaxHeader && header_size <= bytes.size() - 8,
+        "{}: not a safetensors file: it announces a header of {} bytes, {} follow", where, header_size, bytes.size() - 8);
+  const std::string_view header = file_.text().substr(8, header_size);
+  check(!header.empty() && header.front() == '{', "{}: not a safetensors file: the header does not start with '{{'", where);
+
+  HeaderReader handler;
+  rapidjson::Reader reader;
+  rapidjson::MemoryStream stream(header.data(), header.size());
+  rapidjson::EncodedInputStream<rapidjson::UTF8<>, rapidjson::MemoryStream> input(stream);
+  const auto result = reader.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(input, handler);
+  if (!result) {
+    fail("{}: broken safetensors header at byte {}: {}", where, 8 + result.Offset(),
+         handler.problem.empty() ? rapidjson::GetParseError_En(result.Code()) : handler.problem.c_str());
+  }
+
+  const auto data = bytes.subspan(8 + header_size);
+  auto& entries = handler.entries;
+  std::vector<std::pair<uint64_t, std::string>> order;
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  for (const Entry& e : entries) {
+    const auto* type = std::find_if(std::begin(kNames), std::end(kNames), [&](auto& n) { return n.name == e.dtype; });
+    check(type != std::end(kNames), "{}: tensor {}: unknown dtype {}", where, e.name, e.dtype);
+    check(e.offsets.size() == 2 && e.offsets[0] <= e.offsets[1] && e.offsets[1] <= data.size(),
+          "{}: tensor {}: data_offsets [{}] do not lie in the {} bytes of data", where, e.name, fmt::join(e.offsets, ", "),
+          data.size());
+    uint64_t expected = size_of(type->dtype);
+    bool fits = true;
+    for (const uint64_t d : e.shape) fits = fits && !__builtin_mul_overflow(expected, d, &expected);
+    for (const uint64_t d : e.shape) fits = fits && d <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+    check(fits && expected == e.offsets[1] - e.offsets[0], "{}: tensor {}: shape [{}] of {} does not fill its {} bytes", where,
+          e.name, fmt::join(e.shape, ", "), e.dtype, e.offsets[1] - e.offsets[0]);
+    ArrayView view{.dtype = type->dtype,
+                   .shape = {e.shape.begin(), e.shape.end()},
+                   .bytes = data.subspan(e.offsets[0], e.offsets[1] - e.offsets[0])};
+    check(arrays_.emplace(e.name, std::move(view)).second, "{}: tensor {} occurs twice", where, e.name);
+    order.emplace_back(e.offsets[0], e.name);
+    ranges.emplace_back(e.offsets[0], e.offsets[1]);
+  }
+  // The format wants the data covered exactly, without holes or overlaps.
+  std::sort(ranges.begin(), ranges.end());
+  uint64_t covered = 0;
+  for (const auto& [begin, end] : ranges) {
+    check(begin == covered, "{}: tensor data has a hole or overlap at byte {}", where, std::min(begin, covered));
+    covered = end;
+  }
+  check(covered == data.size(), "{}: {} bytes after the last tensor; is the file damaged?", where, data.size() - covered);
+  std::stable_sort(order.begin(), order.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  for (auto& [offset, name] : order) names_.push_back(std::move(name));
+  metadata_ = std::move(handler.metadata);
+}
+
+const ArrayView& SafetensorsFile::at(const std::string& name) const {
+  const auto it = arrays_.find(name);
+  if (it == arrays_.end()) {
+    fail("{}: has no tensor '{}'; it has {} tensors, the first is '{}'", file_.path().string(), name, names_.size(),
+         names_.empty() ? "" : names_.front());
+  }
+  return it->second;
+}
+
+void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
+                       const std::map<std::string, std::string>& metadata) {
+  std::string header = "{";
+  if (!metadata.empty()) {
+    header += "\"__metadata__\":{";
+    for (const auto& [key, value] : metadata) header += json_quote(key) + ":" + json_quote(value) + ",";
+    header.back() = '}';
+    header += ',';
+  }
+  uint64_t offset = 0;
+  for (const NamedArray& a : arrays) {
+    const auto* type = std::find_if(std::begin(kNames), std::end(kNames), [&](auto& n) { return n.dtype == a.dtype; });
+    uint64_t expected = size_of(a.dtype);
+    for (const int64_t d : a.shape) expected *= static_cast<uint64_t>(d);
+    check(expected == a.bytes.size(), "{}: tensor {}: shape [{}] needs {} bytes, got {}", path.string(), a.name,
+          fmt::join(a.shape, ", "), expected, a.bytes.size());
+    header += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}},", json_quote(a.name), type->name,
+                          fmt::join(a.shape, ","), offset, offset + a.bytes.size());
+    offset += a.bytes.size();
+  }
+  if (header.back() == ',') header.pop_back();
+  header += '}';
+  header.append((8 - header.size() % 8) % 8, ' ');  // data starts aligned
+
+  AtomicFile file(path);
+  const uint64_t header_size = header.size();
+  file.write(std::as_bytes(std::span(&header_size, 1)));
+  file.write(header);
+  for (const NamedArray& a : arrays) file.write(a.bytes);
+  file.commit();
+}
+
+}  // namespace hr

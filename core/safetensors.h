@@ -1,0 +1,56 @@
+// The safetensors format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, raw
+// little-endian data. Reading is memory-mapped and checks every size before it is used; writing is atomic.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/file.h"
+
+namespace hr {
+
+// One array inside a mapped file; valid as long as the file object lives. shape is row-major as stored.
+struct ArrayView {
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;
+
+  int64_t numel() const;
+  // Elements converted to float / double / int64; Error if the dtype is of the other kind.
+  std::vector<float> to_f32() const;
+  std::vector<double> to_f64() const;
+  std::vector<int64_t> to_i64() const;
+};
+
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const fs::path& path);
+
+  const std::vector<std::string>& names() const { return names_; }  // in order of their data
+  bool contains(const std::string& name) const { return arrays_.count(name) != 0; }
+  const ArrayView& at(const std::string& name) const;  // Error names the file and what it does have
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const fs::path& path() const { return file_.path(); }
+
+ private:
+  MappedFile file_;
+  std::vector<std::string> names_;
+  std::map<std::string, ArrayView> arrays_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// What to write: views onto the caller's memory.
+struct NamedArray {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace hr

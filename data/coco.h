@@ -1,0 +1,64 @@
+// COCO person_keypoints annotation files and detection files: read with SAX (they are large), written for synthetic
+// sets. Facts kept as they stand in the file; which people train or count is decided elsewhere (dataset.h, eval/).
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/file.h"
+#include "data/skeleton.h"
+
+namespace hr {
+
+struct Box {
+  double x = 0, y = 0, w = 0, h = 0;  // pixels, image frame, top-left corner and size
+};
+
+struct CocoImage {
+  int64_t id = 0;
+  std::string file_name;
+  int width = 0, height = 0;
+};
+
+struct CocoAnnotation {
+  int64_t id = 0, image_id = 0, category_id = 1;
+  Box box;
+  double area = 0;
+  bool iscrowd = false;
+  int num_keypoints = 0;           // the field as written
+  std::vector<double> keypoints;   // x, y, v per joint; empty when the annotation has none
+};
+
+struct CocoCategory {
+  int64_t id = 1;
+  std::string name;
+  std::vector<std::string> keypoints;
+  std::vector<std::pair<int, int>> skeleton;  // 1-based, as in the file
+};
+
+struct CocoAnnotations {
+  std::string path;  // for messages
+  std::vector<CocoImage> images;
+  std::vector<CocoAnnotation> annotations;
+  std::vector<CocoCategory> categories;
+};
+
+// Error: "path:line:column: ..." for malformed JSON; path plus the entry's index for a missing or wrong field, an
+// annotation whose keypoints do not have joints*3 numbers, an annotation of an unknown image, or duplicate ids.
+// joints = 0 accepts any (equal) length.
+CocoAnnotations read_coco(const fs::path& path, int joints = 0);
+
+// One entry of a detection or keypoint result file: a JSON list of {image_id, category_id, bbox | keypoints, score}.
+struct CocoDetection {
+  int64_t image_id = 0, category_id = 1;
+  Box box;                        // when the entry has bbox
+  std::vector<double> keypoints;  // x, y, score per joint, when the entry has keypoints
+  double score = 0;
+  bool has_box = false;
+};
+std::vector<CocoDetection> read_coco_detections(const fs::path& path);
+
+// Writes a file that read_coco and pycocotools read.
+void write_coco(const fs::path& path, const CocoAnnotations& annotations);
+
+}  // namespace hr

@@ -1,0 +1,115 @@
+#include "core/safetensors.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "tests/support/oracle.h"
+
+namespace hr {
+namespace {
+
+std::string with_header(const std::string& header, size_t data_bytes) {
+  uint64_t size = header.size();
+  std::string file(8, '\0');
+  std::memcpy(file.data(), &size, 8);
+  return file + header + std::string(data_bytes, 'x');
+}
+
+std::string why_refused(const std::string& bytes) {
+  const auto path = test::temporary_folder() / "f.safetensors";
+  write_file(path, bytes);
+  try {
+    SafetensorsFile file(path);
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find(path.string()), std::string::npos) << "the message names the file: " << e.what();
+    return e.what();
+  }
+  return "";
+}
+
+TEST(Safetensors, RoundTrip) {
+  const auto path = test::temporary_folder() / "a.safetensors";
+  const float a[] = {1, 2, 3, 4, 5, 6};
+  const int64_t b = -7;
+  const NamedArray arrays[] = {{"weight \"quoted\"", DType::f32, {2, 3}, std::as_bytes(std::span(a))},
+                               {"scalar", DType::i64, {}, std::as_bytes(std::span(&b, 1))},
+                               {"empty", DType::f32, {0, 3}, {}}};
+  write_safetensors(path, arrays, {{"model", "hrnet_w32"}});
+  const SafetensorsFile file(path);
+  EXPECT_EQ(file.names().size(), 3u);
+  EXPECT_EQ(file.at("weight \"quoted\"").to_f32(), std::vector<float>(a, a + 6));
+  EXPECT_EQ(file.at("weight \"quoted\"").shape, (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(file.at("scalar").to_i64(), std::vector<int64_t>{-7});
+  EXPECT_EQ(file.at("empty").numel(), 0);
+  EXPECT_EQ(file.metadata().at("model"), "hrnet_w32");
+  EXPECT_THROW(file.at("missing"), Error);
+  EXPECT_THROW(file.at("scalar").to_f32(), Error);
+}
+
+TEST(Safetensors, RefusesEverySizeThatDoesNotFit) {
+  const std::string good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  EXPECT_EQ(why_refused(with_header(good, 8)), "");
+  EXPECT_NE(why_refused("short"), "");
+  EXPECT_NE(why_refused(with_header(good, 7)), "");
+  EXPECT_NE(why_refused(with_header(good, 9)), "");
+  EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}})", 8)), "");
+  EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8)), "");
+  EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8)), "");
+  EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8)), "");
+  EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[2]}})", 8)), "");
+  // 2^62 * 4 * 4 wraps to 0 in 64 bits.
+  EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0)), "");
+  const std::string twice = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})";
+  EXPECT_NE(why_refused(with_header(twice, 8)).find("twice"), std::string::npos);
+  EXPECT_NE(why_refused(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10)), "");
+}
+
+TEST(Safetensors, HostileFilesEndAsTheirExpectationSays) {
+  HR_NEEDS_ORACLE("weights/hostile/expect.json");
+  const auto expect = parse_json_file(test::oracle("weights/hostile/expect.json"));
+  int seen = 0;
+  for (const auto& entry : fs::directory_iterator(test::oracle("weights/hostile"))) {
+    if (entry.path().extension() != ".safetensors") continue;
+    ++seen;
+    const std::string name = entry.path().filename().string();
+    const auto& root = expect.HasMember("files") ? expect["files"] : static_cast<const Json&>(expect);
+    ASSERT_TRUE(root.HasMember(name.c_str())) << name;
+    const std::string must = root[name.c_str()]["must"].GetString();
+    bool loaded = true;
+    try {
+      SafetensorsFile file(entry.path());
+    } catch (const Error&) {
+      loaded = false;
+    }
+    if (must == "load" || must == "reject") {
+      EXPECT_EQ(loaded, must == "load") << name;
+    }
+  }
+  EXPECT_GT(seen, 5);
+}
+
+TEST(AtomicFile, WithoutCommitTheOldFileStays) {
+  const auto path = test::temporary_folder() / "f";
+  write_file(path, "old");
+  {
+    AtomicFile file(path);
+    file.write("new");
+  }
+  EXPECT_EQ(read_file(path), "old");
+  EXPECT_EQ(std::distance(fs::directory_iterator(path.parent_path()), {}), 1);
+}
+
+TEST(Json, ErrorsNameLineAndColumn) {
+  try {
+    parse_json("{\n \"a\": 1,\n \"b\": ]\n}", "x.json");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("x.json:3:7"), std::string::npos) << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace hr

@@ -1,0 +1,21 @@
+// Golden data lives outside the repository; a user's clone has none. HR_ORACLE names the folder, the default is
+// ../shared/oracle beside the checkout. Tests on it say that they skipped.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+namespace hr::test {
+
+std::filesystem::path oracle(const std::string& relative);  // full path, whether it exists or not
+std::filesystem::path temporary_folder();                   // a fresh empty folder for this test, removed at exit
+
+}  // namespace hr::test
+
+// First line of a test that reads golden data.
+#define HR_NEEDS_ORACLE(relative)                                                                         \
+  if (!std::filesystem::exists(hr::test::oracle(relative))) {                                             \
+    GTEST_SKIP() << "golden data not found: " << hr::test::oracle(relative).string() << " (set HR_ORACLE)"; \
+  }                                                                                                       \
+  static_assert(true)

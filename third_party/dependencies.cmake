@@ -1,0 +1,13 @@
+# Everything we did not write comes from the system's packages; README.md in this folder says which and why.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(OneDNN REQUIRED)
+find_package(JPEG REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(fmt REQUIRED)
+find_package(Stb REQUIRED)
+find_package(RapidJSON REQUIRED)
+find_package(CLI11 REQUIRED)
+if(HR_TESTS)
+  find_package(GTest REQUIRED)
+endif()
