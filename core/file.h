@@ -52,7 +52,7 @@ class AtomicFile {
   int fd_ = -1;
 };
 
-void write_file(const fs::path& path, std::string_view text);  // AtomicFile in one call
+void write_file(const fs::path& path, std::string_view text);   // AtomicFile in one call
 void append_line(const fs::path& path, std::string_view line);  // for logs: one write, newline added, fsync
 
 // Creates the folder (and its parents) and proves by a probe file that it can be written to. `what` names the flag.

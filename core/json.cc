@@ -20,8 +20,8 @@ std::string line_and_column(std::string_view text, size_t offset) {
 rapidjson::Document parse_json(std::string_view text, std::string_view name) {
   rapidjson::Document document;
   // Iterative: an enemy's deep nesting must not overflow the stack.
-  document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag |
-                 rapidjson::kParseNanAndInfFlag>(text.data(), text.size());
+  document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag | rapidjson::kParseNanAndInfFlag>(
+      text.data(), text.size());
   if (document.HasParseError()) {
     fail("{}:{}: not valid JSON: {}", name, line_and_column(text, document.GetErrorOffset()),
          rapidjson::GetParseError_En(document.GetParseError()));

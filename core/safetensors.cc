@@ -20,8 +20,9 @@ static_assert(std::endian::native == std::endian::little, "the raw data is littl
 constexpr struct {
   DType dtype;
   std::string_view name;
-} kNames[] = {{DType::f32, "F32"}, {DType::bf16, "BF16"}, {DType::f64, "F64"}, {DType::f16, "F16"}, {DType::i64, "I64"},
-              {DType::i32, "I32"}, {DType::i16, "I16"},   {DType::i8, "I8"},   {DType::u8, "U8"},   {DType::boolean, "BOOL"}};
+} kNames[] = {{DType::f32, "F32"}, {DType::bf16, "BF16"},   {DType::f64, "F64"}, {DType::f16, "F16"},
+              {DType::i64, "I64"}, {DType::i32, "I32"},     {DType::i16, "I16"}, {DType::i8, "I8"},
+              {DType::u8, "U8"},   {DType::boolean, "BOOL"}};
 
 constexpr uint64_t kMaxHeader = 100u << 20;  // the format's own limit
 
@@ -133,7 +134,8 @@ float half_to_float(uint16_t h) {
   const uint32_t sign = uint32_t{h & 0x8000u} << 16;
   const uint32_t exponent = h >> 10 & 31u;
   const uint32_t mantissa = h & 0x3ffu;
-  if (exponent == 0) return std::bit_cast<float>(std::bit_cast<uint32_t>(static_cast<float>(mantissa) * 0x1p-24f) | sign);
+  if (exponent == 0)
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(static_cast<float>(mantissa) * 0x1p-24f) | sign);
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
 }
@@ -141,8 +143,10 @@ float half_to_float(uint16_t h) {
 template <class To>
 std::vector<To> to_floating(const ArrayView& a) {
   switch (a.dtype) {
-    case DType::f32: return convert<To, float>(a);
-    case DType::f64: return convert<To, double>(a);
+    case DType::f32:
+      return convert<To, float>(a);
+    case DType::f64:
+      return convert<To, double>(a);
     case DType::bf16: {
       const auto raw = convert<uint16_t, uint16_t>(a);
       std::vector<To> out(raw.size());
@@ -155,7 +159,8 @@ std::vector<To> to_floating(const ArrayView& a) {
       for (size_t i = 0; i < raw.size(); ++i) out[i] = half_to_float(raw[i]);
       return out;
     }
-    default: fail("expected floating-point elements, found {}", name_of(a.dtype));
+    default:
+      fail("expected floating-point elements, found {}", name_of(a.dtype));
   }
 }
 
@@ -166,32 +171,42 @@ std::vector<float> ArrayView::to_f32() const { return to_floating<float>(*this);
 std::vector<double> ArrayView::to_f64() const { return to_floating<double>(*this); }
 std::vector<int64_t> ArrayView::to_i64() const {
   switch (dtype) {
-    case DType::i64: return convert<int64_t, int64_t>(*this);
-    case DType::i32: return convert<int64_t, int32_t>(*this);
-    case DType::i16: return convert<int64_t, int16_t>(*this);
-    case DType::i8: return convert<int64_t, int8_t>(*this);
+    case DType::i64:
+      return convert<int64_t, int64_t>(*this);
+    case DType::i32:
+      return convert<int64_t, int32_t>(*this);
+    case DType::i16:
+      return convert<int64_t, int16_t>(*this);
+    case DType::i8:
+      return convert<int64_t, int8_t>(*this);
     case DType::u8:
-    case DType::boolean: return convert<int64_t, uint8_t>(*this);
-    default: fail("expected integer elements, found {}", name_of(dtype));
+    case DType::boolean:
+      return convert<int64_t, uint8_t>(*this);
+    default:
+      fail("expected integer elements, found {}", name_of(dtype));
   }
 }
 
 SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
   const std::string where = path.string();
   const auto bytes = file_.bytes();
-  check(bytes.size() >= 8, "{}: not a safetensors file: {} bytes, the header length alone needs 8", where, bytes.size());
+  check(bytes.size() >= 8, "{}: not a safetensors file: {} bytes, the header length alone needs 8", where,
+        bytes.size());
   uint64_t header_size = 0;
   std::memcpy(&header_size, bytes.data(), 8);
   check(header_size <= kMaxHeader && header_size <= bytes.size() - 8,
-        "{}: not a safetensors file: it announces a header of {} bytes, {} follow", where, header_size, bytes.size() - 8);
+        "{}: not a safetensors file: it announces a header of {} bytes, {} follow", where, header_size,
+        bytes.size() - 8);
   const std::string_view header = file_.text().substr(8, header_size);
-  check(!header.empty() && header.front() == '{', "{}: not a safetensors file: the header does not start with '{{'", where);
+  check(!header.empty() && header.front() == '{', "{}: not a safetensors file: the header does not start with '{{'",
+        where);
 
   HeaderReader handler;
   rapidjson::Reader reader;
   rapidjson::MemoryStream stream(header.data(), header.size());
   rapidjson::EncodedInputStream<rapidjson::UTF8<>, rapidjson::MemoryStream> input(stream);
-  const auto result = reader.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(input, handler);
+  const auto result =
+      reader.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(input, handler);
   if (!result) {
     fail("{}: broken safetensors header at byte {}: {}", where, 8 + result.Offset(),
          handler.problem.empty() ? rapidjson::GetParseError_En(result.Code()) : handler.problem.c_str());
@@ -205,14 +220,14 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
     const auto* type = std::find_if(std::begin(kNames), std::end(kNames), [&](auto& n) { return n.name == e.dtype; });
     check(type != std::end(kNames), "{}: tensor {}: unknown dtype {}", where, e.name, e.dtype);
     check(e.offsets.size() == 2 && e.offsets[0] <= e.offsets[1] && e.offsets[1] <= data.size(),
-          "{}: tensor {}: data_offsets [{}] do not lie in the {} bytes of data", where, e.name, fmt::join(e.offsets, ", "),
-          data.size());
+          "{}: tensor {}: data_offsets [{}] do not lie in the {} bytes of data", where, e.name,
+          fmt::join(e.offsets, ", "), data.size());
     uint64_t expected = size_of(type->dtype);
     bool fits = true;
     for (const uint64_t d : e.shape) fits = fits && !__builtin_mul_overflow(expected, d, &expected);
     for (const uint64_t d : e.shape) fits = fits && d <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-    check(fits && expected == e.offsets[1] - e.offsets[0], "{}: tensor {}: shape [{}] of {} does not fill its {} bytes", where,
-          e.name, fmt::join(e.shape, ", "), e.dtype, e.offsets[1] - e.offsets[0]);
+    check(fits && expected == e.offsets[1] - e.offsets[0], "{}: tensor {}: shape [{}] of {} does not fill its {} bytes",
+          where, e.name, fmt::join(e.shape, ", "), e.dtype, e.offsets[1] - e.offsets[0]);
     ArrayView view{.dtype = type->dtype,
                    .shape = {e.shape.begin(), e.shape.end()},
                    .bytes = data.subspan(e.offsets[0], e.offsets[1] - e.offsets[0])};
@@ -227,7 +242,8 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
     check(begin == covered, "{}: tensor data has a hole or overlap at byte {}", where, std::min(begin, covered));
     covered = end;
   }
-  check(covered == data.size(), "{}: {} bytes after the last tensor; is the file damaged?", where, data.size() - covered);
+  check(covered == data.size(), "{}: {} bytes after the last tensor; is the file damaged?", where,
+        data.size() - covered);
   std::stable_sort(order.begin(), order.end(), [](auto& a, auto& b) { return a.first < b.first; });
   for (auto& [offset, name] : order) names_.push_back(std::move(name));
   metadata_ = std::move(handler.metadata);
@@ -258,8 +274,8 @@ void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
     for (const int64_t d : a.shape) expected *= static_cast<uint64_t>(d);
     check(expected == a.bytes.size(), "{}: tensor {}: shape [{}] needs {} bytes, got {}", path.string(), a.name,
           fmt::join(a.shape, ", "), expected, a.bytes.size());
-    header += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}},", json_quote(a.name), type->name,
-                          fmt::join(a.shape, ","), offset, offset + a.bytes.size());
+    header += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}},", json_quote(a.name),
+                          type->name, fmt::join(a.shape, ","), offset, offset + a.bytes.size());
     offset += a.bytes.size();
   }
   if (header.back() == ',') header.pop_back();

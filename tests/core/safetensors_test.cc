@@ -24,7 +24,8 @@ std::string why_refused(const std::string& bytes) {
   try {
     SafetensorsFile file(path);
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find(path.string()), std::string::npos) << "the message names the file: " << e.what();
+    EXPECT_NE(std::string(e.what()).find(path.string()), std::string::npos)
+        << "the message names the file: " << e.what();
     return e.what();
   }
   return "";
@@ -61,8 +62,10 @@ TEST(Safetensors, RefusesEverySizeThatDoesNotFit) {
   EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8)), "");
   EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[2]}})", 8)), "");
   // 2^62 * 4 * 4 wraps to 0 in 64 bits.
-  EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0)), "");
-  const std::string twice = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})";
+  EXPECT_NE(
+      why_refused(with_header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0)), "");
+  const std::string twice =
+      R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})";
   EXPECT_NE(why_refused(with_header(twice, 8)).find("twice"), std::string::npos);
   EXPECT_NE(why_refused(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10)), "");
 }

@@ -1,0 +1,165 @@
+#include "core/allocator.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace hr {
+namespace {
+constexpr size_t kAlign = 64;  // a cache line and an AVX-512 register
+size_t aligned(size_t bytes) { return std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign); }
+}  // namespace
+
+size_t CachingAllocator::rounded(size_t bytes) {
+  constexpr size_t page = 4096;
+  return bytes < page ? aligned(bytes) : (bytes + page - 1) / page * page;
+}
+
+CachingAllocator::~CachingAllocator() { release_cache(); }
+
+void* CachingAllocator::allocate(size_t bytes) {
+  const size_t size = rounded(bytes);
+  const std::lock_guard lock(mutex_);
+  void* pointer = nullptr;
+  if (auto& blocks = free_[size]; !blocks.empty()) {
+    pointer = blocks.back();
+    blocks.pop_back();
+  } else {
+    pointer = std::aligned_alloc(kAlign, size);
+    if (pointer == nullptr) {
+      fail("out of memory: {} MiB asked for while {} MiB are in use; a smaller --batch-size needs less", size >> 20,
+           live_ >> 20);
+    }
+  }
+  live_ += size;
+  peak_ = std::max(peak_, live_);
+  return pointer;
+}
+
+void CachingAllocator::deallocate(void* pointer, size_t bytes) noexcept {
+  const size_t size = rounded(bytes);
+  const std::lock_guard lock(mutex_);
+  live_ -= size;
+  free_[size].push_back(pointer);
+}
+
+size_t CachingAllocator::peak_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return peak_;
+}
+
+size_t CachingAllocator::live_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return live_;
+}
+
+void CachingAllocator::release_cache() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [size, blocks] : free_) {
+    for (void* p : blocks) std::free(p);
+    blocks.clear();
+  }
+}
+
+Arena::Arena(std::shared_ptr<Allocator> parent) : parent_(std::move(parent)) {}
+
+Arena::~Arena() {
+  if (block_ != nullptr) parent_->deallocate(block_, block_bytes_);
+}
+
+void Arena::begin_step() {
+  check(!in_step_ && live_.empty(), "arena: a step began while another one was under way");
+  if (!planned_) requests_.clear();
+  in_step_ = true;
+  clock_ = next_ = 0;
+  live_bytes_ = 0;
+}
+
+void Arena::end_step() {
+  check(in_step_, "arena: end_step without begin_step");
+  check(live_.empty(), "arena: {} tensors of this step are still alive; the next step would overwrite them",
+        live_.size());
+  in_step_ = false;
+  if (!planned_) plan();
+}
+
+void Arena::abort_step() noexcept {
+  in_step_ = false;
+  if (!planned_) requests_.clear();
+}
+
+void* Arena::allocate(size_t bytes) {
+  check(in_step_, "arena: allocation outside a step");
+  if (!planned_) {
+    void* pointer = parent_->allocate(bytes);
+    live_[pointer] = requests_.size();
+    requests_.push_back({.bytes = bytes, .born = clock_++});
+    live_bytes_ += aligned(bytes);
+    peak_ = std::max(peak_, live_bytes_);
+    return pointer;
+  }
+  check(next_ < requests_.size() && requests_[next_].bytes == bytes,
+        "arena: allocation {} of this step asks for {} bytes, the recorded step asked for {}", next_, bytes,
+        next_ < requests_.size() ? requests_[next_].bytes : 0);
+  std::byte* pointer = block_ + requests_[next_].offset;
+  // A tensor that lives longer than it did in the recording would be overwritten here.
+  const auto after = live_.lower_bound(pointer);
+  const bool hits_next = after != live_.end() && after->first < pointer + aligned(bytes);
+  bool hits_previous = false;
+  if (after != live_.begin()) {
+    const auto before = std::prev(after);
+    hits_previous = static_cast<const std::byte*>(before->first) + aligned(requests_[before->second].bytes) > pointer;
+  }
+  check(!hits_next && !hits_previous, "arena: a tensor outlives its recorded lifetime at allocation {}", next_);
+  live_[pointer] = next_++;
+  return pointer;
+}
+
+void Arena::deallocate(void* pointer, size_t bytes) noexcept {
+  const auto it = live_.find(pointer);
+  if (it == live_.end()) return;
+  if (!planned_) {
+    requests_[it->second].died = clock_++;
+    live_bytes_ -= aligned(bytes);
+    parent_->deallocate(pointer, bytes);
+  }
+  live_.erase(it);
+}
+
+size_t Arena::peak_bytes() const { return planned_ ? block_bytes_ : peak_; }
+
+// Largest first, each at the lowest offset free during its lifetime (the usual greedy for offset assignment).
+void Arena::plan() {
+  std::vector<size_t> order(requests_.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return requests_[a].bytes > requests_[b].bytes; });
+  std::vector<size_t> placed;
+  std::vector<std::pair<size_t, size_t>> taken;  // offset ranges in use during this lifetime
+  for (const size_t i : order) {
+    Request& r = requests_[i];
+    taken.clear();
+    for (const size_t j : placed) {
+      const Request& other = requests_[j];
+      if (other.born < r.died && r.born < other.died)
+        taken.emplace_back(other.offset, other.offset + aligned(other.bytes));
+    }
+    std::sort(taken.begin(), taken.end());
+    size_t offset = 0;
+    for (const auto& [begin, end] : taken) {
+      if (begin >= offset + aligned(r.bytes)) break;
+      offset = std::max(offset, end);
+    }
+    r.offset = offset;
+    block_bytes_ = std::max(block_bytes_, offset + aligned(r.bytes));
+    placed.push_back(i);
+  }
+  if (auto* cache = dynamic_cast<CachingAllocator*>(parent_.get())) cache->release_cache();
+  block_ = static_cast<std::byte*>(parent_->allocate(std::max(block_bytes_, kAlign)));
+  block_bytes_ = std::max(block_bytes_, kAlign);
+  planned_ = true;
+}
+
+}  // namespace hr

@@ -1,0 +1,75 @@
+// Memory for tensors: a caching allocator, and an arena that records one step's allocations and replays them at fixed
+// addresses.
+#pragma once
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+namespace hr {
+
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned; Error says how much was asked for
+  virtual void deallocate(void* pointer, size_t bytes) noexcept = 0;
+  virtual size_t peak_bytes() const = 0;  // the most that was handed out at one time
+};
+
+// Keeps freed blocks for the next request of the same rounded size: training asks for the same sizes every step, and a
+// fresh mapping costs a page fault per 4 KiB. Thread-safe.
+class CachingAllocator final : public Allocator {
+ public:
+  ~CachingAllocator() override;
+  void* allocate(size_t bytes) override;
+  void deallocate(void* pointer, size_t bytes) noexcept override;
+  size_t peak_bytes() const override;
+  size_t live_bytes() const;
+  void release_cache();  // gives cached blocks back to the system
+
+ private:
+  static size_t rounded(size_t bytes);
+  mutable std::mutex mutex_;
+  std::unordered_map<size_t, std::vector<void*>> free_;
+  size_t live_ = 0, peak_ = 0;
+};
+
+// Static shapes make every step ask for the same memory in the same order. The first step is recorded on the parent
+// allocator, then a layout is planned (lifetimes that overlap do not share), and later steps replay it: allocation is a
+// table look-up and addresses never change, which CUDA graphs need.
+//   arena->begin_step(); ... arena->end_step();
+// Every tensor of a step must be gone before end_step(): Error otherwise, since replay would overwrite it.
+class Arena final : public Allocator {
+ public:
+  explicit Arena(std::shared_ptr<Allocator> parent);
+  ~Arena() override;
+
+  void begin_step();
+  void end_step();
+  void abort_step() noexcept;  // after an exception: forgets a recording under way
+
+  void* allocate(size_t bytes) override;  // Error if a replayed step asks for something else than the recorded one
+  void deallocate(void* pointer, size_t bytes) noexcept override;
+  size_t peak_bytes() const override;  // the planned block, or the recording's peak
+  bool replaying() const { return planned_; }
+
+ private:
+  struct Request {
+    size_t bytes = 0;
+    size_t born = 0, died = 0;  // position in the sequence of allocations and frees
+    size_t offset = 0;
+  };
+  void plan();
+
+  std::shared_ptr<Allocator> parent_;
+  std::vector<Request> requests_;
+  std::map<const void*, size_t> live_;  // pointer -> request
+  size_t clock_ = 0, next_ = 0;
+  bool in_step_ = false, planned_ = false;
+  std::byte* block_ = nullptr;
+  size_t block_bytes_ = 0, live_bytes_ = 0, peak_ = 0;
+};
+
+}  // namespace hr

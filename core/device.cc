@@ -1,0 +1,28 @@
+#include "core/device.h"
+
+#include <charconv>
+
+#include "core/error.h"
+
+namespace hr {
+
+std::string to_string(Device device) {
+  return device.type == Device::Type::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
+}
+
+Device parse_device(std::string_view text) {
+  if (text == "cpu") return {};
+  if (text == "cuda" || text.starts_with("cuda:")) {
+    int index = 0;
+    if (text.size() > 4) {
+      const std::string_view digits = text.substr(5);
+      const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+      check(!digits.empty() && code == std::errc() && end == digits.data() + digits.size() && index >= 0,
+            "--device {}: expected cuda:N with N a device number", text);
+    }
+    fail("--device {}: this program was built without CUDA; use --device cpu", text);
+  }
+  fail("--device {}: expected cpu, cuda or cuda:N", text);
+}
+
+}  // namespace hr

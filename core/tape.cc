@@ -1,0 +1,71 @@
+#include "core/tape.h"
+
+#include <cstring>
+
+#include "core/context.h"
+#include "core/error.h"
+
+namespace hr {
+
+Tensor Context::empty(Shape shape, DType dtype) const {
+  const size_t bytes = static_cast<size_t>(numel(shape)) * size_of(dtype);
+  return {std::make_shared<Storage>(allocator, bytes), std::move(shape), dtype, device};
+}
+
+Tensor Context::zeros(Shape shape, DType dtype) const {
+  Tensor t = empty(std::move(shape), dtype);
+  std::memset(t.raw(), 0, t.bytes());
+  return t;
+}
+
+void Tape::backward(Context& cx, const Tensor& loss) {
+  check(loss.numel() == 1 && loss.dtype() == DType::f32, "backward: expected a loss of one f32 element, got {} of {}",
+        to_string(loss.shape()), name_of(loss.dtype()));
+  for (auto& [id, leaf] : leaves_) leaf.written = false;
+  Tensor one = cx.empty(loss.shape(), DType::f32);
+  *one.data<float>() = 1.0f;
+  add(loss, std::move(one));
+  while (!nodes_.empty()) {
+    const Backward node = std::move(nodes_.back());
+    nodes_.pop_back();
+    node(cx);
+  }
+  gradients_.clear();
+  for (auto& [id, leaf] : leaves_) {
+    if (!leaf.written) std::memset(leaf.grad.raw(), 0, leaf.grad.bytes());
+  }
+}
+
+void Tape::add(const Tensor& x, Tensor addend) {
+  check(addend.numel() == x.numel(), "gradient of {} has shape {}", to_string(x.shape()), to_string(addend.shape()));
+  gradients_[x.id()].push_back(std::move(addend));
+}
+
+std::vector<Tensor> Tape::take(uint64_t id) {
+  const auto it = gradients_.find(id);
+  if (it == gradients_.end()) return {};
+  std::vector<Tensor> addends = std::move(it->second);
+  gradients_.erase(it);
+  return addends;
+}
+
+void Tape::bind(const Tensor& leaf, Tensor grad) {
+  check(grad.dtype() == DType::f32 && grad.numel() == leaf.numel(), "bind: leaf {} and gradient {} differ",
+        to_string(leaf.shape()), to_string(grad.shape()));
+  leaves_[leaf.id()] = {.grad = std::move(grad)};
+}
+
+Tape::Sink Tape::sink(const Tensor& leaf) {
+  const auto it = leaves_.find(leaf.id());
+  if (it == leaves_.end()) return {};
+  const bool accumulate = it->second.written;
+  it->second.written = true;
+  return {.grad = it->second.grad, .accumulate = accumulate};
+}
+
+void Tape::clear() {
+  nodes_.clear();
+  gradients_.clear();
+}
+
+}  // namespace hr

@@ -1,0 +1,37 @@
+// Pose networks: normalised images in, heatmaps out.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "nn/parameters.h"
+
+namespace hr {
+
+class PoseModel {
+ public:
+  virtual ~PoseModel() = default;
+  // images [N, H, W, 3] f32, H and W multiples of 32 -> heatmaps [N, H/4, W/4, joints] f32.
+  Tensor forward(Context& cx, const Tensor& images) const;
+
+  ParameterStore& parameters() { return store_; }
+  const ParameterStore& parameters() const { return store_; }
+  const std::string& name() const { return name_; }
+  int joints() const { return joints_; }
+  // The published PoseResNet weights expect B, G, R (with the mean and deviation of R, G, B in index order).
+  virtual bool bgr_input() const { return false; }
+
+ protected:
+  PoseModel(std::string name, int joints) : name_(std::move(name)), joints_(joints) {}
+  virtual Tensor network(Context& cx, const Tensor& x) const = 0;
+  ParameterStore store_;
+
+ private:
+  std::string name_;
+  int joints_;
+};
+
+// "hrnet_wC" for any width C >= 1 (branches of C, 2C, 4C, 8C channels), "pose_resnet50", "pose_resnet101",
+// "pose_resnet152". Allocated and initialised from `seed` as the official code does. Error lists the names it knows.
+std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed = 0);
+
+}  // namespace hr

@@ -1,0 +1,82 @@
+// A model's parameters and buffers, in state-dict order, on four flat slabs: values, gradients and Adam's two moments
+// (the moments belong to the optimiser). One Adam launch, one contiguous gradient, one place to save from.
+#pragma once
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "core/context.h"
+
+namespace hr {
+
+// How torch stores a parameter and how we do.
+enum class ParameterLayout {
+  vector,         // [C] in both
+  filter,         // torch [O, I, kh, kw], ours [O, kh, kw, I]
+  deconv_filter,  // torch [I, O, kh, kw], ours [O, kh, kw, I]
+};
+
+struct Parameter {
+  std::string name;   // PyTorch's: "stage2.0.branches.0.0.conv1.weight"
+  Shape torch_shape;  // as in a PyTorch state dict
+  ParameterLayout layout = ParameterLayout::vector;
+  float init_mean = 0, init_std = 0;  // official initialisation
+  Tensor value, grad;                 // our layout; views onto the slabs
+
+  Shape shape() const;  // our layout
+};
+
+// Running statistics, f32 [C].
+struct Buffer {
+  std::string name;
+  int64_t channels = 0;
+  float initial = 0;
+  Tensor value;
+};
+
+// num_batches_tracked: an int64 scalar of the state dict.
+struct Counter {
+  std::string name;
+  int64_t value = 0;
+};
+
+class ParameterStore {
+ public:
+  // Declared while the model is built; the references stay valid, their tensors exist after allocate().
+  Parameter& add_parameter(std::string name, Shape torch_shape, ParameterLayout layout, float init_mean,
+                           float init_std);
+  Buffer& add_buffer(std::string name, int64_t channels, float initial);
+  Counter& add_counter(std::string name);
+
+  // Makes the slabs and fills in the official initial values; normal draws are Philox(seed, parameter index).
+  void allocate(Context& cx, uint64_t seed);
+
+  // Gradients of recorded steps go to the gradient slab.
+  void bind(Tape& tape) const;
+
+  // One state-dict entry, in PyTorch's order.
+  struct Entry {
+    Parameter* parameter = nullptr;  // exactly one of the three is set
+    Buffer* buffer = nullptr;
+    Counter* counter = nullptr;
+    const std::string& name() const;
+    Shape torch_shape() const;
+  };
+  const std::vector<Entry>& entries() const { return entries_; }
+  const std::deque<Parameter>& parameters() const { return parameters_; }
+  int64_t parameter_count() const;  // scalars
+
+  Tensor values, grads;  // flat [parameter_count] f32; alignment gaps of the slabs are zero
+  Tensor buffers;        // flat, f32
+
+  // Raised by everything that changes values or buffers; folded inference weights compare it.
+  uint64_t version = 0;
+
+ private:
+  std::deque<Parameter> parameters_;
+  std::deque<Buffer> buffers_;
+  std::deque<Counter> counters_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace hr

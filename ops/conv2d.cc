@@ -1,0 +1,125 @@
+#include "ops/conv2d.h"
+
+#include "ops/cpu_state.h"
+#include "ops/dispatch.h"
+#include "ops/sum.h"
+
+namespace hr {
+namespace {
+
+// Writes a parameter's gradient straight into its place when it is bound and untouched, else through a temporary.
+class ParameterGradient {
+ public:
+  ParameterGradient(Context& cx, const Tensor& parameter)
+      : cx_(cx), parameter_(parameter), sink_(cx.tape->sink(parameter)) {
+    target_ = sink_.grad.defined() && !sink_.accumulate ? sink_.grad : cx.empty(parameter.shape(), DType::f32);
+  }
+  float* data() const { return target_.data<float>(); }
+  void finish() {
+    if (!sink_.grad.defined()) {
+      cx_.tape->add(parameter_, target_);
+    } else if (sink_.accumulate) {
+      copy_or_add(cx_, target_, sink_.grad, true);
+    }
+  }
+
+ private:
+  Context& cx_;
+  const Tensor& parameter_;
+  Tape::Sink sink_;
+  Tensor target_;
+};
+
+struct Operands {
+  Tensor x, filter, bias;
+};
+
+void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uint64_t y) {
+  Tensor dy = take_gradient(cx, y);
+  if (!dy.defined()) return;
+  if (dy.dtype() != geometry.src) {
+    Context plain = cx;  // a conversion inside a backward function is not itself recorded
+    plain.tape = nullptr;
+    dy = cast(plain, dy, geometry.src);
+  }
+  DnnlConv& conv = cpu_state(cx).conv;
+  if (in.filter.requires_grad()) {
+    ParameterGradient filter(cx, in.filter);
+    if (in.bias.defined() && in.bias.requires_grad()) {
+      ParameterGradient bias(cx, in.bias);
+      conv.backward_filter(cx, geometry, in.x.raw(), dy.raw(), filter.data(), bias.data());
+      bias.finish();
+    } else {
+      conv.backward_filter(cx, geometry, in.x.raw(), dy.raw(), filter.data(), nullptr);
+    }
+    filter.finish();
+  }
+  if (in.x.requires_grad()) {
+    Tensor dx = cx.empty(in.x.shape(), in.x.dtype());
+    conv.backward_data(cx, geometry, dy.raw(), in.filter.data<float>(), dx.raw());
+    cx.tape->add(in.x, std::move(dx));
+  }
+}
+
+Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, const Tensor& filter,
+           const Conv2d& options) {
+  expect_cpu(op, cx);
+  check(x.rank() == 4, "{}: expected x of [N, H, W, C], got {}", op, to_string(x.shape()));
+  check(filter.rank() == 4 && filter.dtype() == DType::f32,
+        "{}: expected an f32 filter of [O, kh, kw, I], got {} of {}", op, to_string(filter.shape()),
+        name_of(filter.dtype()));
+  check(x.dim(3) == filter.dim(3), "{}: expected {} input channels, got {}", op, filter.dim(3), x.dim(3));
+  check(options.stride >= 1 && options.pad >= 0, "{}: stride {} and pad {} make no sense", op, options.stride,
+        options.pad);
+  const ConvGeometry g{.n = x.dim(0),
+                       .h = x.dim(1),
+                       .w = x.dim(2),
+                       .ci = x.dim(3),
+                       .co = filter.dim(0),
+                       .kh = filter.dim(1),
+                       .kw = filter.dim(2),
+                       .stride = options.stride,
+                       .pad = options.pad,
+                       .transposed = transposed,
+                       .src = x.dtype(),
+                       .dst = options.f32_output ? DType::f32 : x.dtype()};
+  const bool fits = transposed ? g.out_h() > 0 && g.out_w() > 0 : g.h + 2 * g.pad >= g.kh && g.w + 2 * g.pad >= g.kw;
+  check(fits && g.n > 0, "{}: input {} with kernel {}x{}, pad {} gives an empty output", op, to_string(x.shape()), g.kh,
+        g.kw, g.pad);
+  const Shape y_shape{g.n, g.out_h(), g.out_w(), g.co};
+  if (options.bias != nullptr) {
+    check(options.bias->numel() == g.co && options.bias->dtype() == DType::f32, "{}: expected a bias of {} f32, got {}",
+          op, g.co, to_string(options.bias->shape()));
+  }
+  if (options.add != nullptr) {
+    check(options.add->shape() == y_shape && options.add->dtype() == g.dst, "{}: expected a summand {}, got {}", op,
+          to_string(y_shape), to_string(options.add->shape()));
+  }
+
+  Tensor y = cx.empty(y_shape, g.dst);
+  cpu_state(cx).conv.forward(
+      cx, g, x.raw(), filter.data<float>(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
+      options.add != nullptr ? options.add->raw() : nullptr, options.relu, y.raw(), options.packed);
+  if (cx.recording() && (x.requires_grad() || filter.requires_grad())) {
+    check(options.add == nullptr && !options.relu && options.packed == nullptr,
+          "{}: the inference epilogue has no derivative; use fuse in training", op);
+    y.set_requires_grad(true);
+    const Operands in{x, filter, options.bias != nullptr ? *options.bias : Tensor()};
+    cx.tape->record([g, in, id = y.id()](Context& bx) { backward(bx, g, in, id); });
+  }
+  return y;
+}
+
+}  // namespace
+
+Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) {
+  return run(cx, "conv2d", false, x, filter, options);
+}
+
+Tensor conv_transpose2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) {
+  return run(cx, "conv_transpose2d", true, x, filter, options);
+}
+
+ConvClock& conv_clock(Context& cx) { return cpu_state(cx).conv.clock; }
+
+}  // namespace hr

@@ -1,0 +1,22 @@
+// Which element type, which device: one place that turns a tensor's dtype into a template argument.
+#pragma once
+#include "core/context.h"
+#include "core/error.h"
+
+namespace hr {
+
+// Calls body.template operator()<T>() with T = float or bf16.
+template <class Body>
+void for_dtype(std::string_view op, DType dtype, const Body& body) {
+  if (dtype == DType::f32) return body.template operator()<float>();
+  if (dtype == DType::bf16) return body.template operator()<bf16>();
+  fail("{}: expected f32 or bf16 elements, got {}", op, name_of(dtype));
+}
+
+// Kernels of this build run on the CPU; a tensor elsewhere is refused, never copied silently.
+inline void expect_cpu(std::string_view op, const Context& cx) {
+  check(cx.device.type == Device::Type::cpu, "{}: device {} has no kernels in this build; it was built without CUDA",
+        op, to_string(cx.device));
+}
+
+}  // namespace hr

@@ -1,0 +1,278 @@
+#include "ops/dnnl_conv.h"
+
+#include <chrono>
+#include <dnnl.hpp>
+#include <optional>
+#include <unordered_map>
+
+#include "core/error.h"
+
+namespace hr {
+namespace {
+
+using dnnl::memory;
+using tag = memory::format_tag;
+using Clock = std::chrono::steady_clock;
+
+memory::data_type type_of(DType t) {
+  if (t == DType::f32) return memory::data_type::f32;
+  if (t == DType::bf16) return memory::data_type::bf16;
+  fail("convolution: expected f32 or bf16, got {}", name_of(t));
+}
+
+enum class Pass { forward, data, filter };
+
+// Everything that selects a primitive.
+std::string key_of(Pass pass, const ConvGeometry& g, bool bias, bool add, bool relu) {
+  return fmt::format("{}.{}.{}x{}x{}x{}.{}.{}x{}.{}.{}.{}{}{}{}{}", static_cast<int>(pass), g.transposed, g.n, g.h, g.w,
+                     g.ci, g.co, g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), bias, add, relu);
+}
+
+struct Compiled {
+  dnnl::primitive primitive;
+  memory::desc src, filter, bias, dst;  // what the primitive wants; filter may be packed
+  memory::desc plain_filter;            // ours: f32, O.kh.kw.I
+  bool packs = false;
+  memory src_memory, filter_memory, bias_memory, dst_memory, add_memory, plain_memory;
+  std::optional<dnnl::reorder> reorder;  // plain -> packed (forward, data) or packed -> plain (filter)
+};
+
+}  // namespace
+
+struct DnnlConv::Impl {
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream{engine};
+  std::unordered_map<std::string, Compiled> cache;
+
+  Compiled& compiled(Pass pass, const ConvGeometry& g, bool bias, bool add, bool relu) {
+    const std::string key = key_of(pass, g, bias, add, relu);
+    auto [it, is_new] = cache.try_emplace(key);
+    if (is_new) {
+      try {
+        build(it->second, pass, g, bias, add, relu);
+      } catch (const dnnl::error& e) {
+        cache.erase(it);
+        fail("convolution [{}, {}, {}, {}] -> {} channels, kernel {}x{}: oneDNN: {}", g.n, g.h, g.w, g.ci, g.co, g.kh,
+             g.kw, e.what());
+      }
+    }
+    return it->second;
+  }
+
+  void build(Compiled& c, Pass pass, const ConvGeometry& g, bool bias, bool add, bool relu) {
+    const memory::dims strides{g.stride, g.stride}, pads{g.pad, g.pad};
+    const auto src_type = type_of(g.src);
+    const memory::dims filter_dims{g.co, g.ci, g.kh, g.kw};
+    const memory::desc src({g.n, g.ci, g.h, g.w}, src_type, tag::nhwc);
+    const memory::desc dst({g.n, g.co, g.out_h(), g.out_w()}, pass == Pass::forward ? type_of(g.dst) : src_type,
+                           tag::nhwc);
+    const memory::desc filter(filter_dims, pass == Pass::filter ? memory::data_type::f32 : src_type, tag::any);
+    const memory::desc bias_desc = bias ? memory::desc({g.co}, memory::data_type::f32, tag::x) : memory::desc();
+    c.plain_filter = memory::desc(filter_dims, memory::data_type::f32, tag::ohwi);
+
+    dnnl::primitive_attr attributes;
+    dnnl::post_ops post;
+    if (add) post.append_binary(dnnl::algorithm::binary_add, dst);
+#if DNNL_VERSION_MAJOR >= 3
+    if (relu) post.append_eltwise(dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+#else
+    if (relu) post.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+#endif
+    attributes.set_post_ops(post);
+
+    if (g.transposed) {
+      build_pass<dnnl::deconvolution_forward, dnnl::deconvolution_backward_data, dnnl::deconvolution_backward_weights>(
+          c, pass, dnnl::algorithm::deconvolution_direct, src, filter, bias_desc, dst, strides, pads, attributes);
+    } else {
+      build_pass<dnnl::convolution_forward, dnnl::convolution_backward_data, dnnl::convolution_backward_weights>(
+          c, pass, dnnl::algorithm::convolution_direct, src, filter, bias_desc, dst, strides, pads, attributes);
+    }
+
+    c.src = src;
+    c.dst = dst;
+    c.bias = bias_desc;
+    c.packs = c.filter != c.plain_filter;
+    c.src_memory = memory(c.src, engine, nullptr);
+    c.dst_memory = memory(c.dst, engine, nullptr);
+    c.filter_memory = memory(c.filter, engine, nullptr);
+    c.plain_memory = memory(c.plain_filter, engine, nullptr);
+    if (bias) c.bias_memory = memory(bias_desc, engine, nullptr);
+    if (add) c.add_memory = memory(dst, engine, nullptr);
+    if (c.packs) {
+      c.reorder = pass == Pass::filter ? dnnl::reorder(c.filter_memory, c.plain_memory)
+                                       : dnnl::reorder(c.plain_memory, c.filter_memory);
+    }
+  }
+
+  // The three passes of one primitive family (convolution or deconvolution have equal signatures).
+  template <class Forward, class Data, class Filter>
+  void build_pass(Compiled& c, Pass pass, dnnl::algorithm algorithm, const memory::desc& src,
+                  const memory::desc& filter, const memory::desc& bias, const memory::desc& dst,
+                  const memory::dims& strides, const memory::dims& pads, const dnnl::primitive_attr& attributes) {
+    // The backward passes take the forward primitive as a hint; its filter has the activations' type.
+    const memory::desc forward_filter(filter.dims(), src.data_type(), tag::any);
+#if DNNL_VERSION_MAJOR >= 3
+    const typename Forward::primitive_desc forward(engine, dnnl::prop_kind::forward_training, algorithm, src,
+                                                   forward_filter, bias, dst, strides, pads, pads, attributes);
+#else
+    const typename Forward::primitive_desc forward(
+        typename Forward::desc(dnnl::prop_kind::forward_training, algorithm, src, forward_filter, bias, dst, strides,
+                               pads, pads),
+        attributes, engine);
+#endif
+    if (pass == Pass::forward) {
+      c.filter = forward.weights_desc();
+      c.primitive = Forward(forward);
+    } else if (pass == Pass::data) {
+#if DNNL_VERSION_MAJOR >= 3
+      const typename Data::primitive_desc data(engine, algorithm, src, filter, dst, strides, pads, pads, forward);
+#else
+      const typename Data::primitive_desc data(typename Data::desc(algorithm, src, filter, dst, strides, pads, pads),
+                                               engine, forward);
+#endif
+      c.filter = data.weights_desc();
+      c.primitive = Data(data);
+    } else {
+#if DNNL_VERSION_MAJOR >= 3
+      const typename Filter::primitive_desc weights(engine, algorithm, src, filter, bias, dst, strides, pads, pads,
+                                                    forward);
+#else
+      // API v2 takes an empty bias here for a bias of zero dimensions and refuses it.
+      using Desc = typename Filter::desc;
+      const typename Filter::primitive_desc weights(bias.is_zero()
+                                                        ? Desc(algorithm, src, filter, dst, strides, pads, pads)
+                                                        : Desc(algorithm, src, filter, bias, dst, strides, pads, pads),
+                                                    engine, forward);
+#endif
+      c.filter = weights.diff_weights_desc();
+      c.primitive = Filter(weights);
+    }
+  }
+
+  void run(const dnnl::primitive& primitive, const std::unordered_map<int, memory>& arguments, double& seconds) {
+    const auto start = Clock::now();
+    primitive.execute(stream, arguments);
+    stream.wait();
+    seconds += std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  // Points c.filter_memory at the filter in the layout the primitive wants; `scratch` keeps a fresh packing alive.
+  void bring_filter(const Context& cx, Compiled& c, const std::string& layout, const float* filter,
+                    PackedFilters* packed, Tensor& scratch, double& seconds) {
+    if (!c.packs) {
+      c.filter_memory.set_data_handle(const_cast<float*>(filter));
+      return;
+    }
+    if (packed != nullptr) {
+      if (const auto it = packed->by_layout.find(layout); it != packed->by_layout.end()) {
+        c.filter_memory.set_data_handle(it->second.raw());
+        return;
+      }
+    }
+    const auto bytes = static_cast<int64_t>(c.filter.get_size());
+    if (packed != nullptr) {
+      // Outlives the step, so it must not come from a step's arena.
+      static const auto keeper = std::make_shared<CachingAllocator>();
+      scratch = Tensor(std::make_shared<Storage>(keeper, static_cast<size_t>(bytes)), {bytes}, DType::u8, cx.device);
+      packed->by_layout.emplace(layout, scratch);
+    } else {
+      scratch = cx.empty({bytes}, DType::u8);
+    }
+    c.plain_memory.set_data_handle(const_cast<float*>(filter));
+    c.filter_memory.set_data_handle(scratch.raw());
+    run(*c.reorder, {{DNNL_ARG_FROM, c.plain_memory}, {DNNL_ARG_TO, c.filter_memory}}, seconds);
+  }
+};
+
+DnnlConv::DnnlConv() : impl_(std::make_unique<Impl>()) {}
+DnnlConv::~DnnlConv() = default;
+
+void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, const float* filter, const float* bias,
+                       const void* add, bool relu, void* y, PackedFilters* packed) {
+  Compiled& c = impl_->compiled(Pass::forward, g, bias != nullptr, add != nullptr, relu);
+  Tensor scratch;
+  const std::string layout = packed != nullptr ? key_of(Pass::forward, g, bias != nullptr, add != nullptr, relu) : "";
+  impl_->bring_filter(cx, c, layout, filter, packed, scratch, clock.reorders);
+  c.src_memory.set_data_handle(const_cast<void*>(x));
+  c.dst_memory.set_data_handle(y);
+  std::unordered_map<int, memory> arguments{
+      {DNNL_ARG_SRC, c.src_memory}, {DNNL_ARG_WEIGHTS, c.filter_memory}, {DNNL_ARG_DST, c.dst_memory}};
+  if (bias != nullptr) {
+    c.bias_memory.set_data_handle(const_cast<float*>(bias));
+    arguments[DNNL_ARG_BIAS] = c.bias_memory;
+  }
+  if (add != nullptr) {
+    c.add_memory.set_data_handle(const_cast<void*>(add));
+    arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1] = c.add_memory;
+  }
+  impl_->run(c.primitive, arguments, clock.primitives);
+  ++clock.calls;
+}
+
+void DnnlConv::backward_data(const Context& cx, const ConvGeometry& g, const void* dy, const float* filter, void* dx) {
+  Compiled& c = impl_->compiled(Pass::data, g, false, false, false);
+  Tensor scratch;
+  impl_->bring_filter(cx, c, "", filter, nullptr, scratch, clock.reorders);
+  c.src_memory.set_data_handle(dx);
+  c.dst_memory.set_data_handle(const_cast<void*>(dy));
+  impl_->run(
+      c.primitive,
+      {{DNNL_ARG_DIFF_SRC, c.src_memory}, {DNNL_ARG_WEIGHTS, c.filter_memory}, {DNNL_ARG_DIFF_DST, c.dst_memory}},
+      clock.primitives);
+  ++clock.calls;
+}
+
+void DnnlConv::backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
+                               float* dbias) {
+  Compiled& c = impl_->compiled(Pass::filter, g, dbias != nullptr, false, false);
+  Tensor scratch;
+  if (c.packs) scratch = cx.empty({static_cast<int64_t>(c.filter.get_size())}, DType::u8);
+  c.filter_memory.set_data_handle(c.packs ? scratch.raw() : dfilter);
+  c.src_memory.set_data_handle(const_cast<void*>(x));
+  c.dst_memory.set_data_handle(const_cast<void*>(dy));
+  std::unordered_map<int, memory> arguments{
+      {DNNL_ARG_SRC, c.src_memory}, {DNNL_ARG_DIFF_WEIGHTS, c.filter_memory}, {DNNL_ARG_DIFF_DST, c.dst_memory}};
+  if (dbias != nullptr) {
+    c.bias_memory.set_data_handle(dbias);
+    arguments[DNNL_ARG_DIFF_BIAS] = c.bias_memory;
+  }
+  impl_->run(c.primitive, arguments, clock.primitives);
+  ++clock.calls;
+  if (c.packs) {
+    c.plain_memory.set_data_handle(dfilter);
+    impl_->run(*c.reorder, {{DNNL_ARG_FROM, c.filter_memory}, {DNNL_ARG_TO, c.plain_memory}}, clock.reorders);
+  }
+}
+
+namespace {
+// The instruction set that oneDNN's f32 and bf16 kernels will use on this processor.
+std::string_view isa_name() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::sse41:
+      return "sse41";
+    case dnnl::cpu_isa::avx:
+      return "avx";
+    case dnnl::cpu_isa::avx2:
+      return "avx2";
+    case dnnl::cpu_isa::avx512_core:
+      return "avx512_core";
+    case dnnl::cpu_isa::avx512_core_vnni:
+      return "avx512_core_vnni";
+    case dnnl::cpu_isa::avx512_core_bf16:
+      return "avx512_core_bf16";
+    case dnnl::cpu_isa::avx512_core_amx:
+      return "avx512_core_amx";
+    default:
+      return "other";
+  }
+}
+}  // namespace
+
+std::string dnnl_description() {
+  const auto* v = dnnl::version();
+  return fmt::format("oneDNN {}.{}.{}, {}", v->major, v->minor, v->patch, isa_name());
+}
+
+bool cpu_has_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
+
+}  // namespace hr

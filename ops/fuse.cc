@@ -1,0 +1,213 @@
+#include "ops/fuse.h"
+
+#include <limits>
+
+#include "ops/dispatch.h"
+#include "ops/fuse_kernel.h"
+#include "ops/sum.h"
+
+namespace hr {
+namespace {
+
+// What a term's backward needs.
+struct SavedTerm {
+  Tensor x;
+  Normalised norm;
+  bool normalised = false;
+  int up = 0;
+};
+
+struct Saved {
+  std::vector<SavedTerm> terms;
+  Tensor y;  // for ReLU's mask; undefined without
+  uint64_t id = 0;
+  Shape shape;
+};
+
+// Calls body.template operator()<N>() for a count 1..4.
+template <class Body>
+void for_count(size_t count, const Body& body) {
+  switch (count) {
+    case 1:
+      return body.template operator()<1>();
+    case 2:
+      return body.template operator()<2>();
+    case 3:
+      return body.template operator()<3>();
+    default:
+      return body.template operator()<4>();
+  }
+}
+
+template <class T>
+void forward(const std::vector<FuseTerm>& terms, const Tensor& y, Act act) {
+  const int64_t channels = y.dim(3);
+  const std::vector<float> one(channels, 1.0f), zero(channels, 0.0f);
+  for_count(terms.size(), [&]<int N>() {
+    FuseForward<T, N> f{.y = y.data<T>(),
+                        .h = y.dim(1),
+                        .w = y.dim(2),
+                        .channels = channels,
+                        .floor = act == Act::relu ? 0.0f : -std::numeric_limits<float>::infinity()};
+    for (int t = 0; t < N; ++t) {
+      f.x[t] = terms[t].x.data<T>();
+      f.up[t] = terms[t].up;
+      f.scale[t] = terms[t].norm != nullptr ? terms[t].norm->scale.data<float>() : one.data();
+      f.shift[t] = terms[t].norm != nullptr ? terms[t].norm->shift.data<float>() : zero.data();
+    }
+    for_each(y.numel() / channels, channels, f);
+  });
+}
+
+void write_parameter_gradient(Context& cx, const Tensor& parameter, const std::vector<double>& sums, int64_t first,
+                              const float* factor) {
+  if (!parameter.requires_grad()) return;
+  const Tape::Sink sink = cx.tape->sink(parameter);
+  const Tensor target = sink.grad.defined() ? sink.grad : cx.zeros(parameter.shape(), DType::f32);
+  float* out = target.data<float>();
+  for (int64_t c = 0; c < parameter.numel(); ++c) {
+    const double v = sums[first + c] * (factor != nullptr ? factor[c] : 1.0f);
+    out[c] = static_cast<float>(sink.accumulate ? out[c] + v : v);
+  }
+  if (!sink.grad.defined()) cx.tape->add(parameter, target);
+}
+
+// Given dz (gradient of the normalised term at the term's own resolution) and the two reductions, writes the learned
+// tensors' gradients and dx. Formula: dx = w inv_std (dz - mean(dz) - xhat mean(dz xhat)), xhat = (x - mean) inv_std;
+// without batch statistics only the first part remains.
+template <class T>
+void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const std::vector<double>& sums, T* dx) {
+  const int64_t channels = term.x.dim(3), rows = term.x.numel() / channels;
+  const float* inv_std = term.norm.inv_std.data<float>();
+  const float* weight = term.norm.weight.data<float>();
+  write_parameter_gradient(cx, term.norm.bias, sums, 0, nullptr);
+  write_parameter_gradient(cx, term.norm.weight, sums, channels, inv_std);
+  if (dx == nullptr) return;
+  std::vector<float> a(channels), b(channels), d(channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    const double scale = static_cast<double>(weight[c]) * inv_std[c], n = static_cast<double>(rows);
+    a[c] = static_cast<float>(scale);
+    if (!term.norm.batch_statistics) continue;
+    b[c] = static_cast<float>(-scale * inv_std[c] * inv_std[c] * sums[channels + c] / n);
+    d[c] = static_cast<float>(-scale * sums[c] / n);
+  }
+  for_each(
+      rows, channels,
+      NormBackward<T>{dz, term.x.data<T>(), term.norm.mean.data<float>(), a.data(), b.data(), d.data(), dx, channels});
+}
+
+template <class T>
+void backward(Context& cx, const Saved& saved) {
+  std::vector<Tensor> addends = cx.tape->take(saved.id);
+  if (addends.empty()) return;
+  const int64_t channels = saved.shape[3], rows = numel(saved.shape) / channels;
+  if (addends.size() > 4) {
+    Tensor rest = sum(cx, std::span(addends).subspan(3));
+    addends.resize(3);
+    addends.push_back(std::move(rest));
+  }
+
+  // 1. dz = masked sum of the addends; with the reductions of the first full-resolution normalised term on the way.
+  const SavedTerm* first = nullptr;
+  for (const SavedTerm& term : saved.terms) {
+    if (term.normalised && term.up == 0 && first == nullptr) first = &term;
+  }
+  const bool plain = !saved.y.defined() && addends.size() == 1;  // dz is dy itself
+  Tensor dz;
+  std::vector<double> first_sums;
+  if (plain) {
+    dz = std::move(addends[0]);
+  } else {
+    dz = addends[0].unique() ? addends[0] : cx.empty(saved.shape, addends[0].dtype());
+    for_count(addends.size(), [&]<int N>() {
+      MaskedSum<T, N> masked{
+          .y = saved.y.defined() ? saved.y.data<T>() : nullptr, .dz = dz.data<T>(), .channels = channels};
+      for (int a = 0; a < N; ++a) masked.dy[a] = addends[a].data<T>();
+      if (first != nullptr) {
+        const MaskedSumReduce<T, N> f{masked, first->x.data<T>(), first->norm.mean.data<float>()};
+        first_sums = merge_blocks(reduce_rows(rows, channels, f), 2 * channels);
+      } else {
+        for_each(rows, channels, masked);
+      }
+    });
+    addends.clear();
+  }
+  const auto reductions = [&](const SavedTerm& term, const T* at) {
+    const int64_t term_rows = term.x.numel() / channels;
+    const NormReduce<T> f{at, term.x.data<T>(), term.norm.mean.data<float>(), channels};
+    return merge_blocks(reduce_rows(term_rows, channels, f), 2 * channels);
+  };
+
+  // 2. Terms that only read dz: upsampled ones, normalised ones after the first, plain ones (they share dz).
+  for (const SavedTerm& term : saved.terms) {
+    if (&term == first) continue;
+    if (term.up == 0 && !term.normalised) {
+      if (term.x.requires_grad()) cx.tape->add(term.x, dz);
+      continue;
+    }
+    Tensor dx = cx.empty(term.x.shape(), term.x.dtype());
+    const T* at = dz.data<T>();
+    if (term.up > 0) {
+      const auto shrink = [&]<int Up>() {
+        for_each(term.x.numel() / channels, channels,
+                 FootprintSum<T, Up>{dz.data<T>(), dx.data<T>(), term.x.dim(1), term.x.dim(2), channels});
+      };
+      if (term.up == 1) shrink.template operator()<1>();
+      if (term.up == 2) shrink.template operator()<2>();
+      if (term.up == 3) shrink.template operator()<3>();
+      at = dx.data<T>();
+    }
+    if (term.normalised)
+      norm_backward(cx, term, at, reductions(term, at), term.x.requires_grad() ? dx.data<T>() : nullptr);
+    if (term.x.requires_grad()) cx.tape->add(term.x, std::move(dx));
+  }
+
+  // 3. The first normalised term, over dz in place when nobody else needs it.
+  if (first != nullptr) {
+    if (plain) first_sums = reductions(*first, dz.data<T>());
+    Tensor dx = dz.unique() ? dz : cx.empty(saved.shape, dz.dtype());
+    norm_backward(cx, *first, dz.data<T>(), first_sums, first->x.requires_grad() ? dx.data<T>() : nullptr);
+    if (first->x.requires_grad()) cx.tape->add(first->x, std::move(dx));
+  }
+}
+
+}  // namespace
+
+Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
+  expect_cpu("fuse", cx);
+  check(!terms.empty() && terms.size() <= kMaxTerms, "fuse: expected 1 to {} terms, got {}", kMaxTerms, terms.size());
+  const Tensor& x0 = terms[0].x;
+  check(x0.rank() == 4, "fuse: expected terms of [N, H, W, C], got {}", to_string(x0.shape()));
+  const Shape shape{x0.dim(0), x0.dim(1) << terms[0].up, x0.dim(2) << terms[0].up, x0.dim(3)};
+  bool requires_grad = false;
+  for (const FuseTerm& t : terms) {
+    const Shape expected{shape[0], shape[1] >> t.up, shape[2] >> t.up, shape[3]};
+    check(t.up >= 0 && t.up <= 3, "fuse: upsampling by 2^{} is not in 2^0 .. 2^3", t.up);
+    check(t.x.shape() == expected && expected[1] << t.up == shape[1] && expected[2] << t.up == shape[2] &&
+              t.x.dtype() == x0.dtype(),
+          "fuse: a term upsampled {}x must be {} for an output {}, got {}", 1 << t.up, to_string(expected),
+          to_string(shape), to_string(t.x.shape()));
+    if (t.norm != nullptr) {
+      check(t.norm->scale.numel() == shape[3], "fuse: normalisation of {} channels on {}", t.norm->scale.numel(),
+            to_string(shape));
+      requires_grad |= t.norm->weight.requires_grad();
+    }
+    requires_grad |= t.x.requires_grad();
+  }
+
+  Tensor y = cx.empty(shape, x0.dtype());
+  for_dtype("fuse", y.dtype(), [&]<class T>() { forward<T>(terms, y, act); });
+  if (cx.recording() && requires_grad) {
+    y.set_requires_grad(true);
+    Saved saved{.y = act == Act::relu ? y : Tensor(), .id = y.id(), .shape = shape};
+    for (const FuseTerm& t : terms) {
+      saved.terms.push_back({t.x, t.norm != nullptr ? *t.norm : Normalised(), t.norm != nullptr, t.up});
+    }
+    cx.tape->record([saved = std::move(saved), dtype = y.dtype()](Context& bx) {
+      for_dtype("fuse", dtype, [&]<class T>() { backward<T>(bx, saved); });
+    });
+  }
+  return y;
+}
+
+}  // namespace hr

@@ -1,0 +1,22 @@
+// Sums of gradients with fan-out, and element type conversion.
+#pragma once
+#include <span>
+
+#include "core/context.h"
+
+namespace hr {
+
+// Sum of tensors of one shape and dtype. A single addend is returned as it is (shared, do not write to it).
+Tensor sum(Context& cx, std::span<const Tensor> addends);
+
+// For a backward function: takes the whole gradient of the value `id`; undefined if nothing used it.
+Tensor take_gradient(Context& cx, uint64_t id);
+
+// Elements converted to `dtype` (f32 <-> bf16, to nearest even); the same tensor if it has that type already. The
+// gradient is converted back to x's type.
+Tensor cast(Context& cx, const Tensor& x, DType dtype);
+
+// Writes `from` (any shape of equal numel) over or onto `to`; both f32.
+void copy_or_add(Context& cx, const Tensor& from, const Tensor& to, bool add);
+
+}  // namespace hr
