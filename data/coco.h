@@ -25,8 +25,8 @@ struct CocoAnnotation {
   Box box;
   double area = 0;
   bool iscrowd = false;
-  int num_keypoints = 0;           // the field as written
-  std::vector<double> keypoints;   // x, y, v per joint; empty when the annotation has none
+  int num_keypoints = 0;          // the field as written
+  std::vector<double> keypoints;  // x, y, v per joint; empty when the annotation has none
 };
 
 struct CocoCategory {

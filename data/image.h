@@ -28,4 +28,10 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name);
 // Written atomically; the format follows the extension (.jpg, .jpeg or .png).
 void write_image(const fs::path& path, const Image& image, int jpeg_quality = 92);
 
+Image mirrored(const Image& image);  // left and right exchanged
+
+// What the networks were trained on: (v/255 - mean) / std with ImageNet's mean .485 .456 .406 and std .229 .224 .225 by
+// channel index, also when `bgr` puts blue first (so the published PoseResNet weights expect it). out: [H, W, 3].
+void normalize(const Image& image, std::span<float> out, bool bgr = false);
+
 }  // namespace hr

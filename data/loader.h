@@ -1,0 +1,52 @@
+// Batches, prepared ahead by threads. The order of an epoch is a permutation drawn from (seed, epoch); neither the
+// number of workers nor their timing changes a byte of any batch.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace hr {
+
+struct Batch {
+  int size = 0, h = 0, w = 0, joints = 0;  // h, w of the input
+  std::vector<float> images;               // [N, H, W, 3]
+  std::vector<float> targets;              // [N, H/4, W/4, K]
+  std::vector<float> weights;              // [N, K]
+  std::vector<SampleMeta> meta;            // [N]
+};
+
+struct LoaderOptions {
+  int batch_size = 32;
+  int workers = 2;  // 0: in the calling thread
+  bool shuffle = false;
+  bool drop_last = false;  // leave out a last batch that is not full
+  int prefetch = 4;        // batches ready or in work at most
+  uint64_t seed = 0;
+};
+
+class Loader {
+ public:
+  // The dataset must outlive the loader.
+  Loader(const PoseDataset& dataset, LoaderOptions options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  // Starts (or starts over) an epoch, at a batch other than the first when a run resumes within one.
+  void start_epoch(uint64_t epoch, size_t first_batch = 0);
+  // False at the end of the epoch. A sample's Error is thrown when its batch is due, and ends the epoch. Hand in the
+  // batch of the step before: its memory is used again.
+  bool next(Batch& out);
+
+  size_t batches() const;                    // per epoch
+  const std::vector<size_t>& order() const;  // of the current epoch: index of each sample
+  double wait_seconds() const;               // the caller's time inside next() since start_epoch
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hr

@@ -1,0 +1,74 @@
+// COCO keypoint evaluation (OKS AP and AR), equal to pycocotools' COCOeval(iouType='keypoints') in every array.
+//   const CocoAnnotations gt = read_coco("person_keypoints_val2017.json");
+//   const std::vector<CocoDetection> dt = read_coco_detections("results.json");
+//   const CocoEvalResult result = evaluate_coco(gt, dt, {.detections_name = "results.json"});
+//   fmt::print("{}\n", coco_summary(result));
+// Ten OKS thresholds 0.50:0.05:0.95, 101 recall points, areas all / medium / large, 20 detections per picture.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/coco.h"
+
+namespace hr {
+
+inline constexpr int kOksThresholds = 10, kRecallPoints = 101, kAreaRanges = 3, kMaxDetections = 20;
+
+std::array<double, kOksThresholds> oks_thresholds();           // the bits of numpy.linspace(.5, .95, 10)
+std::array<double, kRecallPoints> recall_points();             // the bits of numpy.linspace(0, 1, 101)
+std::array<std::array<double, 2>, kAreaRanges> area_ranges();  // square pixels, both ends included
+
+struct CocoEvalOptions {
+  std::vector<double> sigmas;       // one per joint; empty: COCO's 17
+  std::vector<int64_t> categories;  // empty: all of the ground truth
+  int threads = 1;                  // any number gives the same bytes
+  bool strict = true;               // refuse numbers that are not finite, and an empty list; false: as the reference's
+                                    // arithmetic treats them (a NaN score sorts last, a NaN OKS passes every threshold)
+  bool keep_matches = false;        // fill CocoEvalResult::matches
+  std::string detections_name = "detections";  // for messages
+};
+
+// One picture and category at area range `all`: what was compared with what.
+struct CocoImageMatches {
+  int64_t image_id = 0, category_id = 0;
+  std::vector<int> detections;   // indices into dt, falling score, at most 20
+  std::vector<int> people;       // indices into gt.annotations, file order
+  std::vector<double> oks;       // [detections, people]
+  std::vector<int> match;        // [10, detections]: index into gt.annotations, -1 if none
+  std::vector<uint8_t> ignored;  // [10, detections]: 1 if neither hit nor false alarm
+};
+
+struct CocoEvalResult {
+  std::array<double, 10> stats{};   // AP, AP.5, AP.75, AP(M), AP(L), AR, AR.5, AR.75, AR(M), AR(L); -1: nothing to find
+  std::vector<int64_t> categories;  // C of them, ascending
+  std::vector<double> precision;    // [10, 101, C, 3, 1]
+  std::vector<double> recall;       // [10, C, 3, 1]
+  std::vector<double> scores;       // [10, 101, C, 3, 1]: score at which the recall is reached
+  std::vector<CocoImageMatches> matches;
+  // What was compared and what was left out.
+  struct Counts {
+    int64_t images = 0, people = 0, detections = 0;  // people and detections of the evaluated categories
+    int64_t people_crowd = 0;                        // ignored: iscrowd
+    int64_t people_without_joints = 0;               // ignored: num_keypoints is 0 (and no crowd)
+    int64_t people_other_category = 0, detections_other_category = 0;  // dropped
+    int64_t detections_over_limit = 0;                                 // dropped: beyond 20 of a picture and category
+    int64_t detections_not_finite = 0;                                 // kept, only with strict = false
+  } counts;
+  double match_seconds = 0, accumulate_seconds = 0;
+};
+
+// Error (naming the file, the entry's index and what was expected): an unknown image id, no keypoints or another number
+// than 3 x sigmas, a number that is not finite (strict), no detections at all (strict), none of an evaluated category,
+// a category that the ground truth does not have.
+CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt,
+                             const CocoEvalOptions& options = {});
+
+// The ten lines that the reference prints, without a newline at the end.
+std::string coco_summary(const CocoEvalResult& result);
+
+// What was dropped or ignored, one line each; empty when nothing was.
+std::string coco_remarks(const CocoEvalResult& result);
+
+}  // namespace hr

@@ -1,0 +1,44 @@
+// OKS non-maximum suppression of poses in one picture, and the score a pose gets from its joints.
+#pragma once
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace hr {
+
+// T is the type the reference would hold the coordinates in: differences and squares are rounded to it.
+template <class T>
+struct ScoredPose {
+  std::span<const T> keypoints;  // [joints, 3]: x, y, score
+  double score = 0;
+  double area = 0;  // square pixels; of the padded box in the official code
+};
+
+struct OksNms {
+  double threshold = 0.9;             // a pose stays if its OKS with every kept one is <= threshold
+  std::vector<double> sigmas;         // one per joint; empty: COCO's 17
+  std::optional<double> in_vis_thre;  // only joints whose score in the *other* pose is above count
+};
+
+// OKS of two poses over all joints (or those above in_vis_thre; 0 if none): mean of
+// exp(-d^2 / ((2 sigma)^2 ((area_a + area_b)/2 + 2^-52) 2)).
+template <class T>
+double pose_oks(const ScoredPose<T>& pose, const ScoredPose<T>& other, std::span<const double> sigmas,
+                std::optional<double> in_vis_thre = {});
+
+// Indices of the poses that stay, best score first; among equal scores the later one comes first, as in the reference.
+// Error: a pose with another number of joints than sigmas.
+template <class T>
+std::vector<int> oks_nms(std::span<const ScoredPose<T>> poses, const OksNms& options);
+
+// Soft-NMS (Bodla et al. 2017): instead of being dropped, scores shrink by exp(-OKS^2 / threshold), which only orders
+// them; at most 20 indices.
+template <class T>
+std::vector<int> soft_oks_nms(std::span<const ScoredPose<T>> poses, const OksNms& options);
+
+// box score x mean of the joint scores above `threshold`, 0 if there is none. keypoints: [joints, 3].
+// official: summed in double; seed: mean in float32 in numpy's order, threshold compared in float32.
+double rescore_official(std::span<const float> keypoints, double box_score, double threshold);
+double rescore_seed(std::span<const float> keypoints, double box_score, double threshold);
+
+}  // namespace hr

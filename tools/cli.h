@@ -1,0 +1,63 @@
+// The frame around every main: options, --help, and what becomes of errors.
+//
+//   struct Options { std::string output; int people = 3; };
+//   int main(int argc, char** argv) {
+//     return hr::run_program<Options>("crowd", argc, argv, [](CLI::App& app, Options& o) {
+//       hr::describe(app, "Draws a crowd.", "crowd --output crowd.png --people 7");
+//       app.add_option("--output", o.output, "picture to write")->required()->type_name("FILE");
+//       app.add_option("--people", o.people, "how many people stand in it");
+//     }, [](const Options& o) { draw_crowd(o); });
+//   }
+//
+// Exit status: 0 done (and --help), whatever an `int` body returns, 2 for everything the caller can mend (hr::Error, a
+// wrong option, no memory, a full disk), 70 for a mistake of ours. An error is one line on stderr: `crowd: error: why`.
+#pragma once
+#include <CLI/CLI.hpp>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace hr {
+
+constexpr int kExitUsage = 2;      // the caller can mend it
+constexpr int kExitInternal = 70;  // EX_SOFTWARE of sysexits.h: a mistake of ours
+
+namespace detail {
+int run_program(std::string_view name, int argc, const char* const* argv,
+                const std::function<void(CLI::App&)>& add_options, const std::function<int()>& body);
+}
+
+// add_options(CLI::App&, Options&) binds the options; body(const Options&) does the work and returns void or the exit
+// status. Both may be plain functions, so a library can own them: run_program<T>("train", argc, argv, add_options,
+// train).
+template <class Options, class AddOptions, class Body>
+int run_program(std::string_view name, int argc, const char* const* argv, AddOptions&& add_options, Body&& body) {
+  Options options;
+  return detail::run_program(
+      name, argc, argv, [&](CLI::App& app) { add_options(app, options); },
+      [&]() -> int {
+        if constexpr (std::is_void_v<std::invoke_result_t<Body, const Options&>>) {
+          body(std::as_const(options));
+          return 0;
+        } else {
+          return body(std::as_const(options));
+        }
+      });
+}
+
+// The first lines of --help and, at its end, an `Example:` (several lines are indented alike).
+void describe(CLI::App& app, std::string_view what, std::string_view example);
+
+// Options that several programs share, with one wording and one check. The variable's value is the default shown.
+CLI::Option* add_fixed_size(CLI::App& app, std::array<int, 2>& height_width);  // --fixed-size H W, multiples of 32
+CLI::Option* add_device(CLI::App& app, std::string& device);                   // --device cpu | cuda | cuda:N
+CLI::Option* add_seed(CLI::App& app, uint64_t& seed);                          // --seed N
+CLI::Option* add_threads(CLI::App& app, int& threads);                         // --threads N, 0 = every core
+
+// Whether escape sequences may go to this stream (1 stdout, 2 stderr): a terminal, not `dumb`, and no NO_COLOR.
+bool wants_colour(int fd);
+
+}  // namespace hr

@@ -1,0 +1,25 @@
+// The program coco_eval: COCO keypoint AP and AR of a result file.
+#pragma once
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace hr {
+
+struct CocoEvalArguments {
+  std::string gt, dt;               // ground truth and detections, JSON
+  std::string keypoints_path;       // a skeleton file; empty: COCO's 17 joints
+  std::vector<double> sigmas;       // one per joint, instead of the skeleton's
+  std::vector<int64_t> categories;  // empty: all of the ground truth
+  std::string json;                 // where to write the numbers; empty: nowhere
+  int threads = 1;
+};
+
+void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments);
+
+// Prints the reference's ten lines to stdout, and what was dropped or ignored to stderr.
+void run_coco_eval(const CocoEvalArguments& arguments);
+
+}  // namespace hr

@@ -1,0 +1,63 @@
+// The numeric self-check for anybody's weights: tensors in, heatmaps out, no pictures in between.
+#include <cstring>
+
+#include "core/error.h"
+#include "tools/cli.h"
+#include "tools/infer.h"
+
+namespace {
+
+struct Options {
+  std::string model, weights, input, output, device = "cpu";
+  int joints = 17, threads = 0;
+  bool amp = false;
+};
+
+void add_options(CLI::App& app, Options& o) {
+  hr::describe(
+      app,
+      "Runs a model on given numbers: `input` [N, 3, H, W] float32 in, `heatmaps` [N, joints, H/4, W/4] float32 out.",
+      "forward --model hrnet_w32 --weights w32.safetensors --input in.safetensors --output out.safetensors");
+  app.add_option("--weights", o.weights, "weights (.safetensors)")->required()->type_name("FILE");
+  app.add_option("--input", o.input, "file with the tensor `input`")->required()->type_name("FILE");
+  app.add_option("--output", o.output, "file to write")->required()->type_name("FILE");
+  app.add_option("--model", o.model, "hrnet_wC or pose_resnet50/101/152; not needed when the weights say it")
+      ->type_name("NAME");
+  app.add_option("--num-joints", o.joints, "joints of the model")->type_name("N");
+  app.add_flag("--amp", o.amp, "bf16 activations");
+  hr::add_device(app, o.device);
+  hr::add_threads(app, o.threads);
+}
+
+void forward(const Options& o) {
+  hr::Context cx = hr::make_context(o.device, o.amp, o.threads);
+  const hr::SafetensorsFile file(o.input);
+  const hr::ArrayView& input = file.at("input");
+  hr::check(input.shape.size() == 4 && input.shape[1] == 3 && input.shape[0] > 0,
+            "{}: `input` must be [N, 3, H, W], it is {}", o.input, hr::to_string(input.shape));
+  const int64_t n = input.shape[0], h = input.shape[2], w = input.shape[3];
+  const auto model = hr::load_model(cx, o.weights, o.model, o.joints);
+  const std::vector<float> nchw = input.to_f32();
+  const hr::Tensor x = cx.empty({n, h, w, 3}, hr::DType::f32);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t c = 0; c < 3; ++c) {
+      for (int64_t p = 0; p < h * w; ++p) x.data<float>()[(i * h * w + p) * 3 + c] = nchw[(i * 3 + c) * h * w + p];
+    }
+  }
+  const hr::Tensor y = model->forward(cx, x);
+  const int64_t pixels = y.dim(1) * y.dim(2), joints = y.dim(3);
+  std::vector<float> out(y.numel());
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t p = 0; p < pixels; ++p) {
+      for (int64_t k = 0; k < joints; ++k)
+        out[(i * joints + k) * pixels + p] = y.data<float>()[(i * pixels + p) * joints + k];
+    }
+  }
+  const hr::NamedArray heatmaps{
+      "heatmaps", hr::DType::f32, {n, joints, y.dim(1), y.dim(2)}, std::as_bytes(std::span(out))};
+  hr::write_safetensors(o.output, std::span(&heatmaps, 1));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return hr::run_program<Options>("forward", argc, argv, add_options, forward); }

@@ -1,0 +1,31 @@
+// What training has achieved so far, epoch by epoch: kept in checkpoints, drawn as plots, written as the seed's results
+// lines.
+#pragma once
+#include <array>
+#include <string>
+#include <vector>
+
+#include "core/file.h"
+
+namespace hr {
+
+struct EpochRecord {
+  int epoch = 0;
+  double loss = 0;  // mean over the epoch's samples
+  double lr = 0;    // of the epoch's last step
+  bool evaluated = false;
+  std::array<double, 10> stats{};  // the ten COCO numbers, when evaluated
+};
+
+// The seed's line: "epoch:3  0.7412  ...  0.0012  0.001000": ten numbers, loss (%.4f), lr (%.6f), two spaces between.
+// Numbers of an epoch that was not evaluated are "nan".
+std::string results_line(const EpochRecord& record);
+
+// JSON, for a checkpoint's metadata.
+std::string history_to_json(const std::vector<EpochRecord>& history);
+std::vector<EpochRecord> history_from_json(std::string_view json, std::string_view where);
+
+// Loss, learning rate and AP over epochs, as a PNG.
+void plot_history(const fs::path& path, const std::vector<EpochRecord>& history);
+
+}  // namespace hr

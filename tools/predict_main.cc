@@ -1,0 +1,6 @@
+#include "tools/cli.h"
+#include "tools/predict.h"
+
+int main(int argc, char** argv) {
+  return hr::run_program<hr::PredictOptions>("predict", argc, argv, hr::add_predict_options, hr::predict);
+}

@@ -1,0 +1,392 @@
+#include "tools/train.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <ctime>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/parallel.h"
+#include "hrnet/train_step.h"
+#include "nn/state_dict.h"
+#include "tools/cli.h"
+#include "tools/history.h"
+#include "tools/progress.h"
+#include "tools/validate.h"
+
+namespace hr {
+namespace {
+
+volatile std::sig_atomic_t interrupted = 0;
+
+// The first Ctrl-C asks for an orderly end; the second one ends at once.
+void on_interrupt(int signal) {
+  interrupted = 1;
+  std::signal(signal, SIG_DFL);
+}
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::string timestamp() {
+  const std::time_t t = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&t, &local);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y%m%d-%H%M%S", &local);
+  return text;
+}
+
+// How far a run has come: the first epoch and step still to do, and what the started epoch has summed up.
+struct Position {
+  int epoch = 0;
+  int64_t step = 0;
+  double loss_sum = 0;  // over the samples of the started epoch
+  int64_t samples = 0;
+  double best_ap = -1;
+  std::vector<EpochRecord> history;
+};
+
+class Trainer {
+ public:
+  explicit Trainer(const TrainOptions& options);
+  int run();
+
+ private:
+  void open_data();
+  void start_or_resume();
+  bool train_epoch();  // false when interrupted
+  void finish_epoch();
+  std::map<std::string, std::string> metadata() const;
+  void save(const std::string& name, bool with_optimizer) const;
+  void write_config() const;
+  Schedule schedule() const;
+
+  const TrainOptions& o_;
+  const bool seed_recipe_;
+  const fs::path folder_;
+  Context cx_;
+  Skeleton skeleton_;
+  std::optional<PoseDataset> train_set_, val_set_;
+  std::unique_ptr<PoseModel> model_;
+  std::optional<Optimizer> optimizer_;
+  std::optional<TrainStep> step_;
+  std::optional<HeatmapRunner> runner_;
+  std::optional<Loader> loader_;
+  Position at_;
+  fs::path results_file_;
+};
+
+Trainer::Trainer(const TrainOptions& options)
+    : o_(options),
+      seed_recipe_(options.recipe == "seed"),
+      folder_(options.output_dir),
+      cx_(make_context(options.device, options.amp, options.threads)),
+      skeleton_(load_skeleton(options.keypoints_path, options.joints)) {
+  check(o_.weights.empty() || !o_.no_pretrained,
+        "--weights {} and --no-pretrained contradict each other; give one of them", o_.weights);
+  check(o_.weights.empty() || o_.resume.empty(),
+        "--weights starts a new run and --resume continues one; give one of them");
+  check(o_.start_epoch >= 0 && o_.start_epoch < o_.epochs, "--start-epoch {}: expected 0 to {}, --epochs is {}",
+        o_.start_epoch, o_.epochs - 1, o_.epochs);
+  model_ = make_model(cx_, o_.model, o_.joints, o_.seed);
+  prepare_output_folder(folder_, "--output-dir");
+  open_data();
+  start_or_resume();
+  results_file_ = folder_ / fmt::format("results{}.txt", timestamp());
+  write_config();
+}
+
+void Trainer::open_data() {
+  const SplitPaths train = split_paths(o_.data_path, "train", o_.train_annotations, o_.train_images);
+  const SplitPaths val = split_paths(o_.data_path, "val", o_.val_annotations, o_.val_images);
+  DatasetOptions options{.recipe = seed_recipe_ ? Recipe::seed : Recipe::official,
+                         .input_h = o_.fixed_size[0],
+                         .input_w = o_.fixed_size[1],
+                         .sigma = heatmap_sigma(o_.sigma, o_.fixed_size[0]),
+                         .augment = !o_.no_augment,
+                         .seed = o_.seed,
+                         .bgr = model_->bgr_input()};
+  train_set_ = PoseDataset::from_annotations(read_coco(train.annotations, o_.joints), train.images, skeleton_, options);
+  train_set_->check_files();
+  options.augment = false;
+  CocoAnnotations annotations = read_coco(val.annotations, o_.joints);
+  val_set_ = o_.person_det.empty()
+                 ? PoseDataset::from_annotations(std::move(annotations), val.images, skeleton_, options)
+                 : PoseDataset::from_detections(std::move(annotations), read_coco_detections(o_.person_det), val.images,
+                                                skeleton_, options);
+  val_set_->check_files();
+  fmt::print("train      {} ({})\nval        {} ({}; boxes: {})\n", train_set_->size(), train_set_->counts().summary(),
+             val_set_->size(), val_set_->counts().summary(), o_.person_det.empty() ? "ground truth" : o_.person_det);
+  loader_.emplace(*train_set_,
+                  LoaderOptions{.batch_size = o_.batch_size, .workers = o_.workers, .shuffle = true, .seed = o_.seed});
+}
+
+void Trainer::start_or_resume() {
+  // Seed: AdamW, decay 1e-4 on everything. Official: Adam without decay (its WD setting never reaches Adam).
+  const double decay = o_.weight_decay.value_or(seed_recipe_ ? 1e-4 : 0.0);
+  optimizer_.emplace(cx_, model_->parameters(), AdamStep{.weight_decay = decay, .decoupled = true});
+  at_.epoch = o_.start_epoch;
+  if (!o_.weights.empty()) load_state_dict(SafetensorsFile(o_.weights), model_->parameters());
+  if (!o_.resume.empty()) {
+    const SafetensorsFile file(o_.resume);
+    const auto text = [&](const char* key) {
+      const auto it = file.metadata().find(key);
+      check(it != file.metadata().end(),
+            "--resume {}: is not a training checkpoint (no '{}'); use --weights to start from its weights", o_.resume,
+            key);
+      return it->second;
+    };
+    load_state_dict(file, model_->parameters());
+    load_optimizer(file, *optimizer_);
+    const rapidjson::Document position = parse_json(text("position"), o_.resume);
+    const auto number = [&](const char* key) {
+      check(position.IsObject() && position.HasMember(key) && position[key].IsNumber(),
+            "--resume {}: its position has no number '{}'", o_.resume, key);
+      return position[key].GetDouble();
+    };
+    at_.epoch = static_cast<int>(number("epoch"));
+    at_.step = static_cast<int64_t>(number("step"));
+    at_.samples = static_cast<int64_t>(number("samples"));
+    at_.loss_sum = number("loss_sum");
+    at_.best_ap = number("best_ap");
+    at_.history = history_from_json(text("history"), o_.resume);
+    const std::string saved_seed = text("seed"), saved_batch = text("batch_size");
+    check(saved_seed == std::to_string(o_.seed),
+          "--resume {}: the run used --seed {}, this one uses {}; the same seed continues it exactly", o_.resume,
+          saved_seed, o_.seed);
+    check(
+        at_.step == 0 || saved_batch == std::to_string(o_.batch_size),
+        "--resume {}: stopped within an epoch of --batch-size {}, this run uses {}; the same size continues it exactly",
+        o_.resume, saved_batch, o_.batch_size);
+    if (o_.start_epoch > 0) {
+      at_.epoch = o_.start_epoch;
+      at_.step = at_.samples = 0;
+      at_.loss_sum = 0;
+    }
+    check(at_.epoch < o_.epochs, "--resume {}: has finished epoch {} of {}; raise --epochs to go on", o_.resume,
+          at_.epoch, o_.epochs);
+    fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
+  }
+  step_.emplace(cx_, *model_, *optimizer_, seed_recipe_ ? JointsLoss::seed : JointsLoss::official);
+  runner_.emplace(cx_, *model_, skeleton_.mirror(), HeatmapRunner::Options{.flip = o_.flip});
+  fmt::print("model      {}: {:.1f} M parameters, {}, {} threads, input {} x {}, recipe {}\n", model_->name(),
+             static_cast<double>(model_->parameters().parameter_count()) / 1e6, o_.amp ? "bf16" : "f32",
+             compute_threads(), o_.fixed_size[0], o_.fixed_size[1], o_.recipe);
+  std::fflush(stdout);
+}
+
+Schedule Trainer::schedule() const {
+  return {.lr = o_.lr, .gamma = o_.lr_gamma, .milestones = o_.lr_steps, .warmup = seed_recipe_};
+}
+
+std::map<std::string, std::string> Trainer::metadata() const {
+  return {{"format", "hrnet.cpp checkpoint 1"},
+          {"model", model_->name()},
+          {"joints", std::to_string(o_.joints)},
+          {"codec", "quarter"},
+          {"recipe", o_.recipe},
+          {"input_h", std::to_string(o_.fixed_size[0])},
+          {"input_w", std::to_string(o_.fixed_size[1])},
+          {"color", model_->bgr_input() ? "bgr" : "rgb"},
+          {"seed", std::to_string(o_.seed)},
+          {"batch_size", std::to_string(o_.batch_size)},
+          {"history", history_to_json(at_.history)},
+          {"position", fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{}}}",
+                                   at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_ap)}};
+}
+
+void Trainer::save(const std::string& name, bool with_optimizer) const {
+  save_state_dict(folder_ / name, model_->parameters(), metadata(), with_optimizer ? &*optimizer_ : nullptr);
+}
+
+void Trainer::write_config() const {
+  std::string json = "{\n";
+  const auto add = [&](std::string_view key, const std::string& value) {
+    json += fmt::format("{}  {}: {}", json.size() > 2 ? ",\n" : "", json_quote(key), value);
+  };
+  const auto quoted = [](std::string_view text) { return json_quote(text); };
+  add("model", quoted(o_.model));
+  add("recipe", quoted(o_.recipe));
+  add("data_path", quoted(o_.data_path));
+  add("train_annotations", quoted(train_set_->annotations().path));
+  add("val_annotations", quoted(val_set_->annotations().path));
+  add("keypoints_path", quoted(o_.keypoints_path));
+  add("person_det", quoted(o_.person_det));
+  add("weights", quoted(o_.weights));
+  add("resume", quoted(o_.resume));
+  add("fixed_size", fmt::format("[{}, {}]", o_.fixed_size[0], o_.fixed_size[1]));
+  add("num_joints", std::to_string(o_.joints));
+  add("sigma", fmt::format("{}", heatmap_sigma(o_.sigma, o_.fixed_size[0])));
+  add("augment", o_.no_augment ? "false" : "true");
+  add("start_epoch", std::to_string(at_.epoch));
+  add("epochs", std::to_string(o_.epochs));
+  add("batch_size", std::to_string(o_.batch_size));
+  add("lr", fmt::format("{}", o_.lr));
+  add("lr_steps", fmt::format("[{}]", fmt::join(o_.lr_steps, ", ")));
+  add("lr_gamma", fmt::format("{}", o_.lr_gamma));
+  add("optimizer", quoted(seed_recipe_ ? "AdamW" : "Adam"));
+  add("weight_decay", fmt::format("{}", o_.weight_decay.value_or(seed_recipe_ ? 1e-4 : 0.0)));
+  add("amp", o_.amp ? "true" : "false");
+  add("device", quoted(to_string(cx_.device)));
+  add("threads", std::to_string(compute_threads()));
+  add("workers", std::to_string(o_.workers));
+  add("seed", std::to_string(o_.seed));
+  add("eval_every", std::to_string(o_.eval_every));
+  write_file(folder_ / "config.json", json + "\n}\n");
+}
+
+bool Trainer::train_epoch() {
+  const auto steps = static_cast<int64_t>(loader_->batches());
+  const Schedule rates = schedule();
+  Progress progress(fmt::format("epoch {}/{}", at_.epoch + 1, o_.epochs), steps);
+  if (at_.step == 0) at_.loss_sum = 0, at_.samples = 0;
+  loader_->start_epoch(static_cast<uint64_t>(at_.epoch), static_cast<size_t>(at_.step));
+  const double started = now();
+  int64_t samples_here = 0;
+  double lr = 0;
+  Batch batch;
+  while (loader_->next(batch)) {
+    lr = rates.at(at_.epoch, at_.step, steps);
+    const double loss = (*step_)({batch.images, batch.targets, batch.weights, batch.size, batch.h, batch.w}, lr);
+    if (!std::isfinite(loss)) {
+      std::string people;
+      for (const SampleMeta& meta : batch.meta)
+        people += fmt::format("{}{}", people.empty() ? "" : ", ", meta.annotation_id);
+      const bool saved = fs::exists(folder_ / "last.safetensors");
+      fail("the loss is {} at epoch {}, batch {} of {} (annotations {}); nothing was updated by this batch. {}", loss,
+           at_.epoch, at_.step, steps, people,
+           saved ? fmt::format("{} is the last good checkpoint; try a lower --lr and --resume it",
+                               (folder_ / "last.safetensors").string())
+                 : "There is no checkpoint yet; try a lower --lr");
+    }
+    at_.loss_sum += loss * batch.size;
+    at_.samples += batch.size;
+    samples_here += batch.size;
+    ++at_.step;
+    const double seconds = now() - started;
+    progress.update(at_.step,
+                    fmt::format("loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%",
+                                at_.loss_sum / static_cast<double>(at_.samples), lr,
+                                static_cast<double>(samples_here) / seconds, 100 * loader_->wait_seconds() / seconds));
+    if (interrupted != 0 && at_.step < steps) return false;
+  }
+  progress.finish(fmt::format(
+      "loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%", at_.loss_sum / static_cast<double>(at_.samples), lr,
+      static_cast<double>(samples_here) / (now() - started), 100 * loader_->wait_seconds() / (now() - started)));
+  at_.history.push_back({.epoch = at_.epoch, .loss = at_.loss_sum / static_cast<double>(at_.samples), .lr = lr});
+  return true;
+}
+
+void Trainer::finish_epoch() {
+  EpochRecord& record = at_.history.back();
+  const bool last = at_.epoch + 1 == o_.epochs;
+  bool best = false;
+  if (last || (at_.epoch + 1) % o_.eval_every == 0) {
+    const ValidationRun run = run_validation(*runner_, *val_set_, o_.batch_size, o_.workers, "  validate");
+    record.evaluated = true;
+    record.stats = run.coco.stats;
+    write_seed_results(folder_ / "key_results.json", run.results);
+    best = record.stats[0] >= at_.best_ap;
+    fmt::print("  AP {:.4f}  AP50 {:.4f}  AP75 {:.4f}  AR {:.4f}{}\n", record.stats[0], record.stats[1],
+               record.stats[2], record.stats[5], best ? "  (best so far)" : "");
+    std::fflush(stdout);
+    if (last) fmt::print("{}\n", coco_summary(run.coco));
+  }
+  append_line(results_file_, results_line(record));
+  if (best) at_.best_ap = record.stats[0];
+  ++at_.epoch;
+  at_.step = at_.samples = 0;
+  at_.loss_sum = 0;
+  save("last.safetensors", true);
+  if (best) save("best.safetensors", false);
+  if (o_.keep_all) save(fmt::format("epoch_{}.safetensors", at_.epoch - 1), true);
+  plot_history(folder_ / "curves.png", at_.history);
+}
+
+int Trainer::run() {
+  interrupted = 0;
+  const auto previous = std::signal(SIGINT, on_interrupt);
+  while (at_.epoch < o_.epochs) {
+    const bool done = train_epoch();
+    if (done) finish_epoch();
+    if (interrupted != 0) {
+      if (!done) save("last.safetensors", true);
+      fmt::print("stopped by Ctrl-C at epoch {}, step {}. Go on with the same flags and\n  --resume {}\n", at_.epoch,
+                 at_.step, (folder_ / "last.safetensors").string());
+      return 130;
+    }
+  }
+  std::signal(SIGINT, previous);
+  fmt::print(
+      "wrote {}/: last.safetensors, best.safetensors (AP {:.4f}), {}, key_results.json, config.json, curves.png\n",
+      folder_.string(), at_.best_ap, results_file_.filename().string());
+  return 0;
+}
+
+}  // namespace
+
+void add_train_options(CLI::App& app, TrainOptions& o) {
+  describe(app,
+           "Trains a pose network on a COCO-layout dataset and validates it after every epoch. Writes last and best "
+           "weights, a results line "
+           "per epoch, the resolved configuration and plots to --output-dir.",
+           "train --data-path demo/data --model hrnet_w8 --fixed-size 128 96 --epochs 10 --lr-steps 7 9 --output-dir "
+           "demo/run");
+  app.add_option("--data-path", o.data_path, "folder with train2017/, val2017/ and annotations/")->type_name("DIR");
+  app.add_option("--keypoints-path", o.keypoints_path,
+                 "skeleton file (the seed's person_keypoints.json); COCO's 17 joints are built in")
+      ->type_name("FILE");
+  app.add_option("--person-det", o.person_det, "detected boxes for validation instead of ground-truth boxes")
+      ->type_name("FILE");
+  add_fixed_size(app, o.fixed_size);
+  app.add_option("--num-joints", o.joints, "joints per person")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_option("--output-dir", o.output_dir, "folder for everything that is written")->type_name("DIR");
+  app.add_option("--resume", o.resume, "checkpoint (last.safetensors) to continue exactly where it stopped")
+      ->type_name("FILE");
+  app.add_option("--start-epoch", o.start_epoch, "number of the first epoch, for the schedule and the random streams")
+      ->type_name("N");
+  app.add_option("--epochs", o.epochs, "epochs in all")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_option("--lr-steps", o.lr_steps, "epochs from which the learning rate is multiplied by --lr-gamma")
+      ->type_name("N...");
+  app.add_option("--lr-gamma", o.lr_gamma, "factor at each of --lr-steps")->type_name("X");
+  app.add_option("--lr", o.lr, "learning rate")->type_name("X")->check(CLI::PositiveNumber);
+  app.add_option("--wd,--weight-decay", o.weight_decay,
+                 "decoupled weight decay [default: 1e-4 with --recipe seed, else 0]")
+      ->type_name("X");
+  app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_flag("--amp", o.amp, "bf16 activations; weights, statistics and moments stay float32");
+  add_device(app, o.device);
+  app.add_option("--model", o.model, "hrnet_wC for any width C, pose_resnet50, pose_resnet101 or pose_resnet152")
+      ->type_name("NAME");
+  app.add_option("--weights", o.weights, "weights to start from (.safetensors)")->type_name("FILE");
+  app.add_flag("--no-pretrained", o.no_pretrained, "start from random weights (what happens without --weights)");
+  app.add_option("--workers", o.workers, "loader threads; any number gives the same batches")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--recipe", o.recipe,
+                 "official (HRNet's published recipe) or seed (the PyTorch project this one follows)")
+      ->check(CLI::IsMember({"official", "seed"}));
+  add_seed(app, o.seed);
+  app.add_option("--eval-every", o.eval_every, "validate after every N-th epoch, and after the last")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--keep-all", o.keep_all, "keep a checkpoint of every epoch");
+  app.add_flag("--no-augment", o.no_augment, "train on the plain crops");
+  app.add_flag("--flip,!--no-flip", o.flip, "validate with the flip test (on by default; --no-flip turns it off)");
+  app.add_option("--sigma", o.sigma, "heatmap sigma in heatmap pixels [0: 2, or 3 from an input height of 384 on]")
+      ->type_name("X");
+  app.add_option("--train-annotations", o.train_annotations, "annotation file, instead of the one in --data-path")
+      ->type_name("FILE");
+  app.add_option("--train-images", o.train_images, "image folder, instead of the one in --data-path")->type_name("DIR");
+  app.add_option("--val-annotations", o.val_annotations, "annotation file, instead of the one in --data-path")
+      ->type_name("FILE");
+  app.add_option("--val-images", o.val_images, "image folder, instead of the one in --data-path")->type_name("DIR");
+  add_threads(app, o.threads);
+}
+
+int train(const TrainOptions& options) { return Trainer(options).run(); }
+
+}  // namespace hr
