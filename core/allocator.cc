@@ -121,7 +121,7 @@ void Arena::deallocate(void* pointer, size_t bytes) noexcept {
   const auto it = live_.find(pointer);
   if (it == live_.end()) return;
   if (!planned_) {
-    requests_[it->second].died = clock_++;
+    if (it->second < requests_.size()) requests_[it->second].died = clock_++;  // else: freed after abort_step()
     live_bytes_ -= aligned(bytes);
     parent_->deallocate(pointer, bytes);
   }

@@ -136,7 +136,7 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, fs::path 
   return out;
 }
 
-PoseDataset PoseDataset::from_detections(CocoAnnotations annotations, std::vector<CocoDetection> detections,
+PoseDataset PoseDataset::from_detections(CocoAnnotations annotations, const std::vector<CocoDetection>& detections,
                                          fs::path image_folder, const Skeleton& skeleton, DatasetOptions options,
                                          double min_score) {
   PoseDataset out(std::move(annotations), std::move(image_folder), skeleton, options);

@@ -68,7 +68,7 @@ class PoseDataset {
                                       DatasetOptions options);
   // People from a detector, in the order of the list: category 1, score >= min_score, a box with an extent (not
   // clipped).
-  static PoseDataset from_detections(CocoAnnotations annotations, std::vector<CocoDetection> detections,
+  static PoseDataset from_detections(CocoAnnotations annotations, const std::vector<CocoDetection>& detections,
                                      fs::path image_folder, const Skeleton& skeleton, DatasetOptions options,
                                      double min_score = 0);
 

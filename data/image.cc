@@ -14,12 +14,15 @@
 #include "core/error.h"
 
 // Formats that a file announces itself: TGA, PIC and HDR are left out because stb guesses them, so that any bytes could
-// turn into a picture.
+// turn into a picture. JPEG too: what libjpeg-turbo refuses is damaged or of a kind that stb does not know either, and
+// on damaged Huffman tables Debian's stb (2.27) writes past the end of an array.
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_NO_TGA
 #define STBI_NO_PIC
 #define STBI_NO_HDR
+#define STBI_NO_PSD
+#define STBI_NO_JPEG
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 #define STBI_MAX_DIMENSIONS (1 << 24)
@@ -111,9 +114,9 @@ struct JpegReader {
   }
 };
 
-// True when the picture was decoded; false with the reason when libjpeg cannot read this kind of file.
-bool decode_jpeg(std::span<const std::byte> bytes, std::string_view name, Image& image, std::string& reason) {
+Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name) {
   JpegReader reader;
+  Image image;
   bool good = reader.open(bytes);
   if (good) {
     check_size(reader.info.image_width, reader.info.image_height, name);
@@ -123,8 +126,8 @@ bool decode_jpeg(std::span<const std::byte> bytes, std::string_view name, Image&
   }
   check(!reader.errors.truncated, "{}: truncated JPEG ({} bytes, and the picture goes on); copy the file again", name,
         bytes.size());
-  reason = reader.errors.message;
-  return good;
+  check(good, "{}: not a readable JPEG: {}", name, reader.errors.message);
+  return image;
 }
 
 // ---- everything else
@@ -157,12 +160,11 @@ struct StbSource {
   }
 };
 
-Image decode_with_stb(std::span<const std::byte> bytes, std::string_view name, const std::string& jpeg_reason) {
+Image decode_with_stb(std::span<const std::byte> bytes, std::string_view name) {
   const stbi_io_callbacks calls{StbSource::read, StbSource::skip, StbSource::eof};
   const auto refuse = [&](bool ran_out) {
-    if (!jpeg_reason.empty()) fail("{}: not a readable JPEG: {}", name, jpeg_reason);
     if (ran_out) fail("{}: truncated picture ({} bytes); copy the file again", name, bytes.size());
-    fail("{}: not a picture that can be read ({}); JPEG, PNG, BMP, GIF, PSD and PNM are", name, stbi_failure_reason());
+    fail("{}: not a picture that can be read ({}); JPEG, PNG, BMP, GIF and PNM are", name, stbi_failure_reason());
   };
   int width = 0, height = 0, channels = 0;
   StbSource header{bytes};
@@ -220,12 +222,8 @@ struct JpegWriter {
 
 Image decode_image(std::span<const std::byte> bytes, std::string_view name) {
   check(!bytes.empty(), "{}: empty file (0 bytes), expected a picture", name);
-  std::string jpeg_reason;
-  if (bytes.size() >= 2 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8}) {
-    Image image;
-    if (decode_jpeg(bytes, name, image, jpeg_reason)) return image;
-  }
-  return decode_with_stb(bytes, name, jpeg_reason);
+  const bool jpeg = bytes.size() >= 2 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
+  return jpeg ? decode_jpeg(bytes, name) : decode_with_stb(bytes, name);
 }
 
 Image read_image(const fs::path& path) {

@@ -1,4 +1,5 @@
-// Pictures: 8-bit RGB in memory, JPEG through libjpeg-turbo, every other format (and JPEGs turbo refuses) through stb.
+// Pictures: 8-bit RGB in memory, JPEG through libjpeg-turbo, PNG, BMP, GIF and PNM through stb. The file's first bytes
+// decide, not its name.
 #pragma once
 #include <cstdint>
 #include <span>

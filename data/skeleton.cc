@@ -11,8 +11,10 @@
 namespace hr {
 namespace {
 
-constexpr double coco_sigmas[17] = {.026, .025, .025, .035, .035, .079, .079, .072, .072,
-                                    .062, .062, .107, .107, .087, .087, .089, .089};
+// Quotients, as the reference computes them: .26 / 10 and .026 differ in their last bit.
+constexpr double coco_sigmas[17] = {.26 / 10,  .25 / 10, .25 / 10, .35 / 10, .35 / 10, .79 / 10,
+                                    .79 / 10,  .72 / 10, .72 / 10, .62 / 10, .62 / 10, 1.07 / 10,
+                                    1.07 / 10, .87 / 10, .87 / 10, .89 / 10, .89 / 10};
 
 void fill_sigmas(Skeleton& skeleton) {
   if (skeleton.joints() == 17) {

@@ -171,8 +171,8 @@ bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const Coc
   if (at < 0)
     fail("{}: entry [{}] (image {}): score is {}, expected a finite number", options.detections_name, i, d.image_id,
          d.score);
-  fail("{}: entry [{}] (image {}): keypoints[{}] is {}, expected a finite number", options.detections_name, i, d.image_id,
-       at, d.keypoints[at]);
+  fail("{}: entry [{}] (image {}): keypoints[{}] is {}, expected a finite number", options.detections_name, i,
+       d.image_id, at, d.keypoints[at]);
 }
 
 // Buffers of one thread.

@@ -203,8 +203,9 @@ std::vector<float> decode(const Heatmaps& maps, const DecodeOptions& options) {
     argmax_map(map, maps.h * maps.w, maps.joints, value.data(), index.data());
     for (int k = 0; k < maps.joints; ++k) {
       const bool found = value[k] > 0;
-      pose[3 * k] = found ? static_cast<float>(index[k] % maps.w) : nowhere;
-      pose[3 * k + 1] = found ? static_cast<float>(index[k] / maps.w) : nowhere;
+      const int x = index[k] % maps.w, y = index[k] / maps.w;
+      pose[3 * k] = found ? static_cast<float>(x) : nowhere;
+      pose[3 * k + 1] = found ? static_cast<float>(y) : nowhere;
       pose[3 * k + 2] = value[k];
     }
     if (blurs) refine_blurred(map, maps, options, kernel, scratch, pose);

@@ -85,6 +85,7 @@ std::vector<int> soft_oks_nms(std::span<const ScoredPose<T>> poses, const OksNms
   const std::vector<double> sigmas = checked_sigmas("soft_oks_nms", poses, options);
   std::vector<int> order = best_first(scores_of(poses));
   std::vector<double> scores;
+  scores.reserve(order.size());
   for (const int i : order) scores.push_back(poses[i].score);
   std::vector<int> keep;
   while (!order.empty() && keep.size() < kSoftLimit) {

@@ -58,6 +58,7 @@ std::vector<PersonResult> postprocess_official(std::span<const PersonResult> peo
   const OksNms nms{.threshold = options.oks_thre, .sigmas = options.sigmas};
   for (std::vector<PersonResult>& image : images) {
     std::vector<ScoredPose<float>> poses;
+    poses.reserve(image.size());
     for (const PersonResult& person : image) poses.push_back({person.keypoints, person.score, person.area});
     const std::vector<int> keep = options.soft ? soft_oks_nms<float>(poses, nms) : oks_nms<float>(poses, nms);
     for (const int i : keep) kept.push_back(std::move(image[i]));

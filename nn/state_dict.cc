@@ -36,7 +36,7 @@ std::string list(const std::vector<std::string>& names) {
 }  // namespace
 
 void load_state_dict(const SafetensorsFile& file, ParameterStore& store) {
-  std::vector<std::string> missing, unexpected, misshaped;
+  std::vector<std::string> missing, unexpected, misshaped, mistyped;
   std::map<std::string, bool> known;
   for (const auto& entry : store.entries()) {
     const std::string& name = entry.name();
@@ -51,15 +51,23 @@ void load_state_dict(const SafetensorsFile& file, ParameterStore& store) {
     if (array.shape != expected && !one_number) {
       misshaped.push_back(fmt::format("{}: file {}, model {}", name, to_string(array.shape), to_string(expected)));
     }
+    // Checked here and not on the way: nothing may be changed by a file that does not fit.
+    const bool floating = array.dtype == DType::f32 || array.dtype == DType::bf16 || array.dtype == DType::f64 ||
+                          array.dtype == DType::f16;
+    if (floating == (entry.counter != nullptr)) {
+      mistyped.push_back(fmt::format("{}: file {}, model {}", name, name_of(array.dtype),
+                                     name_of(entry.counter != nullptr ? DType::i64 : DType::f32)));
+    }
   }
   for (const std::string& name : file.names()) {
     if (known.count(name) == 0 && !name.starts_with(kOptimizer)) unexpected.push_back(name);
   }
-  if (!missing.empty() || !unexpected.empty() || !misshaped.empty()) {
+  if (!missing.empty() || !unexpected.empty() || !misshaped.empty() || !mistyped.empty()) {
     std::string report = fmt::format("{}: these weights do not fit the model", file.path().string());
     if (!missing.empty()) report += fmt::format("; missing: {}", list(missing));
     if (!unexpected.empty()) report += fmt::format("; unexpected: {}", list(unexpected));
     if (!misshaped.empty()) report += fmt::format("; of another shape: {}", list(misshaped));
+    if (!mistyped.empty()) report += fmt::format("; of another type: {}", list(mistyped));
     const auto model = file.metadata().find("model");
     if (model != file.metadata().end()) {
       report += fmt::format("; the file says it is {} — try --model {}", model->second, model->second);

@@ -10,7 +10,8 @@ struct AdamUpdate {
   float *p, *m, *v;
   const float* g;
   // beta's complements come from double: 1 - 0.999f would be off by 5e-5 of itself.
-  float beta2, one_minus_beta1, one_minus_beta2, eps, step_size, inv_sqrt_correction2, l2, keep;  // keep = 1 - lr * wd when decoupled
+  float beta2, one_minus_beta1, one_minus_beta2, eps, step_size, inv_sqrt_correction2, l2,
+      keep;  // keep = 1 - lr * wd when decoupled
   HR_HD void operator()(int64_t row, int64_t c) const {
     const int64_t i = row * kWidth + c;
     const float grad = g[i] + l2 * p[i];

@@ -9,9 +9,14 @@ struct ShiftedMoments {
   static constexpr int kSums = 2;
   const T* x;
   int64_t channels;
-  HR_HD void operator()(int64_t row, int64_t c, float* terms) const {
-    const int64_t first = row / kBlockRows * kBlockRows;
-    const float d = to_float(x[row * channels + c]) - to_float(x[first * channels + c]);
+
+  struct Row {
+    const T *x, *first;
+  };
+  HR_HD Row row(int64_t r) const { return {x + r * channels, x + r / kBlockRows * kBlockRows * channels}; }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c, V* terms) const {
+    const V d = load<V>(at.x + c) - load<V>(at.first + c);
     terms[0] = d;
     terms[1] = d * d;
   }

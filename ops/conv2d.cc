@@ -1,5 +1,7 @@
 #include "ops/conv2d.h"
 
+#include <optional>
+
 #include "ops/cpu_state.h"
 #include "ops/dispatch.h"
 #include "ops/sum.h"
@@ -43,16 +45,20 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
     dy = cast(plain, dy, geometry.src);
   }
   DnnlConv& conv = cpu_state(cx).conv;
-  if (in.filter.requires_grad()) {
-    ParameterGradient filter(cx, in.filter);
-    if (in.bias.defined() && in.bias.requires_grad()) {
-      ParameterGradient bias(cx, in.bias);
-      conv.backward_filter(cx, geometry, in.x.raw(), dy.raw(), filter.data(), bias.data());
-      bias.finish();
+  const bool bias_learns = in.bias.defined() && in.bias.requires_grad();
+  if (in.filter.requires_grad() || bias_learns) {
+    std::optional<ParameterGradient> filter, bias;
+    Tensor unwanted;  // the primitive makes both gradients: a frozen filter's goes here
+    if (in.filter.requires_grad()) {
+      filter.emplace(cx, in.filter);
     } else {
-      conv.backward_filter(cx, geometry, in.x.raw(), dy.raw(), filter.data(), nullptr);
+      unwanted = cx.empty(in.filter.shape(), DType::f32);
     }
-    filter.finish();
+    if (bias_learns) bias.emplace(cx, in.bias);
+    conv.backward_filter(cx, geometry, in.x.raw(), dy.raw(), filter ? filter->data() : unwanted.data<float>(),
+                         bias ? bias->data() : nullptr);
+    if (bias) bias->finish();
+    if (filter) filter->finish();
   }
   if (in.x.requires_grad()) {
     Tensor dx = cx.empty(in.x.shape(), in.x.dtype());
@@ -71,6 +77,13 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
   check(x.dim(3) == filter.dim(3), "{}: expected {} input channels, got {}", op, filter.dim(3), x.dim(3));
   check(options.stride >= 1 && options.pad >= 0, "{}: stride {} and pad {} make no sense", op, options.stride,
         options.pad);
+  if (x.dtype() == DType::bf16 && !dnnl_has_bf16()) {
+    Conv2d wide = options;
+    const Tensor add = options.add != nullptr ? cast(cx, *options.add, DType::f32) : Tensor();
+    if (options.add != nullptr) wide.add = &add;
+    const Tensor y = run(cx, op, transposed, cast(cx, x, DType::f32), filter, wide);
+    return options.f32_output ? y : cast(cx, y, DType::bf16);
+  }
   const ConvGeometry g{.n = x.dim(0),
                        .h = x.dim(1),
                        .w = x.dim(2),
@@ -100,7 +113,8 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
   cpu_state(cx).conv.forward(
       cx, g, x.raw(), filter.data<float>(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
       options.add != nullptr ? options.add->raw() : nullptr, options.relu, y.raw(), options.packed);
-  if (cx.recording() && (x.requires_grad() || filter.requires_grad())) {
+  const bool bias_learns = options.bias != nullptr && options.bias->requires_grad();
+  if (cx.recording() && (x.requires_grad() || filter.requires_grad() || bias_learns)) {
     check(options.add == nullptr && !options.relu && options.packed == nullptr,
           "{}: the inference epilogue has no derivative; use fuse in training", op);
     y.set_requires_grad(true);

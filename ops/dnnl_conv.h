@@ -58,5 +58,8 @@ class DnnlConv {
 std::string dnnl_description();
 // Whether this processor multiplies bf16 in hardware; elsewhere bf16 works, slower than f32.
 bool cpu_has_bf16();
+// Whether oneDNN has bf16 convolutions here at all (API v2: from AVX-512 on); elsewhere conv2d converts around f32
+// ones.
+bool dnnl_has_bf16();
 
 }  // namespace hr

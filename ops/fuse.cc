@@ -42,7 +42,6 @@ void for_count(size_t count, const Body& body) {
 template <class T>
 void forward(const std::vector<FuseTerm>& terms, const Tensor& y, Act act) {
   const int64_t channels = y.dim(3);
-  const std::vector<float> one(channels, 1.0f), zero(channels, 0.0f);
   for_count(terms.size(), [&]<int N>() {
     FuseForward<T, N> f{.y = y.data<T>(),
                         .h = y.dim(1),
@@ -52,8 +51,8 @@ void forward(const std::vector<FuseTerm>& terms, const Tensor& y, Act act) {
     for (int t = 0; t < N; ++t) {
       f.x[t] = terms[t].x.data<T>();
       f.up[t] = terms[t].up;
-      f.scale[t] = terms[t].norm != nullptr ? terms[t].norm->scale.data<float>() : one.data();
-      f.shift[t] = terms[t].norm != nullptr ? terms[t].norm->shift.data<float>() : zero.data();
+      f.scale[t] = terms[t].norm != nullptr ? terms[t].norm->scale.data<float>() : nullptr;
+      f.shift[t] = terms[t].norm != nullptr ? terms[t].norm->shift.data<float>() : nullptr;
     }
     for_each(y.numel() / channels, channels, f);
   });

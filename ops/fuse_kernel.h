@@ -15,19 +15,32 @@ HR_HD int64_t low_row(int64_t row, int64_t h, int64_t w, int up) {
 template <class T, int Terms>
 struct FuseForward {
   const T* x[Terms];
-  const float *scale[Terms], *shift[Terms];  // [C]; 1 and 0 where a term has no normalisation
+  const float *scale[Terms], *shift[Terms];  // [C]; null where a term has no normalisation
   int up[Terms];
   T* y;
   int64_t h, w, channels;
   float floor;  // 0 for ReLU, -inf for none
 
-  HR_HD void operator()(int64_t row, int64_t c) const {
-    float sum = 0;
+  struct Row {
+    const T* x[Terms];
+    T* y;
+  };
+  HR_HD Row row(int64_t r) const {
+    Row at;
+    for (int t = 0; t < Terms; ++t) at.x[t] = x[t] + low_row(r, h, w, up[t]) * channels;
+    at.y = y + r * channels;
+    return at;
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c) const {
+    V sum;
     for (int t = 0; t < Terms; ++t) {
-      const float v = to_float(x[t][low_row(row, h, w, up[t]) * channels + c]) * scale[t][c] + shift[t][c];
+      V v = load<V>(at.x[t] + c);
+      if (scale[t] != nullptr) v = v * load<V>(scale[t] + c) + load<V>(shift[t] + c);
       sum = t == 0 ? v : sum + v;
     }
-    y[row * channels + c] = from_float<T>(sum < floor ? floor : sum);  // a NaN stays a NaN
+    const V low = Lanes<V>::fill(floor);
+    store<V>(at.y + c, sum < low ? low : sum);  // a NaN stays a NaN
   }
 };
 
@@ -39,14 +52,18 @@ struct MaskedSum {
   T* dz;
   int64_t channels;
 
-  HR_HD float value(int64_t i) const {
-    float g = to_float(dy[0][i]);
-    for (int a = 1; a < Addends; ++a) g += to_float(dy[a][i]);
-    return y == nullptr || to_float(y[i]) > 0 ? g : 0;
+  HR_HD int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  HR_HD V value(int64_t i) const {
+    V g = load<V>(dy[0] + i);
+    for (int a = 1; a < Addends; ++a) g += load<V>(dy[a] + i);
+    if (y == nullptr) return g;
+    const V zero = Lanes<V>::fill(0);
+    return load<V>(y + i) > zero ? g : zero;
   }
-  HR_HD void operator()(int64_t row, int64_t c) const {
-    const int64_t i = row * channels + c;
-    dz[i] = from_float<T>(value(i));
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c) const {
+    store<V>(dz + at + c, value<V>(at + c));
   }
 };
 
@@ -58,13 +75,13 @@ struct MaskedSumReduce {
   const T* x;
   const float* mean;
 
-  HR_HD void operator()(int64_t row, int64_t c, float* terms) const {
-    const int64_t i = row * masked.channels + c;
-    const T stored = from_float<T>(masked.value(i));
-    masked.dz[i] = stored;
-    const float g = to_float(stored);  // what later passes will read
+  HR_HD int64_t row(int64_t r) const { return masked.row(r); }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, V* terms) const {
+    masked.template one<V>(at, c);
+    const V g = load<V>(masked.dz + at + c);  // as rounded: what later passes will read
     terms[0] = g;
-    terms[1] = g * (to_float(x[i]) - mean[c]);
+    terms[1] = g * (load<V>(x + at + c) - load<V>(mean + c));
   }
 };
 
@@ -76,11 +93,12 @@ struct NormReduce {
   const float* mean;
   int64_t channels;
 
-  HR_HD void operator()(int64_t row, int64_t c, float* terms) const {
-    const int64_t i = row * channels + c;
-    const float g = to_float(dz[i]);
+  HR_HD int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, V* terms) const {
+    const V g = load<V>(dz + at + c);
     terms[0] = g;
-    terms[1] = g * (to_float(x[i]) - mean[c]);
+    terms[1] = g * (load<V>(x + at + c) - load<V>(mean + c));
   }
 };
 
@@ -91,16 +109,22 @@ struct FootprintSum {
   T* low;       // [N, h, w, C]
   int64_t h, w, channels;
 
-  HR_HD float value(int64_t row, int64_t c) const {
-    const int64_t x = row % w, line = row / w;  // line = n * h + y
-    const T* corner = dz + (((line << Up) * (w << Up)) + (x << Up)) * channels + c;
-    float sum = 0;
-    for (int fy = 0; fy < 1 << Up; ++fy) {
-      for (int fx = 0; fx < 1 << Up; ++fx) sum += to_float(corner[(fy * (w << Up) + fx) * channels]);
-    }
-    return sum;
+  struct Row {
+    const T* corner;
+    T* low;
+  };
+  HR_HD Row row(int64_t r) const {
+    const int64_t x = r % w, line = r / w;  // line = n * h + y
+    return {dz + ((line << Up) * (w << Up) + (x << Up)) * channels, low + r * channels};
   }
-  HR_HD void operator()(int64_t row, int64_t c) const { low[row * channels + c] = from_float<T>(value(row, c)); }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c) const {
+    V sum = Lanes<V>::fill(0);
+    for (int fy = 0; fy < 1 << Up; ++fy) {
+      for (int fx = 0; fx < 1 << Up; ++fx) sum += load<V>(at.corner + (fy * (w << Up) + fx) * channels + c);
+    }
+    store<V>(at.low + c, sum);
+  }
 };
 
 // dx = a dz + b (x - mean) + d per channel: batch normalisation's derivative. In place over dz is allowed.
@@ -111,9 +135,11 @@ struct NormBackward {
   T* dx;
   int64_t channels;
 
-  HR_HD void operator()(int64_t row, int64_t c) const {
-    const int64_t i = row * channels + c;
-    dx[i] = from_float<T>(a[c] * to_float(dz[i]) + b[c] * (to_float(x[i]) - mean[c]) + d[c]);
+  HR_HD int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c) const {
+    const V centred = load<V>(x + at + c) - load<V>(mean + c);
+    store<V>(dx + at + c, load<V>(a + c) * load<V>(dz + at + c) + load<V>(b + c) * centred + load<V>(d + c));
   }
 };
 

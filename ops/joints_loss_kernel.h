@@ -10,9 +10,16 @@ struct SquaredError {
   const T* pred;
   const float *target, *weight;
   int64_t pixels, joints;  // pixels per map
-  HR_HD void operator()(int64_t row, int64_t k, float* terms) const {
-    const float d = to_float(pred[row * joints + k]) - target[row * joints + k];
-    terms[0] = weight[row / pixels * joints + k] * d * d;
+
+  struct Row {
+    const T* pred;
+    const float *target, *weight;
+  };
+  HR_HD Row row(int64_t r) const { return {pred + r * joints, target + r * joints, weight + r / pixels * joints}; }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t k, V* terms) const {
+    const V d = load<V>(at.pred + k) - load<V>(at.target + k);
+    terms[0] = load<V>(at.weight + k) * d * d;
   }
 };
 
@@ -24,9 +31,16 @@ struct SquaredErrorBackward {
   T* dpred;
   int64_t pixels, joints;
   float factor;
-  HR_HD void operator()(int64_t row, int64_t k) const {
-    const int64_t i = row * joints + k;
-    dpred[i] = from_float<T>(factor * weight[row / pixels * joints + k] * (to_float(pred[i]) - target[i]));
+
+  struct Row {
+    int64_t first, weight;
+  };
+  HR_HD Row row(int64_t r) const { return {r * joints, r / pixels * joints}; }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t k) const {
+    const int64_t i = at.first + k;
+    store<V>(dpred + i,
+             Lanes<V>::fill(factor) * load<V>(weight + at.weight + k) * (load<V>(pred + i) - load<V>(target + i)));
   }
 };
 

@@ -18,7 +18,12 @@ struct MaxPoolForward {
   uint8_t* winner;
   PoolGeometry g;
 
-  HR_HD void operator()(int64_t row, int64_t c) const {
+  HR_HD int64_t row(int64_t r) const { return r; }
+  template <class V>
+  HR_HD void one(int64_t row, int64_t c) const {
+    for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) scalar(row, lane);
+  }
+  HR_HD void scalar(int64_t row, int64_t c) const {
     const int64_t ox = row % g.out_w, line = row / g.out_w, oy = line % g.out_h, n = line / g.out_h;
     float best = -std::numeric_limits<float>::infinity();
     int where = -1;
@@ -46,7 +51,12 @@ struct MaxPoolBackward {
   T* dx;
   PoolGeometry g;
 
-  HR_HD void operator()(int64_t row, int64_t c) const {
+  HR_HD int64_t row(int64_t r) const { return r; }
+  template <class V>
+  HR_HD void one(int64_t row, int64_t c) const {
+    for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) scalar(row, lane);
+  }
+  HR_HD void scalar(int64_t row, int64_t c) const {
     const int64_t ix = row % g.w, line = row / g.w, iy = line % g.h, n = line / g.h;
     float sum = 0;
     for (int ky = 0; ky < g.kernel; ++ky) {

@@ -108,4 +108,7 @@ void bench(const Options& o) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return hr::run_program<Options>("bench", argc, argv, add_options, bench); }
+int main(int argc, char** argv) {
+  hr::limit_openmp_spinning(argv);
+  return hr::run_program<Options>("bench", argc, argv, add_options, bench);
+}

@@ -42,7 +42,10 @@ std::string wrap(const std::string& text, size_t width) {
 struct HelpFormatter : CLI::Formatter {
   std::string make_option_opts(const CLI::Option* option) const override {
     if (option->get_type_size() == 0) return "";  // a flag
-    std::string out = " " + (option->get_option_text().empty() ? option->get_type_name() : option->get_option_text());
+    // CLI11 appends the checks to the type, "N:INT in [0 - 8]": the checks speak when they fail.
+    const std::string type = option->get_type_name();
+    std::string out =
+        " " + (option->get_option_text().empty() ? type.substr(0, type.find(':')) : option->get_option_text());
     if (option->get_expected_max() == CLI::detail::expected_max_vector_size) out += "...";
     return out;
   }

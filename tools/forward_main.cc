@@ -60,4 +60,7 @@ void forward(const Options& o) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return hr::run_program<Options>("forward", argc, argv, add_options, forward); }
+int main(int argc, char** argv) {
+  hr::limit_openmp_spinning(argv);
+  return hr::run_program<Options>("forward", argc, argv, add_options, forward);
+}

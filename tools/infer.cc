@@ -1,8 +1,10 @@
 #include "tools/infer.h"
 
+#include <unistd.h>
+
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
-#include <thread>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -10,6 +12,13 @@
 #include "nn/state_dict.h"
 
 namespace hr {
+
+void limit_openmp_spinning(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  ::setenv("GOMP_SPINCOUNT", "10000", 1);  // about 20 microseconds, longer than most gaps between two parallel regions
+  ::execv("/proc/self/exe", argv);
+  // Without /proc the program simply goes on as it is.
+}
 
 Context make_context(const std::string& device, bool amp, int threads) {
   Context cx;

@@ -14,6 +14,11 @@
 
 namespace hr {
 
+// First line of a main that computes. GNU OpenMP's threads spin for milliseconds at every barrier; with loader threads
+// or another program on the same cores a step then takes 3 to 10 times as long. The spin limit is read when the library
+// is loaded, so the program starts itself once more with GOMP_SPINCOUNT set, unless the caller chose a policy.
+void limit_openmp_spinning(char** argv);
+
 // A context as the flags ask for it. threads = 0: every core. amp: bf16 activations.
 Context make_context(const std::string& device, bool amp, int threads);
 

@@ -20,11 +20,11 @@ struct PictureSize {
 enum class SynthSplit : uint8_t { train = 0, val = 1 };
 
 struct SynthPerson {
-  Box box;                              // extent of the visible mask
-  double area = 0;                      // visible mask pixels
-  std::array<double, 51> keypoints{};   // x, y, v per COCO joint; v: 0 not labelled, 1 hidden, 2 visible; 0 0 0 if v = 0
-  int num_keypoints = 0;                // joints with v > 0; 0 for people too small or too hidden, as in COCO
-  uint8_t mask_value = 0;               // this person's value in SynthScene::mask
+  Box box;                             // extent of the visible mask
+  double area = 0;                     // visible mask pixels
+  std::array<double, 51> keypoints{};  // x, y, v per COCO joint; v: 0 not labelled, 1 hidden, 2 visible; 0 0 0 if v = 0
+  int num_keypoints = 0;               // joints with v > 0; 0 for people too small or too hidden, as in COCO
+  uint8_t mask_value = 0;              // this person's value in SynthScene::mask
 };
 
 struct SynthScene {

@@ -58,7 +58,8 @@ struct CapsuleShape {
   Point a, b;
   float radius_a, radius_b, dx, dy, inverse, inverse_length;
 
-  CapsuleShape(Point from, Point to, float ra, float rb) : a(from), b(to), radius_a(ra), radius_b(rb), dx(b.x - a.x), dy(b.y - a.y) {
+  CapsuleShape(Point from, Point to, float ra, float rb)
+      : a(from), b(to), radius_a(ra), radius_b(rb), dx(b.x - a.x), dy(b.y - a.y) {
     const float length2 = dx * dx + dy * dy;
     inverse = length2 > 0 ? 1 / length2 : 0;
     inverse_length = length2 > 0 ? 1 / std::sqrt(length2) : 0;

@@ -36,9 +36,9 @@ Vec3 unit(Vec3 v) {
 // ---- pose -------------------------------------------------------------------------------------------------------
 
 struct Arm {
-  float away = 10;     // upper arm from hanging down, degrees
-  float azimuth = 0;   // of that swing: 0 sideways, 90 forward, -90 back
-  float elbow = 15;    // bend
+  float away = 10;        // upper arm from hanging down, degrees
+  float azimuth = 0;      // of that swing: 0 sideways, 90 forward, -90 back
+  float elbow = 15;       // bend
   Vec3 towards{0, 0, 1};  // where the forearm bends to, in the torso's frame with x outward
 };
 struct Leg {
@@ -56,17 +56,22 @@ enum class ArmMode { down, hip, raised, side, forward, folded, face };
 
 Arm make_arm(Philox& rng, ArmMode mode) {
   switch (mode) {
-    case ArmMode::down: return {uniform(rng, 4, 24), uniform(rng, -30, 60), uniform(rng, 3, 40), {0, 0, 1}};
-    case ArmMode::hip: return {uniform(rng, 32, 52), uniform(rng, -35, -5), uniform(rng, 80, 112), {-1, 0, 0.35F}};
-    case ArmMode::raised: return {uniform(rng, 115, 174), uniform(rng, -15, 45), uniform(rng, 0, 75), {-0.6F, 1, 0.2F}};
+    case ArmMode::down:
+      return {uniform(rng, 4, 24), uniform(rng, -30, 60), uniform(rng, 3, 40), {0, 0, 1}};
+    case ArmMode::hip:
+      return {uniform(rng, 32, 52), uniform(rng, -35, -5), uniform(rng, 80, 112), {-1, 0, 0.35F}};
+    case ArmMode::raised:
+      return {uniform(rng, 115, 174), uniform(rng, -15, 45), uniform(rng, 0, 75), {-0.6F, 1, 0.2F}};
     case ArmMode::side: {
       const float up = uniform(rng, -1, 1);
       return {uniform(rng, 62, 105), uniform(rng, -10, 35), uniform(rng, 0, 95), {0, up, 0.6F}};
     }
     case ArmMode::forward:
       return {uniform(rng, 45, 100), uniform(rng, 55, 100), uniform(rng, 0, 85), {-0.4F, uniform(rng, -0.2, 1), 0.2F}};
-    case ArmMode::folded: return {uniform(rng, 22, 45), uniform(rng, 45, 85), uniform(rng, 85, 122), {-1, 0.35F, 0.3F}};
-    case ArmMode::face: return {uniform(rng, 25, 65), uniform(rng, 25, 90), uniform(rng, 115, 142), {-0.2F, 1, 0.3F}};
+    case ArmMode::folded:
+      return {uniform(rng, 22, 45), uniform(rng, 45, 85), uniform(rng, 85, 122), {-1, 0.35F, 0.3F}};
+    case ArmMode::face:
+      return {uniform(rng, 25, 65), uniform(rng, 25, 90), uniform(rng, 115, 142), {-0.2F, 1, 0.3F}};
   }
   return {};
 }
@@ -77,9 +82,9 @@ Arm swung(Philox& rng, float degrees, float elbow) {
 }
 
 ArmMode any_arm(Philox& rng) {
-  constexpr std::array<ArmMode, 12> modes{ArmMode::down,   ArmMode::down,    ArmMode::down,    ArmMode::hip,
-                                          ArmMode::hip,    ArmMode::raised,  ArmMode::raised,  ArmMode::side,
-                                          ArmMode::side,   ArmMode::forward, ArmMode::folded,  ArmMode::face};
+  constexpr std::array<ArmMode, 12> modes{ArmMode::down, ArmMode::down,    ArmMode::down,   ArmMode::hip,
+                                          ArmMode::hip,  ArmMode::raised,  ArmMode::raised, ArmMode::side,
+                                          ArmMode::side, ArmMode::forward, ArmMode::folded, ArmMode::face};
   return modes[rng.below(modes.size())];
 }
 
@@ -176,15 +181,21 @@ float make_heading(Philox& rng) {
 
 Rgb varied(Philox& rng, Rgb c, double spread) {
   const float gain = uniform(rng, 1 - spread, 1 + spread);
-  return {std::clamp(c.r * gain + uniform(rng, -6, 6), 0.0F, 255.0F), std::clamp(c.g * gain + uniform(rng, -6, 6), 0.0F, 255.0F),
+  return {std::clamp(c.r * gain + uniform(rng, -6, 6), 0.0F, 255.0F),
+          std::clamp(c.g * gain + uniform(rng, -6, 6), 0.0F, 255.0F),
           std::clamp(c.b * gain + uniform(rng, -6, 6), 0.0F, 255.0F)};
 }
 
 float distance(Rgb a, Rgb b) { return std::abs(a.r - b.r) + std::abs(a.g - b.g) + std::abs(a.b - b.b); }
 
 Look make_look(Philox& rng) {
-  constexpr std::array<Rgb, 7> skins{
-      {{244, 208, 184}, {232, 190, 160}, {222, 172, 136}, {198, 144, 108}, {165, 112, 80}, {126, 82, 58}, {90, 60, 44}}};
+  constexpr std::array<Rgb, 7> skins{{{244, 208, 184},
+                                      {232, 190, 160},
+                                      {222, 172, 136},
+                                      {198, 144, 108},
+                                      {165, 112, 80},
+                                      {126, 82, 58},
+                                      {90, 60, 44}}};
   constexpr std::array<Rgb, 8> hairs{{{28, 22, 20},
                                       {48, 34, 26},
                                       {80, 54, 34},
@@ -229,26 +240,52 @@ Look make_look(Philox& rng) {
 // ---- painting ---------------------------------------------------------------------------------------------------
 
 enum Part : uint8_t {
-  torso, pelvis, neck, head, hair,
-  left_upper_arm, right_upper_arm, left_forearm, right_forearm, left_hand, right_hand,
-  left_thigh, right_thigh, left_shin, right_shin, left_foot, right_foot
+  torso,
+  pelvis,
+  neck,
+  head,
+  hair,
+  left_upper_arm,
+  right_upper_arm,
+  left_forearm,
+  right_forearm,
+  left_hand,
+  right_hand,
+  left_thigh,
+  right_thigh,
+  left_shin,
+  right_shin,
+  left_foot,
+  right_foot
 };
 
 constexpr uint32_t bit(int part) { return 1U << part; }
 // The parts that show a joint when they are on top of it.
-constexpr std::array<uint32_t, kJoints> kShownBy{
-    bit(head), bit(head), bit(head), bit(head), bit(head),
-    bit(left_upper_arm) | bit(torso), bit(right_upper_arm) | bit(torso),
-    bit(left_upper_arm) | bit(left_forearm), bit(right_upper_arm) | bit(right_forearm),
-    bit(left_forearm) | bit(left_hand), bit(right_forearm) | bit(right_hand),
-    bit(left_thigh) | bit(pelvis) | bit(torso), bit(right_thigh) | bit(pelvis) | bit(torso),
-    bit(left_thigh) | bit(left_shin), bit(right_thigh) | bit(right_shin),
-    bit(left_shin) | bit(left_foot), bit(right_shin) | bit(right_foot)};
+constexpr std::array<uint32_t, kJoints> kShownBy{bit(head),
+                                                 bit(head),
+                                                 bit(head),
+                                                 bit(head),
+                                                 bit(head),
+                                                 bit(left_upper_arm) | bit(torso),
+                                                 bit(right_upper_arm) | bit(torso),
+                                                 bit(left_upper_arm) | bit(left_forearm),
+                                                 bit(right_upper_arm) | bit(right_forearm),
+                                                 bit(left_forearm) | bit(left_hand),
+                                                 bit(right_forearm) | bit(right_hand),
+                                                 bit(left_thigh) | bit(pelvis) | bit(torso),
+                                                 bit(right_thigh) | bit(pelvis) | bit(torso),
+                                                 bit(left_thigh) | bit(left_shin),
+                                                 bit(right_thigh) | bit(right_shin),
+                                                 bit(left_shin) | bit(left_foot),
+                                                 bit(right_shin) | bit(right_foot)};
 
 // The head is an ellipsoid; its surface is addressed by unit vectors (left, up, forward).
 constexpr Vec3 kHeadSize{0.060F, 0.079F, 0.068F};  // semi-axes, parts of the stature
-constexpr std::array<Vec3, 5> kFacePoint{
-    {{0, -0.10F, 1.14F}, {0.38F, 0.13F, 0.915F}, {-0.38F, 0.13F, 0.915F}, {1.02F, -0.02F, -0.08F}, {-1.02F, -0.02F, -0.08F}}};
+constexpr std::array<Vec3, 5> kFacePoint{{{0, -0.10F, 1.14F},
+                                          {0.38F, 0.13F, 0.915F},
+                                          {-0.38F, 0.13F, 0.915F},
+                                          {1.02F, -0.02F, -0.08F},
+                                          {-1.02F, -0.02F, -0.08F}}};
 
 Point flat(Vec3 v) { return {v.x, v.y}; }
 
@@ -292,12 +329,14 @@ struct Painter {
   void paint_torso() const {
     const Figure& f = figure;
     const float girth = f.look.girth;
-    const Vec3 ls = f.joint[left_shoulder], rs = f.joint[right_shoulder], lh = f.joint[left_hip], rh = f.joint[right_hip];
+    const Vec3 ls = f.joint[left_shoulder], rs = f.joint[right_shoulder], lh = f.joint[left_hip],
+               rh = f.joint[right_hip];
     const auto between = [](Vec3 a, Vec3 b, float t) { return a + (b - a) * t; };
     const Vec3 centre = between(f.spine_bottom, f.spine_top, 0.42F);
     const Vec3 lw = between(between(lh, ls, 0.42F), centre, 0.16F), rw = between(between(rh, rs, 0.42F), centre, 0.16F);
     PolygonShape shape;
-    for (const Vec3 v : {between(ls, rs, 0.10F), lw, lh, rh, rw, between(rs, ls, 0.10F), between(f.spine_top, f.neck, 0.45F)}) {
+    for (const Vec3 v :
+         {between(ls, rs, 0.10F), lw, lh, rh, rw, between(rs, ls, 0.10F), between(f.spine_top, f.neck, 0.45F)}) {
       shape.add(flat(v));
     }
     const float round = px(0.047F * girth), depth = px(0.06F);
@@ -328,7 +367,8 @@ struct Painter {
     Rgb color = look.skin;
     const float ax = std::abs(u.x);
     if (u.z > 0) {
-      if (look.beard) color = mix(color, look.hair, 0.85F * step(std::min(-0.30F - u.y - 0.25F * (1 - ax), u.z - 0.15F)));
+      if (look.beard)
+        color = mix(color, look.hair, 0.85F * step(std::min(-0.30F - u.y - 0.25F * (1 - ax), u.z - 0.15F)));
       const float mouth = 1 - std::hypot(u.x / 0.30F, (u.y + 0.47F) / 0.085F);
       color = mix(color, {150, 50, 50}, step(mouth * 0.085F));
       const float eye = 1 - std::hypot((ax - 0.38F) / 0.19F, (u.y - 0.13F) / 0.125F);
@@ -361,7 +401,8 @@ struct Painter {
     // Columns of the ellipsoid in pixels, y down; u = inverse * (pixel offset).
     const float s = f.stature * f.look.head;
     const auto column = [&](Vec3 axis, float size) { return Vec3{axis.x, -axis.y, axis.z} * (size * s); };
-    const Vec3 a = column(f.head.left, kHeadSize.x), b = column(f.head.up, kHeadSize.y), c = column(f.head.forward, kHeadSize.z);
+    const Vec3 a = column(f.head.left, kHeadSize.x), b = column(f.head.up, kHeadSize.y),
+               c = column(f.head.forward, kHeadSize.z);
     const auto to_u = [&](Vec3 p) { return Vec3{dot(p, a) / dot(a, a), dot(p, b) / dot(b, b), dot(p, c) / dot(c, c)}; };
     const Vec3 toward = to_u({0, 0, 1});
     const float tt = dot(toward, toward), radius = kHeadSize.y * s, soft = std::min(1.2F / radius, 0.5F);
@@ -375,6 +416,12 @@ struct Painter {
     for (const int side : {0, 1}) {
       if (f.joint[static_cast<size_t>(left_ear + side)].z <= f.head_centre.z) ear(side);
     }
+    // In profile and a little beyond, the nose still sticks out behind the cheek.
+    const auto paint_nose = [&] {
+      const Vec3 bridge = f.head_centre + (b * 0.12F + c * 0.97F);
+      bare(head, bridge, f.joint[nose], 0.006F, 0.0125F, mix(f.look.skin, {190, 90, 70}, 0.22F));
+    };
+    if (f.faces[nose] <= 0.02F) paint_nose();
     const float mean = 0.9F * radius;
     paint(
         canvas, box, owner(head),
@@ -395,11 +442,7 @@ struct Painter {
     for (const int side : {0, 1}) {
       if (f.joint[static_cast<size_t>(left_ear + side)].z > f.head_centre.z) ear(side);
     }
-    if (f.faces[nose] > 0.02F) {
-      const Vec3 tip = f.joint[nose];
-      const Vec3 bridge = f.head_centre + (b * 0.12F + c * 0.97F);
-      bare(head, bridge, tip, 0.006F, 0.0125F, mix(f.look.skin, {190, 90, 70}, 0.22F));
-    }
+    if (f.faces[nose] > 0.02F) paint_nose();
   }
 };
 
@@ -407,7 +450,8 @@ struct Painter {
 
 Rgb random_color(Philox& rng) {
   // Hue, saturation, value: cloth is rarely grey, rarely neon.
-  const float hue = uniform(rng, 0, 6), saturation = chance(rng, 0.22) ? uniform(rng, 0, 0.12) : uniform(rng, 0.25, 0.9);
+  const float hue = uniform(rng, 0, 6),
+              saturation = chance(rng, 0.22) ? uniform(rng, 0, 0.12) : uniform(rng, 0.25, 0.9);
   const float value = uniform(rng, 45, 245);
   const auto channel = [&](float offset) {
     const float k = std::fmod(offset + hue, 6.0F);
@@ -425,10 +469,12 @@ Figure make_figure(Philox& rng, float stature) {
 
   // Lengths as parts of the stature, near Drillis and Contini's segment lengths (1966), each person's own.
   const float legs = around(rng, 1, 0.035), arms = around(rng, 1, 0.035), trunk = around(rng, 1, 0.03);
-  const float thigh = 0.245F * legs, shin = 0.246F * legs, upper_arm = 0.183F * arms, forearm = 0.150F * arms, hand = 0.070F;
+  const float thigh = 0.245F * legs, shin = 0.246F * legs, upper_arm = 0.183F * arms, forearm = 0.150F * arms,
+              hand = 0.070F;
   const float spine = 0.288F * trunk, shoulder = 0.118F * around(rng, 1, 0.06), hip = 0.066F * around(rng, 1, 0.07);
 
-  const Frame camera = roll(around(rng, 0, 5)) * pitch(around(rng, 4, 5));
+  const float tilt = around(rng, 0, 5), height = around(rng, 4, 5);
+  const Frame camera = roll(tilt) * pitch(height);
   const Frame facing = camera * yaw(make_heading(rng));
   const Frame pelvis_frame = facing * pitch(pose.pelvis);
   f.torso = pelvis_frame * (pitch(pose.lean) * roll(pose.side)) * yaw(pose.twist);
@@ -470,7 +516,8 @@ Figure make_figure(Philox& rng, float stature) {
     f.fingertips[s] = j[left_wrist + s] + f.torso * (fore * hand);
   }
 
-  f.head = f.torso * yaw(around(rng, 0, 20)) * pitch(around(rng, 3, 9) - 0.45F * pose.lean) * roll(around(rng, 0, 6));
+  const float turn = around(rng, 0, 20), nod = around(rng, 3, 9), tip = around(rng, 0, 6);
+  f.head = f.torso * yaw(turn) * pitch(nod - 0.45F * pose.lean) * roll(tip);
   f.neck = f.spine_top + f.torso * Vec3{0, 0.045F, 0.012F};
   f.head_centre = f.neck + (f.torso.up + f.head.up) * (0.5F * 0.066F * f.look.head) + f.head.forward * 0.014F;
   const Vec3 size = kHeadSize * f.look.head;
@@ -483,8 +530,8 @@ Figure make_figure(Philox& rng, float stature) {
   // To pixels; the picture's y points down.
   const auto project = [stature](Vec3& v) { v = {v.x * stature, -v.y * stature, v.z * stature}; };
   for (Vec3& v : j) project(v);
-  for (Vec3* v : {&f.neck, &f.head_centre, &f.spine_top, &f.spine_bottom, &f.fingertips[0], &f.fingertips[1], &f.toes[0],
-                  &f.toes[1], &f.heels[0], &f.heels[1]}) {
+  for (Vec3* v : {&f.neck, &f.head_centre, &f.spine_top, &f.spine_bottom, &f.fingertips[0], &f.fingertips[1],
+                  &f.toes[0], &f.toes[1], &f.heels[0], &f.heels[1]}) {
     project(*v);
   }
   return f;
@@ -496,8 +543,8 @@ void Figure::move(float dx, float dy) {
     v.y += dy;
   };
   for (Vec3& v : joint) shift(v);
-  for (Vec3* v : {&neck, &head_centre, &spine_top, &spine_bottom, &fingertips[0], &fingertips[1], &toes[0], &toes[1], &heels[0],
-                  &heels[1]}) {
+  for (Vec3* v : {&neck, &head_centre, &spine_top, &spine_bottom, &fingertips[0], &fingertips[1], &toes[0], &toes[1],
+                  &heels[0], &heels[1]}) {
     shift(*v);
   }
 }
@@ -554,10 +601,19 @@ void paint_figure(Canvas& canvas, const Figure& f, int who) {
     const Vec3 wrist = f.joint[left_wrist + s], ankle = f.joint[left_ankle + s];
     const auto id = static_cast<Part>(part);
     switch (id) {
-      case torso: p.paint_torso(); break;
-      case pelvis: p.limb(pelvis, f.joint[left_hip], f.joint[right_hip], 0.060F, 0.060F, {look.trousers.base, look.trousers.base}, 1); break;
-      case neck: p.bare(neck, f.spine_top + (f.neck - f.spine_top) * 0.1F, f.head_centre, 0.034F, 0.030F, look.skin * 0.9F); break;
-      case head: p.paint_head(); break;
+      case torso:
+        p.paint_torso();
+        break;
+      case pelvis:
+        p.limb(pelvis, f.joint[left_hip], f.joint[right_hip], 0.060F, 0.060F, {look.trousers.base, look.trousers.base},
+               1);
+        break;
+      case neck:
+        p.bare(neck, f.spine_top + (f.neck - f.spine_top) * 0.1F, f.head_centre, 0.034F, 0.030F, look.skin * 0.9F);
+        break;
+      case head:
+        p.paint_head();
+        break;
       case hair: {
         const float size = look.head * f.stature;
         const Vec3 back{-f.head.forward.x * 0.035F * size, f.head.forward.y * 0.035F * size, 0};
@@ -574,15 +630,22 @@ void paint_figure(Canvas& canvas, const Figure& f, int who) {
         p.limb(id, f.joint[left_elbow + s], wrist, 0.028F, 0.020F, look.shirt, lower(look.sleeve));
         break;
       case left_hand:
-      case right_hand: p.bare(id, wrist, f.fingertips[s], 0.021F, 0.017F, look.skin); break;
+      case right_hand:
+        p.bare(id, wrist, f.fingertips[s], 0.021F, 0.017F, look.skin);
+        break;
       case left_thigh:
       case right_thigh:
-        p.limb(id, f.joint[left_hip + s], f.joint[left_knee + s], 0.056F, 0.041F, look.trousers, upper(look.trouser_leg));
+        p.limb(id, f.joint[left_hip + s], f.joint[left_knee + s], 0.056F, 0.041F, look.trousers,
+               upper(look.trouser_leg));
         break;
       case left_shin:
-      case right_shin: p.limb(id, f.joint[left_knee + s], ankle, 0.040F, 0.026F, look.trousers, lower(look.trouser_leg)); break;
+      case right_shin:
+        p.limb(id, f.joint[left_knee + s], ankle, 0.040F, 0.026F, look.trousers, lower(look.trouser_leg));
+        break;
       case left_foot:
-      case right_foot: p.bare(id, f.heels[s], f.toes[s], 0.026F, 0.021F, look.shoes); break;
+      case right_foot:
+        p.bare(id, f.heels[s], f.toes[s], 0.026F, 0.021F, look.shoes);
+        break;
     }
   }
 }
@@ -601,8 +664,9 @@ std::array<int, kJoints> visibility(const Canvas& canvas, const Figure& f, int w
     if (k == left_ear || k == right_ear) shown = shown && !f.look.long_hair;
     // The far shoulder or hip of somebody seen from the side is behind the trunk.
     if (shown && (part == torso || part == pelvis)) {
-      const float trunk = k <= right_shoulder ? f.spine_top.z : f.spine_bottom.z;
-      shown = f.joint[k].z > trunk - 0.05F * f.stature;
+      const bool is_shoulder = k <= right_shoulder;
+      const float trunk = is_shoulder ? f.spine_top.z : f.spine_bottom.z;
+      shown = f.joint[k].z > trunk - (is_shoulder ? 0.095F : 0.053F) * f.stature;  // some 55 degrees of turn
     }
     v[k] = shown ? 2 : 1;
   }

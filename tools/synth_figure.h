@@ -25,15 +25,30 @@ struct Frame {
 
 // COCO's joints, in COCO's order.
 enum Joint : uint8_t {
-  nose, left_eye, right_eye, left_ear, right_ear, left_shoulder, right_shoulder, left_elbow, right_elbow, left_wrist,
-  right_wrist, left_hip, right_hip, left_knee, right_knee, left_ankle, right_ankle
+  nose,
+  left_eye,
+  right_eye,
+  left_ear,
+  right_ear,
+  left_shoulder,
+  right_shoulder,
+  left_elbow,
+  right_elbow,
+  left_wrist,
+  right_wrist,
+  left_hip,
+  right_hip,
+  left_knee,
+  right_knee,
+  left_ankle,
+  right_ankle
 };
 constexpr size_t kJoints = 17;
 
 struct Cloth {
   Rgb base, second;
-  float stripe = 0;   // stripe period as a part of the stature; 0: plain
-  bool along = false; // stripes run along the limb rather than around it
+  float stripe = 0;    // stripe period as a part of the stature; 0: plain
+  bool along = false;  // stripes run along the limb rather than around it
 };
 
 struct Look {

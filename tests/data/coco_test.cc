@@ -1,0 +1,205 @@
+#include "data/coco.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/data/golden.h"
+
+namespace hr {
+namespace {
+
+using test::contains;
+
+// Two joints, one picture, one person; unknown keys and a polygon around it all.
+constexpr const char* good = R"({
+  "info": {"a": [1, {"b": 2}]},
+  "licenses": [{"id": 1}],
+  "images": [{"id": 7, "file_name": "7.jpg", "width": 640, "height": 480, "flickr_url": "x"}],
+  "annotations": [
+    {"segmentation": [[1, 2, 3.5], [4]], "num_keypoints": 1, "area": 12.5, "iscrowd": 0, "keypoints": [10, 20, 2, 0, 0, 0],
+     "image_id": 7, "bbox": [1.5, 2, 30, 40], "category_id": 1, "id": 91}
+  ],
+  "categories": [{"id": 1, "name": "person", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}]
+})";
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+CocoAnnotations read(const std::string& text, int joints = 2) {
+  const auto path = test::temporary_folder() / "people.json";
+  write_file(path, text);
+  return read_coco(path, joints);
+}
+
+std::string why(const std::string& from, const std::string& to, int joints = 2) {
+  std::string message = test::error_of([&] { read(replaced(good, from, to), joints); });
+  EXPECT_TRUE(contains(message, "people.json")) << message;
+  return message;
+}
+
+TEST(Coco, ReadsWhatItNeedsAndSkipsTheRest) {
+  const CocoAnnotations file = read(good);
+  ASSERT_EQ(file.images.size(), 1u);
+  EXPECT_EQ(file.images[0].file_name, "7.jpg");
+  EXPECT_EQ(file.images[0].width, 640);
+  ASSERT_EQ(file.annotations.size(), 1u);
+  const CocoAnnotation& a = file.annotations[0];
+  EXPECT_EQ(a.id, 91);
+  EXPECT_EQ(a.image_id, 7);
+  EXPECT_EQ(a.box.x, 1.5);
+  EXPECT_EQ(a.box.h, 40);
+  EXPECT_EQ(a.area, 12.5);
+  EXPECT_FALSE(a.iscrowd);
+  EXPECT_EQ(a.num_keypoints, 1);
+  EXPECT_EQ(a.keypoints, (std::vector<double>{10, 20, 2, 0, 0, 0}));
+  ASSERT_EQ(file.categories.size(), 1u);
+  EXPECT_EQ(file.categories[0].keypoints, (std::vector<std::string>{"nose", "tail"}));
+  EXPECT_EQ(file.categories[0].skeleton, (std::vector<std::pair<int, int>>{{1, 2}}));
+}
+
+TEST(Coco, WrittenFilesComeBack) {
+  CocoAnnotations file = read(good);
+  file.images[0].file_name = "folder/\"quoted\" ü.jpg";
+  file.images[0].id = (int64_t{1} << 52) + 1;
+  file.annotations[0].image_id = file.images[0].id;
+  file.annotations[0].keypoints[0] = 0.1 + 0.2;
+  file.annotations[0].iscrowd = true;
+  const auto path = test::temporary_folder() / "again.json";
+  write_coco(path, file);
+  EXPECT_TRUE(contains(read_file(path), ",20,2,0,0,0]")) << "whole numbers stay whole";
+  const CocoAnnotations again = read_coco(path, 2);
+  EXPECT_EQ(again.images[0].file_name, file.images[0].file_name);
+  EXPECT_EQ(again.images[0].id, file.images[0].id);
+  EXPECT_EQ(again.annotations[0].keypoints, file.annotations[0].keypoints);
+  EXPECT_EQ(again.annotations[0].area, 12.5);
+  EXPECT_TRUE(again.annotations[0].iscrowd);
+  EXPECT_EQ(again.categories[0].skeleton, file.categories[0].skeleton);
+}
+
+TEST(Coco, MalformedJsonHasALineAndColumn) {
+  EXPECT_TRUE(contains(why("\"image_id\": 7,", "\"image_id\": 7"), "people.json:7:20: not valid JSON"));
+  EXPECT_TRUE(contains(why("}\n  ],", "}\n  "), "people.json:"));
+  const std::string half = std::string(good).substr(0, 300);
+  EXPECT_TRUE(contains(test::error_of([&] { read(half); }), "not valid JSON"));
+  EXPECT_TRUE(contains(test::error_of([] { read(""); }), "people.json:1:1: not valid JSON"));
+  EXPECT_TRUE(
+      contains(test::error_of([] { read(std::string(2000000, '[')); }), "people.json"));  // no stack to overflow
+  EXPECT_TRUE(contains(test::error_of([] { read("{\"x\":" + std::string(2000000, '[')); }), "not valid JSON"));
+}
+
+TEST(Coco, EveryWrongFieldIsNamedWithItsEntry) {
+  EXPECT_TRUE(contains(why("\"keypoints\": [10, 20, 2, 0, 0, 0],", ""), "annotations[0] (id 91): no keypoints"));
+  EXPECT_TRUE(contains(why("2, 0, 0, 0]", "2, 0, 0]"),
+                       "annotations[0] (id 91): keypoints: expected 6 numbers (2 joints x 3), got 5"));
+  EXPECT_TRUE(contains(why("2, 0, 0, 0]", "2, 0, 0, 0]", 17), "expected 51 numbers (17 joints x 3), got 6"));
+  EXPECT_TRUE(contains(why("2, 0, 0, 0]", "2, 0, 0]", 0), "x, y, v per joint"));
+  EXPECT_TRUE(contains(why("\"image_id\": 7", "\"image_id\": 8"), "annotations[0] (id 91): image_id 8 is not among"));
+  EXPECT_TRUE(
+      contains(why("\"image_id\": 7", "\"image_id\": \"7\""), "image_id: expected a whole number, got a string"));
+  EXPECT_TRUE(contains(why("\"image_id\": 7", "\"image_id\": 7.5"), "image_id: expected a whole number, got 7.5"));
+  EXPECT_TRUE(contains(why("\"image_id\": 7,", ""), "annotations[0] (id 91): no \"image_id\""));
+  EXPECT_TRUE(contains(why(", \"id\": 91", ""), "annotations[0]: no \"id\""));
+  EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "[1.5, 2, 30]"), "bbox: expected 4 numbers"));
+  EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "[1.5, 2, 30, NaN]"), "bbox: expected a number, got nan"));
+  EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "[1.5, 2, 30, null]"), "bbox: expected a number, got null"));
+  EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "[1.5, 2, 30, [4]]"), "bbox: expected numbers in the list, got a list"));
+  EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "5"), "bbox: expected a list of 4 numbers, got 5"));
+  EXPECT_TRUE(contains(why("12.5", "{\"a\": 1}"), "area: expected a number, got an object"));
+  EXPECT_TRUE(contains(why("12.5", "[1]"), "area: expected a single value, got a list"));
+  EXPECT_TRUE(contains(why("\"file_name\": \"7.jpg\",", ""), "images[0] (id 7): no \"file_name\""));
+  EXPECT_TRUE(contains(why("640", "-640"), "images[0] (id 7): width"));
+  EXPECT_TRUE(contains(why("\"images\":", "\"pictures\":"), "no \"images\""));
+  EXPECT_TRUE(contains(why("\"annotations\":", "\"people\":"), "no \"annotations\""));
+  EXPECT_TRUE(contains(why("{\"id\": 7,", "3, {\"id\": 7,"), "images[0]: expected an object, got a number"));
+  EXPECT_TRUE(contains(why("\"nose\"", "5"), "categories[0]"));
+  EXPECT_TRUE(contains(why("[[1, 2]]", "[[1, 2, 3]]"), "skeleton"));
+  EXPECT_TRUE(contains(test::error_of([] { read("[]"); }), "expected an object with images"));
+  EXPECT_TRUE(contains(test::error_of([] { read("3"); }), "expected an object with images"));
+  EXPECT_TRUE(contains(test::error_of([] { read_coco("/no/such/people.json"); }), "/no/such/people.json"));
+}
+
+TEST(Coco, DuplicatesAreNamedWithBothPlaces) {
+  const std::string image = R"({"id": 7, "file_name": "7.jpg", "width": 640, "height": 480, "flickr_url": "x"})";
+  EXPECT_TRUE(contains(why(image, image + "," + image), "images[1] (id 7): the id is already used by images[0]"));
+  const std::string person = R"({"id": 91, "image_id": 7, "bbox": [1, 2, 3, 4], "keypoints": [1, 2, 2, 0, 0, 0]},)";
+  EXPECT_TRUE(contains(why("\"annotations\": [", "\"annotations\": [" + person),
+                       "annotations[1] (id 91): the id is already used by annotations[0]"));
+}
+
+TEST(Coco, LeavesOutWhatCrowdsAndOtherCategoriesMay) {
+  EXPECT_TRUE(
+      read(replaced(replaced(good, "\"keypoints\": [10, 20, 2, 0, 0, 0],", ""), "\"iscrowd\": 0", "\"iscrowd\": 1"))
+          .annotations[0]
+          .keypoints.empty());
+  EXPECT_TRUE(read(replaced(replaced(good, "\"keypoints\": [10, 20, 2, 0, 0, 0],", ""), "\"category_id\": 1",
+                            "\"category_id\": 3"))
+                  .annotations[0]
+                  .keypoints.empty());
+  const CocoAnnotations plain = read(replaced(replaced(good, "\"area\": 12.5,", ""), "\"num_keypoints\": 1,", ""), 0);
+  EXPECT_EQ(plain.annotations[0].area, 30 * 40) << "without area, the box's";
+  EXPECT_EQ(plain.annotations[0].num_keypoints, 1);
+}
+
+TEST(Coco, ReadsDetections) {
+  const auto path = test::temporary_folder() / "det.json";
+  write_file(path, R"([{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4.5], "score": 0.25, "other": [[1]]},
+                       {"image_id": 8, "category_id": 1, "keypoints": [1, 2, 0.5, 3, NaN, 0.25], "score": NaN}])");
+  const auto detections = read_coco_detections(path);
+  ASSERT_EQ(detections.size(), 2u);
+  EXPECT_TRUE(detections[0].has_box);
+  EXPECT_EQ(detections[0].box.h, 4.5);
+  EXPECT_EQ(detections[0].score, 0.25);
+  EXPECT_FALSE(detections[1].has_box);
+  EXPECT_EQ(detections[1].keypoints.size(), 6u);
+  EXPECT_TRUE(std::isnan(detections[1].keypoints[4]));
+  EXPECT_TRUE(std::isnan(detections[1].score));
+  write_file(path, "[]");
+  EXPECT_TRUE(read_coco_detections(path).empty());
+}
+
+TEST(Coco, RefusesWrongDetections) {
+  const auto path = test::temporary_folder() / "det.json";
+  const auto refusal = [&](const std::string& text) {
+    write_file(path, text);
+    std::string message = test::error_of([&] { read_coco_detections(path); });
+    EXPECT_TRUE(contains(message, "det.json")) << message;
+    return message;
+  };
+  const std::string fine = R"({"image_id": 7, "bbox": [1, 2, 3, 4], "score": 1})";
+  EXPECT_TRUE(contains(refusal("[" + fine + R"(, {"bbox": [1, 2, 3, 4], "score": 1}])"), "entry [1]: no \"image_id\""));
+  EXPECT_TRUE(contains(refusal(R"([{"image_id": 7, "bbox": [1, 2, 3, 4]}])"), "no \"score\""));
+  EXPECT_TRUE(contains(refusal(R"([{"image_id": 7, "bbox": [1, 2, 3, 4], "score": "1"}])"),
+                       "score: expected a number, got a string"));
+  EXPECT_TRUE(contains(refusal(R"([{"image_id": 7, "score": 1}])"), "neither"));
+  EXPECT_TRUE(contains(refusal(R"([{"image_id": 7, "keypoints": [], "score": 1}])"), "keypoints: the list is empty"));
+  EXPECT_TRUE(contains(refusal(R"([{"image_id": 7, "keypoints": [1, 2], "score": 1}])"), "got 2 numbers"));
+  EXPECT_TRUE(contains(refusal(R"([{"image_id": 7, "bbox": [1, 2, 3], "score": 1}])"), "bbox: expected 4"));
+  EXPECT_TRUE(contains(refusal(R"({"annotations": []})"), "expected a list of results at the top, got an object"));
+  EXPECT_TRUE(contains(refusal("[[1]]"), "expected an object, got a list"));
+  EXPECT_TRUE(contains(refusal("[" + fine + "\n" + fine + "]"), "det.json:2:1: not valid JSON"));
+}
+
+TEST(Coco, GoldenSampleFiles) {
+  HR_NEEDS_ORACLE("coco_sample/test_coco.json");
+  const CocoAnnotations file = read_coco(test::oracle("coco_sample/test_coco.json"), 17);
+  EXPECT_EQ(file.images.size(), 4u);
+  EXPECT_EQ(file.annotations.size(), 14u);
+  EXPECT_EQ(file.categories.at(0).keypoints, coco_skeleton().names);
+  for (const auto& [a, b] : file.categories[0].skeleton) {
+    EXPECT_EQ(std::count(coco_skeleton().limbs.begin(), coco_skeleton().limbs.end(), std::pair(a - 1, b - 1)), 1);
+  }
+  EXPECT_EQ(read_coco_detections(test::oracle("coco_sample/test_coco_det_AP_H_56.json")).size(), 118u);
+}
+
+TEST(Coco, GoldenResultFilesToRefuse) {
+  HR_NEEDS_ORACLE("eval/reject_not_a_list.dt.json");
+  for (const char* name : {"keypoints_empty", "keypoints_length_50", "missing_image_id", "missing_score", "not_a_list",
+                           "score_is_a_string"}) {
+    EXPECT_THROW(read_coco_detections(test::oracle(std::string("eval/reject_") + name + ".dt.json")), Error) << name;
+  }
+}
+
+}  // namespace
+}  // namespace hr

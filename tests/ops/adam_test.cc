@@ -1,0 +1,102 @@
+#include "ops/adam.h"
+
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "tests/support/oracle.h"
+#include "tests/support/tensors.h"
+
+namespace hr {
+namespace {
+
+using test::Values;
+
+// In double, as the papers write it.
+struct Plain {
+  Values p, m, v;
+  void step(const Values& grad, const AdamStep& s) {
+    for (size_t i = 0; i < p.size(); ++i) {
+      double g = grad[i];
+      if (s.decoupled) {
+        p[i] -= s.lr * s.weight_decay * p[i];
+      } else {
+        g += s.weight_decay * p[i];
+      }
+      m[i] = s.beta1 * m[i] + (1 - s.beta1) * g;
+      v[i] = s.beta2 * v[i] + (1 - s.beta2) * g * g;
+      const auto t = static_cast<double>(s.step);
+      p[i] -= s.lr * (m[i] / (1 - std::pow(s.beta1, t))) / (std::sqrt(v[i] / (1 - std::pow(s.beta2, t))) + s.eps);
+    }
+  }
+};
+
+TEST(Adam, FollowsThePapersOverTenSteps) {
+  for (const int64_t n : {1, 3, 17, 1023, 1024, 1025, 40000}) {
+    for (const AdamStep& options : {AdamStep{}, AdamStep{.weight_decay = 1e-2}, AdamStep{.weight_decay = 0.1, .decoupled = true},
+                                    AdamStep{.lr = 1e-2, .beta1 = 0.5, .beta2 = 0.9, .eps = 1e-3}}) {
+      SCOPED_TRACE(n);
+      Context cx;
+      Plain plain{test::random_values(n, 1), Values(n), Values(n)};
+      const Tensor p = test::make(cx, {n}, DType::f32, plain.p);
+      const Tensor m = cx.zeros({n}, DType::f32), v = cx.zeros({n}, DType::f32);
+      for (AdamStep s = options; s.step <= 10; ++s.step) {
+        Values grad = test::random_values(n, 10 + s.step);
+        // Sizes from 1e-9 to 10 (eps matters at the small end), some exact zeros.
+        for (int64_t i = 0; i < n; ++i) grad[i] = test::rounded(i % 7 == 3 ? 0 : grad[i] * std::pow(10.0, 1 - i % 11), DType::f32);
+        const Tensor g = test::make(cx, {n}, DType::f32, grad);
+        adam(cx, p, g, m, v, s);
+        plain.step(grad, s);
+        EXPECT_EQ(test::values(g), grad);
+      }
+      // Ten steps, each rounded a few times at |p| <= 1 + 10 lr.
+      EXPECT_TRUE(test::close(test::values(p), plain.p, 2e-6));
+      EXPECT_TRUE(test::close(test::values(m), plain.m, 1e-5));
+      EXPECT_TRUE(test::close(test::values(v), plain.v, 1e-5 * (1 + test::max_abs(plain.v))));
+    }
+  }
+}
+
+TEST(Adam, PaddingOfASlabStaysZero) {
+  Context cx;
+  const Tensor p = cx.zeros({64}, DType::f32), g = cx.zeros({64}, DType::f32);
+  const Tensor m = cx.zeros({64}, DType::f32), v = cx.zeros({64}, DType::f32);
+  adam(cx, p, g, m, v, {.weight_decay = 0.1, .decoupled = true});
+  EXPECT_EQ(test::values(p), Values(64, 0));
+}
+
+TEST(Adam, RefusesWhatDoesNotFit) {
+  Context cx;
+  const Tensor a = cx.zeros({4}, DType::f32), b = cx.zeros({5}, DType::f32);
+  EXPECT_THROW(adam(cx, a, b, a, a, {}), Error);
+  EXPECT_THROW(adam(cx, a, a, b, a, {}), Error);
+  EXPECT_THROW(adam(cx, a, a, a, b, {}), Error);
+  EXPECT_THROW(adam(cx, a, a, a, a, {.step = 0}), Error);
+}
+
+TEST(Adam, MatchesTheGoldenTrajectories) {
+  HR_NEEDS_ORACLE("train/optimizers.safetensors");
+  const SafetensorsFile golden(test::oracle("train/optimizers.safetensors"));
+  for (const auto& [name, options] :
+       {std::pair{"adam", AdamStep{}}, {"adam_wd", AdamStep{.weight_decay = 1e-2}},
+        {"adamw", AdamStep{.weight_decay = 1e-4, .decoupled = true}},
+        {"adamw_wd0.1_lr0.01", AdamStep{.lr = 1e-2, .weight_decay = 0.1, .decoupled = true}}}) {
+    for (int i = 0; i < 3; ++i) {
+      Context cx;
+      const ArrayView& p0 = golden.at(fmt::format("p0.{}", i));
+      const Shape shape{p0.numel()};
+      const Tensor p = test::make(cx, shape, DType::f32, p0.to_f64());
+      const Tensor m = cx.zeros(shape, DType::f32), v = cx.zeros(shape, DType::f32);
+      for (AdamStep s = options; s.step <= 10; ++s.step) {
+        adam(cx, p, test::make(cx, shape, DType::f32, golden.at(fmt::format("grad.{}.{}", s.step - 1, i)).to_f64()), m, v, s);
+        const std::string key = fmt::format("{}.after{}.{}", name, s.step, i);
+        if (!golden.contains(key)) continue;
+        const Values expected = golden.at(key).to_f64(), actual = test::values(p);
+        for (size_t k = 0; k < expected.size(); ++k)
+          EXPECT_NEAR(actual[k], expected[k], 2e-6 * std::max(1.0, std::abs(expected[k]))) << key << " at " << k;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hr
