@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -17,6 +18,7 @@ namespace {
 
 constexpr size_t kColumn = 32;  // where descriptions begin in --help
 constexpr size_t kWidth = 100;  // where they wrap
+constexpr char kKeep = '\x01';  // a space that does not wrap
 
 std::string wrap(const std::string& text, size_t width) {
   std::string out, line;
@@ -59,9 +61,13 @@ struct HelpFormatter : CLI::Formatter {
     if (option->get_required()) {
       text += " (required)";
     } else if (option->get_type_size() != 0 && !value.empty()) {
-      text += fmt::format(" [default: {}]", value);
+      std::string shown = fmt::format("[default: {}]", value);
+      for (char& c : shown) c = c == ' ' && shown.size() < 50 ? kKeep : c;
+      text += ' ' + shown;
     }
-    return wrap(text, kWidth - kColumn);
+    text = wrap(text, kWidth - kColumn);
+    std::replace(text.begin(), text.end(), kKeep, ' ');
+    return text;
   }
 };
 

@@ -85,10 +85,9 @@ void fill(Image& image, Color color) {
 void fill_rectangle(Image& image, float x, float y, float w, float h, Color color) {
   const float x0 = x - 0.5F, y0 = y - 0.5F, x1 = x0 + w, y1 = y0 + h;
   if (!(w > 0 && h > 0 && std::isfinite(x0 + x1 + y0 + y1))) return;
-  const int left = static_cast<int>(std::max(0.0F, std::floor(x0 + 0.5F)));
-  const int top = static_cast<int>(std::max(0.0F, std::floor(y0 + 0.5F)));
-  const int right = static_cast<int>(std::min<float>(static_cast<float>(image.width - 1), std::ceil(x1)));
-  const int bottom = static_cast<int>(std::min<float>(static_cast<float>(image.height - 1), std::ceil(y1)));
+  const auto index = [](float v, int end) { return static_cast<int>(std::clamp(v, 0.0F, static_cast<float>(end))); };
+  const int left = index(std::floor(x0 + 0.5F), image.width), right = index(std::ceil(x1), image.width - 1);
+  const int top = index(std::floor(y0 + 0.5F), image.height), bottom = index(std::ceil(y1), image.height - 1);
   const auto overlap = [](float lo, float hi, int i) {
     const auto centre = static_cast<float>(i);
     return std::clamp(std::min(hi, centre + 0.5F) - std::max(lo, centre - 0.5F), 0.0F, 1.0F);

@@ -27,6 +27,7 @@ struct Color {
 inline void blend(uint8_t* pixel, Color color, float coverage) {
   const float a = color.a * coverage;
   const auto mix = [a](uint8_t below, uint8_t above) {
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings): never negative, and lround is a library call per byte
     return static_cast<uint8_t>(static_cast<float>(below) + (static_cast<float>(above) - below) * a + 0.5F);
   };
   pixel[0] = mix(pixel[0], color.r);

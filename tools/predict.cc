@@ -36,11 +36,38 @@ std::vector<fs::path> list_pictures(const std::vector<std::string>& inputs) {
   return pictures;
 }
 
+// The boxes of a COCO annotation file, pictures told by their file names.
+std::vector<CocoDetection> boxes_of_annotations(const std::string& path, const std::vector<fs::path>& pictures) {
+  const CocoAnnotations annotations = read_coco(path);
+  std::map<std::string, int64_t> numbers;
+  for (size_t i = 0; i < pictures.size(); ++i) numbers[pictures[i].filename().string()] = static_cast<int64_t>(i) + 1;
+  std::map<int64_t, int64_t> by_id;
+  for (const CocoImage& image : annotations.images) {
+    const auto found = numbers.find(fs::path(image.file_name).filename().string());
+    if (found != numbers.end()) by_id[image.id] = found->second;
+  }
+  std::vector<CocoDetection> detections;
+  for (const CocoAnnotation& person : annotations.annotations) {
+    const auto found = by_id.find(person.image_id);
+    if (found == by_id.end() || person.iscrowd || !(person.box.w > 0 && person.box.h > 0)) continue;
+    CocoDetection& d = detections.emplace_back();
+    d.image_id = found->second;
+    d.box = person.box;
+    d.has_box = true;
+    d.score = 1;
+  }
+  check(!detections.empty(), "--boxes {}: has no boxes for the {} pictures given; their file names must match", path,
+        pictures.size());
+  return detections;
+}
+
 // --boxes: a list of {"file_name": "a.jpg", "bbox": [x, y, w, h], "score": 0.9}; or with "image_id": N instead of a
 // name, for pictures called N.jpg, 00..N.jpg (a COCO detection file). Entries of other pictures are not used.
 std::vector<CocoDetection> read_boxes(const std::string& path, const std::vector<fs::path>& pictures) {
   const rapidjson::Document document = parse_json_file(path);
-  check(document.IsArray(), "--boxes {}: expected a list of {{\"file_name\", \"bbox\": [x, y, w, h]}}", path);
+  if (document.IsObject() && document.HasMember("annotations")) return boxes_of_annotations(path, pictures);
+  check(document.IsArray(),
+        "--boxes {}: expected a COCO annotation file, or a list of {{\"file_name\", \"bbox\": [x, y, w, h]}}", path);
   std::map<std::string, int64_t> by_name;
   std::map<int64_t, int64_t> by_number;
   for (size_t i = 0; i < pictures.size(); ++i) {
@@ -111,7 +138,8 @@ void add_predict_options(CLI::App& app, PredictOptions& o) {
   app.add_option("inputs", o.inputs, "pictures, or folders of pictures")->required()->type_name("FILE");
   app.add_option("--weights", o.weights, "weights (.safetensors)")->required()->type_name("FILE");
   app.add_option("--boxes", o.boxes,
-                 "JSON list of boxes {file_name, bbox: [x, y, w, h]}; without it the whole picture is one person")
+                 "JSON list of boxes {file_name, bbox: [x, y, w, h]}, or a COCO annotation file; without it the whole "
+                 "picture is one person")
       ->type_name("FILE");
   app.add_option("--model", o.model, "hrnet_wC or pose_resnet50/101/152; not needed when the weights say it")
       ->type_name("NAME");

@@ -25,7 +25,10 @@ struct Canvas {
   uint16_t owner_at(int x, int y) const { return owner[static_cast<size_t>(y) * image.width + x]; }
 };
 
-inline uint8_t to_byte(float v) { return static_cast<uint8_t>(std::min(std::max(v, 0.0F), 255.0F) + 0.5F); }
+inline uint8_t to_byte(float v) {
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings): never negative, and lround is a library call per byte
+  return static_cast<uint8_t>(std::min(std::max(v, 0.0F), 255.0F) + 0.5F);
+}
 
 inline void put(uint8_t* pixel, Rgb color, float alpha) {
   pixel[0] = to_byte(static_cast<float>(pixel[0]) + (color.r - static_cast<float>(pixel[0])) * alpha);

@@ -386,10 +386,9 @@ struct Painter {
     return mix(color, look.hair, step(std::max({crown, back, sides})));
   }
 
-  void ear(int side) const {
-    const size_t k = side == 0 ? left_ear : right_ear;
+  void ear(size_t side) const {
     if (figure.look.long_hair) return;  // below the hair
-    const Vec3 at = figure.joint[k];
+    const Vec3 at = figure.joint[left_ear + side];
     const float drop = 0.014F * figure.stature * figure.look.head;
     const Vec3 up = figure.head.up;
     const Vec3 half{up.x * drop, -up.y * drop, 0};
@@ -413,8 +412,8 @@ struct Painter {
     };
     Extent box;
     box.add(flat(f.head_centre), radius * 1.02F);
-    for (const int side : {0, 1}) {
-      if (f.joint[static_cast<size_t>(left_ear + side)].z <= f.head_centre.z) ear(side);
+    for (const size_t side : {0U, 1U}) {
+      if (f.joint[left_ear + side].z <= f.head_centre.z) ear(side);
     }
     // In profile and a little beyond, the nose still sticks out behind the cheek.
     const auto paint_nose = [&] {
@@ -439,8 +438,8 @@ struct Painter {
           const float lit = 0.70F + 0.30F * std::sqrt(1 - rim);
           return head_color(on, soft) * lit;
         });
-    for (const int side : {0, 1}) {
-      if (f.joint[static_cast<size_t>(left_ear + side)].z > f.head_centre.z) ear(side);
+    for (const size_t side : {0U, 1U}) {
+      if (f.joint[left_ear + side].z > f.head_centre.z) ear(side);
     }
     if (f.faces[nose] > 0.02F) paint_nose();
   }

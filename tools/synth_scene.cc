@@ -21,7 +21,10 @@ constexpr double kLeastMask = 60;           // mask pixels; below it the person 
 
 float uniform(Philox& rng, double lo, double hi) { return static_cast<float>(rng.uniform(lo, hi)); }
 bool chance(Philox& rng, double p) { return rng.uniform() < p; }
-int whole(Philox& rng, int lo, int hi) { return lo + static_cast<int>(rng.below(static_cast<uint64_t>(hi - lo + 1))); }
+int whole(Philox& rng, int lo, int hi) {
+  const int count = hi - lo + 1;
+  return lo + static_cast<int>(rng.below(static_cast<uint64_t>(count)));
+}
 
 // ---- background ---------------------------------------------------------------------------------------------------
 

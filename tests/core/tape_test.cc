@@ -23,9 +23,7 @@ float total(Tape& tape, uint64_t id) {
 // y = factor * x, written by hand.
 Tensor scaled(Context& cx, const Tensor& x, float factor) {
   Tensor y = scalar(cx, factor * *x.data<float>());
-  cx.tape->record([x, factor, id = y.id()](Context& bx) {
-    bx.tape->add(x, scalar(bx, factor * total(*bx.tape, id)));
-  });
+  cx.tape->record([x, factor, id = y.id()](Context& bx) { bx.tape->add(x, scalar(bx, factor * total(*bx.tape, id))); });
   return y;
 }
 

@@ -66,7 +66,8 @@ TEST(ConvBn, TermsGiveTheSameAsTheWholeLayer) {
   const Tensor x = l.input({2, 3, 5, 17});
   const Tensor whole = l.conv(l.cx, x, {.relu = true});
   EXPECT_FALSE(l.conv.term(l.cx, x).norm.has_value()) << "folded";
-  EXPECT_TRUE(test::close(test::values(fuse_terms(l.cx, {l.conv.term(l.cx, x)}, Act::relu)), test::values(whole), 1e-5));
+  EXPECT_TRUE(
+      test::close(test::values(fuse_terms(l.cx, {l.conv.term(l.cx, x)}, Act::relu)), test::values(whole), 1e-5));
   const Tensor up = fuse_terms(l.cx, {l.conv.term(l.cx, x, 1)}, Act::relu);
   EXPECT_EQ(up.shape(), (Shape{2, 6, 10, 33}));
   EXPECT_EQ(up.data<float>()[33], up.data<float>()[0]) << "nearest";
@@ -153,9 +154,9 @@ TEST(ConvBn, DeclaresItsEntriesInTorchsOrder) {
   const Layer l({8, 5, 4, 2, 1, true});
   std::vector<std::string> names;
   for (const auto& e : l.store.entries()) names.push_back(e.name() + " " + to_string(e.torch_shape()));
-  EXPECT_EQ(names, (std::vector<std::string>{"conv1.weight [8, 5, 4, 4]", "bn1.weight [5]", "bn1.bias [5]",
-                                             "bn1.running_mean [5]", "bn1.running_var [5]",
-                                             "bn1.num_batches_tracked []"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"conv1.weight [8, 5, 4, 4]", "bn1.weight [5]", "bn1.bias [5]",
+                                      "bn1.running_mean [5]", "bn1.running_var [5]", "bn1.num_batches_tracked []"}));
 }
 
 TEST(HeadConv, HeatmapsAreFloat32AndItsGradientsArrive) {

@@ -11,7 +11,8 @@ namespace {
 
 TEST(Schedule, OfficialIsPlainMultiStep) {
   const Schedule s;
-  for (const auto& [epoch, lr] : {std::pair{0, 1e-3}, {169, 1e-3}, {170, 1e-4}, {199, 1e-4}, {200, 1e-5}, {209, 1e-5}}) {
+  for (const auto& [epoch, lr] :
+       {std::pair{0, 1e-3}, {169, 1e-3}, {170, 1e-4}, {199, 1e-4}, {200, 1e-5}, {209, 1e-5}}) {
     for (const int64_t step : {0, 1, 999}) EXPECT_DOUBLE_EQ(s.at(epoch, step, 1000), lr) << epoch;
   }
   // torch's MultiStepLR counts a milestone given twice twice.

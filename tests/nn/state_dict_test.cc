@@ -68,11 +68,14 @@ struct Contents {
 TEST(StateDict, FiltersAreStoredInTorchsOrder) {
   Small s;
   // Ours [O, kh, kw, I] = [2, 1, 2, 3], named by o, x, i; torch's [O, I, kh, kw] by o, i, x.
-  const float filter[] = {/*o0 x0*/ 0, 10, 20, /*x1*/ 1, 11, 21, /*o1 x0*/ 100, 110, 120, /*x1*/ 101, 111, 121};
-  const Values filter_torch = {/*o0 i0*/ 0, 1, /*i1*/ 10, 11, /*i2*/ 20, 21, /*o1*/ 100, 101, 110, 111, 120, 121};
+  const float filter[] = {/*o0 x0*/ 0,   10,  20,  /*x1*/ 1,   11,  21,
+                          /*o1 x0*/ 100, 110, 120, /*x1*/ 101, 111, 121};
+  const Values filter_torch = {/*o0 i0*/ 0, 1,   /*i1*/ 10, 11,  /*i2*/ 20, 21,
+                               /*o1*/ 100,  101, 110,       111, 120,       121};
   // Ours [O, kh, kw, I] = [3, 2, 1, 2] by o, y, i; torch's [I, O, kh, kw] by i, o, y.
   const float deconv[] = {/*o0 y0*/ 0, 100, /*y1*/ 1, 101, /*o1*/ 10, 110, 11, 111, /*o2*/ 20, 120, 21, 121};
-  const Values deconv_torch = {/*i0 o0*/ 0, 1, /*o1*/ 10, 11, /*o2*/ 20, 21, /*i1*/ 100, 101, 110, 111, 120, 121};
+  const Values deconv_torch = {/*i0 o0*/ 0, 1,   /*o1*/ 10, 11,  /*o2*/ 20, 21,
+                               /*i1*/ 100,  101, 110,       111, 120,       121};
   ASSERT_EQ(s.filter.value.shape(), (Shape{2, 1, 2, 3}));
   ASSERT_EQ(s.deconv.value.shape(), (Shape{3, 2, 1, 2}));
   std::memcpy(s.filter.value.raw(), filter, sizeof filter);
@@ -120,8 +123,9 @@ TEST(StateDict, NamesEverythingThatDoesNotFitAndChangesNothing) {
   c.write(bad);
   const Values before = test::values(target.store.values);
   const std::string why = why_refused(bad, target.store);
-  for (const std::string& part : {bad.string(), std::string("missing: c.bias"), std::string("unexpected: head.fc.weight"),
-                                 std::string("b.weight: file [3, 2, 2, 1], model [2, 3, 2, 1]"), std::string("--model")}) {
+  for (const std::string& part :
+       {bad.string(), std::string("missing: c.bias"), std::string("unexpected: head.fc.weight"),
+        std::string("b.weight: file [3, 2, 2, 1], model [2, 3, 2, 1]"), std::string("--model")}) {
     EXPECT_NE(why.find(part), std::string::npos) << part << "\nin: " << why;
   }
   EXPECT_EQ(test::values(target.store.values), before);
@@ -189,7 +193,8 @@ TEST(StateDict, OptimizerStateSurvivesARestart) {
   };
   const AdamStep options{.weight_decay = 1e-4, .decoupled = true};
   Small straight, before, after(99);
-  Optimizer a(straight.cx, straight.store, options), b(before.cx, before.store, options), c(after.cx, after.store, options);
+  Optimizer a(straight.cx, straight.store, options), b(before.cx, before.store, options),
+      c(after.cx, after.store, options);
   train(straight, a, 0, 5);
   train(before, b, 0, 3);
   const auto path = fresh();

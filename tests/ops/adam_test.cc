@@ -32,8 +32,9 @@ struct Plain {
 
 TEST(Adam, FollowsThePapersOverTenSteps) {
   for (const int64_t n : {1, 3, 17, 1023, 1024, 1025, 40000}) {
-    for (const AdamStep& options : {AdamStep{}, AdamStep{.weight_decay = 1e-2}, AdamStep{.weight_decay = 0.1, .decoupled = true},
-                                    AdamStep{.lr = 1e-2, .beta1 = 0.5, .beta2 = 0.9, .eps = 1e-3}}) {
+    for (const AdamStep& options :
+         {AdamStep{}, AdamStep{.weight_decay = 1e-2}, AdamStep{.weight_decay = 0.1, .decoupled = true},
+          AdamStep{.lr = 1e-2, .beta1 = 0.5, .beta2 = 0.9, .eps = 1e-3}}) {
       SCOPED_TRACE(n);
       Context cx;
       Plain plain{test::random_values(n, 1), Values(n), Values(n)};
@@ -42,7 +43,8 @@ TEST(Adam, FollowsThePapersOverTenSteps) {
       for (AdamStep s = options; s.step <= 10; ++s.step) {
         Values grad = test::random_values(n, 10 + s.step);
         // Sizes from 1e-9 to 10 (eps matters at the small end), some exact zeros.
-        for (int64_t i = 0; i < n; ++i) grad[i] = test::rounded(i % 7 == 3 ? 0 : grad[i] * std::pow(10.0, 1 - i % 11), DType::f32);
+        for (int64_t i = 0; i < n; ++i)
+          grad[i] = test::rounded(i % 7 == 3 ? 0 : grad[i] * std::pow(10.0, 1 - i % 11), DType::f32);
         const Tensor g = test::make(cx, {n}, DType::f32, grad);
         adam(cx, p, g, m, v, s);
         plain.step(grad, s);
@@ -77,7 +79,8 @@ TEST(Adam, MatchesTheGoldenTrajectories) {
   HR_NEEDS_ORACLE("train/optimizers.safetensors");
   const SafetensorsFile golden(test::oracle("train/optimizers.safetensors"));
   for (const auto& [name, options] :
-       {std::pair{"adam", AdamStep{}}, {"adam_wd", AdamStep{.weight_decay = 1e-2}},
+       {std::pair{"adam", AdamStep{}},
+        {"adam_wd", AdamStep{.weight_decay = 1e-2}},
         {"adamw", AdamStep{.weight_decay = 1e-4, .decoupled = true}},
         {"adamw_wd0.1_lr0.01", AdamStep{.lr = 1e-2, .weight_decay = 0.1, .decoupled = true}}}) {
     for (int i = 0; i < 3; ++i) {
@@ -87,7 +90,8 @@ TEST(Adam, MatchesTheGoldenTrajectories) {
       const Tensor p = test::make(cx, shape, DType::f32, p0.to_f64());
       const Tensor m = cx.zeros(shape, DType::f32), v = cx.zeros(shape, DType::f32);
       for (AdamStep s = options; s.step <= 10; ++s.step) {
-        adam(cx, p, test::make(cx, shape, DType::f32, golden.at(fmt::format("grad.{}.{}", s.step - 1, i)).to_f64()), m, v, s);
+        adam(cx, p, test::make(cx, shape, DType::f32, golden.at(fmt::format("grad.{}.{}", s.step - 1, i)).to_f64()), m,
+             v, s);
         const std::string key = fmt::format("{}.after{}.{}", name, s.step, i);
         if (!golden.contains(key)) continue;
         const Values expected = golden.at(key).to_f64(), actual = test::values(p);

@@ -16,8 +16,12 @@ struct Geometry {
   int kernel = 3, stride = 1, pad = 1;
   bool transposed = false;
 
-  int64_t out_h() const { return transposed ? (h - 1) * stride - 2 * pad + kernel : (h + 2 * pad - kernel) / stride + 1; }
-  int64_t out_w() const { return transposed ? (w - 1) * stride - 2 * pad + kernel : (w + 2 * pad - kernel) / stride + 1; }
+  int64_t out_h() const {
+    return transposed ? (h - 1) * stride - 2 * pad + kernel : (h + 2 * pad - kernel) / stride + 1;
+  }
+  int64_t out_w() const {
+    return transposed ? (w - 1) * stride - 2 * pad + kernel : (w + 2 * pad - kernel) / stride + 1;
+  }
   Shape x_shape() const { return {n, h, w, in}; }
   Shape filter_shape() const { return {out, kernel, kernel, in}; }
   Shape y_shape() const { return {n, out_h(), out_w(), out}; }
@@ -109,7 +113,7 @@ std::vector<Geometry> geometries() {
     }
   }
   list.push_back({1, 3, 3, 3, 3, 3, 1, 0});
-  list.push_back({2, 8, 6, 3, 64, 3, 2, 1});   // even sizes: the last row is not reached by stride 2
+  list.push_back({2, 8, 6, 3, 64, 3, 2, 1});  // even sizes: the last row is not reached by stride 2
   list.push_back({2, 11, 12, 3, 17, 7, 2, 3});
   for (const auto& [in, out] : {std::pair{1, 1}, {3, 17}, {33, 3}, {32, 64}}) {
     list.push_back({1, 1, 1, in, out, 4, 2, 1, true});
@@ -162,9 +166,9 @@ TEST(Conv2d, ForwardAndBackwardAreThePlainSumsAtOddSizes) {
 }
 
 TEST(Conv2d, DerivativeIsTheFiniteDifference) {
-  for (const Geometry& g : {Geometry{1, 1, 1, 3, 1, 3, 1, 1}, Geometry{1, 7, 5, 3, 2, 3, 2, 1},
-                            Geometry{3, 3, 3, 2, 3, 1, 2, 0}, Geometry{1, 5, 4, 2, 3, 7, 2, 3},
-                            Geometry{1, 2, 3, 3, 2, 4, 2, 1, true}}) {
+  for (const Geometry& g :
+       {Geometry{1, 1, 1, 3, 1, 3, 1, 1}, Geometry{1, 7, 5, 3, 2, 3, 2, 1}, Geometry{3, 3, 3, 2, 3, 1, 2, 0},
+        Geometry{1, 5, 4, 2, 3, 7, 2, 3}, Geometry{1, 2, 3, 3, 2, 4, 2, 1, true}}) {
     SCOPED_TRACE(g.name());
     const test::Function f = [&](const std::vector<Values>& in) {
       Values y(numel(g.y_shape()));
@@ -211,8 +215,7 @@ TEST(Conv2d, EpilogueAddsBiasAndSummandThenCutsAtZero) {
           if (with_add) y.add(i, add[i]);
           if (relu) y.value[i] = std::max(0.0, y.value[i]);
         }
-        const Conv2d options{
-            .bias = with_bias ? &tb : nullptr, .add = with_add ? &ta : nullptr, .relu = relu};
+        const Conv2d options{.bias = with_bias ? &tb : nullptr, .add = with_add ? &ta : nullptr, .relu = relu};
         EXPECT_TRUE(within_rounding(convolve(cx, g, tx, tf, options), y));
         PackedFilters packed;
         Conv2d keeping = options;
@@ -313,8 +316,7 @@ TEST(Conv2d, AFilterUsedTwiceAddsUp) {
       each_product(g, [&](int64_t iy, int64_t ix, int64_t k) { dfilter.add(k, dy[iy] * x[ix]); });
       for (size_t i = 0; i < dy.size(); ++i) dbias.add(i % 33, dy[i]);
       const Tensor tx = test::make(r.cx, g.x_shape(), DType::f32, x);
-      outputs.push_back(
-          {convolve(r.cx, g, tx, tf, {.bias = &tb}), test::make(r.cx, g.y_shape(), DType::f32, dy)});
+      outputs.push_back({convolve(r.cx, g, tx, tf, {.bias = &tb}), test::make(r.cx, g.y_shape(), DType::f32, dy)});
     }
     r.tape.backward(r.cx, test::weighted_sum(r.cx, outputs));
     EXPECT_TRUE(within_rounding(*got_filter, dfilter, 2));
@@ -384,12 +386,11 @@ TEST(Conv2d, LayersMatchTheGoldenData) {
     Conv2d options;
     bool transposed = false;
   };
-  for (const Layer& layer : {Layer{"conv3x3", {.pad = 1}}, Layer{"conv3x3_s2", {.stride = 2, .pad = 1}},
-                             Layer{"conv3x3_s2_even", {.stride = 2, .pad = 1}}, Layer{"conv1x1", {}},
-                             Layer{"conv1x1_bias", {}}, Layer{"conv1x1_s2", {.stride = 2}},
-                             Layer{"conv7x7_s2", {.stride = 2, .pad = 3}},
-                             Layer{"deconv4x4_s2", {.stride = 2, .pad = 1}, true},
-                             Layer{"deconv2x2_s2", {.stride = 2}, true}}) {
+  for (const Layer& layer :
+       {Layer{"conv3x3", {.pad = 1}}, Layer{"conv3x3_s2", {.stride = 2, .pad = 1}},
+        Layer{"conv3x3_s2_even", {.stride = 2, .pad = 1}}, Layer{"conv1x1", {}}, Layer{"conv1x1_bias", {}},
+        Layer{"conv1x1_s2", {.stride = 2}}, Layer{"conv7x7_s2", {.stride = 2, .pad = 3}},
+        Layer{"deconv4x4_s2", {.stride = 2, .pad = 1}, true}, Layer{"deconv2x2_s2", {.stride = 2}, true}}) {
     SCOPED_TRACE(layer.name);
     const auto at = [&](const std::string& what) -> const ArrayView& { return golden.at(layer.name + "." + what); };
     const auto near = [&](const Tensor& actual, const Values& expected) {
@@ -405,8 +406,7 @@ TEST(Conv2d, LayersMatchTheGoldenData) {
     const auto dbias = has_bias ? test::watch(r.cx, bias) : nullptr;
     Conv2d options = layer.options;
     if (has_bias) options.bias = &bias;
-    const Tensor y =
-        layer.transposed ? conv_transpose2d(r.cx, x, filter, options) : conv2d(r.cx, x, filter, options);
+    const Tensor y = layer.transposed ? conv_transpose2d(r.cx, x, filter, options) : conv2d(r.cx, x, filter, options);
     EXPECT_TRUE(near(y, test::ours(at("y"))));
     r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, at("dy"))}}));
     EXPECT_TRUE(near(*dx, test::ours(at("dx"))));

@@ -237,8 +237,9 @@ TEST(Fuse, MixesOfNormalisedIdentityAndUpsampledTerms) {
                   relu,
                   training},
                  seed += 1000);
-      check_both({shape, {{.normalised = true}, {.normalised = true}, {}, {.up = 1, .normalised = true}}, relu, training},
-                 seed += 1000);
+      check_both(
+          {shape, {{.normalised = true}, {.normalised = true}, {}, {.up = 1, .normalised = true}}, relu, training},
+          seed += 1000);
       check_both({shape, {{.up = 3, .normalised = true}, {.up = 1}, {.normalised = true}}, relu, training},
                  seed += 1000);
     }

@@ -38,7 +38,8 @@ TEST(JointsLoss, ValueAndDerivativeAtOddSizes) {
                          Shape{1, 7, 5, 33}, Shape{3, 24, 18, 3}}) {
     for (const JointsLoss kind : {JointsLoss::official, JointsLoss::seed}) {
       for (const DType t : {DType::f32, DType::bf16}) {
-        SCOPED_TRACE(fmt::format("{} {} {}", to_string(s), kind == JointsLoss::official ? "official" : "seed", name_of(t)));
+        SCOPED_TRACE(
+            fmt::format("{} {} {}", to_string(s), kind == JointsLoss::official ? "official" : "seed", name_of(t)));
         const Values p = test::random_values(numel(s), ++seed, t), g = test::random_values(numel(s), ++seed);
         Values w = test::random_values(s[0] * s[3], ++seed, DType::f32, 0, 2);
         if (w.size() > 2) w[1] = 0;  // an invisible joint stays in the denominator
@@ -53,7 +54,8 @@ TEST(JointsLoss, ValueAndDerivativeAtOddSizes) {
         r.tape.backward(r.cx, loss);
         const auto f = [&](const std::vector<Values>& in) { return Values{plain(s, in[0], g, w, kind)}; };
         const Values exact = test::finite_difference(f, {p}, 0, {1});
-        EXPECT_TRUE(test::close(test::values(*dpred), exact, (test::rounding(t) + 8 * 0x1p-24) * test::max_abs(exact) + 1e-10));
+        EXPECT_TRUE(
+            test::close(test::values(*dpred), exact, (test::rounding(t) + 8 * 0x1p-24) * test::max_abs(exact) + 1e-10));
         EXPECT_EQ(dpred->dtype(), t);
       }
     }

@@ -28,7 +28,8 @@ Values plain(const Case& c, const Values& x) {
     for (int64_t oy = 0; oy < s[1]; ++oy) {
       for (int64_t ox = 0; ox < s[2]; ++ox) {
         for (int k = 0; k < c.o.kernel * c.o.kernel; ++k) {
-          const int64_t iy = oy * c.o.stride - c.o.pad + k / c.o.kernel, ix = ox * c.o.stride - c.o.pad + k % c.o.kernel;
+          const int64_t iy = oy * c.o.stride - c.o.pad + k / c.o.kernel,
+                        ix = ox * c.o.stride - c.o.pad + k % c.o.kernel;
           if (iy < 0 || iy >= c.x[1] || ix < 0 || ix >= c.x[2]) continue;
           for (int64_t ch = 0; ch < s[3]; ++ch) {
             double& best = y[((n * s[1] + oy) * s[2] + ox) * s[3] + ch];
@@ -78,7 +79,8 @@ TEST(MaxPool2d, TheFirstOfEqualMaximaTakesTheGradient) {
     const auto dx = test::watch(r.cx, x);
     const Tensor y = max_pool2d(r.cx, x);
     EXPECT_EQ(test::values(y), Values(8, -3));
-    r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, y.shape(), t, {1, 2, 4, 8, 16, 32, 64, 128})}}));
+    r.tape.backward(r.cx,
+                    test::weighted_sum(r.cx, {{y, test::make(r.cx, y.shape(), t, {1, 2, 4, 8, 16, 32, 64, 128})}}));
     Values expected(32);
     const auto at = [&](int row, int col, int c) -> double& { return expected[(row * 4 + col) * 2 + c]; };
     at(0, 0, 0) = 1, at(0, 0, 1) = 2, at(0, 1, 0) = 4, at(0, 1, 1) = 8;
@@ -92,7 +94,8 @@ TEST(MaxPool2d, AnInputUsedTwiceReceivesBothGradients) {
   Tensor x = test::make(r.cx, {1, 2, 2, 1}, DType::f32, {1, 4, 2, 3});
   const auto dx = test::watch(r.cx, x);
   const Tensor a = max_pool2d(r.cx, x), b = max_pool2d(r.cx, x, {2, 2, 0});
-  const Tensor one = test::make(r.cx, {1, 1, 1, 1}, DType::f32, {1}), ten = test::make(r.cx, {1, 1, 1, 1}, DType::f32, {10});
+  const Tensor one = test::make(r.cx, {1, 1, 1, 1}, DType::f32, {1}),
+               ten = test::make(r.cx, {1, 1, 1, 1}, DType::f32, {10});
   r.tape.backward(r.cx, test::weighted_sum(r.cx, {{a, one}, {b, ten}, {a, ten}}));
   EXPECT_EQ(test::values(*dx), (Values{0, 21, 0, 0}));
 }

@@ -40,15 +40,17 @@ std::vector<Tensor> everything(DType t) {
   const Tensor y = fuse(r.cx, {{x, &n}, {x}, {other, &m, 1}, {other, nullptr, 1}}, Act::relu);
   const Tensor wide = cast(r.cx, fuse(r.cx, {{y}, {y}}), DType::f32);
   const Tensor pooled = max_pool2d(r.cx, y);
-  const Tensor loss = joints_loss(r.cx, wide, filled(shape, 7, DType::f32), filled({3, 17}, 8, DType::f32), JointsLoss::seed);
+  const Tensor loss =
+      joints_loss(r.cx, wide, filled(shape, 7, DType::f32), filled({3, 17}, 8, DType::f32), JointsLoss::seed);
   const Tensor total = test::weighted_sum(
       r.cx, {{loss, test::make(r.cx, {1}, DType::f32, {1})}, {pooled, filled(pooled.shape(), 9, t)}});
   r.tape.backward(r.cx, total);
   const Tensor p = filled({40007}, 10, DType::f32), g = filled({40007}, 11, DType::f32);
   const Tensor m1 = r.cx.zeros({40007}, DType::f32), m2 = r.cx.zeros({40007}, DType::f32);
   adam(r.cx, p, g, m1, m2, {});
-  return {y,   wide, pooled, loss,   n.scale, n.shift, m.scale,  mean, var, *dx,
-          *dother, *dweight, *dbias, sum(r.cx, std::vector{p, g, p}), p, m1, m2};
+  return {y,    wide, pooled, loss,    n.scale,  n.shift, m.scale,
+          mean, var,  *dx,    *dother, *dweight, *dbias,  sum(r.cx, std::vector{p, g, p}),
+          p,    m1,   m2};
 }
 
 TEST(Threads, OneTwoAndFourGiveTheSameBits) {

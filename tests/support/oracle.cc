@@ -14,6 +14,8 @@ fs::path oracle(const std::string& relative) {
   return root / relative;
 }
 
+fs::path source_folder() { return HR_SOURCE_DIR; }
+
 fs::path temporary_folder() {
   struct Folder {
     fs::path path;

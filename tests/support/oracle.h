@@ -9,13 +9,14 @@
 namespace hr::test {
 
 std::filesystem::path oracle(const std::string& relative);  // full path, whether it exists or not
+std::filesystem::path source_folder();                      // the root of the checkout that was built
 std::filesystem::path temporary_folder();                   // a fresh empty folder for this test, removed at exit
 
 }  // namespace hr::test
 
 // First line of a test that reads golden data.
-#define HR_NEEDS_ORACLE(relative)                                                                         \
-  if (!std::filesystem::exists(hr::test::oracle(relative))) {                                             \
+#define HR_NEEDS_ORACLE(relative)                                                                           \
+  if (!std::filesystem::exists(hr::test::oracle(relative))) {                                               \
     GTEST_SKIP() << "golden data not found: " << hr::test::oracle(relative).string() << " (set HR_ORACLE)"; \
-  }                                                                                                       \
+  }                                                                                                         \
   static_assert(true)

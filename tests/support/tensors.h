@@ -80,7 +80,9 @@ inline Values first_to_last(const Values& v, const std::vector<int64_t>& s) {
 }
 
 // A golden array's values in our order; a filter of a deconvolution needs first_to_last instead.
-inline Values ours(const ArrayView& a) { return a.shape.size() == 4 ? second_to_last(a.to_f64(), a.shape) : a.to_f64(); }
+inline Values ours(const ArrayView& a) {
+  return a.shape.size() == 4 ? second_to_last(a.to_f64(), a.shape) : a.to_f64();
+}
 
 inline Tensor make(const Context& cx, const ArrayView& a, DType t = DType::f32) {
   const auto& s = a.shape;
@@ -130,13 +132,13 @@ inline testing::AssertionResult close(const Values& actual, const Values& expect
     }
   }
   if (wrong == 0) return testing::AssertionSuccess();
-  return testing::AssertionFailure() << wrong << " of " << actual.size() << " values are off by more than "
-                                     << tolerance << "; worst at " << at << ": " << actual[at] << ", expected "
-                                     << expected[at];
+  return testing::AssertionFailure() << wrong << " of " << actual.size() << " values are off by more than " << tolerance
+                                     << "; worst at " << at << ": " << actual[at] << ", expected " << expected[at];
 }
 
 inline bool same_bytes(const Tensor& a, const Tensor& b) {
-  return a.bytes() == b.bytes() && std::equal(a.data<std::byte>(), a.data<std::byte>() + a.bytes(), b.data<std::byte>());
+  return a.bytes() == b.bytes() &&
+         std::equal(a.data<std::byte>(), a.data<std::byte>() + a.bytes(), b.data<std::byte>());
 }
 
 }  // namespace hr::test

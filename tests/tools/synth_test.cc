@@ -18,6 +18,7 @@ constexpr int kScenes = 120;
 const std::vector<SynthScene>& scenes() {
   static const std::vector<SynthScene> made = [] {
     std::vector<SynthScene> all;
+    all.reserve(kScenes);
     for (int i = 0; i < kScenes; ++i) all.push_back(synth_scene(11, SynthSplit::train, i, kSizes));
     return all;
   }();

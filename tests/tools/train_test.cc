@@ -1,0 +1,236 @@
+// The whole loop on a tiny synthetic set: training, exact resume, bad input.
+#include "tools/train.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <thread>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/safetensors.h"
+#include "tests/support/oracle.h"
+#include "tools/history.h"
+#include "tools/synth.h"
+#include "tools/validate.h"
+
+namespace hr {
+namespace {
+
+// 10 pictures to train on, made once per test program.
+const fs::path& data() {
+  static const fs::path folder = [] {
+    const fs::path path = test::temporary_folder() / "data";
+    synth(
+        {.output = path.string(), .train_images = 10, .val_images = 3, .seed = 5, .sizes = {{160, 120}}, .threads = 1});
+    return path;
+  }();
+  return folder;
+}
+
+TrainOptions tiny(const fs::path& output) {
+  TrainOptions o;
+  o.data_path = data().string();
+  o.output_dir = output.string();
+  o.model = "hrnet_w2";
+  o.fixed_size = {64, 64};
+  o.batch_size = 6;
+  o.epochs = 4;
+  o.lr_steps = {3};
+  o.workers = 1;
+  o.flip = false;
+  return o;
+}
+
+// Every array of a checkpoint, as bytes; metadata (with its history of validation numbers) is another matter.
+void expect_same_arrays(const fs::path& a, const fs::path& b) {
+  const SafetensorsFile left(a), right(b);
+  ASSERT_EQ(left.names(), right.names());
+  for (const std::string& name : left.names()) {
+    const auto x = left.at(name).bytes, y = right.at(name).bytes;
+    EXPECT_TRUE(std::equal(x.begin(), x.end(), y.begin(), y.end())) << name << " differs between " << a << " and " << b;
+  }
+}
+
+std::string error_of(const TrainOptions& o) {
+  try {
+    train(o);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST(Train, WritesWhatItPromises) {
+  const fs::path out = test::temporary_folder() / "run";
+  TrainOptions o = tiny(out);
+  o.epochs = 2;
+  o.keep_all = true;
+  ASSERT_EQ(train(o), 0);
+  for (const char* name : {"last.safetensors", "best.safetensors", "epoch_0.safetensors", "epoch_1.safetensors",
+                           "config.json", "curves.png", "key_results.json"}) {
+    EXPECT_TRUE(fs::exists(out / name)) << name;
+  }
+  parse_json_file(out / "config.json");
+  // One results line per epoch in the seed's format: ten numbers, loss, learning rate, two spaces between.
+  std::string results;
+  for (const auto& entry : fs::directory_iterator(out)) {
+    if (entry.path().filename().string().starts_with("results")) results = read_file(entry.path());
+  }
+  EXPECT_EQ(std::count(results.begin(), results.end(), '\n'), 2);
+  EXPECT_TRUE(results.starts_with("epoch:0 "));
+  EXPECT_NE(results.find("\nepoch:1 "), std::string::npos);
+  EXPECT_EQ(results.substr(results.size() - 11), "  0.001000\n");
+  // No temporary file is left behind.
+  for (const auto& entry : fs::directory_iterator(out)) {
+    EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
+  }
+}
+
+TEST(Train, ResumeIsExactAtAnyNumberOfWorkers) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions whole = tiny(root / "whole");
+  whole.workers = 0;
+  ASSERT_EQ(train(whole), 0);
+  TrainOptions half = tiny(root / "half");
+  half.epochs = 2;
+  half.workers = 3;
+  ASSERT_EQ(train(half), 0);
+  half.epochs = 4;
+  half.workers = 2;
+  half.resume = (root / "half" / "last.safetensors").string();
+  ASSERT_EQ(train(half), 0);
+  expect_same_arrays(root / "whole" / "last.safetensors", root / "half" / "last.safetensors");
+}
+
+TEST(Train, InterruptedWithinAnEpochItResumesExactly) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions o = tiny(root / "whole");
+  o.batch_size = 2;  // several steps per epoch, so that the signal falls between two
+  ASSERT_EQ(train(o), 0);
+  o.output_dir = (root / "cut").string();
+  int interruptions = 0;
+  for (;; o.resume = (root / "cut" / "last.safetensors").string()) {
+    ASSERT_LT(interruptions, 20);
+    if (interruptions == 3) break;
+    std::thread killer([] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));
+      std::raise(SIGINT);
+    });
+    std::signal(SIGINT, SIG_IGN);  // until train() installs its own handler
+    const int status = train(o);
+    killer.join();
+    std::signal(SIGINT, SIG_DFL);
+    if (status == 0) break;
+    EXPECT_EQ(status, 130);
+    ++interruptions;
+  }
+  std::signal(SIGINT, SIG_DFL);
+  if (interruptions == 3) {
+    ASSERT_EQ(train(o), 0);
+  }
+  expect_same_arrays(root / "whole" / "last.safetensors", root / "cut" / "last.safetensors");
+}
+
+TEST(Train, TheSeedRecipeAndBf16Train) {
+  TrainOptions o = tiny(test::temporary_folder() / "run");
+  o.recipe = "seed";
+  o.amp = true;
+  o.epochs = 1;
+  EXPECT_EQ(train(o), 0);
+}
+
+TEST(Train, ANonFiniteLossStopsAndKeepsTheLastCheckpoint) {
+  const fs::path out = test::temporary_folder() / "run";
+  TrainOptions o = tiny(out);
+  o.epochs = 1;
+  ASSERT_EQ(train(o), 0);
+  const std::string before = read_file(out / "last.safetensors");
+  // Weights that overflow float32 in the first convolutions.
+  const SafetensorsFile good(out / "last.safetensors");
+  std::vector<NamedArray> arrays;
+  std::vector<float> huge(good.at("final_layer.bias").to_f32().size(), INFINITY);
+  for (const std::string& name : good.names()) {
+    if (name.starts_with("optimizer.")) continue;
+    const ArrayView& a = good.at(name);
+    arrays.push_back({name, a.dtype, a.shape, a.bytes});
+    if (name == "final_layer.bias") arrays.back().bytes = std::as_bytes(std::span(huge));
+  }
+  write_safetensors(out / "broken.safetensors", arrays);
+  o.weights = (out / "broken.safetensors").string();
+  const std::string message = error_of(o);
+  EXPECT_NE(message.find("batch 0 of"), std::string::npos) << message;
+  EXPECT_NE(message.find("last.safetensors"), std::string::npos) << message;
+  EXPECT_EQ(read_file(out / "last.safetensors"), before);
+}
+
+TEST(Train, BadInputNamesTheFlagAndTheNextStep) {
+  const fs::path root = test::temporary_folder();
+  const auto expect = [&](const char* what, TrainOptions o, std::initializer_list<const char*> words) {
+    const std::string message = error_of(o);
+    EXPECT_FALSE(message.empty()) << what;
+    for (const char* word : words) EXPECT_NE(message.find(word), std::string::npos) << what << ": " << message;
+  };
+  TrainOptions o = tiny(root / "run");
+  o.data_path = (root / "nowhere").string();
+  expect("missing folder", o, {"--data-path", "nowhere"});
+  o = tiny(root / "run");
+  o.model = "resnet";
+  expect("unknown model", o, {"--model", "hrnet_w32"});
+  o = tiny(root / "run");
+  o.joints = 16;
+  expect("joint count", o, {"--num-joints", "16", "17"});
+  o = tiny(root / "run");
+  o.device = "cuda";
+  expect("no CUDA", o, {"cuda", "--device cpu"});
+  o = tiny(root / "run");
+  o.weights = (data() / "person_keypoints.json").string();
+  expect("not weights", o, {"person_keypoints.json"});
+  o = tiny(root / "run");
+  o.resume = (root / "missing.safetensors").string();
+  expect("missing checkpoint", o, {"missing.safetensors"});
+  write_file(root / "bad.json", "{\n\"images\": [,]\n}");
+  o = tiny(root / "run");
+  o.train_annotations = (root / "bad.json").string();
+  expect("malformed JSON with its line", o, {"bad.json:2:"});
+  write_file(root / "empty.json", R"({"images":[],"annotations":[],"categories":[]})");
+  o.train_annotations = (root / "empty.json").string();
+  expect("an empty split", o, {"empty.json"});
+  write_file(root / "file", "");
+  o = tiny(root / "file" / "run");
+  expect("an output folder that cannot be", o, {"--output-dir"});
+  o = tiny(root / "run");
+  o.train_images = root.string();
+  expect("missing pictures", o, {".jpg"});
+}
+
+TEST(Train, WeightsOfAnotherModelAreRefusedWithBothShapes) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions o = tiny(root / "run");
+  o.epochs = 1;
+  ASSERT_EQ(train(o), 0);
+  o.weights = (root / "run" / "last.safetensors").string();
+  o.model = "hrnet_w3";
+  const std::string message = error_of(o);
+  EXPECT_NE(message.find("hrnet_w2"), std::string::npos) << message;
+  EXPECT_NE(message.find("file ["), std::string::npos) << message;
+}
+
+TEST(History, RoundTripsThroughJson) {
+  std::vector<EpochRecord> history{{.epoch = 0, .loss = 1.0 / 3, .lr = 1e-3},
+                                   {.epoch = 1, .loss = 0.1, .lr = 1e-4, .evaluated = true}};
+  history[1].stats = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, -1};
+  const auto back = history_from_json(history_to_json(history), "test");
+  ASSERT_EQ(back.size(), 2u);
+  EXPECT_EQ(back[0].loss, 1.0 / 3);
+  EXPECT_FALSE(back[0].evaluated);
+  EXPECT_EQ(back[1].stats, history[1].stats);
+  EXPECT_EQ(
+      results_line(history[1]),
+      "epoch:1 0.1000  0.2000  0.3000  0.4000  0.5000  0.6000  0.7000  0.8000  0.9000  -1.0000  0.1000  0.000100");
+}
+
+}  // namespace
+}  // namespace hr

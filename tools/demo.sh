@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# From nothing to a trained pose network: installs what is missing, builds, makes a sample dataset, trains on it, validates
+# and predicts. Everything it makes lies in demo/; run again, it reuses what is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/packages.sh
+install_packages
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "build"
+cmake --preset release >/dev/null
+cmake --build --preset release --target synth train validate predict | tail -n 1
+
+step "sample dataset"
+build/tools/synth --output demo/data --train-images 1500 --val-images 120
+
+if [ -e demo/run/done ]; then
+  step "training: demo/run is there already (remove it to train again)"
+else
+  step "training"
+  resume=()
+  [ -e demo/run/last.safetensors ] && resume=(--resume demo/run/last.safetensors)
+  build/tools/train --data-path demo/data --model hrnet_w8 --fixed-size 128 96 --batch-size 32 --epochs 14 --lr-steps 10 13 \
+    --lr 2e-3 --eval-every 7 --output-dir demo/run "${resume[@]}"
+  touch demo/run/done
+fi
+
+step "validation"
+build/tools/validate --data-path demo/data --weights demo/run/best.safetensors --output-dir demo/run | tee demo/run/validation.txt
+
+step "prediction"
+pictures=(demo/data/val2017/*.jpg)
+build/tools/predict "${pictures[@]:0:8}" --boxes demo/data/annotations/person_keypoints_val2017.json --weights demo/run/best.safetensors --output-dir demo/pictures
+
+ap=$(sed -n 's/.*(AP) @\[ IoU=0.50:0.95 | area=   all.*= //p' demo/run/validation.txt)
+cat <<TXT
+
+AP $ap on $(sed -n 's/^boxes .*: \([0-9]* kept\).*/\1/p' demo/run/validation.txt) unseen people
+  demo/pictures/*_pose.jpg   predicted skeletons        demo/pictures/poses.json   the same as numbers
+  demo/run/curves.png        loss, learning rate, AP    demo/run/best.safetensors  the weights
+TXT
