@@ -10,6 +10,14 @@ namespace hr {
 inline int compute_threads() { return omp_get_max_threads(); }
 inline void set_compute_threads(int n) { omp_set_num_threads(n); }
 
+// Pins each compute thread to a processor of its own, if they are as many as the processors this process may use. Left
+// to itself the system sometimes puts two of them on one processor, and every barrier then waits for a time slice: a
+// step took 50 times as long beside a busy process, 2 times with pinned threads. Call from the thread that runs the
+// ops.
+void pin_compute_threads();
+// For other threads (loaders): may run anywhere again; threads inherit the pin of the one that makes them.
+void unpin_this_thread();
+
 // body(i) for i in [0, n), each exactly once, in any order. `worth` is the work in all (elements touched): below about
 // 16k elements a team costs more than it saves.
 template <class Body>

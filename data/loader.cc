@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "core/philox.h"
 
 namespace hr {
@@ -68,6 +69,7 @@ struct Loader::State {
   }
 
   void work() {
+    unpin_this_thread();
     std::unique_lock lock(mutex);
     while (true) {
       changed.wait(lock, [&] {

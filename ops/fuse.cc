@@ -177,11 +177,11 @@ Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
   check(!terms.empty() && terms.size() <= kMaxTerms, "fuse: expected 1 to {} terms, got {}", kMaxTerms, terms.size());
   const Tensor& x0 = terms[0].x;
   check(x0.rank() == 4, "fuse: expected terms of [N, H, W, C], got {}", to_string(x0.shape()));
+  for (const FuseTerm& t : terms) check(t.up >= 0 && t.up <= 3, "fuse: upsampling by 2^{} is not in 2^0 .. 2^3", t.up);
   const Shape shape{x0.dim(0), x0.dim(1) << terms[0].up, x0.dim(2) << terms[0].up, x0.dim(3)};
   bool requires_grad = false;
   for (const FuseTerm& t : terms) {
     const Shape expected{shape[0], shape[1] >> t.up, shape[2] >> t.up, shape[3]};
-    check(t.up >= 0 && t.up <= 3, "fuse: upsampling by 2^{} is not in 2^0 .. 2^3", t.up);
     check(t.x.shape() == expected && expected[1] << t.up == shape[1] && expected[2] << t.up == shape[2] &&
               t.x.dtype() == x0.dtype(),
           "fuse: a term upsampled {}x must be {} for an output {}, got {}", 1 << t.up, to_string(expected),
@@ -189,7 +189,7 @@ Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
     if (t.norm != nullptr) {
       check(t.norm->scale.numel() == shape[3], "fuse: normalisation of {} channels on {}", t.norm->scale.numel(),
             to_string(shape));
-      requires_grad |= t.norm->weight.requires_grad();
+      requires_grad |= t.norm->weight.requires_grad() || t.norm->bias.requires_grad();
     }
     requires_grad |= t.x.requires_grad();
   }

@@ -42,13 +42,21 @@ std::string wrap(const std::string& text, size_t width) {
 
 // CLI11's layout with the default in words behind the description: `--lr FLOAT   step size [default: 0.001]`.
 struct HelpFormatter : CLI::Formatter {
+  // `--flip,--no-flip` rather than CLI11's `--flip,--no-flip{false}`.
+  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+    std::string name = CLI::Formatter::make_option_name(option, is_positional);
+    for (size_t open = name.find('{'); open != std::string::npos; open = name.find('{')) {
+      name.erase(open, name.find('}', open) - open + 1);
+    }
+    return name;
+  }
   std::string make_option_opts(const CLI::Option* option) const override {
     if (option->get_type_size() == 0) return "";  // a flag
     // CLI11 appends the checks to the type, "N:INT in [0 - 8]": the checks speak when they fail.
     const std::string type = option->get_type_name();
     std::string out =
         " " + (option->get_option_text().empty() ? type.substr(0, type.find(':')) : option->get_option_text());
-    if (option->get_expected_max() == CLI::detail::expected_max_vector_size) out += "...";
+    if (option->get_expected_max() == CLI::detail::expected_max_vector_size && !out.ends_with("...")) out += "...";
     return out;
   }
   std::string make_option_desc(const CLI::Option* option) const override {

@@ -25,6 +25,7 @@ Context make_context(const std::string& device, bool amp, int threads) {
   cx.device = parse_device(device);
   cx.precision = amp ? DType::bf16 : DType::f32;
   if (threads > 0) set_compute_threads(threads);
+  pin_compute_threads();
   return cx;
 }
 

@@ -102,13 +102,15 @@ Trainer::Trainer(const TrainOptions& options)
 void Trainer::open_data() {
   const SplitPaths train = split_paths(o_.data_path, "train", o_.train_annotations, o_.train_images);
   const SplitPaths val = split_paths(o_.data_path, "val", o_.val_annotations, o_.val_images);
-  DatasetOptions options{.recipe = seed_recipe_ ? Recipe::seed : Recipe::official,
-                         .input_h = o_.fixed_size[0],
-                         .input_w = o_.fixed_size[1],
-                         .sigma = heatmap_sigma(o_.sigma, o_.fixed_size[0]),
-                         .augment = !o_.no_augment,
-                         .seed = o_.seed,
-                         .bgr = model_->bgr_input()};
+  DatasetOptions options{
+      .recipe = seed_recipe_ ? Recipe::seed : Recipe::official,
+      .input_h = o_.fixed_size[0],
+      .input_w = o_.fixed_size[1],
+      .sigma = heatmap_sigma(o_.sigma, o_.fixed_size[0]),
+      .augment = !o_.no_augment,
+      .seed = o_.seed,
+      .augmentation = {.scale = o_.scale_factor, .rotation = o_.rot_factor, .half_body = o_.prob_half_body},
+      .bgr = model_->bgr_input()};
   train_set_ = PoseDataset::from_annotations(read_coco(train.annotations, o_.joints), train.images, skeleton_, options);
   train_set_->check_files();
   options.augment = false;
@@ -221,6 +223,9 @@ void Trainer::write_config() const {
   add("num_joints", std::to_string(o_.joints));
   add("sigma", fmt::format("{}", heatmap_sigma(o_.sigma, o_.fixed_size[0])));
   add("augment", o_.no_augment ? "false" : "true");
+  add("scale_factor", fmt::format("{}", o_.scale_factor));
+  add("rot_factor", fmt::format("{}", o_.rot_factor));
+  add("prob_half_body", fmt::format("{}", o_.prob_half_body));
   add("start_epoch", std::to_string(at_.epoch));
   add("epochs", std::to_string(o_.epochs));
   add("batch_size", std::to_string(o_.batch_size));
@@ -375,6 +380,15 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
       ->check(CLI::PositiveNumber);
   app.add_flag("--keep-all", o.keep_all, "keep a checkpoint of every epoch");
   app.add_flag("--no-augment", o.no_augment, "train on the plain crops");
+  app.add_option("--scale-factor", o.scale_factor, "augmentation: spread of the scale")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 0.9));
+  app.add_option("--rot-factor", o.rot_factor, "augmentation: spread of the rotation in degrees")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 90.0));
+  app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_flag("--flip,!--no-flip", o.flip, "validate with the flip test (on by default; --no-flip turns it off)");
   app.add_option("--sigma", o.sigma, "heatmap sigma in heatmap pixels [0: 2, or 3 from an input height of 384 on]")
       ->type_name("X");

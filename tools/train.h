@@ -16,7 +16,7 @@ struct TrainOptions {
   std::array<int, 2> fixed_size{256, 192};
   int joints = 17, start_epoch = 0, epochs = 210, batch_size = 32, workers = 2, threads = 0, eval_every = 1;
   std::vector<int> lr_steps{170, 200};
-  double lr = 1e-3, lr_gamma = 0.1, sigma = 0;
+  double lr = 1e-3, lr_gamma = 0.1, sigma = 0, scale_factor = 0.35, rot_factor = 45, prob_half_body = 0.3;
   std::optional<double> weight_decay;
   uint64_t seed = 0;
   bool amp = false, keep_all = false, no_pretrained = false, no_augment = false, flip = true;

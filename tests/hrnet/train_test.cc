@@ -125,7 +125,7 @@ void expect_gradients(const GoldenTrainer& t, const std::string& what, double to
     EXPECT_NEAR(*std::max_element(whole.begin(), whole.end()), s[4].GetDouble(), (per_tensor + 1e-8) * l2) << p.name;
     norms.add({test::norm(whole)}, {l2});
   }
-  testing::Test::RecordProperty("relative_l2_together", std::to_string(total.relative()));
+  testing::Test::RecordProperty("relative_l2_" + what, std::to_string(total.relative()));
   EXPECT_LE(total.relative(), together);
   EXPECT_LE(norms.relative(), together);
 }
@@ -182,6 +182,7 @@ class Trajectory : public testing::TestWithParam<std::tuple<std::string, std::st
 
 TEST_P(Trajectory, TenStepsFollowTheGoldenOne) {
   HR_NEEDS_ORACLE("train/train.json");
+  set_compute_threads(1);  // a small network: see MadeTrainer
   const auto& [set, name] = GetParam();
   const auto json = parse_json_file(test::oracle("train/train.json"));
   const auto& golden = json[set.c_str()]["trajectories"][name.c_str()];

@@ -96,6 +96,26 @@ TEST(StateDict, FiltersAreStoredInTorchsOrder) {
   EXPECT_EQ(test::torch_order(other.deconv, other.deconv.value), deconv_torch) << "the helper of other tests";
 }
 
+// Every element is called by its digits o, i, y, x.
+TEST(StateDict, SquareKernelsAreNotTransposed) {
+  const float ours[] = {0,    100,  1,    101,  10,   110,  11,   111,
+                        1000, 1100, 1001, 1101, 1010, 1110, 1011, 1111};  // o, y, x, i
+  Context cx;
+  ParameterStore store;
+  Parameter& filter = store.add_parameter("filter", {2, 2, 2, 2}, ParameterLayout::filter, 0, 1);
+  Parameter& deconv = store.add_parameter("deconv", {2, 2, 2, 2}, ParameterLayout::deconv_filter, 0, 1);
+  store.allocate(cx, 1);
+  std::memcpy(filter.value.raw(), ours, sizeof ours);
+  std::memcpy(deconv.value.raw(), ours, sizeof ours);
+  const auto path = fresh();
+  save_state_dict(path, store, {});
+  const SafetensorsFile file(path);
+  EXPECT_EQ(file.at("filter").to_f64(),
+            (Values{0, 1, 10, 11, 100, 101, 110, 111, 1000, 1001, 1010, 1011, 1100, 1101, 1110, 1111}));
+  EXPECT_EQ(file.at("deconv").to_f64(),
+            (Values{0, 1, 10, 11, 1000, 1001, 1010, 1011, 100, 101, 110, 111, 1100, 1101, 1110, 1111}));
+}
+
 TEST(StateDict, RoundTripKeepsEveryByte) {
   Small s(1), other(2);
   s.counter.value = (int64_t{1} << 40) + 3;

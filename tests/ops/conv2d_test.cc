@@ -227,19 +227,26 @@ TEST(Conv2d, EpilogueAddsBiasAndSummandThenCutsAtZero) {
   }
 }
 
-// One set of packed filters serves several input sizes: an image of another shape, a smaller last batch.
-TEST(Conv2d, PackedFiltersServeEveryInputSize) {
+// One set of packed filters serves several input sizes (an image of another shape, a smaller last batch), both
+// precisions and every epilogue.
+TEST(Conv2d, PackedFiltersServeEveryInput) {
   Context cx;
   PackedFilters packed;
-  const Values filter = test::random_values(int64_t{32} * 9 * 32, 2);
+  const Values filter = test::random_values(int64_t{32} * 9 * 32, 2, DType::bf16);
   const Tensor tf = test::make(cx, {32, 3, 3, 32}, DType::f32, filter);
   for (const Geometry& g : {Geometry{2, 8, 6, 32, 32}, Geometry{1, 8, 6, 32, 32}, Geometry{2, 7, 5, 32, 32},
                             Geometry{2, 8, 6, 32, 32, 3, 2, 1}, Geometry{2, 8, 6, 32, 32}}) {
-    const Values x = test::random_values(numel(g.x_shape()), 1);
-    Sums y(numel(g.y_shape()));
-    each_product(g, [&](int64_t iy, int64_t ix, int64_t k) { y.add(iy, x[ix] * filter[k]); });
-    const Tensor tx = test::make(cx, g.x_shape(), DType::f32, x);
-    EXPECT_TRUE(within_rounding(convolve(cx, g, tx, tf, {.packed = &packed}), y)) << g.name();
+    for (const DType t : {DType::f32, DType::bf16}) {
+      for (const bool relu : {false, true}) {
+        const Values x = test::random_values(numel(g.x_shape()), 1, t);
+        Sums y(numel(g.y_shape()));
+        each_product(g, [&](int64_t iy, int64_t ix, int64_t k) { y.add(iy, x[ix] * filter[k]); });
+        for (double& v : y.value) v = relu ? std::max(0.0, v) : v;
+        const Tensor tx = test::make(cx, g.x_shape(), t, x);
+        EXPECT_TRUE(within_rounding(convolve(cx, g, tx, tf, {.relu = relu, .packed = &packed}), y))
+            << g.name() << " " << name_of(t);
+      }
+    }
   }
 }
 

@@ -116,6 +116,7 @@ void check(const Case& c, DType t, uint64_t seed) {
   // Near ReLU's kink neither rounding nor a finite difference is safe: such outputs get no gradient.
   const Values z = p.before_activation(p.in);
   std::vector<Values> dys;
+  dys.reserve(c.uses);
   Values dy(z.size());
   for (int k = 0; k < c.uses; ++k) {
     dys.push_back(test::random_values(numel(c.shape), seed + 100 + k, t));
@@ -167,6 +168,7 @@ void check(const Case& c, DType t, uint64_t seed) {
   EXPECT_TRUE(test::close(test::values(y), p(p.in), u * test::max_abs(z) + 16 * u32 * (gain * 4 + 4)));
 
   std::vector<test::Cotangent> outputs;
+  outputs.reserve(dys.size());
   for (const Values& one : dys) outputs.push_back({y, test::make(r.cx, c.shape, t, one)});
   r.tape.backward(r.cx, test::weighted_sum(r.cx, std::move(outputs)));
   for (const auto& [index, gradient] : got) {
@@ -204,6 +206,17 @@ TEST(Fuse, BatchNormOfOneTermAtOddSizes) {
       for (const bool training : {true, false}) {
         check_both({shape, {{.normalised = true}}, relu, training}, seed += 1000);
       }
+    }
+  }
+}
+
+// Kernels take channels 16 and 8 at a time, then one by one; reductions up to 64 at a time.
+TEST(Fuse, EveryWidthOfTheVectorLoops) {
+  uint64_t seed = 30000;
+  for (const int64_t channels : {7, 8, 16, 27, 64, 123}) {
+    for (const bool relu : {false, true}) {
+      check_both({{2, 2, 2, channels}, {{.up = 1, .normalised = true}, {.normalised = true}, {}}, relu}, seed += 1000);
+      check_both({{2, 2, 2, channels}, {{.up = 1}}, relu, true, 5}, seed += 1000);
     }
   }
 }
@@ -279,6 +292,19 @@ TEST(Fuse, FrozenPartsGetNoGradientAndDisturbNobody) {
   }
 }
 
+TEST(Fuse, ABiasLearnsAlone) {
+  test::Recording r(true);
+  const Tensor x = test::make(r.cx, {2, 1, 1, 1}, DType::f32, {1, 2}), weight = test::make(r.cx, {1}, DType::f32, {1});
+  const Tensor mean = r.cx.zeros({1}, DType::f32), var = r.cx.zeros({1}, DType::f32);
+  Tensor bias = r.cx.zeros({1}, DType::f32);
+  const auto dbias = test::watch(r.cx, bias);
+  const Normalised n = batch_norm(r.cx, x, {weight, bias, mean, var});
+  const Tensor y = fuse(r.cx, {{x, &n}});
+  r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, {2, 1, 1, 1}, DType::f32, {3, 4})}}));
+  ASSERT_TRUE(dbias->defined());
+  EXPECT_EQ(test::values(*dbias), Values{7});
+}
+
 // Gradients of several consumers may share memory: nobody may write into an addend that another one still reads.
 TEST(Fuse, SharedAddendsAreNotOverwritten) {
   for (const DType t : {DType::f32, DType::bf16}) {
@@ -307,17 +333,31 @@ TEST(Fuse, SharedAddendsAreNotOverwritten) {
 }
 
 TEST(Fuse, ReluOfNanIsNanAndItsDerivativeAtZeroIsZero) {
-  test::Recording r;
-  const double nan = std::nan("");
-  Tensor x = test::make(r.cx, {1, 1, 1, 4}, DType::f32, {nan, 0.0, -0.0, 1e-30});
-  const auto dx = test::watch(r.cx, x);
-  const Tensor y = fuse(r.cx, {{x}}, Act::relu);
-  EXPECT_TRUE(std::isnan(y.data<float>()[0])) << "a broken activation must not look like a dead one";
-  EXPECT_EQ(y.data<float>()[3], 1e-30f);
-  r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, {1, 1, 1, 4}, DType::f32, Values(4, 1))}}));
-  EXPECT_EQ(dx->data<float>()[1], 0);
-  EXPECT_EQ(dx->data<float>()[2], 0);
-  EXPECT_EQ(dx->data<float>()[3], 1);
+  for (const DType t : {DType::f32, DType::bf16}) {
+    for (const int64_t channels : {4, 27}) {
+      test::Recording r;
+      const double nan = std::nan("");
+      Values v(channels, 0.0);
+      for (int64_t c = 0; c < channels; ++c) {
+        const double kinds[] = {nan, 0.0, -0.0, 1e-30};
+        v[c] = test::rounded(kinds[c % 4], t);
+      }
+      const Shape shape{1, 1, 1, channels};
+      Tensor x = test::make(r.cx, shape, t, v);
+      const auto dx = test::watch(r.cx, x);
+      const Tensor y = fuse(r.cx, {{x}}, Act::relu);
+      r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, shape, t, Values(channels, 1))}}));
+      const Values got = test::values(y), slope = test::values(*dx);
+      for (int64_t c = 0; c < channels; ++c) {
+        if (c % 4 == 0) {
+          EXPECT_TRUE(std::isnan(got[c])) << "a broken activation must not look like a dead one";
+        } else {
+          EXPECT_EQ(got[c], v[c]);
+          EXPECT_EQ(slope[c], c % 4 == 3 ? 1 : 0);
+        }
+      }
+    }
+  }
 }
 
 TEST(Fuse, RefusesWhatDoesNotFit) {

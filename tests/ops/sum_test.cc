@@ -44,13 +44,18 @@ TEST(Sum, RefusesWhatDoesNotFit) {
 TEST(Cast, RoundsToNearestEvenInBothDirections) {
   Context cx;
   for (const int64_t n : {1, 17, 1025, 40000}) {
-    const Values v = test::random_values(n, 1);
+    Values v = test::random_values(n, 1);
+    const float special[] = {0.0f, -0.0f, 1 + 0x1p-8f, 1 + 0x1.8p-7f, 1e-40f, 3.4e38f, -3.4e38f, INFINITY, -INFINITY};
+    for (size_t i = 0; i < std::size(special) && 2 * i < v.size(); ++i) v[v.size() - 1 - 2 * i] = special[i];
     const Tensor x = test::make(cx, {n}, DType::f32, v);
     const Tensor narrow = cast(cx, x, DType::bf16);
     ASSERT_EQ(narrow.dtype(), DType::bf16);
     for (int64_t i = 0; i < n; ++i) EXPECT_EQ(narrow.data<bf16>()[i].bits, bf16(x.data<float>()[i]).bits);
     EXPECT_EQ(test::values(cast(cx, narrow, DType::f32)), test::values(narrow));
   }
+  const Tensor nans = test::make(cx, {40}, DType::f32, Values(40, std::nan("")));
+  for (int64_t i = 0; i < 40; ++i) nans.data<uint32_t>()[i] |= i % 2 == 0 ? 0x7fffffu : 1u;
+  for (const double v : test::values(cast(cx, nans, DType::bf16))) EXPECT_TRUE(std::isnan(v));
   const Tensor x = cx.zeros({3}, DType::f32);
   EXPECT_EQ(cast(cx, x, DType::f32).id(), x.id()) << "the same type is the same value";
   EXPECT_THROW(cast(cx, x, DType::f64), Error);

@@ -25,14 +25,14 @@ class Threads {
 // Everything that a chain of all these ops produces.
 std::vector<Tensor> everything(DType t) {
   test::Recording r(true);
-  const Shape shape{3, 32, 24, 17};  // 2304 rows: ten blocks, the last one partial... and every path in channels
+  const Shape shape{3, 34, 26, 27};  // 2652 rows: eleven blocks, the last one partial; 27 channels are 16 + 8 + 3
   const auto filled = [&](Shape s, uint64_t seed, DType type) {
     const int64_t n = numel(s);
     return test::make(r.cx, std::move(s), type, test::random_values(n, seed, type));
   };
-  Tensor x = filled(shape, 1, t), other = filled({3, 16, 12, 17}, 2, t);
-  Tensor weight = filled({17}, 3, DType::f32), bias = filled({17}, 4, DType::f32);
-  const Tensor mean = filled({17}, 5, DType::f32), var = filled({17}, 6, DType::f32);
+  Tensor x = filled(shape, 1, t), other = filled({3, 17, 13, 27}, 2, t);
+  Tensor weight = filled({27}, 3, DType::f32), bias = filled({27}, 4, DType::f32);
+  const Tensor mean = filled({27}, 5, DType::f32), var = filled({27}, 6, DType::f32);
   const auto dx = test::watch(r.cx, x), dother = test::watch(r.cx, other);
   const auto dweight = test::watch(r.cx, weight), dbias = test::watch(r.cx, bias);
   const Normalised n = batch_norm(r.cx, x, {weight, bias, mean, var});
@@ -41,7 +41,7 @@ std::vector<Tensor> everything(DType t) {
   const Tensor wide = cast(r.cx, fuse(r.cx, {{y}, {y}}), DType::f32);
   const Tensor pooled = max_pool2d(r.cx, y);
   const Tensor loss =
-      joints_loss(r.cx, wide, filled(shape, 7, DType::f32), filled({3, 17}, 8, DType::f32), JointsLoss::seed);
+      joints_loss(r.cx, wide, filled(shape, 7, DType::f32), filled({3, 27}, 8, DType::f32), JointsLoss::seed);
   const Tensor total = test::weighted_sum(
       r.cx, {{loss, test::make(r.cx, {1}, DType::f32, {1})}, {pooled, filled(pooled.shape(), 9, t)}});
   r.tape.backward(r.cx, total);

@@ -15,6 +15,8 @@ struct Options {
   int people = 3;
   std::array<int, 2> size{256, 192};
   std::string device = "cpu";
+  std::vector<int> steps{170, 200};
+  bool flip = true;
 };
 
 struct Outcome {
@@ -34,6 +36,8 @@ Outcome run(std::vector<const char*> arguments, const std::function<int(const Op
         app.add_option("--people", o.people, "how many people")->check(CLI::Range(0, 9));
         add_fixed_size(app, o.size);
         add_device(app, o.device);
+        app.add_option("--steps", o.steps, "epochs")->type_name("N");
+        app.add_flag("--flip,!--no-flip", o.flip, "mirror");
       },
       body);
   outcome.out = testing::internal::GetCapturedStdout();
@@ -66,8 +70,8 @@ TEST(RunProgram, HelpShowsDefaultsAndAnExampleAndSucceeds) {
   const Outcome outcome = run({"--help"}, [](const Options&) { return 9; });
   EXPECT_EQ(outcome.status, 0);
   EXPECT_EQ(outcome.err, "");
-  for (const char* part :
-       {"Draws a crowd.", "how many people [default: 3]", "[default: 256 192]", "Example:\n  crowd --people 7\n"}) {
+  for (const char* part : {"Draws a crowd.", "how many people [default: 3]", "[default: 256 192]", "--steps N... ",
+                           "[default: 170 200]", "--flip,--no-flip ", "Example:\n  crowd --people 7\n"}) {
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << " in\n" << outcome.out;
   }
 }

@@ -1,0 +1,192 @@
+// The programs as a user starts them: exit status, one message, nothing half-written.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+
+#include "core/json.h"
+#include "core/safetensors.h"
+#include "data/coco.h"
+#include "data/image.h"
+#include "tests/support/oracle.h"
+#include "tools/synth.h"
+#include "tools/train.h"
+
+namespace hr {
+namespace {
+
+struct Ended {
+  int status = -1;
+  std::string output;  // stdout and stderr
+};
+
+Ended run(const std::string& command) {
+  Ended ended;
+  std::FILE* pipe = ::popen((std::string("cd / && ") + command + " 2>&1").c_str(), "r");
+  std::array<char, 4096> buffer{};
+  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) ended.output += buffer.data();
+  const int status = ::pclose(pipe);
+  ended.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return ended;
+}
+
+std::string program(const std::string& name) { return std::string(HR_PROGRAMS) + "/" + name; }
+
+// A small set and weights trained on it for one epoch, made once.
+struct Setting {
+  fs::path root = test::temporary_folder();
+  fs::path data = root / "data", run = root / "run", weights = run / "best.safetensors";
+  Setting() {
+    synth(
+        {.output = data.string(), .train_images = 4, .val_images = 3, .seed = 3, .sizes = {{160, 120}}, .threads = 1});
+    TrainOptions o;
+    o.data_path = data.string();
+    o.output_dir = run.string();
+    o.model = "hrnet_w2";
+    o.fixed_size = {64, 64};
+    o.batch_size = 4;
+    o.epochs = 1;
+    train(o);
+  }
+};
+const Setting& setting() {
+  static const Setting s;
+  return s;
+}
+
+void expect_refused(const std::string& command, std::initializer_list<const char*> words) {
+  const Ended e = run(command);
+  EXPECT_EQ(e.status, 2) << command << "\n" << e.output;
+  EXPECT_NE(e.output.find("error: "), std::string::npos) << e.output;
+  for (const char* word : words) EXPECT_NE(e.output.find(word), std::string::npos) << word << " in: " << e.output;
+}
+
+TEST(Programs, HelpIsForNewcomers) {
+  for (const char* name : {"train", "validate", "predict", "synth", "forward", "bench", "coco_eval"}) {
+    const Ended e = run(program(name) + " --help");
+    EXPECT_EQ(e.status, 0) << name;
+    EXPECT_NE(e.output.find("Example:"), std::string::npos) << name;
+    EXPECT_NE(e.output.find("Usage: "), std::string::npos) << name;
+  }
+}
+
+TEST(Programs, ValidatePrintsTenLinesAndWritesTheSeedsFiles) {
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder();
+  const Ended e = run(program("validate") + " --data-path " + s.data.string() + " --weights " + s.weights.string() +
+                      " --output-dir " + out.string());
+  ASSERT_EQ(e.status, 0) << e.output;
+  EXPECT_NE(e.output.find(" Average Recall     (AR) @[ IoU=0.50:0.95 | area= large | maxDets= 20 ] = "),
+            std::string::npos)
+      << e.output;
+  EXPECT_NE(e.output.find("ground truth"), std::string::npos);
+  EXPECT_TRUE(parse_json_file(out / "key_results.json").IsArray());
+  EXPECT_TRUE(read_file(out / "record_mAP.txt").starts_with("COCO results:\n"));
+  // The evaluator alone agrees with validate on the written file: two decimals move no match of this set.
+  const Ended again =
+      run(program("coco_eval") + " --gt " + (s.data / "annotations/person_keypoints_val2017.json").string() + " --dt " +
+          (out / "key_results.json").string());
+  EXPECT_EQ(again.status, 0) << again.output;
+}
+
+TEST(Programs, PredictDrawsAndWritesJson) {
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder();
+  const Ended e = run(program("predict") + " " + (s.data / "val2017").string() + " --boxes " +
+                      (s.data / "annotations/person_keypoints_val2017.json").string() + " --weights " +
+                      s.weights.string() + " --output-dir " + out.string());
+  ASSERT_EQ(e.status, 0) << e.output;
+  const auto poses = parse_json_file(out / "poses.json");
+  ASSERT_TRUE(poses.IsArray());
+  ASSERT_GT(poses.Size(), 0u);
+  EXPECT_EQ(poses[0]["keypoints"].Size(), 51u);
+  int overlays = 0;
+  for (const auto& entry : fs::directory_iterator(out)) overlays += entry.path().extension() == ".jpg" ? 1 : 0;
+  EXPECT_EQ(overlays, 3);
+}
+
+TEST(Programs, ForwardWritesHeatmaps) {
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder();
+  std::vector<float> numbers(2 * 3 * 64 * 96);
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i % 13) / 6 - 1;
+  const NamedArray input{"input", DType::f32, {2, 3, 64, 96}, std::as_bytes(std::span(numbers))};
+  write_safetensors(out / "in.safetensors", std::span(&input, 1));
+  const std::string command = program("forward") + " --weights " + s.weights.string() + " --input " +
+                              (out / "in.safetensors").string() + " --output ";
+  ASSERT_EQ(run(command + (out / "out.safetensors").string()).status, 0);
+  EXPECT_EQ(SafetensorsFile(out / "out.safetensors").at("heatmaps").shape, (std::vector<int64_t>{2, 17, 16, 24}));
+  expect_refused(
+      program("forward") + " --weights " + s.weights.string() + " --input " + s.weights.string() + " --output /tmp/x",
+      {"input"});
+}
+
+TEST(Programs, BenchPrintsOneJsonObject) {
+  const Ended e =
+      run(program("bench") +
+          " --mode inference --model hrnet_w2 --fixed-size 64 64 --batch-size 2 --repeats 1 --warmup 1 --json");
+  ASSERT_EQ(e.status, 0) << e.output;
+  const auto json = parse_json(e.output, "bench");
+  for (const char* key : {"img_per_s", "conv_seconds", "total_over_conv", "peak_bytes"}) {
+    ASSERT_TRUE(json.HasMember(key)) << key;
+    EXPECT_GT(json[key].GetDouble(), 0) << key;
+  }
+}
+
+TEST(Programs, BadInputEndsWithStatus2AndAMessage) {
+  const Setting& s = setting();
+  const std::string train =
+      program("train") + " --data-path " + s.data.string() + " --model hrnet_w2 --fixed-size 64 64 --output-dir ";
+  const std::string validate = program("validate") + " --data-path " + s.data.string();
+  const fs::path out = test::temporary_folder();
+  expect_refused(train + out.string() + " --frobnicate", {"--frobnicate", "--help"});
+  expect_refused(program("train") + " --fixed-size 250 192", {"--fixed-size", "32"});
+  expect_refused(train + out.string() + " --device cuda", {"CUDA", "cpu"});
+  expect_refused(train + "/proc/nowhere", {"--output-dir", "/proc/nowhere"});
+  expect_refused(validate + " --weights /nowhere.safetensors", {"/nowhere.safetensors"});
+  expect_refused(validate + " --weights " + s.weights.string() + " --num-joints 16", {"16", "17"});
+  expect_refused(validate + " --weights " + s.weights.string() + " --model hrnet_w32", {"hrnet_w2", "hrnet_w32"});
+  write_file(out / "det.json", "{}");
+  expect_refused(validate + " --weights " + s.weights.string() + " --person-det " + (out / "det.json").string(),
+                 {"det.json"});
+  write_file(out / "text.jpg", "this is no picture");
+  expect_refused(program("predict") + " " + (out / "text.jpg").string() + " --weights " + s.weights.string() +
+                     " --output-dir " + out.string(),
+                 {"text.jpg"});
+  expect_refused(program("predict") + " " + (out / "none.jpg").string() + " --weights " + s.weights.string(),
+                 {"none.jpg"});
+  EXPECT_FALSE(fs::exists(out / "last.safetensors"));
+}
+
+// A picture that breaks while training runs: named, status 2.
+TEST(Programs, ATruncatedPictureIsNamed) {
+  const Setting& s = setting();
+  const fs::path copy = test::temporary_folder() / "data";
+  fs::copy(s.data, copy, fs::copy_options::recursive);
+  const CocoAnnotations annotations = read_coco(copy / "annotations/person_keypoints_train2017.json");
+  for (const CocoImage& image : annotations.images) {
+    const fs::path path = copy / "train2017" / image.file_name;
+    fs::resize_file(path, fs::file_size(path) / 2);
+  }
+  expect_refused(program("train") + " --data-path " + copy.string() +
+                     " --model hrnet_w2 --fixed-size 64 64 --output-dir " + (copy / "run").string(),
+                 {".jpg"});
+}
+
+// A disk that fills up, imitated by a limit on file sizes: the run ends with the file's name and no half-written file.
+TEST(Programs, AFullDiskLeavesNoHalfFile) {
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder();
+  const Ended e = run("ulimit -f 100; trap '' XFSZ; " + program("train") + " --data-path " + s.data.string() +
+                      " --model hrnet_w2 --fixed-size 64 64 --epochs 1 --batch-size 4 --output-dir " + out.string());
+  EXPECT_EQ(e.status, 2) << e.output;
+  EXPECT_NE(e.output.find("last.safetensors: cannot write"), std::string::npos) << e.output;
+  for (const auto& entry : fs::directory_iterator(out)) {
+    EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
+    EXPECT_NE(entry.path().filename(), "last.safetensors");
+  }
+}
+
+}  // namespace
+}  // namespace hr
