@@ -81,6 +81,8 @@ void Arena::end_step() {
   check(in_step_, "arena: end_step without begin_step");
   check(live_.empty(), "arena: {} tensors of this step are still alive; the next step would overwrite them",
         live_.size());
+  check(!planned_ || next_ == requests_.size(), "arena: this step made {} allocations, the recorded one {}", next_,
+        requests_.size());
   in_step_ = false;
   if (!planned_) plan();
 }

@@ -31,7 +31,8 @@ class PoseModel {
 };
 
 // "hrnet_wC" for any width C >= 1 (branches of C, 2C, 4C, 8C channels), "pose_resnet50", "pose_resnet101",
-// "pose_resnet152". Allocated and initialised from `seed` as the official code does. Error lists the names it knows.
-std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed = 0);
+// "pose_resnet152". Allocated and initialised from `seed`. Error lists the names it knows.
+std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed = 0,
+                                      Init init = Init::official);
 
 }  // namespace hr

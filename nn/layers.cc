@@ -7,19 +7,21 @@
 namespace hr {
 namespace {
 
-Parameter* declare_filter(ParameterStore& store, const std::string& name, const ConvShape& s) {
-  // Official initialisation of every convolution: N(0, 0.001).
+// torch counts a transposed convolution's by its output channels: dimension 1 of the stored filter.
+int64_t fan_in(const ConvShape& s) { return (s.transposed ? s.out : s.in) * s.kernel * s.kernel; }
+
+Parameter* declare_filter(ParameterStore& store, const std::string& name, const ConvShape& s, bool head = false) {
   const Shape torch_shape =
       s.transposed ? Shape{s.in, s.out, s.kernel, s.kernel} : Shape{s.out, s.in, s.kernel, s.kernel};
   const auto layout = s.transposed ? ParameterLayout::deconv_filter : ParameterLayout::filter;
-  return &store.add_parameter(name + ".weight", torch_shape, layout, 0.0f, 0.001f);
+  return &store.add_parameter(name + ".weight", torch_shape, layout, 0.0f, head ? 0 : fan_in(s));
 }
 
 }  // namespace
 
 BatchNorm::BatchNorm(ParameterStore& store, const std::string& name, int64_t channels)
-    : weight(&store.add_parameter(name + ".weight", {channels}, ParameterLayout::vector, 1.0f, 0.0f)),
-      bias(&store.add_parameter(name + ".bias", {channels}, ParameterLayout::vector, 0.0f, 0.0f)),
+    : weight(&store.add_parameter(name + ".weight", {channels}, ParameterLayout::vector, 1.0f, 0)),
+      bias(&store.add_parameter(name + ".bias", {channels}, ParameterLayout::vector, 0.0f, 0)),
       running_mean(&store.add_buffer(name + ".running_mean", channels, 0.0f)),
       running_var(&store.add_buffer(name + ".running_var", channels, 1.0f)),
       num_batches_tracked(&store.add_counter(name + ".num_batches_tracked")) {}
@@ -111,8 +113,8 @@ Tensor fuse_terms(Context& cx, const std::vector<ConvBn::Term>& terms, Act act) 
 
 HeadConv::HeadConv(ParameterStore& store, const std::string& name, ConvShape shape)
     : shape_(shape),
-      weight_(declare_filter(store, name, shape)),
-      bias_(&store.add_parameter(name + ".bias", {shape.out}, ParameterLayout::vector, 0.0f, 0.0f)) {}
+      weight_(declare_filter(store, name, shape, true)),
+      bias_(&store.add_parameter(name + ".bias", {shape.out}, ParameterLayout::vector, 0.0f, 0)) {}
 
 Tensor HeadConv::operator()(Context& cx, const Tensor& x) const {
   return conv2d(cx, x, weight_->value,

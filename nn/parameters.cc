@@ -1,12 +1,29 @@
 #include "nn/parameters.h"
 
+#include <cmath>
+
 #include "core/error.h"
+#include "core/parallel.h"
 #include "core/philox.h"
 
 namespace hr {
 namespace {
 // Every parameter starts on its own cache line.
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
+
+void initialise(Parameter& p, uint64_t seed, int64_t index, Init init) {
+  float* v = p.value.data<float>();
+  const int64_t n = p.value.numel();
+  Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // "init"
+  if (p.layout == ParameterLayout::vector) {
+    std::fill_n(v, n, p.initial);
+  } else if (init == Init::torch && p.fan_in > 0) {
+    const double bound = 1 / std::sqrt(static_cast<double>(p.fan_in));
+    for (int64_t i = 0; i < n; ++i) v[i] = static_cast<float>(rng.uniform(-bound, bound));
+  } else if (init != Init::none) {
+    for (int64_t i = 0; i < n; ++i) v[i] = static_cast<float>(rng.normal(0, 0.001));
+  }
+}
 }  // namespace
 
 Shape Parameter::shape() const {
@@ -15,13 +32,13 @@ Shape Parameter::shape() const {
   return {torch_shape[filter ? 0 : 1], torch_shape[2], torch_shape[3], torch_shape[filter ? 1 : 0]};
 }
 
-Parameter& ParameterStore::add_parameter(std::string name, Shape torch_shape, ParameterLayout layout, float init_mean,
-                                         float init_std) {
+Parameter& ParameterStore::add_parameter(std::string name, Shape torch_shape, ParameterLayout layout, float initial,
+                                         int64_t fan_in) {
   parameters_.push_back({.name = std::move(name),
                          .torch_shape = std::move(torch_shape),
                          .layout = layout,
-                         .init_mean = init_mean,
-                         .init_std = init_std});
+                         .initial = initial,
+                         .fan_in = fan_in});
   entries_.push_back({.parameter = &parameters_.back()});
   return parameters_.back();
 }
@@ -38,7 +55,7 @@ Counter& ParameterStore::add_counter(std::string name) {
   return counters_.back();
 }
 
-void ParameterStore::allocate(Context& cx, uint64_t seed) {
+void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
   int64_t size = 0, buffer_size = 0;
   for (const Parameter& p : parameters_) size += padded(numel(p.torch_shape));
   for (const Buffer& b : buffers_) buffer_size += padded(b.channels);
@@ -46,18 +63,15 @@ void ParameterStore::allocate(Context& cx, uint64_t seed) {
   grads = cx.zeros({size}, DType::f32);
   buffers = cx.zeros({buffer_size}, DType::f32);
   int64_t at = 0;
-  uint64_t index = 0;
   for (Parameter& p : parameters_) {
     p.value = values.view(p.shape(), at);
     p.grad = grads.view(p.shape(), at);
     p.value.set_requires_grad(true);
     at += padded(numel(p.torch_shape));
-    Philox rng(seed, 0x696e6974, index++);  // "init"
-    float* v = p.value.data<float>();
-    for (int64_t i = 0; i < p.value.numel(); ++i) {
-      v[i] = p.init_std == 0 ? p.init_mean : static_cast<float>(rng.normal(p.init_mean, p.init_std));
-    }
   }
+  // Each parameter has a stream of its own, so the threads change nothing.
+  parallel_for(static_cast<int64_t>(parameters_.size()), size,
+               [&](int64_t i) { initialise(parameters_[i], seed, i, init); });
   at = 0;
   for (Buffer& b : buffers_) {
     b.value = buffers.view({b.channels}, at);

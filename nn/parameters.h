@@ -16,12 +16,21 @@ enum class ParameterLayout {
   deconv_filter,  // torch [I, O, kh, kw], ours [O, kh, kw, I]
 };
 
+// Initial values. The official ones are made for networks that load ImageNet weights over them; from scratch, torch's
+// learn faster. The heatmap head is N(0, 0.001) in both: heatmaps are almost 0 everywhere.
+enum class Init {
+  official,  // every convolution N(0, 0.001)
+  torch,     // convolutions uniform in +-1/sqrt(fan_in), torch.nn.Conv2d's default; the head official
+  none,      // filters stay 0: weights are about to be loaded
+};
+
 struct Parameter {
   std::string name;   // PyTorch's: "stage2.0.branches.0.0.conv1.weight"
   Shape torch_shape;  // as in a PyTorch state dict
   ParameterLayout layout = ParameterLayout::vector;
-  float init_mean = 0, init_std = 0;  // official initialisation
-  Tensor value, grad;                 // our layout; views onto the slabs
+  float initial = 0;   // of BN weights (1) and all biases (0)
+  int64_t fan_in = 0;  // of a convolution inside the network; 0 for the head
+  Tensor value, grad;  // our layout; views onto the slabs
 
   Shape shape() const;  // our layout
 };
@@ -43,13 +52,12 @@ struct Counter {
 class ParameterStore {
  public:
   // Declared while the model is built; the references stay valid, their tensors exist after allocate().
-  Parameter& add_parameter(std::string name, Shape torch_shape, ParameterLayout layout, float init_mean,
-                           float init_std);
+  Parameter& add_parameter(std::string name, Shape torch_shape, ParameterLayout layout, float initial, int64_t fan_in);
   Buffer& add_buffer(std::string name, int64_t channels, float initial);
   Counter& add_counter(std::string name);
 
-  // Makes the slabs and fills in the official initial values; normal draws are Philox(seed, parameter index).
-  void allocate(Context& cx, uint64_t seed);
+  // Makes the slabs and fills in the initial values; random draws are Philox(seed, parameter index).
+  void allocate(Context& cx, uint64_t seed, Init init = Init::official);
 
   // Gradients of recorded steps go to the gradient slab.
   void bind(Tape& tape) const;

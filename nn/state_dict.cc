@@ -139,14 +139,16 @@ void load_optimizer(const SafetensorsFile& file, Optimizer& optimizer) {
   check(file.contains("optimizer.exp_avg"),
         "{}: holds weights only, no optimiser state; use --weights to start from it, not --resume",
         file.path().string());
-  for (const auto& [name, target] :
-       {std::pair{"optimizer.exp_avg", optimizer.exp_avg}, std::pair{"optimizer.exp_avg_sq", optimizer.exp_avg_sq}}) {
+  const std::pair<const char*, Tensor> moments[] = {{"optimizer.exp_avg", optimizer.exp_avg},
+                                                    {"optimizer.exp_avg_sq", optimizer.exp_avg_sq}};
+  for (const auto& [name, target] : moments) {
     const ArrayView& array = file.at(name);
     check(array.dtype == DType::f32 && array.numel() == target.numel(), "{}: {} has {} elements, the model needs {}",
           file.path().string(), name, array.numel(), target.numel());
-    std::memcpy(target.raw(), array.bytes.data(), array.bytes.size());
   }
-  optimizer.steps = file.at("optimizer.step").to_i64().at(0);
+  const int64_t steps = file.at("optimizer.step").to_i64().at(0);
+  for (const auto& [name, target] : moments) std::memcpy(target.raw(), file.at(name).bytes.data(), target.bytes());
+  optimizer.steps = steps;
 }
 
 }  // namespace hr

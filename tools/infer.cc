@@ -63,7 +63,7 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std:
         info.model.value_or(""), name);
   check(!info.joints || *info.joints == joints, "{}: holds a model of {} joints, --num-joints asks for {}",
         weights.string(), info.joints.value_or(0), joints);
-  auto model = make_model(cx, name, joints);
+  auto model = make_model(cx, name, joints, 0, Init::none);
   load_state_dict(file, model->parameters());
   return model;
 }

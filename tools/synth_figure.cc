@@ -170,10 +170,10 @@ Pose make_pose(Philox& rng) {
 float make_heading(Philox& rng) {
   const double kind = rng.uniform();
   const float turn = chance(rng, 0.5) ? 1.0F : -1.0F;
-  if (kind < 0.46) return around(rng, 0, 24);
-  if (kind < 0.64) return 180 + around(rng, 0, 24);
-  if (kind < 0.82) return turn * around(rng, 50, 14);  // three-quarter
-  if (kind < 0.93) return turn * around(rng, 88, 12);  // from the side
+  if (kind < 0.66) return around(rng, 0, 24);
+  if (kind < 0.80) return 180 + around(rng, 0, 24);
+  if (kind < 0.93) return turn * around(rng, 50, 14);  // three-quarter
+  if (kind < 0.98) return turn * around(rng, 88, 12);  // from the side
   return uniform(rng, -180, 180);
 }
 

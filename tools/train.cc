@@ -91,7 +91,9 @@ Trainer::Trainer(const TrainOptions& options)
         "--weights starts a new run and --resume continues one; give one of them");
   check(o_.start_epoch >= 0 && o_.start_epoch < o_.epochs, "--start-epoch {}: expected 0 to {}, --epochs is {}",
         o_.start_epoch, o_.epochs - 1, o_.epochs);
-  model_ = make_model(cx_, o_.model, o_.joints, o_.seed);
+  const bool loaded = !o_.weights.empty() || !o_.resume.empty();
+  const Init init = o_.init == "torch" || (o_.init == "auto" && seed_recipe_) ? Init::torch : Init::official;
+  model_ = make_model(cx_, o_.model, o_.joints, o_.seed, loaded ? Init::none : init);
   prepare_output_folder(folder_, "--output-dir");
   open_data();
   start_or_resume();
@@ -110,7 +112,8 @@ void Trainer::open_data() {
       .augment = !o_.no_augment,
       .seed = o_.seed,
       .augmentation = {.scale = o_.scale_factor, .rotation = o_.rot_factor, .half_body = o_.prob_half_body},
-      .bgr = model_->bgr_input()};
+      .bgr = model_->bgr_input(),
+      .cache_bytes = static_cast<size_t>(o_.cache_mib) << 20};
   train_set_ = PoseDataset::from_annotations(read_coco(train.annotations, o_.joints), train.images, skeleton_, options);
   train_set_->check_files();
   options.augment = false;
@@ -218,6 +221,7 @@ void Trainer::write_config() const {
   add("keypoints_path", quoted(o_.keypoints_path));
   add("person_det", quoted(o_.person_det));
   add("weights", quoted(o_.weights));
+  add("init", quoted(o_.init));
   add("resume", quoted(o_.resume));
   add("fixed_size", fmt::format("[{}, {}]", o_.fixed_size[0], o_.fixed_size[1]));
   add("num_joints", std::to_string(o_.joints));
@@ -371,9 +375,17 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--workers", o.workers, "loader threads; any number gives the same batches")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--cache-mib", o.cache_mib, "memory for decoded pictures; those that fit are decoded once")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--recipe", o.recipe,
                  "official (HRNet's published recipe) or seed (the PyTorch project this one follows)")
       ->check(CLI::IsMember({"official", "seed"}));
+  app.add_option("--init", o.init,
+                 "initial weights: official (N(0, 0.001), meant to be loaded over), torch (the layers' default, better "
+                 "from scratch) or auto "
+                 "(the recipe's)")
+      ->check(CLI::IsMember({"auto", "official", "torch"}));
   add_seed(app, o.seed);
   app.add_option("--eval-every", o.eval_every, "validate after every N-th epoch, and after the last")
       ->type_name("N")

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <regex>
 #include <set>
+#include <string>
 
 #include "core/file.h"
 #include "tests/support/oracle.h"
@@ -22,7 +22,6 @@ TEST(Rooms, IncludeOnlyWhatLiesBelowThem) {
       {"eval", {"core", "data", "eval"}},
       {"tools", {"core", "ops", "nn", "hrnet", "data", "eval", "tools"}},
   };
-  const std::regex include("#include \"([a-z]+)/[^\"]+\"");
   int files = 0;
   for (const auto& [room, allowed] : below) {
     for (const auto& entry : fs::directory_iterator(test::source_folder() / room)) {
@@ -30,8 +29,12 @@ TEST(Rooms, IncludeOnlyWhatLiesBelowThem) {
       if (ending != ".h" && ending != ".cc" && ending != ".cu") continue;
       ++files;
       const std::string text = read_file(entry.path());
-      for (std::sregex_iterator it(text.begin(), text.end(), include), end; it != end; ++it) {
-        EXPECT_TRUE(allowed.count((*it)[1]) != 0) << entry.path() << " includes " << it->str();
+      const std::string include = "#include \"";
+      for (size_t at = text.find(include); at != std::string::npos; at = text.find(include, at + 1)) {
+        const size_t begin = at + include.size(), slash = text.find('/', begin), quote = text.find('"', begin);
+        if (slash > quote) continue;  // a file of the system
+        const std::string other = text.substr(begin, slash - begin);
+        EXPECT_TRUE(allowed.count(other) != 0) << entry.path() << " includes a file of " << other;
       }
       // One file pair knows oneDNN, one room knows the picture libraries.
       if (entry.path().stem() != "dnnl_conv") {

@@ -112,6 +112,26 @@ TEST(PoseModel, StartsFromTheOfficialInitialisation) {
   EXPECT_FALSE(test::same_bytes(make_model(cx, "hrnet_w8", 17, 4)->parameters().values, model->parameters().values));
 }
 
+TEST(PoseModel, TorchsInitialisationIsUniformByFanInWithTheOfficialHead) {
+  Context cx;
+  const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
+  for (const Parameter& p : model->parameters().parameters()) {
+    if (p.layout == ParameterLayout::vector) continue;
+    const Values v = test::values(p.value);
+    const auto n = static_cast<double>(v.size());
+    double largest = 0, square = 0;
+    for (const double x : v) largest = std::max(largest, std::abs(x)), square += x * x / n;
+    if (p.name == "final_layer.weight") {
+      EXPECT_NEAR(std::sqrt(square), 1e-3, 5e-3 / std::sqrt(2 * n));
+      continue;
+    }
+    const double bound = 1 / std::sqrt(static_cast<double>(p.torch_shape[1] * p.torch_shape[2] * p.torch_shape[3]));
+    EXPECT_LE(largest, bound * (1 + 1e-6)) << p.name;
+    // x^2 of a uniform variable has mean b^2 / 3 and deviation b^2 sqrt(4 / 45).
+    EXPECT_NEAR(square, bound * bound / 3, 5 * bound * bound * std::sqrt(4.0 / 45 / n)) << p.name;
+  }
+}
+
 TEST(PoseModel, UnknownNamesAndImpossibleInputsAreRefused) {
   Context cx;
   for (const std::string name :

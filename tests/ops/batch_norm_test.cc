@@ -137,7 +137,9 @@ TEST(BatchNorm, MatchesTheGoldenData) {
   const SafetensorsFile golden(test::oracle("train/layers.safetensors"));
   for (const std::string name : {"bn_train", "bn_train_n1", "bn_eval"}) {
     SCOPED_TRACE(name);
-    const auto at = [&](const std::string& what) -> const ArrayView& { return golden.at(name + "." + what); };
+    const auto at = [&](const std::string& what) -> const ArrayView& {
+      return golden.at(fmt::format("{}.{}", name, what));
+    };
     const auto near = [&](const Tensor& actual, const std::string& what, double limit = 1e-5) {
       const Values expected = test::ours(at(what));
       return test::close(test::values(actual), expected, limit * test::max_abs(expected));

@@ -78,10 +78,7 @@ inline void fill_by_formula(ParameterStore& store) {
 
 // Allocates without the many normal draws of the official initialisation, then fills in.
 inline void allocate_by_formula(Context& cx, ParameterStore& store) {
-  for (const auto& e : store.entries()) {
-    if (e.parameter != nullptr) e.parameter->init_std = 0;
-  }
-  store.allocate(cx, 0);
+  store.allocate(cx, 0, Init::none);
   fill_by_formula(store);
 }
 
