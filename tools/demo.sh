@@ -13,7 +13,7 @@ cmake --preset release >/dev/null
 cmake --build --preset release --target synth train validate predict | tail -n 1
 
 step "sample dataset"
-build/tools/synth --output demo/data --train-images 2200 --val-images 120
+build/tools/synth --output demo/data --train-images 2200 --val-images 130
 
 if [ -e demo/run/done ]; then
   step "training: demo/run is there already (remove it to train again)"
@@ -25,8 +25,8 @@ else
   # torch's initial weights learn faster than the official ones.
   amp=()
   grep -qE 'avx512_bf16|amx_bf16' /proc/cpuinfo && amp=(--amp)
-  build/tools/train --data-path demo/data --model hrnet_w16 --init torch --fixed-size 128 96 --batch-size 8 --epochs 8 \
-    --lr-steps 4 6 7 --lr-gamma 0.3 --rot-factor 12 --scale-factor 0.15 --prob-half-body 0 --eval-every 2 \
+  build/tools/train --data-path demo/data --model hrnet_w16 --init torch --fixed-size 128 96 --batch-size 8 --epochs 9 \
+    --lr-steps 5 7 8 --lr-gamma 0.3 --rot-factor 12 --scale-factor 0.15 --prob-half-body 0 --eval-every 3 \
     --output-dir demo/run "${amp[@]}" "${resume[@]}"
   touch demo/run/done
 fi

@@ -12,10 +12,10 @@ namespace synth_detail {
 namespace {
 
 // How hard the pictures are.
-constexpr double kFrontObject = 0.20;       // pictures with a thing before somebody
+constexpr double kFrontObject = 0.12;       // pictures with a thing before somebody
 constexpr double kCloseUp = 0.08;           // people cut by the picture's lower edge
-constexpr double kMayOverlap = 0.20;        // people who may stand well in front of another
-constexpr double kLeastVisible = 0.25;      // part of a person that must show for joints to be labelled
+constexpr double kMayOverlap = 0.15;        // people who may stand well in front of another
+constexpr double kLeastVisible = 0.40;      // part of a person that must show for joints to be labelled
 constexpr double kLeastArea = 32.0 * 32.0;  // mask pixels, COCO's bound of "small": below it joints are not labelled
 constexpr double kLeastMask = 60;           // mask pixels; below it the person is not annotated at all
 
