@@ -124,7 +124,7 @@ std::vector<To> convert(const ArrayView& a) {
   for (size_t i = 0; i < out.size(); ++i) {
     From v;
     std::memcpy(&v, p + i * sizeof(From), sizeof(From));
-    out[i] = static_cast<To>(v);
+    out[i] = static_cast<To>(v);  // NOLINT(bugprone-signed-char-misuse): an int8 array holds signed numbers
   }
   return out;
 }

@@ -107,6 +107,7 @@ Tensor ConvBn::operator()(Context& cx, const Tensor& x, After after) const {
 
 Tensor fuse_terms(Context& cx, const std::vector<ConvBn::Term>& terms, Act act) {
   std::vector<FuseTerm> list;
+  list.reserve(terms.size());
   for (const ConvBn::Term& t : terms) list.push_back({t.x, t.norm ? &*t.norm : nullptr, t.up});
   return fuse(cx, list, act);
 }

@@ -64,7 +64,8 @@ struct VectorLanes {
     const Bits u = std::bit_cast<Bits>(v);
     const Bits rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     const Bits quiet_nan = (u >> 16) | 0x40u;
-    const Halves h = __builtin_convertvector(v != v ? quiet_nan : rounded, Halves);
+    const auto is_nan = v != v;  // NOLINT(misc-redundant-expression): true for NaN only
+    const Halves h = __builtin_convertvector(is_nan ? quiet_nan : rounded, Halves);
     std::memcpy(static_cast<void*>(p), &h, sizeof h);
   }
   HR_HD static V fill(float v) { return v - V{}; }

@@ -33,11 +33,11 @@ void for_each_flat(int64_t n, const F& f) {
   // A row here is 1,024 elements: blocks of 16 rows keep both threads busy on small tensors too.
   parallel_for((rows + 15) / 16, n, [&](int64_t block) {
     for (int64_t row = block * 16; row < std::min(rows, block * 16 + 16); ++row) {
-#pragma GCC ivdep
+#pragma omp simd
       for (int64_t c = 0; c < F::kWidth; ++c) f(row, c);
     }
   });
-#pragma GCC ivdep
+#pragma omp simd
   for (int64_t c = 0; c < tail; ++c) f(rows, c);
 }
 

@@ -190,7 +190,7 @@ void predict(const PredictOptions& o) {
   }
   const int h = o.fixed_size ? (*o.fixed_size)[0] : info.input_h.value_or(256);
   const int w = o.fixed_size ? (*o.fixed_size)[1] : info.input_w.value_or(192);
-  const PoseDataset dataset = PoseDataset::from_detections(std::move(files), std::move(boxes), "", skeleton,
+  const PoseDataset dataset = PoseDataset::from_detections(std::move(files), boxes, "", skeleton,
                                                            {.input_h = h, .input_w = w, .bgr = model->bgr_input()});
   HeatmapRunner runner(cx, *model, skeleton.mirror(), {.flip = o.flip});
   const std::vector<PersonResult> people = postprocess_official(

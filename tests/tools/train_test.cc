@@ -22,7 +22,7 @@ namespace {
 // 10 pictures to train on, made once per test program.
 const fs::path& data() {
   static const fs::path folder = [] {
-    const fs::path path = test::temporary_folder() / "data";
+    fs::path path = test::temporary_folder() / "data";
     synth(
         {.output = path.string(), .train_images = 10, .val_images = 3, .seed = 5, .sizes = {{160, 120}}, .threads = 1});
     return path;
@@ -168,7 +168,7 @@ TEST(Train, ANonFiniteLossStopsAndKeepsTheLastCheckpoint) {
 
 TEST(Train, BadInputNamesTheFlagAndTheNextStep) {
   const fs::path root = test::temporary_folder();
-  const auto expect = [&](const char* what, TrainOptions o, std::initializer_list<const char*> words) {
+  const auto expect = [&](const char* what, const TrainOptions& o, std::initializer_list<const char*> words) {
     const std::string message = error_of(o);
     EXPECT_FALSE(message.empty()) << what;
     for (const char* word : words) EXPECT_NE(message.find(word), std::string::npos) << what << ": " << message;
