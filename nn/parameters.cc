@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/parallel.h"
 #include "core/philox.h"
 
 namespace hr {
@@ -69,9 +68,10 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
     p.value.set_requires_grad(true);
     at += padded(numel(p.torch_shape));
   }
-  // Each parameter has a stream of its own, so the threads change nothing.
-  parallel_for(static_cast<int64_t>(parameters_.size()), size,
-               [&](int64_t i) { initialise(parameters_[i], seed, i, init); });
+  // Each parameter has a stream of its own, so the threads change nothing; sizes differ a thousandfold, hence dynamic.
+  const auto count = static_cast<int64_t>(parameters_.size());
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t i = 0; i < count; ++i) initialise(parameters_[i], seed, i, init);
   at = 0;
   for (Buffer& b : buffers_) {
     b.value = buffers.view({b.channels}, at);
