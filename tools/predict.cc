@@ -15,7 +15,7 @@ namespace {
 
 // Pictures named outright, and those inside named folders in alphabetical order.
 std::vector<fs::path> list_pictures(const std::vector<std::string>& inputs) {
-  const std::set<std::string> endings{".jpg", ".jpeg", ".png", ".bmp", ".tga", ".gif", ".ppm", ".pgm"};
+  const std::set<std::string> endings{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm"};
   std::vector<fs::path> pictures;
   for (const std::string& input : inputs) {
     check(fs::exists(input), "{}: no such file or folder", input);
