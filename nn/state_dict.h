@@ -3,7 +3,7 @@
 #include <map>
 #include <string>
 
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "nn/optimizer.h"
 #include "nn/parameters.h"
 

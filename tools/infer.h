@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "data/loader.h"
 #include "eval/decode.h"
 #include "hrnet/model.h"

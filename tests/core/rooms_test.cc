@@ -24,7 +24,7 @@ TEST(Rooms, IncludeOnlyWhatLiesBelowThem) {
   };
   int files = 0;
   for (const auto& [room, allowed] : below) {
-    for (const auto& entry : fs::directory_iterator(test::source_folder() / room)) {
+    for (const auto& entry : fs::recursive_directory_iterator(test::source_folder() / room)) {
       const std::string ending = entry.path().extension().string();
       if (ending != ".h" && ending != ".cc" && ending != ".cu") continue;
       ++files;

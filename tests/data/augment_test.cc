@@ -5,7 +5,7 @@
 #include <map>
 #include <numeric>
 
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "data/targets.h"
 #include "tests/data/golden.h"
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "tests/data/golden.h"
 
 namespace hr {

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "data/skeleton.h"
 #include "eval/coco_eval.h"
 #include "tests/support/oracle.h"

@@ -2,7 +2,7 @@
 #pragma once
 #include <vector>
 
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "eval/decode.h"
 
 namespace hr::test {

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/philox.h"
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "data/skeleton.h"
 #include "tests/support/oracle.h"
 

@@ -8,7 +8,7 @@
 
 #include "core/context.h"
 #include "core/philox.h"
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 
 namespace hr::test {
 

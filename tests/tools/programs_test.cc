@@ -6,7 +6,7 @@
 #include <cstdio>
 
 #include "core/json.h"
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "data/coco.h"
 #include "data/image.h"
 #include "tests/support/oracle.h"

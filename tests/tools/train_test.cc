@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 #include "tests/support/oracle.h"
 #include "tools/history.h"
 #include "tools/synth.h"

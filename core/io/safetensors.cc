@@ -1,4 +1,4 @@
-#include "core/safetensors.h"
+#include "core/io/safetensors.h"
 
 #include <rapidjson/error/en.h>
 #include <rapidjson/reader.h>

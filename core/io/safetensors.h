@@ -7,23 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/dtype.h"
 #include "core/file.h"
+#include "core/io/array.h"
 
 namespace hr {
-
-// One array inside a mapped file; valid as long as the file object lives. shape is row-major as stored.
-struct ArrayView {
-  DType dtype = DType::f32;
-  std::vector<int64_t> shape;
-  std::span<const std::byte> bytes;
-
-  int64_t numel() const;
-  // Elements converted to float / double / int64; Error if the dtype is of the other kind.
-  std::vector<float> to_f32() const;
-  std::vector<double> to_f64() const;
-  std::vector<int64_t> to_i64() const;
-};
 
 class SafetensorsFile {
  public:

@@ -1,0 +1,28 @@
+// One array inside a weight file: a view onto the file's memory, valid as long as the file object lives.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/dtype.h"
+
+namespace hr {
+
+struct ArrayView {
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;  // from the first element; dense: exactly numel * size_of(dtype)
+  std::vector<int64_t> stride = {};  // elements, one per dim; empty: dense, row-major
+
+  int64_t numel() const;
+  bool dense() const;  // elements lie in row-major order without gaps
+  // Elements in row-major order, converted to float / double / int64; Error if the dtype is of the other kind.
+  std::vector<float> to_f32() const;
+  std::vector<double> to_f64() const;
+  std::vector<int64_t> to_i64() const;
+  // The stored bits in row-major order, numel * size_of(dtype) of them.
+  void copy_to(std::span<std::byte> out) const;
+};
+
+}  // namespace hr
