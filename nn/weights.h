@@ -10,6 +10,8 @@
 // Nothing is copied: the arrays are views onto the file.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
@@ -27,7 +29,7 @@ struct Wrapper {
   enum class Writer { plain, ours, seed, official, simple_hrnet, mmpose, other };
   Writer writer = Writer::plain;
   std::string entry;   // "model", "state_dict", "best_state_dict"; empty: the file itself is the state dict
-  std::string prefix;  // taken off the names: "module.", "backbone. and head."; empty: none
+  std::string prefix;  // taken off the names, in words; empty: none
   std::string describe() const;
 };
 
@@ -55,20 +57,23 @@ class WeightFile {
   // The first epoch that a PyTorch training checkpoint has not done yet.
   std::optional<int64_t> next_epoch() const { return next_epoch_; }
 
-  // Of the whole file, 64 hexadecimal digits. Reads every byte of it.
-  std::string sha256() const;
+  // Entries of the state dict that are no tensors but plain values (numbers, text, lists): not loaded.
+  const std::vector<std::string>& skipped() const { return skipped_; }
+
+  // Of the whole file, 64 hexadecimal digits. Reads every byte of it; progress(done, total) in bytes.
+  std::string sha256(const std::function<void(int64_t, int64_t)>& progress = {}) const;
 
  private:
   void open_safetensors();
   void open_pth();
-  void add(std::string name, const ArrayView& array);
+  void rename(std::initializer_list<std::string_view> prefixes);
 
   fs::path path_;
   std::optional<SafetensorsFile> safetensors_;
   std::optional<PthFile> pth_;
   std::string container_;
   Wrapper wrapper_;
-  std::vector<std::string> names_;
+  std::vector<std::string> names_, skipped_;
   std::unordered_map<std::string, ArrayView> arrays_;
   std::map<std::string, std::string> metadata_;
   const Value* optimizer_ = nullptr;
