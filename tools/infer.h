@@ -33,8 +33,10 @@ struct ModelOptions {
   int threads = 0;
   bool amp = false;
 };
-// --model, --num-joints, --fixed-size (and the seed's --resize-hw), --keypoints-path (--label-json-path), --color,
-// --device, --amp, --threads. --weights is each program's own: its meaning differs.
+// --model, --num-joints, --device, --amp, --threads.
+void add_network_options(CLI::App& app, ModelOptions& options);
+// Those, and what pictures and people need: --fixed-size (--resize-hw), --keypoints-path (--label-json-path), --color.
+// --weights is each program's own: its meaning differs.
 void add_model_options(CLI::App& app, ModelOptions& options);
 // --weights (--weights-path), required.
 void add_weights(CLI::App& app, ModelOptions& options);
@@ -45,6 +47,9 @@ struct WeightInfo {
   std::optional<int> joints, input_h, input_w;
 };
 WeightInfo weight_info(const WeightFile& file);
+
+// The model's colour order: what was asked for, else the weights', else its own default.
+void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights);
 
 // Builds the model and loads the weights, strictly. What is not asked for (empty, nullopt) is taken from the file;
 // Error with the next step when the file does not tell, or tells another. Sets the model's colour order.
