@@ -35,7 +35,9 @@ class PoseModel {
 };
 
 // "hrnet_wC" for any width C >= 1 (branches of C, 2C, 4C, 8C channels), "pose_resnet50", "pose_resnet101",
-// "pose_resnet152". Allocated and initialised from `seed`. Error lists the names it knows.
+// "pose_resnet152". Names and shapes only, no memory. Error lists the names it knows.
+std::unique_ptr<PoseModel> declare_model(const std::string& name, int joints);
+// The same, allocated and initialised from `seed`.
 std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed = 0,
                                       Init init = Init::official);
 
