@@ -116,76 +116,7 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
   std::vector<uint64_t>* list_ = nullptr;
 };
 
-// Converts each element, or fails when the dtype is not in From....
-template <class To, class From>
-std::vector<To> convert(const ArrayView& a) {
-  std::vector<To> out(static_cast<size_t>(a.numel()));
-  const std::byte* p = a.bytes.data();
-  for (size_t i = 0; i < out.size(); ++i) {
-    From v;
-    std::memcpy(&v, p + i * sizeof(From), sizeof(From));
-    out[i] = static_cast<To>(v);  // NOLINT(bugprone-signed-char-misuse): an int8 array holds signed numbers
-  }
-  return out;
-}
-
-// IEEE half to float, subnormals included.
-float half_to_float(uint16_t h) {
-  const uint32_t sign = uint32_t{h & 0x8000u} << 16;
-  const uint32_t exponent = h >> 10 & 31u;
-  const uint32_t mantissa = h & 0x3ffu;
-  if (exponent == 0)
-    return std::bit_cast<float>(std::bit_cast<uint32_t>(static_cast<float>(mantissa) * 0x1p-24f) | sign);
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-}
-
-template <class To>
-std::vector<To> to_floating(const ArrayView& a) {
-  switch (a.dtype) {
-    case DType::f32:
-      return convert<To, float>(a);
-    case DType::f64:
-      return convert<To, double>(a);
-    case DType::bf16: {
-      const auto raw = convert<uint16_t, uint16_t>(a);
-      std::vector<To> out(raw.size());
-      for (size_t i = 0; i < raw.size(); ++i) out[i] = std::bit_cast<float>(uint32_t{raw[i]} << 16);
-      return out;
-    }
-    case DType::f16: {
-      const auto raw = convert<uint16_t, uint16_t>(a);
-      std::vector<To> out(raw.size());
-      for (size_t i = 0; i < raw.size(); ++i) out[i] = half_to_float(raw[i]);
-      return out;
-    }
-    default:
-      fail("expected floating-point elements, found {}", name_of(a.dtype));
-  }
-}
-
 }  // namespace
-
-int64_t ArrayView::numel() const { return static_cast<int64_t>(bytes.size() / size_of(dtype)); }
-std::vector<float> ArrayView::to_f32() const { return to_floating<float>(*this); }
-std::vector<double> ArrayView::to_f64() const { return to_floating<double>(*this); }
-std::vector<int64_t> ArrayView::to_i64() const {
-  switch (dtype) {
-    case DType::i64:
-      return convert<int64_t, int64_t>(*this);
-    case DType::i32:
-      return convert<int64_t, int32_t>(*this);
-    case DType::i16:
-      return convert<int64_t, int16_t>(*this);
-    case DType::i8:
-      return convert<int64_t, int8_t>(*this);
-    case DType::u8:
-    case DType::boolean:
-      return convert<int64_t, uint8_t>(*this);
-    default:
-      fail("expected integer elements, found {}", name_of(dtype));
-  }
-}
 
 SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
   const std::string where = path.string();
