@@ -14,6 +14,14 @@ namespace {
 
 bool is_floating(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f64 || t == DType::f16; }
 
+bool same_shape(const ParameterStore::Entry& entry, const ArrayView& array) {
+  return array.shape == entry.torch_shape() || (entry.counter != nullptr && array.numel() == 1);
+}
+
+bool same_type(const ParameterStore::Entry& entry, const ArrayView& array) {
+  return is_floating(array.dtype) == (entry.counter == nullptr) && array.dtype != DType::boolean;
+}
+
 // "a, b, c, ... (120 in all)"
 template <class Items, class Text>
 std::string first_few(const Items& items, const Text& text) {
@@ -85,13 +93,9 @@ Fit compare(const WeightFile& file, const ParameterStore& store) {
     const ArrayView* array = file.find(name);
     if (array == nullptr) {
       if (entry.counter == nullptr) fit.missing.push_back(name);
-      continue;
-    }
-    const Shape expected = entry.torch_shape();
-    const bool one_number = entry.counter != nullptr && array->numel() == 1;
-    if (array->shape != expected && !one_number) {
-      fit.misshaped.push_back({name, to_string(array->shape), to_string(expected)});
-    } else if (is_floating(array->dtype) == (entry.counter != nullptr) || array->dtype == DType::boolean) {
+    } else if (!same_shape(entry, *array)) {
+      fit.misshaped.push_back({name, to_string(array->shape), to_string(entry.torch_shape())});
+    } else if (!same_type(entry, *array)) {
       fit.mistyped.push_back({name, std::string(name_of(array->dtype)),
                               std::string(name_of(entry.counter != nullptr ? DType::i64 : DType::f32))});
     } else {
@@ -117,17 +121,13 @@ void load_state_dict(const WeightFile& file, ParameterStore& store) {
 }
 
 void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except) {
-  const Fit fit = compare(file, store);
-  std::unordered_set<std::string_view> left_out(except.begin(), except.end());
-  for (const auto* group : {&fit.misshaped, &fit.mistyped}) {
-    for (const Fit::Mismatch& m : *group) left_out.insert(m.name);
-  }
+  const std::unordered_set<std::string_view> left_out(except.begin(), except.end());
   Loading loading(file);
   std::vector<std::pair<Counter*, int64_t>> counters;
   std::deque<Parameter> buffers;  // a buffer is a vector like any other
   for (const auto& entry : store.entries()) {
     const ArrayView* array = left_out.count(entry.name()) != 0 ? nullptr : file.find(entry.name());
-    if (array == nullptr) continue;
+    if (array == nullptr || !same_shape(entry, *array) || !same_type(entry, *array)) continue;
     if (entry.counter != nullptr) {
       counters.emplace_back(entry.counter, array->to_i64().at(0));
     } else if (entry.buffer != nullptr) {

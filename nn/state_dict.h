@@ -30,8 +30,8 @@ Fit compare(const WeightFile& file, const ParameterStore& store);
 // shape (both shapes), and nothing is changed.
 void load_state_dict(const WeightFile& file, ParameterStore& store);
 
-// Loads what the two have in common, but not `except`, and leaves the rest of the store as it is. Arrays of another shape
-// or type are left out: the caller has judged the Fit.
+// Loads what the two have in common, but not `except`, and leaves the rest of the store as it is. Arrays of another
+// shape or type are left out: the caller has judged the Fit.
 void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except = {});
 
 // The model in torch's layouts, with metadata; the optimiser's moments too when given. Atomic.

@@ -14,8 +14,10 @@ enum class Container { safetensors, pth };
 Container sniff(const fs::path& path) {
   const MappedFile file(path);
   const std::string_view text = file.text();
-  if (text.starts_with("PK") || (text.size() > 1 && text[0] == '\x80')) return Container::pth;
+  // Asked first: the length that safetensors begin with may look like the start of a pickle or of a zip file, but neither
+  // of those has a brace as its ninth byte.
   if (text.size() > 8 && (text[8] == '{' || text[8] == ' ')) return Container::safetensors;
+  if (text.starts_with("PK") || text.starts_with("\x80")) return Container::pth;
   const char* looks = text.empty()                                                  ? "it is empty"
                       : text.size() < 9                                             ? "it is too short to be one"
                       : text.starts_with("version https://git-lfs")                 ? "it is a Git LFS pointer"
@@ -140,14 +142,7 @@ void WeightFile::open_pth() {
   pth_.emplace(path_);
   container_ = pth_->container();
   const Value& root = pth_->root();
-  const auto* dict = root.as<Value::Dict>();
-  if (dict == nullptr) {
-    const auto* object = root.as<Value::Object>();
-    fail("{}: expected a dict of tensors, found {}", path_.string(),
-         object != nullptr ? fmt::format("an object made by {}; nothing of it was run. Save model.state_dict() instead",
-                                         object->name.substr(0, 100))
-                           : "another kind of value");
-  }
+  const auto* dict = root.as<Value::Dict>();  // PthFile has seen to that
   const Value::Dict* weights = nullptr;
   if (tensors_in(*dict) < dict->items.size()) {
     for (const char* entry : {"model", "state_dict", "best_state_dict"}) {
@@ -180,10 +175,10 @@ void WeightFile::open_pth() {
   }
   for (const auto& [key, value] : (weights != nullptr ? weights : dict)->items) {
     const auto* name = key->as<std::string>();
-    check(name != nullptr, "{}: its state dict has a key that is no text", path_.string());
-    if (const auto* object = value->as<Value::Object>())
-      fail("{}: {}: expected a tensor, found an object made by {}; nothing of it was run", path_.string(),
-           name->substr(0, 100), object->name.substr(0, 100));
+    if (name == nullptr) fail("{}: its state dict has {} for a name", path_.string(), hr::describe(*key));
+    if (value->as<Value::Object>() != nullptr)
+      fail("{}: {}: expected a tensor, found {}; nothing was run", path_.string(), name->substr(0, 100),
+           hr::describe(*value));
     const auto* array = value->as<ArrayView>();
     if (array == nullptr) {
       skipped_.push_back(*name);
@@ -203,6 +198,10 @@ const ArrayView& WeightFile::at(std::string_view name) const {
   const ArrayView* array = find(name);
   check(array != nullptr, "{}: has no tensor {}", path_.string(), name);
   return *array;
+}
+
+void WeightFile::verify() const {
+  if (pth_) pth_->verify();
 }
 
 std::string WeightFile::sha256(const std::function<void(int64_t, int64_t)>& progress) const {

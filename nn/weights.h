@@ -60,6 +60,9 @@ class WeightFile {
   // Entries of the state dict that are no tensors but plain values (numbers, text, lists): not loaded.
   const std::vector<std::string>& skipped() const { return skipped_; }
 
+  // Compares the checksums inside the file (only the zip container has them) with its data; Error names what is
+  // damaged.
+  void verify() const;
   // Of the whole file, 64 hexadecimal digits. Reads every byte of it; progress(done, total) in bytes.
   std::string sha256(const std::function<void(int64_t, int64_t)>& progress = {}) const;
 

@@ -224,7 +224,9 @@ void add_convert_options(CLI::App& app, ConvertOptions& o) {
 void convert(const ConvertOptions& o) {
   if (o.info) {
     check(o.output.empty(), "--info writes nothing; leave {} out", o.output);
-    fmt::print("{}", report(WeightFile(fs::path(o.input)), o));
+    const WeightFile file{fs::path(o.input)};
+    file.verify();
+    fmt::print("{}", report(file, o));
     return;
   }
   check(!o.output.empty(), "expected a file to write after {}, or --info", o.input);
@@ -236,6 +238,7 @@ void convert(const ConvertOptions& o) {
   std::error_code none;
   check(!fs::equivalent(o.input, out, none), "{}: is the input itself; choose another name", o.output);
   check(!file.names().empty(), "{}: has no tensors to write", o.input);
+  file.verify();
 
   std::vector<NamedArray> arrays;
   std::deque<std::vector<std::byte>> dense;  // of views with gaps or another order
