@@ -13,6 +13,7 @@ class Optimizer {
   Optimizer(Context& cx, ParameterStore& store, AdamStep options);
 
   void step(Context& cx, double lr);
+  const ParameterStore& store() const { return *store_; }
 
   // The same in two halves, since a captured graph holds only the second: the numbers of the next step, and the update
   // with numbers that lie on the device. Nothing is updated when `loss` (may be undefined) is not finite.
