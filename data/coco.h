@@ -2,6 +2,7 @@
 // sets. Facts kept as they stand in the file; which people train or count is decided elsewhere (dataset.h, eval/).
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,14 @@ struct CocoAnnotations {
 // annotation whose keypoints do not have joints*3 numbers, an annotation of an unknown image, or duplicate ids.
 // joints = 0 accepts any (equal) length.
 CocoAnnotations read_coco(const fs::path& path, int joints = 0);
+
+// The categories alone, from the same kind of file.
+std::vector<CocoCategory> read_coco_categories(const fs::path& path);
+
+// The skeleton that a category describes (skeleton_from_names). category_id 0: the only category that names keypoints,
+// or several that name the same ones. Error when there is none, or no such category.
+Skeleton category_skeleton(std::span<const CocoCategory> categories, const std::string& path, int64_t category_id = 0,
+                           int* dropped_limbs = nullptr);
 
 // One entry of a detection or keypoint result file: a JSON list of {image_id, category_id, bbox | keypoints, score}.
 struct CocoDetection {
