@@ -24,6 +24,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
   std::string_view text() const { return {static_cast<const char*>(data_), size_}; }
   const fs::path& path() const { return path_; }
+  // The caller has read the first `bytes` and needs no memory for them any more (they can be read again all the same).
+  void release(size_t bytes) const;
 
  private:
   fs::path path_;

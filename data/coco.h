@@ -1,4 +1,4 @@
-// COCO person_keypoints annotation files and detection files: read with SAX (they are large), written for synthetic
+// COCO person_keypoints annotation files and detection files: read in one pass (they are large), written for synthetic
 // sets. Facts kept as they stand in the file; which people train or count is decided elsewhere (dataset.h, eval/).
 #pragma once
 #include <cstdint>
@@ -19,13 +19,14 @@ struct CocoImage {
   int64_t id = 0;
   std::string file_name;
   int width = 0, height = 0;
+  double crowd_index = -1;  // CrowdPose's crowdIndex, 0 to 1; -1 when the file has none
 };
 
 struct CocoAnnotation {
   int64_t id = 0, image_id = 0, category_id = 1;
   Box box;
-  double area = 0;
-  bool iscrowd = false;
+  double area = 0;  // square pixels; of the box when the file has none
+  bool iscrowd = false, has_area = true;
   int num_keypoints = 0;          // the field as written
   std::vector<double> keypoints;  // x, y, v per joint; empty when the annotation has none
 };

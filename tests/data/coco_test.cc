@@ -107,7 +107,7 @@ TEST(Coco, EveryWrongFieldIsNamedWithItsEntry) {
   EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "[1.5, 2, 30, [4]]"), "bbox: expected numbers in the list, got a list"));
   EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "5"), "bbox: expected a list of 4 numbers, got 5"));
   EXPECT_TRUE(contains(why("12.5", "{\"a\": 1}"), "area: expected a number, got an object"));
-  EXPECT_TRUE(contains(why("12.5", "[1]"), "area: expected a single value, got a list"));
+  EXPECT_TRUE(contains(why("12.5", "[1]"), "area: expected a number, got a list"));
   EXPECT_TRUE(contains(why("\"file_name\": \"7.jpg\",", ""), "images[0] (id 7): no \"file_name\""));
   EXPECT_TRUE(contains(why("640", "-640"), "images[0] (id 7): width"));
   EXPECT_TRUE(contains(why("\"images\":", "\"pictures\":"), "no \"images\""));
