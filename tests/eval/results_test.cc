@@ -6,9 +6,9 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/io/safetensors.h"
 #include "core/json.h"
 #include "core/philox.h"
-#include "core/io/safetensors.h"
 #include "data/skeleton.h"
 #include "tests/support/oracle.h"
 
