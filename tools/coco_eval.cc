@@ -75,8 +75,7 @@ void run_coco_eval(const CocoEvalArguments& arguments) {
   CocoEvalOptions options;
   options.sigmas = arguments.sigmas;
   if (options.sigmas.empty()) {
-    options.sigmas =
-        arguments.keypoints_path.empty() ? coco_skeleton().sigmas : read_skeleton(arguments.keypoints_path).sigmas;
+    options.sigmas = find_skeleton(arguments.keypoints_path).sigmas;
   }
   options.categories = arguments.categories;
   options.threads = arguments.threads > 0 ? arguments.threads : compute_threads();
