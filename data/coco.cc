@@ -98,9 +98,9 @@ class Source {
     numbers(out, all_finite, "a list of numbers");
     usual_ = out.size();
   }
-  Box box() {
+  Box box(bool all_finite = true) {
     std::vector<double>& v = scratch_;
-    numbers(v, true, "a list of 4 numbers");
+    numbers(v, all_finite, "a list of 4 numbers");
     check(v.size() == 4, "{}: {}: bbox: expected 4 numbers (x, y, width, height), got {}", path_, place(), v.size());
     return {v[0], v[1], v[2], v[3]};
   }
@@ -154,7 +154,21 @@ class Ids {
 
 class AnnotationReader {
  public:
-  AnnotationReader(const fs::path& path, int joints) : in_(path), joints_(joints) { out_.path = in_.path(); }
+  AnnotationReader(const fs::path& path, int joints, BadSamples* bad) : in_(path), joints_(joints), bad_(bad) {
+    out_.path = in_.path();
+  }
+
+  std::vector<CocoCategory> read_only_categories() {
+    if (in_.json.kind() != Kind::object) {
+      fail("{}: expected an object with categories at the top, got {}", in_.path(), in_.got());
+    }
+    in_.json.enter_object();
+    for (std::string_view section; in_.json.member(section);) {
+      section == "categories" ? read_categories() : in_.json.skip();
+    }
+    in_.json.finish();
+    return std::move(out_.categories);
+  }
 
   CocoAnnotations read() {
     if (in_.json.kind() != Kind::object) {
@@ -234,14 +248,19 @@ class AnnotationReader {
   void read_annotations() {
     CocoAnnotation a;
     bool id = false, image_id = false, bbox = false, num_keypoints = false;
+    // COCO-WholeBody: the parts after the body, in the order of its joints.
+    std::array<std::vector<double>, 4> parts;
+    std::array<bool, 4> valid{};
     const auto begin = [&] {
       a = {};
       a.has_area = false;
+      for (auto& part : parts) part.clear();
+      valid.fill(true);
       id = image_id = bbox = num_keypoints = false;
     };
     const auto field = [&](std::string_view name) {
       if (name == "keypoints") {
-        in_.keypoints(a.keypoints, true);
+        in_.keypoints(a.keypoints, bad_ == nullptr);
       } else if (name == "id") {
         a.id = in_.id();
         id = true;
@@ -251,7 +270,7 @@ class AnnotationReader {
       } else if (name == "category_id") {
         a.category_id = in_.whole();
       } else if (name == "bbox") {
-        a.box = in_.box();
+        a.box = in_.box(bad_ == nullptr);
         bbox = true;
       } else if (name == "area") {
         a.area = in_.finite();
@@ -264,6 +283,13 @@ class AnnotationReader {
         if (n < 0 || n > 1000000) in_.wrong("a number of joints", static_cast<double>(n));
         a.num_keypoints = static_cast<int>(n);
         num_keypoints = true;
+      } else if (const auto [part, is_valid] = part_of(name); part >= 0 && joints_ != 0) {
+        if (!is_valid) {
+          in_.numbers(parts[part], bad_ == nullptr, "a list of numbers");
+        } else {
+          if (in_.json.kind() != Kind::boolean && in_.json.kind() != Kind::number) in_.wrong("true or false");
+          valid[part] = in_.json.kind() == Kind::boolean ? in_.json.boolean() : in_.whole() != 0;
+        }
       } else {
         in_.json.skip();
       }
@@ -272,7 +298,12 @@ class AnnotationReader {
       in_.require(id, "id");
       in_.require(image_id, "image_id");
       in_.require(bbox, "bbox");
-      check_keypoints(a);
+      append_parts(a, parts, valid);
+      if (const std::string why = trouble(a); !why.empty()) {
+        if (bad_ == nullptr) fail("{}: {}: {}", in_.path(), in_.place(), why);
+        bad_->add({BadSamples::Kind::annotation, a.id, fmt::format("{}: {}: {}", in_.path(), in_.place(), why), 1});
+        return;
+      }
       if (!a.has_area) a.area = a.box.w * a.box.h;
       if (!num_keypoints) {
         for (size_t i = 2; i < a.keypoints.size(); i += 3) a.num_keypoints += static_cast<int>(a.keypoints[i] > 0);
@@ -281,26 +312,59 @@ class AnnotationReader {
     });
   }
 
-  void check_keypoints(const CocoAnnotation& a) {
+  // {0..3, false} for a part's list, {0..3, true} for whether it is valid, {-1, false} for any other field.
+  static std::pair<int, bool> part_of(std::string_view name) {
+    static constexpr std::string_view parts[] = {"foot", "face", "lefthand", "righthand"};
+    for (int i = 0; i < 4; ++i) {
+      if (!name.starts_with(parts[i])) continue;
+      const std::string_view rest = name.substr(parts[i].size());
+      if (rest == "_kpts" || rest == "_valid") return {i, rest == "_valid"};
+    }
+    return {-1, false};
+  }
+
+  void append_parts(CocoAnnotation& a, const std::array<std::vector<double>, 4>& parts,
+                    const std::array<bool, 4>& valid) const {
+    size_t all = a.keypoints.size();
+    for (const auto& part : parts) all += part.size();
+    if (a.keypoints.empty() || all == a.keypoints.size() || all != static_cast<size_t>(joints_) * 3) return;
+    a.keypoints.reserve(all);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      for (size_t k = 0; k < parts[i].size(); ++k) {
+        double value = parts[i][k];
+        // Some of these lists have confidences for visibilities.
+        if (k % 3 == 2 && std::isfinite(value)) value = value <= 0 || !valid[i] ? 0 : value < 1.5 ? 1 : 2;
+        a.keypoints.push_back(value);
+      }
+    }
+  }
+
+  // What is wrong with the numbers of an annotation, or nothing.
+  std::string trouble(const CocoAnnotation& a) {
+    for (const double v : {a.box.x, a.box.y, a.box.w, a.box.h}) {
+      if (!std::isfinite(v)) return fmt::format("bbox: expected a number, got {}", v);
+    }
     const size_t n = a.keypoints.size();
     if (n == 0) {
       // Crowds and other categories may do without; a person may not when the caller needs joints.
-      if (joints_ == 0 || a.iscrowd || a.category_id != 1) return;
-      fail("{}: {}: no keypoints; expected {} ({} joints x 3). Is this an instances file instead of person_keypoints?",
-           in_.path(), in_.place(), 3 * joints_, joints_);
+      if (joints_ == 0 || a.iscrowd || a.category_id != 1) return {};
+      return fmt::format(
+          "no keypoints; expected {} ({} joints x 3). Is this an instances file instead of person_keypoints?",
+          3 * joints_, joints_);
     }
     if (joints_ != 0 && n != static_cast<size_t>(joints_) * 3) {
-      fail("{}: {}: keypoints: expected {} numbers ({} joints x 3), got {}; does --num-joints fit this file?",
-           in_.path(), in_.place(), 3 * joints_, joints_, n);
+      return fmt::format("keypoints: expected {} numbers ({} joints x 3), got {}; does --num-joints fit this file?",
+                         3 * joints_, joints_, n);
     }
-    if (n % 3 != 0) {
-      fail("{}: {}: keypoints: expected x, y, v per joint, got {} numbers", in_.path(), in_.place(), n);
+    if (n % 3 != 0) return fmt::format("keypoints: expected x, y, v per joint, got {} numbers", n);
+    for (const double v : a.keypoints) {
+      if (!std::isfinite(v)) return fmt::format("keypoints: expected a number, got {}", v);
     }
     if (common_ == 0) common_ = n;
     if (n != common_) {
-      fail("{}: {}: keypoints: expected {} numbers as in the annotations before, got {}", in_.path(), in_.place(),
-           common_, n);
+      return fmt::format("keypoints: expected {} numbers as in the annotations before, got {}", common_, n);
     }
+    return {};
   }
 
   void read_categories() {
@@ -343,13 +407,37 @@ class AnnotationReader {
 
   Source in_;
   int joints_;
+  BadSamples* bad_;
   size_t common_ = 0;  // keypoint numbers of the annotations before
   CocoAnnotations out_;
 };
 
 }  // namespace
 
-CocoAnnotations read_coco(const fs::path& path, int joints) { return AnnotationReader(path, joints).read(); }
+CocoAnnotations read_coco(const fs::path& path, int joints, BadSamples* bad) {
+  return AnnotationReader(path, joints, bad).read();
+}
+
+std::vector<CocoCategory> read_coco_categories(const fs::path& path) {
+  return AnnotationReader(path, 0, nullptr).read_only_categories();
+}
+
+Skeleton category_skeleton(std::span<const CocoCategory> categories, const std::string& path, int64_t category_id,
+                           int* dropped_limbs) {
+  const CocoCategory* chosen = nullptr;
+  for (const CocoCategory& category : categories) {
+    if (category_id != 0 ? category.id != category_id : category.keypoints.empty()) continue;
+    check(chosen == nullptr || chosen->keypoints == category.keypoints,
+          "{}: categories {} and {} name different keypoints; choose one by its id", path, chosen ? chosen->id : 0,
+          category.id);
+    if (chosen == nullptr) chosen = &category;
+  }
+  check(chosen != nullptr && !chosen->keypoints.empty(),
+        "{}: {} names no keypoints; give a skeleton file or the name of a built-in skeleton instead", path,
+        category_id == 0 ? "no category" : fmt::format("category {}", category_id));
+  return skeleton_from_names(chosen->keypoints, chosen->skeleton, fmt::format("{}: category {}", path, chosen->id),
+                             dropped_limbs);
+}
 
 std::vector<CocoDetection> read_coco_detections(const fs::path& path) {
   Source in(path);

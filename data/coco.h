@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/file.h"
+#include "data/bad_samples.h"
 #include "data/skeleton.h"
 
 namespace hr {
@@ -47,8 +48,12 @@ struct CocoAnnotations {
 
 // Error: "path:line:column: ..." for malformed JSON; path plus the entry's index for a missing or wrong field, an
 // annotation whose keypoints do not have joints*3 numbers, an annotation of an unknown image, or duplicate ids.
-// joints = 0 accepts any (equal) length.
-CocoAnnotations read_coco(const fs::path& path, int joints = 0);
+// joints = 0 accepts any (equal) length. When `keypoints` is shorter than that, COCO-WholeBody's separate lists are
+// appended: foot_kpts, face_kpts, lefthand_kpts, righthand_kpts; visibilities there count as 0, 1 or 2, and as 0 where
+// the part's *_valid says no.
+// `bad`: annotations whose numbers cannot be used (a box or joint that is no number, a keypoint list of the wrong
+// length) are named there and left out; without it they are errors.
+CocoAnnotations read_coco(const fs::path& path, int joints = 0, BadSamples* bad = nullptr);
 
 // The categories alone, from the same kind of file.
 std::vector<CocoCategory> read_coco_categories(const fs::path& path);

@@ -82,7 +82,7 @@ SplitPaths split_paths(const std::string& root, const std::string& split, const 
 }
 
 Skeleton load_skeleton(const std::string& path, int joints) {
-  Skeleton skeleton = path.empty() ? coco_skeleton() : read_skeleton(path);
+  Skeleton skeleton = find_skeleton(path);
   check(skeleton.joints() == joints, "--num-joints {}: {} has {} joints; give both flags for the same skeleton", joints,
         path.empty() ? "the built-in COCO skeleton" : path, skeleton.joints());
   return skeleton;

@@ -99,10 +99,10 @@ TEST(Skeleton, BuiltInFactsAddUp) {
     size_t joints, limbs, pairs;
     double sigmas, weights;
   };
-  const Fact facts[] = {{"COCO-17", 17, 19, 8, 1.16, 20.2},     {"MPII-16", 16, 15, 6, 1.307, 18.8},
-                        {"CrowdPose-14", 14, 15, 6, 1.15, 7.2}, {"AIC-14", 14, 14, 6, 0.29989639, 18.8 - 2},
-                        {"Halpe-26", 26, 27, 11, 1.752, 32.4},  {"COCO-WholeBody-133", 133, 65, 61, 3.995, 133},
-                        {"AP-10K-17", 17, 17, 7, 1.125, 19.8}};
+  const Fact facts[] = {{"COCO-17", 17, 19, 8, 1.138, 19.8},    {"MPII-16", 16, 15, 6, 1.288, 18.8},
+                        {"CrowdPose-14", 14, 15, 6, 1.15, 8.2}, {"AIC-14", 14, 14, 6, 0.30056174, 16.8},
+                        {"Halpe-26", 26, 27, 11, 1.73, 32},     {"COCO-WholeBody-133", 133, 65, 61, 3.861, 133},
+                        {"AP-10K-17", 17, 17, 7, 1.138, 19.8}};
   EXPECT_EQ(built_in_skeleton_names().size(), std::size(facts));
   for (const Fact& fact : facts) {
     const Skeleton& s = built_in_skeleton(fact.name);
@@ -115,7 +115,10 @@ TEST(Skeleton, BuiltInFactsAddUp) {
     EXPECT_FALSE(s.sigmas_assumed);
     const auto mirror = s.mirror();
     for (int k = 0; k < s.joints(); ++k) {
-      EXPECT_EQ(s.sigmas[mirror[k]], s.sigmas[k]) << fact.name << " " << s.names[k];
+      // Sides are alike but where sigmas were measured on each joint by itself.
+      if (s.name != "aic" && s.name != "coco_wholebody") {
+        EXPECT_EQ(s.sigmas[mirror[k]], s.sigmas[k]) << fact.name << " " << s.names[k];
+      }
       const std::string& name = s.names[k];
       if (name.starts_with("left_")) {
         EXPECT_EQ(s.names[mirror[k]], "right_" + name.substr(5));
