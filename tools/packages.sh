@@ -2,7 +2,7 @@
 # Installs the Debian packages that building and testing need and that are not there yet. Sourced by the other scripts.
 set -euo pipefail
 
-hr_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev
+hr_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libjpeg62-turbo-dev zlib1g-dev libstb-dev rapidjson-dev libcli11-dev
   libspdlog-dev libfmt-dev libgtest-dev)
 
 install_packages() {
