@@ -156,14 +156,18 @@ std::vector<double> numbers(const Place& place, const Element& e) {
 std::optional<MatArray> matrix(const Place& place, Bytes rest, std::string& name, int depth) {
   if (rest.empty()) return MatArray{{0, 0}, {}, {}};  // an empty cell is written as nothing at all
   const std::byte* const at = rest.data();
-  const std::vector<double> flags = numbers(place, take(place, rest));
+  const Element flag_words = take(place, rest);
+  if (flag_words.type != kUint32) place.wrong(at, "array flags of type {}, expected {}", flag_words.type, +kUint32);
+  const std::vector<double> flags = numbers(place, flag_words);
   if (flags.size() != 2) place.wrong(at, "array flags of {} numbers, expected 2", flags.size());
   const auto word = static_cast<uint32_t>(flags[0]);
   const uint32_t kind = word & 0xFF;
 
   MatArray array;
   size_t count = 1;
-  const std::vector<double> sides = numbers(place, take(place, rest));
+  const Element dimensions = take(place, rest);
+  if (dimensions.type != kInt32) place.wrong(at, "dimensions of type {}, expected {}", dimensions.type, +kInt32);
+  const std::vector<double> sides = numbers(place, dimensions);
   if (sides.size() < 2) place.wrong(at, "{} dimensions, expected at least 2", sides.size());
   for (const double side : sides) {
     if (side < 0) place.wrong(at, "a dimension of {}", side);
