@@ -200,7 +200,7 @@ std::optional<MatArray> matrix(const Place& place, Bytes rest, std::string& name
   }
   if (kind == kChar) {
     std::string& text = array.text.emplace_back();
-    for (const double c : array.values) text += c < 128 ? static_cast<char>(c) : '?';
+    for (const double c : array.values) text += c >= 0 && c < 128 ? static_cast<char>(c) : '?';
     array.values.clear();
   }
   return array;
