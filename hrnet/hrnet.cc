@@ -74,7 +74,7 @@ std::vector<Tensor> HighResolutionModule::operator()(Context& cx, std::vector<Te
   return out;
 }
 
-HRNet::HRNet(std::string name, int64_t width, int joints) : PoseModel(std::move(name), joints) {
+HRNet::HRNet(std::string name, int64_t width, int joints) : PoseModel(std::move(name), joints, false) {
   const int64_t c = width;
   stem_.emplace_back(store_, "conv1", "bn1", ConvShape{3, 64, 3, 2, 1});
   stem_.emplace_back(store_, "conv2", "bn2", ConvShape{64, 64, 3, 2, 1});

@@ -12,6 +12,7 @@ class Optimizer {
   // `options.lr` and `options.step` are set by step().
   Optimizer(Context& cx, ParameterStore& store, AdamStep options);
   void step(Context& cx, double lr);
+  const ParameterStore& store() const { return *store_; }
 
   int64_t steps = 0;  // taken so far
   Tensor exp_avg, exp_avg_sq;

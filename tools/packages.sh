@@ -2,8 +2,8 @@
 # Installs the Debian packages that building and testing need and that are not there yet. Sourced by the other scripts.
 set -euo pipefail
 
-hr_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libjpeg62-turbo-dev zlib1g-dev libstb-dev rapidjson-dev libcli11-dev
-  libspdlog-dev libfmt-dev libgtest-dev)
+hr_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev
+  libspdlog-dev libfmt-dev libgtest-dev libminizip-dev zlib1g-dev libssl-dev)
 
 install_packages() {
   local missing=() package
