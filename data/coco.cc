@@ -41,7 +41,7 @@ class Source {
       }
       end();
       constexpr size_t step = size_t{4} << 20;
-      if (json.offset() > released_ + step) file_.release(released_ = json.offset());
+      if (json.offset() > released_ + step) file_.release(file_.bytes().first(released_ = json.offset()));
     }
   }
 
