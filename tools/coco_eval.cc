@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -45,6 +47,15 @@ struct Evaluation {
   double load_seconds = 0;
 };
 
+// Peak memory of this process in bytes, 0 where the system does not say.
+int64_t peak_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return 1024 * std::strtoll(line.c_str() + 6, nullptr, 10);
+  }
+  return 0;
+}
+
 std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
   const CocoEvalResult& r = e.result;
   const CocoEvalResult::Counts& c = r.counts;
@@ -56,6 +67,7 @@ std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
   text += fmt::format("  \"stats\": {},\n", e.crowdpose ? json_numbers(e.crowdpose_stats) : json_numbers(r.stats));
   text += fmt::format("  \"seconds\": {{\"load\": {:.6f}, \"match\": {:.6f}, \"accumulate\": {:.6f}}},\n",
                       e.load_seconds, r.match_seconds, r.accumulate_seconds);
+  text += fmt::format("  \"peak_bytes\": {},\n", peak_bytes());
   text += fmt::format("  \"evaluated\": {{\"images\": {}, \"people\": {}, \"detections\": {}}},\n", c.images, c.people,
                       c.detections);
   text += fmt::format("  \"ignored\": {{\"people_crowd\": {}, \"people_without_joints\": {}}},\n", c.people_crowd,
