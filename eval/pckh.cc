@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "eval/results.h"
 
 namespace hr {
 namespace {
@@ -85,16 +86,7 @@ PckhResult evaluate_pckh(const MpiiTruth& truth, std::span<const float> poses) {
 }
 
 std::string pckh_markdown(const std::string& architecture, const PckhResult& result) {
-  std::string header = "| Arch";
-  std::string rule = "|---";
-  std::string row = "| " + (architecture.size() > 15 ? architecture.substr(0, 8) + "..." : architecture);
-  const auto names = pckh_columns();
-  for (size_t i = 0; i < names.size(); ++i) {
-    header += fmt::format(" | {}", names.at(i));
-    rule += "|---";
-    row += fmt::format(" | {:.3f}", result.table.at(i));
-  }
-  return header + " |\n" + rule + "|\n" + row + " |";
+  return markdown_table(architecture, pckh_columns(), result.table);
 }
 
 }  // namespace hr
