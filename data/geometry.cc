@@ -134,6 +134,16 @@ Affine official_affine_inverse(const CenterScale& place, double degrees, int w, 
   return official_affine_inverse(place.center[0], place.center[1], place.scale[0] * 200.0F, degrees, w, h);
 }
 
+Affine udp_affine(const CenterScale& place, double degrees, int w, int h) {
+  const double cx = place.center[0], cy = place.center[1];
+  const double box_w = place.scale[0] * 200.0F, box_h = place.scale[1] * 200.0F;
+  const double kx = (w - 1) / box_w, ky = (h - 1) / box_h;
+  const double angle = degrees / 180 * std::numbers::pi;
+  const double sine = std::sin(angle), cosine = std::cos(angle);
+  return {{kx * cosine, -kx * sine, kx * (-cx * cosine + cy * sine + box_w / 2),  //
+           ky * sine, ky * cosine, ky * (-cx * sine - cy * cosine + box_h / 2)}};
+}
+
 Box seed_adjust_box(const Box& box, int h, int w) {
   const double ratio = static_cast<double>(h) / w;
   double x1 = box.x, y1 = box.y, x2 = box.x + box.w, y2 = box.y + box.h;

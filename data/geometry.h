@@ -57,6 +57,10 @@ Affine official_affine_inverse(const CenterScale& place, double degrees, int w, 
 Affine official_affine(double center_x, double center_y, double width, double degrees, int w, int h);
 Affine official_affine_inverse(double center_x, double center_y, double width, double degrees, int w, int h);
 
+// UDP (Huang et al. 2020, "The devil is in the details"): the box's borders go to the centres of the map's first and
+// last pixels, both axes by themselves. scale * 200 is the box's size.
+Affine udp_affine(const CenterScale& place, double degrees, int w, int h);
+
 // Seed recipe. The short side enlarged to h:w of the input, not clipped.
 Box seed_adjust_box(const Box& box, int h, int w);
 // Grown about its centre.
