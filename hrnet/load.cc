@@ -74,8 +74,11 @@ std::string by_part(const std::vector<std::string>& names) {
   return text;
 }
 
-[[noreturn]] void refuse(const WeightFile& file, const PoseModel& model, const Fit& fit) {
-  const std::string reason = likely_reason(file, model);
+[[noreturn]] void refuse(const WeightFile& file, const PoseModel& model, const Fit& fit, bool as_a_start) {
+  const ModelGuess guess = guess_model(file);
+  // A backbone is what a start may be, so that it is one explains nothing there.
+  const bool explained = as_a_start && guess.model == model.name() && guess.joints == 0;
+  const std::string reason = explained ? "" : likely_reason(file, model);
   const size_t all = fit.missing.size() + fit.unexpected.size() + fit.misshaped.size() + fit.mistyped.size();
   fail(
       "{}: {}; {}{}", file.path().string(),
@@ -130,7 +133,7 @@ std::string likely_reason(const WeightFile& file, const PoseModel& model) {
 
 void load_weights(const WeightFile& file, PoseModel& model) {
   const Fit fit = compare(file, model.parameters());
-  if (!fit.exact()) refuse(file, model, fit);
+  if (!fit.exact()) refuse(file, model, fit, false);
   load_matching(file, model.parameters());
 }
 
@@ -140,17 +143,13 @@ std::string load_pretrained(const WeightFile& file, PoseModel& model, bool drop_
   const auto is_head = [](const std::string& name) {
     return std::find(kHead.begin(), kHead.end(), name) != kHead.end();
   };
-  const bool acceptable =
-      std::all_of(fit.missing.begin(), fit.missing.end(),
-                  [&](const std::string& name) {
-                    return (backbone && is_pose_part(name)) || (drop_final_layer && is_head(name));
-                  }) &&
-      std::all_of(fit.unexpected.begin(), fit.unexpected.end(),
-                  [&](const std::string& name) { return backbone && is_classification_part(name); }) &&
-      std::all_of(fit.misshaped.begin(), fit.misshaped.end(),
-                  [&](const Fit::Mismatch& m) { return drop_final_layer && is_head(m.name); }) &&
-      fit.mistyped.empty();
-  if (!acceptable) refuse(file, model, fit);
+  Fit rest = fit;  // what a start may not have
+  std::erase_if(rest.missing, [&](const std::string& name) {
+    return (backbone && is_pose_part(name)) || (drop_final_layer && is_head(name));
+  });
+  std::erase_if(rest.unexpected, [&](const std::string& name) { return backbone && is_classification_part(name); });
+  std::erase_if(rest.misshaped, [&](const Fit::Mismatch& m) { return drop_final_layer && is_head(m.name); });
+  if (!rest.exact()) refuse(file, model, rest, true);
   load_matching(file, model.parameters(), drop_final_layer ? kHead : std::vector<std::string>{});
 
   std::vector<std::string> initial = fit.missing;

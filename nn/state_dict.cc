@@ -22,6 +22,28 @@ bool same_type(const ParameterStore::Entry& entry, const ArrayView& array) {
   return is_floating(array.dtype) == (entry.counter == nullptr) && array.dtype != DType::boolean;
 }
 
+// torch walks the modules and reports what each of them does not know: a name stands where it leaves the model.
+class ModuleOrder {
+ public:
+  explicit ModuleOrder(const ParameterStore& store) {
+    for (const auto& entry : store.entries()) {
+      const std::string_view name = entry.name();
+      for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1))
+        modules_.try_emplace(name.substr(0, dot), modules_.size() + 1);
+    }
+  }
+  size_t of(std::string_view name) const {
+    for (size_t dot = name.rfind('.'); dot != std::string_view::npos && dot > 0; dot = name.rfind('.', dot - 1)) {
+      const auto found = modules_.find(name.substr(0, dot));
+      if (found != modules_.end()) return found->second;
+    }
+    return 0;  // the model itself
+  }
+
+ private:
+  std::unordered_map<std::string_view, size_t> modules_;  // each before what is inside it
+};
+
 // "a, b, c, ... (120 in all)"
 template <class Items, class Text>
 std::string first_few(const Items& items, const Text& text) {
@@ -104,6 +126,11 @@ Fit compare(const WeightFile& file, const ParameterStore& store) {
   }
   for (const std::string& name : file.names()) {
     if (known.count(name) == 0) fit.unexpected.push_back(name);
+  }
+  if (!fit.unexpected.empty()) {
+    const ModuleOrder order(store);
+    std::stable_sort(fit.unexpected.begin(), fit.unexpected.end(),
+                     [&](const std::string& a, const std::string& b) { return order.of(a) < order.of(b); });
   }
   return fit;
 }

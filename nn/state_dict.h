@@ -15,8 +15,9 @@ struct Fit {
   struct Mismatch {
     std::string name, file, model;  // the two shapes, or the two element types
   };
-  std::vector<std::string> missing;     // in the model's order; num_batches_tracked may be missing (old files lack it)
-  std::vector<std::string> unexpected;  // in the file's order
+  std::vector<std::string> missing;  // in the model's order; num_batches_tracked may be missing (old files lack it)
+  std::vector<std::string>
+      unexpected;  // as torch lists them: by the module where they leave the model, then the file's order
   std::vector<Mismatch> misshaped, mistyped;  // in the model's order
   size_t matched = 0;
 

@@ -14,8 +14,8 @@ enum class Container { safetensors, pth };
 Container sniff(const fs::path& path) {
   const MappedFile file(path);
   const std::string_view text = file.text();
-  // Asked first: the length that safetensors begin with may look like the start of a pickle or of a zip file, but neither
-  // of those has a brace as its ninth byte.
+  // Asked first: the length that safetensors begin with may look like the start of a pickle or of a zip file, but
+  // neither of those has a brace as its ninth byte.
   if (text.size() > 8 && (text[8] == '{' || text[8] == ' ')) return Container::safetensors;
   if (text.starts_with("PK") || text.starts_with("\x80")) return Container::pth;
   const char* looks = text.empty()                                                  ? "it is empty"
