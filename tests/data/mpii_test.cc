@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/philox.h"
+#include "data/dataset.h"
 #include "data/mat_file.h"
 #include "tests/data/golden.h"
 
@@ -138,6 +139,63 @@ TEST(Mpii, EveryWrongFieldIsNamedWithItsEntry) {
   EXPECT_TRUE(contains(why("}}\n]", "}}"), "not valid JSON"));
   write_file(path, "[]");
   EXPECT_TRUE(contains(error_of([&] { read_mpii(path); }), "empty"));
+}
+
+TEST(Mpii, DatasetKeepsEverybodyInOrder) {
+  const fs::path path = test::temporary_folder() / "valid.json";
+  write_file(path, replaced(replaced(good, "\"b.jpg\"", "\"005808361.jpg\""), "\"scale\": -1, \"center\": [-1, -1]",
+                            "\"scale\": 2, \"center\": [50, 60]"));
+  Skeleton two;
+  two.name = "two";
+  two.names = {"a", "b"};
+  two.sigmas = {0.1, 0.1};
+  two.joint_weights = {1, 1};
+  const auto dataset =
+      PoseDataset::from_mpii(read_mpii(path, 2), path.parent_path(), two, {.input_h = 64, .input_w = 64});
+  ASSERT_EQ(dataset.size(), 2u);
+  EXPECT_EQ(dataset.annotations().images.size(), 1u) << "two people of one picture";
+  EXPECT_EQ(dataset.people()[1].annotation_id, 2);
+  EXPECT_EQ(dataset.people()[0].joints, (std::vector<float>{803, 710.5, 1, 815, 509, 0}));
+  EXPECT_THROW(PoseDataset::from_mpii(read_mpii(path, 2), path.parent_path(), coco_skeleton(), {}), Error);
+  EXPECT_THROW(PoseDataset::from_mpii(read_mpii(path, 2), path.parent_path(), two, {.recipe = Recipe::seed}), Error);
+}
+
+// The whole way from the official entry to the crop, bit for bit; and the map back for the decoded joints.
+TEST(Mpii, GoldenCropsThroughTheDataset) {
+  HR_NEEDS_ORACLE("transforms/transforms.json");
+  const auto golden = parse_json_file(test::oracle("transforms/transforms.json"));
+  int crops = 0;
+  for (const Json& entry : golden["mpii"].GetArray()) {
+    MpiiAnnotations file;
+    file.path = "valid.json";
+    MpiiPerson& p = file.people.emplace_back();
+    const Json& annotation = entry["annotation"];
+    p.image = entry["image"].GetString();
+    for (int i = 0; i < 2; ++i) p.center[i] = annotation["center"][i].GetDouble();
+    p.scale = annotation["scale"].GetDouble();
+    for (const Json& joint : annotation["joints"].GetArray()) {
+      p.joints.insert(p.joints.end(), {joint[0].GetDouble(), joint[1].GetDouble()});
+    }
+    p.visible = test::numbers(annotation["joints_vis"]);
+    const auto dataset = PoseDataset::from_mpii(file, test::oracle("coco_sample"), built_in_skeleton("mpii"),
+                                                {.input_h = 256, .input_w = 256});
+    const Json& eval = entry["official"][0];
+    ASSERT_STREQ(eval["name"].GetString(), "eval");
+    if (eval.HasMember("crop")) {
+      const fs::path crop = test::oracle(std::string("transforms/") + eval["crop"].GetString());
+      test::expect_same_picture(dataset.crop(0, 0), read_image(crop), p.image);
+      ++crops;
+    }
+    const auto placed = dataset.placed(0, 0);
+    test::expect_matrix(placed.placement.heatmap_to_image, eval["inverse_matrix_heatmap_rot0"], p.image);
+    for (size_t k = 0; k < 16; ++k) {
+      if (p.visible[k] == 0) continue;
+      for (size_t c = 0; c < 2; ++c) {
+        EXPECT_NEAR(placed.placement.joints[3 * k + c], eval["joints"][k][c].GetDouble(), 1e-4);
+      }
+    }
+  }
+  EXPECT_GT(crops, 0);
 }
 
 TEST(Mpii, GoldenPlaces) {
