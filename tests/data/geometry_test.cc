@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "tests/data/golden.h"
 
 namespace hr {
@@ -120,6 +122,42 @@ TEST(Warp, EqualsThePlainSchemeForAnyMapAndSize) {
     test::expect_same_picture(warp_affine(image, map, 33, 45, true), plain_warp(mirrored(image), map, 33, 45),
                               "mirrored");
   }
+}
+
+// The region alone, in a block of exactly its size (the sanitizer watches its ends) or with bytes to spare behind it.
+TEST(Warp, APartOfThePictureIsEnough) {
+  Philox random(4, 0, 0);
+  size_t smaller = 0, empty = 0;
+  for (int round = 0; round < 200; ++round) {
+    const Image image =
+        test::made_picture(1 + static_cast<int>(random.below(70)), 1 + static_cast<int>(random.below(50)), round);
+    const CenterScale place{{static_cast<float>(random.uniform(-20, 80)), static_cast<float>(random.uniform(-20, 70))},
+                            {static_cast<float>(random.uniform(0.02, 0.5)), 1}};
+    const Affine map = official_affine(place, random.uniform(-180, 180), 37, 29);
+    for (const bool mirrored : {false, true}) {
+      const Region region = warp_region(map, 37, 29, image.width, image.height, mirrored);
+      const size_t slack = round % 2 == 0 ? 0 : 16;
+      const auto bytes = std::make_unique<uint8_t[]>(static_cast<size_t>(region.area()) * 3 + slack);
+      for (int y = 0; y < region.h; ++y) {
+        std::copy_n(image.at(region.x, region.y + y), region.w * 3,
+                    bytes.get() + static_cast<size_t>(y) * region.w * 3);
+      }
+      ImageView view = image;
+      view.region = region;
+      view.pixels = bytes.get();
+      view.stride = static_cast<size_t>(region.w) * 3;
+      view.readable = static_cast<size_t>(region.area()) * 3 + slack;
+      test::expect_same_picture(warp_affine(view, map, 37, 29, mirrored), warp_affine(image, map, 37, 29, mirrored),
+                                "part");
+      smaller += static_cast<size_t>(!region.empty() && region.area() < image.width * image.height);
+      empty += static_cast<size_t>(region.empty());
+      if (region.w < 2) continue;
+      --view.region.w;
+      EXPECT_TRUE(test::contains(test::error_of([&] { warp_affine(view, map, 37, 29, mirrored); }), "given are"));
+    }
+  }
+  EXPECT_GT(smaller, 100u);
+  EXPECT_GT(empty, 5u);
 }
 
 TEST(Warp, DegenerateMapsDoNotReadOutside) {
