@@ -409,6 +409,18 @@ int PoseDataset::image_width(int image_index, SampleWorkspace& workspace) const 
   return width > 0 ? width : open(image_index, workspace).width;
 }
 
+ImageView PoseDataset::decode(int image_index, const Region& region, SampleWorkspace& workspace) const {
+  if (!region.empty()) {
+    if (const auto view = pictures_->pixels(static_cast<size_t>(image_index), region)) return *view;
+  }
+  open(image_index, workspace);
+  Stopwatch watch;
+  const ImageView view = workspace.decoder.decode(region);
+  watch.add_to(workspace.clock.decode);
+  ++workspace.clock.decoded;
+  return view;
+}
+
 // `members`: positions within `indices`, all of one picture.
 void PoseDataset::together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
                            std::span<const SampleTarget> targets, std::span<SampleMeta> metas,
@@ -487,14 +499,6 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
   }
   if (left.empty()) return;
 
-  const auto decode = [&](const Region& region) {
-    open(image_index, workspace);
-    Stopwatch watch;
-    const ImageView view = workspace.decoder.decode(region);
-    watch.add_to(clock.decode);
-    ++clock.decoded;
-    return view;
-  };
   // All that any crop of this picture's people can show, if it may stay in memory.
   Region all;
   if (!cached && options_.cache_bytes > 0 && entry.width > 0 && entry.height > 0) {
@@ -504,7 +508,7 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
   const size_t bytes = static_cast<size_t>(all.area()) * 3 + 16;
   if (!all.empty() && cache_->reserve(bytes)) {
     try {
-      const ImageView view = decode(all);
+      const ImageView view = decode(image_index, all, workspace);
       auto part = std::make_shared<Cache::Part>();
       part->rgb.resize(bytes);
       const size_t stride = static_cast<size_t>(all.w) * 3;
@@ -530,10 +534,10 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     apart += decoding_cost(regions[i], width);
   }
   if (decoding_cost(joint, width) <= apart) {
-    const ImageView view = decode(joint);
+    const ImageView view = decode(image_index, joint, workspace);
     for (const size_t i : left) make(i, view);
   } else {
-    for (const size_t i : left) make(i, decode(regions[i]));
+    for (const size_t i : left) make(i, decode(image_index, regions[i], workspace));
   }
 }
 

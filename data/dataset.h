@@ -120,6 +120,8 @@ class PoseDataset {
   // by itself. indices, targets, metas: one per sample.
   void samples_into(std::span<const size_t> indices, uint64_t epoch, std::span<const SampleTarget> targets,
                     std::span<SampleMeta> metas, SampleWorkspace& workspace) const;
+  // The pixels of one of annotations().images, at least `region`; valid until the workspace decodes again.
+  ImageView decode(int image_index, const Region& region, SampleWorkspace& workspace) const;
   // What the network sees of a person, before normalisation (R, G, B).
   Image crop(size_t index, uint64_t epoch) const;
 
