@@ -26,6 +26,17 @@ bool move_to(uint64_t& position, uint64_t size, uint64_t offset, int origin) {
   return true;
 }
 
+// True if the end record and its comment are there to the last byte; minizip does not look.
+bool has_whole_end(std::span<const std::byte> bytes) {
+  constexpr size_t kRecord = 22, kLongestComment = 0xffff;
+  const std::string_view file(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::string_view tail = file.substr(file.size() - std::min(file.size(), kRecord + kLongestComment));
+  const size_t record = tail.rfind("PK\x05\x06");
+  if (record == std::string_view::npos || tail.size() - record < kRecord) return false;
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(tail[record + i]); };
+  return tail.size() - record == kRecord + byte(20) + 256u * byte(21);
+}
+
 }  // namespace
 
 struct ZipReader::Input {
@@ -70,7 +81,7 @@ void ZipReader::Close::operator()(void* zip) const { unzClose(zip); }
 ZipReader::ZipReader(std::span<const std::byte> bytes, std::string where, Budget& budget, const MappedFile* map)
     : where_(std::move(where)), input_(std::make_unique<Input>(Input{.bytes = bytes, .map = map})) {
   zlib_filefunc64_def functions = input_->functions();
-  zip_.reset(unzOpen2_64("", &functions));
+  if (has_whole_end(bytes)) zip_.reset(unzOpen2_64("", &functions));
   check(zip_ != nullptr, "{}: starts as a zip file and has no valid end record; is the download complete?", where_);
   unz_global_info64 about{};
   check(unzGetGlobalInfo64(zip_.get(), &about) == UNZ_OK && about.number_entry > 0, "{}: an empty zip file", where_);
