@@ -136,6 +136,32 @@ std::optional<Box> seed_half_body(std::span<const double> joints, const Skeleton
   return seed_scale_box({x1, y1, x2 - x1, y2 - y1}, 1.5, 1.5);
 }
 
+namespace {
+
+// The part of the official placement that follows from the maps: the way back from a mirrored crop, the joints.
+void finish_official(Placement& out, const Augmentation& augmentation, int image_width) {
+  if (augmentation.flip) {  // x -> width - 1 - x behind the map
+    double* m = out.heatmap_to_image.m;
+    m[0] = -m[0];
+    m[1] = -m[1];
+    m[2] = image_width - 1 - m[2];
+  }
+  for (size_t i = 0; i < out.joints.size(); i += 3) {
+    if (out.joints[i + 2] > 0) {
+      out.image_to_crop.apply(out.joints[i], out.joints[i + 1]);
+    } else if (augmentation.flip) {
+      out.joints[i] = out.joints[i + 1] = 0;
+    }
+  }
+}
+
+void place_udp(Placement& out, double degrees, int w, int h) {
+  out.image_to_crop = udp_affine(out.place, degrees, w, h);
+  out.heatmap_to_image = invert(udp_affine(out.place, degrees, w / 4, h / 4));
+}
+
+}  // namespace
+
 Placement place_official(const CenterScale& whole, std::span<const double> joints, const Skeleton& skeleton,
                          const Augmentation& augmentation, int image_width, int w, int h, Encoding encoding) {
   check_joints(joints, skeleton);
@@ -154,25 +180,35 @@ Placement place_official(const CenterScale& whole, std::span<const double> joint
     mirror_joints(out.joints, skeleton, image_width);
   }
   if (encoding == Encoding::udp) {
-    out.image_to_crop = udp_affine(out.place, augmentation.rotation, w, h);
-    out.heatmap_to_image = invert(udp_affine(out.place, augmentation.rotation, w / 4, h / 4));
+    place_udp(out, augmentation.rotation, w, h);
   } else {
     out.image_to_crop = official_affine(out.place, augmentation.rotation, w, h);
     out.heatmap_to_image = official_affine_inverse(out.place, augmentation.rotation, w / 4, h / 4);
   }
-  if (augmentation.flip) {  // x -> width - 1 - x behind the map
-    double* m = out.heatmap_to_image.m;
-    m[0] = -m[0];
-    m[1] = -m[1];
-    m[2] = image_width - 1 - m[2];
+  finish_official(out, augmentation, image_width);
+  return out;
+}
+
+Placement place_official(const MpiiPlace& place, std::span<const double> joints, const Skeleton& skeleton,
+                         const Augmentation& augmentation, int image_width, int w, int h, Encoding encoding) {
+  check_joints(joints, skeleton);
+  Placement out;
+  out.joints.assign(joints.begin(), joints.end());
+  double x = place.center[0];
+  const double y = place.center[1], scale = place.scale * augmentation.scale;
+  if (augmentation.flip) {
+    out.mirror_source = true;
+    x = image_width - x - 1;
+    mirror_joints(out.joints, skeleton, image_width);
   }
-  for (size_t i = 0; i < out.joints.size(); i += 3) {
-    if (out.joints[i + 2] > 0) {
-      out.image_to_crop.apply(out.joints[i], out.joints[i + 1]);
-    } else if (augmentation.flip) {
-      out.joints[i] = out.joints[i + 1] = 0;
-    }
+  out.place = {{static_cast<float>(x), static_cast<float>(y)}, {static_cast<float>(scale), static_cast<float>(scale)}};
+  if (encoding == Encoding::udp) {
+    place_udp(out, augmentation.rotation, w, h);
+  } else {
+    out.image_to_crop = official_affine(x, y, scale * 200, augmentation.rotation, w, h);
+    out.heatmap_to_image = official_affine_inverse(x, y, scale * 200, augmentation.rotation, w / 4, h / 4);
   }
+  finish_official(out, augmentation, image_width);
   return out;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/philox.h"
 #include "data/geometry.h"
+#include "data/mpii.h"
 #include "data/skeleton.h"
 
 namespace hr {
@@ -76,6 +77,10 @@ struct Placement {
 
 // place: from center_scale (with padding).
 Placement place_official(const CenterScale& place, std::span<const double> joints, const Skeleton& skeleton,
+                         const Augmentation& augmentation, int image_width, int w, int h,
+                         Encoding encoding = Encoding::quarter);
+// MPII: the same in double, as the reference has it there; without half body, which its MPII recipe leaves out.
+Placement place_official(const MpiiPlace& place, std::span<const double> joints, const Skeleton& skeleton,
                          const Augmentation& augmentation, int image_width, int w, int h,
                          Encoding encoding = Encoding::quarter);
 // box: raw, as annotated. Joints at x = 0 or y = 0 stay where they are; joints of a person annotated in whole numbers

@@ -231,6 +231,46 @@ PoseDataset PoseDataset::from_detections(CocoAnnotations annotations, const std:
   return out;
 }
 
+PoseDataset PoseDataset::from_mpii(const MpiiAnnotations& people, const fs::path& pictures, const Skeleton& skeleton,
+                                   DatasetOptions options) {
+  check(people.joints == skeleton.joints(), "{}: {} joints, but the skeleton {} has {}", people.path, people.joints,
+        skeleton.name, skeleton.joints());
+  check(options.recipe == Recipe::official, "{}: the seed recipe does not know MPII's places; use the official one",
+        people.path);
+  CocoAnnotations file;
+  file.path = people.path;
+  file.categories = {{1, "person", skeleton.names, {}}};
+  std::unordered_map<std::string, int> index_of;
+  std::vector<Person> kept;
+  for (const MpiiPerson& p : people.people) {
+    const auto [image, fresh] = index_of.try_emplace(p.image, static_cast<int>(file.images.size()));
+    if (fresh) file.images.push_back({.id = image->second + 1, .file_name = p.image});
+    const MpiiPlace place = mpii_place(p);
+    CocoAnnotation a;
+    a.id = static_cast<int64_t>(kept.size()) + 1;
+    a.image_id = image->second + 1;
+    const double side = 200 * place.scale;
+    a.box = {place.center[0] - side / 2, place.center[1] - side / 2, side, side};
+    a.has_area = false;
+    a.area = side * side;
+    for (size_t k = 0; k < p.visible.size(); ++k) {
+      const bool visible = p.visible[k] > 0;
+      a.keypoints.insert(a.keypoints.end(), {p.joints[2 * k] - 1, p.joints[2 * k + 1] - 1, visible ? 1.0 : 0.0});
+      a.num_keypoints += visible ? 1 : 0;
+    }
+    Person person{a.image_id, a.id, image->second, a.box, 1, {a.keypoints.begin(), a.keypoints.end()}};
+    person.place = place;
+    kept.push_back(std::move(person));
+    file.annotations.push_back(std::move(a));
+  }
+  PoseDataset out(std::move(file), open_pictures(pictures), skeleton, std::move(options));
+  out.people_ = std::move(kept);
+  out.counts_.noun = "people";
+  out.counts_.entries = out.counts_.kept = out.people_.size();
+  out.index_people();
+  return out;
+}
+
 std::string PoseDataset::image_path(int image_index) const {
   return pictures_->place(annotations_.images.at(image_index).file_name);
 }
@@ -335,8 +375,13 @@ Region PoseDataset::reach(size_t index) const {
   if (options_.recipe == Recipe::seed) {
     return reach_seed(person.box, joints, skeleton_, augment, entry.width, entry.height, w, h);
   }
-  return reach_official(center_scale(person.box, static_cast<double>(w) / h), joints, skeleton_, augment, entry.width,
-                        entry.height, w, h);
+  CenterScale place = center_scale(person.box, static_cast<double>(w) / h);
+  if (person.place) {
+    const auto scale = static_cast<float>(person.place->scale);
+    place = {{static_cast<float>(person.place->center[0]), static_cast<float>(person.place->center[1])},
+             {scale, scale}};
+  }
+  return reach_official(place, joints, skeleton_, augment, entry.width, entry.height, w, h);
 }
 
 PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch, int image_width) const {
@@ -353,6 +398,11 @@ PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch, int image_
     out.augmentation = draw_augmentation(options_.recipe, random, options_.augmentation, labelled);
   } else if (!official) {
     out.augmentation.scale = 1.25;
+  }
+  if (person.place) {
+    out.placement =
+        place_official(*person.place, joints, skeleton_, out.augmentation, image_width, w, h, options_.encoding);
+    return out;
   }
   out.placement = official ? place_official(center_scale(person.box, static_cast<double>(w) / h), joints, skeleton_,
                                             out.augmentation, image_width, w, h, options_.encoding)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "data/coco.h"
 #include "data/geometry.h"
 #include "data/image.h"
+#include "data/mpii.h"
 #include "data/pictures.h"
 #include "data/skeleton.h"
 
@@ -40,7 +42,8 @@ struct Person {
   int image_index = 0;                      // in annotations().images
   Box box;                                  // official: clipped (annotations) or as detected; seed: as annotated
   float box_score = 1;
-  std::vector<float> joints;  // [K][x, y, v] in picture pixels as annotated; empty for detections
+  std::vector<float> joints;       // [K][x, y, v] in picture pixels as annotated; empty for detections
+  std::optional<MpiiPlace> place;  // MPII: where the person is, instead of what follows from the box
 };
 
 struct SampleMeta {
@@ -109,6 +112,11 @@ class PoseDataset {
   static PoseDataset from_detections(CocoAnnotations annotations, const std::vector<CocoDetection>& detections,
                                      const fs::path& pictures, const Skeleton& skeleton, DatasetOptions options,
                                      double min_score = 0);
+
+  // MPII's people in the order of the file (PCKh needs them all). annotations(): one entry per person with id = place
+  // in the file + 1, joints in pixels counted from 0, a box of the annotated size. Official recipe only.
+  static PoseDataset from_mpii(const MpiiAnnotations& people, const fs::path& pictures, const Skeleton& skeleton,
+                               DatasetOptions options);
 
   size_t size() const { return people_.size(); }
   // A pure function of (options().seed, epoch, index). Error names the picture's file.

@@ -8,6 +8,7 @@
 #include "core/philox.h"
 #include "hrnet/train_step.h"
 #include "ops/conv2d.h"
+#include "tools/bench_eval.h"
 #include "tools/bench_load.h"
 #include "tools/cli.h"
 #include "tools/infer.h"
@@ -22,13 +23,15 @@ struct Options {
 };
 
 void add_options(CLI::App& app, Options& o) {
-  hr::describe(
-      app,
-      "Times training steps or inference on random numbers. The figure to quote is total_over_conv: "
-      "everything, over the time inside "
-      "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes once.",
-      "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train, inference or load")->check(CLI::IsMember({"train", "inference", "load"}));
+  hr::describe(app,
+               "Times training steps or inference on random numbers. The figure to quote is total_over_conv: "
+               "everything, over the time inside "
+               "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes "
+               "once. With --mode eval: "
+               "reading, matching and accumulating COCO results of val2017's size on one core.",
+               "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
+  app.add_option("--mode", o.mode, "train, inference, load or eval")
+      ->check(CLI::IsMember({"train", "inference", "load", "eval"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
@@ -50,6 +53,7 @@ double median(std::vector<double> v) {
 }
 
 void bench(const Options& o) {
+  if (o.mode == "eval") return hr::bench_eval({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
   if (o.mode == "load") return hr::bench_load({o.model, o.weights, o.repeats, o.warmup, o.threads, o.json});
   hr::Context cx = hr::make_context(o.device, o.dtype == "bf16", o.threads);
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
