@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/sampler.h"
 
 namespace hr {
 
@@ -24,6 +25,7 @@ struct LoaderOptions {
   bool drop_last = false;  // leave out a last batch that is not full
   int prefetch = 4;        // batches ready or in work at most
   uint64_t seed = 0;
+  Shard shard;  // of several ranks: every rank gets its own part of each epoch
 };
 
 class Loader {
@@ -40,8 +42,8 @@ class Loader {
   // batch of the step before: its memory is used again.
   bool next(Batch& out);
 
-  size_t batches() const;                    // per epoch
-  const std::vector<size_t>& order() const;  // of the current epoch: index of each sample
+  size_t batches() const;                    // per epoch, the same on all ranks
+  const std::vector<size_t>& order() const;  // of the current epoch and this rank: index of each sample
   double wait_seconds() const;               // the caller's time inside next() since start_epoch
 
  private:
