@@ -1,6 +1,7 @@
 // Files, read as if an enemy wrote them and written as if someone pulls the plug.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -24,6 +25,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
   std::string_view text() const { return {static_cast<const char*>(data_), size_}; }
   const fs::path& path() const { return path_; }
+  // Says that this part of bytes() is not needed for now: its whole pages leave our memory, and are read again if used.
+  void release(std::span<const std::byte> part) const;
 
  private:
   fs::path path_;
@@ -45,6 +48,7 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);  // over what was written; does not move the end
   void commit();
 
  private:

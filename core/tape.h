@@ -22,8 +22,9 @@ class Tape {
   void record(Backward backward) { nodes_.push_back(std::move(backward)); }
 
   // Runs everything recorded, starting with d(loss)/d(loss) = 1, and leaves the tape empty. Bound leaves that received
-  // no gradient are zeroed.
-  void backward(Context& cx, const Tensor& loss);
+  // no gradient are zeroed. `one` is that 1 as a tensor [1] f32; made here when undefined, which a captured step
+  // cannot.
+  void backward(Context& cx, const Tensor& loss, Tensor one = {});
 
   // For ops: one more addend of the gradient of x. The addend may be shared with others: treat it as read-only.
   void add(const Tensor& x, Tensor addend);

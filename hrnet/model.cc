@@ -18,7 +18,7 @@ Tensor PoseModel::forward(Context& cx, const Tensor& images) const {
   return network(cx, cast(cx, images, cx.precision));
 }
 
-std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed, Init init) {
+std::unique_ptr<PoseModel> declare_model(const std::string& name, int joints) {
   check(joints >= 1, "--num-joints {}: expected at least 1", joints);
   std::unique_ptr<PoseModel> model;
   constexpr std::string_view prefix = "hrnet_w";
@@ -39,6 +39,11 @@ std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int 
         "--model {}: expected hrnet_wC with a width C (hrnet_w32, hrnet_w48, ...), pose_resnet50, pose_resnet101 or "
         "pose_resnet152",
         name);
+  return model;
+}
+
+std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed, Init init) {
+  auto model = declare_model(name, joints);
   model->parameters().allocate(cx, seed, init);
   return model;
 }

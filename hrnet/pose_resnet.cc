@@ -6,7 +6,7 @@
 namespace hr {
 
 PoseResNet::PoseResNet(std::string name, const std::array<int, 4>& blocks, int joints)
-    : PoseModel(std::move(name), joints) {
+    : PoseModel(std::move(name), joints, true) {
   stem_.emplace_back(store_, "conv1", "bn1", ConvShape{3, 64, 7, 2, 3});
   int64_t in = 64;
   for (int layer = 0; layer < 4; ++layer) {

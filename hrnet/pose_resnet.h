@@ -7,7 +7,6 @@ namespace hr {
 class PoseResNet final : public PoseModel {
  public:
   PoseResNet(std::string name, const std::array<int, 4>& blocks, int joints);
-  bool bgr_input() const override { return true; }
 
  protected:
   Tensor network(Context& cx, const Tensor& x) const override;

@@ -1,101 +1,171 @@
 #include "nn/state_dict.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "core/error.h"
+#include "nn/permute.h"
 
 namespace hr {
 namespace {
 
-constexpr std::string_view kOptimizer = "optimizer.";
+bool is_floating(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f64 || t == DType::f16; }
 
-// Walks the elements of a filter in torch's order, giving the index of each in ours.
-template <class Visit>
-void permuted(const Parameter& p, const Visit& visit) {
-  const Shape ours = p.shape();
-  const int64_t out = ours[0], kh = ours[1], kw = ours[2], in = ours[3];
-  const bool deconv = p.layout == ParameterLayout::deconv_filter;
-  int64_t torch_index = 0;
-  for (int64_t a = 0; a < (deconv ? in : out); ++a) {
-    for (int64_t b = 0; b < (deconv ? out : in); ++b) {
-      const int64_t o = deconv ? b : a, i = deconv ? a : b;
-      for (int64_t y = 0; y < kh; ++y) {
-        for (int64_t x = 0; x < kw; ++x) visit(torch_index++, ((o * kh + y) * kw + x) * in + i);
-      }
+bool same_shape(const ParameterStore::Entry& entry, const ArrayView& array) {
+  return array.shape == entry.torch_shape() || (entry.counter != nullptr && array.numel() == 1);
+}
+
+bool same_type(const ParameterStore::Entry& entry, const ArrayView& array) {
+  return is_floating(array.dtype) == (entry.counter == nullptr) && array.dtype != DType::boolean;
+}
+
+// torch walks the modules and reports what each of them does not know: a name stands where it leaves the model.
+class ModuleOrder {
+ public:
+  explicit ModuleOrder(const ParameterStore& store) {
+    for (const auto& entry : store.entries()) {
+      const std::string_view name = entry.name();
+      for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1))
+        modules_.try_emplace(name.substr(0, dot), modules_.size() + 1);
     }
   }
+  size_t of(std::string_view name) const {
+    for (size_t dot = name.rfind('.'); dot != std::string_view::npos && dot > 0; dot = name.rfind('.', dot - 1)) {
+      const auto found = modules_.find(name.substr(0, dot));
+      if (found != modules_.end()) return found->second;
+    }
+    return 0;  // the model itself
+  }
+
+ private:
+  std::unordered_map<std::string_view, size_t> modules_;  // each before what is inside it
+};
+
+// "a, b, c, ... (120 in all)"
+template <class Items, class Text>
+std::string first_few(const Items& items, const Text& text) {
+  constexpr size_t shown = 4;
+  std::string list;
+  for (size_t i = 0; i < items.size() && i < shown; ++i) list += (i > 0 ? ", " : "") + text(items[i]);
+  return items.size() > shown ? list + fmt::format(", ... ({} in all)", items.size()) : list;
 }
 
-std::string list(const std::vector<std::string>& names) {
-  constexpr size_t shown = 5;
-  const auto end = names.begin() + static_cast<ptrdiff_t>(std::min(shown, names.size()));
-  return fmt::format("{}{}", fmt::join(names.begin(), end, ", "),
-                     names.size() > shown ? fmt::format(", … ({} in all)", names.size()) : "");
-}
+// Everything that is one plain copy or permutation, on all threads; the others are rare and small.
+class Loading {
+ public:
+  explicit Loading(const WeightFile& file) : file_(file) {}
+
+  // array, of the parameter's shape -> target, in the parameter's layout.
+  void add(const std::string& name, const Parameter& p, const ArrayView& array, float* target) {
+    const bool plain = array.dtype == DType::f32 && array.dense();
+    arrays_.push_back({plain ? array.bytes.data() : nullptr, target});
+    if (!plain) {
+      try {
+        arrays_.back().floats = array.to_f32();
+      } catch (const Error& e) {
+        fail("{}: {}: {}", file_.path().string(), name, e.what());
+      }
+      arrays_.back().from = std::as_bytes(std::span(arrays_.back().floats)).data();
+    }
+    cut(p, arrays_.size() - 1, pieces_);
+  }
+
+  void run() const {
+    const auto n = static_cast<int64_t>(pieces_.size());
+#pragma omp parallel for schedule(dynamic, 4)
+    for (int64_t i = 0; i < n; ++i) {
+      const Array& array = arrays_[pieces_[i].array];
+      copy_to_ours(pieces_[i], array.from, array.to);
+    }
+  }
+
+ private:
+  struct Array {
+    const std::byte* from = nullptr;
+    float* to = nullptr;
+    std::vector<float> floats = {};  // converted, when the file's are not float32 or have gaps
+  };
+  const WeightFile& file_;
+  std::vector<Array> arrays_;
+  std::vector<Piece> pieces_;
+};
 
 }  // namespace
 
-void load_state_dict(const SafetensorsFile& file, ParameterStore& store) {
-  std::vector<std::string> missing, unexpected, misshaped, mistyped;
-  std::map<std::string, bool> known;
+std::string Fit::summary() const {
+  std::vector<std::string> groups;
+  const auto plain = [](const std::string& name) { return name; };
+  const auto both = [](const Mismatch& m) { return fmt::format("{}: file {}, model {}", m.name, m.file, m.model); };
+  if (!missing.empty()) groups.push_back("missing: " + first_few(missing, plain));
+  if (!unexpected.empty()) groups.push_back("unexpected: " + first_few(unexpected, plain));
+  if (!misshaped.empty()) groups.push_back("of another shape: " + first_few(misshaped, both));
+  if (!mistyped.empty()) groups.push_back("of another type: " + first_few(mistyped, both));
+  return fmt::format("{}", fmt::join(groups, "; "));
+}
+
+Fit compare(const WeightFile& file, const ParameterStore& store) {
+  Fit fit;
+  std::unordered_set<std::string_view> known;
   for (const auto& entry : store.entries()) {
     const std::string& name = entry.name();
-    known[name] = true;
-    if (!file.contains(name)) {
-      if (entry.counter == nullptr) missing.push_back(name);
-      continue;
-    }
-    const ArrayView& array = file.at(name);
-    const Shape expected = entry.torch_shape();
-    const bool one_number = entry.counter != nullptr && array.numel() == 1;
-    if (array.shape != expected && !one_number) {
-      misshaped.push_back(fmt::format("{}: file {}, model {}", name, to_string(array.shape), to_string(expected)));
-    }
-    // Checked here and not on the way: nothing may be changed by a file that does not fit.
-    const bool floating = array.dtype == DType::f32 || array.dtype == DType::bf16 || array.dtype == DType::f64 ||
-                          array.dtype == DType::f16;
-    if (floating == (entry.counter != nullptr)) {
-      mistyped.push_back(fmt::format("{}: file {}, model {}", name, name_of(array.dtype),
-                                     name_of(entry.counter != nullptr ? DType::i64 : DType::f32)));
+    known.insert(name);
+    const ArrayView* array = file.find(name);
+    if (array == nullptr) {
+      if (entry.counter == nullptr) fit.missing.push_back(name);
+    } else if (!same_shape(entry, *array)) {
+      fit.misshaped.push_back({name, to_string(array->shape), to_string(entry.torch_shape())});
+    } else if (!same_type(entry, *array)) {
+      fit.mistyped.push_back({name, std::string(name_of(array->dtype)),
+                              std::string(name_of(entry.counter != nullptr ? DType::i64 : DType::f32))});
+    } else {
+      ++fit.matched;
     }
   }
   for (const std::string& name : file.names()) {
-    if (known.count(name) == 0 && !name.starts_with(kOptimizer)) unexpected.push_back(name);
+    if (known.count(name) == 0) fit.unexpected.push_back(name);
   }
-  if (!missing.empty() || !unexpected.empty() || !misshaped.empty() || !mistyped.empty()) {
-    std::string report = fmt::format("{}: these weights do not fit the model", file.path().string());
-    if (!missing.empty()) report += fmt::format("; missing: {}", list(missing));
-    if (!unexpected.empty()) report += fmt::format("; unexpected: {}", list(unexpected));
-    if (!misshaped.empty()) report += fmt::format("; of another shape: {}", list(misshaped));
-    if (!mistyped.empty()) report += fmt::format("; of another type: {}", list(mistyped));
+  if (!fit.unexpected.empty()) {
+    const ModuleOrder order(store);
+    std::stable_sort(fit.unexpected.begin(), fit.unexpected.end(),
+                     [&](const std::string& a, const std::string& b) { return order.of(a) < order.of(b); });
+  }
+  return fit;
+}
+
+void load_state_dict(const WeightFile& file, ParameterStore& store) {
+  const Fit fit = compare(file, store);
+  if (!fit.exact()) {
     const auto model = file.metadata().find("model");
-    if (model != file.metadata().end()) {
-      report += fmt::format("; the file says it is {} — try --model {}", model->second, model->second);
-    } else {
-      report += "; check --model and --num-joints";
-    }
-    throw Error(report);
+    fail("{}: these weights do not fit the model; {}; {}", file.path().string(), fit.summary(),
+         model != file.metadata().end()
+             ? fmt::format("the file says it is {}: try --model {}", model->second, model->second)
+             : "check --model and --num-joints");
   }
+  load_matching(file, store);
+}
+
+void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except) {
+  const std::unordered_set<std::string_view> left_out(except.begin(), except.end());
+  Loading loading(file);
+  std::vector<std::pair<Counter*, int64_t>> counters;
+  std::deque<Parameter> buffers;  // a buffer is a vector like any other
   for (const auto& entry : store.entries()) {
-    if (!file.contains(entry.name())) continue;
-    const ArrayView& array = file.at(entry.name());
-    try {
-      if (entry.counter != nullptr) {
-        entry.counter->value = array.to_i64().at(0);
-        continue;
-      }
-      const std::vector<float> values = array.to_f32();
-      const Tensor& target = entry.parameter != nullptr ? entry.parameter->value : entry.buffer->value;
-      float* to = target.data<float>();
-      if (entry.parameter != nullptr && entry.parameter->layout != ParameterLayout::vector) {
-        permuted(*entry.parameter, [&](int64_t torch_index, int64_t index) { to[index] = values[torch_index]; });
-      } else {
-        std::memcpy(to, values.data(), values.size() * sizeof(float));
-      }
-    } catch (const Error& e) {
-      fail("{}: {}: {}", file.path().string(), entry.name(), e.what());
+    const ArrayView* array = left_out.count(entry.name()) != 0 ? nullptr : file.find(entry.name());
+    if (array == nullptr || !same_shape(entry, *array) || !same_type(entry, *array)) continue;
+    if (entry.counter != nullptr) {
+      counters.emplace_back(entry.counter, array->to_i64().at(0));
+    } else if (entry.buffer != nullptr) {
+      buffers.push_back({.torch_shape = {entry.buffer->channels}});
+      loading.add(entry.name(), buffers.back(), *array, entry.buffer->value.data<float>());
+    } else {
+      loading.add(entry.name(), *entry.parameter, *array, entry.parameter->value.data<float>());
     }
   }
+  loading.run();  // from here on nothing fails
+  for (const auto& [counter, value] : counters) counter->value = value;
   ++store.version;
 }
 
@@ -104,6 +174,8 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
   std::vector<std::vector<float>> permutations;
   permutations.reserve(store.entries().size());
   std::vector<NamedArray> arrays;
+  std::vector<Piece> pieces;
+  std::vector<std::pair<const float*, std::byte*>> ends;
   const auto floats = [](std::span<const float> v) { return std::as_bytes(v); };
   for (const auto& entry : store.entries()) {
     NamedArray array{.name = entry.name(), .dtype = DType::f32, .shape = entry.torch_shape()};
@@ -115,12 +187,18 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
     } else if (entry.parameter->layout == ParameterLayout::vector) {
       array.bytes = floats({entry.parameter->value.data<float>(), static_cast<size_t>(entry.parameter->value.numel())});
     } else {
-      const float* from = entry.parameter->value.data<float>();
       auto& values = permutations.emplace_back(static_cast<size_t>(entry.parameter->value.numel()));
-      permuted(*entry.parameter, [&](int64_t torch_index, int64_t index) { values[torch_index] = from[index]; });
+      ends.emplace_back(entry.parameter->value.data<float>(), std::as_writable_bytes(std::span(values)).data());
+      cut(*entry.parameter, ends.size() - 1, pieces);
       array.bytes = floats(values);
     }
     arrays.push_back(array);
+  }
+  const auto n = static_cast<int64_t>(pieces.size());
+#pragma omp parallel for schedule(dynamic, 4)
+  for (int64_t i = 0; i < n; ++i) {
+    const auto [from, to] = ends[pieces[i].array];
+    copy_to_torch(pieces[i], from, to);
   }
   int64_t steps = 0;
   if (optimizer != nullptr) {
@@ -135,20 +213,106 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
   write_safetensors(path, arrays, metadata);
 }
 
-void load_optimizer(const SafetensorsFile& file, Optimizer& optimizer) {
-  check(file.contains("optimizer.exp_avg"),
-        "{}: holds weights only, no optimiser state; use --weights to start from it, not --resume",
-        file.path().string());
+namespace {
+
+void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   const std::pair<const char*, Tensor> moments[] = {{"optimizer.exp_avg", optimizer.exp_avg},
                                                     {"optimizer.exp_avg_sq", optimizer.exp_avg_sq}};
   for (const auto& [name, target] : moments) {
     const ArrayView& array = file.at(name);
-    check(array.dtype == DType::f32 && array.numel() == target.numel(), "{}: {} has {} elements, the model needs {}",
-          file.path().string(), name, array.numel(), target.numel());
+    check(array.dtype == DType::f32 && array.dense() && array.numel() == target.numel(),
+          "{}: {} has {} elements, the model needs {}", file.path().string(), name, array.numel(), target.numel());
   }
   const int64_t steps = file.at("optimizer.step").to_i64().at(0);
   for (const auto& [name, target] : moments) std::memcpy(target.raw(), file.at(name).bytes.data(), target.bytes());
   optimizer.steps = steps;
+}
+
+// Adam's `step`: an int up to torch 1.11, a float tensor since.
+int64_t step_count(const Value* value, const std::string& where) {
+  double steps = -1;
+  if (value != nullptr) {
+    if (const auto* i = value->as<int64_t>()) steps = static_cast<double>(*i);
+    if (const auto* d = value->as<double>()) steps = *d;
+    if (const auto* array = value->as<ArrayView>(); array != nullptr && array->numel() == 1)
+      steps = is_floating(array->dtype) ? array->to_f64().at(0) : static_cast<double>(array->to_i64().at(0));
+  }
+  check(steps >= 0 && steps == std::floor(steps) && steps < 1e15, "{}: its `step` is no whole number", where);
+  return static_cast<int64_t>(steps);
+}
+
+// torch's optimizer.state_dict(): {"state": {key: {"step", "exp_avg", "exp_avg_sq"}}, "param_groups": [{"params": [key,
+// ...]}]}. The k-th key of all groups together is the k-th parameter; keys are 0, 1, ... or, in old files, object ids.
+void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
+  const std::string where = file.path().string() + ": optimizer";
+  const Value& root = *file.optimizer();
+  const Value* groups = root.find("param_groups");
+  const Value* state = root.find("state");
+  const auto* group_list = groups != nullptr ? groups->as<Value::List>() : nullptr;
+  const auto* state_dict = state != nullptr ? state->as<Value::Dict>() : nullptr;
+  check(group_list != nullptr && state_dict != nullptr, "{}: expected `state` and `param_groups`", where);
+  std::vector<int64_t> keys;
+  for (const ValuePtr& group : group_list->items) {
+    const Value* params = group->find("params");
+    const auto* list = params != nullptr ? params->as<Value::List>() : nullptr;
+    check(list != nullptr, "{}: a parameter group without `params`", where);
+    const Value* amsgrad = group->find("amsgrad");
+    const bool* on = amsgrad != nullptr ? amsgrad->as<bool>() : nullptr;
+    check(on == nullptr || !*on, "{}: was trained with amsgrad, which is not supported here; use --weights", where);
+    for (const ValuePtr& key : list->items) {
+      const auto* number = key->as<int64_t>();
+      check(number != nullptr, "{}: a parameter's key is no whole number", where);
+      keys.push_back(*number);
+    }
+  }
+  const std::deque<Parameter>& parameters = optimizer.store().parameters();
+  check(keys.size() == parameters.size(), "{}: is for {} parameters, the model has {}", where, keys.size(),
+        parameters.size());
+  std::unordered_map<int64_t, const Value*> by_key;
+  for (const auto& [key, value] : state_dict->items) {
+    if (const auto* number = key->as<int64_t>()) by_key[*number] = value.get();
+  }
+  if (by_key.empty()) {  // saved before the first step
+    std::memset(optimizer.exp_avg.raw(), 0, optimizer.exp_avg.bytes());
+    std::memset(optimizer.exp_avg_sq.raw(), 0, optimizer.exp_avg_sq.bytes());
+    optimizer.steps = 0;
+    return;
+  }
+  int64_t steps = -1;
+  Loading loading(file);
+  for (size_t k = 0; k < keys.size(); ++k) {
+    const Parameter& p = parameters[k];
+    const std::string place = fmt::format("{}: state {} ({})", where, k, p.name);
+    const auto found = by_key.find(keys[k]);
+    check(found != by_key.end(), "{}: is missing; was this parameter frozen? Use --weights", place);
+    const int64_t own = step_count(found->second->find("step"), place);
+    check(steps < 0 || own == steps, "{}: has taken {} steps, the parameters before it {}; only equal counts resume",
+          place, own, steps);
+    steps = own;
+    const auto offset = p.value.data<float>() - optimizer.store().values.data<float>();
+    const std::pair<const char*, const Tensor&> moments[] = {{"exp_avg", optimizer.exp_avg},
+                                                             {"exp_avg_sq", optimizer.exp_avg_sq}};
+    for (const auto& [name, slab] : moments) {
+      const Value* value = found->second->find(name);
+      const auto* array = value != nullptr ? value->as<ArrayView>() : nullptr;
+      check(array != nullptr, "{}: has no `{}`; only Adam and AdamW can be resumed, use --weights", place, name);
+      check(array->shape == p.torch_shape && is_floating(array->dtype), "{}: {} is {} of {}, expected {} of floats",
+            place, name, to_string(array->shape), name_of(array->dtype), to_string(p.torch_shape));
+      loading.add(place, p, *array, slab.data<float>() + offset);
+    }
+  }
+  loading.run();
+  optimizer.steps = steps;
+}
+
+}  // namespace
+
+void load_optimizer(const WeightFile& file, Optimizer& optimizer) {
+  if (file.optimizer() != nullptr) return load_torch_optimizer(file, optimizer);
+  check(file.contains("optimizer.exp_avg"),
+        "{}: holds weights only, no optimiser state; use --weights to start from it, not --resume",
+        file.path().string());
+  load_slabs(file, optimizer);
 }
 
 }  // namespace hr

@@ -8,29 +8,33 @@
 #include "core/philox.h"
 #include "hrnet/train_step.h"
 #include "ops/conv2d.h"
+#include "tools/bench_load.h"
 #include "tools/cli.h"
 #include "tools/infer.h"
 
 namespace {
 
 struct Options {
-  std::string mode = "train", model = "hrnet_w32", dtype = "f32", device = "cpu";
+  std::string mode = "train", model = "hrnet_w32", dtype = "f32", device = "cpu", weights;
   std::array<int, 2> fixed_size{256, 192};
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
   bool json = false;
 };
 
 void add_options(CLI::App& app, Options& o) {
-  hr::describe(app,
-               "Times training steps or inference on random numbers. The figure to quote is total_over_conv: "
-               "everything, over the time inside "
-               "convolution primitives.",
-               "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train or inference")->check(CLI::IsMember({"train", "inference"}));
+  hr::describe(
+      app,
+      "Times training steps or inference on random numbers. The figure to quote is total_over_conv: "
+      "everything, over the time inside "
+      "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes once.",
+      "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
+  app.add_option("--mode", o.mode, "train, inference or load")->check(CLI::IsMember({"train", "inference", "load"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
   app.add_option("--dtype", o.dtype, "f32 or bf16 activations")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--weights", o.weights, "with --mode load: this file instead of ones made for --model")
+      ->type_name("FILE");
   app.add_option("--repeats", o.repeats, "timed steps; medians are reported")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
@@ -46,6 +50,7 @@ double median(std::vector<double> v) {
 }
 
 void bench(const Options& o) {
+  if (o.mode == "load") return hr::bench_load({o.model, o.weights, o.repeats, o.warmup, o.threads, o.json});
   hr::Context cx = hr::make_context(o.device, o.dtype == "bf16", o.threads);
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
   const auto model = hr::make_model(cx, o.model, joints, 1);
@@ -68,7 +73,7 @@ void bench(const Options& o) {
 
   std::vector<double> total, conv, reorder, ratio;
   for (int i = 0; i < o.warmup + o.repeats; ++i) {
-    hr::conv_clock(timed) = {};
+    hr::conv_backend(timed).clock = {};
     const auto start = std::chrono::steady_clock::now();
     if (training) {
       step({images, targets, weights, n, h, w}, 1e-3);
@@ -79,7 +84,7 @@ void bench(const Options& o) {
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (i < o.warmup) continue;
-    const hr::ConvClock& clock = hr::conv_clock(timed);
+    const hr::ConvClock& clock = hr::conv_backend(timed).clock;
     total.push_back(seconds);
     conv.push_back(clock.primitives);
     reorder.push_back(clock.reorders);
@@ -93,11 +98,11 @@ void bench(const Options& o) {
         "\"threads\": {}, \"repeats\": {}, \"seconds\": {:.6f}, \"img_per_s\": {:.3f}, \"conv_seconds\": {:.6f}, "
         "\"filter_reorder_seconds\": {:.6f}, \"total_over_conv\": {:.4f}, \"peak_bytes\": {}, \"library\": \"{}\"}}\n",
         o.mode, o.model, h, w, n, o.dtype, o.device, hr::compute_threads(), o.repeats, median(total), n / median(total),
-        median(conv), median(reorder), median(ratio), peak, hr::dnnl_description());
+        median(conv), median(reorder), median(ratio), peak, hr::conv_backend(timed).description());
     return;
   }
   fmt::print("{} {} {}x{}, batch {}, {}, {} threads, {}\n", o.model, o.mode, h, w, n, o.dtype, hr::compute_threads(),
-             hr::dnnl_description());
+             hr::conv_backend(timed).description());
   fmt::print("  step              {:9.1f} ms   (median of {})\n", 1e3 * median(total), o.repeats);
   fmt::print("  throughput        {:9.1f} img/s\n", n / median(total));
   fmt::print("  in convolutions   {:9.1f} ms\n", 1e3 * median(conv));

@@ -106,17 +106,40 @@ void describe(CLI::App& app, std::string_view what, std::string_view example) {
   app.footer(footer);
 }
 
+namespace {
+
+CLI::Validator multiple_of_32() {
+  return {[](const std::string& text) -> std::string {
+            int value = 0;
+            if (!CLI::detail::lexical_cast(text, value) || value < 32 || value > 4096 || value % 32 != 0) {
+              return fmt::format("{} is not a multiple of 32 from 32 to 4096 (the network halves its input five times)",
+                                 text);
+            }
+            return "";
+          },
+          ""};
+}
+
+}  // namespace
+
 CLI::Option* add_fixed_size(CLI::App& app, std::array<int, 2>& height_width) {
-  const auto multiple_of_32 = [](const std::string& text) -> std::string {
-    int value = 0;
-    if (!CLI::detail::lexical_cast(text, value) || value < 32 || value > 4096 || value % 32 != 0) {
-      return fmt::format("{} is not a multiple of 32 from 32 to 4096 (the network halves its input five times)", text);
-    }
-    return "";
-  };
   return app.add_option("--fixed-size", height_width, "height and width of the network's input, multiples of 32")
       ->type_name("H W")
-      ->check(CLI::Validator(multiple_of_32, ""));
+      ->check(multiple_of_32());
+}
+
+CLI::Option* add_fixed_size(CLI::App& app, std::optional<std::array<int, 2>>& height_width) {
+  // As a vector: gcc takes CLI11's parsing of an optional array for a read of uninitialised memory.
+  return app
+      .add_option_function<std::vector<int>>(
+          "--fixed-size,--resize-hw",
+          [&](const std::vector<int>& v) {
+            height_width = {v.at(0), v.at(1)};
+          },
+          "height and width of the network's input, multiples of 32 [default: the weights', else 256 192]")
+      ->expected(2)
+      ->type_name("H W")
+      ->check(multiple_of_32());
 }
 
 CLI::Option* add_device(CLI::App& app, std::string& device) {

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -53,9 +54,10 @@ void describe(CLI::App& app, std::string_view what, std::string_view example);
 
 // Options that several programs share, with one wording and one check. The variable's value is the default shown.
 CLI::Option* add_fixed_size(CLI::App& app, std::array<int, 2>& height_width);  // --fixed-size H W, multiples of 32
-CLI::Option* add_device(CLI::App& app, std::string& device);                   // --device cpu | cuda | cuda:N
-CLI::Option* add_seed(CLI::App& app, uint64_t& seed);                          // --seed N
-CLI::Option* add_threads(CLI::App& app, int& threads);                         // --threads N, 0 = every core
+CLI::Option* add_fixed_size(CLI::App& app, std::optional<std::array<int, 2>>& height_width);  // --resize-hw too
+CLI::Option* add_device(CLI::App& app, std::string& device);  // --device cpu | cuda | cuda:N
+CLI::Option* add_seed(CLI::App& app, uint64_t& seed);         // --seed N
+CLI::Option* add_threads(CLI::App& app, int& threads);        // --threads N, 0 = every core
 
 // Whether escape sequences may go to this stream (1 stdout, 2 stderr): a terminal, not `dumb`, and no NO_COLOR.
 bool wants_colour(int fd);

@@ -7,26 +7,19 @@
 
 namespace {
 
-struct Options {
-  std::string model, weights, input, output, device = "cpu";
-  int joints = 17, threads = 0;
-  bool amp = false;
+struct Options : hr::ModelOptions {
+  std::string input, output;
 };
 
 void add_options(CLI::App& app, Options& o) {
   hr::describe(
       app,
       "Runs a model on given numbers: `input` [N, 3, H, W] float32 in, `heatmaps` [N, joints, H/4, W/4] float32 out.",
-      "forward --model hrnet_w32 --weights w32.safetensors --input in.safetensors --output out.safetensors");
-  app.add_option("--weights", o.weights, "weights (.safetensors)")->required()->type_name("FILE");
+      "forward --weights pose_hrnet_w32_256x192.pth --input in.safetensors --output out.safetensors");
+  hr::add_weights(app, o);
   app.add_option("--input", o.input, "file with the tensor `input`")->required()->type_name("FILE");
   app.add_option("--output", o.output, "file to write")->required()->type_name("FILE");
-  app.add_option("--model", o.model, "hrnet_wC or pose_resnet50/101/152; not needed when the weights say it")
-      ->type_name("NAME");
-  app.add_option("--num-joints", o.joints, "joints of the model")->type_name("N");
-  app.add_flag("--amp", o.amp, "bf16 activations");
-  hr::add_device(app, o.device);
-  hr::add_threads(app, o.threads);
+  hr::add_network_options(app, o);
 }
 
 void forward(const Options& o) {

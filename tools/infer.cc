@@ -9,7 +9,8 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "eval/flip.h"
-#include "nn/state_dict.h"
+#include "tools/cli.h"
+#include "tools/validate.h"
 
 namespace hr {
 
@@ -29,7 +30,37 @@ Context make_context(const std::string& device, bool amp, int threads) {
   return cx;
 }
 
-WeightInfo weight_info(const SafetensorsFile& file) {
+void add_weights(CLI::App& app, ModelOptions& o) {
+  app.add_option("--weights,--weights-path", o.weights, "weights: safetensors or PyTorch's .pth")
+      ->required()
+      ->type_name("FILE");
+}
+
+void add_network_options(CLI::App& app, ModelOptions& o) {
+  app.add_option("--model", o.model,
+                 "hrnet_wC for any width C, pose_resnet50, pose_resnet101 or pose_resnet152 [default: the weights']")
+      ->type_name("NAME");
+  app.add_option("--num-joints", o.joints, "joints of the model [default: the weights']")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--amp", o.amp, "bf16 activations; weights, statistics and moments stay float32");
+  add_device(app, o.device);
+  add_threads(app, o.threads);
+}
+
+void add_model_options(CLI::App& app, ModelOptions& o) {
+  add_network_options(app, o);
+  add_fixed_size(app, o.fixed_size);
+  app.add_option("--keypoints-path,--label-json-path", o.keypoints_path, "skeleton file; COCO's 17 joints are built in")
+      ->type_name("FILE");
+  app.add_option("--color", o.color,
+                 "order of the input's channels, rgb or bgr [default: the weights'; where they do not say, bgr for "
+                 "pose_resnet, as its published weights want it, and rgb for hrnet]")
+      ->type_name("ORDER")
+      ->check(CLI::IsMember({"rgb", "bgr"}));
+}
+
+WeightInfo weight_info(const WeightFile& file) {
   WeightInfo info;
   const auto text = [&](const char* key) -> std::optional<std::string> {
     const auto it = file.metadata().find(key);
@@ -41,31 +72,62 @@ WeightInfo weight_info(const SafetensorsFile& file) {
     if (!value || std::from_chars(value->data(), value->data() + value->size(), n).ec != std::errc()) return {};
     return n;
   };
-  info.model = text("model");
   info.codec = text("codec");
-  info.joints = number("joints");
   info.input_h = number("input_h");
   info.input_w = number("input_w");
+  info.color = text("color");
+  // mmpose turns pictures to RGB for every network.
+  if (!info.color && file.wrapper().writer == Wrapper::Writer::mmpose) info.color = "rgb";
+  // The tensors know better than any text.
+  const ModelGuess guess = guess_model(file);
+  info.model = guess.model.empty() ? text("model") : guess.model;
+  info.joints = guess.joints > 0 ? guess.joints : number("joints");
   return info;
 }
 
-std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std::string name, int joints) {
-  const SafetensorsFile file(weights);
+void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights) {
+  const std::string color = asked.empty() ? of_the_weights.value_or("") : asked;
+  if (color.empty()) return;  // the architecture's
+  check(color == "rgb" || color == "bgr", "the weights' colour order is '{}'; expected rgb or bgr", color);
+  model.set_bgr_input(color == "bgr");
+}
+
+std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::string name, std::optional<int> joints,
+                                      const std::string& color) {
   const WeightInfo info = weight_info(file);
+  const ModelGuess guess = guess_model(file);
   if (name.empty()) {
-    check(info.model.has_value(),
-          "{}: does not say which model it is for; name it with --model, for example --model hrnet_w32",
-          weights.string());
+    check(info.model.has_value(), "{}: holds {}; name the network with --model if it is one all the same",
+          file.path().string(), guess.what);
     name = *info.model;
   }
-  check(!info.model || *info.model == name,
-        "{}: holds weights of {}, --model asks for {}; leave --model out to take the file's", weights.string(),
-        info.model.value_or(""), name);
-  check(!info.joints || *info.joints == joints, "{}: holds a model of {} joints, --num-joints asks for {}",
-        weights.string(), info.joints.value_or(0), joints);
-  auto model = make_model(cx, name, joints, 0, Init::none);
-  load_state_dict(file, model->parameters());
+  if (!joints) {
+    check(
+        info.joints.has_value(),
+        "{}: this is {}, which has no heatmap head; pose weights are needed here, `train --weights` makes them from it",
+        file.path().string(), guess.what);
+    joints = info.joints;
+  }
+  auto model = make_model(cx, name, *joints, 0, Init::none);
+  load_weights(file, *model);
+  set_color(*model, color, info.color);
   return model;
+}
+
+std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std::string name, std::optional<int> joints,
+                                      const std::string& color) {
+  return load_model(cx, WeightFile(weights), std::move(name), joints, color);
+}
+
+LoadedModel load_model(const ModelOptions& o) {
+  LoadedModel loaded{.cx = make_context(o.device, o.amp, o.threads)};
+  const WeightFile file(o.weights);
+  loaded.info = weight_info(file);
+  loaded.model = load_model(loaded.cx, file, o.model, o.joints, o.color);
+  loaded.skeleton = load_skeleton(o.keypoints_path, loaded.model->joints());
+  loaded.input_h = o.fixed_size ? (*o.fixed_size)[0] : loaded.info.input_h.value_or(256);
+  loaded.input_w = o.fixed_size ? (*o.fixed_size)[1] : loaded.info.input_w.value_or(192);
+  return loaded;
 }
 
 HeatmapRunner::HeatmapRunner(const Context& cx, const PoseModel& model, std::vector<int> mirror, Options options)

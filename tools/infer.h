@@ -1,5 +1,6 @@
 // Running a model for its heatmaps: weights in, flip test, decoding. Used by validate, predict, train and forward.
 #pragma once
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -7,10 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "core/io/safetensors.h"
+#include <CLI/CLI.hpp>
+
 #include "data/loader.h"
+#include "data/skeleton.h"
 #include "eval/decode.h"
-#include "hrnet/model.h"
+#include "hrnet/load.h"
 
 namespace hr {
 
@@ -22,16 +25,48 @@ void limit_openmp_spinning(char** argv);
 // A context as the flags ask for it. threads = 0: every core. amp: bf16 activations.
 Context make_context(const std::string& device, bool amp, int threads);
 
-// What a weight file says about itself; our checkpoints do, others may not.
+// The options of every program with a network. A program's own options derive from them.
+struct ModelOptions {
+  std::string weights, model, keypoints_path, color, device = "cpu";
+  std::optional<int> joints;
+  std::optional<std::array<int, 2>> fixed_size;  // height, width
+  int threads = 0;
+  bool amp = false;
+};
+// --model, --num-joints, --device, --amp, --threads.
+void add_network_options(CLI::App& app, ModelOptions& options);
+// Those, and what pictures and people need: --fixed-size (--resize-hw), --keypoints-path (--label-json-path), --color.
+// --weights is each program's own: its meaning differs.
+void add_model_options(CLI::App& app, ModelOptions& options);
+// --weights (--weights-path), required.
+void add_weights(CLI::App& app, ModelOptions& options);
+
+// What a weight file says about itself: its metadata (ours has all of it), else what its tensors tell.
 struct WeightInfo {
-  std::optional<std::string> model, codec;
+  std::optional<std::string> model, codec, color;  // "hrnet_w32", "quarter", "rgb" or "bgr"
   std::optional<int> joints, input_h, input_w;
 };
-WeightInfo weight_info(const SafetensorsFile& file);
+WeightInfo weight_info(const WeightFile& file);
 
-// Builds the model and loads the weights. `name` empty: what the file says, else Error with the next step. Error when
-// the file says another model or joint count than the flags.
-std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std::string name, int joints);
+// The model's colour order: what was asked for, else the weights', else its own default.
+void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights);
+
+// Builds the model and loads the weights, strictly. What is not asked for (empty, nullopt) is taken from the file;
+// Error with the next step when the file does not tell, or tells another. Sets the model's colour order.
+std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::string name = {},
+                                      std::optional<int> joints = {}, const std::string& color = {});
+std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std::string name = {},
+                                      std::optional<int> joints = {}, const std::string& color = {});
+
+// Everything that predicting and validating start from.
+struct LoadedModel {
+  Context cx;
+  WeightInfo info;
+  std::unique_ptr<PoseModel> model;
+  Skeleton skeleton;  // of model->joints() joints
+  int input_h = 256, input_w = 192;
+};
+LoadedModel load_model(const ModelOptions& options);
 
 // Heatmaps of images, with the flip test as one doubled batch.
 class HeatmapRunner {

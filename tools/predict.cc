@@ -136,35 +136,25 @@ void add_predict_options(CLI::App& app, PredictOptions& o) {
       "predict photo.jpg --boxes boxes.json --weights demo/run/best.safetensors --output-dir out\n"
       "where boxes.json is [{\"file_name\": \"photo.jpg\", \"bbox\": [40, 20, 110, 260]}]");
   app.add_option("inputs", o.inputs, "pictures, or folders of pictures")->required()->type_name("FILE");
-  app.add_option("--weights", o.weights, "weights (.safetensors)")->required()->type_name("FILE");
+  add_weights(app, o);
   app.add_option("--boxes", o.boxes,
                  "JSON list of boxes {file_name, bbox: [x, y, w, h]}, or a COCO annotation file; without it the whole "
                  "picture is one person")
       ->type_name("FILE");
-  app.add_option("--model", o.model, "hrnet_wC or pose_resnet50/101/152; not needed when the weights say it")
-      ->type_name("NAME");
-  app.add_option("--fixed-size", o.fixed_size, "input height and width; not needed when the weights say it")
-      ->type_name("H W");
-  app.add_option("--keypoints-path", o.keypoints_path, "skeleton file; COCO's 17 joints are built in")
-      ->type_name("FILE");
-  app.add_option("--num-joints", o.joints, "joints of the model")->type_name("N");
   app.add_option("--threshold", o.threshold, "joints with a higher score are drawn")->type_name("X");
   app.add_flag("--flip,!--no-flip", o.flip,
                "average with the mirrored picture (on by default; --no-flip turns it off)");
-  app.add_flag("--amp", o.amp, "bf16 activations");
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
   app.add_option("--workers", o.workers, "loader threads")->type_name("N")->check(CLI::NonNegativeNumber);
   app.add_option("--output-dir", o.output_dir, "folder for overlays and poses.json")->type_name("DIR");
-  add_device(app, o.device);
-  add_threads(app, o.threads);
+  add_model_options(app, o);
 }
 
 void predict(const PredictOptions& o) {
-  Context cx = make_context(o.device, o.amp, o.threads);
-  const Skeleton skeleton = load_skeleton(o.keypoints_path, o.joints);
   const std::vector<fs::path> pictures = list_pictures(o.inputs);
-  const WeightInfo info = weight_info(SafetensorsFile(o.weights));
-  const auto model = load_model(cx, o.weights, o.model, o.joints);
+  const LoadedModel loaded = load_model(o);
+  const Skeleton& skeleton = loaded.skeleton;
+  const PoseModel& model = *loaded.model;
   prepare_output_folder(o.output_dir, "--output-dir");
 
   // The pictures become a small data set with one entry per box, so that prediction and validation share every step.
@@ -188,11 +178,10 @@ void predict(const PredictOptions& o) {
       boxes.push_back(std::move(whole));
     }
   }
-  const int h = o.fixed_size ? (*o.fixed_size)[0] : info.input_h.value_or(256);
-  const int w = o.fixed_size ? (*o.fixed_size)[1] : info.input_w.value_or(192);
-  const PoseDataset dataset = PoseDataset::from_detections(std::move(files), boxes, "", skeleton,
-                                                           {.input_h = h, .input_w = w, .bgr = model->bgr_input()});
-  HeatmapRunner runner(cx, *model, skeleton.mirror(), {.flip = o.flip});
+  const PoseDataset dataset =
+      PoseDataset::from_detections(std::move(files), boxes, "", skeleton,
+                                   {.input_h = loaded.input_h, .input_w = loaded.input_w, .bgr = model.bgr_input()});
+  HeatmapRunner runner(loaded.cx, model, skeleton.mirror(), {.flip = o.flip});
   const std::vector<PersonResult> people = postprocess_official(
       predict_people(runner, dataset, o.batch_size, o.workers, "predict"), {.sigmas = skeleton.sigmas});
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -49,6 +50,30 @@ struct Position {
   std::vector<EpochRecord> history;
 };
 
+std::optional<WeightFile> open_weights(const TrainOptions& o) {
+  check(o.weights.empty() || !o.no_pretrained,
+        "--weights {} and --no-pretrained contradict each other; give one of them", o.weights);
+  check(o.weights.empty() || o.resume.empty(),
+        "--weights starts a new run and --resume continues one; give one of them");
+  check(!o.drop_final_layer || !o.weights.empty(), "--drop-final-layer is for --weights, of which there are none");
+  if (o.weights.empty() && o.resume.empty()) return {};
+  return WeightFile(fs::path(o.resume.empty() ? o.weights : o.resume));
+}
+
+// Fills in what the flags leave open.
+TrainOptions decided(TrainOptions o, const std::optional<WeightFile>& file) {
+  const WeightInfo info = file ? weight_info(*file) : WeightInfo{};
+  if (o.model.empty()) o.model = info.model.value_or("hrnet_w32");
+  if (!o.joints)
+    o.joints = o.keypoints_path.empty() ? coco_skeleton().joints() : read_skeleton(o.keypoints_path).joints();
+  if (!o.fixed_size) {
+    const bool resumed = !o.resume.empty() && info.input_h && info.input_w;
+    o.fixed_size = resumed ? std::array{*info.input_h, *info.input_w} : std::array{256, 192};
+  }
+  if (o.color.empty()) o.color = info.color.value_or("");
+  return o;
+}
+
 class Trainer {
  public:
   explicit Trainer(const TrainOptions& options);
@@ -57,14 +82,20 @@ class Trainer {
  private:
   void open_data();
   void start_or_resume();
+  void resume_own(const WeightFile& file);
+  void resume_torch(const WeightFile& file);
   bool train_epoch();  // false when interrupted
   void finish_epoch();
   std::map<std::string, std::string> metadata() const;
   void save(const std::string& name, bool with_optimizer) const;
   void write_config() const;
   Schedule schedule() const;
+  // Seed: AdamW, decay 1e-4 on everything. Official: Adam without decay (its WD setting never reaches Adam).
+  double weight_decay() const { return o_.weight_decay.value_or(seed_recipe_ ? 1e-4 : 0.0); }
 
-  const TrainOptions& o_;
+  std::optional<WeightFile> file_;  // --weights or --resume
+  const TrainOptions o_;            // model, joints and fixed_size are decided
+  const int joints_, input_h_, input_w_;
   const bool seed_recipe_;
   const fs::path folder_;
   Context cx_;
@@ -80,20 +111,20 @@ class Trainer {
 };
 
 Trainer::Trainer(const TrainOptions& options)
-    : o_(options),
-      seed_recipe_(options.recipe == "seed"),
-      folder_(options.output_dir),
-      cx_(make_context(options.device, options.amp, options.threads)),
-      skeleton_(load_skeleton(options.keypoints_path, options.joints)) {
-  check(o_.weights.empty() || !o_.no_pretrained,
-        "--weights {} and --no-pretrained contradict each other; give one of them", o_.weights);
-  check(o_.weights.empty() || o_.resume.empty(),
-        "--weights starts a new run and --resume continues one; give one of them");
+    : file_(open_weights(options)),
+      o_(decided(options, file_)),
+      joints_(*o_.joints),
+      input_h_((*o_.fixed_size)[0]),
+      input_w_((*o_.fixed_size)[1]),
+      seed_recipe_(o_.recipe == "seed"),
+      folder_(o_.output_dir),
+      cx_(make_context(o_.device, o_.amp, o_.threads)),
+      skeleton_(load_skeleton(o_.keypoints_path, joints_)) {
   check(o_.start_epoch >= 0 && o_.start_epoch < o_.epochs, "--start-epoch {}: expected 0 to {}, --epochs is {}",
         o_.start_epoch, o_.epochs - 1, o_.epochs);
-  const bool loaded = !o_.weights.empty() || !o_.resume.empty();
   const Init init = o_.init == "torch" || (o_.init == "auto" && seed_recipe_) ? Init::torch : Init::official;
-  model_ = make_model(cx_, o_.model, o_.joints, o_.seed, loaded ? Init::none : init);
+  model_ = make_model(cx_, o_.model, joints_, o_.seed, o_.resume.empty() ? init : Init::none);
+  set_color(*model_, o_.color, {});
   prepare_output_folder(folder_, "--output-dir");
   open_data();
   start_or_resume();
@@ -106,18 +137,18 @@ void Trainer::open_data() {
   const SplitPaths val = split_paths(o_.data_path, "val", o_.val_annotations, o_.val_images);
   DatasetOptions options{
       .recipe = seed_recipe_ ? Recipe::seed : Recipe::official,
-      .input_h = o_.fixed_size[0],
-      .input_w = o_.fixed_size[1],
-      .sigma = heatmap_sigma(o_.sigma, o_.fixed_size[0]),
+      .input_h = input_h_,
+      .input_w = input_w_,
+      .sigma = heatmap_sigma(o_.sigma, input_h_),
       .augment = !o_.no_augment,
       .seed = o_.seed,
       .augmentation = {.scale = o_.scale_factor, .rotation = o_.rot_factor, .half_body = o_.prob_half_body},
       .bgr = model_->bgr_input(),
       .cache_bytes = static_cast<size_t>(o_.cache_mib) << 20};
-  train_set_ = PoseDataset::from_annotations(read_coco(train.annotations, o_.joints), train.images, skeleton_, options);
+  train_set_ = PoseDataset::from_annotations(read_coco(train.annotations, joints_), train.images, skeleton_, options);
   train_set_->check_files();
   options.augment = false;
-  CocoAnnotations annotations = read_coco(val.annotations, o_.joints);
+  CocoAnnotations annotations = read_coco(val.annotations, joints_);
   val_set_ = o_.person_det.empty()
                  ? PoseDataset::from_annotations(std::move(annotations), val.images, skeleton_, options)
                  : PoseDataset::from_detections(std::move(annotations), read_coco_detections(o_.person_det), val.images,
@@ -130,42 +161,16 @@ void Trainer::open_data() {
 }
 
 void Trainer::start_or_resume() {
-  // Seed: AdamW, decay 1e-4 on everything. Official: Adam without decay (its WD setting never reaches Adam).
-  const double decay = o_.weight_decay.value_or(seed_recipe_ ? 1e-4 : 0.0);
-  optimizer_.emplace(cx_, model_->parameters(), AdamStep{.weight_decay = decay, .decoupled = true});
+  optimizer_.emplace(cx_, model_->parameters(), AdamStep{.weight_decay = weight_decay(), .decoupled = true});
   at_.epoch = o_.start_epoch;
-  if (!o_.weights.empty()) load_state_dict(SafetensorsFile(o_.weights), model_->parameters());
+  if (!o_.weights.empty()) fmt::print("weights    {}\n", load_pretrained(*file_, *model_, o_.drop_final_layer));
   if (!o_.resume.empty()) {
-    const SafetensorsFile file(o_.resume);
-    const auto text = [&](const char* key) {
-      const auto it = file.metadata().find(key);
-      check(it != file.metadata().end(),
-            "--resume {}: is not a training checkpoint (no '{}'); use --weights to start from its weights", o_.resume,
-            key);
-      return it->second;
-    };
-    load_state_dict(file, model_->parameters());
-    load_optimizer(file, *optimizer_);
-    const rapidjson::Document position = parse_json(text("position"), o_.resume);
-    const auto number = [&](const char* key) {
-      check(position.IsObject() && position.HasMember(key) && position[key].IsNumber(),
-            "--resume {}: its position has no number '{}'", o_.resume, key);
-      return position[key].GetDouble();
-    };
-    at_.epoch = static_cast<int>(number("epoch"));
-    at_.step = static_cast<int64_t>(number("step"));
-    at_.samples = static_cast<int64_t>(number("samples"));
-    at_.loss_sum = number("loss_sum");
-    at_.best_ap = number("best_ap");
-    at_.history = history_from_json(text("history"), o_.resume);
-    const std::string saved_seed = text("seed"), saved_batch = text("batch_size");
-    check(saved_seed == std::to_string(o_.seed),
-          "--resume {}: the run used --seed {}, this one uses {}; the same seed continues it exactly", o_.resume,
-          saved_seed, o_.seed);
-    check(
-        at_.step == 0 || saved_batch == std::to_string(o_.batch_size),
-        "--resume {}: stopped within an epoch of --batch-size {}, this run uses {}; the same size continues it exactly",
-        o_.resume, saved_batch, o_.batch_size);
+    check(file_->optimizer() != nullptr || file_->contains("optimizer.exp_avg"),
+          "--resume {}: is not a training checkpoint (no optimiser state); use --weights to start from its weights",
+          o_.resume);
+    load_weights(*file_, *model_);
+    load_optimizer(*file_, *optimizer_);
+    file_->optimizer() != nullptr ? resume_torch(*file_) : resume_own(*file_);
     if (o_.start_epoch > 0) {
       at_.epoch = o_.start_epoch;
       at_.step = at_.samples = 0;
@@ -175,12 +180,66 @@ void Trainer::start_or_resume() {
           at_.epoch, o_.epochs);
     fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
   }
+  file_.reset();  // the map is not needed any more
   step_.emplace(cx_, *model_, *optimizer_, seed_recipe_ ? JointsLoss::seed : JointsLoss::official);
   runner_.emplace(cx_, *model_, skeleton_.mirror(), HeatmapRunner::Options{.flip = o_.flip});
   fmt::print("model      {}: {:.1f} M parameters, {}, {} threads, input {} x {}, recipe {}\n", model_->name(),
              static_cast<double>(model_->parameters().parameter_count()) / 1e6, o_.amp ? "bf16" : "f32",
-             compute_threads(), o_.fixed_size[0], o_.fixed_size[1], o_.recipe);
+             compute_threads(), input_h_, input_w_, o_.recipe);
   std::fflush(stdout);
+}
+
+void Trainer::resume_own(const WeightFile& file) {
+  const auto text = [&](const char* key) {
+    const auto it = file.metadata().find(key);
+    check(it != file.metadata().end(),
+          "--resume {}: is not a training checkpoint (no '{}'); use --weights to start from its weights", o_.resume,
+          key);
+    return it->second;
+  };
+  const rapidjson::Document position = parse_json(text("position"), o_.resume);
+  const auto number = [&](const char* key) {
+    check(position.IsObject() && position.HasMember(key) && position[key].IsNumber(),
+          "--resume {}: its position has no number '{}'", o_.resume, key);
+    return position[key].GetDouble();
+  };
+  at_.epoch = static_cast<int>(number("epoch"));
+  at_.step = static_cast<int64_t>(number("step"));
+  at_.samples = static_cast<int64_t>(number("samples"));
+  at_.loss_sum = number("loss_sum");
+  at_.best_ap = number("best_ap");
+  at_.history = history_from_json(text("history"), o_.resume);
+  const std::string saved_seed = text("seed"), saved_batch = text("batch_size");
+  check(saved_seed == std::to_string(o_.seed),
+        "--resume {}: the run used --seed {}, this one uses {}; the same seed continues it exactly", o_.resume,
+        saved_seed, o_.seed);
+  check(at_.step == 0 || saved_batch == std::to_string(o_.batch_size),
+        "--resume {}: stopped within an epoch of --batch-size {}, this run uses {}; the same size continues it exactly",
+        o_.resume, saved_batch, o_.batch_size);
+}
+
+// A PyTorch training checkpoint: weights, moments and the epoch continue; the order of the pictures is ours.
+void Trainer::resume_torch(const WeightFile& file) {
+  at_.epoch = static_cast<int>(std::clamp<int64_t>(file.next_epoch().value_or(0), 0, o_.epochs));
+  fmt::print("resume     {}, Adam after {} steps\n", file.wrapper().describe(), optimizer_->steps);
+  // Learning rate and decay are flags here; say so when the checkpoint had others.
+  const Value* groups = file.optimizer()->find("param_groups");
+  const auto* list = groups != nullptr ? groups->as<Value::List>() : nullptr;
+  if (list == nullptr || list->items.empty()) return;
+  const auto number = [&](const char* key) -> std::optional<double> {
+    const Value* value = list->items[0]->find(key);
+    if (value == nullptr) return {};
+    if (const auto* d = value->as<double>()) return *d;
+    if (const auto* i = value->as<int64_t>()) return static_cast<double>(*i);
+    return {};
+  };
+  const auto compare_with = [&](const char* key, double ours, const char* flags) {
+    const std::optional<double> theirs = number(key);
+    if (theirs && std::abs(*theirs - ours) > 1e-6 * std::abs(ours))
+      fmt::print("note       the checkpoint's {} is {}, this run's is {} ({})\n", key, *theirs, ours, flags);
+  };
+  compare_with("lr", schedule().at(at_.epoch, 0, 1), "--lr, --lr-steps, --lr-gamma");
+  compare_with("weight_decay", weight_decay(), "--recipe, --weight-decay");
 }
 
 Schedule Trainer::schedule() const {
@@ -190,11 +249,11 @@ Schedule Trainer::schedule() const {
 std::map<std::string, std::string> Trainer::metadata() const {
   return {{"format", "hrnet.cpp checkpoint 1"},
           {"model", model_->name()},
-          {"joints", std::to_string(o_.joints)},
+          {"joints", std::to_string(joints_)},
           {"codec", "quarter"},
           {"recipe", o_.recipe},
-          {"input_h", std::to_string(o_.fixed_size[0])},
-          {"input_w", std::to_string(o_.fixed_size[1])},
+          {"input_h", std::to_string(input_h_)},
+          {"input_w", std::to_string(input_w_)},
           {"color", model_->bgr_input() ? "bgr" : "rgb"},
           {"seed", std::to_string(o_.seed)},
           {"batch_size", std::to_string(o_.batch_size)},
@@ -223,9 +282,9 @@ void Trainer::write_config() const {
   add("weights", quoted(o_.weights));
   add("init", quoted(o_.init));
   add("resume", quoted(o_.resume));
-  add("fixed_size", fmt::format("[{}, {}]", o_.fixed_size[0], o_.fixed_size[1]));
-  add("num_joints", std::to_string(o_.joints));
-  add("sigma", fmt::format("{}", heatmap_sigma(o_.sigma, o_.fixed_size[0])));
+  add("fixed_size", fmt::format("[{}, {}]", input_h_, input_w_));
+  add("num_joints", std::to_string(joints_));
+  add("sigma", fmt::format("{}", heatmap_sigma(o_.sigma, input_h_)));
   add("augment", o_.no_augment ? "false" : "true");
   add("scale_factor", fmt::format("{}", o_.scale_factor));
   add("rot_factor", fmt::format("{}", o_.rot_factor));
@@ -237,7 +296,7 @@ void Trainer::write_config() const {
   add("lr_steps", fmt::format("[{}]", fmt::join(o_.lr_steps, ", ")));
   add("lr_gamma", fmt::format("{}", o_.lr_gamma));
   add("optimizer", quoted(seed_recipe_ ? "AdamW" : "Adam"));
-  add("weight_decay", fmt::format("{}", o_.weight_decay.value_or(seed_recipe_ ? 1e-4 : 0.0)));
+  add("weight_decay", fmt::format("{}", weight_decay()));
   add("amp", o_.amp ? "true" : "false");
   add("device", quoted(to_string(cx_.device)));
   add("threads", std::to_string(compute_threads()));
@@ -345,15 +404,13 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
            "train --data-path demo/data --model hrnet_w8 --fixed-size 128 96 --epochs 10 --lr-steps 7 9 --output-dir "
            "demo/run");
   app.add_option("--data-path", o.data_path, "folder with train2017/, val2017/ and annotations/")->type_name("DIR");
-  app.add_option("--keypoints-path", o.keypoints_path,
-                 "skeleton file (the seed's person_keypoints.json); COCO's 17 joints are built in")
-      ->type_name("FILE");
   app.add_option("--person-det", o.person_det, "detected boxes for validation instead of ground-truth boxes")
       ->type_name("FILE");
-  add_fixed_size(app, o.fixed_size);
-  app.add_option("--num-joints", o.joints, "joints per person")->type_name("N")->check(CLI::PositiveNumber);
   app.add_option("--output-dir", o.output_dir, "folder for everything that is written")->type_name("DIR");
-  app.add_option("--resume", o.resume, "checkpoint (last.safetensors) to continue exactly where it stopped")
+  app.add_option(
+         "--resume", o.resume,
+         "checkpoint to continue: last.safetensors, exactly where it stopped; or a PyTorch checkpoint of the seed, the "
+         "official project or simple-HRNet, after its last epoch")
       ->type_name("FILE");
   app.add_option("--start-epoch", o.start_epoch, "number of the first epoch, for the schedule and the random streams")
       ->type_name("N");
@@ -366,11 +423,14 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
                  "decoupled weight decay [default: 1e-4 with --recipe seed, else 0]")
       ->type_name("X");
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_flag("--amp", o.amp, "bf16 activations; weights, statistics and moments stay float32");
-  add_device(app, o.device);
-  app.add_option("--model", o.model, "hrnet_wC for any width C, pose_resnet50, pose_resnet101 or pose_resnet152")
-      ->type_name("NAME");
-  app.add_option("--weights", o.weights, "weights to start from (.safetensors)")->type_name("FILE");
+  add_model_options(app, o);
+  app.add_option(
+         "--weights", o.weights,
+         "pretrained start: safetensors or .pth of the same network, an ImageNet backbone or, for pose_resnet, a "
+         "torchvision ResNet")
+      ->type_name("FILE");
+  app.add_flag("--drop-final-layer", o.drop_final_layer,
+               "leave out the final layer of --weights, for another number of joints");
   app.add_flag("--no-pretrained", o.no_pretrained, "start from random weights (what happens without --weights)");
   app.add_option("--workers", o.workers, "loader threads; any number gives the same batches")
       ->type_name("N")
@@ -410,7 +470,6 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--val-annotations", o.val_annotations, "annotation file, instead of the one in --data-path")
       ->type_name("FILE");
   app.add_option("--val-images", o.val_images, "image folder, instead of the one in --data-path")->type_name("DIR");
-  add_threads(app, o.threads);
 }
 
 int train(const TrainOptions& options) { return Trainer(options).run(); }

@@ -10,6 +10,8 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/io/budget.h"
+#include "core/io/text.h"
 #include "core/json.h"
 
 namespace hr {
@@ -25,6 +27,8 @@ constexpr struct {
               {DType::u8, "U8"},   {DType::boolean, "BOOL"}};
 
 constexpr uint64_t kMaxHeader = 100u << 20;  // the format's own limit
+constexpr size_t kMaxString = 1 << 20;       // bytes of one name or metadata value
+constexpr size_t kMaxRank = 64;              // torch's limit
 
 // One header entry as it stands in the file, not yet believed.
 struct Entry {
@@ -37,6 +41,8 @@ struct Entry {
 // SAX: a DOM would silently keep the first of two equal keys.
 class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, HeaderReader> {
  public:
+  explicit HeaderReader(Budget& budget) : budget_(budget) {}
+
   std::vector<Entry> entries;
   std::map<std::string, std::string> metadata;
   std::string problem;
@@ -50,6 +56,7 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
         if (seen_metadata_) return refuse("__metadata__ occurs twice");
         seen_metadata_ = true;
       } else {
+        budget_.take(sizeof(Entry) + sizeof(ArrayView) + 4 * key_.size() + 512);  // what becomes of it, all told
         entries.push_back({.name = key_});
       }
       return ++depth_ != 0;
@@ -60,7 +67,7 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
     if (depth_ == 2 && !in_metadata_) {
       const Entry& e = entries.back();
       if (!e.has_dtype || !e.has_shape || !e.has_offsets) {
-        return refuse(fmt::format("tensor {}: needs dtype, shape and data_offsets", json_quote(e.name)));
+        return refuse(fmt::format("tensor {}: needs dtype, shape and data_offsets", shown(e.name)));
       }
     }
     --depth_;
@@ -73,6 +80,7 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
   }
   bool String(const char* text, rapidjson::SizeType length, bool) {
     if (depth_ == 2 && in_metadata_) {
+      budget_.take(2 * (key_.size() + length) + 128);
       if (!metadata.emplace(key_, std::string(text, length)).second) return refuse("__metadata__ has a key twice");
       return true;
     }
@@ -80,14 +88,14 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
       entries.back().dtype.assign(text, length);
       return entries.back().has_dtype = true;
     }
-    return refuse(fmt::format("unexpected string at key {}", json_quote(key_)));
+    return refuse(fmt::format("unexpected string at key {}", shown(key_)));
   }
   bool StartArray() {
     if (depth_ != 2 || in_metadata_ || list_ != nullptr) return refuse("unexpected list");
     Entry& e = entries.back();
     bool& seen = key_ == "shape" ? e.has_shape : e.has_offsets;
     if ((key_ != "shape" && key_ != "data_offsets") || seen) {
-      return refuse(fmt::format("tensor {}: unexpected or repeated field {}", json_quote(e.name), json_quote(key_)));
+      return refuse(fmt::format("tensor {}: unexpected or repeated field {}", shown(e.name), shown(key_)));
     }
     seen = true;
     list_ = key_ == "shape" ? &e.shape : &e.offsets;
@@ -100,7 +108,7 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
   bool Uint(unsigned v) { return Uint64(v); }
   bool Uint64(uint64_t v) {
     if (list_ == nullptr) return refuse("unexpected number");
-    if (list_->size() >= 4096) return refuse("a list of more than 4096 numbers");
+    if (list_->size() >= kMaxRank) return refuse(fmt::format("a list of more than {} numbers", kMaxRank));
     list_->push_back(v);
     return true;
   }
@@ -110,86 +118,36 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
     if (problem.empty()) problem = std::move(why);
     return false;
   }
+  Budget& budget_;
   int depth_ = 0;
   bool in_metadata_ = false, seen_metadata_ = false;
   std::string key_;
   std::vector<uint64_t>* list_ = nullptr;
 };
 
-// Converts each element, or fails when the dtype is not in From....
-template <class To, class From>
-std::vector<To> convert(const ArrayView& a) {
-  std::vector<To> out(static_cast<size_t>(a.numel()));
-  const std::byte* p = a.bytes.data();
-  for (size_t i = 0; i < out.size(); ++i) {
-    From v;
-    std::memcpy(&v, p + i * sizeof(From), sizeof(From));
-    out[i] = static_cast<To>(v);  // NOLINT(bugprone-signed-char-misuse): an int8 array holds signed numbers
-  }
-  return out;
-}
-
-// IEEE half to float, subnormals included.
-float half_to_float(uint16_t h) {
-  const uint32_t sign = uint32_t{h & 0x8000u} << 16;
-  const uint32_t exponent = h >> 10 & 31u;
-  const uint32_t mantissa = h & 0x3ffu;
-  if (exponent == 0)
-    return std::bit_cast<float>(std::bit_cast<uint32_t>(static_cast<float>(mantissa) * 0x1p-24f) | sign);
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | mantissa << 13);
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-}
-
-template <class To>
-std::vector<To> to_floating(const ArrayView& a) {
-  switch (a.dtype) {
-    case DType::f32:
-      return convert<To, float>(a);
-    case DType::f64:
-      return convert<To, double>(a);
-    case DType::bf16: {
-      const auto raw = convert<uint16_t, uint16_t>(a);
-      std::vector<To> out(raw.size());
-      for (size_t i = 0; i < raw.size(); ++i) out[i] = std::bit_cast<float>(uint32_t{raw[i]} << 16);
-      return out;
+// The reader gathers a string before it hands it over, so a long one has to be seen before.
+bool has_long_string(std::string_view json) {
+  bool inside = false;
+  size_t begin = 0;
+  for (size_t i = 0; i < json.size(); ++i) {
+    if (json[i] == '"') {
+      inside = !inside;
+      begin = i;
+    } else if (inside && json[i] == '\\') {
+      ++i;
     }
-    case DType::f16: {
-      const auto raw = convert<uint16_t, uint16_t>(a);
-      std::vector<To> out(raw.size());
-      for (size_t i = 0; i < raw.size(); ++i) out[i] = half_to_float(raw[i]);
-      return out;
-    }
-    default:
-      fail("expected floating-point elements, found {}", name_of(a.dtype));
+    if (inside && i - begin > kMaxString) return true;
   }
+  return false;
 }
 
 }  // namespace
 
-int64_t ArrayView::numel() const { return static_cast<int64_t>(bytes.size() / size_of(dtype)); }
-std::vector<float> ArrayView::to_f32() const { return to_floating<float>(*this); }
-std::vector<double> ArrayView::to_f64() const { return to_floating<double>(*this); }
-std::vector<int64_t> ArrayView::to_i64() const {
-  switch (dtype) {
-    case DType::i64:
-      return convert<int64_t, int64_t>(*this);
-    case DType::i32:
-      return convert<int64_t, int32_t>(*this);
-    case DType::i16:
-      return convert<int64_t, int16_t>(*this);
-    case DType::i8:
-      return convert<int64_t, int8_t>(*this);
-    case DType::u8:
-    case DType::boolean:
-      return convert<int64_t, uint8_t>(*this);
-    default:
-      fail("expected integer elements, found {}", name_of(dtype));
-  }
-}
+SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path), path_(path) { load(file_.bytes()); }
+SafetensorsFile::SafetensorsFile(std::span<const std::byte> bytes, const fs::path& name) : path_(name) { load(bytes); }
 
-SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
-  const std::string where = path.string();
-  const auto bytes = file_.bytes();
+void SafetensorsFile::load(std::span<const std::byte> bytes) {
+  const std::string where = path_.string();
   check(bytes.size() >= 8, "{}: not a safetensors file: {} bytes, the header length alone needs 8", where,
         bytes.size());
   uint64_t header_size = 0;
@@ -197,11 +155,14 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
   check(header_size <= kMaxHeader && header_size <= bytes.size() - 8,
         "{}: not a safetensors file: it announces a header of {} bytes, {} follow", where, header_size,
         bytes.size() - 8);
-  const std::string_view header = file_.text().substr(8, header_size);
+  const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + 8, header_size);
   check(!header.empty() && header.front() == '{', "{}: not a safetensors file: the header does not start with '{{'",
         where);
 
-  HeaderReader handler;
+  check(!has_long_string(header), "{}: a name or value in the header is longer than {} bytes", where, kMaxString);
+
+  Budget budget(where);
+  HeaderReader handler(budget);
   rapidjson::Reader reader;
   rapidjson::MemoryStream stream(header.data(), header.size());
   rapidjson::EncodedInputStream<rapidjson::UTF8<>, rapidjson::MemoryStream> input(stream);
@@ -218,20 +179,23 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
   for (const Entry& e : entries) {
     const auto* type = std::find_if(std::begin(kNames), std::end(kNames), [&](auto& n) { return n.name == e.dtype; });
-    check(type != std::end(kNames), "{}: tensor {}: unknown dtype {}", where, e.name, e.dtype);
-    check(e.offsets.size() == 2 && e.offsets[0] <= e.offsets[1] && e.offsets[1] <= data.size(),
-          "{}: tensor {}: data_offsets [{}] do not lie in the {} bytes of data", where, e.name,
-          fmt::join(e.offsets, ", "), data.size());
+    if (type == std::end(kNames)) fail("{}: tensor {}: unknown dtype {}", where, shown(e.name), shown(e.dtype));
+    if (e.offsets.size() != 2 || e.offsets[0] > e.offsets[1] || e.offsets[1] > data.size()) {
+      fail("{}: tensor {}: data_offsets [{}] do not lie in the {} bytes of data", where, shown(e.name),
+           fmt::join(e.offsets, ", "), data.size());
+    }
     uint64_t expected = size_of(type->dtype);
     bool fits = true;
     for (const uint64_t d : e.shape) fits = fits && !__builtin_mul_overflow(expected, d, &expected);
     for (const uint64_t d : e.shape) fits = fits && d <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-    check(fits && expected == e.offsets[1] - e.offsets[0], "{}: tensor {}: shape [{}] of {} does not fill its {} bytes",
-          where, e.name, fmt::join(e.shape, ", "), e.dtype, e.offsets[1] - e.offsets[0]);
+    if (!fits || expected != e.offsets[1] - e.offsets[0]) {
+      fail("{}: tensor {}: shape [{}] of {} does not fill its {} bytes", where, shown(e.name), fmt::join(e.shape, ", "),
+           e.dtype, e.offsets[1] - e.offsets[0]);
+    }
     ArrayView view{.dtype = type->dtype,
                    .shape = {e.shape.begin(), e.shape.end()},
                    .bytes = data.subspan(e.offsets[0], e.offsets[1] - e.offsets[0])};
-    check(arrays_.emplace(e.name, std::move(view)).second, "{}: tensor {} occurs twice", where, e.name);
+    if (!arrays_.emplace(e.name, std::move(view)).second) fail("{}: tensor {} occurs twice", where, shown(e.name));
     order.emplace_back(e.offsets[0], e.name);
     ranges.emplace_back(e.offsets[0], e.offsets[1]);
   }
@@ -252,7 +216,7 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : file_(path) {
 const ArrayView& SafetensorsFile::at(const std::string& name) const {
   const auto it = arrays_.find(name);
   if (it == arrays_.end()) {
-    fail("{}: has no tensor '{}'; it has {} tensors, the first is '{}'", file_.path().string(), name, names_.size(),
+    fail("{}: has no tensor '{}'; it has {} tensors, the first is '{}'", path_.string(), name, names_.size(),
          names_.empty() ? "" : names_.front());
   }
   return it->second;

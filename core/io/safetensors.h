@@ -14,16 +14,22 @@ namespace hr {
 
 class SafetensorsFile {
  public:
+  // Error: where the header is broken, or which tensor does not fit the data. Every byte of the data belongs to exactly
+  // one tensor. At most 40 MiB are spent on names and metadata.
   explicit SafetensorsFile(const fs::path& path);
+  // The same for a file in memory, which has to outlive this object; `name` is for messages.
+  SafetensorsFile(std::span<const std::byte> bytes, const fs::path& name);
 
   const std::vector<std::string>& names() const { return names_; }  // in order of their data
   bool contains(const std::string& name) const { return arrays_.count(name) != 0; }
   const ArrayView& at(const std::string& name) const;  // Error names the file and what it does have
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  const fs::path& path() const { return file_.path(); }
+  const fs::path& path() const { return path_; }
 
  private:
+  void load(std::span<const std::byte> bytes);
   MappedFile file_;
+  fs::path path_;
   std::vector<std::string> names_;
   std::map<std::string, ArrayView> arrays_;
   std::map<std::string, std::string> metadata_;

@@ -1,0 +1,78 @@
+// The zip container, for weight files: reading finds stored members inside the memory map, so that their bytes need no
+// copy, and inflates the others; writing streams stored members at aligned offsets. minizip (zlib's own zip code) knows
+// the format; what it tells is checked against the file's size before it is used.
+#pragma once
+#include <cstdint>
+#include <exception>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "core/file.h"
+#include "core/io/budget.h"
+
+namespace hr {
+
+class ZipReader {
+ public:
+  struct Member {
+    uint64_t size, packed_size;          // bytes before and after compression
+    uint64_t directory_offset, ordinal;  // where minizip finds it again
+    uint32_t crc;
+    bool deflated;
+  };
+
+  // Reads the directory. `map`, when given, is what `bytes` views; pages that were inflated are handed back to it.
+  // Error: no end record, a directory that does not fit its records, the same name twice, encryption, a method other
+  // than stored and deflated.
+  ZipReader(std::span<const std::byte> bytes, std::string where, Budget& budget, const MappedFile* map = nullptr);
+  ~ZipReader();
+  ZipReader(const ZipReader&) = delete;
+  ZipReader& operator=(const ZipReader&) = delete;
+
+  const std::map<std::string, Member>& members() const { return members_; }
+  const Member* find(const std::string& name) const;
+
+  // A stored member's bytes, in the map. Error if they do not lie in the file. Its CRC is not computed.
+  std::span<const std::byte> stored(const std::string& name);
+  // Inflates into `out`, which is `size` bytes long. Error if the data end early or their CRC is another.
+  void inflate(const std::string& name, std::span<std::byte> out);
+
+ private:
+  struct Input;
+  struct Close {
+    void operator()(void* zip) const;
+  };
+  void open(const std::string& name, bool raw);
+  std::string where_;
+  std::unique_ptr<Input> input_;
+  std::unique_ptr<void, Close> zip_;
+  std::map<std::string, Member> members_;
+};
+
+// The CRC-32 of a zip member, of any length.
+uint32_t zip_crc(std::span<const std::byte> bytes);
+
+// Writes members one after the other, stored. Give the file back with finish(), then commit it.
+class ZipWriter {
+ public:
+  explicit ZipWriter(AtomicFile& file);
+  ~ZipWriter();
+  ZipWriter(const ZipWriter&) = delete;
+  ZipWriter& operator=(const ZipWriter&) = delete;
+
+  static constexpr uint64_t kAlignment = 64;  // of every member's first byte, as PyTorch aligns its records
+  void add(const std::string& name, std::span<const std::byte> bytes);
+  void finish();  // writes the directory
+
+ private:
+  struct Output;
+  struct Close {
+    void operator()(void* zip) const;
+  };
+  std::unique_ptr<Output> output_;
+  std::unique_ptr<void, Close> zip_;
+};
+
+}  // namespace hr

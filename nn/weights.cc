@@ -1,0 +1,220 @@
+#include "nn/weights.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/sha256.h"
+
+namespace hr {
+namespace {
+
+enum class Container { safetensors, pth };
+
+// Decided by the first bytes: names lie, and people rename.
+Container sniff(const fs::path& path) {
+  const MappedFile file(path);
+  const std::string_view text = file.text();
+  // Asked first: the length that safetensors begin with may look like the start of a pickle or of a zip file, but
+  // neither of those has a brace as its ninth byte.
+  if (text.size() > 8 && (text[8] == '{' || text[8] == ' ')) return Container::safetensors;
+  if (text.starts_with("PK") || text.starts_with("\x80")) return Container::pth;
+  const char* looks = text.empty()                                                  ? "it is empty"
+                      : text.size() < 9                                             ? "it is too short to be one"
+                      : text.starts_with("version https://git-lfs")                 ? "it is a Git LFS pointer"
+                      : text.starts_with("<")                                       ? "it is a web page"
+                      : text.starts_with("\x89PNG") || text.starts_with("\xff\xd8") ? "it is a picture"
+                      : text.starts_with("{")                                       ? "it is JSON"
+                      : text.starts_with("\x1f\x8b")                                ? "it is a gzip archive"
+                                                                                    : "its first bytes are neither's";
+  fail("{}: expected weights, safetensors or PyTorch's .pth; {}", path.string(), looks);
+}
+
+const Value::Dict* dict_at(const Value& root, std::string_view key) {
+  const Value* value = root.find(key);
+  return value == nullptr ? nullptr : value->as<Value::Dict>();
+}
+
+size_t tensors_in(const Value::Dict& dict) {
+  return static_cast<size_t>(std::count_if(dict.items.begin(), dict.items.end(),
+                                           [](const auto& item) { return item.second->template as<ArrayView>(); }));
+}
+
+// "a", "b", 3, ...: what a dict has, for an error.
+std::string keys_of(const Value::Dict& dict) {
+  constexpr size_t shown = 8;
+  std::string text;
+  for (size_t i = 0; i < dict.items.size() && i < shown; ++i) {
+    const auto* name = dict.items[i].first->as<std::string>();
+    text += fmt::format("{}{}", i > 0 ? ", " : "", name != nullptr ? '"' + name->substr(0, 40) + '"' : "(no name)");
+  }
+  return dict.items.size() > shown ? text + fmt::format(", ... ({} in all)", dict.items.size()) : text;
+}
+
+bool all_start_with(const std::vector<std::string>& names, std::string_view prefix) {
+  return !names.empty() &&
+         std::all_of(names.begin(), names.end(), [&](const std::string& name) { return name.starts_with(prefix); });
+}
+
+bool is_mmpose(const std::vector<std::string>& names) {
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("backbone."); });
+}
+
+std::string without_prefix(const std::string& name, std::initializer_list<std::string_view> prefixes) {
+  for (const std::string_view prefix : prefixes) {
+    if (name.starts_with(prefix)) return name.substr(prefix.size());
+  }
+  return name;
+}
+
+}  // namespace
+
+std::string Wrapper::describe() const {
+  std::string text;
+  switch (writer) {
+    case Writer::plain:
+      text = "state dict";
+      break;
+    case Writer::ours:
+      text = "hrnet.cpp weights";
+      break;
+    case Writer::seed:
+      text = "training checkpoint of the seed project";
+      break;
+    case Writer::official:
+      text = "training checkpoint of the official project";
+      break;
+    case Writer::simple_hrnet:
+      text = "training checkpoint of simple-HRNet";
+      break;
+    case Writer::mmpose:
+      text = "mmpose checkpoint";
+      break;
+    case Writer::other:
+      text = "checkpoint";
+      break;
+  }
+  if (!entry.empty()) text += fmt::format(", entry \"{}\"", entry);
+  if (!prefix.empty()) text += fmt::format(", names without {}", prefix);
+  return text;
+}
+
+WeightFile::WeightFile(const fs::path& path) : path_(path) {
+  sniff(path) == Container::pth ? open_pth() : open_safetensors();
+  // Written by a DataParallel model, or by mmpose.
+  const bool parallel = all_start_with(names_, "module.");
+  if (parallel) {
+    rename({"module."});
+    wrapper_.prefix = "\"module.\"";
+  }
+  if (is_mmpose(names_)) {
+    rename({"backbone.", "keypoint_head.", "head."});
+    wrapper_.prefix += std::string(parallel ? ", " : "") + "\"backbone.\" and \"head.\"";
+    wrapper_.writer = Wrapper::Writer::mmpose;
+  }
+}
+
+void WeightFile::rename(std::initializer_list<std::string_view> prefixes) {
+  std::unordered_map<std::string, ArrayView> renamed;
+  for (std::string& name : names_) {
+    std::string plain = without_prefix(name, prefixes);
+    check(renamed.count(plain) == 0, "{}: two of its entries are called {} without their prefixes", path_.string(),
+          plain);
+    renamed.emplace(plain, std::move(arrays_.at(name)));
+    name = std::move(plain);
+  }
+  arrays_ = std::move(renamed);
+}
+
+void WeightFile::open_safetensors() {
+  safetensors_.emplace(path_);
+  container_ = "safetensors";
+  metadata_ = safetensors_->metadata();
+  const auto format = metadata_.find("format");
+  const bool ours = format != metadata_.end() && format->second.starts_with("hrnet.cpp");
+  if (ours) wrapper_.writer = Wrapper::Writer::ours;
+  for (const std::string& name : safetensors_->names()) {
+    arrays_.emplace(name, safetensors_->at(name));
+    if (!name.starts_with("optimizer.")) names_.push_back(name);
+  }
+}
+
+void WeightFile::open_pth() {
+  pth_.emplace(path_);
+  container_ = pth_->container();
+  const Value& root = pth_->root();
+  const auto* dict = root.as<Value::Dict>();  // PthFile has seen to that
+  const Value::Dict* weights = nullptr;
+  if (tensors_in(*dict) < dict->items.size()) {
+    for (const char* entry : {"model", "state_dict", "best_state_dict"}) {
+      const Value::Dict* inner = dict_at(root, entry);
+      if (inner == nullptr || tensors_in(*inner) == 0) continue;
+      weights = inner;
+      wrapper_.entry = entry;
+      break;
+    }
+    check(weights != nullptr || tensors_in(*dict) > 0,
+          "{}: holds no weights; expected tensors, or a dict of them under \"model\", \"state_dict\" or "
+          "\"best_state_dict\". It has {}",
+          path_.string(), keys_of(*dict));
+  }
+  if (weights != nullptr) {
+    using Writer = Wrapper::Writer;
+    const bool model = wrapper_.entry == "model";
+    wrapper_.writer = model && root.find("lr_scheduler") != nullptr ? Writer::seed
+                      : model && root.find("params") != nullptr     ? Writer::simple_hrnet
+                      : root.find("perf") != nullptr                ? Writer::official
+                                                                    : Writer::other;
+    const Value* optimizer = root.find("optimizer");
+    if (optimizer != nullptr && optimizer->as<Value::Dict>() != nullptr) optimizer_ = optimizer;
+    const Value* epoch = root.find("epoch");
+    const Value* meta = root.find("meta");  // mmpose
+    if (epoch == nullptr && meta != nullptr) epoch = meta->find("epoch");
+    // The seed writes the epoch it has finished; the others write the one to begin with.
+    if (const auto* number = epoch != nullptr ? epoch->as<int64_t>() : nullptr)
+      next_epoch_ = *number + (wrapper_.writer == Writer::seed ? 1 : 0);
+  }
+  for (const auto& [key, value] : (weights != nullptr ? weights : dict)->items) {
+    const auto* name = key->as<std::string>();
+    if (name == nullptr) fail("{}: its state dict has {} for a name", path_.string(), hr::describe(*key));
+    if (value->as<Value::Object>() != nullptr)
+      fail("{}: {}: expected a tensor, found {}; nothing was run", path_.string(), name->substr(0, 100),
+           hr::describe(*value));
+    const auto* array = value->as<ArrayView>();
+    if (array == nullptr) {
+      skipped_.push_back(*name);
+      continue;
+    }
+    // Of two equal keys the last one counts, as in Python.
+    if (arrays_.insert_or_assign(*name, *array).second) names_.push_back(*name);
+  }
+}
+
+const ArrayView* WeightFile::find(std::string_view name) const {
+  const auto it = arrays_.find(std::string(name));
+  return it == arrays_.end() ? nullptr : &it->second;
+}
+
+const ArrayView& WeightFile::at(std::string_view name) const {
+  const ArrayView* array = find(name);
+  check(array != nullptr, "{}: has no tensor {}", path_.string(), name);
+  return *array;
+}
+
+void WeightFile::verify() const {
+  if (pth_) pth_->verify();
+}
+
+std::string WeightFile::sha256(const std::function<void(int64_t, int64_t)>& progress) const {
+  const MappedFile file(path_);
+  const auto bytes = file.bytes();
+  constexpr size_t kChunk = 16 << 20;
+  Sha256 sha;
+  for (size_t at = 0; at < bytes.size(); at += kChunk) {
+    sha.update(bytes.subspan(at, std::min(kChunk, bytes.size() - at)));
+    if (progress)
+      progress(static_cast<int64_t>(std::min(at + kChunk, bytes.size())), static_cast<int64_t>(bytes.size()));
+  }
+  return sha.hex();
+}
+
+}  // namespace hr

@@ -1,0 +1,355 @@
+#include "nn/weights.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+#include "core/error.h"
+#include "nn/state_dict.h"
+#include "tests/support/checkpoints.h"
+#include "tests/support/oracle.h"
+#include "tests/support/parameters.h"
+
+namespace hr {
+namespace {
+
+using test::PthBuilder;
+using test::Values;
+using namespace test::pickled;  // NOLINT(google-build-using-namespace)
+using Names = std::vector<std::string>;
+
+std::string why_refused(const fs::path& path) {
+  try {
+    const WeightFile file(path);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+std::vector<std::byte> bits(const ArrayView& a) {
+  std::vector<std::byte> out(static_cast<size_t>(a.numel()) * size_of(a.dtype));
+  a.copy_to(out);
+  return out;
+}
+
+std::string state_dict(PthBuilder& b, const std::string& prefix = "") {
+  return dict({{prefix + "conv.weight", b.tensor({2, 1, 1, 1}, {1, 2})}, {prefix + "bn.bias", b.tensor({1}, {3})}});
+}
+
+TEST(WeightFile, FindsTheStateDictInsideItsWrapper) {
+  using Writer = Wrapper::Writer;
+  const std::string adam = dict({{"state", "}"}, {"param_groups", "]"}});
+  const auto mmpose = [](PthBuilder& b, const std::string& head) {
+    return dict({{"backbone.conv.weight", b.tensor({2, 1, 1, 1}, {1, 2})}, {head + "bn.bias", b.tensor({1}, {3})}});
+  };
+  const struct {
+    const char* what;
+    std::function<std::string(PthBuilder&)> value;
+    Writer writer;
+    std::string entry;
+    int64_t next_epoch;  // -1: none
+    bool optimizer;
+  } cases[] = {
+      {"plain", [](auto& b) { return state_dict(b); }, Writer::plain, "", -1, false},
+      {"plain, of DataParallel", [](auto& b) { return state_dict(b, "module."); }, Writer::plain, "", -1, false},
+      {"seed",
+       [&](auto& b) {
+         return dict({{"model", state_dict(b)}, {"optimizer", adam}, {"lr_scheduler", "}"}, {"epoch", integer(3)}});
+       },
+       Writer::seed, "model", 4, true},
+      {"simple-HRNet",
+       [&](auto& b) {
+         return dict(
+             {{"epoch", integer(3)}, {"model", state_dict(b, "module.")}, {"optimizer", adam}, {"params", "]"}});
+       },
+       Writer::simple_hrnet, "model", 3, true},
+      {"official",
+       [&](auto& b) {
+         return dict({{"epoch", integer(7)},
+                      {"model", text("pose_hrnet")},
+                      {"state_dict", state_dict(b, "module.")},
+                      {"best_state_dict", dict({{"other", b.tensor({1}, {9})}})},
+                      {"perf", "G" + std::string("\x3f\xe0\0\0\0\0\0\0", 8)},
+                      {"optimizer", adam}});
+       },
+       Writer::official, "state_dict", 7, true},
+      {"best only",
+       [](auto& b) {
+         return dict({{"best_state_dict", state_dict(b)}, {"note", text("x")}});
+       },
+       Writer::other, "best_state_dict", -1, false},
+      {"mmpose 0.x",
+       [&](auto& b) {
+         return dict({{"meta", dict({{"epoch", integer(210)}})}, {"state_dict", mmpose(b, "keypoint_head.")}});
+       },
+       Writer::mmpose, "state_dict", 210, false},
+      {"mmpose 1.x",
+       [&](auto& b) {
+         return dict({{"message_hub", "}"}, {"state_dict", mmpose(b, "head.")}});
+       },
+       Writer::mmpose, "state_dict", -1, false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    for (const bool legacy : {false, true}) {
+      PthBuilder b;
+      const fs::path path = test::temporary_folder() / "weights.pth";
+      const std::string value = c.value(b);
+      legacy ? b.write_legacy(path, value) : b.write_zip(path, value);
+      const WeightFile file(path);
+      EXPECT_EQ(file.container(), legacy ? "legacy" : "zip");
+      EXPECT_EQ(file.wrapper().writer, c.writer) << file.wrapper().describe();
+      EXPECT_EQ(file.wrapper().entry, c.entry);
+      EXPECT_EQ(file.names(), (Names{"conv.weight", "bn.bias"}));
+      EXPECT_EQ(file.at("conv.weight").to_f64(), (Values{1, 2}));
+      EXPECT_EQ(file.at("conv.weight").shape, (Shape{2, 1, 1, 1}));
+      EXPECT_EQ(file.at("bn.bias").to_f64(), (Values{3}));
+      EXPECT_EQ(file.next_epoch().value_or(-1), c.next_epoch);
+      EXPECT_EQ(file.optimizer() != nullptr, c.optimizer);
+      EXPECT_FALSE(file.contains("other"));
+      EXPECT_THROW(file.at("other"), Error);
+    }
+  }
+}
+
+TEST(WeightFile, WhatIsNoTensorIsReportedOrRefused) {
+  const fs::path path = test::temporary_folder() / "w.pth";
+  PthBuilder b;
+  b.write_zip(path, dict({{"w", b.tensor({1}, {1})}, {"note", text("hello")}, {"sizes", ints({1, 2})}}));
+  const WeightFile file(path);
+  EXPECT_EQ(file.names(), Names{"w"});
+  EXPECT_EQ(file.skipped(), (Names{"note", "sizes"}));
+
+  const auto expect = [&](const std::string& value, std::initializer_list<const char*> words) {
+    b.write_zip(path, value);
+    const std::string why = why_refused(path);
+    for (const char* word : words) EXPECT_NE(why.find(word), std::string::npos) << word << " in: " << why;
+  };
+  expect(dict({{"w", b.tensor({1}, {1})}, {"x", global("os", "system") + "(" + text("true") + "tR"}}),
+         {"w.pth: x: ", "expected a tensor", "os.system"});
+  expect(dict({{"epoch", integer(3)}, {"params", "]"}}), {"holds no weights", "\"epoch\", \"params\"", "state_dict"});
+  expect(dict({{"model", dict({{"a", integer(1)}})}}), {"holds no weights"});
+  expect(global("models", "Net") + "(tR", {"models.Net", "state_dict()"});
+  expect(dict({{"backbone.w", b.tensor({1}, {1})}, {"head.w", b.tensor({1}, {2})}}), {"two of its entries", "w"});
+}
+
+// A header length is the first thing in a safetensors file; some lengths look like a pickle or a zip file.
+TEST(WeightFile, ContainersAreToldByTheirFirstBytesNotTheirNames) {
+  const float one = 1;
+  const NamedArray array{"w", DType::f32, {1}, std::as_bytes(std::span(&one, 1))};
+  const auto header_of = [&](size_t padding) {
+    const fs::path path = test::temporary_folder() / "named.pth";
+    write_safetensors(path, std::span(&array, 1), {{"padding", std::string(padding, 'x')}});
+    return path;
+  };
+  const auto first_two = [](const fs::path& path) { return read_file(path).substr(0, 2); };
+  const size_t bare = static_cast<unsigned char>(first_two(header_of(0))[0]);  // the length without padding
+  for (const size_t length : {0x280, 0x4b50}) {
+    const fs::path path = header_of(length - bare);
+    SCOPED_TRACE(length);
+    ASSERT_EQ(first_two(path), length == 0x280 ? "\x80\x02" : "PK");
+    const WeightFile file(path);
+    EXPECT_EQ(file.container(), "safetensors");
+    EXPECT_EQ(file.names(), Names{"w"});
+  }
+  PthBuilder b;
+  const fs::path path = test::temporary_folder() / "named.safetensors";
+  b.write_zip(path, state_dict(b));
+  EXPECT_EQ(WeightFile(path).container(), "zip");
+  PthBuilder l;
+  l.write_legacy(path, state_dict(l));
+  EXPECT_EQ(WeightFile(path).container(), "legacy");
+}
+
+TEST(WeightFile, OtherFilesAreCalledByTheirNames) {
+  const fs::path path = test::temporary_folder() / "w.pth";
+  const std::pair<std::string, const char*> cases[] = {{"", "empty"},
+                                                       {"abc", "too short"},
+                                                       {"<!DOCTYPE html><html>", "web page"},
+                                                       {"version https://git-lfs.github.com/spec/v1\n", "Git LFS"},
+                                                       {"\x89PNG\r\n\x1a\n....", "picture"},
+                                                       {"{\"images\": [1, 2, 3]}", "JSON"},
+                                                       {"nothing in particular", "neither"}};
+  for (const auto& [text, word] : cases) {
+    write_file(path, text);
+    const std::string why = why_refused(path);
+    EXPECT_NE(why.find(word), std::string::npos) << why;
+    EXPECT_NE(why.find("w.pth"), std::string::npos) << why;
+  }
+  EXPECT_NE(why_refused(test::temporary_folder()), "") << "a folder";
+  EXPECT_NE(why_refused("/nowhere.pth"), "");
+}
+
+TEST(WeightFile, HashesItsWholeFile) {
+  const fs::path path = test::temporary_folder() / "w.pth";
+  PthBuilder b;
+  b.write_zip(path, state_dict(b));
+  const std::string before = WeightFile(path).sha256();
+  EXPECT_EQ(before.size(), 64u);
+  int64_t done = 0, total = 0;
+  EXPECT_EQ(WeightFile(path).sha256([&](int64_t d, int64_t t) { done = d, total = t; }), before);
+  EXPECT_EQ(done, total);
+  EXPECT_EQ(total, static_cast<int64_t>(fs::file_size(path)));
+}
+
+float half_to_float(uint16_t h) {
+  const int exponent = (h >> 10) & 31, mantissa = h & 1023;
+  const double v = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  return static_cast<float>((h & 0x8000) != 0 ? -v : v);
+}
+
+// Largest error of rounding to half precision: half a unit in the last place, of a subnormal below 2^-14.
+double half_rounding(double v) { return std::max(std::abs(v) * 0x1p-11, 0x1p-25); }
+
+TEST(WeightFile, EveryGoldenFileHoldsTheSameTensors) {
+  HR_NEEDS_ORACLE("weights/w2.safetensors");
+  const WeightFile golden(test::oracle("weights/w2.safetensors"));
+  ASSERT_EQ(golden.names().size(), 1754u);
+  const std::pair<const char*, Wrapper::Writer> files[] = {
+      {"w2_zip.pth", Wrapper::Writer::plain},           {"w2_legacy.pth", Wrapper::Writer::plain},
+      {"w2_module_prefix.pth", Wrapper::Writer::plain}, {"w2_noncontiguous.pth", Wrapper::Writer::plain},
+      {"w2_checkpoint.pth", Wrapper::Writer::seed},     {"w2_official_checkpoint.pth", Wrapper::Writer::official}};
+  for (const auto& [name, writer] : files) {
+    SCOPED_TRACE(name);
+    const WeightFile file(test::oracle(std::string("weights/") + name));
+    EXPECT_EQ(file.wrapper().writer, writer);
+    EXPECT_TRUE(file.skipped().empty());
+    ASSERT_EQ(file.names().size(), golden.names().size());
+    for (const std::string& n : golden.names()) {
+      const ArrayView &a = file.at(n), &b = golden.at(n);
+      EXPECT_EQ(a.dtype, b.dtype) << n;
+      EXPECT_EQ(a.shape, b.shape) << n;
+      EXPECT_EQ(bits(a), bits(b)) << n;
+    }
+  }
+  const WeightFile half(test::oracle("weights/w2_half.pth"));
+  for (const std::string& n : golden.names()) {
+    const ArrayView &a = half.at(n), &b = golden.at(n);
+    EXPECT_EQ(a.shape, b.shape);
+    if (b.dtype == DType::i64) {
+      EXPECT_EQ(bits(a), bits(b)) << n;
+      continue;
+    }
+    ASSERT_EQ(a.dtype, DType::f16) << n;
+    const auto raw = bits(a);
+    const Values converted = a.to_f64(), full = b.to_f64();
+    for (size_t i = 0; i < full.size(); ++i) {
+      uint16_t h = 0;
+      std::memcpy(&h, raw.data() + 2 * i, 2);
+      ASSERT_EQ(converted[i], half_to_float(h)) << n << " " << i;
+      ASSERT_LE(std::abs(converted[i] - full[i]), half_rounding(full[i])) << n << " " << i;
+    }
+  }
+}
+
+// ---- PyTorch's Adam state ----
+
+struct Small {
+  Context cx;
+  ParameterStore store;
+  Small() {
+    store.add_parameter("a.weight", {3, 2, 2, 1}, ParameterLayout::filter, 0, 1);
+    store.add_parameter("b.weight", {2, 3, 1, 2}, ParameterLayout::deconv_filter, 0, 1);
+    store.add_buffer("bn.running_mean", 2, 0);
+    store.add_parameter("c.bias", {5}, ParameterLayout::vector, 0, 1);
+    store.allocate(cx, 1);
+  }
+};
+
+// The moments of parameter k in torch's order: k.000, k.001, ...
+std::vector<float> moment(const Parameter& p, double first) {
+  std::vector<float> v(static_cast<size_t>(numel(p.torch_shape)));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(first + 0.001 * static_cast<double>(i));
+  return v;
+}
+
+struct AdamState {
+  std::vector<int64_t> keys{0, 1, 2};
+  std::vector<std::string> steps{integer(5), integer(5), integer(5)};
+  std::string second = "exp_avg_sq", amsgrad = no();
+  size_t states = 3;
+  bool tensor_steps = false;  // what torch writes since 1.12: a float32 tensor without dims
+};
+
+fs::path checkpoint(const Small& small, const AdamState& s) {
+  PthBuilder b;
+  std::vector<std::pair<int64_t, std::string>> state;
+  std::vector<std::string> params;
+  for (size_t k = 0; k < s.keys.size(); ++k) {
+    const Parameter& p = small.store.parameters().at(std::min<size_t>(k, 2));
+    params.push_back(big_integer(s.keys[k]));
+    if (k >= s.states) continue;
+    const auto first = static_cast<double>(k);
+    state.insert(state.begin(),  // in another order than the parameters
+                 {s.keys[k], dict({{"step", s.tensor_steps ? b.tensor({}, {5}) : s.steps[k]},
+                                   {"exp_avg", b.tensor(p.torch_shape, moment(p, first))},
+                                   {s.second, b.tensor(p.torch_shape, moment(p, first + 0.5))}})});
+  }
+  const std::string adam = dict({{"state", dict_by_number(state)},
+                                 {"param_groups", list({dict({{"amsgrad", s.amsgrad}, {"params", list(params)}})})}});
+  fs::path path = test::temporary_folder() / "checkpoint.pth";
+  b.write_zip(path, dict({{"model", dict({{"c.bias", b.tensor({5}, {1, 2, 3, 4, 5})}})},
+                          {"optimizer", adam},
+                          {"lr_scheduler", "}"},
+                          {"epoch", integer(1)}}));
+  return path;
+}
+
+void expect_moments(const Small& small, const Optimizer& o) {
+  for (size_t k = 0; k < 3; ++k) {
+    const Parameter& p = small.store.parameters()[k];
+    const auto offset = p.value.data<float>() - small.store.values.data<float>();
+    const auto first = static_cast<double>(k);
+    for (const auto& [slab, start] : {std::pair{&o.exp_avg, first}, std::pair{&o.exp_avg_sq, first + 0.5}}) {
+      const std::vector<float> expected = moment(p, start);
+      const Values actual = test::torch_order(p, slab->view(p.shape(), offset));
+      for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(actual[i], expected[i]) << p.name << " " << i;
+    }
+  }
+}
+
+TEST(TorchOptimizer, MomentsGoToTheirParametersByPosition) {
+  Small small;
+  for (const auto& keys : {std::vector<int64_t>{0, 1, 2}, {140211122334455, 140211122334400, 140211122334477}}) {
+    for (const bool tensor_steps : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} {}", keys[0], tensor_steps));
+      Optimizer o(small.cx, small.store, {});
+      load_optimizer(WeightFile(checkpoint(small, {.keys = keys, .tensor_steps = tensor_steps})), o);
+      EXPECT_EQ(o.steps, 5);
+      expect_moments(small, o);
+    }
+  }
+  Optimizer o(small.cx, small.store, {});
+  load_optimizer(WeightFile(checkpoint(small, {.states = 0})), o);
+  EXPECT_EQ(o.steps, 0) << "saved before the first step";
+}
+
+TEST(TorchOptimizer, WhatCannotBeResumedIsRefusedAndChangesNothing) {
+  Small small;
+  Optimizer o(small.cx, small.store, {});
+  o.steps = 77;
+  const auto expect = [&](const AdamState& state, std::initializer_list<const char*> words) {
+    std::string why;
+    try {
+      load_optimizer(WeightFile(checkpoint(small, state)), o);
+    } catch (const Error& e) {
+      why = e.what();
+    }
+    for (const char* word : words) EXPECT_NE(why.find(word), std::string::npos) << word << " in: " << why;
+    EXPECT_EQ(o.steps, 77);
+    for (const double v : test::values(o.exp_avg)) ASSERT_EQ(v, 0);
+  };
+  expect({.keys = {0, 1}, .steps = {integer(1), integer(1)}, .states = 2}, {"2 parameters", "the model has 3"});
+  expect({.states = 2}, {"c.bias", "missing", "--weights"});
+  expect({.steps = {integer(5), integer(4), integer(5)}}, {"b.weight", "4", "5"});
+  expect({.second = "momentum_buffer"}, {"a.weight", "exp_avg_sq", "Adam"});
+  expect({.amsgrad = yes()}, {"amsgrad", "--weights"});
+  expect({.steps = {text("5"), text("5"), text("5")}}, {"step"});
+  expect({.steps = {integer(-1), integer(-1), integer(-1)}}, {"step"});
+}
+
+}  // namespace
+}  // namespace hr
