@@ -3,7 +3,7 @@
 set -euo pipefail
 
 hr_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev
-  libspdlog-dev libfmt-dev libgtest-dev libminizip-dev zlib1g-dev libssl-dev)
+  libspdlog-dev libfmt-dev libgtest-dev libminizip-dev zlib1g-dev libssl-dev libgloo-dev)
 
 install_packages() {
   local missing=() package
