@@ -231,6 +231,16 @@ PoseDataset PoseDataset::from_detections(CocoAnnotations annotations, const std:
   return out;
 }
 
+PoseDataset PoseDataset::from_people(CocoAnnotations annotations, std::vector<Person> people, DatasetCounts counts,
+                                     std::shared_ptr<const PictureSource> pictures, const Skeleton& skeleton,
+                                     DatasetOptions options) {
+  PoseDataset out(std::move(annotations), std::move(pictures), skeleton, std::move(options));
+  out.people_ = std::move(people);
+  out.counts_ = std::move(counts);
+  out.index_people();
+  return out;
+}
+
 PoseDataset PoseDataset::from_mpii(const MpiiAnnotations& people, const fs::path& pictures, const Skeleton& skeleton,
                                    DatasetOptions options) {
   check(people.joints == skeleton.joints(), "{}: {} joints, but the skeleton {} has {}", people.path, people.joints,
@@ -307,7 +317,7 @@ void PoseDataset::check_files() const {
         annotations_.path);
 }
 
-void PoseDataset::check_pictures(int threads, const std::function<void(size_t done, size_t all)>& progress) const {
+void PoseDataset::check_pictures(int threads, const std::function<void(size_t done, size_t all)>& progress) {
   if (!pictures_->has_files()) return;
   std::vector<int> todo;
   for (size_t i = 0; i < people_of_.size(); ++i) {
@@ -319,13 +329,15 @@ void PoseDataset::check_pictures(int threads, const std::function<void(size_t do
   const auto work = [&] {
     ImageDecoder decoder;
     for (size_t i = next++; i < todo.size(); i = next++) {
-      const CocoImage& entry = annotations_.images[todo[i]];
+      CocoImage& entry = annotations_.images[todo[i]];
       try {
         pictures_->glance(entry.file_name, [&](std::span<const std::byte> bytes) {
           const std::string place = pictures_->place(entry.file_name);
           const PictureInfo info = decoder.open(bytes, place, orientation_of(options_.recipe), options_.max_pixels);
           check_size(info, entry, place, annotations_.path);
           if (!info.whole) decoder.decode({0, 0, info.width, info.height});
+          entry.width = info.width;
+          entry.height = info.height;
         });
       } catch (const Error& error) {
         note_bad(todo[i], error.what());

@@ -135,9 +135,9 @@ struct Split {
   std::string name;
   PackLimits limits;
   CocoAnnotations annotations;
-  std::vector<int64_t> bad;  // ids of images that were left out
+  DatasetCounts counts;
+  std::vector<Person> people;
   std::vector<Block> blocks;
-  uint64_t people = 0;
 };
 
 void put_skeleton(IndexWriter& out, const Skeleton& s) {
@@ -176,6 +176,24 @@ Skeleton get_skeleton(IndexReader& in, const std::string& where) {
   return s;
 }
 
+void put_counts(IndexWriter& out, const DatasetCounts& c) {
+  out.put(c.noun);
+  for (const size_t n : {c.entries, c.kept, c.crowd, c.other_category, c.without_joints, c.bad_box, c.low_score,
+                         c.unknown_image, c.bad_picture}) {
+    out.put(static_cast<uint64_t>(n));
+  }
+}
+
+DatasetCounts get_counts(IndexReader& in) {
+  DatasetCounts c;
+  in.get(c.noun);
+  for (size_t* n : {&c.entries, &c.kept, &c.crowd, &c.other_category, &c.without_joints, &c.bad_box, &c.low_score,
+                    &c.unknown_image, &c.bad_picture}) {
+    *n = in.next<uint64_t>();
+  }
+  return c;
+}
+
 void put_split(IndexWriter& out, const Split& s) {
   out.put(s.name);
   out.put(static_cast<uint8_t>(s.limits.recipe == Recipe::seed));
@@ -186,7 +204,6 @@ void put_split(IndexWriter& out, const Split& s) {
   out.put(s.limits.rotation);
   out.put(static_cast<uint8_t>(s.limits.half_body));
   out.put(s.limits.categories);
-  out.put(s.people);
   out.put(s.annotations.path);
   out.put(static_cast<uint32_t>(s.annotations.images.size()));
   for (const CocoImage& image : s.annotations.images) {
@@ -214,7 +231,19 @@ void put_split(IndexWriter& out, const Split& s) {
     out.put(c.keypoints);
     out.put(c.skeleton);
   }
-  out.put(s.bad);
+  put_counts(out, s.counts);
+  out.put(static_cast<uint32_t>(s.people.size()));
+  for (const Person& p : s.people) {
+    out.put(p.image_id);
+    out.put(p.annotation_id);
+    out.put(p.image_index);
+    for (const double v : {p.box.x, p.box.y, p.box.w, p.box.h}) out.put(v);
+    out.put(p.box_score);
+    out.put(p.joints);
+    const MpiiPlace place = p.place.value_or(MpiiPlace{});
+    out.put(static_cast<uint8_t>(p.place.has_value()));
+    for (const double v : {place.center[0], place.center[1], place.scale}) out.put(v);
+  }
   out.put(static_cast<uint32_t>(s.blocks.size()));
   for (const Block& b : s.blocks) {
     out.put(b.image);
@@ -224,7 +253,7 @@ void put_split(IndexWriter& out, const Split& s) {
   }
 }
 
-Split get_split(IndexReader& in, const std::string& where, uint64_t pixels_end) {
+Split get_split(IndexReader& in, const std::string& where, uint64_t pixels_end, size_t joints) {
   Split s;
   in.get(s.name);
   s.limits.recipe = in.next<bool>() ? Recipe::seed : Recipe::official;
@@ -235,7 +264,6 @@ Split get_split(IndexReader& in, const std::string& where, uint64_t pixels_end) 
   in.get(s.limits.rotation);
   in.get(s.limits.half_body);
   in.get(s.limits.categories);
-  in.get(s.people);
   in.get(s.annotations.path);
   s.annotations.images.resize(in.count(28));
   for (CocoImage& image : s.annotations.images) {
@@ -263,7 +291,23 @@ Split get_split(IndexReader& in, const std::string& where, uint64_t pixels_end) 
     in.get(c.keypoints);
     in.get(c.skeleton);
   }
-  in.get(s.bad);
+  s.counts = get_counts(in);
+  s.people.resize(in.count(85));
+  for (Person& p : s.people) {
+    in.get(p.image_id);
+    in.get(p.annotation_id);
+    in.get(p.image_index);
+    for (double* v : {&p.box.x, &p.box.y, &p.box.w, &p.box.h}) in.get(*v);
+    in.get(p.box_score);
+    in.get(p.joints);
+    const bool has_place = in.next<bool>();
+    MpiiPlace place;
+    for (double* v : {&place.center[0], &place.center[1], &place.scale}) in.get(*v);
+    if (has_place) p.place = place;
+    check(p.image_index >= 0 && static_cast<size_t>(p.image_index) < s.annotations.images.size() &&
+              (p.joints.empty() || p.joints.size() == 3 * joints),
+          "{}: damaged index: a person of picture {} with {} joint numbers", where, p.image_index, p.joints.size());
+  }
   s.blocks.resize(in.count(36));
   uint32_t last = 0;
   for (Block& b : s.blocks) {
@@ -386,7 +430,7 @@ void write_pack(const fs::path& path, std::span<const PackInput> splits, int thr
                     .half_body = o.augment && o.augmentation.half_body > 0,
                     .categories = o.categories};
     split.annotations = dataset.annotations();
-    split.people = dataset.size();
+    split.counts = dataset.counts();
     const auto people = people_by_image(dataset);
     std::vector<size_t> pictures;
     for (size_t i = 0; i < people.size(); ++i) {
@@ -397,9 +441,7 @@ void write_pack(const fs::path& path, std::span<const PackInput> splits, int thr
         pictures.push_back(i);
       }
     }
-    for (const auto& entry : dataset.bad().entries()) {
-      if (entry.kind == BadSamples::Kind::picture) split.bad.push_back(entry.id);
-    }
+    std::vector<bool> left_out(people.size());
     // Some pictures at a time: decoded by all threads, written in order.
     const size_t step = static_cast<size_t>(threads) * 8;
     for (size_t first = 0; first < pictures.size(); first += step) {
@@ -429,8 +471,9 @@ void write_pack(const fs::path& path, std::span<const PackInput> splits, int thr
           check(o.substitute_bad, "{}", decoded[i].trouble);
           dataset.bad().add({BadSamples::Kind::picture, dataset.annotations().images[image].id, decoded[i].trouble,
                              people[image].size()});
-          split.bad.push_back(dataset.annotations().images[image].id);
-          split.people -= people[image].size();
+          left_out[image] = true;
+          split.counts.bad_picture += people[image].size();
+          split.counts.kept -= people[image].size();
           continue;
         }
         for (size_t k = 0; k < decoded[i].regions.size(); ++k) {
@@ -445,7 +488,11 @@ void write_pack(const fs::path& path, std::span<const PackInput> splits, int thr
       }
       if (progress) progress(written);
     }
-    std::sort(split.bad.begin(), split.bad.end());
+    for (const Person& person : dataset.people()) {
+      if (!left_out[person.image_index]) split.people.push_back(person);
+    }
+    check(!split.people.empty(), "{}: split {}: every picture is bad: {}", path.string(), input.name,
+          split.counts.summary());
   }
 
   IndexWriter index;
@@ -585,7 +632,7 @@ Pack::Pack(const fs::path& path) {
   IndexReader in(bytes.subspan(offset), where);
   contents->skeleton = get_skeleton(in, where);
   contents->splits.resize(in.count(1));
-  for (Split& split : contents->splits) split = get_split(in, where, offset);
+  for (Split& split : contents->splits) split = get_split(in, where, offset, contents->skeleton.names.size());
   check(in.at_end(), "{}: damaged index: more than expected", where);
   contents_ = std::move(contents);
 }
@@ -601,7 +648,7 @@ const PackLimits& Pack::limits(const std::string& split) const { return contents
 
 PackSize Pack::size(const std::string& name) const {
   const Split& split = contents_->split(name);
-  PackSize size{.blocks = split.blocks.size(), .people = split.people};
+  PackSize size{.blocks = split.blocks.size(), .people = split.people.size()};
   for (size_t i = 0; i < split.blocks.size(); ++i) {
     size.bytes += padded(split.blocks[i].bytes());
     size.pictures += static_cast<uint64_t>(i == 0 || split.blocks[i].image != split.blocks[i - 1].image);
@@ -639,22 +686,10 @@ PoseDataset Pack::dataset(const std::string& name, const DatasetOptions& o) cons
           "{}: packed for scales up to {}, the seed's plain crops have 1.25; pack it again with --scale-factor 0.25",
           where, 1 + limits.scale);
   }
-  const bool same_people =
-      limits.categories.empty() ||
-      (!o.categories.empty() && std::all_of(o.categories.begin(), o.categories.end(), [&](int64_t c) {
-        return std::find(limits.categories.begin(), limits.categories.end(), c) != limits.categories.end();
-      }));
-  check(same_people, "{}: packed for categories {}, asked are others; pack it again", where,
-        fmt::join(limits.categories, ", "));
-  PoseDataset out = PoseDataset::from_annotations(split.annotations, std::make_shared<PackedPictures>(contents_, split),
-                                                  contents_->skeleton, o);
-  if (!split.bad.empty()) {
-    for (const int64_t id : split.bad) {
-      out.bad().add({BadSamples::Kind::picture, id, fmt::format("{}: image {}: left out when packed", where, id), 0});
-    }
-    out.drop_bad();
-  }
-  return out;
+  check(limits.categories == o.categories, "{}: packed for categories [{}], asked are [{}]; pack it again", where,
+        fmt::join(limits.categories, ", "), fmt::join(o.categories, ", "));
+  return PoseDataset::from_people(split.annotations, split.people, split.counts,
+                                  std::make_shared<PackedPictures>(contents_, split), contents_->skeleton, o);
 }
 
 void Pack::verify(const std::function<void(uint64_t bytes)>& progress) const {

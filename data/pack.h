@@ -6,8 +6,8 @@
 //   64 bytes   "HRPACK\r\n", u32 version (1), u32 0, u64 offset, size and checksum of the index, u64 checksum of these
 //              40 bytes, zeros
 //   blocks     R, G, B rows without gaps; each starts at a multiple of 64 and is followed by at least 16 zero bytes
-//   index      skeleton, splits: limits, images, annotations, categories, and of every block its picture, its place in
-//              the picture, offset and checksum
+//   index      skeleton, splits: limits, images, annotations, categories, people, and of every block its picture, its
+//              place in the picture, offset and checksum
 // Checksums: the index's on opening, a block's when it is first used.
 #pragma once
 #include <functional>
@@ -59,8 +59,7 @@ class Pack {
   const Skeleton& skeleton() const;
   const PackLimits& limits(const std::string& split) const;
   PackSize size(const std::string& split) const;
-  // The people of a split, as PoseDataset::from_annotations finds them. Error when the options ask for more than was
-  // packed, with both sides.
+  // The people of a split. Error when the options ask for more than was packed, with both sides.
   PoseDataset dataset(const std::string& split, const DatasetOptions& options) const;
   // The checksum of every block; Error names the first damaged one.
   void verify(const std::function<void(uint64_t bytes)>& progress = {}) const;

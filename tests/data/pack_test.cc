@@ -48,8 +48,8 @@ TEST(Pack, TrainingFromItHasTheBytesOfTrainingFromPictures) {
         o.augmentation.rotation *= part;
         o.augmentation.photometric = 1 - part;
         if (recipe == Recipe::official && times == 2) o.encoding = Encoding::udp;
-        const PoseDataset plain = PoseDataset::from_annotations(made.file, made.folder, coco_skeleton(), o),
-                          packed = pack.dataset("train", o);
+        const PoseDataset plain = PoseDataset::from_annotations(made.file, made.folder, coco_skeleton(), o);
+        PoseDataset packed = pack.dataset("train", o);
         ASSERT_EQ(packed.size(), plain.size());
         packed.check_files();
         packed.check_pictures();
@@ -122,7 +122,7 @@ TEST(Pack, SaysWhatItWasNotMadeFor) {
   EXPECT_TRUE(contains(why([](auto& o) { o.augmentation.scale = 0.4; }), "--scale-factor 0.4"));
   EXPECT_TRUE(contains(why([](auto& o) { o.augmentation.rotation = 60; }), "--rot-factor 60"));
   EXPECT_TRUE(contains(why([](auto& o) { o.augmentation.half_body = 0.1; }), "without half bodies"));
-  EXPECT_TRUE(contains(why([](auto& o) { o.categories = {}; }), "packed for categories 1"));
+  EXPECT_TRUE(contains(why([](auto& o) { o.categories = {}; }), "packed for categories [1], asked are []"));
   EXPECT_TRUE(contains(why([](auto&) {}, "val"), "without margin for augmentation"));
   EXPECT_TRUE(contains(why([](auto&) {}, "test"), "no split \"test\"; there are: train, val"));
 }
@@ -197,6 +197,30 @@ TEST(Pack, BadPicturesAreErrorsOrLeftOut) {
   EXPECT_EQ(data.annotations().annotations.size(), 21u) << "they still count in an evaluation";
   EXPECT_EQ(data.counts().bad_picture, 3u);
   EXPECT_EQ(Pack(made.path).size("train").people, 18u);
+}
+
+TEST(Pack, MpiiPeopleKeepTheirPlaces) {
+  const auto folder = test::temporary_folder();
+  write_image(folder / "a.jpg", test::made_picture(300, 200));
+  MpiiAnnotations file;
+  file.path = "train.json";
+  file.people.push_back({"a.jpg", {120.5, 80.25}, 0.4, {}, {}});
+  for (int k = 0; k < 16; ++k) {
+    file.people[0].joints.insert(file.people[0].joints.end(), {100.0 + 3 * k, 60.0 + 2 * k});
+    file.people[0].visible.push_back(k % 3 == 0 ? 0 : 1);
+  }
+  DatasetOptions o{.input_h = 64, .input_w = 64, .augment = true, .cache_bytes = 0};
+  o.augmentation.half_body = 0;
+  PoseDataset data = PoseDataset::from_mpii(file, folder, built_in_skeleton("mpii"), o);
+  const PackInput input{"train", &data};
+  EXPECT_TRUE(contains(error_of([&] { write_pack(folder / "m.pack", std::span(&input, 1)); }), "no \"width\""));
+  data.check_pictures(1);  // finds the sizes
+  write_pack(folder / "m.pack", std::span(&input, 1));
+  const PoseDataset packed = Pack(folder / "m.pack").dataset("train", o);
+  for (uint64_t epoch = 0; epoch < 30; ++epoch) {
+    ASSERT_EQ(packed.sample(0, epoch).image, data.sample(0, epoch).image);
+    ASSERT_EQ(packed.sample(0, epoch).target, data.sample(0, epoch).target);
+  }
 }
 
 TEST(Pack, PeopleCloseToEachOtherShareABlock) {

@@ -206,8 +206,9 @@ TEST(Zip, PicturesInAZipAreThePicturesInAFolder) {
     }
     zip.finish();
     file.commit();
-    const PoseDataset plain = made.dataset(), zipped = PoseDataset::from_annotations(
-                                                  made.file, folder / "train2017.zip", coco_skeleton(), made.options);
+    const PoseDataset plain = made.dataset();
+    PoseDataset zipped =
+        PoseDataset::from_annotations(made.file, folder / "train2017.zip", coco_skeleton(), made.options);
     zipped.check_files();
     zipped.check_pictures(2);
     EXPECT_EQ(zipped.bad().size(), 0u);
@@ -306,7 +307,7 @@ struct TroubledSet : MadeSet {
 
 TEST(Bad, AQuickCheckNamesEveryBadPictureOnce) {
   const TroubledSet made;
-  const PoseDataset data = made.dataset();
+  PoseDataset data = made.dataset();
   size_t last = 0;
   data.check_pictures(2, [&](size_t done, size_t all) {
     EXPECT_EQ(all, 13u);
