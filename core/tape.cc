@@ -1,6 +1,7 @@
 #include "core/tape.h"
 
 #include <cstring>
+#include <utility>
 
 #include "core/context.h"
 #include "core/error.h"
@@ -53,7 +54,9 @@ std::vector<float> to_host(const Context& cx, const Tensor& t) {
 void Tape::backward(Context& cx, const Tensor& loss, Tensor one) {
   check(loss.numel() == 1 && loss.dtype() == DType::f32, "backward: expected a loss of one f32 element, got {} of {}",
         to_string(loss.shape()), name_of(loss.dtype()));
-  for (auto& [id, leaf] : leaves_) leaf.written = false;
+  for (auto& [id, leaf] : leaves_) leaf.written = leaf.reported = false;
+  const size_t size = nodes_.size();
+  const bool known = size == learnt_size_;
   if (!one.defined()) {
     const float value = 1.0f;
     one = cx.empty(loss.shape(), DType::f32);
@@ -64,11 +67,28 @@ void Tape::backward(Context& cx, const Tensor& loss, Tensor one) {
     const Backward node = std::move(nodes_.back());
     nodes_.pop_back();
     node(cx);
+    for (const uint64_t id : touched_) {
+      Leaf& leaf = leaves_.at(id);
+      leaf.last_write = nodes_.size();
+      if (known && leaf.expected_last_write == nodes_.size()) report(id, leaf);
+    }
+    touched_.clear();
   }
   gradients_.clear();
   for (auto& [id, leaf] : leaves_) {
-    if (!leaf.written) cx.zero(leaf.grad);
+    if (!leaf.written) {
+      cx.zero(leaf.grad);
+      leaf.last_write = size;  // no op has this position
+    }
+    leaf.expected_last_write = leaf.last_write;
+    report(id, leaf);
   }
+  learnt_size_ = size;
+}
+
+void Tape::report(uint64_t id, Leaf& leaf) {
+  if (!ready_ || std::exchange(leaf.reported, true)) return;
+  ready_(id);
 }
 
 void Tape::add(const Tensor& x, Tensor addend) {
@@ -94,11 +114,15 @@ Tape::Sink Tape::sink(const Tensor& leaf) {
   const auto it = leaves_.find(leaf.id());
   if (it == leaves_.end()) return {};
   const bool accumulate = it->second.written;
+  check(!it->second.reported, "backward: the gradient of {} grows after it was reported as complete",
+        to_string(leaf.shape()));
   it->second.written = true;
+  touched_.push_back(leaf.id());
   return {.grad = it->second.grad, .accumulate = accumulate};
 }
 
 void Tape::clear() {
+  touched_.clear();
   nodes_.clear();
   gradients_.clear();
 }
