@@ -6,6 +6,8 @@ namespace hr {
 // y[n, h, w, c] = x[n, h, W-1-w, c]
 struct MirrorColumns {
   using Element = float;
+  static constexpr const char* kName = "flip test: mirror";
+  double bytes_per_element() const { return 8; }
   const float* x;
   float* y;
   uint32_t w;
@@ -28,6 +30,8 @@ struct MirrorColumns {
 // y[n, h, w, k] = (maps[n, h, w, k] + mirrored[n, h, W-1-w', mirror[k]]) / 2, with w' = w - 1 when shifted (0 stays).
 struct FlipAverage {
   using Element = float;
+  static constexpr const char* kName = "flip test: average";
+  double bytes_per_element() const { return 12; }
   const float *maps, *mirrored;
   const int32_t* mirror;
   float* y;
@@ -56,6 +60,8 @@ struct FlipAverage {
 // official decoder does: if 1 < x < w - 1 and 1 < y < h - 1.
 struct QuarterPeak {
   using Element = float;
+  static constexpr const char* kName = "decode";
+  double bytes_per_element() const { return 4.0 * static_cast<double>(h * w); }
   const float* maps;
   float* poses;  // [n, joints, 3]
   int64_t h, w, joints;
@@ -94,6 +100,8 @@ struct QuarterPeak {
 // Target heatmaps: an unnormalised Gaussian around (trunc(x / 4 + 0.5), trunc(y / 4 + 0.5)), cut off at 3 sigma.
 struct GaussianTargets {
   using Element = float;
+  static constexpr const char* kName = "target heatmaps";
+  double bytes_per_element() const { return 4; }
   const double* joints;  // [n, joints, 3]: x, y in input pixels and whether the joint is drawn (1) or not (0)
   const double* factor;  // [radius + 1]: exp(-d^2 / (2 sigma^2))
   float* targets;        // [n, h, w, joints]

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "tools/bench_eval.h"
+#include "tools/bench_kernels.h"
 #include "tools/bench_load.h"
 #include "tools/bench_step.h"
 #include "tools/cli.h"
@@ -14,6 +15,7 @@ struct Options {
   std::array<int, 2> fixed_size{256, 192};
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
   bool json = false, tf32 = false;
+  double bandwidth = 0;
 };
 
 void add_options(CLI::App& app, Options& o) {
@@ -22,10 +24,11 @@ void add_options(CLI::App& app, Options& o) {
                "everything, over the time inside "
                "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes "
                "once. With --mode eval: "
-               "reading, matching and accumulating COCO results of val2017's size on one core.",
+               "reading, matching and accumulating COCO results of val2017's size on one core. With --mode kernels: a "
+               "training step by kind of kernel, the bytes it must move and what they cost.",
                "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train, inference, load or eval")
-      ->check(CLI::IsMember({"train", "inference", "load", "eval"}));
+  app.add_option("--mode", o.mode, "train, inference, kernels, load or eval")
+      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "eval"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
@@ -37,6 +40,9 @@ void add_options(CLI::App& app, Options& o) {
       ->check(CLI::PositiveNumber);
   app.add_option("--warmup", o.warmup, "steps before those")->type_name("N")->check(CLI::PositiveNumber);
   app.add_flag("--json", o.json, "one JSON object on stdout instead of a table");
+  app.add_option("--bandwidth", o.bandwidth,
+                 "with --mode kernels: TB/s of the prediction [a GPU's own, measured; 4.3 without one]")
+      ->type_name("TB/s");
   app.add_flag("--tf32", o.tf32, "on a GPU: float32 convolutions may round their inputs to TF32");
   hr::add_device(app, o.device);
   hr::add_threads(app, o.threads);
@@ -45,6 +51,17 @@ void add_options(CLI::App& app, Options& o) {
 void bench(const Options& o) {
   if (o.mode == "eval") return hr::bench_eval({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
   if (o.mode == "load") return hr::bench_load({o.model, o.weights, o.repeats, o.warmup, o.threads, o.json});
+  if (o.mode == "kernels") {
+    return hr::bench_kernels({.model = o.model,
+                              .dtype = o.dtype,
+                              .device = o.device,
+                              .fixed_size = o.fixed_size,
+                              .batch_size = o.batch_size,
+                              .repeats = o.repeats,
+                              .threads = o.threads,
+                              .bandwidth = o.bandwidth,
+                              .json = o.json});
+  }
   hr::bench_step({.training = o.mode == "train",
                   .model = o.model,
                   .dtype = o.dtype,
