@@ -542,7 +542,7 @@ class Pickle::Machine {
       case 'P':
         refuse("persistent id {}: expected a tuple that describes a storage", shown(line()));
       case 'Q': {  // BINPERSID
-        push(storage(pop()));
+        push(storage_of(pop()));
         return true;
       }
       default:
@@ -717,6 +717,9 @@ class Pickle::Machine {
       return call(arguments[0], copy_items(arguments[2]));  // func, type, its arguments, attributes
     }
     const bool ordered = g.is("collections", "OrderedDict"), counter = g.is("collections", "Counter");
+    if ((g.is("builtins", "set") || g.is("builtins", "frozenset")) && n == 1 && is(arguments[0], Kind::list)) {
+      return add_object(callee, copy_items(arguments[0]));
+    }
     if (ordered || counter || g.is("builtins", "dict")) {
       if (n == 0) return add_list(Kind::dict, {}, DictKind::constructed);
       if (n == 1 && is(arguments[0], Kind::dict)) {
@@ -810,11 +813,14 @@ class Pickle::Machine {
     return static_cast<uint64_t>(node(id).integer);
   }
 
-  // ("storage", type, key, location, number of elements[, part of another storage]); the location is where the tensor
-  // was ("cuda:0"), which does not matter here.
-  Id storage(Id persistent) {
+  // What a persistent id stands for: ("storage", type, key, location, number of elements[, part of another storage]);
+  // the location is where the tensor was ("cuda:0"), which does not matter here.
+  Id storage_of(Id persistent) {
     if (!is(persistent, Kind::tuple)) refuse("a persistent id is {}, expected a tuple", name_of_kind(persistent));
     const std::vector<Id> id = copy_items(persistent);
+    // ("module", class, its source): a legacy stream with a whole model in it. The class is noted, the source is not
+    // looked at.
+    if (id.size() == 4 && is(id[0], Kind::text) && text(id[0]) == "module" && is(id[1], Kind::global)) return id[1];
     if (id.size() < 5 || id.size() > 6 || !is(id[0], Kind::text) || text(id[0]) != "storage" ||
         !is(id[1], Kind::global) || !is(id[2], Kind::text)) {
       refuse("a persistent id of {} items, expected (\"storage\", type, key, location, size)", id.size());
@@ -845,7 +851,7 @@ class Pickle::Machine {
         refuse("a part of storage {} reaches past its end", shown(found.key));
       }
     }
-    const auto [it, fresh] = storage_of_.emplace(found.key, static_cast<uint32_t>(storages_.size()));
+    const auto [it, fresh] = storage_number_.emplace(found.key, static_cast<uint32_t>(storages_.size()));
     view.storage = it->second;
     if (fresh) {
       budget_.take(2 * sizeof(PickledStorage) + 4 * found.key.size() + 64);
@@ -1092,7 +1098,7 @@ class Pickle::Machine {
   std::deque<Object> objects_;
   std::vector<Global> globals_;
   std::vector<PickledStorage> storages_;
-  std::unordered_map<std::string, uint32_t> storage_of_;
+  std::unordered_map<std::string, uint32_t> storage_number_;
   std::deque<StorageView> storage_views_;
   std::deque<Tensor> tensors_;
 

@@ -100,6 +100,9 @@ TEST(Pickle, EveryOpcodeMakesItsValue) {
       {"}(K\x01K\x02K\x01K\x03u.", "{1: 2, 1: 3}"},
       {"\x8f(K\x01\x90.", "<builtins.set(1)>"},
       {"(K\x01\x91.", "<builtins.frozenset(1)>"},
+      {global("__builtin__", "set") + "](K\x01K\x02"
+                                      "e\x85R.",
+       "<builtins.set(1, 2)>"},
       // stack and memo
       {"K\x01K\x02"
        "0.",
@@ -137,6 +140,8 @@ TEST(Pickle, EveryOpcodeMakesItsValue) {
       {global("m", "C") + ")RK\x01K\x02sK\x03"
                           "a.",
        "<m.C((1, 2), 3)>"},
+      {"(" + text("module") + global("models", "HRNet") + text("hrnet.py") + text("import os") + "tQ)R.",
+       "<models.HRNet>"},
       {od + ")R.", "{}"},
       {od + "](K\x01K\x02\x86"
             "e\x85R.",
