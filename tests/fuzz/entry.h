@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <span>
 #include <string>
 #include <vector>
@@ -83,9 +84,29 @@ inline void walk(const Value& value, int depth, int64_t& nodes, size_t& budget) 
   }
 }
 
+// Processor time of this thread: what else the machine does cannot make a reader slow.
+inline double cpu_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+inline double slowest_seconds = 0;  // of all files so far
+
+// A file may take a second, be the sanitizers in it or not.
+struct Stopwatch {
+  double start = cpu_seconds();
+  ~Stopwatch() {
+    const double seconds = cpu_seconds() - start;
+    slowest_seconds = std::max(slowest_seconds, seconds);
+    require(seconds < 1, "slow", std::to_string(seconds) + " s");
+  }
+};
+
 enum class Outcome : uint8_t { loaded, refused };
 
 inline Outcome open_pth(std::span<const std::byte> bytes) {
+  const Stopwatch stopwatch;
   try {
     const PthFile file(bytes, "fuzzed");
     require(file.root().as<Value::Dict>() != nullptr, "the top is no dict");
@@ -106,6 +127,7 @@ inline Outcome open_pth(std::span<const std::byte> bytes) {
 }
 
 inline Outcome open_safetensors(std::span<const std::byte> bytes) {
+  const Stopwatch stopwatch;
   try {
     const SafetensorsFile file(bytes, "fuzzed");
     size_t covered = 0;

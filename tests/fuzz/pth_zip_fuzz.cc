@@ -4,6 +4,11 @@
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  std::atexit([] { std::fprintf(stderr, "slowest: %.3f s of processor time\n", hr::test::slowest_seconds); });
+  return 0;
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   hr::test::open_pth(std::as_bytes(std::span(data, size)));
   return 0;
