@@ -84,7 +84,7 @@ class Pickle::Machine : public Calls {
   }
   std::vector<Id> pop_to_mark() {
     if (marks_.empty()) refuse("there is no mark on the stack");
-    const std::vector<Id> above(stack_.begin() + static_cast<ptrdiff_t>(marks_.back()), stack_.end());
+    std::vector<Id> above(stack_.begin() + static_cast<ptrdiff_t>(marks_.back()), stack_.end());
     stack_.resize(marks_.back());
     marks_.pop_back();
     return above;
