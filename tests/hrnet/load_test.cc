@@ -107,7 +107,8 @@ struct Weights {
   explicit Weights(const std::string& name = "hrnet_w2", int joints = 17) : model(make_model(cx, name, joints, 5)) {}
 
   fs::path write() const {
-    const fs::path whole = test::temporary_folder() / "whole.safetensors", path = whole.parent_path() / "w.safetensors";
+    const fs::path whole = test::temporary_folder() / "whole.safetensors";
+    fs::path path = whole.parent_path() / "w.safetensors";
     save_state_dict(whole, model->parameters(), {});
     const SafetensorsFile file(whole);
     std::vector<NamedArray> arrays;
