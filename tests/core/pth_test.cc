@@ -561,6 +561,18 @@ TEST(Pth, ALargeFileTakesNoMemoryBesideItsTensors) {
 #endif
 }
 
+TEST(Pth, AZipBeyond4GiBIsRefusedAsSuch) {
+  const auto path = test::temporary_folder() / "large.pth";
+  write_file(path, test::zip_pth(kW, {{"0", kTwelve}}));
+  fs::resize_file(path, (uint64_t{1} << 32) + 100);  // a hole
+  try {
+    const PthFile file(path);
+    FAIL() << "was read";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("up to 4 GiB"), std::string::npos) << e.what();
+  }
+}
+
 // The limits are on what is counted; this is what the process really takes.
 TEST(Pth, APickleMayGrowTheProcessBy64MiBAtMost) {
 #ifdef HR_ADDRESS_SANITIZER
