@@ -449,7 +449,7 @@ TEST(Validate, DecodingAndNmsAreChosenByFlags) {
   };
   const std::string usual = results("");
   EXPECT_TRUE(results("--codec quarter --shift-heatmap --flip --oks-thre 0.9 --in-vis-thre 0.2") == usual);
-  for (const char* flags : {"--codec argmax", "--no-flip", "--no-shift", "--in-vis-thre 1e6", "--oks-thre -1"}) {
+  for (const char* flags : {"--codec argmax", "--no-flip", "--no-shift", "--in-vis-thre -1e6", "--oks-thre -1"}) {
     EXPECT_TRUE(results(flags) != usual) << flags;
   }
   EXPECT_EQ(static_cast<int>(parse_json(results("--no-nms"), "none").Size()), s.labelled());
