@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <numeric>
 
-#include "core/error.h"
+#include "core/cuda.h"
 
 namespace hr {
 namespace {
@@ -17,6 +17,14 @@ size_t CachingAllocator::rounded(size_t bytes) {
   return bytes < page ? aligned(bytes) : (bytes + page - 1) / page * page;
 }
 
+CachingAllocator::Source CachingAllocator::host() {
+  return {[](size_t bytes) { return std::aligned_alloc(kAlign, bytes); }, [](void* p) { std::free(p); }};
+}
+
+CachingAllocator::Source CachingAllocator::gpu() {
+  return {cuda::allocate, [](void* p) { cuda::deallocate(p); }};
+}
+
 CachingAllocator::~CachingAllocator() { release_cache(); }
 
 void* CachingAllocator::allocate(size_t bytes) {
@@ -27,7 +35,7 @@ void* CachingAllocator::allocate(size_t bytes) {
     pointer = blocks.back();
     blocks.pop_back();
   } else {
-    pointer = std::aligned_alloc(kAlign, size);
+    pointer = source_.allocate(size);
     if (pointer == nullptr) {
       fail("out of memory: {} MiB asked for while {} MiB are in use; a smaller --batch-size needs less", size >> 20,
            live_ >> 20);
@@ -58,7 +66,7 @@ size_t CachingAllocator::live_bytes() const {
 void CachingAllocator::release_cache() {
   const std::lock_guard lock(mutex_);
   for (auto& [size, blocks] : free_) {
-    for (void* p : blocks) std::free(p);
+    for (void* p : blocks) source_.deallocate(p);
     blocks.clear();
   }
 }
@@ -74,6 +82,7 @@ void Arena::begin_step() {
   if (!planned_) requests_.clear();
   in_step_ = true;
   clock_ = next_ = 0;
+  regions_ = region_ = branch_ = 0;
   live_bytes_ = 0;
 }
 
@@ -97,7 +106,7 @@ void* Arena::allocate(size_t bytes) {
   if (!planned_) {
     void* pointer = parent_->allocate(bytes);
     live_[pointer] = requests_.size();
-    requests_.push_back({.bytes = bytes, .born = clock_++});
+    requests_.push_back({.bytes = bytes, .born = clock_++, .region = region_, .branch = branch_});
     live_bytes_ += aligned(bytes);
     peak_ = std::max(peak_, live_bytes_);
     return pointer;
@@ -123,7 +132,12 @@ void Arena::deallocate(void* pointer, size_t bytes) noexcept {
   const auto it = live_.find(pointer);
   if (it == live_.end()) return;
   if (!planned_) {
-    if (it->second < requests_.size()) requests_[it->second].died = clock_++;  // else: freed after abort_step()
+    if (it->second < requests_.size()) {  // else: freed after abort_step()
+      Request& r = requests_[it->second];
+      r.died = clock_++;
+      r.death_region = region_;
+      r.death_branch = branch_;
+    }
     live_bytes_ -= aligned(bytes);
     parent_->deallocate(pointer, bytes);
   }
@@ -131,6 +145,22 @@ void Arena::deallocate(void* pointer, size_t bytes) noexcept {
 }
 
 size_t Arena::peak_bytes() const { return planned_ ? block_bytes_ : peak_; }
+
+void Arena::begin_branches() {
+  check(region_ == 0, "arena: branches within branches");
+  region_ = ++regions_;
+  branch_ = 0;
+}
+
+void Arena::enter_branch(int branch) { branch_ = branch; }
+
+void Arena::end_branches() { region_ = branch_ = 0; }
+
+// Whether `later`, born after `earlier` died, may lie where it lay.
+bool Arena::may_share(const Request& earlier, const Request& later) const {
+  if (earlier.death_region == 0 || earlier.death_region != later.region) return true;
+  return earlier.region == later.region && earlier.branch == later.branch && earlier.death_branch == later.branch;
+}
 
 // Largest first, each at the lowest offset free during its lifetime (the usual greedy for offset assignment).
 void Arena::plan() {
@@ -145,8 +175,9 @@ void Arena::plan() {
     taken.clear();
     for (const size_t j : placed) {
       const Request& other = requests_[j];
-      if (other.born < r.died && r.born < other.died)
-        taken.emplace_back(other.offset, other.offset + aligned(other.bytes));
+      const bool together = other.born < r.died && r.born < other.died;
+      const bool apart = !together && (other.died <= r.born ? may_share(other, r) : may_share(r, other));
+      if (!apart) taken.emplace_back(other.offset, other.offset + aligned(other.bytes));
     }
     std::sort(taken.begin(), taken.end());
     size_t offset = 0;

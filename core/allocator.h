@@ -19,9 +19,20 @@ class Allocator {
 };
 
 // Keeps freed blocks for the next request of the same rounded size: training asks for the same sizes every step, and a
-// fresh mapping costs a page fault per 4 KiB. Thread-safe.
+// fresh mapping costs a page fault per 4 KiB (on a GPU, a stop of all streams). Thread-safe. On a GPU, reuse is ordered
+// by the one stream that all users of an allocator share; memory of branches comes from an Arena, which knows them.
 class CachingAllocator final : public Allocator {
  public:
+  // Where the blocks come from.
+  struct Source {
+    void* (*allocate)(size_t bytes);  // null when there is no more, or its own Error
+    void (*deallocate)(void* pointer);
+  };
+  static Source host();
+  static Source gpu();  // of the current CUDA device
+
+  CachingAllocator() : CachingAllocator(host()) {}
+  explicit CachingAllocator(Source source) : source_(source) {}
   ~CachingAllocator() override;
   void* allocate(size_t bytes) override;
   void deallocate(void* pointer, size_t bytes) noexcept override;
@@ -31,6 +42,7 @@ class CachingAllocator final : public Allocator {
 
  private:
   static size_t rounded(size_t bytes);
+  Source source_;
   mutable std::mutex mutex_;
   std::unordered_map<size_t, std::vector<void*>> free_;
   size_t live_ = 0, peak_ = 0;
@@ -55,18 +67,29 @@ class Arena final : public Allocator {
   size_t peak_bytes() const override;  // the planned block, or the recording's peak
   bool replaying() const { return planned_; }
 
+  // Work that will run side by side on several streams is still recorded one branch after the other. Between
+  // begin_branches() and end_branches(), memory that a branch gives back is used again by this branch only, and memory
+  // from before them by nobody.
+  void begin_branches();
+  void enter_branch(int branch);
+  void end_branches();
+
  private:
   struct Request {
     size_t bytes = 0;
     size_t born = 0, died = 0;  // position in the sequence of allocations and frees
     size_t offset = 0;
+    int region = 0, branch = 0;  // where it was born; region 0: outside of all
+    int death_region = 0, death_branch = 0;
   };
+  bool may_share(const Request& earlier, const Request& later) const;
   void plan();
 
   std::shared_ptr<Allocator> parent_;
   std::vector<Request> requests_;
   std::map<const void*, size_t> live_;  // pointer -> request
   size_t clock_ = 0, next_ = 0;
+  int regions_ = 0, region_ = 0, branch_ = 0;
   bool in_step_ = false, planned_ = false;
   std::byte* block_ = nullptr;
   size_t block_bytes_ = 0, live_bytes_ = 0, peak_ = 0;

@@ -2,7 +2,10 @@
 #pragma once
 #include <memory>
 
+#include <span>
+
 #include "core/allocator.h"
+#include "core/cuda.h"
 #include "core/device.h"
 #include "core/tape.h"
 #include "core/tensor.h"
@@ -14,6 +17,8 @@ struct OpState {
   virtual ~OpState() = default;
 };
 
+class SideStreams;
+
 struct Context {
   Device device;
   std::shared_ptr<Allocator> allocator = std::make_shared<CachingAllocator>();
@@ -21,10 +26,24 @@ struct Context {
   Tape* tape = nullptr;          // no tape, no gradient
   bool training = false;         // batch_norm: batch statistics (and updates the running ones) or running statistics
   std::shared_ptr<OpState> ops;  // made by the first op that needs it
+  bool tf32 = false;             // CUDA: float32 convolutions may round their inputs to TF32
+
+  // CUDA: where work is put, in order. Null on the CPU.
+  cuda::Stream stream = nullptr;
+  std::shared_ptr<SideStreams> side_streams;  // for independent branches (core/branches.h); null: one after another
 
   Tensor empty(Shape shape, DType dtype) const;
   Tensor zeros(Shape shape, DType dtype) const;
+  void zero(const Tensor& t) const;
   bool recording() const { return tape != nullptr; }
+
+  // Between host memory and a tensor on this context's device. upload returns when `from` may be reused, download when
+  // `to` is complete; both wait for the stream on CUDA, so neither belongs into a captured step.
+  void upload(const Tensor& to, std::span<const std::byte> from) const;
+  void download(const Tensor& from, std::span<std::byte> to) const;
 };
+
+// The whole tensor as host numbers (f32 only).
+std::vector<float> to_host(const Context& cx, const Tensor& t);
 
 }  // namespace hr

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "core/error.h"
+#include "core/cuda.h"
 
 namespace hr {
 
@@ -20,7 +20,10 @@ Device parse_device(std::string_view text) {
       check(!digits.empty() && code == std::errc() && end == digits.data() + digits.size() && index >= 0,
             "--device {}: expected cuda:N with N a device number", text);
     }
-    fail("--device {}: this program was built without CUDA; use --device cpu", text);
+    check(cuda::device_count() > 0, "--device {}: {}", text, cuda::why_no_device());
+    check(index < cuda::device_count(), "--device {}: this machine's last device is cuda:{}", text,
+          cuda::device_count() - 1);
+    return {Device::Type::cuda, index};
   }
   fail("--device {}: expected cpu, cuda or cuda:N", text);
 }

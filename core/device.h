@@ -10,6 +10,7 @@ struct Device {
   Type type = Type::cpu;
   int index = 0;
   bool operator==(const Device&) const = default;
+  bool is_cuda() const { return type == Type::cuda; }
 };
 
 std::string to_string(Device device);  // "cpu", "cuda:1"

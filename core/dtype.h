@@ -35,13 +35,13 @@ constexpr std::string_view name_of(DType t) {
 struct bf16 {
   uint16_t bits = 0;
   bf16() = default;
-  explicit bf16(float v) {
+  constexpr explicit bf16(float v) {
     const uint32_t u = std::bit_cast<uint32_t>(v);
     const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     const uint32_t quiet_nan = (u >> 16) | 0x40u;  // rounding could carry a NaN's mantissa into infinity
     bits = static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  constexpr explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
 template <class T>

@@ -1,6 +1,7 @@
 #include "core/tape.h"
 
 #include <cstring>
+#include <utility>
 
 #include "core/context.h"
 #include "core/error.h"
@@ -14,26 +15,80 @@ Tensor Context::empty(Shape shape, DType dtype) const {
 
 Tensor Context::zeros(Shape shape, DType dtype) const {
   Tensor t = empty(std::move(shape), dtype);
-  std::memset(t.raw(), 0, t.bytes());
+  zero(t);
   return t;
 }
 
-void Tape::backward(Context& cx, const Tensor& loss) {
+void Context::zero(const Tensor& t) const {
+  if (device.is_cuda()) return cuda::zero(t.raw(), t.bytes(), stream);
+  std::memset(t.raw(), 0, t.bytes());
+}
+
+void Context::upload(const Tensor& to, std::span<const std::byte> from) const {
+  check(from.size() == to.bytes(), "upload: {} bytes for a tensor {} of {} bytes", from.size(), to_string(to.shape()),
+        to.bytes());
+  if (device.is_cuda()) {
+    cuda::copy(to.raw(), from.data(), from.size(), cuda::Copy::host_to_device, stream);
+    return cuda::synchronize(stream);
+  }
+  std::memcpy(to.raw(), from.data(), from.size());
+}
+
+void Context::download(const Tensor& from, std::span<std::byte> to) const {
+  check(to.size() == from.bytes(), "download: {} bytes for a tensor {} of {} bytes", to.size(), to_string(from.shape()),
+        from.bytes());
+  if (device.is_cuda()) {
+    cuda::copy(to.data(), from.raw(), to.size(), cuda::Copy::device_to_host, stream);
+    return cuda::synchronize(stream);
+  }
+  std::memcpy(to.data(), from.raw(), to.size());
+}
+
+std::vector<float> to_host(const Context& cx, const Tensor& t) {
+  check(t.dtype() == DType::f32, "to_host: expected f32, got {}", name_of(t.dtype()));
+  std::vector<float> values(static_cast<size_t>(t.numel()));
+  cx.download(t, std::as_writable_bytes(std::span(values)));
+  return values;
+}
+
+void Tape::backward(Context& cx, const Tensor& loss, Tensor one) {
   check(loss.numel() == 1 && loss.dtype() == DType::f32, "backward: expected a loss of one f32 element, got {} of {}",
         to_string(loss.shape()), name_of(loss.dtype()));
-  for (auto& [id, leaf] : leaves_) leaf.written = false;
-  Tensor one = cx.empty(loss.shape(), DType::f32);
-  *one.data<float>() = 1.0f;
+  for (auto& [id, leaf] : leaves_) leaf.written = leaf.reported = false;
+  const size_t size = nodes_.size();
+  const bool known = size == learnt_size_;
+  if (!one.defined()) {
+    const float value = 1.0f;
+    one = cx.empty(loss.shape(), DType::f32);
+    cx.upload(one, std::as_bytes(std::span(&value, 1)));
+  }
   add(loss, std::move(one));
   while (!nodes_.empty()) {
     const Backward node = std::move(nodes_.back());
     nodes_.pop_back();
     node(cx);
+    for (const uint64_t id : touched_) {
+      Leaf& leaf = leaves_.at(id);
+      leaf.last_write = nodes_.size();
+      if (known && leaf.expected_last_write == nodes_.size()) report(id, leaf);
+    }
+    touched_.clear();
   }
   gradients_.clear();
   for (auto& [id, leaf] : leaves_) {
-    if (!leaf.written) std::memset(leaf.grad.raw(), 0, leaf.grad.bytes());
+    if (!leaf.written) {
+      cx.zero(leaf.grad);
+      leaf.last_write = size;  // no op has this position
+    }
+    leaf.expected_last_write = leaf.last_write;
+    report(id, leaf);
   }
+  learnt_size_ = size;
+}
+
+void Tape::report(uint64_t id, Leaf& leaf) {
+  if (!ready_ || std::exchange(leaf.reported, true)) return;
+  ready_(id);
 }
 
 void Tape::add(const Tensor& x, Tensor addend) {
@@ -59,11 +114,15 @@ Tape::Sink Tape::sink(const Tensor& leaf) {
   const auto it = leaves_.find(leaf.id());
   if (it == leaves_.end()) return {};
   const bool accumulate = it->second.written;
+  check(!it->second.reported, "backward: the gradient of {} grows after it was reported as complete",
+        to_string(leaf.shape()));
   it->second.written = true;
+  touched_.push_back(leaf.id());
   return {.grad = it->second.grad, .accumulate = accumulate};
 }
 
 void Tape::clear() {
+  touched_.clear();
   nodes_.clear();
   gradients_.clear();
 }

@@ -231,6 +231,16 @@ PoseDataset PoseDataset::from_detections(CocoAnnotations annotations, const std:
   return out;
 }
 
+PoseDataset PoseDataset::from_people(CocoAnnotations annotations, std::vector<Person> people, DatasetCounts counts,
+                                     std::shared_ptr<const PictureSource> pictures, const Skeleton& skeleton,
+                                     DatasetOptions options) {
+  PoseDataset out(std::move(annotations), std::move(pictures), skeleton, std::move(options));
+  out.people_ = std::move(people);
+  out.counts_ = std::move(counts);
+  out.index_people();
+  return out;
+}
+
 PoseDataset PoseDataset::from_mpii(const MpiiAnnotations& people, const fs::path& pictures, const Skeleton& skeleton,
                                    DatasetOptions options) {
   check(people.joints == skeleton.joints(), "{}: {} joints, but the skeleton {} has {}", people.path, people.joints,
@@ -307,7 +317,7 @@ void PoseDataset::check_files() const {
         annotations_.path);
 }
 
-void PoseDataset::check_pictures(int threads, const std::function<void(size_t done, size_t all)>& progress) const {
+void PoseDataset::check_pictures(int threads, const std::function<void(size_t done, size_t all)>& progress) {
   if (!pictures_->has_files()) return;
   std::vector<int> todo;
   for (size_t i = 0; i < people_of_.size(); ++i) {
@@ -319,13 +329,15 @@ void PoseDataset::check_pictures(int threads, const std::function<void(size_t do
   const auto work = [&] {
     ImageDecoder decoder;
     for (size_t i = next++; i < todo.size(); i = next++) {
-      const CocoImage& entry = annotations_.images[todo[i]];
+      CocoImage& entry = annotations_.images[todo[i]];
       try {
         pictures_->glance(entry.file_name, [&](std::span<const std::byte> bytes) {
           const std::string place = pictures_->place(entry.file_name);
           const PictureInfo info = decoder.open(bytes, place, orientation_of(options_.recipe), options_.max_pixels);
           check_size(info, entry, place, annotations_.path);
           if (!info.whole) decoder.decode({0, 0, info.width, info.height});
+          entry.width = info.width;
+          entry.height = info.height;
         });
       } catch (const Error& error) {
         note_bad(todo[i], error.what());
@@ -459,6 +471,18 @@ int PoseDataset::image_width(int image_index, SampleWorkspace& workspace) const 
   return width > 0 ? width : open(image_index, workspace).width;
 }
 
+ImageView PoseDataset::decode(int image_index, const Region& region, SampleWorkspace& workspace) const {
+  if (!region.empty()) {
+    if (const auto view = pictures_->pixels(static_cast<size_t>(image_index), region)) return *view;
+  }
+  open(image_index, workspace);
+  Stopwatch watch;
+  const ImageView view = workspace.decoder.decode(region);
+  watch.add_to(workspace.clock.decode);
+  ++workspace.clock.decoded;
+  return view;
+}
+
 // `members`: positions within `indices`, all of one picture.
 void PoseDataset::together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
                            std::span<const SampleTarget> targets, std::span<SampleMeta> metas,
@@ -537,14 +561,6 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
   }
   if (left.empty()) return;
 
-  const auto decode = [&](const Region& region) {
-    open(image_index, workspace);
-    Stopwatch watch;
-    const ImageView view = workspace.decoder.decode(region);
-    watch.add_to(clock.decode);
-    ++clock.decoded;
-    return view;
-  };
   // All that any crop of this picture's people can show, if it may stay in memory.
   Region all;
   if (!cached && options_.cache_bytes > 0 && entry.width > 0 && entry.height > 0) {
@@ -554,7 +570,7 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
   const size_t bytes = static_cast<size_t>(all.area()) * 3 + 16;
   if (!all.empty() && cache_->reserve(bytes)) {
     try {
-      const ImageView view = decode(all);
+      const ImageView view = decode(image_index, all, workspace);
       auto part = std::make_shared<Cache::Part>();
       part->rgb.resize(bytes);
       const size_t stride = static_cast<size_t>(all.w) * 3;
@@ -580,10 +596,10 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     apart += decoding_cost(regions[i], width);
   }
   if (decoding_cost(joint, width) <= apart) {
-    const ImageView view = decode(joint);
+    const ImageView view = decode(image_index, joint, workspace);
     for (const size_t i : left) make(i, view);
   } else {
-    for (const size_t i : left) make(i, decode(regions[i]));
+    for (const size_t i : left) make(i, decode(image_index, regions[i], workspace));
   }
 }
 

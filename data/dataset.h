@@ -113,6 +113,11 @@ class PoseDataset {
                                      const fs::path& pictures, const Skeleton& skeleton, DatasetOptions options,
                                      double min_score = 0);
 
+  // People that were chosen before (a pack's), with the counts of that choice.
+  static PoseDataset from_people(CocoAnnotations annotations, std::vector<Person> people, DatasetCounts counts,
+                                 std::shared_ptr<const PictureSource> pictures, const Skeleton& skeleton,
+                                 DatasetOptions options);
+
   // MPII's people in the order of the file (PCKh needs them all). annotations(): one entry per person with id = place
   // in the file + 1, joints in pixels counted from 0, a box of the annotated size. Official recipe only.
   static PoseDataset from_mpii(const MpiiAnnotations& people, const fs::path& pictures, const Skeleton& skeleton,
@@ -128,6 +133,8 @@ class PoseDataset {
   // by itself. indices, targets, metas: one per sample.
   void samples_into(std::span<const size_t> indices, uint64_t epoch, std::span<const SampleTarget> targets,
                     std::span<SampleMeta> metas, SampleWorkspace& workspace) const;
+  // The pixels of one of annotations().images, at least `region`; valid until the workspace decodes again.
+  ImageView decode(int image_index, const Region& region, SampleWorkspace& workspace) const;
   // What the network sees of a person, before normalisation (R, G, B).
   Image crop(size_t index, uint64_t epoch) const;
 
@@ -152,8 +159,9 @@ class PoseDataset {
   // Every picture that people refer to exists and is not empty; Error names the first that does not and how many.
   void check_files() const;
   // A look at every picture that people refer to: it is there, its header can be read, its size is the annotation's
-  // and below the limit; one whose end looks cut off is decoded. What is bad goes to bad(). threads 0: every core.
-  void check_pictures(int threads = 0, const std::function<void(size_t done, size_t all)>& progress = {}) const;
+  // and below the limit; one whose end looks cut off is decoded. What is bad goes to bad(). Sizes that the annotations
+  // lack are filled in. threads 0: every core.
+  void check_pictures(int threads = 0, const std::function<void(size_t done, size_t all)>& progress = {});
   // People of pictures in bad() leave; the others keep their order. Error when nobody is left.
   void drop_bad();
 

@@ -217,7 +217,7 @@ Loader::Loader(const PoseDataset& dataset, LoaderOptions options) : state_(std::
   check(options.workers >= 0 && options.workers <= 1024, "loader: {} workers, expected 0 to 1024", options.workers);
   check(options.prefetch > 0, "loader: prefetch {}, expected at least 1", options.prefetch);
   check(options.images || options.bytes, "loader: neither images nor bytes are asked for");
-  const size_t n = dataset.size(), size = options.batch_size;
+  const size_t n = options.shard.size(dataset.size()), size = options.batch_size;
   check(n > 0, "loader: {} has no people to load", dataset.annotations().path);
   state_->batches = options.drop_last ? n / size : (n + size - 1) / size;
   check(state_->batches > 0,
@@ -243,6 +243,7 @@ void Loader::start_epoch(uint64_t epoch, size_t first_batch) {
     Philox random(s.options.seed, epoch, ~uint64_t{0});
     for (size_t i = s.order.size() - 1; i > 0; --i) std::swap(s.order[i], s.order[random.below(i + 1)]);
   }
+  s.order = s.options.shard.of(std::move(s.order));
   if (first_batch == s.batches) return;
   for (int i = 0; i < s.options.workers; ++i) s.threads.emplace_back(&State::work, &s);
 }

@@ -8,6 +8,7 @@
 #include "core/allocator.h"
 #include "data/dataset.h"
 #include "data/host_buffer.h"
+#include "data/sampler.h"
 
 namespace hr {
 
@@ -33,6 +34,7 @@ struct LoaderOptions {
   bool images = true, bytes = false, targets = true, places = false;
   // Where batches live: pinned memory of a device, say. Null: the heap.
   std::shared_ptr<Allocator> allocator = nullptr;
+  Shard shard;  // of several ranks: every rank gets its own part of each epoch
 };
 
 class Loader {
@@ -49,8 +51,8 @@ class Loader {
   // batch of the step before: its memory is used again.
   bool next(Batch& out);
 
-  size_t batches() const;                    // per epoch
-  const std::vector<size_t>& order() const;  // of the current epoch: index of each sample
+  size_t batches() const;                    // per epoch, the same on all ranks
+  const std::vector<size_t>& order() const;  // of the current epoch and this rank: index of each sample
   double wait_seconds() const;               // the caller's time inside next() since start_epoch
   SampleClock clock() const;                 // of all workers since start_epoch
 

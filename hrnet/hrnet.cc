@@ -1,5 +1,6 @@
 #include "hrnet/hrnet.h"
 
+#include "core/branches.h"
 #include "core/error.h"
 
 namespace hr {
@@ -53,11 +54,16 @@ HighResolutionModule::HighResolutionModule(ParameterStore& store, const std::str
 }
 
 std::vector<Tensor> HighResolutionModule::operator()(Context& cx, std::vector<Tensor> x) const {
+  Branches parallel(cx);
   for (size_t b = 0; b < branches_.size(); ++b) {
+    parallel.enter(static_cast<int>(b));
     for (const BasicBlock& block : branches_[b]) x[b] = block(cx, x[b]);
   }
+  parallel.join();
   std::vector<Tensor> out;
+  Branches outputs(cx);
   for (size_t i = 0; i < fuse_layers_.size(); ++i) {
+    outputs.enter(static_cast<int>(i));
     std::vector<ConvBn::Term> terms;
     for (size_t j = 0; j < x.size(); ++j) {
       const auto& chain = fuse_layers_[i][j];
@@ -71,6 +77,7 @@ std::vector<Tensor> HighResolutionModule::operator()(Context& cx, std::vector<Te
     }
     out.push_back(fuse_terms(cx, terms, Act::relu));
   }
+  outputs.join();
   return out;
 }
 

@@ -1,7 +1,5 @@
 #include "nn/layers.h"
 
-#include <cmath>
-
 #include "core/error.h"
 
 namespace hr {
@@ -47,27 +45,15 @@ Tensor ConvBn::convolve(Context& cx, const Tensor& x, const Tensor& filter, cons
   }
 }
 
-// Inference: filter' = filter * scale, bias' = shift, with scale = weight / sqrt(running_var + eps).
+// Inference weights outlive steps, so they come from the store's memory, not from a step's arena.
 ConvBn::Folded& ConvBn::fold(Context& cx) const {
   Folded& f = *folded_;
   if (f.version == store_->version) return f;
-  // Folded weights outlive steps, so they must not come from a step's arena.
-  static const auto keeper = std::make_shared<CachingAllocator>();
-  Context persistent;
-  persistent.device = cx.device;
-  persistent.allocator = keeper;
-  f.packed.by_layout.clear();
-  f.filter = persistent.empty(weight_->value.shape(), DType::f32);
-  f.bias = persistent.empty({shape_.out}, DType::f32);
-  const Normalised n = batch_norm(persistent, persistent.empty({1, 1, 1, shape_.out}, DType::f32), bn_.state());
-  const int64_t per_channel = weight_->value.numel() / shape_.out;
-  const float* w = weight_->value.data<float>();
-  for (int64_t o = 0; o < shape_.out; ++o) {
-    const float scale = n.scale.data<float>()[o];
-    for (int64_t i = 0; i < per_channel; ++i)
-      f.filter.data<float>()[o * per_channel + i] = w[o * per_channel + i] * scale;
-    f.bias.data<float>()[o] = n.shift.data<float>()[o];
-  }
+  Context persistent = store_->home(cx);
+  const FoldedFilter folded = fold_batch_norm(persistent, weight_->value, bn_.state());
+  f.filter = folded.filter;
+  f.bias = folded.bias;
+  f.packed = {.allocator = persistent.allocator};
   f.version = store_->version;
   return f;
 }
@@ -80,7 +66,8 @@ ConvBn::Term ConvBn::term(Context& cx, const Tensor& x, int up) const {
         {},
         up};
   }
-  const Tensor y = convolve(cx, x, weight_->value, {.stride = shape_.stride, .pad = shape_.pad});
+  const Tensor y = convolve(cx, x, weight_->value,
+                            {.stride = shape_.stride, .pad = shape_.pad, .rounded = weight_->rounded_filter()});
   if (cx.training) {
     ++bn_.num_batches_tracked->value;
     ++store_->version;
@@ -119,7 +106,11 @@ HeadConv::HeadConv(ParameterStore& store, const std::string& name, ConvShape sha
 
 Tensor HeadConv::operator()(Context& cx, const Tensor& x) const {
   return conv2d(cx, x, weight_->value,
-                {.stride = shape_.stride, .pad = shape_.pad, .bias = &bias_->value, .f32_output = true});
+                {.stride = shape_.stride,
+                 .pad = shape_.pad,
+                 .bias = &bias_->value,
+                 .f32_output = true,
+                 .rounded = weight_->rounded_filter()});
 }
 
 }  // namespace hr

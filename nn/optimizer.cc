@@ -10,11 +10,22 @@ Optimizer::Optimizer(Context& cx, ParameterStore& store, AdamStep options)
       store_(&store),
       options_(options) {}
 
-void Optimizer::step(Context& cx, double lr) {
+std::array<float, kAdamNumbers> Optimizer::next(double lr) {
   options_.lr = lr;
   options_.step = ++steps;
-  adam(cx, store_->values, store_->grads, exp_avg, exp_avg_sq, options_);
   ++store_->version;
+  return adam_numbers(options_);
+}
+
+void Optimizer::step(Context& cx, double lr) {
+  const auto values = next(lr);
+  const Tensor numbers = cx.empty({kAdamNumbers}, DType::f32);
+  cx.upload(numbers, std::as_bytes(std::span(values)));
+  apply(cx, numbers, Tensor());
+}
+
+void Optimizer::apply(Context& cx, const Tensor& numbers, const Tensor& loss) {
+  adam(cx, store_->values, store_->grads, exp_avg, exp_avg_sq, numbers, loss);
 }
 
 double Schedule::at(int epoch, int64_t step_in_epoch, int64_t steps_per_epoch) const {

@@ -9,10 +9,16 @@ namespace hr {
 
 class Optimizer {
  public:
-  // `options.lr` and `options.step` are set by step().
+  // `options.lr` and `options.step` are set by the steps.
   Optimizer(Context& cx, ParameterStore& store, AdamStep options);
+
   void step(Context& cx, double lr);
   const ParameterStore& store() const { return *store_; }
+
+  // The same in two halves, since a captured graph holds only the second: the numbers of the next step, and the update
+  // with numbers that lie on the device. Nothing is updated when `loss` (may be undefined) is not finite.
+  std::array<float, kAdamNumbers> next(double lr);
+  void apply(Context& cx, const Tensor& numbers, const Tensor& loss);
 
   int64_t steps = 0;  // taken so far
   Tensor exp_avg, exp_avg_sq;

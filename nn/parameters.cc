@@ -4,14 +4,15 @@
 
 #include "core/error.h"
 #include "core/philox.h"
+#include "ops/sum.h"
 
 namespace hr {
 namespace {
 // Every parameter starts on its own cache line.
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-void initialise(Parameter& p, uint64_t seed, int64_t index, Init init) {
-  float* v = p.value.data<float>();
+// v: where the parameter lies in an image of the slab in host memory.
+void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init init) {
   const int64_t n = p.value.numel();
   Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // "init"
   if (p.layout == ParameterLayout::vector) {
@@ -61,24 +62,57 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
   values = cx.zeros({size}, DType::f32);
   grads = cx.zeros({size}, DType::f32);
   buffers = cx.zeros({buffer_size}, DType::f32);
+  allocator_ = cx.allocator;
   int64_t at = 0;
+  std::vector<int64_t> offsets;
   for (Parameter& p : parameters_) {
     p.value = values.view(p.shape(), at);
     p.grad = grads.view(p.shape(), at);
     p.value.set_requires_grad(true);
+    offsets.push_back(at);
     at += padded(numel(p.torch_shape));
   }
   // Each parameter has a stream of its own, so the threads change nothing; sizes differ a thousandfold, hence dynamic.
+  std::vector<float> image(static_cast<size_t>(size));
   const auto count = static_cast<int64_t>(parameters_.size());
 #pragma omp parallel for schedule(dynamic)
-  for (int64_t i = 0; i < count; ++i) initialise(parameters_[i], seed, i, init);
+  for (int64_t i = 0; i < count; ++i) initialise(parameters_[i], image.data() + offsets[i], seed, i, init);
+  cx.upload(values, std::as_bytes(std::span(image)));
   at = 0;
+  image.assign(static_cast<size_t>(buffer_size), 0.0f);
   for (Buffer& b : buffers_) {
     b.value = buffers.view({b.channels}, at);
+    std::fill_n(image.data() + at, b.channels, b.initial);
     at += padded(b.channels);
-    std::fill_n(b.value.data<float>(), b.channels, b.initial);
   }
+  cx.upload(buffers, std::as_bytes(std::span(image)));
   ++version;
+}
+
+void ParameterStore::round_values(Context& cx) {
+  if (!cx.device.is_cuda() || cx.precision != DType::bf16) return;
+  if (!rounded_.defined()) {
+    rounded_ = home(cx).empty(values.shape(), DType::bf16);
+    int64_t at = 0;
+    for (Parameter& p : parameters_) {
+      if (p.layout != ParameterLayout::vector) p.rounded = rounded_.view(p.shape(), at);
+      at += padded(numel(p.torch_shape));
+    }
+  }
+  round_to(cx, values, rounded_);
+}
+
+void ParameterStore::count_batch() {
+  for (Counter& c : counters_) ++c.value;
+  ++version;
+}
+
+Context ParameterStore::home(const Context& cx) const {
+  Context own;
+  own.device = cx.device;
+  own.stream = cx.stream;
+  own.allocator = allocator_;
+  return own;
 }
 
 void ParameterStore::bind(Tape& tape) const {

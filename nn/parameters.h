@@ -31,8 +31,10 @@ struct Parameter {
   float initial = 0;   // of BN weights (1) and all biases (0)
   int64_t fan_in = 0;  // of a convolution inside the network; 0 for the head
   Tensor value, grad;  // our layout; views onto the slabs
+  Tensor rounded;      // `value` in bf16, as of the last round_values(); undefined without
 
   Shape shape() const;  // our layout
+  const Tensor* rounded_filter() const { return rounded.defined() ? &rounded : nullptr; }
 };
 
 // Running statistics, f32 [C].
@@ -59,6 +61,17 @@ class ParameterStore {
   // Makes the slabs and fills in the initial values; random draws are Philox(seed, parameter index).
   void allocate(Context& cx, uint64_t seed, Init init = Init::official);
 
+  // On a GPU under bf16: all values rounded in one pass, at the start of a step, for the convolutions that follow. A
+  // no-op elsewhere (oneDNN converts while it reorders).
+  void round_values(Context& cx);
+
+  // What a training-mode forward pass does on the host: every num_batches_tracked counts, and the version is raised. For
+  // the launches of a captured graph, which run nothing on the host.
+  void count_batch();
+
+  // `cx` with the store's own memory: for what shall live as long as the model.
+  Context home(const Context& cx) const;
+
   // Gradients of recorded steps go to the gradient slab.
   void bind(Tape& tape) const;
 
@@ -81,6 +94,8 @@ class ParameterStore {
   uint64_t version = 0;
 
  private:
+  Tensor rounded_;  // bf16, like values
+  std::shared_ptr<Allocator> allocator_;
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;
   std::deque<Counter> counters_;

@@ -24,4 +24,11 @@ struct Normalised {
 // a fixed order: the same bits with any number of threads. Error if a channel has one value only.
 Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state);
 
+// For inference: the running statistics as a filter and a bias. filter [O, kh, kw, I] f32 times weight * inv_std per
+// output channel; the bias is the returned Normalised's shift.
+struct FoldedFilter {
+  Tensor filter, bias;
+};
+FoldedFilter fold_batch_norm(Context& cx, const Tensor& filter, const BatchNormState& state);
+
 }  // namespace hr

@@ -1,11 +1,12 @@
 #pragma once
-#include "ops/for_each.h"
+#include "ops/kernel.h"
 
 namespace hr {
 
 // Sum and sum of squares of x - k, where k is the first row of the block.
 template <class T>
 struct ShiftedMoments {
+  using Element = T;
   static constexpr int kSums = 2;
   const T* x;
   int64_t channels;
@@ -19,6 +20,85 @@ struct ShiftedMoments {
     const V d = load<V>(at.x + c) - load<V>(at.first + c);
     terms[0] = d;
     terms[1] = d * d;
+  }
+};
+
+// Count, mean and sum of squared deviations; merged as Chan, Golub and LeVeque (1979) do.
+struct Moments {
+  double n = 0, mean = 0, m2 = 0;
+  HR_HD void add(const Moments& o) {
+    const double total = n + o.n, d = o.mean - mean;
+    mean += d * (o.n / total);
+    m2 += o.m2 + d * d * (n * o.n / total);
+    n = total;
+  }
+};
+
+// What normalises, per channel: scale, shift, mean, inv_std [C]; running statistics updated on the way.
+struct NormalisedPointers {
+  const float *weight, *bias;
+  float *running_mean, *running_var;
+  double eps, momentum;
+  float *scale, *shift, *mean, *inv_std;
+
+  HR_HD void write(int64_t c, double batch_mean, double variance) const {
+    const double inverse = 1.0 / ::sqrt(variance + eps), s = weight[c] * inverse;
+    mean[c] = static_cast<float>(batch_mean);
+    inv_std[c] = static_cast<float>(inverse);
+    scale[c] = static_cast<float>(s);
+    shift[c] = static_cast<float>(bias[c] - batch_mean * s);
+  }
+};
+
+// Training: merges ShiftedMoments' blocks.
+template <class T>
+struct BatchStatistics {
+  using State = Moments;
+  const T* x;
+  const float* sums;  // [blocks, 2, channels]
+  int64_t rows, channels;
+  NormalisedPointers out;
+
+  HR_HD Moments part(int64_t block, int64_t c) const {
+    const int64_t left = rows - block * kBlockRows;
+    const auto n = static_cast<double>(left < kBlockRows ? left : kBlockRows);
+    const double s = sums[block * 2 * channels + c], squares = sums[(block * 2 + 1) * channels + c];
+    return {n, to_float(x[block * kBlockRows * channels + c]) + s / n, squares - s * s / n};
+  }
+  HR_HD void finish(int64_t c, const Moments& m) const {
+    const double keep = 1 - out.momentum;
+    // Biased where it normalises, unbiased in running_var: torch does the same.
+    out.running_mean[c] = static_cast<float>(keep * out.running_mean[c] + out.momentum * m.mean);
+    out.running_var[c] = static_cast<float>(keep * out.running_var[c] + out.momentum * m.m2 / (m.n - 1));
+    out.write(c, m.mean, m.m2 / m.n);
+  }
+};
+
+// Inference: the running statistics normalise.
+struct RunningStatistics {
+  struct State {
+    HR_HD void add(const State&) {}
+  };
+  NormalisedPointers out;
+  HR_HD State part(int64_t, int64_t) const { return {}; }
+  HR_HD void finish(int64_t c, const State&) const { out.write(c, out.running_mean[c], out.running_var[c]); }
+};
+
+// filter[o, i] * scale[o]: batch norm folded into the convolution before it.
+struct ScaleFilter {
+  using Element = float;
+  const float *filter, *scale;
+  float* out;
+  int64_t per_channel;
+
+  struct Row {
+    int64_t first;
+    float scale;
+  };
+  HR_HD Row row(int64_t o) const { return {o * per_channel, scale[o]}; }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t i) const {
+    store<V>(out + at.first + i, load<V>(filter + at.first + i) * Lanes<V>::fill(at.scale));
   }
 };
 

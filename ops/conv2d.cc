@@ -2,8 +2,9 @@
 
 #include <optional>
 
-#include "ops/cpu_state.h"
+#include "ops/cudnn_conv.h"
 #include "ops/dispatch.h"
+#include "ops/dnnl_conv.h"
 #include "ops/sum.h"
 
 namespace hr {
@@ -33,7 +34,8 @@ class ParameterGradient {
 };
 
 struct Operands {
-  Tensor x, filter, bias;
+  Tensor x, filter, rounded, bias;
+  ConvFilter both() const { return {filter.data<float>(), rounded.defined() ? rounded.data<bf16>() : nullptr}; }
 };
 
 void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uint64_t y) {
@@ -44,7 +46,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
     plain.tape = nullptr;
     dy = cast(plain, dy, geometry.src);
   }
-  DnnlConv& conv = cpu_state(cx).conv;
+  ConvBackend& conv = conv_backend(cx);
   const bool bias_learns = in.bias.defined() && in.bias.requires_grad();
   if (in.filter.requires_grad() || bias_learns) {
     std::optional<ParameterGradient> filter, bias;
@@ -62,14 +64,13 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
   }
   if (in.x.requires_grad()) {
     Tensor dx = cx.empty(in.x.shape(), in.x.dtype());
-    conv.backward_data(cx, geometry, dy.raw(), in.filter.data<float>(), dx.raw());
+    conv.backward_data(cx, geometry, dy.raw(), in.both(), dx.raw());
     cx.tape->add(in.x, std::move(dx));
   }
 }
 
 Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, const Tensor& filter,
            const Conv2d& options) {
-  expect_cpu(op, cx);
   check(x.rank() == 4, "{}: expected x of [N, H, W, C], got {}", op, to_string(x.shape()));
   check(filter.rank() == 4 && filter.dtype() == DType::f32,
         "{}: expected an f32 filter of [O, kh, kw, I], got {} of {}", op, to_string(filter.shape()),
@@ -77,7 +78,7 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
   check(x.dim(3) == filter.dim(3), "{}: expected {} input channels, got {}", op, filter.dim(3), x.dim(3));
   check(options.stride >= 1 && options.pad >= 0, "{}: stride {} and pad {} make no sense", op, options.stride,
         options.pad);
-  if (x.dtype() == DType::bf16 && !dnnl_has_bf16()) {
+  if (x.dtype() == DType::bf16 && !cx.device.is_cuda() && !dnnl_has_bf16()) {
     Conv2d wide = options;
     const Tensor add = options.add != nullptr ? cast(cx, *options.add, DType::f32) : Tensor();
     if (options.add != nullptr) wide.add = &add;
@@ -110,15 +111,16 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
   }
 
   Tensor y = cx.empty(y_shape, g.dst);
-  cpu_state(cx).conv.forward(
-      cx, g, x.raw(), filter.data<float>(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
-      options.add != nullptr ? options.add->raw() : nullptr, options.relu, y.raw(), options.packed);
+  const Operands in{x, filter, options.rounded != nullptr ? *options.rounded : Tensor(),
+                    options.bias != nullptr ? *options.bias : Tensor()};
+  conv_backend(cx).forward(cx, g, x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
+                           options.add != nullptr ? options.add->raw() : nullptr, options.relu, y.raw(),
+                           options.packed);
   const bool bias_learns = options.bias != nullptr && options.bias->requires_grad();
   if (cx.recording() && (x.requires_grad() || filter.requires_grad() || bias_learns)) {
     check(options.add == nullptr && !options.relu && options.packed == nullptr,
           "{}: the inference epilogue has no derivative; use fuse in training", op);
     y.set_requires_grad(true);
-    const Operands in{x, filter, options.bias != nullptr ? *options.bias : Tensor()};
     cx.tape->record([g, in, id = y.id()](Context& bx) { backward(bx, g, in, id); });
   }
   return y;
@@ -134,6 +136,15 @@ Tensor conv_transpose2d(Context& cx, const Tensor& x, const Tensor& filter, cons
   return run(cx, "conv_transpose2d", true, x, filter, options);
 }
 
-ConvClock& conv_clock(Context& cx) { return cpu_state(cx).conv.clock; }
+ConvBackend& conv_backend(Context& cx) {
+  if (!cx.ops) {
+    if (cx.device.is_cuda()) {
+      cx.ops = make_cudnn_conv(cx);
+    } else {
+      cx.ops = std::make_shared<DnnlConv>();
+    }
+  }
+  return static_cast<ConvBackend&>(*cx.ops);
+}
 
 }  // namespace hr

@@ -1,7 +1,6 @@
 // 2-d convolution and its transpose, [N, H, W, I] -> [N, H', W', O].
 #pragma once
-#include "core/context.h"
-#include "ops/dnnl_conv.h"
+#include "ops/conv_backend.h"
 
 namespace hr {
 
@@ -13,6 +12,7 @@ struct Conv2d {
   bool relu = false;
   PackedFilters* packed = nullptr;  // keeps reordered filters; only for filters that never change
   bool f32_output = false;          // heatmaps leave the network in float32 under bf16 too
+  const Tensor* rounded = nullptr;  // the filter already rounded to bf16, where the caller keeps it
 };
 
 // Cross-correlation as in torch.nn.functional.conv2d (groups 1, dilation 1). filter [O, kh, kw, I] f32 is converted to
@@ -22,8 +22,5 @@ Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& 
 // torch.nn.functional.conv_transpose2d, output_padding 0. filter [O, kh, kw, I] (torch stores [I, O, kh, kw]);
 // H' = (H - 1) stride - 2 pad + kh.
 Tensor conv_transpose2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options = {});
-
-// Seconds spent inside convolution primitives on this context, and in filter reorders around them.
-ConvClock& conv_clock(Context& cx);
 
 }  // namespace hr

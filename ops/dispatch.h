@@ -13,10 +13,4 @@ void for_dtype(std::string_view op, DType dtype, const Body& body) {
   fail("{}: expected f32 or bf16 elements, got {}", op, name_of(dtype));
 }
 
-// Kernels of this build run on the CPU; a tensor elsewhere is refused, never copied silently.
-inline void expect_cpu(std::string_view op, const Context& cx) {
-  check(cx.device.type == Device::Type::cpu, "{}: device {} has no kernels in this build; it was built without CUDA",
-        op, to_string(cx.device));
-}
-
 }  // namespace hr

@@ -174,9 +174,8 @@ struct DnnlConv::Impl {
     }
     const auto bytes = static_cast<int64_t>(c.filter.get_size());
     if (packed != nullptr) {
-      // Outlives the step, so it must not come from a step's arena.
-      static const auto keeper = std::make_shared<CachingAllocator>();
-      scratch = Tensor(std::make_shared<Storage>(keeper, static_cast<size_t>(bytes)), {bytes}, DType::u8, cx.device);
+      scratch = Tensor(std::make_shared<Storage>(packed->allocator, static_cast<size_t>(bytes)), {bytes}, DType::u8,
+                       cx.device);
       packed->by_layout.emplace(layout, scratch);
     } else {
       scratch = cx.empty({bytes}, DType::u8);
@@ -190,12 +189,12 @@ struct DnnlConv::Impl {
 DnnlConv::DnnlConv() : impl_(std::make_unique<Impl>()) {}
 DnnlConv::~DnnlConv() = default;
 
-void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, const float* filter, const float* bias,
+void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                        const void* add, bool relu, void* y, PackedFilters* packed) {
   Compiled& c = impl_->compiled(Pass::forward, g, bias != nullptr, add != nullptr, relu);
   Tensor scratch;
   const std::string layout = packed != nullptr ? key_of(Pass::forward, g, bias != nullptr, add != nullptr, relu) : "";
-  impl_->bring_filter(cx, c, layout, filter, packed, scratch, clock.reorders);
+  impl_->bring_filter(cx, c, layout, filter.f32, packed, scratch, clock.reorders);
   c.src_memory.set_data_handle(const_cast<void*>(x));
   c.dst_memory.set_data_handle(y);
   std::unordered_map<int, memory> arguments{
@@ -212,10 +211,10 @@ void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, 
   ++clock.calls;
 }
 
-void DnnlConv::backward_data(const Context& cx, const ConvGeometry& g, const void* dy, const float* filter, void* dx) {
+void DnnlConv::backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) {
   Compiled& c = impl_->compiled(Pass::data, g, false, false, false);
   Tensor scratch;
-  impl_->bring_filter(cx, c, "", filter, nullptr, scratch, clock.reorders);
+  impl_->bring_filter(cx, c, "", filter.f32, nullptr, scratch, clock.reorders);
   c.src_memory.set_data_handle(dx);
   c.dst_memory.set_data_handle(const_cast<void*>(dy));
   impl_->run(
@@ -271,7 +270,7 @@ std::string_view isa_name() {
 }
 }  // namespace
 
-std::string dnnl_description() {
+std::string DnnlConv::description() const {
   const auto* v = dnnl::version();
   return fmt::format("oneDNN {}.{}.{}, {}", v->major, v->minor, v->patch, isa_name());
 }
@@ -285,7 +284,7 @@ bool dnnl_has_bf16() {
     bf16 y;
     try {
       const ConvGeometry one{.n = 1, .h = 1, .w = 1, .ci = 1, .co = 1, .src = DType::bf16, .dst = DType::bf16};
-      conv.forward(cx, one, &x, &filter, nullptr, nullptr, false, &y, nullptr);
+      conv.forward(cx, one, &x, {&filter}, nullptr, nullptr, false, &y, nullptr);
       return true;
     } catch (const Error&) {
       return false;

@@ -1,25 +1,26 @@
-// The two loops under every hand-written op. A kernel is a functor on (row, channel); these run it on the CPU: rows are
-// cut into fixed blocks for the threads, channels into vectors. The same functors run on a GPU with one thread per
-// (row, channel).
+// The loops under every hand-written op. A kernel is a functor on (row, channel); these run it on the context's device.
+// On the CPU rows are cut into fixed blocks for the threads and channels into vectors (ops/lanes.h); on a GPU a thread
+// takes the channels of one 16-byte access (ops/for_each.cuh).
 //
-// A kernel has row(r), which does the index arithmetic of row r once, and one<V>(at, c), which computes the channels
-// from c on that a V holds (ops/lanes.h).
+// A functor has row(r), which does the index arithmetic of row r once, one<V>(at, c), which computes the channels from
+// c on that a V holds, and Element, the type whose size decides how many channels an access holds. Functors that a GPU
+// shall run are listed in the op's <op>_instances.h.
 #pragma once
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "core/context.h"
 #include "core/parallel.h"
-#include "ops/lanes.h"
+#include "ops/gpu_loops.h"
+#include "ops/kernel.h"
 
 namespace hr {
 
-// Rows per block. Fixed, so that sums come out with the same bits whatever the number of threads.
-constexpr int64_t kBlockRows = 256;
-
 // f.one<V>(f.row(r), c) for every row r in [0, rows) and channel c in [0, channels).
 template <class F>
-void for_each(int64_t rows, int64_t channels, const F& f) {
+void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
+  if (cx.device.is_cuda()) return gpu::for_each(cx.stream, rows, channels, f);
   const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
   parallel_for(blocks, rows * channels, [&](int64_t block) {
     const int64_t end = std::min(rows, (block + 1) * kBlockRows);
@@ -57,15 +58,25 @@ void reduce_lanes(const F& f, int64_t begin, int64_t end, int64_t c0, int64_t ch
 }
 }  // namespace detail
 
-// f.one<V>(at, c, terms) gives F::kSums numbers (and may write outputs). Returns their sums over each block of
-// kBlockRows rows as [blocks][kSums][channels]; callers merge the blocks in order, in double.
+// Sums of a reduction over each block of kBlockRows rows.
+struct Partials {
+  Tensor sums;  // [blocks, kSums, channels] f32
+  int64_t blocks = 0;
+};
+
+// f.one<V>(at, c, terms) gives F::kSums numbers (and may write outputs); for_columns merges their sums over blocks.
 template <class F>
-std::vector<float> reduce_rows(int64_t rows, int64_t channels, const F& f) {
+Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F& f) {
   const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
-  std::vector<float> partial(static_cast<size_t>(blocks * F::kSums * channels));
+  Partials partials{cx.empty({blocks, F::kSums, channels}, DType::f32), blocks};
+  float* partial = partials.sums.data<float>();
+  if (cx.device.is_cuda()) {
+    gpu::reduce_rows(cx.stream, rows, channels, f, partial);
+    return partials;
+  }
   parallel_for(blocks, rows * channels, [&](int64_t block) {
     const int64_t begin = block * kBlockRows, end = std::min(rows, begin + kBlockRows);
-    float* out = partial.data() + block * F::kSums * channels;
+    float* out = partial + block * F::kSums * channels;
     int64_t c = 0;
     for (; c + 64 <= channels; c += 64) detail::reduce_lanes<Floats16, 4>(f, begin, end, c, channels, out);
     for (; c + 32 <= channels; c += 32) detail::reduce_lanes<Floats16, 2>(f, begin, end, c, channels, out);
@@ -73,17 +84,37 @@ std::vector<float> reduce_rows(int64_t rows, int64_t channels, const F& f) {
     for (; c + 8 <= channels; c += 8) detail::reduce_lanes<Floats8, 1>(f, begin, end, c, channels, out);
     for (; c < channels; ++c) detail::reduce_lanes<float, 1>(f, begin, end, c, channels, out);
   });
-  return partial;
+  return partials;
 }
 
-// Sums of reduce_rows over all blocks, in double and in block order: [kSums][channels].
-inline std::vector<double> merge_blocks(const std::vector<float>& partial, int64_t sums_times_channels) {
-  std::vector<double> total(static_cast<size_t>(sums_times_channels));
-  const float* block = partial.data();
-  for (size_t done = 0; done < partial.size(); done += total.size(), block += total.size()) {
-    for (size_t i = 0; i < total.size(); ++i) total[i] += block[i];
-  }
-  return total;
+// One result per channel from `parts` pieces: state = f.part(0, c), then state.add(f.part(b, c)) ... f.finish(c,
+// state). On a GPU the parts are dealt to kColumnStrands strands, which are added in order.
+template <class F>
+void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f) {
+  if (cx.device.is_cuda()) return gpu::for_columns(cx.stream, parts, channels, f);
+  constexpr int64_t kTile = 16;  // channels that share cache lines
+  parallel_for((channels + kTile - 1) / kTile, parts * channels, [&](int64_t tile) {
+    const int64_t first = tile * kTile, count = std::min(kTile, channels - first);
+    typename F::State state[kTile];
+    for (int64_t c = 0; c < count; ++c) state[c] = f.part(0, first + c);
+    for (int64_t b = 1; b < parts; ++b) {
+      for (int64_t c = 0; c < count; ++c) state[c].add(f.part(b, first + c));
+    }
+    for (int64_t c = 0; c < count; ++c) f.finish(first + c, state[c]);
+  });
+}
+
+// f.one<V>(i) for flat arrays of n elements.
+template <class F>
+void for_each_flat(const Context& cx, int64_t n, const F& f) {
+  if (cx.device.is_cuda()) return gpu::for_each_flat(cx.stream, n, f);
+  constexpr int64_t kChunk = 16384;
+  parallel_for((n + kChunk - 1) / kChunk, n, [&](int64_t chunk) {
+    const int64_t end = std::min(n, (chunk + 1) * kChunk);
+    int64_t i = chunk * kChunk;
+    for (; i + 16 <= end; i += 16) f.template one<Floats16>(i);
+    for (; i < end; ++i) f.template one<float>(i);
+  });
 }
 
 }  // namespace hr

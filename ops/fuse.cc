@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "ops/dispatch.h"
+#include "ops/for_each.h"
 #include "ops/fuse_kernel.h"
 #include "ops/sum.h"
 
@@ -40,12 +41,12 @@ void for_count(size_t count, const Body& body) {
 }
 
 template <class T>
-void forward(const std::vector<FuseTerm>& terms, const Tensor& y, Act act) {
+void forward(const Context& cx, const std::vector<FuseTerm>& terms, const Tensor& y, Act act) {
   const int64_t channels = y.dim(3);
   for_count(terms.size(), [&]<int N>() {
     FuseForward<T, N> f{.y = y.data<T>(),
-                        .h = y.dim(1),
-                        .w = y.dim(2),
+                        .h = static_cast<uint32_t>(y.dim(1)),
+                        .w = static_cast<uint32_t>(y.dim(2)),
                         .channels = channels,
                         .floor = act == Act::relu ? 0.0f : -std::numeric_limits<float>::infinity()};
     for (int t = 0; t < N; ++t) {
@@ -54,45 +55,50 @@ void forward(const std::vector<FuseTerm>& terms, const Tensor& y, Act act) {
       f.scale[t] = terms[t].norm != nullptr ? terms[t].norm->scale.data<float>() : nullptr;
       f.shift[t] = terms[t].norm != nullptr ? terms[t].norm->shift.data<float>() : nullptr;
     }
-    for_each(y.numel() / channels, channels, f);
+    for_each(cx, y.numel() / channels, channels, f);
   });
 }
 
-void write_parameter_gradient(Context& cx, const Tensor& parameter, const std::vector<double>& sums, int64_t first,
-                              const float* factor) {
-  if (!parameter.requires_grad()) return;
+// Where a learned tensor's gradient goes.
+struct GradientTarget {
+  Tensor grad;
+  bool accumulate = false, bound = false;
+};
+GradientTarget gradient_target(Context& cx, const Tensor& parameter) {
+  if (!parameter.requires_grad()) return {};
   const Tape::Sink sink = cx.tape->sink(parameter);
-  const Tensor target = sink.grad.defined() ? sink.grad : cx.zeros(parameter.shape(), DType::f32);
-  float* out = target.data<float>();
-  for (int64_t c = 0; c < parameter.numel(); ++c) {
-    const double v = sums[first + c] * (factor != nullptr ? factor[c] : 1.0f);
-    out[c] = static_cast<float>(sink.accumulate ? out[c] + v : v);
-  }
-  if (!sink.grad.defined()) cx.tape->add(parameter, target);
+  if (sink.grad.defined()) return {sink.grad, sink.accumulate, true};
+  return {cx.empty(parameter.shape(), DType::f32)};
 }
 
-// Given dz (gradient of the normalised term at the term's own resolution) and the two reductions, writes the learned
-// tensors' gradients and dx. Formula: dx = w inv_std (dz - mean(dz) - xhat mean(dz xhat)), xhat = (x - mean) inv_std;
-// without batch statistics only the first part remains.
+// Given dz (gradient of the normalised term at the term's own resolution) and its reductions, writes the learned
+// tensors' gradients and dx.
 template <class T>
-void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const std::vector<double>& sums, T* dx) {
+void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partials& partials, T* dx) {
   const int64_t channels = term.x.dim(3), rows = term.x.numel() / channels;
-  const float* inv_std = term.norm.inv_std.data<float>();
-  const float* weight = term.norm.weight.data<float>();
-  write_parameter_gradient(cx, term.norm.bias, sums, 0, nullptr);
-  write_parameter_gradient(cx, term.norm.weight, sums, channels, inv_std);
+  const GradientTarget weight = gradient_target(cx, term.norm.weight), bias = gradient_target(cx, term.norm.bias);
+  const Tensor coefficients = cx.empty({3, channels}, DType::f32);
+  float* a = coefficients.data<float>();
+  for_columns(cx, partials.blocks, channels,
+              NormCoefficients{.sums = partials.sums.data<float>(),
+                               .rows = rows,
+                               .channels = channels,
+                               .batch_statistics = term.norm.batch_statistics,
+                               .weight = term.norm.weight.data<float>(),
+                               .inv_std = term.norm.inv_std.data<float>(),
+                               .dweight = weight.grad.defined() ? weight.grad.data<float>() : nullptr,
+                               .dbias = bias.grad.defined() ? bias.grad.data<float>() : nullptr,
+                               .accumulate_weight = weight.accumulate,
+                               .accumulate_bias = bias.accumulate,
+                               .a = a,
+                               .b = a + channels,
+                               .d = a + 2 * channels});
+  if (weight.grad.defined() && !weight.bound) cx.tape->add(term.norm.weight, weight.grad);
+  if (bias.grad.defined() && !bias.bound) cx.tape->add(term.norm.bias, bias.grad);
   if (dx == nullptr) return;
-  std::vector<float> a(channels), b(channels), d(channels);
-  for (int64_t c = 0; c < channels; ++c) {
-    const double scale = static_cast<double>(weight[c]) * inv_std[c], n = static_cast<double>(rows);
-    a[c] = static_cast<float>(scale);
-    if (!term.norm.batch_statistics) continue;
-    b[c] = static_cast<float>(-scale * inv_std[c] * inv_std[c] * sums[channels + c] / n);
-    d[c] = static_cast<float>(-scale * sums[c] / n);
-  }
-  for_each(
-      rows, channels,
-      NormBackward<T>{dz, term.x.data<T>(), term.norm.mean.data<float>(), a.data(), b.data(), d.data(), dx, channels});
+  for_each(cx, rows, channels,
+           NormBackward<T>{dz, term.x.data<T>(), term.norm.mean.data<float>(), a, a + channels, a + 2 * channels, dx,
+                           channels});
 }
 
 template <class T>
@@ -113,7 +119,7 @@ void backward(Context& cx, const Saved& saved) {
   }
   const bool plain = !saved.y.defined() && addends.size() == 1;  // dz is dy itself
   Tensor dz;
-  std::vector<double> first_sums;
+  Partials first_sums;
   if (plain) {
     dz = std::move(addends[0]);
   } else {
@@ -124,9 +130,9 @@ void backward(Context& cx, const Saved& saved) {
       for (int a = 0; a < N; ++a) masked.dy[a] = addends[a].data<T>();
       if (first != nullptr) {
         const MaskedSumReduce<T, N> f{masked, first->x.data<T>(), first->norm.mean.data<float>()};
-        first_sums = merge_blocks(reduce_rows(rows, channels, f), 2 * channels);
+        first_sums = reduce_rows(cx, rows, channels, f);
       } else {
-        for_each(rows, channels, masked);
+        for_each(cx, rows, channels, masked);
       }
     });
     addends.clear();
@@ -134,7 +140,7 @@ void backward(Context& cx, const Saved& saved) {
   const auto reductions = [&](const SavedTerm& term, const T* at) {
     const int64_t term_rows = term.x.numel() / channels;
     const NormReduce<T> f{at, term.x.data<T>(), term.norm.mean.data<float>(), channels};
-    return merge_blocks(reduce_rows(term_rows, channels, f), 2 * channels);
+    return reduce_rows(cx, term_rows, channels, f);
   };
 
   // 2. Terms that only read dz: upsampled ones, normalised ones after the first, plain ones (they share dz).
@@ -148,8 +154,9 @@ void backward(Context& cx, const Saved& saved) {
     const T* at = dz.data<T>();
     if (term.up > 0) {
       const auto shrink = [&]<int Up>() {
-        for_each(term.x.numel() / channels, channels,
-                 FootprintSum<T, Up>{dz.data<T>(), dx.data<T>(), term.x.dim(1), term.x.dim(2), channels});
+        for_each(cx, term.x.numel() / channels, channels,
+                 FootprintSum<T, Up>{dz.data<T>(), dx.data<T>(), static_cast<uint32_t>(term.x.dim(1)),
+                                     static_cast<uint32_t>(term.x.dim(2)), channels});
       };
       if (term.up == 1) shrink.template operator()<1>();
       if (term.up == 2) shrink.template operator()<2>();
@@ -173,12 +180,12 @@ void backward(Context& cx, const Saved& saved) {
 }  // namespace
 
 Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
-  expect_cpu("fuse", cx);
   check(!terms.empty() && terms.size() <= kMaxTerms, "fuse: expected 1 to {} terms, got {}", kMaxTerms, terms.size());
   const Tensor& x0 = terms[0].x;
   check(x0.rank() == 4, "fuse: expected terms of [N, H, W, C], got {}", to_string(x0.shape()));
   for (const FuseTerm& t : terms) check(t.up >= 0 && t.up <= 3, "fuse: upsampling by 2^{} is not in 2^0 .. 2^3", t.up);
   const Shape shape{x0.dim(0), x0.dim(1) << terms[0].up, x0.dim(2) << terms[0].up, x0.dim(3)};
+  check(numel(shape) / shape[3] < int64_t{1} << 32, "fuse: output {} has more than 2^32 pixels", to_string(shape));
   bool requires_grad = false;
   for (const FuseTerm& t : terms) {
     const Shape expected{shape[0], shape[1] >> t.up, shape[2] >> t.up, shape[3]};
@@ -195,7 +202,7 @@ Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
   }
 
   Tensor y = cx.empty(shape, x0.dtype());
-  for_dtype("fuse", y.dtype(), [&]<class T>() { forward<T>(terms, y, act); });
+  for_dtype("fuse", y.dtype(), [&]<class T>() { forward<T>(cx, terms, y, act); });
   if (cx.recording() && requires_grad) {
     y.set_requires_grad(true);
     Saved saved{.y = act == Act::relu ? y : Tensor(), .id = y.id(), .shape = shape};

@@ -1,15 +1,17 @@
 #pragma once
-#include "ops/for_each.h"
+#include "ops/kernel.h"
 
 namespace hr {
 
-// Weighted squared difference; weight[n, k] already squared for the official loss.
+// Weighted squared difference; the official loss weighs with w * w.
 template <class T>
 struct SquaredError {
+  using Element = T;
   static constexpr int kSums = 1;
   const T* pred;
   const float *target, *weight;
   int64_t pixels, joints;  // pixels per map
+  bool squared;
 
   struct Row {
     const T* pred;
@@ -19,18 +21,48 @@ struct SquaredError {
   template <class V>
   HR_HD void one(const Row& at, int64_t k, V* terms) const {
     const V d = load<V>(at.pred + k) - load<V>(at.target + k);
-    terms[0] = load<V>(at.weight + k) * d * d;
+    const V w = load<V>(at.weight + k);
+    terms[0] = (squared ? w * w : w) * d * d;
   }
 };
 
-// dpred = factor * weight * (p - g); factor = 2 * scale * d(loss).
+// Sum of one joint's squared errors over the blocks.
+struct JointTotals {
+  struct State {
+    double sum = 0;
+    HR_HD void add(const State& o) { sum += o.sum; }
+  };
+  const float* sums;  // [blocks, 1, joints]
+  int64_t joints;
+  double* totals;  // [joints]
+  HR_HD State part(int64_t block, int64_t k) const { return {sums[block * joints + k]}; }
+  HR_HD void finish(int64_t k, const State& s) const { totals[k] = s.sum; }
+};
+
+// loss = scale * sum of the joints' totals, in their order.
+struct LossTotal {
+  struct State {
+    double sum = 0;
+    HR_HD void add(const State& o) { sum += o.sum; }
+  };
+  const double* totals;
+  double scale;
+  float* loss;
+  HR_HD State part(int64_t k, int64_t) const { return {totals[k]}; }
+  HR_HD void finish(int64_t, const State& s) const { *loss = static_cast<float>(scale * s.sum); }
+};
+
+// dpred = 2 scale d(loss) w (p - g), with w squared for the official loss.
 template <class T>
 struct SquaredErrorBackward {
+  using Element = T;
   const T* pred;
   const float *target, *weight;
   T* dpred;
   int64_t pixels, joints;
-  float factor;
+  bool squared;
+  float twice_scale;
+  const float* dloss;  // one number
 
   struct Row {
     int64_t first, weight;
@@ -39,8 +71,9 @@ struct SquaredErrorBackward {
   template <class V>
   HR_HD void one(const Row& at, int64_t k) const {
     const int64_t i = at.first + k;
-    store<V>(dpred + i,
-             Lanes<V>::fill(factor) * load<V>(weight + at.weight + k) * (load<V>(pred + i) - load<V>(target + i)));
+    const V w = load<V>(weight + at.weight + k);
+    const V factor = Lanes<V>::fill(twice_scale * *dloss) * (squared ? w * w : w);
+    store<V>(dpred + i, factor * (load<V>(pred + i) - load<V>(target + i)));
   }
 };
 

@@ -1,17 +1,26 @@
-// Values as kernels see them: one float, or 8 or 16 floats side by side (GCC's vector types). A kernel is written once
-// as a template on the value type V; the CPU loops instantiate it with the widest V that fits the channels, a GPU
-// thread with float. Loads and stores convert to and from the element type.
+// Values as kernels see them: one float, or several side by side. A kernel is written once as a template on the value
+// type V. The CPU loops instantiate it with GCC's vector types (Floats8, Floats16), a GPU thread with Pack<N>, a plain
+// array that loads and stores 16 bytes at a time. Loads and stores convert to and from the element type.
 #pragma once
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
 #include "core/dtype.h"
 
 #ifdef __CUDACC__
+#include <cuda_bf16.h>
 #define HR_HD __host__ __device__ __forceinline__
 #else
 #define HR_HD inline __attribute__((always_inline))
+#endif
+#if defined(__CUDA_ARCH__)
+#define HR_UNROLL _Pragma("unroll")
+#elif defined(__CUDACC__)
+#define HR_UNROLL  // nvcc's host side does not run kernels
+#else
+#define HR_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 namespace hr {
@@ -38,6 +47,129 @@ struct Lanes<float> {
     *p = from_float<T>(v);
   }
   HR_HD static float fill(float v) { return v; }
+};
+HR_HD float at_least(float v, float low) { return v < low ? low : v; }  // a NaN stays a NaN
+HR_HD float where_positive(float v, float then) { return v > 0 ? then : 0.0f; }
+HR_HD float square_root(float v) { return std::sqrt(v); }
+
+// N floats in a GPU thread's registers. Also compiles on the host, where the tests run it.
+template <int N>
+struct Pack {
+  float v[N];
+  HR_HD Pack& operator+=(const Pack& o) {
+    HR_UNROLL for (int i = 0; i < N; ++i) v[i] += o.v[i];
+    return *this;
+  }
+  HR_HD friend Pack operator+(Pack a, const Pack& b) { return a += b; }
+  HR_HD friend Pack operator-(Pack a, const Pack& b) {
+    HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] -= b.v[i];
+    return a;
+  }
+  HR_HD friend Pack operator*(Pack a, const Pack& b) {
+    HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] *= b.v[i];
+    return a;
+  }
+  HR_HD friend Pack operator/(Pack a, const Pack& b) {
+    HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] /= b.v[i];
+    return a;
+  }
+};
+template <int N>
+HR_HD Pack<N> at_least(Pack<N> a, const Pack<N>& low) {
+  HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] = at_least(a.v[i], low.v[i]);
+  return a;
+}
+template <int N>
+HR_HD Pack<N> where_positive(const Pack<N>& a, Pack<N> then) {
+  HR_UNROLL for (int i = 0; i < N; ++i) then.v[i] = where_positive(a.v[i], then.v[i]);
+  return then;
+}
+template <int N>
+HR_HD Pack<N> square_root(Pack<N> a) {
+  HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] = square_root(a.v[i]);
+  return a;
+}
+
+template <int N>
+struct Lanes<Pack<N>> {
+  static constexpr int kCount = N;
+  static_assert(N == 2 || N == 4 || N == 8);
+
+  HR_HD static Pack<N> load(const float* p) {
+    Pack<N> r;
+#ifdef __CUDA_ARCH__
+    if constexpr (N == 2) {
+      const float2 q = *reinterpret_cast<const float2*>(p);
+      r.v[0] = q.x, r.v[1] = q.y;
+    } else {
+      HR_UNROLL for (int i = 0; i < N; i += 4) {
+        const float4 q = *reinterpret_cast<const float4*>(p + i);
+        r.v[i] = q.x, r.v[i + 1] = q.y, r.v[i + 2] = q.z, r.v[i + 3] = q.w;
+      }
+    }
+#else
+    std::memcpy(r.v, p, sizeof r.v);
+#endif
+    return r;
+  }
+  HR_HD static void store(float* p, const Pack<N>& a) {
+#ifdef __CUDA_ARCH__
+    if constexpr (N == 2) {
+      *reinterpret_cast<float2*>(p) = make_float2(a.v[0], a.v[1]);
+    } else {
+      HR_UNROLL for (int i = 0; i < N; i += 4) {
+        *reinterpret_cast<float4*>(p + i) = make_float4(a.v[i], a.v[i + 1], a.v[i + 2], a.v[i + 3]);
+      }
+    }
+#else
+    std::memcpy(p, a.v, sizeof a.v);
+#endif
+  }
+  HR_HD static Pack<N> load(const bf16* p) {
+    Pack<N> r;
+#ifdef __CUDA_ARCH__
+    uint32_t words[N / 2];  // two numbers each, the first in the lower half
+    if constexpr (N == 2) {
+      words[0] = *reinterpret_cast<const uint32_t*>(p);
+    } else if constexpr (N == 4) {
+      const uint2 q = *reinterpret_cast<const uint2*>(p);
+      words[0] = q.x, words[1] = q.y;
+    } else {
+      const uint4 q = *reinterpret_cast<const uint4*>(p);
+      words[0] = q.x, words[1] = q.y, words[2] = q.z, words[3] = q.w;
+    }
+    HR_UNROLL for (int i = 0; i < N / 2; ++i) {
+      r.v[2 * i] = __uint_as_float(words[i] << 16);
+      r.v[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+    }
+#else
+    HR_UNROLL for (int i = 0; i < N; ++i) r.v[i] = to_float(p[i]);
+#endif
+    return r;
+  }
+  HR_HD static void store(bf16* p, const Pack<N>& a) {
+#ifdef __CUDA_ARCH__
+    uint32_t words[N / 2];
+    HR_UNROLL for (int i = 0; i < N / 2; ++i) {
+      const __nv_bfloat162 pair = __floats2bfloat162_rn(a.v[2 * i], a.v[2 * i + 1]);
+      words[i] = *reinterpret_cast<const uint32_t*>(&pair);
+    }
+    if constexpr (N == 2) {
+      *reinterpret_cast<uint32_t*>(p) = words[0];
+    } else if constexpr (N == 4) {
+      *reinterpret_cast<uint2*>(p) = make_uint2(words[0], words[1]);
+    } else {
+      *reinterpret_cast<uint4*>(p) = make_uint4(words[0], words[1], words[2], words[3]);
+    }
+#else
+    HR_UNROLL for (int i = 0; i < N; ++i) p[i] = from_float<bf16>(a.v[i]);
+#endif
+  }
+  HR_HD static Pack<N> fill(float v) {
+    Pack<N> r;
+    HR_UNROLL for (int i = 0; i < N; ++i) r.v[i] = v;
+    return r;
+  }
 };
 
 #ifndef __CUDACC__
@@ -80,7 +212,25 @@ template <>
 struct Lanes<Floats8> : detail::VectorLanes<Floats8, Bits8, Halves8, 8> {};
 template <>
 struct Lanes<Floats16> : detail::VectorLanes<Floats16, Bits16, Halves16, 16> {};
+HR_HD Floats8 at_least(Floats8 v, Floats8 low) { return v < low ? low : v; }
+HR_HD Floats16 at_least(Floats16 v, Floats16 low) { return v < low ? low : v; }
+HR_HD Floats8 where_positive(Floats8 v, Floats8 then) { return v > 0.0f ? then : Floats8{}; }
+HR_HD Floats16 where_positive(Floats16 v, Floats16 then) { return v > 0.0f ? then : Floats16{}; }
+HR_HD Floats8 square_root(Floats8 v) {
+  HR_UNROLL for (int i = 0; i < 8; ++i) v[i] = std::sqrt(v[i]);
+  return v;
+}
+HR_HD Floats16 square_root(Floats16 v) {
+  HR_UNROLL for (int i = 0; i < 16; ++i) v[i] = std::sqrt(v[i]);
+  return v;
+}
 #endif
+
+HR_HD float lane(float v, int) { return v; }
+template <int N>
+HR_HD float lane(const Pack<N>& v, int i) {
+  return v.v[i];
+}
 
 template <class V, class T>
 HR_HD V load(const T* p) {

@@ -1,13 +1,13 @@
 #include "ops/max_pool2d.h"
 
 #include "ops/dispatch.h"
+#include "ops/for_each.h"
 #include "ops/max_pool2d_kernel.h"
 #include "ops/sum.h"
 
 namespace hr {
 
 Tensor max_pool2d(Context& cx, const Tensor& x, const MaxPool2d& o) {
-  expect_cpu("max_pool2d", cx);
   check(x.rank() == 4, "max_pool2d: expected x of [N, H, W, C], got {}", to_string(x.shape()));
   check(o.kernel >= 1 && o.kernel <= 15 && o.stride >= 1 && o.pad >= 0 && 2 * o.pad <= o.kernel,
         "max_pool2d: kernel {}, stride {}, pad {}: pad may be at most half the kernel", o.kernel, o.stride, o.pad);
@@ -24,7 +24,7 @@ Tensor max_pool2d(Context& cx, const Tensor& x, const MaxPool2d& o) {
   Tensor y = cx.empty({x.dim(0), g.out_h, g.out_w, g.channels}, x.dtype());
   const Tensor winner = cx.empty(y.shape(), DType::u8);
   for_dtype("max_pool2d", x.dtype(), [&]<class T>() {
-    for_each(y.numel() / g.channels, g.channels,
+    for_each(cx, y.numel() / g.channels, g.channels,
              MaxPoolForward<T>{x.data<T>(), y.data<T>(), winner.data<uint8_t>(), g});
   });
   if (cx.recording() && x.requires_grad()) {
@@ -34,7 +34,7 @@ Tensor max_pool2d(Context& cx, const Tensor& x, const MaxPool2d& o) {
       if (!dy.defined()) return;
       const Tensor dx = bx.empty(x.shape(), x.dtype());
       for_dtype("max_pool2d", x.dtype(), [&]<class T>() {
-        for_each(x.numel() / g.channels, g.channels,
+        for_each(bx, x.numel() / g.channels, g.channels,
                  MaxPoolBackward<T>{dy.data<T>(), winner.data<uint8_t>(), dx.data<T>(), g});
       });
       bx.tape->add(x, dx);

@@ -1,7 +1,5 @@
 #pragma once
-#include <limits>
-
-#include "ops/for_each.h"
+#include "ops/kernel.h"
 
 namespace hr {
 
@@ -13,6 +11,7 @@ struct PoolGeometry {
 // Also keeps the window position of the maximum, one byte per output element.
 template <class T>
 struct MaxPoolForward {
+  using Element = T;
   const T* x;
   T* y;
   uint8_t* winner;
@@ -25,7 +24,7 @@ struct MaxPoolForward {
   }
   HR_HD void scalar(int64_t row, int64_t c) const {
     const int64_t ox = row % g.out_w, line = row / g.out_w, oy = line % g.out_h, n = line / g.out_h;
-    float best = -std::numeric_limits<float>::infinity();
+    float best = -INFINITY;
     int where = -1;
     for (int ky = 0; ky < g.kernel; ++ky) {
       for (int kx = 0; kx < g.kernel; ++kx) {
@@ -46,6 +45,7 @@ struct MaxPoolForward {
 // One input element gathers from every window it won: no two writers, so the order of sums is fixed.
 template <class T>
 struct MaxPoolBackward {
+  using Element = T;
   const T* dy;
   const uint8_t* winner;
   T* dx;

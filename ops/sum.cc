@@ -1,13 +1,13 @@
 #include "ops/sum.h"
 
 #include "ops/dispatch.h"
+#include "ops/for_each.h"
 #include "ops/sum_kernel.h"
 
 namespace hr {
 
 Tensor sum(Context& cx, std::span<const Tensor> addends) {
   check(!addends.empty(), "sum: nothing to add");
-  expect_cpu("sum", cx);
   Tensor total = addends[0];
   for (size_t i = 1; i < addends.size(); ++i) {
     const Tensor& next = addends[i];
@@ -15,7 +15,7 @@ Tensor sum(Context& cx, std::span<const Tensor> addends) {
           to_string(total.shape()), name_of(total.dtype()), to_string(next.shape()), name_of(next.dtype()));
     Tensor y = i == 1 ? cx.empty(total.shape(), total.dtype()) : total;  // from the second on in place
     for_dtype("sum", y.dtype(), [&]<class T>() {
-      for_each_flat(y.numel(), Add<T>{total.data<T>(), next.data<T>(), y.data<T>()});
+      for_each_flat(cx, y.numel(), Add<T>{total.data<T>(), next.data<T>(), y.data<T>()});
     });
     total = y;
   }
@@ -32,7 +32,7 @@ Tensor converted(Context& cx, const Tensor& x, DType dtype) {
   Tensor y = cx.empty(x.shape(), dtype);
   for_dtype("cast", x.dtype(), [&]<class From>() {
     for_dtype("cast", dtype, [&]<class To>() {
-      for_each_flat(x.numel(), Convert<From, To>{x.data<From>(), y.data<To>()});
+      for_each_flat(cx, x.numel(), Convert<From, To>{x.data<From>(), y.data<To>()});
     });
   });
   return y;
@@ -40,7 +40,6 @@ Tensor converted(Context& cx, const Tensor& x, DType dtype) {
 }  // namespace
 
 Tensor cast(Context& cx, const Tensor& x, DType dtype) {
-  expect_cpu("cast", cx);
   if (x.dtype() == dtype) return x;
   Tensor y = converted(cx, x, dtype);
   if (cx.recording() && x.requires_grad()) {
@@ -53,16 +52,32 @@ Tensor cast(Context& cx, const Tensor& x, DType dtype) {
   return y;
 }
 
+void round_to(Context& cx, const Tensor& from, const Tensor& to) {
+  check(from.numel() == to.numel() && from.dtype() == DType::f32 && to.dtype() == DType::bf16,
+        "round_to: {} of {} into {} of {}", to_string(from.shape()), name_of(from.dtype()), to_string(to.shape()),
+        name_of(to.dtype()));
+  for_each_flat(cx, from.numel(), Convert<float, bf16>{from.data<float>(), to.data<bf16>()});
+}
+
+void column_sum(Context& cx, const Tensor& x, const Tensor& y) {
+  const int64_t channels = x.shape().back(), rows = x.numel() / channels;
+  check(y.numel() == channels && y.dtype() == DType::f32, "column_sum: {} into {}", to_string(x.shape()),
+        to_string(y.shape()));
+  for_dtype("column_sum", x.dtype(), [&]<class T>() {
+    const Partials partials = reduce_rows(cx, rows, channels, ColumnSum<T>{x.data<T>(), channels});
+    for_columns(cx, partials.blocks, channels, ColumnTotal{partials.sums.data<float>(), channels, y.data<float>()});
+  });
+}
+
 void copy_or_add(Context& cx, const Tensor& from, const Tensor& to, bool add) {
-  expect_cpu("copy", cx);
   check(from.numel() == to.numel() && from.dtype() == DType::f32 && to.dtype() == DType::f32, "copy: {} and {} differ",
         to_string(from.shape()), to_string(to.shape()));
   const float* a = from.data<float>();
   float* b = to.data<float>();
   if (add) {
-    for_each_flat(to.numel(), Add<float>{a, b, b});
+    for_each_flat(cx, to.numel(), Add<float>{a, b, b});
   } else {
-    for_each_flat(to.numel(), Convert<float, float>{a, b});
+    for_each_flat(cx, to.numel(), Convert<float, float>{a, b});
   }
 }
 

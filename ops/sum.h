@@ -16,6 +16,12 @@ Tensor take_gradient(Context& cx, uint64_t id);
 // gradient is converted back to x's type.
 Tensor cast(Context& cx, const Tensor& x, DType dtype);
 
+// `to` = `from` rounded to bf16; both exist already.
+void round_to(Context& cx, const Tensor& from, const Tensor& to);
+
+// y[c] = sum of x[..., c] over everything before the last dim; y [C] f32.
+void column_sum(Context& cx, const Tensor& x, const Tensor& y);
+
 // Writes `from` (any shape of equal numel) over or onto `to`; both f32.
 void copy_or_add(Context& cx, const Tensor& from, const Tensor& to, bool add);
 

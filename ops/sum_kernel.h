@@ -1,44 +1,55 @@
 #pragma once
-#include "ops/for_each.h"
+#include "ops/kernel.h"
 
 namespace hr {
 
 // y = a + b, summed in float.
 template <class T>
 struct Add {
+  using Element = T;
   const T *a, *b;
   T* y;
-  HR_HD void operator()(int64_t row, int64_t c) const {
-    const int64_t i = row * kWidth + c;
-    y[i] = from_float<T>(to_float(a[i]) + to_float(b[i]));
+  template <class V>
+  HR_HD void one(int64_t i) const {
+    store<V>(y + i, load<V>(a + i) + load<V>(b + i));
   }
-  static constexpr int64_t kWidth = 1024;  // a flat array is walked in rows of this many elements
 };
 
 template <class From, class To>
 struct Convert {
+  using Element = bf16;  // the narrower of the two: 8 elements at a time
   const From* x;
   To* y;
-  HR_HD void operator()(int64_t row, int64_t c) const {
-    const int64_t i = row * kWidth + c;
-    y[i] = from_float<To>(to_float(x[i]));
+  template <class V>
+  HR_HD void one(int64_t i) const {
+    store<V>(y + i, load<V>(x + i));
   }
-  static constexpr int64_t kWidth = 1024;
 };
 
-// Runs a flat kernel over n elements: whole rows, then the rest.
-template <class F>
-void for_each_flat(int64_t n, const F& f) {
-  const int64_t rows = n / F::kWidth, tail = n % F::kWidth;
-  // A row here is 1,024 elements: blocks of 16 rows keep both threads busy on small tensors too.
-  parallel_for((rows + 15) / 16, n, [&](int64_t block) {
-    for (int64_t row = block * 16; row < std::min(rows, block * 16 + 16); ++row) {
-#pragma omp simd
-      for (int64_t c = 0; c < F::kWidth; ++c) f(row, c);
-    }
-  });
-#pragma omp simd
-  for (int64_t c = 0; c < tail; ++c) f(rows, c);
-}
+// Sum over rows, for a bias.
+template <class T>
+struct ColumnSum {
+  using Element = T;
+  static constexpr int kSums = 1;
+  const T* x;
+  int64_t channels;
+  HR_HD int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, V* terms) const {
+    terms[0] = load<V>(x + at + c);
+  }
+};
+
+struct ColumnTotal {
+  struct State {
+    double sum = 0;
+    HR_HD void add(const State& o) { sum += o.sum; }
+  };
+  const float* sums;  // [blocks, 1, channels]
+  int64_t channels;
+  float* y;
+  HR_HD State part(int64_t block, int64_t c) const { return {sums[block * channels + c]}; }
+  HR_HD void finish(int64_t c, const State& s) const { y[c] = static_cast<float>(s.sum); }
+};
 
 }  // namespace hr

@@ -77,7 +77,7 @@ void bench(const Options& o) {
 
   std::vector<double> total, conv, reorder, ratio;
   for (int i = 0; i < o.warmup + o.repeats; ++i) {
-    hr::conv_clock(timed) = {};
+    hr::conv_backend(timed).clock = {};
     const auto start = std::chrono::steady_clock::now();
     if (training) {
       step({images, targets, weights, n, h, w}, 1e-3);
@@ -88,7 +88,7 @@ void bench(const Options& o) {
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (i < o.warmup) continue;
-    const hr::ConvClock& clock = hr::conv_clock(timed);
+    const hr::ConvClock& clock = hr::conv_backend(timed).clock;
     total.push_back(seconds);
     conv.push_back(clock.primitives);
     reorder.push_back(clock.reorders);
@@ -102,11 +102,11 @@ void bench(const Options& o) {
         "\"threads\": {}, \"repeats\": {}, \"seconds\": {:.6f}, \"img_per_s\": {:.3f}, \"conv_seconds\": {:.6f}, "
         "\"filter_reorder_seconds\": {:.6f}, \"total_over_conv\": {:.4f}, \"peak_bytes\": {}, \"library\": \"{}\"}}\n",
         o.mode, o.model, h, w, n, o.dtype, o.device, hr::compute_threads(), o.repeats, median(total), n / median(total),
-        median(conv), median(reorder), median(ratio), peak, hr::dnnl_description());
+        median(conv), median(reorder), median(ratio), peak, hr::conv_backend(timed).description());
     return;
   }
   fmt::print("{} {} {}x{}, batch {}, {}, {} threads, {}\n", o.model, o.mode, h, w, n, o.dtype, hr::compute_threads(),
-             hr::dnnl_description());
+             hr::conv_backend(timed).description());
   fmt::print("  step              {:9.1f} ms   (median of {})\n", 1e3 * median(total), o.repeats);
   fmt::print("  throughput        {:9.1f} img/s\n", n / median(total));
   fmt::print("  in convolutions   {:9.1f} ms\n", 1e3 * median(conv));

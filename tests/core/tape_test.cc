@@ -158,5 +158,77 @@ TEST(Tape, DepthIsNotLimitedByTheStack) {
   EXPECT_EQ(*grad.data<float>(), 100000);
 }
 
+// y = w (v (w x)): w is used twice, so it is complete only when the first op has run backwards.
+struct TwiceUsed {
+  Tape tape;
+  Context cx;
+  Tensor w, v, dw, dv;
+  std::vector<std::string> events;
+  TwiceUsed() {
+    cx.tape = &tape;
+    w = scalar(cx, 2), v = scalar(cx, 3), dw = scalar(cx, 0), dv = scalar(cx, 0);
+    tape.bind(w, dw);
+    tape.bind(v, dv);
+    tape.on_ready([this](uint64_t id) { events.emplace_back(id == w.id() ? "w" : "v"); });
+  }
+  TwiceUsed(const TwiceUsed&) = delete;
+  TwiceUsed& operator=(const TwiceUsed&) = delete;
+  void mark(const char* name) {
+    tape.record([this, name](Context&) { events.emplace_back(name); });
+  }
+  std::vector<std::string> pass() {
+    events.clear();
+    mark("start");
+    Tensor y = times(cx, scalar(cx, 5), w);
+    mark("between");
+    y = times(cx, times(cx, y, v), w);
+    tape.backward(cx, y);
+    return events;
+  }
+};
+
+TEST(Tape, ReportsALeafAfterItsLastAddendOnceItKnowsWhichThatIs) {
+  TwiceUsed t;
+  const std::vector<std::string> first = t.pass();
+  ASSERT_EQ(first.size(), 4u);
+  EXPECT_EQ(first[0], "between");  // nothing is known yet: both at the end
+  EXPECT_EQ(first[1], "start");
+  for (int pass = 0; pass < 2; ++pass) {
+    EXPECT_EQ(t.pass(), (std::vector<std::string>{"v", "between", "w", "start"}));
+    EXPECT_EQ(*t.dw.data<float>(), 60);  // d/dw of w^2 v x
+    EXPECT_EQ(*t.dv.data<float>(), 20);
+  }
+}
+
+TEST(Tape, LearnsAgainWhenTheGraphChanges) {
+  TwiceUsed t;
+  t.pass();
+  t.pass();
+  t.events.clear();
+  // Only v, with one op more.
+  t.mark("a"), t.mark("b"), t.mark("c"), t.mark("d"), t.mark("e");
+  t.tape.backward(t.cx, times(t.cx, scalar(t.cx, 5), t.v));
+  EXPECT_EQ(t.events.size(), 7u);
+  EXPECT_EQ(t.events[4], "a");
+  EXPECT_EQ(*t.dw.data<float>(), 0);  // not used: zeroed and reported all the same
+  t.pass();
+  EXPECT_EQ(t.pass(), (std::vector<std::string>{"v", "between", "w", "start"}));
+}
+
+TEST(Tape, AGradientThatGrowsAfterItWasReportedIsAnError) {
+  TwiceUsed t;
+  t.pass();
+  // As many ops, but v is used by the last one to run too.
+  const auto other = [&] {
+    Tensor y = times(t.cx, scalar(t.cx, 5), t.v);
+    t.mark("between"), t.mark("between");
+    y = times(t.cx, times(t.cx, y, t.v), t.w);
+    t.tape.backward(t.cx, y);
+  };
+  EXPECT_THROW(other(), Error);
+  t.tape.clear();
+  t.pass();
+}
+
 }  // namespace
 }  // namespace hr

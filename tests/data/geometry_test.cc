@@ -213,6 +213,54 @@ TEST(Geometry, GoldenBoxes) {
   EXPECT_GT(cleaned, 30);
 }
 
+TEST(Geometry, UdpMapsBordersOfTheBoxToPixelCentres) {
+  const CenterScale place{{100, 80}, {0.6F, 0.8F}};  // 120 x 160
+  const Affine map = udp_affine(place, 0, 48, 64);
+  double x = 40, y = 160;
+  map.apply(x, y);
+  EXPECT_NEAR(x, 0, 1e-4);
+  EXPECT_NEAR(y, 63, 1e-4);
+  // A turn about the centre, the other way round than the official map's.
+  double cx = 100, cy = 80;
+  udp_affine(place, 30, 48, 64).apply(cx, cy);
+  EXPECT_NEAR(cx, 23.5, 1e-4);
+  EXPECT_NEAR(cy, 31.5, 1e-4);
+}
+
+// float32 goldens: 1e-5 of the largest entry of a row, as their README advises.
+void expect_udp(const Affine& got, const Json& want) {
+  for (int row = 0; row < 2; ++row) {
+    const auto w = test::numbers(want[row]);
+    double largest = 0;
+    for (const double v : w) largest = std::max(largest, std::abs(v));
+    for (int i = 0; i < 3; ++i) EXPECT_NEAR(got.m[3 * row + i], w[i], 1e-5 * largest);
+  }
+}
+
+TEST(Geometry, GoldenUdpMatrices) {
+  HR_NEEDS_ORACLE("decode/udp_warp.json");
+  const auto warps = parse_json_file(test::oracle("decode/udp_warp.json"));
+  for (const Json& entry : warps.GetArray()) {
+    CenterScale place;
+    for (int i = 0; i < 2; ++i) {
+      place.center[i] = entry["center"][i].GetFloat();
+      place.scale[i] = entry["scale"][i].GetFloat() / 200;
+    }
+    expect_udp(udp_affine(place, entry["rot"].GetDouble(), entry["size"][0].GetInt(), entry["size"][1].GetInt()),
+               entry["matrix"]);
+  }
+  const auto golden = parse_json_file(test::oracle("transforms/boxes_and_matrices.json"));
+  for (const Json& entry : golden["affine"].GetArray()) {
+    CenterScale place;
+    for (int i = 0; i < 2; ++i) {
+      place.scale[i] = entry["scale"][i].GetFloat();
+      place.center[i] = entry["center"][i].GetFloat();  // this matrix was made without the shift
+    }
+    expect_udp(udp_affine(place, entry["rot"].GetDouble(), entry["size"][0].GetInt(), entry["size"][1].GetInt()),
+               entry["udp_matrix"]);
+  }
+}
+
 TEST(Geometry, GoldenMatrices) {
   HR_NEEDS_ORACLE("transforms/boxes_and_matrices.json");
   const auto golden = parse_json_file(test::oracle("transforms/boxes_and_matrices.json"));

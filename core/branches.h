@@ -1,0 +1,45 @@
+// Work that may run side by side: HRNet's branches. On CUDA each branch goes to a stream of its own, forked from the
+// context's stream and joined again, in the forward pass and, through the tape, in the backward pass; a captured graph
+// keeps the fork. On the CPU, and while an arena is still recording, branches simply follow one another.
+//   Branches branches(cx);
+//   for (int b = 0; b < n; ++b) { branches.enter(b); ... ops of branch b ... }
+//   branches.join();
+// A branch may read what existed before the fork and what it made itself.
+#pragma once
+#include <vector>
+
+#include "core/context.h"
+
+namespace hr {
+
+// Streams beside the context's own, and the events that order them. One region of branches at a time.
+class SideStreams {
+ public:
+  explicit SideStreams(int count);
+  ~SideStreams();
+  SideStreams(const SideStreams&) = delete;
+  SideStreams& operator=(const SideStreams&) = delete;
+
+  void fork(Context& cx);
+  void enter(Context& cx, int branch);
+  void join(Context& cx);
+
+ private:
+  std::vector<cuda::Stream> streams_;
+  std::vector<cuda::Event> joined_;
+  cuda::Event forked_;
+  cuda::Stream base_ = nullptr;  // the context's own, within a region that forked
+};
+
+class Branches {
+ public:
+  explicit Branches(Context& cx);
+  void enter(int branch);
+  void join();
+
+ private:
+  Context& cx_;
+  int current_ = 0;
+};
+
+}  // namespace hr

@@ -1,0 +1,285 @@
+#include "core/comm/gloo.h"
+
+#include <gloo/allgatherv.h>
+#include <gloo/allreduce.h>
+#include <gloo/broadcast.h>
+#include <gloo/rendezvous/context.h>
+#include <gloo/rendezvous/store.h>
+#include <gloo/transport/tcp/device.h>
+#include <gloo/transport/unbound_buffer.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+
+#include "core/parallel.h"
+
+namespace hr {
+namespace {
+
+// Gloo's way to exchange addresses, over the control connection.
+class ControlStore final : public gloo::rendezvous::Store {
+ public:
+  explicit ControlStore(Control& control) : control_(control) {}
+  void set(const std::string& key, const std::vector<char>& data) override {
+    control_.put("gloo/" + key, {data.data(), data.size()});
+  }
+  std::vector<char> get(const std::string& key) override {
+    const auto [it, is_new] = known_.try_emplace(key);
+    if (is_new) it->second = control_.get("gloo/" + key);
+    return {it->second.begin(), it->second.end()};
+  }
+  void wait(const std::vector<std::string>& keys) override {
+    for (const std::string& key : keys) get(key);
+  }
+  void wait(const std::vector<std::string>& keys, const Milliseconds&) override { wait(keys); }
+
+ private:
+  Control& control_;
+  std::map<std::string, std::string> known_;
+};
+
+template <class T>
+void add(void* out, const void* a, const void* b, size_t n) {
+  auto* to = static_cast<T*>(out);
+  const auto *x = static_cast<const T*>(a), *y = static_cast<const T*>(b);
+  for (size_t i = 0; i < n; ++i) to[i] = x[i] + y[i];
+}
+
+template <class T>
+void scale(T* values, size_t n, T factor) {
+  for (size_t i = 0; i < n; ++i) values[i] *= factor;
+}
+
+// Two sequences of collectives run side by side: the caller's and the background's. Gloo tells them apart by tags.
+enum ChannelNumber : int { kCaller = 0, kBackground = 1 };
+
+class GlooComm final : public Comm {
+ public:
+  explicit GlooComm(std::shared_ptr<Control> control)
+      : Comm(control->ranks().rank, control->ranks().size), control_(std::move(control)) {
+    guarded([&] {
+      gloo::transport::tcp::attr attr(control_->address().c_str());
+      if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"); interface != nullptr) attr.iface = interface;
+      auto device = gloo::transport::tcp::CreateDevice(attr);
+      context_ = std::make_shared<gloo::rendezvous::Context>(rank(), size());
+      context_->setTimeout(control_->timeout());
+      ControlStore store(*control_);
+      context_->connectFullMesh(store, device);
+    });
+    // The control connection judges who is late, and can say who it is; Gloo's own limit is there in case that fails.
+    context_->setTimeout(20 * control_->timeout());
+    control_->on_failure([this] { abort(); });
+    worker_ = std::thread([this] { work(); });
+  }
+
+  ~GlooComm() override {
+    control_->on_failure({});
+    bool under_way = false;
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+      under_way = !queue_.empty();
+    }
+    changed_.notify_all();
+    if (under_way) abort();  // the caller leaves with an error of its own
+    worker_.join();
+  }
+
+  std::string_view engine() const override { return "gloo"; }
+
+  void all_reduce(const Tensor& values, Reduce op, void*) override {
+    expect_host("all_reduce", values);
+    collective(kCaller, [&](uint32_t tag) { reduce(values, op, tag); });
+  }
+
+  void all_reduce(std::span<double> values, Reduce op) override {
+    if (values.empty()) return;
+    collective(kCaller, [&](uint32_t tag) { reduce(values.data(), values.size(), op, tag); });
+  }
+
+  void broadcast(const Tensor& values, int root, void*) override {
+    expect_host("broadcast", values);
+    if (values.bytes() == 0) return;
+    collective(kCaller, [&](uint32_t tag) {
+      gloo::BroadcastOptions options(context_);
+      options.setOutput(values.data<char>(), values.bytes());
+      options.setRoot(root);
+      options.setTag(tag);
+      gloo::broadcast(options);
+    });
+  }
+
+  void all_gather(const Tensor& mine, const Tensor& all, void*) override {
+    expect_host("all_gather", mine);
+    hr::check(all.dtype() == mine.dtype() && all.numel() == mine.numel() * size(),
+              "all_gather: {} ranks' {} of {} do not fill {} of {}", size(), mine.numel(), name_of(mine.dtype()),
+              all.numel(), name_of(all.dtype()));
+    gather(mine.data<char>(), all.data<char>(), std::vector<size_t>(size(), mine.bytes()));
+  }
+
+  std::vector<std::string> all_gather(std::string_view mine) override {
+    std::vector<uint64_t> sizes(size());
+    const uint64_t own = mine.size();
+    gather(reinterpret_cast<const char*>(&own), reinterpret_cast<char*>(sizes.data()),
+           std::vector<size_t>(size(), sizeof own));
+    std::string all(std::accumulate(sizes.begin(), sizes.end(), uint64_t{0}), '\0');
+    if (!all.empty()) gather(mine.data(), all.data(), {sizes.begin(), sizes.end()});
+    std::vector<std::string> parts;
+    size_t at = 0;
+    for (const uint64_t n : sizes) {
+      parts.push_back(all.substr(at, n));
+      at += n;
+    }
+    return parts;
+  }
+
+  void start_all_reduce(const Tensor& values, Reduce op, void*) override {
+    expect_host("all_reduce", values);
+    {
+      const std::lock_guard lock(mutex_);
+      queue_.push_back({values, op});
+    }
+    changed_.notify_all();
+  }
+
+  void finish(void*) override {
+    const auto started = Clock::now();
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return queue_.empty() || error_; });
+    clock.exposed += std::chrono::duration<double>(Clock::now() - started).count();
+    clock.busy += std::exchange(busy_, 0.0);
+    clock.bytes += std::exchange(bytes_, 0);
+    if (error_) {
+      queue_.clear();
+      std::rethrow_exception(std::exchange(error_, nullptr));
+    }
+  }
+
+  void barrier() override { control_->barrier(); }
+  void check() override { control_->check(); }
+
+  // Gloo has no such call, but a wait that times out tells every connection of the context, and they tell whoever waits
+  // for them. So: a wait for something that nobody sends.
+  void abort() noexcept override {
+    try {
+      char nothing = 0;
+      context_->createUnboundBuffer(&nothing, 1)->waitRecv(Milliseconds(1));
+    } catch (const std::exception&) {
+      return;
+    }
+  }
+
+ private:
+  struct Work {
+    Tensor values;
+    Reduce op;
+  };
+
+  static void expect_host(const char* what, const Tensor& t) {
+    hr::check(t.device().type == Device::Type::cpu, "{}: Gloo works in host memory, the tensor is on {}", what,
+              to_string(t.device()));
+  }
+
+  // Turns Gloo's errors into ours. What Gloo notices is a closed connection; whose fault it was, the control connection
+  // knows, or is about to.
+  template <class Body>
+  void guarded(const Body& body) {
+    try {
+      body();
+    } catch (const RankFailed&) {
+      throw;
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& e) {
+      if (const auto failure = control_->await_failure(control_->timeout())) throw RankFailed(*failure);
+      std::string reason = e.what();
+      if (const size_t end = reason.find("] "); reason.starts_with('[') && end != std::string::npos)
+        reason = reason.substr(end + 2);  // Gloo's source file and line
+      fail("the connections between the ranks failed: {}", reason);
+    }
+  }
+
+  template <class Body>
+  void collective(ChannelNumber channel, const Body& body) {
+    const uint32_t tag = static_cast<uint32_t>(channel) << 31 | (serial_[channel]++ & 0x7fffffffu);
+    control_->begin_collective(channel);
+    guarded([&] { body(tag); });
+    control_->end_collective(channel);
+  }
+
+  template <class T>
+  void reduce(T* values, size_t n, Reduce op, uint32_t tag) {
+    gloo::AllreduceOptions options(context_);
+    options.setOutput(values, n);
+    options.setReduceFunction(&add<T>);
+    options.setTag(tag);
+    options.setAlgorithm(gloo::AllreduceOptions::Algorithm::RING);
+    gloo::allreduce(options);
+    if (op == Reduce::mean) scale(values, n, T{1} / static_cast<T>(size()));
+  }
+
+  void reduce(const Tensor& t, Reduce op, uint32_t tag) {
+    const auto n = static_cast<size_t>(t.numel());
+    if (n == 0) return;
+    if (t.dtype() == DType::f32) return reduce(t.data<float>(), n, op, tag);
+    if (t.dtype() == DType::f64) return reduce(t.data<double>(), n, op, tag);
+    fail("all_reduce: expected f32 or f64 elements, got {}", name_of(t.dtype()));
+  }
+
+  void gather(const char* mine, char* all, std::vector<size_t> sizes) {
+    collective(kCaller, [&](uint32_t tag) {
+      gloo::AllgathervOptions options(context_);
+      options.setInput(const_cast<char*>(mine), sizes[rank()]);
+      options.setOutput(all, std::move(sizes));
+      options.setTag(tag);
+      gloo::allgatherv(options);
+    });
+  }
+
+  void work() {
+    unpin_this_thread();
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return stop_ || (!queue_.empty() && !error_); });
+      if (stop_) return;
+      const Work next = queue_.front();
+      lock.unlock();
+      const auto started = Clock::now();
+      std::exception_ptr error;
+      try {
+        collective(kBackground, [&](uint32_t tag) { reduce(next.values, next.op, tag); });
+      } catch (...) {
+        error = std::current_exception();
+      }
+      const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+      lock.lock();
+      busy_ += seconds;
+      bytes_ += static_cast<int64_t>(next.values.bytes());
+      error_ = error;
+      if (!error_) queue_.pop_front();
+      changed_.notify_all();
+    }
+  }
+
+  std::shared_ptr<Control> control_;
+  std::shared_ptr<gloo::rendezvous::Context> context_;
+  uint32_t serial_[Control::kChannels] = {};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Work> queue_;  // the first one is under way
+  std::exception_ptr error_;
+  bool stop_ = false;
+  double busy_ = 0;
+  int64_t bytes_ = 0;
+  std::thread worker_;
+};
+
+}  // namespace
+
+std::unique_ptr<Comm> make_gloo_comm(std::shared_ptr<Control> control) {
+  return std::make_unique<GlooComm>(std::move(control));
+}
+
+}  // namespace hr

@@ -1,0 +1,25 @@
+// Collectives between GPUs: NVIDIA's NCCL. The library (libnccl.so.2) and the driver (libcuda.so.1) are opened at run
+// time, so this compiles and links everywhere, with no header of theirs, and a machine without them gets a clear
+// message.
+//
+// Calls are ordered on the caller's stream and may be captured into a CUDA graph: nothing is allocated or waited for,
+// except by the host-memory ones. start_all_reduce() forks from the caller's stream onto one of its own, finish() joins
+// it again. Sums are in NCCL's order, which depends on topology and size but not on timing.
+//
+// NCCL refuses two ranks on one GPU: Error that names both.
+#pragma once
+#include <memory>
+
+#include "core/comm/comm.h"
+#include "core/comm/control.h"
+
+namespace hr {
+
+// One communicator for the caller and one for the background, on `device`. `control` null: a communicator of one rank,
+// for checking captured graphs on a machine with one GPU. All ranks must call it.
+std::unique_ptr<Comm> make_nccl_comm(std::shared_ptr<Control> control, Device device);
+
+// "NCCL 2.28.9", or why there is none. For --help, bench and tools/gpu_check.sh.
+std::string nccl_description();
+
+}  // namespace hr

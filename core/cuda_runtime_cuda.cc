@@ -1,0 +1,165 @@
+#include <cuda_runtime_api.h>
+
+#include "core/cuda.h"
+
+namespace hr::cuda {
+
+bool has_code_for_this_device();  // core/device_code.cu
+
+namespace {
+
+void expect(cudaError_t status, std::string_view what) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // the error has been told; the next call starts clean
+  fail("CUDA: {}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
+}  // namespace
+
+bool built() { return true; }
+
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+
+std::string why_no_device() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess && count > 0) return {};
+  cudaGetLastError();
+  int driver = 0, runtime = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+  if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) runtime = CUDART_VERSION;
+  if (driver == 0) return "no NVIDIA driver is installed on this machine";
+  if (status == cudaErrorInsufficientDriver)
+    return fmt::format("the NVIDIA driver supports CUDA {}, this program needs {}; update the driver",
+                       version_text(driver), version_text(runtime));
+  if (status == cudaSuccess || status == cudaErrorNoDevice)
+    return "the driver sees no GPU (is CUDA_VISIBLE_DEVICES set to none?)";
+  return fmt::format("{} ({})", cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
+std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+
+DeviceInfo device_info(int index) {
+  cudaDeviceProp p{};
+  expect(cudaGetDeviceProperties(&p, index), "device properties");
+  DeviceInfo info{.name = p.name,
+                  .major = p.major,
+                  .minor = p.minor,
+                  .multiprocessors = p.multiProcessorCount,
+                  .total_bytes = p.totalGlobalMem,
+                  .l2_bytes = static_cast<size_t>(p.l2CacheSize)};
+  expect(cudaDriverGetVersion(&info.driver), "driver version");
+  expect(cudaRuntimeGetVersion(&info.runtime), "runtime version");
+  return info;
+}
+
+void use_device(int index) {
+  const int count = device_count();
+  check(count > 0, "--device cuda:{}: {}", index, why_no_device());
+  check(index < count, "--device cuda:{}: this machine has {} device{}, the last is cuda:{}", index, count,
+        count == 1 ? "" : "s", count - 1);
+  expect(cudaSetDevice(index), fmt::format("device {}", index));
+  const DeviceInfo info = device_info(index);
+  check(has_code_for_this_device(),
+        "--device cuda:{}: {} has compute capability {}.{}, this program has no code for it; "
+        "build with -DCMAKE_CUDA_ARCHITECTURES={}{}",
+        index, info.name, info.major, info.minor, info.major, info.minor);
+}
+
+size_t free_bytes() {
+  size_t free = 0, total = 0;
+  expect(cudaMemGetInfo(&free, &total), "memory information");
+  return free;
+}
+
+void* allocate(size_t bytes) {
+  void* p = nullptr;
+  const cudaError_t status = cudaMalloc(&p, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw OutOfMemory(fmt::format("out of GPU memory: {} MiB asked for, {} MiB free", bytes >> 20, free_bytes() >> 20),
+                      bytes);
+  }
+  expect(status, "cudaMalloc");
+  return p;
+}
+
+void deallocate(void* pointer) noexcept { cudaFree(pointer); }
+
+void* allocate_pinned(size_t bytes) {
+  void* p = nullptr;
+  expect(cudaMallocHost(&p, bytes), fmt::format("{} MiB of pinned host memory", bytes >> 20));
+  return p;
+}
+
+void deallocate_pinned(void* pointer) noexcept { cudaFreeHost(pointer); }
+
+Stream create_stream() {
+  cudaStream_t s = nullptr;
+  expect(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "stream");
+  return s;
+}
+void destroy_stream(Stream stream) noexcept { cudaStreamDestroy(stream); }
+
+Event create_event(bool timing) {
+  cudaEvent_t e = nullptr;
+  expect(cudaEventCreateWithFlags(&e, timing ? cudaEventDefault : cudaEventDisableTiming), "event");
+  return e;
+}
+void destroy_event(Event event) noexcept { cudaEventDestroy(event); }
+void record(Event event, Stream stream) { expect(cudaEventRecord(event, stream), "event record"); }
+void wait(Stream stream, Event event) { expect(cudaStreamWaitEvent(stream, event, 0), "event wait"); }
+bool done(Event event) {
+  const cudaError_t status = cudaEventQuery(event);
+  if (status == cudaErrorNotReady) {
+    cudaGetLastError();
+    return false;
+  }
+  expect(status, "work on the GPU");
+  return true;
+}
+void synchronize(Event event) { expect(cudaEventSynchronize(event), "work on the GPU"); }
+void synchronize(Stream stream) { expect(cudaStreamSynchronize(stream), "work on the GPU"); }
+float elapsed_ms(Event begin, Event end) {
+  float ms = 0;
+  expect(cudaEventElapsedTime(&ms, begin, end), "event times");
+  return ms;
+}
+
+void copy(void* to, const void* from, size_t bytes, Copy kind, Stream stream) {
+  constexpr cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
+  expect(cudaMemcpyAsync(to, from, bytes, kinds[static_cast<int>(kind)], stream), "copy");
+}
+void zero(void* to, size_t bytes, Stream stream) { expect(cudaMemsetAsync(to, 0, bytes, stream), "memset"); }
+
+void begin_capture(Stream stream) {
+  expect(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin of a graph capture");
+}
+Graph end_capture(Stream stream) {
+  cudaGraph_t graph = nullptr;
+  expect(cudaStreamEndCapture(stream, &graph), "graph capture");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  expect(status, "graph instantiation");
+  return executable;
+}
+void abort_capture(Stream stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(stream, &graph);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  cudaGetLastError();
+}
+void launch(Graph graph, Stream stream) { expect(cudaGraphLaunch(graph, stream), "graph launch"); }
+void destroy_graph(Graph graph) noexcept { cudaGraphExecDestroy(graph); }
+
+void check_launch(const char* what) { expect(cudaGetLastError(), what); }
+
+}  // namespace hr::cuda

@@ -1,0 +1,17 @@
+// The few CUDA names that headers of kernels need; core/cuda.h has the rest.
+#pragma once
+
+struct CUstream_st;
+struct CUevent_st;
+struct CUgraphExec_st;
+
+namespace hr::cuda {
+
+using Stream = CUstream_st*;    // cudaStream_t
+using Event = CUevent_st*;      // cudaEvent_t
+using Graph = CUgraphExec_st*;  // cudaGraphExec_t
+
+// Error naming `what` if the last kernel launch was refused.
+void check_launch(const char* what);
+
+}  // namespace hr::cuda

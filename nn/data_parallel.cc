@@ -1,0 +1,106 @@
+#include "nn/data_parallel.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace hr {
+
+std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes, int64_t last_bytes) {
+  const auto& parameters = store.parameters();
+  std::vector<int64_t> begins;  // of each parameter on the slab, and the slab's end
+  begins.reserve(parameters.size() + 1);
+  for (const Parameter& p : parameters) begins.push_back(p.grad.data<float>() - store.grads.data<float>());
+  begins.push_back(store.grads.numel());
+  const auto size = [&](size_t from, size_t to) { return (begins[to] - begins[from]) * int64_t{sizeof(float)}; };
+  // What comes first in the network is ready last.
+  size_t tail = std::min<size_t>(1, parameters.size());
+  while (tail < parameters.size() && size(0, tail + 1) <= last_bytes) ++tail;
+  std::vector<Bucket> buckets;
+  size_t end = parameters.size();
+  for (size_t at = parameters.size(); at-- > 0;) {
+    const bool full = size(at, end) >= bytes;
+    if (full || at == 0 || at == tail) {
+      buckets.push_back({.begin = begins[at], .end = begins[end], .parameters = end - at});
+      end = at;
+    }
+  }
+  return buckets;
+}
+
+DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
+    : comm_(comm),
+      store_(store),
+      buckets_(gradient_buckets(store, options.bucket_bytes, options.last_bytes)),
+      missing_(buckets_.size()) {
+  check(options.bucket_bytes > 0, "data parallel: buckets of {} bytes", options.bucket_bytes);
+  for (const Bucket& b : buckets_) views_.push_back(store.grads.view({b.end - b.begin}, b.begin));
+  size_t bucket = 0, left = 0;
+  const auto& parameters = store.parameters();
+  for (size_t i = parameters.size(); i-- > 0;) {
+    if (left == 0) left = buckets_[bucket].parameters;
+    bucket_of_[parameters[i].value.id()] = bucket;
+    if (--left == 0) ++bucket;
+  }
+}
+
+void DataParallel::broadcast(Optimizer* optimizer) {
+  comm_.broadcast(store_.values, 0, stream_);
+  if (optimizer != nullptr) {
+    comm_.broadcast(optimizer->exp_avg, 0, stream_);
+    comm_.broadcast(optimizer->exp_avg_sq, 0, stream_);
+    const std::string steps = comm_.all_gather(std::to_string(optimizer->steps))[0];
+    optimizer->steps = std::stoll(steps);
+  }
+  broadcast_buffers();
+}
+
+void DataParallel::broadcast_buffers() {
+  comm_.broadcast(store_.buffers, 0, stream_);
+  std::string counters;
+  for (const auto& entry : store_.entries()) {
+    if (entry.counter != nullptr) counters += fmt::format("{} ", entry.counter->value);
+  }
+  const std::string first = comm_.all_gather(counters)[0];
+  const char* at = first.c_str();
+  for (const auto& entry : store_.entries()) {
+    char* end = nullptr;
+    if (entry.counter == nullptr) continue;
+    entry.counter->value = std::strtoll(at, &end, 10);
+    check(end != at, "data parallel: rank 0 has fewer counters than rank {}; is it the same --model?", comm_.rank());
+    at = end;
+  }
+  ++store_.version;
+}
+
+void DataParallel::attach(Tape& tape, void* stream) {
+  stream_ = stream;
+  for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;
+  tape.on_ready([this](uint64_t id) { ready(id); });
+}
+
+void DataParallel::ready(uint64_t id) {
+  const auto it = bucket_of_.find(id);
+  if (it == bucket_of_.end()) return;  // a leaf of somebody else's
+  --missing_[it->second];
+  while (next_ < buckets_.size() && missing_[next_] == 0) launch(next_++);
+}
+
+void DataParallel::launch(size_t bucket) { comm_.start_all_reduce(views_[bucket], Reduce::mean, stream_); }
+
+void DataParallel::finish() {
+  check(next_ == buckets_.size(), "data parallel: finish() before backward(): {} of {} buckets are ready", next_,
+        buckets_.size());
+  next_ = 0;
+  for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;
+  comm_.finish(stream_);
+}
+
+double DataParallel::mean(double loss) {
+  double values[] = {loss, stop_requested_ ? 1.0 : 0.0};
+  comm_.all_reduce(std::span<double>(values), Reduce::mean);
+  stop_agreed_ = values[1] > 0;
+  return values[0];
+}
+
+}  // namespace hr

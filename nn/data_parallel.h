@@ -1,0 +1,74 @@
+// Training on several ranks at once: every rank has the whole model and a part of each batch; gradients are averaged,
+// so all ranks take the same step. As torch's DistributedDataParallel: the same weights to begin with by broadcast, the
+// gradient slab averaged in buckets that set off while backward still runs, running statistics of rank 0.
+//
+//   DataParallel parallel(*world.comm, model.parameters());
+//   parallel.broadcast();                     // weights, running statistics
+//   parallel.attach(tape);                    // buckets start from here on during tape.backward()
+//   ... forward; loss = parallel.mean(loss); tape.backward(cx, loss); parallel.finish(); optimizer.step(...)
+#pragma once
+#include <vector>
+
+#include "core/comm/comm.h"
+#include "nn/optimizer.h"
+#include "nn/parameters.h"
+
+namespace hr {
+
+// A stretch of the gradient slab, in elements, that begins and ends with whole parameters.
+struct Bucket {
+  int64_t begin = 0, end = 0;
+  size_t parameters = 0;
+};
+
+// Cuts the slab into buckets of at least `bytes` from its end on: parameters lie in the order of the forward pass, and
+// backward goes the other way. The last bucket of the list, the only one that nothing can hide, is what is left over:
+// at most `last_bytes` (one parameter at least).
+std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes, int64_t last_bytes);
+
+class DataParallel {
+ public:
+  struct Options {
+    int64_t bucket_bytes = int64_t{25} << 20;  // torch's
+    int64_t last_bytes = int64_t{1} << 20;
+  };
+  // The store must be allocated and outlive this.
+  DataParallel(Comm& comm, ParameterStore& store) : DataParallel(comm, store, Options{}) {}
+  DataParallel(Comm& comm, ParameterStore& store, Options options);
+
+  // Rank 0's values, running statistics and counters to everybody; the optimiser's moments and step count too.
+  void broadcast(Optimizer* optimizer = nullptr);
+  // Running statistics and counters alone: ranks gather their own unless batch norm is synchronised. Before anything
+  // reads rank 0's as the model's.
+  void broadcast_buffers();
+
+  // Buckets set off during tape.backward(), on `stream` where the engine wants one. The tape must not outlive this.
+  void attach(Tape& tape, void* stream = nullptr);
+  // After backward(): all gradients are averaged.
+  void finish();
+
+  // The mean over ranks of a loss; NaN or infinite on all ranks when it is on one. Carries requests to stop.
+  double mean(double loss);
+  // An orderly end that one rank asks for is known to all after the same mean(): they stop after the same step.
+  void request_stop() { stop_requested_ = true; }
+  bool stop_agreed() const { return stop_agreed_; }
+
+  Comm& comm() const { return comm_; }
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+
+ private:
+  void ready(uint64_t id);
+  void launch(size_t bucket);
+
+  Comm& comm_;
+  ParameterStore& store_;
+  std::vector<Bucket> buckets_;
+  std::vector<Tensor> views_;                       // of the gradient slab, one per bucket
+  std::unordered_map<uint64_t, size_t> bucket_of_;  // by the parameter's value
+  std::vector<size_t> missing_;                     // gradients that a bucket still waits for
+  size_t next_ = 0;                                 // buckets set off in order, whatever order they are ready in
+  void* stream_ = nullptr;
+  bool stop_requested_ = false, stop_agreed_ = false;
+};
+
+}  // namespace hr

@@ -1,0 +1,626 @@
+#include <cudnn_graph.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <optional>
+#include <unordered_map>
+
+#include "core/file.h"
+#include "core/shared_library.h"
+#include "ops/cudnn_conv.h"
+#include "ops/filter_layout_kernel.h"
+#include "ops/for_each.h"
+#include "ops/sum.h"
+#include "ops/sum_kernel.h"
+
+namespace hr {
+namespace {
+
+// ---- the library -------------------------------------------------------------------------------------------------
+
+struct Cudnn {
+  decltype(&cudnnGetVersion) version;
+  decltype(&cudnnGetErrorString) error;
+  decltype(&cudnnCreate) create;
+  decltype(&cudnnDestroy) destroy;
+  decltype(&cudnnSetStream) set_stream;
+  decltype(&cudnnBackendCreateDescriptor) create_descriptor;
+  decltype(&cudnnBackendDestroyDescriptor) destroy_descriptor;
+  decltype(&cudnnBackendSetAttribute) set;
+  decltype(&cudnnBackendGetAttribute) get;
+  decltype(&cudnnBackendFinalize) finalize;
+  decltype(&cudnnBackendExecute) execute;
+
+  Cudnn() {
+    const SharedLibrary library("cuDNN", {"libcudnn.so.9"}, "install cuDNN 9, or add its folder to LD_LIBRARY_PATH");
+    library.bind(version, "cudnnGetVersion");
+    library.bind(error, "cudnnGetErrorString");
+    library.bind(create, "cudnnCreate");
+    library.bind(destroy, "cudnnDestroy");
+    library.bind(set_stream, "cudnnSetStream");
+    library.bind(create_descriptor, "cudnnBackendCreateDescriptor");
+    library.bind(destroy_descriptor, "cudnnBackendDestroyDescriptor");
+    library.bind(set, "cudnnBackendSetAttribute");
+    library.bind(get, "cudnnBackendGetAttribute");
+    library.bind(finalize, "cudnnBackendFinalize");
+    library.bind(execute, "cudnnBackendExecute");
+  }
+};
+
+const Cudnn& cudnn() {
+  static const Cudnn library;
+  return library;
+}
+
+void expect(cudnnStatus_t status, std::string_view what) {
+  if (status != CUDNN_STATUS_SUCCESS) fail("cuDNN: {}: {}", what, cudnn().error(status));
+}
+
+// ---- graphs ------------------------------------------------------------------------------------------------------
+
+// One descriptor of the graph API, destroyed with its owner.
+class Descriptor {
+ public:
+  explicit Descriptor(cudnnBackendDescriptorType_t type) {
+    expect(cudnn().create_descriptor(type, &handle_), "descriptor");
+  }
+  ~Descriptor() {
+    if (handle_ != nullptr) cudnn().destroy_descriptor(handle_);
+  }
+  Descriptor(Descriptor&& o) noexcept : handle_(std::exchange(o.handle_, nullptr)) {}
+  Descriptor& operator=(Descriptor&& o) noexcept {
+    std::swap(handle_, o.handle_);
+    return *this;
+  }
+  cudnnBackendDescriptor_t get() const { return handle_; }
+
+  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
+                  const void* values) {
+    expect(cudnn().set(handle_, name, type, count, values), "attribute");
+    return *this;
+  }
+  Descriptor& set(cudnnBackendAttributeName_t name, const Descriptor& other) {
+    const cudnnBackendDescriptor_t h = other.get();
+    return set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &h);
+  }
+  cudnnStatus_t try_finalize() { return cudnn().finalize(handle_); }
+  Descriptor& finalize(std::string_view what) {
+    expect(try_finalize(), what);
+    return *this;
+  }
+
+ private:
+  cudnnBackendDescriptor_t handle_ = nullptr;
+};
+
+cudnnDataType_t type_of(DType t) { return t == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
+
+// Names of a graph's tensors in a variant pack.
+enum Uid : int64_t { kX = 1, kW, kY, kBias, kAdd, kVirtual = 100 };
+
+// dims as cuDNN counts them (n, c, h, w); memory is dense n, h, w, c.
+Descriptor tensor(int64_t uid, std::array<int64_t, 4> d, DType type, bool is_virtual = false) {
+  const std::array<int64_t, 4> strides{d[1] * d[2] * d[3], 1, d[3] * d[1], d[1]};
+  const int64_t alignment = 16;
+  const cudnnDataType_t data_type = type_of(type);
+  Descriptor t(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+  t.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &data_type)
+      .set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, d.data())
+      .set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides.data())
+      .set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &uid)
+      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment);
+  if (is_virtual) t.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
+  t.finalize("tensor");
+  return t;
+}
+
+// y = mode(x, b); b may be null.
+Descriptor pointwise(cudnnPointwiseMode_t mode, const Descriptor& x, const Descriptor* b, const Descriptor& y) {
+  const cudnnDataType_t math = CUDNN_DATA_FLOAT;
+  Descriptor p(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+  p.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode)
+      .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &math)
+      .finalize("pointwise");
+  Descriptor op(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+  op.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, p)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
+  if (b != nullptr) op.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
+  op.finalize("pointwise operation");
+  return op;
+}
+
+// A deconvolution is a convolution seen from its output: its forward pass is that one's gradient of the data, and so
+// on; the filter's channel dims change places (filter_layout_kernel.h).
+struct Mirror {
+  std::array<int64_t, 4> x, w, y;  // of the convolution that cuDNN runs: n, c, h, w and k, c, r, s
+  ConvProblem::Pass pass;
+};
+Mirror mirror_of(const ConvProblem& p) {
+  using Pass = ConvProblem::Pass;
+  const ConvGeometry& g = p.geometry;
+  const std::array in{g.n, g.ci, g.h, g.w}, out{g.n, g.co, g.out_h(), g.out_w()};
+  if (!g.transposed) return {in, {g.co, g.ci, g.kh, g.kw}, out, p.pass};
+  const Pass pass = p.pass == Pass::forward         ? Pass::backward_data
+                    : p.pass == Pass::backward_data ? Pass::forward
+                                                    : Pass::backward_filter;
+  return {out, {g.ci, g.co, g.kh, g.kw}, in, pass};
+}
+
+struct OperationGraph {
+  std::vector<Descriptor> parts;  // tensors and operations must outlive the graph
+  std::optional<Descriptor> graph;
+};
+
+OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
+  using Pass = ConvProblem::Pass;
+  const ConvGeometry& g = p.geometry;
+  const Mirror m = mirror_of(p);
+  const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+  const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+  const std::array<int64_t, 2> pad{g.pad, g.pad}, stride{g.stride, g.stride}, dilation{1, 1};
+  const int64_t spatial = 2;
+  Descriptor conv(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+  conv.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute)
+      .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode)
+      .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pad.data())
+      .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pad.data())
+      .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride.data())
+      .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation.data())
+      .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &spatial)
+      .finalize("convolution");
+
+  OperationGraph result;
+  auto& parts = result.parts;
+  std::vector<size_t> operations;
+  const auto keep = [&](Descriptor d) {
+    parts.push_back(std::move(d));
+    return parts.size() - 1;
+  };
+  const auto operation = [&](Descriptor d) { operations.push_back(keep(std::move(d))); };
+  const size_t c = keep(std::move(conv));
+  const double one = 1, zero = 0;
+  // Element types: src everywhere but for the forward result and the filter's gradient.
+  const bool epilogue = p.bias || p.add || p.relu;
+  if (m.pass == Pass::backward_filter) {
+    const bool deconv = g.transposed;
+    const size_t x = keep(tensor(deconv ? kY : kX, m.x, g.src)), y = keep(tensor(deconv ? kX : kY, m.y, g.src));
+    const size_t w = keep(tensor(kW, m.w, g.dst));
+    Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR);
+    op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, parts[c])
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, parts[x])
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, parts[y])
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, parts[w])
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_DOUBLE, 1, &zero)
+        .finalize("gradient of a filter");
+    operation(std::move(op));
+  } else {
+    // What the pass writes: y (forward) or x (data), in the deconvolution's view the other way round.
+    const bool writes_y = m.pass == Pass::forward;
+    const auto& out = writes_y ? m.y : m.x;
+    const DType out_type = p.pass == Pass::forward ? g.dst : g.src;
+    const int64_t out_uid = p.pass == Pass::forward ? kY : kX, in_uid = p.pass == Pass::forward ? kX : kY;
+    const size_t w = keep(tensor(kW, m.w, g.src));
+    const size_t in = keep(tensor(in_uid, writes_y ? m.x : m.y, g.src));
+    int64_t virtuals = kVirtual;
+    const auto intermediate = [&] { return keep(tensor(virtuals++, out, DType::f32, true)); };
+    const auto final = [&] { return keep(tensor(out_uid, out, out_type)); };
+    size_t at = epilogue ? intermediate() : final();
+    if (writes_y) {
+      Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+      op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, parts[c])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, parts[in])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, parts[w])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, parts[at])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one)
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_DOUBLE, 1, &zero)
+          .finalize("convolution operation");
+      operation(std::move(op));
+    } else {
+      Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
+      op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, parts[c])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, parts[in])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, parts[w])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, parts[at])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one)
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_DOUBLE, 1, &zero)
+          .finalize("gradient of the data");
+      operation(std::move(op));
+    }
+    // Summand before bias: the order in which cuDNN's ready-made kernels have them.
+    const auto then = [&](cudnnPointwiseMode_t what, const size_t* b, bool last) {
+      const size_t next = last ? final() : intermediate();
+      operation(pointwise(what, parts[at], b != nullptr ? &parts[*b] : nullptr, parts[next]));
+      at = next;
+    };
+    if (p.add) {
+      const size_t add = keep(tensor(kAdd, out, g.dst));
+      then(CUDNN_POINTWISE_ADD, &add, !p.bias && !p.relu);
+    }
+    if (p.bias) {
+      const size_t bias = keep(tensor(kBias, {1, g.co, 1, 1}, DType::f32));
+      then(CUDNN_POINTWISE_ADD, &bias, !p.relu);
+    }
+    if (p.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, true);
+  }
+  std::vector<cudnnBackendDescriptor_t> ops;
+  for (const size_t i : operations) ops.push_back(parts[i].get());
+  Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, static_cast<int64_t>(ops.size()), ops.data());
+  if (handle != nullptr) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+  graph.finalize("operation graph");
+  result.graph = std::move(graph);
+  return result;
+}
+
+// ---- plans -------------------------------------------------------------------------------------------------------
+
+bool has_note(const std::vector<cudnnBackendNumericalNote_t>& notes, cudnnBackendNumericalNote_t note) {
+  return std::find(notes.begin(), notes.end(), note) != notes.end();
+}
+
+struct Plan {
+  Descriptor plan;
+  int64_t workspace = 0;
+  std::string engine;
+  bool tensor_core = false;
+};
+
+// Plans for a graph, in cuDNN's order of preference: its quick heuristic, then the fallback list. Left out are engines
+// whose sums depend on timing (a run could not be repeated) and, without tf32, those that round f32 inputs.
+std::vector<Plan> make_plans(cudnnHandle_t handle, const Descriptor* device, const ConvProblem& p,
+                             const Descriptor& graph, int at_most) {
+  std::vector<Plan> plans;
+  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
+    Descriptor heuristic(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    heuristic.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
+        .set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    if (device != nullptr) heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, *device);
+    if (heuristic.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
+    int64_t count = 0;
+    if (cudnn().get(heuristic.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
+                    nullptr) != CUDNN_STATUS_SUCCESS)
+      continue;
+    std::vector<Descriptor> configs;
+    std::vector<cudnnBackendDescriptor_t> handles;
+    for (int64_t i = 0; i < count; ++i) {
+      configs.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+      handles.push_back(configs.back().get());
+    }
+    if (count == 0 || cudnn().get(heuristic.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count,
+                                  &count, handles.data()) != CUDNN_STATUS_SUCCESS)
+      continue;
+    for (int64_t i = 0; i < count && static_cast<int>(plans.size()) < at_most; ++i) {
+      Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+      cudnnBackendDescriptor_t engine_handle = engine.get();
+      int64_t got = 0, index = -1;
+      cudnn().get(handles[i], CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &got, &engine_handle);
+      cudnn().get(engine_handle, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &got, &index);
+      std::vector<cudnnBackendNumericalNote_t> notes(CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+      got = 0;
+      cudnn().get(engine_handle, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                  CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &got, notes.data());
+      notes.resize(static_cast<size_t>(std::clamp<int64_t>(got, 0, CUDNN_NUMERICAL_NOTE_TYPE_COUNT)));
+      const bool tensor_core = has_note(notes, CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
+      const bool rounds =
+          p.geometry.src == DType::f32 && (tensor_core || has_note(notes, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS));
+      if (has_note(notes, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) ||
+          has_note(notes, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) || (rounds && !p.tf32))
+        continue;
+      Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+      if (handle != nullptr) plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+      if (device != nullptr) plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, *device);
+      plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configs[i]);
+      if (plan.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
+      int64_t workspace = 0;
+      cudnn().get(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &got, &workspace);
+      if (workspace > int64_t{1} << 30) continue;
+      plans.push_back({std::move(plan), workspace, fmt::format("eng{}", index), tensor_core});
+    }
+  }
+  return plans;
+}
+
+struct Pointers {
+  std::vector<int64_t> uids;
+  std::vector<void*> data;
+  void add(int64_t uid, const void* p) {
+    uids.push_back(uid);
+    data.push_back(const_cast<void*>(p));
+  }
+};
+
+cudnnStatus_t execute(cudnnHandle_t handle, const Plan& plan, const Pointers& pointers, void* workspace) {
+  Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+  const auto count = static_cast<int64_t>(pointers.uids.size());
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, pointers.uids.data())
+      .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers.data.data())
+      .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace)
+      .finalize("variant pack");
+  return cudnn().execute(handle, plan.plan.get(), pack.get());
+}
+
+fs::path cache_file() {
+  if (const char* folder = std::getenv("HRNET_CACHE")) return fs::path(folder) / "conv_plans.txt";
+  if (const char* folder = std::getenv("XDG_CACHE_HOME")) return fs::path(folder) / "hrnet.cpp" / "conv_plans.txt";
+  if (const char* home = std::getenv("HOME")) return fs::path(home) / ".cache" / "hrnet.cpp" / "conv_plans.txt";
+  return {};
+}
+
+// Which of cuDNN's suggestions was the fastest, by problem. One line each: place in the list, problem. The first line
+// names GPU and version: what was measured on others says nothing here.
+class PlanMemory {
+ public:
+  explicit PlanMemory(std::string heading) : heading_(std::move(heading)), path_(cache_file()) {
+    std::error_code ignored;
+    if (path_.empty() || !fs::exists(path_, ignored)) return;
+    const std::string text = read_file(path_);
+    size_t at = text.find('\n');
+    if (at == std::string::npos || text.substr(0, at) != heading_) return;
+    while (++at < text.size()) {
+      const size_t end = std::min(text.find('\n', at), text.size()), space = text.find(' ', at);
+      if (space < end) choices_[text.substr(space + 1, end - space - 1)] = std::atoi(text.c_str() + at);
+      at = end;
+    }
+  }
+  ~PlanMemory() {
+    if (!changed_ || path_.empty()) return;
+    std::string text = heading_ + "\n";
+    for (const auto& [problem, choice] : choices_) text += fmt::format("{} {}\n", choice, problem);
+    try {
+      fs::create_directories(path_.parent_path());
+      write_file(path_, text);
+    } catch (const std::exception& e) {
+      // Only the next start gets slower; but say so, since it will every time.
+      fmt::print(stderr, "note: measured convolution plans were not kept: {}\n", e.what());
+    }
+  }
+  PlanMemory(const PlanMemory&) = delete;
+  PlanMemory& operator=(const PlanMemory&) = delete;
+
+  const int* find(const std::string& problem) const {
+    const auto it = choices_.find(problem);
+    return it == choices_.end() ? nullptr : &it->second;
+  }
+  void put(const std::string& problem, int choice) {
+    choices_[problem] = choice;
+    changed_ = true;
+  }
+
+ private:
+  std::string heading_;
+  fs::path path_;
+  std::map<std::string, int> choices_;
+  bool changed_ = false;
+};
+
+constexpr int kCandidates = 10, kRepeats = 3;
+
+class CudnnConv final : public ConvBackend {
+ public:
+  explicit CudnnConv(const Context& cx) : memory_(heading(cx)) {
+    check(cudnn().version() >= 90000, "cuDNN {} is too old; version 9 or newer is needed", cudnn_version());
+    expect(cudnn().create(&handle_), "handle");
+  }
+  ~CudnnConv() override { cudnn().destroy(handle_); }
+  CudnnConv(const CudnnConv&) = delete;
+  CudnnConv& operator=(const CudnnConv&) = delete;
+
+  void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
+               const void* add, bool relu, void* y, PackedFilters* packed) override {
+    const ConvProblem p{g, ConvProblem::Pass::forward, bias != nullptr, add != nullptr, relu, cx.tf32};
+    Tensor kept;
+    Pointers pointers;
+    pointers.add(kX, x);
+    pointers.add(kW, filter_for(cx, g, filter, packed, kept));
+    pointers.add(kY, y);
+    if (bias != nullptr) pointers.add(kBias, bias);
+    if (add != nullptr) pointers.add(kAdd, add);
+    run(cx, p, pointers);
+  }
+
+  void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override {
+    ConvProblem p{g, ConvProblem::Pass::backward_data};
+    p.tf32 = cx.tf32;
+    Tensor kept;
+    Pointers pointers;
+    pointers.add(kX, dx);
+    pointers.add(kW, filter_for(cx, g, filter, nullptr, kept));
+    pointers.add(kY, dy);
+    run(cx, p, pointers);
+  }
+
+  void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
+                       float* dbias) override {
+    ConvProblem p{g, ConvProblem::Pass::backward_filter};
+    p.tf32 = cx.tf32;
+    p.geometry.dst = DType::f32;
+    const int64_t count = g.co * g.kh * g.kw * g.ci;
+    Tensor swapped;
+    if (g.transposed) swapped = cx.empty({count}, DType::f32);
+    float* f32 = g.transposed ? swapped.data<float>() : dfilter;
+    Pointers pointers;
+    pointers.add(kX, x);
+    pointers.add(kY, dy);
+    pointers.add(kW, f32);
+    if (!try_run(cx, p, pointers)) {
+      // cuDNN multiplies bf16 into a bf16 gradient where it has no kernel that writes f32 (PyTorch's is bf16 too).
+      check(g.src == DType::bf16, "{} has no kernel for {}", cudnn_version(), to_string(p));
+      const Tensor rounded = cx.empty({count}, DType::bf16);
+      p.geometry.dst = DType::bf16;
+      pointers.data.back() = rounded.raw();
+      run(cx, p, pointers);
+      for_each_flat(cx, count, Convert<bf16, float>{rounded.data<bf16>(), f32});
+    }
+    if (g.transposed) swap_filter(cx, f32, dfilter, g.ci, g.kh * g.kw, g.co);
+    if (dbias == nullptr) return;
+    const int64_t rows = g.n * g.out_h() * g.out_w();
+    const auto total = [&]<class T>(const T* rows_of_dy) {
+      const Partials partials = reduce_rows(cx, rows, g.co, ColumnSum<T>{rows_of_dy, g.co});
+      for_columns(cx, partials.blocks, g.co, ColumnTotal{partials.sums.data<float>(), g.co, dbias});
+    };
+    g.src == DType::bf16 ? total(static_cast<const bf16*>(dy)) : total(static_cast<const float*>(dy));
+  }
+
+  std::string description() const override { return cudnn_version(); }
+
+ private:
+  struct Compiled {
+    OperationGraph graph;
+    std::optional<Plan> plan;
+  };
+
+  static std::string heading(const Context& cx) {
+    const cuda::DeviceInfo info = cuda::device_info(cx.device.index);
+    return fmt::format("hrnet.cpp plans 1; {}; sm_{}{}; {} multiprocessors; {}", info.name, info.major, info.minor,
+                       info.multiprocessors, cudnn_version());
+  }
+
+  // [a, taps, b] -> [b, taps, a]
+  static void swap_filter(const Context& cx, const float* from, float* to, int64_t a, int64_t taps, int64_t b) {
+    for_each_flat(cx, a * taps * b, SwapFilterEnds<float>{from, to, a, taps, b});
+  }
+
+  // The filter in the type and order that the pass reads. Inference keeps what was made; training rounds its filters
+  // once per step, so usually there is nothing to do.
+  static const void* filter_for(const Context& cx, const ConvGeometry& g, ConvFilter filter, PackedFilters* packed,
+                                Tensor& kept) {
+    const bool half = g.src == DType::bf16;
+    if (!g.transposed && !half) return filter.f32;
+    if (!g.transposed && filter.rounded != nullptr) return filter.rounded;
+    const std::string layout = half ? "bf16" : "f32";
+    Tensor* target = packed != nullptr ? &packed->by_layout[layout] : &kept;
+    if (target->defined()) return target->raw();
+    Context persistent = cx;
+    if (packed != nullptr) persistent.allocator = packed->allocator;
+    const int64_t count = g.co * g.kh * g.kw * g.ci;
+    const float* plain = filter.f32;
+    Tensor swapped;
+    if (g.transposed) {
+      swapped = (half ? cx : persistent).empty({count}, DType::f32);
+      swap_filter(cx, plain, swapped.data<float>(), g.co, g.kh * g.kw, g.ci);
+      plain = swapped.data<float>();
+    }
+    if (half) {
+      *target = persistent.empty({count}, DType::bf16);
+      for_each_flat(cx, count, Convert<float, bf16>{plain, target->data<bf16>()});
+    } else {
+      *target = swapped;
+    }
+    return target->raw();
+  }
+
+  void run(const Context& cx, const ConvProblem& p, const Pointers& pointers) {
+    check(try_run(cx, p, pointers), "{} has no kernel for {}", cudnn_version(), to_string(p));
+  }
+
+  // False when cuDNN has no kernel for the problem.
+  bool try_run(const Context& cx, const ConvProblem& p, const Pointers& pointers) {
+    expect(cudnn().set_stream(handle_, cx.stream), "stream");
+    const std::string name = to_string(p);
+    const auto [it, is_new] = compiled_.try_emplace(name);
+    Compiled& c = it->second;
+    if (is_new) choose(cx, p, name, pointers, c);
+    if (!c.plan) return false;
+    const Tensor workspace = cx.empty({std::max<int64_t>(c.plan->workspace, 1)}, DType::u8);
+    expect(execute(handle_, *c.plan, pointers, workspace.raw()), name);
+    ++clock.calls;
+    return true;
+  }
+
+  // The fastest of the first plans that cuDNN suggests, measured on the caller's own buffers.
+  void choose(const Context& cx, const ConvProblem& p, const std::string& name, const Pointers& pointers, Compiled& c) {
+    c.graph = build_graph(handle_, p);
+    std::vector<Plan> plans = make_plans(handle_, nullptr, p, *c.graph.graph, kCandidates);
+    if (plans.empty()) return;
+    const int* known = memory_.find(name);
+    if (known != nullptr && *known >= 0 && *known < static_cast<int>(plans.size())) {
+      c.plan = std::move(plans[*known]);
+      return;
+    }
+    int best = -1;
+    float best_ms = 0;
+    const cuda::Event begin = cuda::create_event(true), end = cuda::create_event(true);
+    for (int i = 0; i < static_cast<int>(plans.size()); ++i) {
+      void* workspace = nullptr;
+      try {
+        workspace = cuda::allocate(std::max<int64_t>(plans[i].workspace, 1));
+      } catch (const OutOfMemory&) {
+        continue;  // a plan that does not fit is no candidate
+      }
+      bool works = execute(handle_, plans[i], pointers, workspace) == CUDNN_STATUS_SUCCESS;
+      std::array<float, kRepeats> times{};
+      for (int r = 0; works && r < kRepeats; ++r) {
+        cuda::record(begin, cx.stream);
+        works = execute(handle_, plans[i], pointers, workspace) == CUDNN_STATUS_SUCCESS;
+        cuda::record(end, cx.stream);
+        cuda::synchronize(end);
+        times[r] = cuda::elapsed_ms(begin, end);
+      }
+      cuda::synchronize(cx.stream);
+      cuda::deallocate(workspace);
+      const float ms = *std::min_element(times.begin(), times.end());
+      if (works && (best < 0 || ms < best_ms)) {
+        best = i;
+        best_ms = ms;
+      }
+    }
+    cuda::destroy_event(begin);
+    cuda::destroy_event(end);
+    check(best >= 0, "none of cuDNN's {} kernels for {} ran", plans.size(), name);
+    memory_.put(name, best);
+    c.plan = std::move(plans[best]);
+  }
+
+  cudnnHandle_t handle_ = nullptr;
+  PlanMemory memory_;
+  std::unordered_map<std::string, Compiled> compiled_;
+};
+
+}  // namespace
+
+std::shared_ptr<ConvBackend> make_cudnn_conv(const Context& cx) { return std::make_shared<CudnnConv>(cx); }
+
+std::string to_string(const ConvProblem& p) {
+  constexpr const char* passes[] = {"forward", "data", "filter"};
+  const ConvGeometry& g = p.geometry;
+  return fmt::format("{}{} [{}, {}, {}, {}] -> {}, {}x{} stride {} pad {}, {} -> {}{}{}{}{}",
+                     g.transposed ? "deconv " : "conv ", passes[static_cast<int>(p.pass)], g.n, g.h, g.w, g.ci, g.co,
+                     g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), p.add ? " + add" : "",
+                     p.bias ? " + bias" : "", p.relu ? " + relu" : "", p.tf32 ? " (tf32)" : "");
+}
+
+std::vector<ConvEngine> cudnn_engines(const ConvProblem& p, const std::string& device, int at_most) {
+  Descriptor properties(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  properties
+      .set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, static_cast<int64_t>(device.size()) + 1,
+           device.c_str())
+      .finalize("description of a GPU");
+  const OperationGraph graph = build_graph(nullptr, p);
+  std::vector<ConvEngine> engines;
+  for (const Plan& plan : make_plans(nullptr, &properties, p, *graph.graph, at_most))
+    engines.push_back({plan.engine, plan.workspace, plan.tensor_core});
+  return engines;
+}
+
+std::string cudnn_version() {
+  try {
+    const size_t v = cudnn().version();
+    return fmt::format("cuDNN {}.{}.{}", v / 10000, v / 100 % 100, v % 100);
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+bool cudnn_available() {
+  try {
+    cudnn();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace hr

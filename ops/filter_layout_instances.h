@@ -1,0 +1,4 @@
+// The functor that ops/cudnn_conv runs on a GPU.
+#include "ops/filter_layout_kernel.h"
+
+HR_FOR_EACH_FLAT(hr::SwapFilterEnds<float>)

@@ -1,0 +1,3 @@
+#include "ops/for_each.cuh"
+//
+#include "ops/max_pool2d_instances.h"
