@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "core/io/safetensors.h"
 #include "core/json.h"
 #include "core/sha256.h"
 #include "data/coco.h"
@@ -184,12 +185,12 @@ TEST(CocoEvalProgram, BadInputEndsWithOneMessageAndStatus2) {
 TEST(CocoEvalProgram, GoldenCasesThroughTheProgram) {
   HR_NEEDS_ORACLE("eval/golden.json");
   const auto golden = parse_json_file(test::oracle("eval/golden.json"));
-  const fs::path out = test::temporary_folder() / "out.json";
+  const fs::path folder = test::temporary_folder(), out = folder / "out.json", arrays = folder / "arrays.safetensors";
   for (const auto& c : golden["cases"].GetObject()) {
     const std::string name = c.name.GetString();
     const std::string command = program("coco_eval") + " --gt " + test::oracle("eval").string() + "/" +
                                 c.value["gt"].GetString() + " --dt " + test::oracle("eval").string() + "/" +
-                                c.value["dt"].GetString() + " --json " + out.string();
+                                c.value["dt"].GetString() + " --json " + out.string() + " --arrays " + arrays.string();
     if (name.starts_with("nan_")) {
       expect_refused(command, {"finite"});
       continue;
@@ -198,6 +199,11 @@ TEST(CocoEvalProgram, GoldenCasesThroughTheProgram) {
     const auto json = parse_json_file(out);
     for (rapidjson::SizeType i = 0; i < 10; ++i) {
       EXPECT_NEAR(json["stats"][i].GetDouble(), c.value["stats"][i].GetDouble(), 1e-12) << name << " " << i;
+    }
+    const SafetensorsFile ours(arrays), stored(test::oracle(std::string("eval/") + c.value["curves"].GetString()));
+    for (const char* array : {"precision", "recall", "scores"}) {
+      EXPECT_EQ(ours.at(array).shape, stored.at(array).shape) << name;
+      EXPECT_EQ(ours.at(array).to_f64(), stored.at(array).to_f64()) << name << " " << array;
     }
   }
   for (const auto& c : golden["reject"].GetObject()) {
