@@ -317,8 +317,10 @@ void compare_with_plain(bool with_nan, int sets, CocoRules rules = CocoRules::py
   int64_t with_something = 0;
   for (int serial = 0; serial < sets; ++serial) {
     const Generated g = generate(serial, with_nan);
+    const bool known = std::ranges::any_of(g.dt, [](const CocoDetection& d) { return d.category_id != 1234; });
+    const bool strict = !with_nan && known && serial % 8 != 0;  // strict sets take short cuts
     const auto r = evaluate_coco(
-        g.gt, g.dt, {.sigmas = g.sigmas, .rules = rules, .threads = serial % 16 == 0 ? 2 : 1, .strict = false});
+        g.gt, g.dt, {.sigmas = g.sigmas, .rules = rules, .threads = serial % 16 == 0 ? 2 : 1, .strict = strict});
     const auto plain = test::plain_evaluate(g.gt, g.dt, g.sigmas, rules);
     ASSERT_TRUE(same_bits(r.precision, plain.precision)) << "data set " << serial;
     ASSERT_TRUE(same_bits(r.recall, plain.recall)) << "data set " << serial;
