@@ -19,6 +19,7 @@
 #include "hrnet/model.h"
 #include "nn/state_dict.h"
 #include "tests/support/oracle.h"
+#include "tools/bench_eval.h"
 #include "tools/decoding.h"
 #include "tools/synth.h"
 
@@ -243,6 +244,17 @@ TEST(CocoEvalProgram, AnalysisIsATableAndAPicture) {
     coloured += image.rgb[i] == 120 && image.rgb[i + 1] == 170 && image.rgb[i + 2] == 110 ? 1 : 0;
   }
   EXPECT_GT(coloured, 10000);
+}
+
+TEST(Bench, EvalComparesThreadsAndReadsEveryStyle) {
+  testing::internal::CaptureStdout();
+  bench_eval({.images = 40, .people = 80, .detections = 500, .repeats = 1, .warmup = 0, .json = true});
+  const auto json = parse_json(testing::internal::GetCapturedStdout(), "bench");
+  EXPECT_EQ(json["read"].Size(), 4u);
+  for (const auto& file : json["read"].GetArray()) EXPECT_GT(file["mb_per_s"].GetDouble(), 0);
+  EXPECT_TRUE(json["same_bytes_at_1_2_8_threads"].GetBool());
+  EXPECT_GT(json["ap"].GetDouble(), 0.05);
+  EXPECT_LT(json["ap"].GetDouble(), 0.95);
 }
 
 // ---- decoding -------------------------------------------------------------------------------------------------------
