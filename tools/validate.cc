@@ -89,6 +89,7 @@ struct Validation {
   Decoding decoding;
   OfficialPostprocess post;
   std::optional<PoseDataset> dataset;
+  MpiiTruth truth;
   fs::path folder;
   JsonObject json;
 
@@ -149,6 +150,10 @@ struct Validation {
     if (files.kind == Kind::mpii) {
       skeleton = joints_of(nullptr);
       dataset = PoseDataset::from_mpii(read_mpii(files.annotations, model->joints()), files.images, skeleton, options);
+      truth = read_mpii_truth(files.truth);
+      check(truth.people == static_cast<int64_t>(dataset->size()),
+            "{}: has {} people, {} has {}; do the files belong together?", files.truth.string(), truth.people,
+            files.annotations.string(), dataset->size());
     } else {
       CocoAnnotations annotations = read_coco(files.annotations, model->joints());
       skeleton = joints_of(&annotations);
@@ -251,13 +256,13 @@ struct Validation {
     const auto detections = to_detections(results, seed ? Rounding::two_decimals : Rounding::none);
     CocoEvalOptions options{
         .sigmas = skeleton.sigmas, .threads = o.threads > 0 ? o.threads : 1, .detections_name = "the network's poses"};
-    const CocoAnnotations& truth = dataset->annotations();
+    const CocoAnnotations& annotations = dataset->annotations();
     CocoEvalResult coco;
     std::string summary;
     if (files.kind == Kind::crowdpose) {
       constexpr std::array<const char*, 9> names = {"AP",     "Ap .5",  "AP .75", "AR",    "AR .5",
                                                     "AR .75", "AP (E)", "AP (M)", "AP (H)"};
-      CrowdPoseResult crowdpose = evaluate_crowdpose(truth, detections, options);
+      CrowdPoseResult crowdpose = evaluate_crowdpose(annotations, detections, options);
       options.rules = CocoRules::xtcocotools_crowd;
       summary = crowdpose_summary(crowdpose);
       fmt::print("{}\n", summary);
@@ -266,7 +271,7 @@ struct Validation {
     } else {
       constexpr std::array<const char*, 10> names = {"AP", "Ap .5", "AP .75", "AP (M)", "AP (L)",
                                                      "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
-      coco = evaluate_coco(truth, detections, options);
+      coco = evaluate_coco(annotations, detections, options);
       summary = coco_summary(coco);
       fmt::print("{}\n", summary);
       numbers(names, coco.stats);
@@ -283,7 +288,7 @@ struct Validation {
     write_official_results(folder / official, results);
     std::vector<std::string> written = {"key_results.json", "record_mAP.txt", official};
     if (o.analysis) {
-      const PoseAnalysis analysis = analyse_poses(truth, detections, skeleton, options);
+      const PoseAnalysis analysis = analyse_poses(annotations, detections, skeleton, options);
       fmt::print("\n{}\n", analysis_table(analysis));
       const std::string title = fmt::format("{} on {}: AP {:.3f}", model->name(), set_name(), coco.stats[0]);
       write_image(folder / "analysis.png", analysis_picture(analysis, title));
@@ -294,10 +299,6 @@ struct Validation {
   }
 
   void measure_pckh() {
-    const MpiiTruth truth = read_mpii_truth(files.truth);
-    check(truth.people == static_cast<int64_t>(dataset->size()),
-          "{}: has {} people, {} has {}; do the files belong together?", files.truth.string(), truth.people,
-          files.annotations.string(), dataset->size());
     const double started = now();
     const std::vector<PersonResult> people = predict();
     const auto J = static_cast<size_t>(model->joints());
