@@ -32,7 +32,7 @@ enum Type : uint32_t {
   kUtf8 = 16,
   kUtf16 = 17
 };
-enum Class : uint32_t { kCell = 1, kChar = 4, kFirstNumber = 6, kLastNumber = 15, kSingleClass = 7 };
+enum Class : uint32_t { kCell = 1, kChar = 4, kFirstNumber = 6, kLastNumber = 15, kDoubleClass = 6, kSingleClass = 7 };
 constexpr uint32_t kComplex = 0x800;
 
 using Bytes = std::span<const std::byte>;
@@ -281,39 +281,75 @@ std::map<std::string, MatArray> parse_mat(std::span<const std::byte> all, const 
   return out;
 }
 
-void write_mat(const fs::path& path, const std::string& name, std::span<const int64_t> shape,
-               std::span<const float> values) {
-  std::string out = "MATLAB 5.0 MAT-file, written by hrnet.cpp";
-  out.resize(kHeader - 4, ' ');
-  const auto word = [&](uint32_t v) { out.append(reinterpret_cast<const char*>(&v), 4); };
-  const auto element = [&](uint32_t type, const void* data, size_t bytes) {
-    check(bytes < (size_t{1} << 31), "{}: {} bytes are too many for a MATLAB file of level 5", path.string(), bytes);
+namespace {
+
+class Writer {
+ public:
+  explicit Writer(std::string path) : path_(std::move(path)) {
+    out_ = "MATLAB 5.0 MAT-file, written by hrnet.cpp";
+    out_.resize(kHeader - 4, ' ');
+    out_.append("\x00\x01IM", 4);
+  }
+
+  void array(const std::string& name, const MatArray& a, bool single) {
+    size_t count = 1;
+    for (const int64_t side : a.shape) count *= static_cast<size_t>(std::max<int64_t>(side, 0));
+    const bool cell = !a.text.empty();
+    check(a.shape.size() >= 2 && count == (cell ? a.text.size() : a.values.size()), "{}: '{}' has {} entries for {}",
+          path_, name, cell ? a.text.size() : a.values.size(), fmt::join(a.shape, " x "));
+    const size_t start = begin(cell ? +kCell : single ? +kSingleClass : +kDoubleClass, a.shape, name);
+    if (cell) {
+      for (const std::string& text : a.text) {
+        const size_t inner = begin(kChar, {1, static_cast<int64_t>(text.size())}, "");
+        element(kUtf8, text.data(), text.size());
+        end(inner);
+      }
+    } else if (single) {
+      const std::vector<float> values(a.values.begin(), a.values.end());
+      element(kSingle, values.data(), values.size() * sizeof(float));
+    } else {
+      element(kDouble, a.values.data(), a.values.size() * sizeof(double));
+    }
+    end(start);
+  }
+
+  const std::string& bytes() const { return out_; }
+
+ private:
+  void word(uint32_t v) { out_.append(reinterpret_cast<const char*>(&v), 4); }
+  void element(uint32_t type, const void* data, size_t bytes) {
+    check(bytes < (size_t{1} << 31), "{}: {} bytes are too many for a MATLAB file of level 5", path_, bytes);
     word(type);
     word(static_cast<uint32_t>(bytes));
-    out.append(static_cast<const char*>(data), bytes);
-    out.resize((out.size() + 7) / 8 * 8, '\0');
-  };
-  out.append("\x00\x01IM", 4);
-  const size_t start = out.size();
-  word(kMatrix);
-  word(0);  // the size, below
-  const uint32_t flags[2] = {kSingleClass, 0};
-  element(kUint32, flags, sizeof flags);
-  std::vector<int32_t> sides;
-  size_t count = 1;
-  for (const int64_t side : shape) {
-    check(side >= 0 && side < (int64_t{1} << 31), "{}: a dimension of {}", path.string(), side);
-    sides.push_back(static_cast<int32_t>(side));
-    count *= static_cast<size_t>(side);
+    out_.append(static_cast<const char*>(data), bytes);
+    out_.resize((out_.size() + 7) / 8 * 8, '\0');
   }
-  check(shape.size() >= 2 && count == values.size(), "{}: {} numbers for {}", path.string(), values.size(),
-        fmt::join(shape, " x "));
-  element(kInt32, sides.data(), sides.size() * 4);
-  element(kInt8, name.data(), name.size());
-  element(kSingle, values.data(), values.size_bytes());
-  const auto bytes = static_cast<uint32_t>(out.size() - start - 8);
-  std::memcpy(out.data() + start + 4, &bytes, 4);
-  write_file(path, out);
+  // The head of a matrix element; its size is filled in by end(), which gets what begin() returns.
+  size_t begin(uint32_t kind, const std::vector<int64_t>& shape, const std::string& name) {
+    const size_t start = out_.size();
+    word(kMatrix);
+    word(0);
+    const uint32_t flags[2] = {kind, 0};
+    element(kUint32, flags, sizeof flags);
+    const std::vector<int32_t> sides(shape.begin(), shape.end());
+    element(kInt32, sides.data(), sides.size() * 4);
+    element(kInt8, name.data(), name.size());
+    return start;
+  }
+  void end(size_t start) {
+    const auto bytes = static_cast<uint32_t>(out_.size() - start - 8);
+    std::memcpy(out_.data() + start + 4, &bytes, 4);
+  }
+
+  std::string path_, out_;
+};
+
+}  // namespace
+
+void write_mat(const fs::path& path, const std::map<std::string, MatArray>& arrays, bool single) {
+  Writer writer(path.string());
+  for (const auto& [name, array] : arrays) writer.array(name, array, single);
+  write_file(path, writer.bytes());
 }
 
 }  // namespace hr

@@ -27,8 +27,8 @@ struct MatArray {
 std::map<std::string, MatArray> read_mat(const fs::path& path);
 std::map<std::string, MatArray> parse_mat(std::span<const std::byte> file, const std::string& name);
 
-// One array of float32 as MATLAB's single, column-major; uncompressed, little-endian.
-void write_mat(const fs::path& path, const std::string& name, std::span<const int64_t> shape,
-               std::span<const float> values);
+// Arrays of numbers as MATLAB's double, or single with `single`; `text` of several strings as a cell. Uncompressed,
+// little-endian.
+void write_mat(const fs::path& path, const std::map<std::string, MatArray>& arrays, bool single = false);
 
 }  // namespace hr

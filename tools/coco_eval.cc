@@ -82,17 +82,10 @@ std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
 // The joints: as the flags say, else those that the annotation file names, else COCO's.
 Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt, bool crowdpose) {
   if (!arguments.keypoints_path.empty()) return find_skeleton(arguments.keypoints_path);
-  Skeleton skeleton = crowdpose ? built_in_skeleton("crowdpose") : coco_skeleton();
-  const auto named = std::ranges::find_if(gt.categories, [](const CocoCategory& c) { return !c.keypoints.empty(); });
-  if (!crowdpose && named != gt.categories.end()) {
-    Skeleton own = skeleton_from_names(named->keypoints, named->skeleton, gt.path);
-    // pycocotools takes COCO's sigmas for any 17 joints, whatever they are called.
-    if (own.sigmas_assumed && own.joints() == skeleton.joints()) own.sigmas = skeleton.sigmas;
-    check(!own.sigmas_assumed || own.joints() == skeleton.joints() || !arguments.sigmas.empty(),
-          "{}: the OKS sigmas of its {} joints ({}, ...) are not known; give them with --sigmas or --keypoints-path",
-          gt.path, own.joints(), own.names.front());
-    skeleton = std::move(own);
-  }
+  Skeleton skeleton = skeleton_of(gt, crowdpose);
+  check(!skeleton.sigmas_assumed || !arguments.sigmas.empty(),
+        "{}: the OKS sigmas of its {} joints ({}, ...) are not known; give them with --sigmas or --keypoints-path",
+        gt.path, skeleton.joints(), skeleton.names.front());
   if (!arguments.sigmas.empty() && static_cast<int>(arguments.sigmas.size()) != skeleton.joints()) {
     skeleton = {};  // nothing is known of these joints but their number
     for (size_t k = 0; k < arguments.sigmas.size(); ++k) skeleton.names.push_back(fmt::format("joint {}", k));
@@ -107,9 +100,7 @@ Evaluation load(const CocoEvalArguments& arguments) {
   e.gt = read_coco(arguments.gt);
   e.dt = read_coco_detections(arguments.dt);
   e.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const bool crowded =
-      !e.gt.images.empty() && std::ranges::all_of(e.gt.images, [](const CocoImage& i) { return i.crowd_index >= 0; });
-  e.crowdpose = arguments.rules == "crowdpose" || (arguments.rules == "auto" && crowded);
+  e.crowdpose = arguments.rules == "crowdpose" || (arguments.rules == "auto" && has_crowd_index(e.gt));
   if (e.crowdpose) {
     e.options.rules = CocoRules::xtcocotools_crowd;
   } else if (arguments.rules != "auto") {
@@ -125,6 +116,22 @@ Evaluation load(const CocoEvalArguments& arguments) {
 }
 
 }  // namespace
+
+bool has_crowd_index(const CocoAnnotations& gt) {
+  return !gt.images.empty() && std::ranges::all_of(gt.images, [](const CocoImage& i) { return i.crowd_index >= 0; });
+}
+
+Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose) {
+  if (crowdpose) return built_in_skeleton("crowdpose");
+  const auto named = std::ranges::find_if(gt.categories, [](const CocoCategory& c) { return !c.keypoints.empty(); });
+  if (named == gt.categories.end()) return coco_skeleton();
+  Skeleton own = skeleton_from_names(named->keypoints, named->skeleton, gt.path);
+  if (own.sigmas_assumed && own.joints() == coco_skeleton().joints()) {
+    own.sigmas = coco_skeleton().sigmas;
+    own.sigmas_assumed = false;
+  }
+  return own;
+}
 
 void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   describe(app, "COCO keypoint AP and AR of a result file, the same numbers as pycocotools.",

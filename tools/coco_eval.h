@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "data/coco.h"
+#include "data/skeleton.h"
+
 namespace hr {
 
 struct CocoEvalArguments {
@@ -19,6 +22,13 @@ struct CocoEvalArguments {
   bool refuse_other_categories = false;
   int threads = 1;
 };
+
+// The joints that an annotation file is evaluated with when nobody says otherwise: CrowdPose's 14, those that its
+// category names, else COCO's 17 (whose sigmas any other 17 joints get, as pycocotools has it). sigmas_assumed is set
+// when the file names joints whose sigmas are not known.
+Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose);
+// Whether every image has a crowdIndex.
+bool has_crowd_index(const CocoAnnotations& gt);
 
 void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments);
 

@@ -5,15 +5,14 @@
 namespace hr {
 namespace {
 
-// What a codec's heatmaps look like; codecs that share it can stand in for each other.
-std::string_view heatmaps_of(Codec codec) {
-  switch (codec) {
-    case Codec::dark:
-      return "a peak at the joint's exact place";
-    case Codec::udp:
-      return "a peak at the joint's exact place on a grid from pixel centre to pixel centre";
+std::string_view peak_of(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::dark:
+      return "peaks at the joints' exact places";
+    case Encoding::udp:
+      return "peaks at the joints' exact places on a grid from pixel centre to pixel centre";
     default:
-      return "a peak at the nearest whole pixel";
+      return "peaks at whole pixels";
   }
 }
 
@@ -29,8 +28,9 @@ void add_decoding_options(CLI::App& app, DecodingOptions& o) {
       ->type_name("PIXELS");
   app.add_flag("--flip,!--no-flip", o.flip,
                "average with the mirrored picture (on by default; --no-flip turns it off)");
-  app.add_flag("--shift-heatmap,!--no-shift", o.shift,
-               "move the mirrored heatmaps by one column, as the published weights expect [default: on, but for udp]");
+  app.add_flag_function(
+      "--shift-heatmap,!--no-shift", [&o](int64_t count) { o.shift = count > 0; },
+      "move the mirrored heatmaps by one column, as the published weights expect [default: on, but for udp]");
 }
 
 std::string Decoding::summary() const {
@@ -44,12 +44,11 @@ Decoding choose_decoding(const DecodingOptions& o, const std::optional<std::stri
   Decoding out;
   out.decode.codec = parse_codec(o.codec.empty() ? trained.value_or("quarter") : o.codec);
   if (trained) {
-    const Codec learnt = parse_codec(*trained);
-    check(
-        heatmaps_of(learnt) == heatmaps_of(out.decode.codec),
-        "{}: was trained for the codec '{}' ({}), --codec {} expects {}; every joint would be off by part of a pixel. "
-        "Leave --codec out, or train with --codec {}",
-        weights, *trained, heatmaps_of(learnt), o.codec, heatmaps_of(out.decode.codec), o.codec);
+    const Encoding learnt = encoding_of(parse_codec(*trained)), wanted = encoding_of(out.decode.codec);
+    check(learnt == wanted,
+          "{}: was trained for the codec '{}' ({}); --codec {} is for {}, and every joint would be off by part of a "
+          "pixel. Leave --codec out, or train with --codec {}",
+          weights, *trained, peak_of(learnt), o.codec, peak_of(wanted), encoding_name(wanted));
   }
   out.decode.blur = o.blur != 0 ? o.blur : input_h >= 384 ? 17 : 11;
   check(out.decode.blur >= 3 && out.decode.blur % 2 == 1 && out.decode.blur < 1000,

@@ -125,9 +125,9 @@ Trainer::Trainer(const TrainOptions& options)
   const Init init = o_.init == "torch" || (o_.init == "auto" && seed_recipe_) ? Init::torch : Init::official;
   model_ = make_model(cx_, o_.model, joints_, o_.seed, o_.resume.empty() ? init : Init::none);
   set_color(*model_, o_.color, {});
+  start_or_resume();  // first: weights that do not fit are told at once, annotations take seconds
   prepare_output_folder(folder_, "--output-dir");
   open_data();
-  start_or_resume();
   results_file_ = folder_ / fmt::format("results{}.txt", timestamp());
   write_config();
 }

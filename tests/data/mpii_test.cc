@@ -39,19 +39,24 @@ TEST(Mpii, TruthOfAMatlabFilePlainAndCompressed) {
 
 TEST(MatFile, WrittenArraysComeBack) {
   const fs::path path = test::temporary_folder() / "pred.mat";
-  std::vector<float> values;
-  for (int i = 0; i < 2 * 3 * 5; ++i) values.push_back(static_cast<float>(i) * 0.37F - 3);
-  const int64_t shape[] = {2, 3, 5};
-  write_mat(path, "preds", shape, values);
-  const auto all = read_mat(path);
-  const MatArray& a = all.at("preds");
-  EXPECT_EQ(a.shape, (std::vector<int64_t>{2, 3, 5}));
-  EXPECT_EQ(a.values, std::vector<double>(values.begin(), values.end()));
-  EXPECT_EQ(a.at({1, 2, 4}), values.back());
-  EXPECT_EQ(a.at({1, 0, 0}), values[1]);
-  EXPECT_EQ(a.at({1, 0, 0, 0}), values[1]) << "dimensions of 1 at the end need not be there";
-  EXPECT_THROW(static_cast<void>(a.at({2, 0, 0})), Error);
-  EXPECT_THROW(write_mat(path, "preds", std::span(shape, 2), values), Error);
+  MatArray numbers{{2, 3, 5}, {}, {}};
+  for (int i = 0; i < 2 * 3 * 5; ++i) numbers.values.push_back(static_cast<float>(i) * 0.37F - 3);
+  const MatArray names{{1, 3}, {}, {"a", "", "long enough"}};
+  for (const bool single : {false, true}) {
+    write_mat(path, {{"preds", numbers}, {"names", names}}, single);
+    const auto all = read_mat(path);
+    const MatArray& a = all.at("preds");
+    EXPECT_EQ(a.shape, numbers.shape);
+    EXPECT_EQ(a.values, numbers.values);
+    EXPECT_EQ(a.at({1, 2, 4}), numbers.values.back());
+    EXPECT_EQ(a.at({1, 0, 0}), numbers.values[1]);
+    EXPECT_EQ(a.at({1, 0, 0, 0}), numbers.values[1]) << "dimensions of 1 at the end need not be there";
+    EXPECT_THROW(static_cast<void>(a.at({2, 0, 0})), Error);
+    EXPECT_EQ(all.at("names").text, names.text);
+  }
+  EXPECT_LT(fs::file_size(path), 900u) << "single";
+  numbers.shape = {2, 3};
+  EXPECT_THROW(write_mat(path, {{"preds", numbers}}), Error);
 }
 
 TEST(MatFile, RefusesOtherFilesWithAHint) {
