@@ -527,8 +527,10 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     watch.add_to(clock.warp);
     const size_t index = indices[members[i]];
     const Person& person = people_[index];
-    std::fill(to.joints.begin(), to.joints.end(), 0.0F);
-    if (!to.joints.empty()) std::copy(placement.joints.begin(), placement.joints.end(), to.joints.begin());
+    std::fill(to.joints.begin(), to.joints.end(), 0.0);
+    for (size_t k = 0; k < std::min(to.joints.size(), placement.joints.size()); ++k) {
+      to.joints[k] = k % 3 < 2 ? placement.joints[k] : static_cast<double>(placement.joints[k] > 0.5);
+    }
     if (placement.joints.empty()) {
       std::fill(to.heatmap.begin(), to.heatmap.end(), 0.0F);
       std::fill(to.weight.begin(), to.weight.end(), 0.0F);

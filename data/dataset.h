@@ -62,7 +62,7 @@ struct SampleTarget {
   std::span<uint8_t> bytes;  // [H, W, 3], R G B (or B G R) before normalisation
   std::span<float> heatmap;  // [H/4, W/4, K]
   std::span<float> weight;   // [K]; needed
-  std::span<float> joints;   // [K][x, y, v] in crop pixels; zeros when the person has none
+  std::span<double> joints;  // [K][x, y, drawn] in crop pixels, drawn 1 or 0: what the heatmap is drawn from
 };
 
 // Seconds spent on samples, by stage, and where pixels came from.

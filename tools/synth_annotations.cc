@@ -135,6 +135,7 @@ SynthAnnotationCounts synth_annotations(const SynthAnnotationOptions& o) {
   out += "]}]}";
   flush();
   file.commit();
+  progress.update(o.images);
   progress.finish();
   return counts;
 }

@@ -206,6 +206,10 @@ void Trainer::resume_own(const WeightFile& file) {
   check(saved_seed == std::to_string(o_.seed),
         "--resume {}: the run used --seed {}, this one uses {}; the same seed continues it exactly", o_.resume,
         saved_seed, o_.seed);
+  if (const auto codec = file.metadata().find("codec"); codec != file.metadata().end()) {
+    check(codec->second == o_.codec, "--resume {}: the run learnt codec {}, this one asks for {}; give --codec {}",
+          o_.resume, codec->second, o_.codec, codec->second);
+  }
   check(at_.step == 0 || saved_batch == std::to_string(o_.batch_size),
         "--resume {}: stopped within an epoch of --batch-size {}, this run uses {}; the same size continues it exactly",
         o_.resume, saved_batch, o_.batch_size);
