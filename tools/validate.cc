@@ -347,6 +347,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
     const auto numbers = static_cast<ptrdiff_t>(maps.joints) * 3;
     for (int i = 0; i < batch.size; ++i) {
       const SampleMeta& meta = batch.meta[i];
+      if (meta.substitute) continue;  // the picture has turned bad; nobody is found where nobody was looked for
       PersonResult& person = people.emplace_back();
       person.image_id = meta.image_id;
       person.keypoints.assign(poses.begin() + i * numbers, poses.begin() + (i + 1) * numbers);
