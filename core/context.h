@@ -7,6 +7,7 @@
 #include "core/allocator.h"
 #include "core/cuda.h"
 #include "core/device.h"
+#include "core/profile.h"
 #include "core/tape.h"
 #include "core/tensor.h"
 
@@ -33,6 +34,8 @@ struct Context {
   // CUDA: where work is put, in order. Null on the CPU.
   cuda::Stream stream = nullptr;
   std::shared_ptr<SideStreams> side_streams;  // for independent branches (core/branches.h); null: one after another
+
+  Profile* profile = nullptr;  // counts kernels and bytes while it is set (core/profile.h)
 
   Tensor empty(Shape shape, DType dtype) const;
   Tensor zeros(Shape shape, DType dtype) const;

@@ -1,537 +1,486 @@
 #include "data/coco.h"
 
-#include <rapidjson/error/en.h>
-#include <rapidjson/memorystream.h>
-#include <rapidjson/reader.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/json_cursor.h"
 
 namespace hr {
 namespace {
 
-// A scalar of the file; the text lives only during the call.
-struct Scalar {
-  enum class Kind { null, boolean, whole, real, text, list, object } kind = Kind::null;
-  int64_t whole = 0;
-  double real = 0;
-  std::string_view text;
+using Kind = JsonCursor::Kind;
 
-  bool is_number() const { return kind == Kind::whole || kind == Kind::real; }
-  const char* name() const {
-    static constexpr const char* names[] = {"null",     "true or false", "a number", "a number",
-                                            "a string", "a list",        "an object"};
-    return names[static_cast<int>(kind)];
-  }
-};
-
-constexpr unsigned bit(int i) { return 1U << i; }
-
-// The i-th number of a bbox list; more than four are counted by the caller.
-void set_side(Box& box, size_t i, double value) {
-  double* const sides[] = {&box.x, &box.y, &box.w, &box.h};
-  if (i < 4) *sides[i] = value;
-}
-
-// The event handler shared by both kinds of file. It follows
-//   { section: [ { field: scalar | [scalar, ...] | [[scalar, ...], ...] }, ... ], ... }
-// and, with `list_file`, the same without the outer object (one section ""). Everything that the file kind does not
-// know costs a counter: most of an annotation file is segmentation polygons.
-//
-// A file kind (derived class) has: bool section(name), int field(name) (-1: unknown), void begin(), void end(),
-// void value(field, Scalar) for scalars, void item(field, depth, Scalar) for list items (depth 1: in the field's list,
-// 2: in a list inside), void open(field, depth) when such a list starts.
-template <class Kind>
-class Events : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Events<Kind>> {
+// A file of entries in lists, and where we are in it, for messages: "people.json: annotations[12] (id 5): bbox: ...".
+class Source {
  public:
-  Events(std::string path, bool list_file) : path_(std::move(path)), list_file_(list_file) {}
+  explicit Source(const fs::path& path) : path_(path.string()), file_(path), json(file_.text(), path_) {}
 
-  bool Null() { return scalar({}); }
-  bool Bool(bool b) { return scalar({Scalar::Kind::boolean, static_cast<int64_t>(b), static_cast<double>(b), {}}); }
-  bool Int(int i) { return Int64(i); }
-  bool Uint(unsigned i) { return Int64(i); }
-  bool Int64(int64_t i) { return scalar({Scalar::Kind::whole, i, static_cast<double>(i), {}}); }
-  bool Uint64(uint64_t i) {
-    return i <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) ? Int64(static_cast<int64_t>(i))
-                                                                           : Double(static_cast<double>(i));
-  }
-  bool Double(double d) {
-    // 785.0 is as good as 785 for an id; beyond 2^53 a double no longer says which whole number was meant.
-    if (std::abs(d) <= 0x1p53 && d == std::floor(d))
-      return scalar({Scalar::Kind::whole, static_cast<int64_t>(d), d, {}});
-    return scalar({Scalar::Kind::real, 0, d, {}});
-  }
-  bool String(const char* text, rapidjson::SizeType size, bool) {
-    return scalar({Scalar::Kind::text, 0, 0, std::string_view(text, size)});
-  }
-  bool Key(const char* text, rapidjson::SizeType size, bool) {
-    if (skipping_ > 0) return true;
-    const std::string_view name(text, size);
-    if (level_ == 1) {
-      section_ = name;
-      index_ = 0;
-    } else if (level_ == 3) {
-      field_ = kind().field(name);
-      field_name_ = name;
-    }
-    return true;
-  }
-  bool StartObject() {
-    if (skipping_ > 0) return skip();
-    if (level_ == 0) {
-      if (list_file_) wrong_root("an object");
-      level_ = 1;
-    } else if (level_ == 1) {
-      if (kind().section(section_)) wrong_section("an object");
-      return skip();
-    } else if (level_ == 2) {
-      level_ = 3;
-      field_ = -1;
+  // Takes the list ahead: begin() before each entry, field(name) for each of its members (takes or skips the value),
+  // end() after it.
+  template <class Begin, class Field, class End>
+  void entries(std::string_view section, const Begin& begin, const Field& field, const End& end) {
+    section_ = section;
+    index_ = 0;
+    if (json.kind() != Kind::list) fail("{}: {}: expected a list, got {}", path_, section_, got());
+    json.enter_list();
+    for (; json.item(); ++index_) {
       has_id_ = false;
-      kind().begin();
-    } else if (field_ < 0) {
-      return skip();
-    } else {
-      Scalar object;
-      object.kind = Scalar::Kind::object;
-      scalar(object);
+      if (json.kind() != Kind::object) fail("{}: {}: expected an object, got {}", path_, place(), got());
+      json.enter_object();
+      begin();
+      for (std::string_view name; json.member(name);) {
+        field_ = name;
+        field(std::string_view(field_));
+      }
+      end();
+      constexpr size_t step = size_t{4} << 20;
+      if (json.offset() > released_ + step) file_.release(file_.bytes().first(released_ = json.offset()));
     }
-    return true;
-  }
-  bool EndObject(rapidjson::SizeType) {
-    if (skipping_ > 0) return unskip();
-    if (level_ == 3) {
-      kind().end();
-      ++index_;
-    }
-    --level_;
-    return true;
-  }
-  bool StartArray() {
-    if (skipping_ > 0) return skip();
-    if (level_ == 0) {
-      if (!list_file_) wrong_root("a list");
-      level_ = 2;
-      section_.clear();
-    } else if (level_ == 1) {
-      if (!kind().section(section_)) return skip();
-      level_ = 2;
-    } else if (level_ == 2) {
-      fail("{}: {}: expected an object, got a list", path_, place());
-    } else if (field_ < 0) {
-      return skip();
-    } else {
-      ++level_;
-      kind().open(field_, level_ - 3);
-    }
-    return true;
-  }
-  bool EndArray(rapidjson::SizeType) {
-    if (skipping_ > 0) return unskip();
-    level_ = list_file_ && level_ == 2 ? 0 : level_ - 1;
-    return true;
   }
 
-  // Parses the whole file; Error with line and column when it is not JSON.
-  static void run(Kind& kind, std::string_view text, const std::string& path) {
-    rapidjson::Reader reader;
-    rapidjson::MemoryStream stream(text.data(), text.size());
-    constexpr unsigned flags = rapidjson::kParseIterativeFlag |  // deep nesting must not overflow the stack
-                               rapidjson::kParseFullPrecisionFlag | rapidjson::kParseNanAndInfFlag;
-    const rapidjson::ParseResult result = reader.Parse<flags>(stream, kind);
-    if (result.IsError()) {
-      fail("{}:{}: not valid JSON: {}", path, line_and_column(text, result.Offset()),
-           rapidjson::GetParseError_En(result.Code()));
-    }
-    if (kind.root_wrong_) kind.wrong_root("a single value");
-  }
-
- protected:
-  const std::string& path() const { return path_; }
-  const std::string& section_name() const { return section_; }
-  size_t index() const { return index_; }
-  void set_id(int64_t id) {
-    id_ = id;
-    has_id_ = true;
-  }
   // "annotations[12] (id 5)"
   std::string place() const {
     const std::string entry = fmt::format("{}[{}]", section_.empty() ? "entry " : section_, index_);
     return has_id_ ? fmt::format("{} (id {})", entry, id_) : entry;
   }
-  [[noreturn]] void wrong(std::string_view expected, const Scalar& got) const {
-    const std::string text = got.is_number() ? fmt::format("{}", got.real) : got.name();
-    fail("{}: {}: {}: expected {}, got {}", path_, place(), field_name_, expected, text);
+  // What stands ahead instead of what was expected.
+  std::string got() {
+    static constexpr const char* names[] = {"null", "true or false", "a number", "a string", "a list", "an object"};
+    return names[static_cast<int>(json.kind())];
   }
-  int64_t whole(const Scalar& s) const {
-    if (s.kind != Scalar::Kind::whole) wrong("a whole number", s);
-    return s.whole;
+  [[noreturn]] void wrong(std::string_view expected) {
+    const std::string ahead = json.kind() == Kind::number ? fmt::format("{}", json.number().real) : got();
+    fail("{}: {}: {}: expected {}, got {}", path_, place(), field_, expected, ahead);
   }
-  double finite(const Scalar& s) const {
-    if (!s.is_number() || !std::isfinite(s.real)) wrong("a number", s);
-    return s.real;
+  [[noreturn]] void wrong(std::string_view expected, double found) const {
+    fail("{}: {}: {}: expected {}, got {}", path_, place(), field_, expected, found);
   }
+
+  int64_t whole() {
+    if (json.kind() != Kind::number) wrong("a whole number");
+    const JsonNumber number = json.number();
+    if (!number.is_whole) wrong("a whole number", number.real);
+    return number.whole;
+  }
+  int64_t id() {
+    id_ = whole();
+    has_id_ = true;
+    return id_;
+  }
+  double number() {  // NaN and infinite ones too
+    if (json.kind() != Kind::number) wrong("a number");
+    return json.number().real;
+  }
+  double finite() {
+    const double value = number();
+    if (!std::isfinite(value)) wrong("a number", value);
+    return value;
+  }
+  // A list of `expected` numbers.
+  void numbers(std::vector<double>& out, bool all_finite, std::string_view expected) {
+    if (json.kind() != Kind::list) wrong(expected);
+    out.clear();
+    out.reserve(usual_);
+    if (!json.numbers(out)) wrong(json.kind() == Kind::list ? "numbers in the list" : "a number");
+    if (!all_finite) return;
+    for (const double value : out) {
+      if (!std::isfinite(value)) wrong("a number", value);
+    }
+  }
+  void keypoints(std::vector<double>& out, bool all_finite) {
+    numbers(out, all_finite, "a list of numbers");
+    usual_ = out.size();
+  }
+  Box box(bool all_finite = true) {
+    std::vector<double>& v = scratch_;
+    numbers(v, all_finite, "a list of 4 numbers");
+    check(v.size() == 4, "{}: {}: bbox: expected 4 numbers (x, y, width, height), got {}", path_, place(), v.size());
+    return {v[0], v[1], v[2], v[3]};
+  }
+  void require(bool seen, const char* name) const { check(seen, "{}: {}: no \"{}\"", path_, place(), name); }
+
+  const std::string& path() const { return path_; }
+  size_t index() const { return index_; }
 
  private:
-  Kind& kind() { return static_cast<Kind&>(*this); }
-  bool skip() {
-    ++skipping_;
-    return true;
-  }
-  bool unskip() {
-    --skipping_;
-    return true;
-  }
-  bool scalar(const Scalar& s) {
-    if (skipping_ > 0) return true;
-    if (level_ >= 4) {
-      kind().item(field_, level_ - 3, s);
-    } else if (level_ == 3) {
-      if (field_ >= 0) kind().value(field_, s);
-    } else if (level_ == 2) {
-      fail("{}: {}: expected an object, got {}", path_, place(), s.name());
-    } else if (level_ == 1) {
-      if (kind().section(section_)) wrong_section(s.name());
-    } else {
-      root_wrong_ = true;  // said after the whole file proved to be JSON
-    }
-    return true;
-  }
-  [[noreturn]] void wrong_root(const char* got) const {
-    fail("{}: expected {} at the top, got {}", path_,
-         list_file_ ? "a list of results" : "an object with images and annotations", got);
-  }
-  [[noreturn]] void wrong_section(const char* got) const {
-    fail("{}: {}: expected a list, got {}", path_, section_, got);
-  }
+  std::string path_;
+  MappedFile file_;
 
-  std::string path_, section_, field_name_;
-  bool list_file_;
-  int level_ = 0;     // 1: in the outer object, 2: in a section's list, 3: in an entry, 4..: in a field's lists
-  int skipping_ = 0;  // nesting inside something unknown
-  int field_ = -1;
+ public:
+  JsonCursor json;
+
+ private:
+  std::string section_, field_;
   size_t index_ = 0;  // of the entry
   int64_t id_ = 0;
   bool has_id_ = false;
-  bool root_wrong_ = false;
+  size_t released_ = 0;
+  size_t usual_ = 0;  // numbers in a keypoint list: a vector that grows by doubling would keep the surplus
+  std::vector<double> scratch_;
 };
 
-class AnnotationEvents : public Events<AnnotationEvents> {
+// Ids with the place they came from, to find doubles and to look up.
+class Ids {
  public:
-  AnnotationEvents(const std::string& path, int joints) : Events(path, false), joints_(joints) { out.path = path; }
-
-  CocoAnnotations out;
-
-  bool section(std::string_view name) {
-    if (name == "images") return enter(images);
-    if (name == "annotations") return enter(annotations);
-    if (name == "categories") return enter(categories);
-    return false;
-  }
-
-  int field(std::string_view name) const {
-    static constexpr std::string_view names[] = {"id",          "file_name", "width",   "height",  "image_id",
-                                                 "category_id", "bbox",      "area",    "iscrowd", "num_keypoints",
-                                                 "keypoints",   "name",      "skeleton"};
-    static constexpr unsigned known[] = {bit(id) | bit(file_name) | bit(width) | bit(height),
-                                         bit(id) | bit(image_id) | bit(category_id) | bit(bbox) | bit(area) |
-                                             bit(iscrowd) | bit(num_keypoints) | bit(keypoints),
-                                         bit(id) | bit(name_) | bit(keypoints) | bit(skeleton)};
-    for (int f = 0; f < fields; ++f) {
-      if (name == names[f]) return (known[kind_] & bit(f)) != 0 ? f : -1;
+  void add(int64_t id) { all_.emplace_back(id, all_.size()); }
+  // Error when two entries have the same id, naming the first that repeats one.
+  void sort(const std::string& path, const char* section) {
+    std::sort(all_.begin(), all_.end());
+    size_t again = all_.size();
+    for (size_t i = 1; i < all_.size(); ++i) {
+      if (all_[i].first == all_[i - 1].first && (again == all_.size() || all_[i].second < all_[again].second))
+        again = i;
     }
-    return -1;
-  }
-
-  void begin() {
-    seen_ = 0;
-    boxed_ = 0;
-    image_ = {};
-    annotation_ = {};
-    category_ = {};
-  }
-
-  void value(int f, const Scalar& s) {
-    seen_ |= bit(f);
-    switch (f) {
-      case id:
-        image_.id = annotation_.id = category_.id = whole(s);
-        set_id(whole(s));
-        break;
-      case file_name:
-        if (s.kind != Scalar::Kind::text || s.text.empty()) wrong("a file name", s);
-        image_.file_name = s.text;
-        break;
-      case width:
-        image_.width = side(s);
-        break;
-      case height:
-        image_.height = side(s);
-        break;
-      case image_id:
-        annotation_.image_id = whole(s);
-        break;
-      case category_id:
-        annotation_.category_id = whole(s);
-        break;
-      case area:
-        annotation_.area = finite(s);
-        break;
-      case iscrowd:
-        if (s.kind != Scalar::Kind::boolean && s.kind != Scalar::Kind::whole) wrong("0 or 1", s);
-        annotation_.iscrowd = s.whole != 0;
-        break;
-      case num_keypoints: {
-        const int64_t n = whole(s);
-        if (n < 0 || n > 1000000) wrong("a number of joints", s);
-        annotation_.num_keypoints = static_cast<int>(n);
-        break;
-      }
-      case name_:
-        if (s.kind != Scalar::Kind::text) wrong("a string", s);
-        category_.name = s.text;
-        break;
-      case skeleton:
-        wrong("a list of pairs", s);
-      case bbox:
-        wrong("a list of 4 numbers", s);
-      default:
-        wrong("a list", s);
+    if (again < all_.size()) {
+      fail("{}: {}[{}] (id {}): the id is already used by {}[{}]", path, section, all_[again].second, all_[again].first,
+           section, all_[again - 1].second);
     }
   }
-
-  void open(int f, int depth) {
-    seen_ |= bit(f);
-    const bool is_list = f == bbox || f == keypoints || f == skeleton;
-    if (!is_list || depth > (f == skeleton ? 2 : 1)) {
-      Scalar list;
-      list.kind = Scalar::Kind::list;
-      wrong(is_list ? "numbers in the list" : "a single value", list);
-    }
-    if (depth == 2) pair_ = 0;
-  }
-
-  void item(int f, int depth, const Scalar& s) {
-    if (f == skeleton) {
-      if (depth != 2) wrong("pairs of joints in the list", s);
-      const int64_t joint = whole(s);
-      if (pair_ > 1 || joint < 0 || joint > 1000000) wrong("pairs of joints", s);
-      if (pair_ == 0) category_.skeleton.emplace_back(0, 0);
-      (pair_ == 0 ? category_.skeleton.back().first : category_.skeleton.back().second) = static_cast<int>(joint);
-      ++pair_;
-    } else if (kind_ == categories) {
-      if (s.kind != Scalar::Kind::text) wrong("names in the list", s);
-      category_.keypoints.emplace_back(s.text);
-    } else if (f == bbox) {
-      set_side(annotation_.box, boxed_++, finite(s));
-    } else {
-      annotation_.keypoints.push_back(finite(s));
-    }
-  }
-
-  void end() {
-    switch (kind_) {
-      case images:
-        require(id, "id");
-        require(file_name, "file_name");
-        unique(image_ids_, image_.id, "images");
-        out.images.push_back(std::move(image_));
-        break;
-      case annotations:
-        end_annotation();
-        break;
-      default:
-        out.categories.push_back(std::move(category_));
-    }
-  }
-
-  void finish() {
-    check((sections_ & bit(images)) != 0, "{}: no \"images\"; expected a COCO person_keypoints file", path());
-    check((sections_ & bit(annotations)) != 0, "{}: no \"annotations\"; expected a COCO person_keypoints file", path());
-    // Images may stand after the annotations in the file.
-    for (size_t i = 0; i < out.annotations.size(); ++i) {
-      const CocoAnnotation& a = out.annotations[i];
-      check(image_ids_.count(a.image_id) != 0, "{}: annotations[{}] (id {}): image_id {} is not among the {} images",
-            path(), i, a.id, a.image_id, out.images.size());
-    }
+  bool contains(int64_t id) const {
+    const auto at = std::lower_bound(all_.begin(), all_.end(), std::pair(id, size_t{0}));
+    return at != all_.end() && at->first == id;
   }
 
  private:
-  enum SectionKind { images, annotations, categories };
-  enum FieldKind {
-    id,
-    file_name,
-    width,
-    height,
-    image_id,
-    category_id,
-    bbox,
-    area,
-    iscrowd,
-    num_keypoints,
-    keypoints,
-    name_,
-    skeleton,
-    fields
-  };
+  std::vector<std::pair<int64_t, size_t>> all_;
+};
 
-  bool enter(SectionKind kind) {
-    kind_ = kind;
-    sections_ |= bit(kind);
-    return true;
+class AnnotationReader {
+ public:
+  AnnotationReader(const fs::path& path, int joints, BadSamples* bad) : in_(path), joints_(joints), bad_(bad) {
+    out_.path = in_.path();
   }
-  int side(const Scalar& s) const {
-    const int64_t pixels = whole(s);
-    if (pixels < 1 || pixels > std::numeric_limits<int>::max()) wrong("a size in pixels", s);
+
+  std::vector<CocoCategory> read_only_categories() {
+    if (in_.json.kind() != Kind::object) {
+      fail("{}: expected an object with categories at the top, got {}", in_.path(), in_.got());
+    }
+    in_.json.enter_object();
+    for (std::string_view section; in_.json.member(section);) {
+      section == "categories" ? read_categories() : in_.json.skip();
+    }
+    in_.json.finish();
+    return std::move(out_.categories);
+  }
+
+  CocoAnnotations read() {
+    if (in_.json.kind() != Kind::object) {
+      fail("{}: expected an object with images and annotations at the top, got {}", in_.path(), in_.got());
+    }
+    in_.json.enter_object();
+    bool images = false, annotations = false;
+    for (std::string_view section; in_.json.member(section);) {
+      if (section == "images") {
+        read_images();
+        images = true;
+      } else if (section == "annotations") {
+        read_annotations();
+        annotations = true;
+      } else if (section == "categories") {
+        read_categories();
+      } else {
+        in_.json.skip();
+      }
+    }
+    in_.json.finish();
+    check(images, "{}: no \"images\"; expected a COCO person_keypoints file", in_.path());
+    check(annotations, "{}: no \"annotations\"; expected a COCO person_keypoints file", in_.path());
+    Ids image_ids, annotation_ids;
+    for (const CocoImage& image : out_.images) image_ids.add(image.id);
+    for (const CocoAnnotation& a : out_.annotations) annotation_ids.add(a.id);
+    image_ids.sort(in_.path(), "images");
+    annotation_ids.sort(in_.path(), "annotations");
+    for (size_t i = 0; i < out_.annotations.size(); ++i) {
+      const CocoAnnotation& a = out_.annotations[i];
+      check(image_ids.contains(a.image_id), "{}: annotations[{}] (id {}): image_id {} is not among the {} images",
+            in_.path(), i, a.id, a.image_id, out_.images.size());
+    }
+    return std::move(out_);
+  }
+
+ private:
+  int side() {
+    const int64_t pixels = in_.whole();
+    if (pixels < 1 || pixels > std::numeric_limits<int>::max()) {
+      in_.wrong("a size in pixels", static_cast<double>(pixels));
+    }
     return static_cast<int>(pixels);
   }
-  void require(int f, const char* name) const {
-    check((seen_ & bit(f)) != 0, "{}: {}: no \"{}\"", path(), place(), name);
+
+  void read_images() {
+    CocoImage image;
+    bool id = false;
+    const auto begin = [&] {
+      image = {};
+      id = false;
+    };
+    const auto field = [&](std::string_view name) {
+      if (name == "id") {
+        image.id = in_.id();
+        id = true;
+      } else if (name == "file_name") {
+        if (in_.json.kind() != Kind::string) in_.wrong("a file name");
+        image.file_name = in_.json.string();
+      } else if (name == "width") {
+        image.width = side();
+      } else if (name == "height") {
+        image.height = side();
+      } else if (name == "crowdIndex") {
+        image.crowd_index = in_.finite();
+      } else {
+        in_.json.skip();
+      }
+    };
+    in_.entries("images", begin, field, [&] {
+      in_.require(id, "id");
+      in_.require(!image.file_name.empty(), "file_name");
+      out_.images.push_back(std::move(image));
+    });
   }
-  void unique(std::unordered_map<int64_t, size_t>& ids, int64_t value, const char* list) {
-    const auto [at, fresh] = ids.emplace(value, index());
-    check(fresh, "{}: {}: the id is already used by {}[{}]", path(), place(), list, at->second);
+
+  void read_annotations() {
+    CocoAnnotation a;
+    bool id = false, image_id = false, bbox = false, num_keypoints = false;
+    // COCO-WholeBody: the parts after the body, in the order of its joints.
+    std::array<std::vector<double>, 4> parts;
+    std::array<bool, 4> valid{};
+    const auto begin = [&] {
+      a = {};
+      a.has_area = false;
+      for (auto& part : parts) part.clear();
+      valid.fill(true);
+      id = image_id = bbox = num_keypoints = false;
+    };
+    const auto field = [&](std::string_view name) {
+      if (name == "keypoints") {
+        in_.keypoints(a.keypoints, bad_ == nullptr);
+      } else if (name == "id") {
+        a.id = in_.id();
+        id = true;
+      } else if (name == "image_id") {
+        a.image_id = in_.whole();
+        image_id = true;
+      } else if (name == "category_id") {
+        a.category_id = in_.whole();
+      } else if (name == "bbox") {
+        a.box = in_.box(bad_ == nullptr);
+        bbox = true;
+      } else if (name == "area") {
+        a.area = in_.finite();
+        a.has_area = true;
+      } else if (name == "iscrowd") {
+        if (in_.json.kind() != Kind::boolean && in_.json.kind() != Kind::number) in_.wrong("0 or 1");
+        a.iscrowd = in_.json.kind() == Kind::boolean ? in_.json.boolean() : in_.whole() != 0;
+      } else if (name == "num_keypoints") {
+        const int64_t n = in_.whole();
+        if (n < 0 || n > 1000000) in_.wrong("a number of joints", static_cast<double>(n));
+        a.num_keypoints = static_cast<int>(n);
+        num_keypoints = true;
+      } else if (const auto [part, is_valid] = part_of(name); part >= 0 && joints_ != 0) {
+        if (!is_valid) {
+          in_.numbers(parts[part], bad_ == nullptr, "a list of numbers");
+        } else {
+          if (in_.json.kind() != Kind::boolean && in_.json.kind() != Kind::number) in_.wrong("true or false");
+          valid[part] = in_.json.kind() == Kind::boolean ? in_.json.boolean() : in_.whole() != 0;
+        }
+      } else {
+        in_.json.skip();
+      }
+    };
+    in_.entries("annotations", begin, field, [&] {
+      in_.require(id, "id");
+      in_.require(image_id, "image_id");
+      in_.require(bbox, "bbox");
+      append_parts(a, parts, valid);
+      if (const std::string why = trouble(a); !why.empty()) {
+        if (bad_ == nullptr) fail("{}: {}: {}", in_.path(), in_.place(), why);
+        bad_->add({BadSamples::Kind::annotation, a.id, fmt::format("{}: {}: {}", in_.path(), in_.place(), why), 1});
+        return;
+      }
+      if (!a.has_area) a.area = a.box.w * a.box.h;
+      if (!num_keypoints) {
+        for (size_t i = 2; i < a.keypoints.size(); i += 3) a.num_keypoints += static_cast<int>(a.keypoints[i] > 0);
+      }
+      out_.annotations.push_back(std::move(a));
+    });
   }
-  void end_annotation() {
-    CocoAnnotation& a = annotation_;
-    require(id, "id");
-    require(image_id, "image_id");
-    require(bbox, "bbox");
-    check(boxed_ == 4, "{}: {}: bbox: expected 4 numbers (x, y, width, height), got {}", path(), place(), boxed_);
+
+  // {0..3, false} for a part's list, {0..3, true} for whether it is valid, {-1, false} for any other field.
+  static std::pair<int, bool> part_of(std::string_view name) {
+    static constexpr std::string_view parts[] = {"foot", "face", "lefthand", "righthand"};
+    for (int i = 0; i < 4; ++i) {
+      if (!name.starts_with(parts[i])) continue;
+      const std::string_view rest = name.substr(parts[i].size());
+      if (rest == "_kpts" || rest == "_valid") return {i, rest == "_valid"};
+    }
+    return {-1, false};
+  }
+
+  void append_parts(CocoAnnotation& a, const std::array<std::vector<double>, 4>& parts,
+                    const std::array<bool, 4>& valid) const {
+    size_t all = a.keypoints.size();
+    for (const auto& part : parts) all += part.size();
+    if (a.keypoints.empty() || all == a.keypoints.size() || all != static_cast<size_t>(joints_) * 3) return;
+    a.keypoints.reserve(all);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      for (size_t k = 0; k < parts[i].size(); ++k) {
+        double value = parts[i][k];
+        // Some of these lists have confidences for visibilities.
+        if (k % 3 == 2 && std::isfinite(value)) value = value <= 0 || !valid[i] ? 0 : value < 1.5 ? 1 : 2;
+        a.keypoints.push_back(value);
+      }
+    }
+  }
+
+  // What is wrong with the numbers of an annotation, or nothing.
+  std::string trouble(const CocoAnnotation& a) {
+    for (const double v : {a.box.x, a.box.y, a.box.w, a.box.h}) {
+      if (!std::isfinite(v)) return fmt::format("bbox: expected a number, got {}", v);
+    }
     const size_t n = a.keypoints.size();
     if (n == 0) {
       // Crowds and other categories may do without; a person may not when the caller needs joints.
-      check(joints_ == 0 || a.iscrowd || a.category_id != 1,
-            "{}: {}: no keypoints; expected {} ({} joints x 3). Is this an instances file instead of person_keypoints?",
-            path(), place(), 3 * joints_, joints_);
-    } else if (joints_ != 0) {
-      check(n == static_cast<size_t>(joints_) * 3,
-            "{}: {}: keypoints: expected {} numbers ({} joints x 3), got {}; does --num-joints fit this file?", path(),
-            place(), 3 * joints_, joints_, n);
-    } else {
-      check(n % 3 == 0, "{}: {}: keypoints: expected x, y, v per joint, got {} numbers", path(), place(), n);
-      if (common_ == 0) common_ = n;
-      check(n == common_, "{}: {}: keypoints: expected {} numbers as in the annotations before, got {}", path(),
-            place(), common_, n);
+      if (joints_ == 0 || a.iscrowd || a.category_id != 1) return {};
+      return fmt::format(
+          "no keypoints; expected {} ({} joints x 3). Is this an instances file instead of person_keypoints?",
+          3 * joints_, joints_);
     }
-    if ((seen_ & bit(area)) == 0) a.area = a.box.w * a.box.h;
-    if ((seen_ & bit(num_keypoints)) == 0) {
-      for (size_t i = 2; i < n; i += 3) a.num_keypoints += static_cast<int>(a.keypoints[i] > 0);
+    if (joints_ != 0 && n != static_cast<size_t>(joints_) * 3) {
+      return fmt::format("keypoints: expected {} numbers ({} joints x 3), got {}; does --num-joints fit this file?",
+                         3 * joints_, joints_, n);
     }
-    unique(annotation_ids_, a.id, "annotations");
-    out.annotations.push_back(std::move(a));
+    if (n % 3 != 0) return fmt::format("keypoints: expected x, y, v per joint, got {} numbers", n);
+    for (const double v : a.keypoints) {
+      if (!std::isfinite(v)) return fmt::format("keypoints: expected a number, got {}", v);
+    }
+    if (common_ == 0) common_ = n;
+    if (n != common_) {
+      return fmt::format("keypoints: expected {} numbers as in the annotations before, got {}", common_, n);
+    }
+    return {};
   }
 
+  void read_categories() {
+    CocoCategory category;
+    const auto begin = [&] { category = {}; };
+    const auto field = [&](std::string_view name) {
+      if (name == "id") {
+        category.id = in_.id();
+      } else if (name == "name") {
+        if (in_.json.kind() != Kind::string) in_.wrong("a string");
+        category.name = in_.json.string();
+      } else if (name == "keypoints") {
+        if (in_.json.kind() != Kind::list) in_.wrong("a list");
+        for (in_.json.enter_list(); in_.json.item();) {
+          if (in_.json.kind() != Kind::string) in_.wrong("names in the list");
+          category.keypoints.emplace_back(in_.json.string());
+        }
+      } else if (name == "skeleton") {
+        if (in_.json.kind() != Kind::list) in_.wrong("a list of pairs");
+        for (in_.json.enter_list(); in_.json.item();) category.skeleton.push_back(limb());
+      } else {
+        in_.json.skip();
+      }
+    };
+    in_.entries("categories", begin, field, [&] { out_.categories.push_back(std::move(category)); });
+  }
+
+  std::pair<int, int> limb() {
+    if (in_.json.kind() != Kind::list) in_.wrong("pairs of joints in the list");
+    std::array<int64_t, 2> joint{};
+    size_t n = 0;
+    for (in_.json.enter_list(); in_.json.item(); ++n) {
+      const int64_t k = in_.whole();
+      if (n > 1 || k < 0 || k > 1000000) in_.wrong("pairs of joints", static_cast<double>(k));
+      joint.at(n) = k;
+    }
+    check(n == 2, "{}: {}: skeleton: expected pairs of joints, got {} number(s)", in_.path(), in_.place(), n);
+    return {static_cast<int>(joint[0]), static_cast<int>(joint[1])};
+  }
+
+  Source in_;
   int joints_;
-  SectionKind kind_ = images;
-  unsigned sections_ = 0, seen_ = 0;
-  int pair_ = 0;
-  size_t boxed_ = 0, common_ = 0;
-  CocoImage image_;
-  CocoAnnotation annotation_;
-  CocoCategory category_;
-  std::unordered_map<int64_t, size_t> image_ids_, annotation_ids_;
-};
-
-class DetectionEvents : public Events<DetectionEvents> {
- public:
-  explicit DetectionEvents(const std::string& path) : Events(path, true) {}
-
-  std::vector<CocoDetection> out;
-
-  static bool section(std::string_view) { return true; }
-  static int field(std::string_view name) {
-    static constexpr std::string_view names[] = {"image_id", "category_id", "bbox", "keypoints", "score"};
-    for (int f = 0; f < 5; ++f) {
-      if (name == names[f]) return f;
-    }
-    return -1;
-  }
-  void begin() {
-    seen_ = 0;
-    boxed_ = 0;
-    detection_ = {};
-  }
-  void value(int f, const Scalar& s) {
-    seen_ |= bit(f);
-    switch (f) {
-      case image_id:
-        detection_.image_id = whole(s);
-        break;
-      case category_id:
-        detection_.category_id = whole(s);
-        break;
-      case score:
-        if (!s.is_number()) wrong("a number", s);
-        detection_.score = s.real;
-        break;
-      default:
-        wrong("a list of numbers", s);
-    }
-  }
-  void open(int f, int depth) {
-    seen_ |= bit(f);
-    if ((f == bbox || f == keypoints) && depth == 1) return;
-    Scalar list;
-    list.kind = Scalar::Kind::list;
-    wrong(depth == 1 ? "a single value" : "numbers in the list", list);
-  }
-  void item(int f, int, const Scalar& s) {
-    // Results may hold NaN (a diverged network): the evaluator has rules for it.
-    if (!s.is_number()) wrong("numbers in the list", s);
-    if (f == keypoints) {
-      detection_.keypoints.push_back(s.real);
-    } else {
-      set_side(detection_.box, boxed_++, finite(s));
-    }
-  }
-  void end() {
-    require(image_id, "image_id");
-    require(score, "score");
-    detection_.has_box = (seen_ & bit(bbox)) != 0;
-    check(!detection_.has_box || boxed_ == 4, "{}: {}: bbox: expected 4 numbers (x, y, width, height), got {}", path(),
-          place(), boxed_);
-    const size_t n = detection_.keypoints.size();
-    check(n % 3 == 0, "{}: {}: keypoints: expected x, y, score per joint, got {} numbers", path(), place(), n);
-    check(n != 0 || (seen_ & bit(keypoints)) == 0, "{}: {}: keypoints: the list is empty", path(), place());
-    check(detection_.has_box || n != 0, "{}: {}: neither \"bbox\" nor \"keypoints\"", path(), place());
-    out.push_back(std::move(detection_));
-  }
-
- private:
-  enum FieldKind { image_id, category_id, bbox, keypoints, score };
-  void require(int f, const char* name) const {
-    check((seen_ & bit(f)) != 0, "{}: {}: no \"{}\"", path(), place(), name);
-  }
-
-  unsigned seen_ = 0;
-  size_t boxed_ = 0;
-  CocoDetection detection_;
+  BadSamples* bad_;
+  size_t common_ = 0;  // keypoint numbers of the annotations before
+  CocoAnnotations out_;
 };
 
 }  // namespace
 
-CocoAnnotations read_coco(const fs::path& path, int joints) {
-  const MappedFile file(path);
-  AnnotationEvents events(path.string(), joints);
-  AnnotationEvents::run(events, file.text(), path.string());
-  events.finish();
-  return std::move(events.out);
+CocoAnnotations read_coco(const fs::path& path, int joints, BadSamples* bad) {
+  return AnnotationReader(path, joints, bad).read();
+}
+
+std::vector<CocoCategory> read_coco_categories(const fs::path& path) {
+  return AnnotationReader(path, 0, nullptr).read_only_categories();
+}
+
+Skeleton category_skeleton(std::span<const CocoCategory> categories, const std::string& path, int64_t category_id,
+                           int* dropped_limbs) {
+  const CocoCategory* chosen = nullptr;
+  for (const CocoCategory& category : categories) {
+    if (category_id != 0 ? category.id != category_id : category.keypoints.empty()) continue;
+    check(chosen == nullptr || chosen->keypoints == category.keypoints,
+          "{}: categories {} and {} name different keypoints; choose one by its id", path, chosen ? chosen->id : 0,
+          category.id);
+    if (chosen == nullptr) chosen = &category;
+  }
+  check(chosen != nullptr && !chosen->keypoints.empty(),
+        "{}: {} names no keypoints; give a skeleton file or the name of a built-in skeleton instead", path,
+        category_id == 0 ? "no category" : fmt::format("category {}", category_id));
+  return skeleton_from_names(chosen->keypoints, chosen->skeleton, fmt::format("{}: category {}", path, chosen->id),
+                             dropped_limbs);
 }
 
 std::vector<CocoDetection> read_coco_detections(const fs::path& path) {
-  const MappedFile file(path);
-  DetectionEvents events(path.string());
-  DetectionEvents::run(events, file.text(), path.string());
-  return std::move(events.out);
+  Source in(path);
+  if (in.json.kind() != Kind::list) {
+    fail("{}: expected a list of results at the top, got {}", in.path(), in.got());
+  }
+  std::vector<CocoDetection> out;
+  CocoDetection d;
+  bool image_id = false, score = false, keypoints = false;
+  const auto begin = [&] {
+    d = {};
+    image_id = score = keypoints = false;
+  };
+  const auto field = [&](std::string_view name) {
+    if (name == "keypoints") {
+      in.keypoints(d.keypoints, false);  // may hold NaN (a diverged network): the evaluator has rules for it
+      keypoints = true;
+    } else if (name == "image_id") {
+      d.image_id = in.whole();
+      image_id = true;
+    } else if (name == "category_id") {
+      d.category_id = in.whole();
+    } else if (name == "score") {
+      d.score = in.number();
+      score = true;
+    } else if (name == "bbox") {
+      d.box = in.box();
+      d.has_box = true;
+    } else {
+      in.json.skip();
+    }
+  };
+  in.entries("", begin, field, [&] {
+    in.require(image_id, "image_id");
+    in.require(score, "score");
+    const size_t n = d.keypoints.size();
+    if (n % 3 != 0) fail("{}: {}: keypoints: expected x, y, score per joint, got {} numbers", in.path(), in.place(), n);
+    if (keypoints && n == 0) fail("{}: {}: keypoints: the list is empty", in.path(), in.place());
+    if (!d.has_box && n == 0) fail("{}: {}: neither \"bbox\" nor \"keypoints\"", in.path(), in.place());
+    out.push_back(std::move(d));
+  });
+  in.json.finish();
+  return out;
 }
 
 void write_coco(const fs::path& path, const CocoAnnotations& annotations) {
@@ -562,6 +511,10 @@ void write_coco(const fs::path& path, const CocoAnnotations& annotations) {
       key("height");
       json.Int(image.height);
     }
+    if (image.crowd_index >= 0) {
+      key("crowdIndex");
+      number(image.crowd_index);
+    }
     json.EndObject();
   }
   json.EndArray();
@@ -579,8 +532,10 @@ void write_coco(const fs::path& path, const CocoAnnotations& annotations) {
     json.StartArray();
     for (const double v : {a.box.x, a.box.y, a.box.w, a.box.h}) number(v);
     json.EndArray();
-    key("area");
-    number(a.area);
+    if (a.has_area) {
+      key("area");
+      number(a.area);
+    }
     key("iscrowd");
     json.Int(a.iscrowd ? 1 : 0);
     if (!a.keypoints.empty()) {

@@ -1,11 +1,13 @@
-// COCO person_keypoints annotation files and detection files: read with SAX (they are large), written for synthetic
+// COCO person_keypoints annotation files and detection files: read in one pass (they are large), written for synthetic
 // sets. Facts kept as they stand in the file; which people train or count is decided elsewhere (dataset.h, eval/).
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/file.h"
+#include "data/bad_samples.h"
 #include "data/skeleton.h"
 
 namespace hr {
@@ -18,13 +20,14 @@ struct CocoImage {
   int64_t id = 0;
   std::string file_name;
   int width = 0, height = 0;
+  double crowd_index = -1;  // CrowdPose's crowdIndex, 0 to 1; -1 when the file has none
 };
 
 struct CocoAnnotation {
   int64_t id = 0, image_id = 0, category_id = 1;
   Box box;
-  double area = 0;
-  bool iscrowd = false;
+  double area = 0;  // square pixels; of the box when the file has none
+  bool iscrowd = false, has_area = true;
   int num_keypoints = 0;          // the field as written
   std::vector<double> keypoints;  // x, y, v per joint; empty when the annotation has none
 };
@@ -45,8 +48,20 @@ struct CocoAnnotations {
 
 // Error: "path:line:column: ..." for malformed JSON; path plus the entry's index for a missing or wrong field, an
 // annotation whose keypoints do not have joints*3 numbers, an annotation of an unknown image, or duplicate ids.
-// joints = 0 accepts any (equal) length.
-CocoAnnotations read_coco(const fs::path& path, int joints = 0);
+// joints = 0 accepts any (equal) length. When `keypoints` is shorter than that, COCO-WholeBody's separate lists are
+// appended: foot_kpts, face_kpts, lefthand_kpts, righthand_kpts; visibilities there count as 0, 1 or 2, and as 0 where
+// the part's *_valid says no.
+// `bad`: annotations whose numbers cannot be used (a box or joint that is no number, a keypoint list of the wrong
+// length) are named there and left out; without it they are errors.
+CocoAnnotations read_coco(const fs::path& path, int joints = 0, BadSamples* bad = nullptr);
+
+// The categories alone, from the same kind of file.
+std::vector<CocoCategory> read_coco_categories(const fs::path& path);
+
+// The skeleton that a category describes (skeleton_from_names). category_id 0: the only category that names keypoints,
+// or several that name the same ones. Error when there is none, or no such category.
+Skeleton category_skeleton(std::span<const CocoCategory> categories, const std::string& path, int64_t category_id = 0,
+                           int* dropped_limbs = nullptr);
 
 // One entry of a detection or keypoint result file: a JSON list of {image_id, category_id, bbox | keypoints, score}.
 struct CocoDetection {

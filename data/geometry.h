@@ -2,6 +2,7 @@
 // (which numbers are float32 and which double matters: crops must come out bit for bit).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -56,6 +57,10 @@ Affine official_affine_inverse(const CenterScale& place, double degrees, int w, 
 Affine official_affine(double center_x, double center_y, double width, double degrees, int w, int h);
 Affine official_affine_inverse(double center_x, double center_y, double width, double degrees, int w, int h);
 
+// UDP (Huang et al. 2020, "The devil is in the details"): the box's borders go to the centres of the map's first and
+// last pixels, both axes by themselves. scale * 200 is the box's size.
+Affine udp_affine(const CenterScale& place, double degrees, int w, int h);
+
 // Seed recipe. The short side enlarged to h:w of the input, not clipped.
 Box seed_adjust_box(const Box& box, int h, int w);
 // Grown about its centre.
@@ -69,7 +74,15 @@ SeedAffine seed_affine(const Box& box, double scale, double degrees, int h, int 
 
 // The crop [h, w, 3] that OpenCV's warpAffine (bilinear, constant border 0) makes of `source`, bit for bit: source
 // coordinates in 1/1024 px, bilinear fractions in 1/32 px, rounding to nearest. With `mirrored` the map refers to the
-// picture mirrored left-right, which is not materialised. Error when a side of the source exceeds 2^20 px.
-Image warp_affine(const Image& source, const Affine& source_to_destination, int w, int h, bool mirrored = false);
+// picture mirrored left-right, which is not materialised. Error when a side of the source exceeds 2^20 px, or when the
+// view lacks a part of the picture that is needed (warp_region).
+Image warp_affine(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored = false);
+// The same row by row: put(y, rgb) with rgb [w, 3], valid during the call.
+void warp_affine(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
+                 const std::function<void(int y, const uint8_t* rgb)>& put);
+
+// The part of a picture of this size that warp_affine reads; empty when the crop lies beside the picture.
+Region warp_region(const Affine& source_to_destination, int w, int h, int picture_width, int picture_height,
+                   bool mirrored = false);
 
 }  // namespace hr

@@ -7,8 +7,8 @@
 #include <map>
 #include <mutex>
 #include <numeric>
-#include <optional>
 #include <thread>
+#include <unordered_map>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -17,8 +17,15 @@
 namespace hr {
 namespace {
 
-struct Ready {
+// Samples of a batch that one worker makes in one go: enough that handing out work costs nothing, few enough that a
+// batch is spread over many workers. People of one picture stay together.
+constexpr size_t slice_size = 8;
+
+struct Slot {
   Batch batch;
+  std::vector<std::vector<size_t>> slices;  // positions within the batch
+  size_t next = 0, left = 0;                // the next slice to begin; slices not done
+  size_t failed = ~size_t{0};               // the first slice that failed, and how
   std::exception_ptr error;
 };
 
@@ -33,64 +40,129 @@ struct Loader::State {
   std::vector<size_t> order;
   double waited = 0;
   std::vector<std::thread> threads;
+  SampleWorkspace own;  // of the calling thread
 
   // Shared with the workers, under the mutex.
-  std::mutex mutex;
-  std::condition_variable changed;
-  size_t to_take = 0, to_give = 0;  // next batch that a worker begins; next batch that the caller gets
+  mutable std::mutex mutex;
+  std::condition_variable work_there, batch_there;
+  size_t to_open = 0, to_give = 0;  // next batch to begin; next batch that the caller gets
   bool stop = false;
-  std::map<size_t, Ready> ready;
-  std::vector<Batch> spare;  // memory to use again
+  std::map<size_t, Slot> slots;  // begun and not given; a map keeps its elements in place
+  std::vector<Batch> spare;      // memory to use again
+  SampleClock clock;
 
-  State(const PoseDataset& data, LoaderOptions o) : dataset(data), options(o) {}
+  State(const PoseDataset& data, LoaderOptions o) : dataset(data), options(std::move(o)) {}
 
-  // Everything of batch b into `batch`, whose memory is kept where it fits.
-  void fill(size_t b, Batch& batch) const {
+  Batch empty_batch() const {
+    Batch batch;
+    for (auto* buffer : {&batch.images, &batch.targets, &batch.weights, &batch.places}) {
+      *buffer = HostBuffer<float>(options.allocator);
+    }
+    batch.bytes = HostBuffer<uint8_t>(options.allocator);
+    return batch;
+  }
+
+  // Shapes of batch b, and memory for it where it has none yet.
+  void shape(size_t b, Batch& batch) const {
     const DatasetOptions& input = dataset.options();
-    const size_t first = b * options.batch_size;
-    const size_t size = std::min<size_t>(options.batch_size, order.size() - first);
+    const size_t size = std::min<size_t>(options.batch_size, order.size() - b * options.batch_size);
     const size_t pixels = static_cast<size_t>(input.input_h) * input.input_w;
     const auto joints = static_cast<size_t>(dataset.skeleton().joints());
     batch.size = static_cast<int>(size);
     batch.h = input.input_h;
     batch.w = input.input_w;
     batch.joints = static_cast<int>(joints);
-    batch.images.resize(size * pixels * 3);
-    batch.targets.resize(size * (pixels / 16) * joints);
+    batch.images.resize(options.images ? size * pixels * 3 : 0);
+    batch.bytes.resize(options.bytes ? size * pixels * 3 : 0);
+    batch.targets.resize(options.targets ? size * (pixels / 16) * joints : 0);
     batch.weights.resize(size * joints);
+    batch.places.resize(options.places ? size * joints * 3 : 0);
     batch.meta.resize(size);
-    const auto part = [](std::vector<float>& all, size_t i, size_t count) {
-      return std::span(all).subspan(i * count, count);
-    };
+  }
+
+  // Positions of batch b, people of one picture side by side, cut into slices.
+  std::vector<std::vector<size_t>> slices(size_t b, size_t size) const {
+    std::unordered_map<int, size_t> first_of;  // picture -> which group
+    std::vector<std::vector<size_t>> groups;
     for (size_t i = 0; i < size; ++i) {
-      dataset.sample_into(order[first + i], epoch, part(batch.images, i, pixels * 3),
-                          part(batch.targets, i, pixels / 16 * joints), part(batch.weights, i, joints), batch.meta[i]);
+      const int picture = dataset.people()[order[b * options.batch_size + i]].image_index;
+      const auto [at, fresh] = first_of.try_emplace(picture, groups.size());
+      if (fresh) groups.emplace_back();
+      groups[at->second].push_back(i);
     }
+    std::vector<std::vector<size_t>> out(1);
+    for (const std::vector<size_t>& group : groups) {
+      if (!out.back().empty() && out.back().size() + group.size() > slice_size) out.emplace_back();
+      out.back().insert(out.back().end(), group.begin(), group.end());
+    }
+    return out;
+  }
+
+  void fill(size_t b, std::span<const size_t> positions, Batch& batch, SampleWorkspace& workspace) const {
+    const size_t pixels = static_cast<size_t>(batch.h) * batch.w;
+    const auto joints = static_cast<size_t>(batch.joints);
+    std::vector<size_t> indices;
+    std::vector<SampleTarget> targets;
+    std::vector<SampleMeta> metas(positions.size());
+    for (const size_t i : positions) {
+      indices.push_back(order[b * options.batch_size + i]);
+      SampleTarget& to = targets.emplace_back();
+      if (options.images) to.image = batch.images.part(i, pixels * 3);
+      if (options.bytes) to.bytes = batch.bytes.part(i, pixels * 3);
+      if (options.targets) to.heatmap = batch.targets.part(i, pixels / 16 * joints);
+      to.weight = batch.weights.part(i, joints);
+      if (options.places) to.joints = batch.places.part(i, joints * 3);
+    }
+    dataset.samples_into(indices, epoch, targets, metas, workspace);
+    for (size_t k = 0; k < positions.size(); ++k) batch.meta[positions[k]] = metas[k];
+  }
+
+  // The batch with a slice to begin, opening the next batch if there is room; null when there is nothing to do now.
+  std::pair<const size_t, Slot>* slot_with_work() {
+    for (auto& slot : slots) {
+      if (slot.second.next < slot.second.slices.size()) return &slot;
+    }
+    if (to_open >= batches || to_open >= to_give + static_cast<size_t>(options.prefetch)) return nullptr;
+    const size_t b = to_open++;
+    auto& slot = *slots.try_emplace(b).first;
+    if (spare.empty()) {
+      slot.second.batch = empty_batch();
+    } else {
+      slot.second.batch = std::move(spare.back());
+      spare.pop_back();
+    }
+    shape(b, slot.second.batch);
+    slot.second.slices = slices(b, static_cast<size_t>(slot.second.batch.size));
+    slot.second.left = slot.second.slices.size();
+    return &slot;
   }
 
   void work() {
     unpin_this_thread();
+    SampleWorkspace workspace;
     std::unique_lock lock(mutex);
     while (true) {
-      changed.wait(lock, [&] {
-        return stop || to_take >= batches || to_take < to_give + static_cast<size_t>(options.prefetch);
-      });
-      if (stop || to_take >= batches) return;
-      const size_t b = to_take++;
-      Ready result;
-      if (!spare.empty()) {
-        result.batch = std::move(spare.back());
-        spare.pop_back();
-      }
+      std::pair<const size_t, Slot>* slot = nullptr;
+      work_there.wait(lock, [&] { return stop || to_give >= batches || (slot = slot_with_work()) != nullptr; });
+      if (stop || slot == nullptr) return;
+      Slot& s = slot->second;
+      const size_t slice = s.next++;
+      if (s.next < s.slices.size() || to_open < batches) work_there.notify_one();
       lock.unlock();
+      std::exception_ptr error;
+      workspace.clock = {};
       try {
-        fill(b, result.batch);
+        fill(slot->first, s.slices[slice], s.batch, workspace);
       } catch (...) {
-        result.error = std::current_exception();
+        error = std::current_exception();
       }
       lock.lock();
-      ready.emplace(b, std::move(result));
-      changed.notify_all();
+      clock += workspace.clock;
+      if (error && slice < s.failed) {
+        s.failed = slice;
+        s.error = error;
+      }
+      if (--s.left == 0) batch_there.notify_all();
     }
   }
 
@@ -99,26 +171,43 @@ struct Loader::State {
       const std::lock_guard lock(mutex);
       stop = true;
     }
-    changed.notify_all();
+    work_there.notify_all();
     for (std::thread& thread : threads) thread.join();
     threads.clear();
-    for (auto& [b, left] : ready) spare.push_back(std::move(left.batch));
-    ready.clear();
+    for (auto& [b, slot] : slots) spare.push_back(std::move(slot.batch));
+    slots.clear();
     stop = false;
   }
 
   // The batch that is due, or the error that befell it.
   void take(Batch& out) {
     if (options.workers == 0) {
-      fill(to_give++, out);
+      if (out.images.size() + out.bytes.size() == 0) out = empty_batch();
+      const size_t b = to_give++;
+      shape(b, out);
+      own.clock = {};
+      try {
+        for (const auto& slice : slices(b, static_cast<size_t>(out.size))) fill(b, slice, out, own);
+      } catch (...) {
+        clock += own.clock;
+        throw;
+      }
+      clock += own.clock;
       return;
     }
     std::unique_lock lock(mutex);
-    spare.push_back(std::move(out));
-    changed.wait(lock, [&] { return ready.count(to_give) != 0; });
-    auto due = ready.extract(to_give++);
-    changed.notify_all();
-    if (due.mapped().error) std::rethrow_exception(due.mapped().error);
+    // A batch made elsewhere has memory of another kind.
+    if (out.images.capacity() + out.bytes.capacity() > 0) spare.push_back(std::move(out));
+    batch_there.wait(lock, [&] {
+      const auto due = slots.find(to_give);
+      return due != slots.end() && due->second.left == 0;
+    });
+    auto due = slots.extract(to_give++);
+    work_there.notify_all();
+    if (due.mapped().error) {
+      spare.push_back(std::move(due.mapped().batch));
+      std::rethrow_exception(due.mapped().error);
+    }
     out = std::move(due.mapped().batch);
   }
 };
@@ -127,6 +216,7 @@ Loader::Loader(const PoseDataset& dataset, LoaderOptions options) : state_(std::
   check(options.batch_size > 0, "loader: batch size {}, expected at least 1", options.batch_size);
   check(options.workers >= 0 && options.workers <= 1024, "loader: {} workers, expected 0 to 1024", options.workers);
   check(options.prefetch > 0, "loader: prefetch {}, expected at least 1", options.prefetch);
+  check(options.images || options.bytes, "loader: neither images nor bytes are asked for");
   const size_t n = options.shard.size(dataset.size()), size = options.batch_size;
   check(n > 0, "loader: {} has no people to load", dataset.annotations().path);
   state_->batches = options.drop_last ? n / size : (n + size - 1) / size;
@@ -144,7 +234,8 @@ void Loader::start_epoch(uint64_t epoch, size_t first_batch) {
   check(first_batch <= s.batches, "loader: epoch {} has {} batches, cannot start at {}", epoch, s.batches, first_batch);
   s.epoch = epoch;
   s.waited = 0;
-  s.to_take = s.to_give = first_batch;
+  s.clock = {};
+  s.to_open = s.to_give = first_batch;
   s.order.resize(s.dataset.size());
   std::iota(s.order.begin(), s.order.end(), size_t{0});
   if (s.options.shuffle) {
@@ -153,8 +244,8 @@ void Loader::start_epoch(uint64_t epoch, size_t first_batch) {
     for (size_t i = s.order.size() - 1; i > 0; --i) std::swap(s.order[i], s.order[random.below(i + 1)]);
   }
   s.order = s.options.shard.of(std::move(s.order));
-  const size_t left = s.batches - first_batch;
-  for (size_t i = 0; i < std::min<size_t>(s.options.workers, left); ++i) s.threads.emplace_back(&State::work, &s);
+  if (first_batch == s.batches) return;
+  for (int i = 0; i < s.options.workers; ++i) s.threads.emplace_back(&State::work, &s);
 }
 
 bool Loader::next(Batch& out) {
@@ -175,5 +266,10 @@ bool Loader::next(Batch& out) {
 size_t Loader::batches() const { return state_->batches; }
 const std::vector<size_t>& Loader::order() const { return state_->order; }
 double Loader::wait_seconds() const { return state_->waited; }
+
+SampleClock Loader::clock() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->clock;
+}
 
 }  // namespace hr

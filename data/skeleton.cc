@@ -2,26 +2,92 @@
 
 #include <rapidjson/document.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "data/skeleton_files.h"
 
 namespace hr {
 namespace {
 
-// Quotients, as the reference computes them: .26 / 10 and .026 differ in their last bit.
-constexpr double coco_sigmas[17] = {.26 / 10,  .25 / 10, .25 / 10, .35 / 10, .35 / 10, .79 / 10,
-                                    .79 / 10,  .72 / 10, .72 / 10, .62 / 10, .62 / 10, 1.07 / 10,
-                                    1.07 / 10, .87 / 10, .87 / 10, .89 / 10, .89 / 10};
+constexpr size_t max_joints = 1000;
+constexpr double assumed_sigma = 0.05;
 
-void fill_sigmas(Skeleton& skeleton) {
-  if (skeleton.joints() == 17) {
-    skeleton.sigmas.assign(std::begin(coco_sigmas), std::end(coco_sigmas));
-  } else {
-    skeleton.sigmas.assign(skeleton.names.size(), 0.05);
+// "COCO-17" and "coco_17" -> "coco17"
+std::string plain(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    if (c >= 'A' && c <= 'Z') {
+      out += static_cast<char>(c - 'A' + 'a');
+    } else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) {
+      out += c;
+    }
   }
+  return out;
+}
+
+// A joint's name without its side: {"eye", -1} for left_eye, L_Eye or eye_left; side +1 for the right one, 0 for none.
+struct Sided {
+  std::string rest;
+  int side = 0;
+};
+Sided sided(std::string_view name) {
+  std::vector<std::string> words(1);
+  for (size_t i = 0; i < name.size(); ++i) {
+    const char c = name[i];
+    const bool upper = c >= 'A' && c <= 'Z';
+    const bool after_lower = i > 0 && name[i - 1] >= 'a' && name[i - 1] <= 'z';
+    if (c == '_' || c == '-' || c == ' ' || c == '.') {
+      words.emplace_back();
+    } else if (upper && after_lower) {  // leftEye
+      words.emplace_back(1, static_cast<char>(c - 'A' + 'a'));
+    } else {
+      words.back() += upper ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+  }
+  Sided out;
+  for (const std::string& word : words) {
+    const int side = word == "left" || word == "l" ? -1 : word == "right" || word == "r" ? 1 : 0;
+    if (side != 0 && out.side == 0) {
+      out.side = side;
+    } else if (!word.empty()) {
+      out.rest += (out.rest.empty() ? "" : "_") + word;
+    }
+  }
+  return out;
+}
+
+// The same joints in the same order. Those in the middle have too many spellings (head, top_head, Root of tail) to
+// compare, the sided ones do not.
+bool same_joints(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  if (a.size() != b.size()) return false;
+  bool any = false;
+  for (size_t k = 0; k < a.size(); ++k) {
+    const Sided x = sided(a[k]), y = sided(b[k]);
+    if (x.side != y.side || (x.side != 0 && x.rest != y.rest)) return false;
+    any = any || x.side != 0;
+  }
+  return any;
+}
+
+struct BuiltIn {
+  Skeleton skeleton;
+  std::vector<std::string> aliases;  // plain()
+};
+const std::vector<BuiltIn>& built_in();
+
+void find_sigmas(Skeleton& skeleton) {
+  for (const BuiltIn& known : built_in()) {
+    if (!same_joints(known.skeleton.names, skeleton.names)) continue;
+    skeleton.sigmas = known.skeleton.sigmas;
+    return;
+  }
+  skeleton.sigmas.assign(skeleton.names.size(), assumed_sigma);
+  skeleton.sigmas_assumed = true;
 }
 
 // One field of the file, with the place for messages.
@@ -85,37 +151,59 @@ std::vector<int> Skeleton::mirror() const {
   return to;
 }
 
-const Skeleton& coco_skeleton() {
-  static const Skeleton skeleton = [] {
-    Skeleton s;
-    s.names = {"nose",           "left_eye",   "right_eye",   "left_ear",   "right_ear",   "left_shoulder",
-               "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
-               "right_hip",      "left_knee",  "right_knee",  "left_ankle", "right_ankle"};
-    s.limbs = {{15, 13}, {13, 11}, {16, 14}, {14, 12}, {11, 12}, {5, 11}, {6, 12}, {5, 6}, {5, 7}, {6, 8},
-               {7, 9},   {8, 10},  {1, 2},   {0, 1},   {0, 2},   {1, 3},  {2, 4},  {3, 5}, {4, 6}};
-    for (int left = 1; left < 17; left += 2) s.flip_pairs.emplace_back(left, left + 1);
-    s.joint_weights = {1, 1, 1, 1, 1, 1, 1, 1.2F, 1.2F, 1.5F, 1.5F, 1, 1, 1.2F, 1.2F, 1.5F, 1.5F};
-    s.upper_ids = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-    s.lower_ids = {11, 12, 13, 14, 15, 16};
-    fill_sigmas(s);
-    return s;
-  }();
-  return skeleton;
+namespace {
+
+// The number of letters to change, add or remove.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({changed, row[j] + 1, row[j - 1] + 1}));
+    }
+  }
+  return row.back();
 }
 
-Skeleton read_skeleton(const fs::path& path) {
-  const rapidjson::Document document = parse_json_file(path);
-  const std::string file = path.string();
-  check(document.IsObject(), "{}: expected an object with keypoints, skeleton, flip_pairs, ...", file);
-  Skeleton s;
+// Unknown fields are somebody's notes; one that is nearly a known one is a slip that would be ignored silently.
+void check_field_names(const Json& document, const std::string& file) {
+  static constexpr std::string_view known[] = {"name",           "aliases",    "keypoints",
+                                               "skeleton",       "flip_pairs", "kps_weights",
+                                               "upper_body_ids", "sigmas",     "lower_body_ids"};
+  for (const auto& member : document.GetObject()) {
+    const std::string_view field(member.name.GetString(), member.name.GetStringLength());
+    if (std::find(std::begin(known), std::end(known), field) != std::end(known)) continue;
+    for (const std::string_view name : known) {
+      check(name.size() < 5 || edit_distance(field, name) > 2, "{}: unknown field \"{}\"; is \"{}\" meant?", file,
+            field, name);
+    }
+  }
+}
 
+// needs_sigmas: the built-in files say everything; looking sigmas up there would be circular.
+Skeleton from_json(const Json& document, const std::string& file, bool needs_sigmas) {
+  check(document.IsObject(), "{}: expected an object with keypoints, skeleton, flip_pairs, ...", file);
+  check_field_names(document, file);
+  Skeleton s;
+  s.name = file;
+  if (const auto name = document.FindMember("name"); name != document.MemberEnd()) {
+    check(name->value.IsString() && name->value.GetStringLength() > 0, "{}: name: expected a name", file);
+    s.name = name->value.GetString();
+  }
   const Field names(document, file, "keypoints");
   check(names.value != nullptr && names.size() > 0,
         "{}: keypoints: expected the list of joint names; is this the seed's person_keypoints.json?", file);
-  check(names.size() <= 1000, "{}: keypoints: {} joints, at most 1000 are supported", file, names.size());
+  check(names.size() <= max_joints, "{}: keypoints: {} joints, at most {} are supported", file, names.size(),
+        max_joints);
   for (unsigned i = 0; i < names.size(); ++i) {
     check(names[i].IsString(), "{}[{}]: expected a name", names.where, i);
     s.names.emplace_back(names[i].GetString(), names[i].GetStringLength());
+    check(!s.names.back().empty(), "{}[{}]: expected a name, got nothing", names.where, i);
+    const auto same = std::find(s.names.begin(), s.names.end() - 1, s.names.back());
+    check(same == s.names.end() - 1, "{}[{}]: \"{}\" is also joint {}", names.where, i, s.names.back(),
+          same - s.names.begin());
   }
   const int joints = s.joints();
 
@@ -146,8 +234,115 @@ Skeleton read_skeleton(const fs::path& path) {
   if (sigmas.value != nullptr) {
     s.sigmas = sigmas.numbers(joints);
   } else {
-    fill_sigmas(s);
+    check(!needs_sigmas, "{}: no sigmas", file);
+    find_sigmas(s);
   }
+  return s;
+}
+
+const std::vector<BuiltIn>& built_in() {
+  static const std::vector<BuiltIn> all = [] {
+    std::vector<BuiltIn> out;
+    for (const SkeletonFile& file : skeleton_files()) {
+      const std::string where = fmt::format("data/skeletons/{}", file.name);
+      const rapidjson::Document document = parse_json(file.json, where);
+      BuiltIn entry{from_json(document, where, true), {}};
+      entry.aliases.push_back(plain(entry.skeleton.name));
+      if (const auto aliases = document.FindMember("aliases"); aliases != document.MemberEnd()) {
+        for (const Json& alias : aliases->value.GetArray()) entry.aliases.push_back(plain(alias.GetString()));
+      }
+      out.push_back(std::move(entry));
+    }
+    return out;
+  }();
+  return all;
+}
+
+const Skeleton* find_built_in(std::string_view name) {
+  const std::string wanted = plain(name);
+  for (const BuiltIn& entry : built_in()) {
+    for (const std::string& alias : entry.aliases) {
+      if (wanted == alias || wanted == alias + std::to_string(entry.skeleton.joints())) return &entry.skeleton;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const Skeleton& built_in_skeleton(std::string_view name) {
+  const Skeleton* found = find_built_in(name);
+  check(found != nullptr, "no built-in skeleton \"{}\"; there are {}", name,
+        fmt::join(built_in_skeleton_names(), ", "));
+  return *found;
+}
+
+std::vector<std::string> built_in_skeleton_names() {
+  std::vector<std::string> names;
+  for (const BuiltIn& entry : built_in()) names.push_back(entry.skeleton.name);
+  return names;
+}
+
+Skeleton find_skeleton(const std::string& name_or_path) {
+  if (name_or_path.empty()) return coco_skeleton();
+  // A path has a slash or a dot; a file without either can be named as ./file.
+  if (name_or_path.find_first_of("/.") == std::string::npos) {
+    if (const Skeleton* found = find_built_in(name_or_path)) return *found;
+    check(fs::exists(name_or_path), "skeleton {}: neither a file nor one of the built-in skeletons ({})", name_or_path,
+          fmt::join(built_in_skeleton_names(), ", "));
+  }
+  return read_skeleton(name_or_path);
+}
+
+Skeleton read_skeleton(const fs::path& path) { return from_json(parse_json_file(path), path.string(), false); }
+
+Skeleton parse_skeleton(std::string_view json, const std::string& where) {
+  return from_json(parse_json(json, where), where, false);
+}
+
+Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std::pair<int, int>> limbs,
+                             const std::string& where, int* dropped_limbs) {
+  check(!names.empty(), "{}: the category names no keypoints; give a skeleton file instead", where);
+  check(names.size() <= max_joints, "{}: {} joints, at most {} are supported", where, names.size(), max_joints);
+  int dropped = 0;
+  Skeleton s;
+  for (const BuiltIn& entry : built_in()) {
+    if (!same_joints(entry.skeleton.names, names)) continue;
+    s = entry.skeleton;
+    s.names = std::move(names);
+    if (dropped_limbs != nullptr) *dropped_limbs = 0;
+    return s;
+  }
+  s.name = where;
+  s.names = std::move(names);
+  const int joints = s.joints();
+  for (const auto& [a, b] : limbs) {
+    if (a >= 1 && b >= 1 && a <= joints && b <= joints && a != b) {
+      s.limbs.emplace_back(a - 1, b - 1);
+    } else {
+      ++dropped;
+    }
+  }
+  std::map<std::string, std::pair<int, int>> pairs;  // rest -> left, right
+  static constexpr std::string_view lower_words[] = {"hip", "knee", "ankle", "heel", "toe", "foot", "tail", "pelvis"};
+  for (int k = 0; k < joints; ++k) {
+    const Sided name = sided(s.names[k]);
+    const bool lower = std::any_of(std::begin(lower_words), std::end(lower_words),
+                                   [&](std::string_view word) { return name.rest.find(word) != std::string::npos; });
+    (lower ? s.lower_ids : s.upper_ids).push_back(k);
+    if (name.side == 0) continue;
+    auto& pair = pairs.try_emplace(name.rest, -1, -1).first->second;
+    int& at = name.side < 0 ? pair.first : pair.second;
+    check(at < 0, "{}: joints {} and {} have the same name \"{}\"", where, at, k, s.names[k]);
+    at = k;
+  }
+  for (const auto& [rest, pair] : pairs) {
+    if (pair.first >= 0 && pair.second >= 0) s.flip_pairs.push_back(pair);
+  }
+  std::sort(s.flip_pairs.begin(), s.flip_pairs.end());
+  s.joint_weights.assign(s.names.size(), 1.0F);
+  find_sigmas(s);
+  if (dropped_limbs != nullptr) *dropped_limbs = dropped;
   return s;
 }
 

@@ -1,7 +1,9 @@
-// What a set of joints is: names, limbs, mirror pairs, OKS sigmas. Nothing else in the code knows the number 17.
+// What a set of joints is: names, limbs, mirror pairs, OKS sigmas. Skeletons are data (data/skeletons/*.json, a user's
+// file, or the categories of an annotation file); no code knows how many joints there are.
 #pragma once
-#include <array>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -10,23 +12,39 @@
 namespace hr {
 
 struct Skeleton {
+  std::string name;  // "coco"; a file without a name has its path here
   std::vector<std::string> names;
   std::vector<std::pair<int, int>> limbs;       // 0-based joint indices
   std::vector<std::pair<int, int>> flip_pairs;  // 0-based, joints that change places in a mirror
   std::vector<float> joint_weights;             // the seed's kps_weights; 1 when absent
-  std::vector<double> sigmas;                   // OKS sigma per joint, (COCO's numbers) / 10
-  std::vector<int> upper_ids, lower_ids;        // for half-body augmentation
+  std::vector<double> sigmas;                   // OKS sigma per joint: OKS = mean exp(-d^2 / (2 area (2 sigma)^2))
+  std::vector<int> upper_ids, lower_ids;        // for half-body augmentation; a joint in neither counts as lower
+  bool sigmas_assumed = false;                  // nobody said them: 0.05 each, so an AP is no number to publish
 
   int joints() const { return static_cast<int>(names.size()); }
   std::vector<int> mirror() const;  // mirror()[k] is the joint that k becomes in a mirrored picture
 };
 
-// COCO's 17 joints, built in, equal to the seed's person_keypoints.json.
-const Skeleton& coco_skeleton();
+// The built-in ones: coco, mpii, crowdpose, aic, halpe26, coco_wholebody, ap10k. Upper and lower case, '-', '_' and the
+// number of joints at the end make no difference: "COCO-17" is coco. Error lists the names there are.
+const Skeleton& built_in_skeleton(std::string_view name);
+std::vector<std::string> built_in_skeleton_names();
+inline const Skeleton& coco_skeleton() { return built_in_skeleton("coco"); }
+
+// --keypoints-path: "" is COCO, the name of a built-in skeleton, or a file. Error says which of them it tried.
+Skeleton find_skeleton(const std::string& name_or_path);
 
 // The seed's person_keypoints.json: keypoints (names), skeleton (1-based limbs), flip_pairs (0-based), kps_weights,
-// upper_body_ids, lower_body_ids; optional: sigmas. Every index and length is checked; Error names the file and field.
-// Without `sigmas`, COCO's are used for 17 joints, else 0.05 for every joint.
+// upper_body_ids, lower_body_ids; and optionally name, sigmas. Every field, index and length is checked; Error names
+// the file and the field. Without `sigmas`, those of the built-in skeleton with the same joints, else assumed.
 Skeleton read_skeleton(const fs::path& path);
+Skeleton parse_skeleton(std::string_view json, const std::string& where);
+
+// From joint names and 1-based limbs, as an annotation file's category has them. Joints that a built-in skeleton has in
+// the same order make it that skeleton, with the given names. Else: pairs by name (left_x and right_x, l_x and r_x,
+// x_left and x_right), hips, knees, ankles, heels, toes, feet and tails are lower body, sigmas are assumed.
+// Limbs that point to no joint are left out and counted in `*dropped_limbs` (published files have such).
+Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std::pair<int, int>> limbs,
+                             const std::string& where, int* dropped_limbs = nullptr);
 
 }  // namespace hr

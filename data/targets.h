@@ -11,7 +11,10 @@ namespace hr {
 // official: weight min(v, 1); a joint is dropped (weight 0) when mu-3s >= size or mu+3s+1 < 0.
 // seed: weight v * joint_weights; dropped when mu-3s > size-1 or mu+3s < 0.
 // They differ at mu = -3s-1, where the official weight stays with nothing drawn.
+// Encoding::dark draws about x/4 itself, over the whole map; Encoding::udp about x (w-1)/(4w-1), in the window of the
+// nearest whole pixel. Both drop joints by the same comparisons. An empty heatmap: weights alone.
 void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const float> joint_weights, double sigma,
-                  int w, int h, std::span<float> heatmap, std::span<float> weight);
+                  int w, int h, std::span<float> heatmap, std::span<float> weight,
+                  Encoding encoding = Encoding::quarter);
 
 }  // namespace hr

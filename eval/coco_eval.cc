@@ -84,15 +84,27 @@ double positive_part(double v) { return v <= 0 ? 0 : v; }
 // The range [low, high] of an area; a NaN lies inside every range because only "outside" is asked.
 bool outside(double area, const std::array<double, 2>& range) { return area < range[0] || area > range[1]; }
 
+constexpr std::array<std::string_view, 3> kRules = {"pycocotools", "xtcocotools", "xtcocotools_crowd"};
+
 struct Setup {
   std::vector<double> sigmas, spread;  // spread = (2 sigma)^2
-  std::vector<int64_t> images, categories;
+  CocoRules rules = CocoRules::pycocotools;
+  std::vector<int64_t> all_images, images, categories;
   std::array<double, T> thresholds = oks_thresholds();
   std::array<std::array<double, 2>, A> areas = area_ranges();
   int joints() const { return static_cast<int>(sigmas.size()); }
 };
 
-bool always_ignored(const CocoAnnotation& person) { return person.iscrowd || person.num_keypoints == 0; }
+bool any_third_value(const std::vector<double>& keypoints) {
+  for (size_t i = 2; i < keypoints.size(); i += 3) {
+    if (keypoints[i] > 0) return true;
+  }
+  return false;
+}
+
+bool without_joints(const CocoAnnotation& person, CocoRules rules) {
+  return rules == CocoRules::xtcocotools ? !any_third_value(person.keypoints) : person.num_keypoints == 0;
+}
 
 Setup make_setup(const CocoAnnotations& gt, const CocoEvalOptions& options) {
   Setup s;
@@ -102,8 +114,14 @@ Setup make_setup(const CocoAnnotations& gt, const CocoEvalOptions& options) {
     const double two = s.sigmas[k] * 2;
     s.spread.push_back(two * two);
   }
-  for (const CocoImage& image : gt.images) s.images.push_back(image.id);
-  s.images = sorted_unique(std::move(s.images));
+  s.rules = options.rules;
+  for (const CocoImage& image : gt.images) s.all_images.push_back(image.id);
+  s.all_images = sorted_unique(std::move(s.all_images));
+  s.images = options.images.empty() ? s.all_images : sorted_unique(options.images);
+  for (const int64_t id : s.images) {
+    check(std::binary_search(s.all_images.begin(), s.all_images.end(), id), "{}: has no image {} to evaluate", gt.path,
+          id);
+  }
 
   std::vector<int64_t> known;
   for (const CocoCategory& category : gt.categories) known.push_back(category.id);
@@ -148,8 +166,8 @@ void check_person(const CocoAnnotations& gt, size_t i, const Setup& s, bool stri
   check(numbers == 0 || numbers == 3 * s.sigmas.size(),
         "{}: annotations[{}] (id {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)", gt.path, i,
         person.id, numbers, s.joints());
-  check(numbers != 0 || always_ignored(person), "{}: annotations[{}] (id {}) counts {} keypoints but lists none",
-        gt.path, i, person.id, person.num_keypoints);
+  check(numbers != 0 || coco_person_ignored(person, s.rules),
+        "{}: annotations[{}] (id {}) counts {} keypoints but lists none", gt.path, i, person.id, person.num_keypoints);
   if (!strict) return;
   const int at = first_not_finite(person.keypoints);
   check(at < 0, "{}: annotations[{}] (id {}): keypoints[{}] is not a finite number", gt.path, i, person.id, at);
@@ -187,7 +205,8 @@ struct Scratch {
 };
 
 // OKS of every kept detection with one person, into column `g` of oks.
-void oks_column(const CocoAnnotation& person, const Setup& s, size_t detections, size_t g, size_t people, Scratch& m) {
+void oks_column(const CocoAnnotation& person, double person_area, const Setup& s, size_t detections, size_t g,
+                size_t people, Scratch& m) {
   const int joints = s.joints();
   m.joint.clear();
   if (!person.keypoints.empty()) {
@@ -196,7 +215,7 @@ void oks_column(const CocoAnnotation& person, const Setup& s, size_t detections,
     }
   }
   const bool flagged = !m.joint.empty();
-  const double area = person.area + kEpsilon;
+  const double area = person_area + kEpsilon;
   // Without a flagged joint, distance is measured to the box grown by its own size on every side.
   const Box& b = person.box;
   const double x0 = b.x - b.w, x1 = b.x + b.w * 2, y0 = b.y - b.h, y1 = b.y + b.h * 2;
@@ -228,12 +247,20 @@ void oks_column(const CocoAnnotation& person, const Setup& s, size_t detections,
   }
 }
 
+// Where people and detections belong, and what the rules make of them; -1 in *_image: not evaluated.
+struct Gathered {
+  std::vector<int> person_image, detection_image, detection_category;
+  std::vector<double> person_area, dt_area;     // square pixels
+  std::vector<uint8_t> person_ignored;          // at every area range
+  std::vector<std::array<int64_t, A>> to_find;  // [C] people that count, per area range
+};
+
 // The picture-wise part of the evaluation.
 struct Matcher {
   const CocoAnnotations& gt;
   const std::vector<CocoDetection>& dt;
   const Setup& s;
-  const std::vector<double>& dt_area;
+  const Gathered& in;
   std::vector<Outcome>& outcome;  // by detection
 
   // Sorts the detections of one picture and category by score; the first `kept` (returned) count.
@@ -258,7 +285,7 @@ struct Matcher {
     }
     m.oks.resize(detections.size() * people.size());
     for (size_t g = 0; g < people.size(); ++g) {
-      oks_column(gt.annotations[people[g]], s, detections.size(), g, people.size(), m);
+      oks_column(gt.annotations[people[g]], in.person_area[people[g]], s, detections.size(), g, people.size(), m);
     }
   }
 
@@ -270,15 +297,14 @@ struct Matcher {
     m.ignore.resize(G);
     std::iota(m.people.begin(), m.people.end(), 0);
     for (size_t g = 0; g < G; ++g) {
-      const CocoAnnotation& person = gt.annotations[people[g]];
-      m.ignore[g] = always_ignored(person) || outside(person.area, s.areas[a]) ? 1 : 0;
+      m.ignore[g] = in.person_ignored[people[g]] != 0 || outside(in.person_area[people[g]], s.areas[a]) ? 1 : 0;
     }
     std::stable_partition(m.people.begin(), m.people.end(), [&](int g) { return m.ignore[g] == 0; });
 
     m.taken.assign(G * T, 0);
     for (size_t d = 0; d < detections.size(); ++d) {
       const double* oks = m.oks.data() + d * G;
-      const bool out = outside(dt_area[detections[d]], s.areas[a]);
+      const bool out = outside(in.dt_area[detections[d]], s.areas[a]);
       Outcome result;
       for (int t = 0; t < T; ++t) {
         const int best = best_person(oks, s.thresholds[t], m.taken.data() + t * G, people, m);
@@ -287,8 +313,8 @@ struct Matcher {
         if (best >= 0) {
           const CocoAnnotation& person = gt.annotations[people[best]];
           m.taken[t * G + best] = 1;
-          // The reference notes the matched id and later asks whether it is zero: a person with id 0 is never found.
-          matched = person.id != 0;
+          // pycocotools notes the matched id and later asks whether it is zero: a person with id 0 is never found.
+          matched = person.id != 0 || s.rules != CocoRules::pycocotools;
           ignored = m.ignore[best] != 0;
           if (kept != nullptr) kept->match[t * detections.size() + d] = people[best];
         }
@@ -375,34 +401,41 @@ void accumulate(std::span<const Outcome> outcomes, std::span<const double> score
   }
 }
 
-// Where people and detections belong; -1 in *_image: of a category that is not evaluated.
-struct Gathered {
-  std::vector<int> person_image, detection_image, detection_category;
-  std::vector<std::array<int64_t, A>> to_find;  // [C] people that count, per area range
-  std::vector<double> dt_area;                  // square pixels
-};
+// Index of an image among those that are evaluated; kNotAsked when it exists but was not asked for.
+constexpr int kUnknown = -1, kNotAsked = -2;
+int find_image(Position& position, const Setup& s, int64_t id) {
+  const int at = position(id);
+  if (at >= 0) return at;
+  return std::binary_search(s.all_images.begin(), s.all_images.end(), id) ? kNotAsked : kUnknown;
+}
 
 void gather_people(const CocoAnnotations& gt, const Setup& s, bool strict, Gathered& in,
                    CocoEvalResult::Counts& counts) {
   Position image_position(s.images), category_position(s.categories);
   in.person_image.assign(gt.annotations.size(), -1);
+  in.person_area.assign(gt.annotations.size(), 0);
+  in.person_ignored.assign(gt.annotations.size(), 0);
   in.to_find.resize(s.categories.size());
   for (size_t i = 0; i < gt.annotations.size(); ++i) {
     const CocoAnnotation& person = gt.annotations[i];
+    const int image = find_image(image_position, s, person.image_id);
+    check(image != kUnknown, "{}: annotations[{}] (id {}) is of image {}, which is not in its list of {} images",
+          gt.path, i, person.id, person.image_id, s.all_images.size());
+    if (image == kNotAsked) continue;
     const int category = category_position(person.category_id);
     if (category < 0) {
       ++counts.people_other_category;
       continue;
     }
     check_person(gt, i, s, strict);
-    in.person_image[i] = image_position(person.image_id);
-    check(in.person_image[i] >= 0, "{}: annotations[{}] (id {}) is of image {}, which is not in its list of {} images",
-          gt.path, i, person.id, person.image_id, s.images.size());
+    in.person_image[i] = image;
+    in.person_area[i] = coco_person_area(person, s.rules);
+    in.person_ignored[i] = coco_person_ignored(person, s.rules) ? 1 : 0;
     ++counts.people;
     counts.people_crowd += person.iscrowd ? 1 : 0;
-    counts.people_without_joints += !person.iscrowd && person.num_keypoints == 0 ? 1 : 0;
+    counts.people_without_joints += !person.iscrowd && in.person_ignored[i] != 0 ? 1 : 0;
     for (int a = 0; a < A; ++a) {
-      in.to_find[category][a] += !always_ignored(person) && !outside(person.area, s.areas[a]) ? 1 : 0;
+      in.to_find[category][a] += in.person_ignored[i] == 0 && !outside(in.person_area[i], s.areas[a]) ? 1 : 0;
     }
   }
 }
@@ -416,23 +449,33 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
   in.detection_category.assign(dt.size(), -1);
   in.dt_area.resize(dt.size());
   for (size_t i = 0; i < dt.size(); ++i) {
-    const int image = image_position(dt[i].image_id);
-    check(image >= 0, "{}: entry [{}] has image_id {}, which is not among the {} images of {}; is it of another split?",
-          options.detections_name, i, dt[i].image_id, s.images.size(), gt.path);
+    const int image = find_image(image_position, s, dt[i].image_id);
+    check(image != kUnknown,
+          "{}: entry [{}] has image_id {}, which is not among the {} images of {}; is it of another split?",
+          options.detections_name, i, dt[i].image_id, s.all_images.size(), gt.path);
+    if (image == kNotAsked) continue;
     const int category = category_position(dt[i].category_id);
     if (category < 0) {
-      ++counts.detections_other_category;
+      check(!options.refuse_other_categories,
+            "{}: entry [{}] has category_id {}; expected one of those that are evaluated: {}", options.detections_name,
+            i, dt[i].category_id, fmt::join(s.categories, ", "));
+      if (counts.detections_other_category++ == 0) counts.first_other_category = static_cast<int64_t>(i);
       continue;
     }
     counts.detections_not_finite += check_detection(dt[i], i, s, options) ? 0 : 1;
+    if (s.rules != CocoRules::pycocotools && !any_third_value(dt[i].keypoints)) {
+      ++counts.detections_unseen;
+      continue;
+    }
     in.detection_image[i] = image;
     in.detection_category[i] = category;
     in.dt_area[i] = extent_area(dt[i].keypoints);
     ++counts.detections;
   }
-  check(!options.strict || counts.detections > 0,
-        "{}: none of its {} detections has a category that is evaluated ({}); the first has category_id {}",
-        options.detections_name, dt.size(), fmt::join(s.categories, ", "), dt.empty() ? 0 : dt[0].category_id);
+  const bool only_others = counts.detections + counts.detections_unseen == 0 && counts.detections_other_category > 0;
+  check(!options.strict || !only_others,
+        "{}: entry [0] has category_id {}, and none of the {} detections has a category that is evaluated ({})",
+        options.detections_name, dt.empty() ? 0 : dt[0].category_id, dt.size(), fmt::join(s.categories, ", "));
 }
 
 // Matches one picture, category after category. Sorts `people` and `detections` (of this picture) by category and
@@ -490,6 +533,24 @@ std::array<double, 10> ten_numbers(const CocoEvalResult& r) {
 
 }  // namespace
 
+std::string_view coco_rules_name(CocoRules rules) { return kRules.at(static_cast<size_t>(rules)); }
+
+double coco_person_area(const CocoAnnotation& person, CocoRules rules) {
+  const bool from_box = rules == CocoRules::xtcocotools_crowd || (rules == CocoRules::xtcocotools && !person.has_area);
+  return from_box ? person.box.w * person.box.h * 0.53 : person.area;
+}
+
+bool coco_person_ignored(const CocoAnnotation& person, CocoRules rules) {
+  return person.iscrowd || without_joints(person, rules);
+}
+
+CocoRules parse_coco_rules(std::string_view name) {
+  for (size_t i = 0; i < kRules.size(); ++i) {
+    if (name == kRules.at(i)) return static_cast<CocoRules>(i);
+  }
+  fail("rules '{}' are not known; there are {}", name, fmt::join(kRules, ", "));
+}
+
 std::array<double, kOksThresholds> oks_thresholds() {
   std::array<double, T> v{};
   for (int i = 0; i < T; ++i) v[i] = i * 0.049999999999999996 + 0.5;
@@ -525,7 +586,7 @@ CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDe
   std::vector<Outcome> outcome(dt.size());
   std::vector<uint8_t> counts(dt.size());  // 1 if among the best 20
   std::vector<std::vector<CocoImageMatches>> matches(options.keep_matches ? images : 0);
-  const Matcher matcher{gt, dt, s, in.dt_area, outcome};
+  const Matcher matcher{gt, dt, s, in, outcome};
   // Every picture on its own, so the number of threads cannot show in the result.
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
@@ -592,7 +653,10 @@ std::string coco_remarks(const CocoEvalResult& result) {
   const auto say = [&](int64_t n, const std::string& what) {
     if (n > 0) lines.push_back(fmt::format("{} {}", n, what));
   };
-  say(c.detections_other_category, "detections dropped: of a category that is not evaluated");
+  say(c.detections_other_category,
+      fmt::format("detections dropped: of a category that is not evaluated (the first is entry [{}])",
+                  c.first_other_category));
+  say(c.detections_unseen, "detections dropped: no joint has a score above 0");
   say(c.detections_over_limit, fmt::format("detections dropped: beyond the best {} of a picture", kMaxDetections));
   say(c.detections_not_finite, "detections with numbers that are not finite: kept as the reference treats them");
   say(c.people_other_category, "people dropped: of a category that is not evaluated");

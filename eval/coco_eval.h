@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data/coco.h"
@@ -20,13 +21,30 @@ std::array<double, kOksThresholds> oks_thresholds();           // the bits of nu
 std::array<double, kRecallPoints> recall_points();             // the bits of numpy.linspace(0, 1, 101)
 std::array<std::array<double, 2>, kAreaRanges> area_ranges();  // square pixels, both ends included
 
+// Whose evaluator to equal. They differ in who counts:
+//                        person ignored when          detection dropped when    a person's area      id 0 is an id
+//   pycocotools          num_keypoints is 0           never                     area                 no
+//   xtcocotools          no joint has v > 0           no third value is > 0     area, else 0.53 w h  yes
+//   xtcocotools_crowd    num_keypoints is 0           no third value is > 0     0.53 w h             yes
+// The last one is xtcocotools' iouType 'keypoints_crowd' with use_area=False, which CrowdPose is published with.
+enum class CocoRules { pycocotools, xtcocotools, xtcocotools_crowd };
+std::string_view coco_rules_name(CocoRules rules);
+CocoRules parse_coco_rules(std::string_view name);  // Error lists the names there are
+
+// What the rules make of a person: square pixels for OKS and area ranges; ignored at every range (crowd or no joints).
+double coco_person_area(const CocoAnnotation& person, CocoRules rules);
+bool coco_person_ignored(const CocoAnnotation& person, CocoRules rules);
+
 struct CocoEvalOptions {
   std::vector<double> sigmas;       // one per joint; empty: COCO's 17
   std::vector<int64_t> categories;  // empty: all of the ground truth
-  int threads = 1;                  // any number gives the same bytes
-  bool strict = true;               // refuse numbers that are not finite, and an empty list; false: as the reference's
-                                    // arithmetic treats them (a NaN score sorts last, a NaN OKS passes every threshold)
-  bool keep_matches = false;        // fill CocoEvalResult::matches
+  std::vector<int64_t> images;      // empty: all; else only people and detections of these
+  CocoRules rules = CocoRules::pycocotools;
+  int threads = 1;            // any number gives the same bytes
+  bool strict = true;         // refuse numbers that are not finite, and an empty list; false: as the reference's
+                              // arithmetic treats them (a NaN score sorts last, a NaN OKS passes every threshold)
+  bool keep_matches = false;  // fill CocoEvalResult::matches
+  bool refuse_other_categories = false;  // a detection of a category that the ground truth does not have is an Error
   std::string detections_name = "detections";  // for messages
 };
 
@@ -51,8 +69,10 @@ struct CocoEvalResult {
   struct Counts {
     int64_t images = 0, people = 0, detections = 0;  // people and detections of the evaluated categories
     int64_t people_crowd = 0;                        // ignored: iscrowd
-    int64_t people_without_joints = 0;               // ignored: num_keypoints is 0 (and no crowd)
+    int64_t people_without_joints = 0;               // ignored: no labelled joint (and no crowd)
     int64_t people_other_category = 0, detections_other_category = 0;  // dropped
+    int64_t first_other_category = -1;                                 // index of the first such detection
+    int64_t detections_unseen = 0;                                     // dropped: no third value is > 0 (xtcocotools)
     int64_t detections_over_limit = 0;                                 // dropped: beyond 20 of a picture and category
     int64_t detections_not_finite = 0;                                 // kept, only with strict = false
   } counts;
@@ -60,8 +80,8 @@ struct CocoEvalResult {
 };
 
 // Error (naming the file, the entry's index and what was expected): an unknown image id, no keypoints or another number
-// than 3 x sigmas, a number that is not finite (strict), no detections at all (strict), none of an evaluated category,
-// a category that the ground truth does not have.
+// than 3 x sigmas, a number that is not finite (strict), no detections at all (strict), none of an evaluated category
+// (strict), a category or image in `options` that the ground truth does not have.
 CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt,
                              const CocoEvalOptions& options = {});
 

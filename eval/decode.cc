@@ -179,6 +179,10 @@ Codec parse_codec(std::string_view name) {
   fail("codec '{}' is not known; there are {}", name, fmt::join(kCodecNames, ", "));
 }
 
+Encoding encoding_of(Codec codec) {
+  return codec == Codec::dark ? Encoding::dark : codec == Codec::udp ? Encoding::udp : Encoding::quarter;
+}
+
 std::vector<float> decode(const Heatmaps& maps, const DecodeOptions& options) {
   check(maps.n >= 0 && maps.h > 0 && maps.w > 0 && maps.joints > 0,
         "decode: heatmaps [{}, {}, {}, {}] hold no pixel; expected [n, h, w, joints]", maps.n, maps.h, maps.w,

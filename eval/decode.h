@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/augment.h"
 #include "data/geometry.h"
 
 namespace hr {
@@ -26,6 +27,8 @@ enum class Codec {
 };
 std::string_view codec_name(Codec codec);
 Codec parse_codec(std::string_view name);  // Error lists the names there are
+// What a network must have learnt from to be decoded so: argmax, quarter and msra read the same heatmaps.
+Encoding encoding_of(Codec codec);
 
 struct DecodeOptions {
   Codec codec = Codec::quarter;

@@ -36,6 +36,15 @@ std::vector<int> oks_nms(std::span<const ScoredPose<T>> poses, const OksNms& opt
 template <class T>
 std::vector<int> soft_oks_nms(std::span<const ScoredPose<T>> poses, const OksNms& options);
 
+// Greedy non-maximum suppression of boxes with the official code's conventions: corners are the first and last pixel,
+// so a side is x2 - x1 + 1; a box stays if its overlap (intersection over union) with every kept one is <= threshold.
+// Indices, best score first; among equal scores the later one comes first.
+struct ScoredBox {
+  double x1 = 0, y1 = 0, x2 = 0, y2 = 0;  // pixels
+  double score = 0;
+};
+std::vector<int> box_nms(std::span<const ScoredBox> boxes, double threshold);
+
 // box score x mean of the joint scores above `threshold`, 0 if there is none. keypoints: [joints, 3].
 // official: summed in double; seed: mean in float32 in numpy's order, threshold compared in float32.
 double rescore_official(std::span<const float> keypoints, double box_score, double threshold);

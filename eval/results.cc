@@ -1,7 +1,9 @@
 #include "eval/results.h"
 
+#include <array>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -60,7 +62,10 @@ std::vector<PersonResult> postprocess_official(std::span<const PersonResult> peo
     std::vector<ScoredPose<float>> poses;
     poses.reserve(image.size());
     for (const PersonResult& person : image) poses.push_back({person.keypoints, person.score, person.area});
-    const std::vector<int> keep = options.soft ? soft_oks_nms<float>(poses, nms) : oks_nms<float>(poses, nms);
+    std::vector<int> keep(image.size());
+    std::iota(keep.begin(), keep.end(), 0);
+    if (options.nms == NmsKind::hard) keep = oks_nms<float>(poses, nms);
+    if (options.nms == NmsKind::soft) keep = soft_oks_nms<float>(poses, nms);
     for (const int i : keep) kept.push_back(std::move(image[i]));
   }
   return kept;
@@ -124,20 +129,25 @@ void write_official_results(const fs::path& path, std::span<const PersonResult> 
   write_file(path, official_results_json(people));
 }
 
-void write_record_map(const fs::path& path, const CocoEvalResult& result) {
-  write_file(path, "COCO results:\n" + coco_summary(result));
+void write_record_map(const fs::path& path, const std::string& summary) {
+  write_file(path, "COCO results:\n" + summary);
 }
 
 std::string official_markdown(const std::string& architecture, const CocoEvalResult& result) {
-  constexpr std::string_view names[] = {"AP", "Ap .5", "AP .75", "AP (M)", "AP (L)",
-                                        "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
+  constexpr std::array<const char*, 10> names = {"AP", "Ap .5", "AP .75", "AP (M)", "AP (L)",
+                                                 "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
+  return markdown_table(architecture, names, result.stats);
+}
+
+std::string markdown_table(const std::string& architecture, std::span<const char* const> names,
+                           std::span<const double> values) {
   std::string header = "| Arch";
   std::string rule = "|---";
   std::string row = "| " + (architecture.size() > 15 ? architecture.substr(0, 8) + "..." : architecture);
-  for (size_t i = 0; i < result.stats.size(); ++i) {
+  for (size_t i = 0; i < names.size(); ++i) {
     header += fmt::format(" | {}", names[i]);
     rule += "|---";
-    row += fmt::format(" | {:.3f}", result.stats[i]);
+    row += fmt::format(" | {:.3f}", values[i]);
   }
   return header + " |\n" + rule + "|\n" + row + " |";
 }

@@ -25,10 +25,11 @@ struct PersonResult {
 
 // Official: rescore, then OKS-NMS per picture. Pictures in order of first appearance, poses in the order NMS keeps
 // them.
+enum class NmsKind { none, hard, soft };  // none: input order within a picture
 struct OfficialPostprocess {
   double in_vis_thre = 0.2;  // joints below do not count in the pose's score
   double oks_thre = 0.9;
-  bool soft = false;
+  NmsKind nms = NmsKind::hard;
   std::vector<double> sigmas;  // empty: COCO's 17
 };
 std::vector<PersonResult> postprocess_official(std::span<const PersonResult> people,
@@ -49,11 +50,17 @@ void write_seed_results(const fs::path& path, std::span<const PersonResult> peop
 std::string official_results_json(std::span<const PersonResult> people);
 void write_official_results(const fs::path& path, std::span<const PersonResult> people);
 
-// The seed's record_mAP.txt: "COCO results:" and the ten lines, no newline at the end.
-void write_record_map(const fs::path& path, const CocoEvalResult& result);
+// The seed's record_mAP.txt: "COCO results:" and the lines of the summary, no newline at the end.
+void write_record_map(const fs::path& path, const std::string& summary);
+inline void write_record_map(const fs::path& path, const CocoEvalResult& result) {
+  write_record_map(path, coco_summary(result));
+}
 
 // The official markdown table: header, rule, row; no newline at the end.
 std::string official_markdown(const std::string& architecture, const CocoEvalResult& result);
+// The same with other columns.
+std::string markdown_table(const std::string& architecture, std::span<const char* const> names,
+                           std::span<const double> values);
 
 // Numbers as Python prints them: the shortest digits that read back equal (repr), and round(v, 2).
 std::string python_repr(double v);

@@ -7,6 +7,8 @@ namespace hr {
 template <class T>
 struct ShiftedMoments {
   using Element = T;
+  static constexpr const char* kName = "batch norm: statistics";
+  double bytes_per_element() const { return sizeof(T); }
   static constexpr int kSums = 2;
   const T* x;
   int64_t channels;
@@ -127,6 +129,8 @@ struct RunningStatistics {
 // filter[o, i] * scale[o]: batch norm folded into the convolution before it.
 struct ScaleFilter {
   using Element = float;
+  static constexpr const char* kName = "fold batch norm";
+  double bytes_per_element() const { return 8; }
   const float *filter, *scale;
   float* out;
   int64_t per_channel;

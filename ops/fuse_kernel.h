@@ -17,6 +17,12 @@ HR_HD int64_t low_row(int64_t row, uint32_t h, uint32_t w, int up) {
 template <class T, int Terms>
 struct FuseForward {
   using Element = T;
+  static constexpr const char* kName = "fuse: forward";
+  double bytes_per_element() const {
+    double terms = 1;
+    for (int t = 0; t < Terms; ++t) terms += 1.0 / (1 << 2 * up[t]);
+    return terms * sizeof(T);
+  }
   const T* x[Terms];
   const float *scale[Terms], *shift[Terms];  // [C]; null where a term has no normalisation
   int up[Terms];
@@ -51,6 +57,8 @@ struct FuseForward {
 template <class T, int Addends>
 struct MaskedSum {
   using Element = T;
+  static constexpr const char* kName = "fuse: backward, mask";
+  double bytes_per_element() const { return (Addends + 1.0 + (y != nullptr ? 1 : 0)) * sizeof(T); }
   const T* dy[Addends];
   const T* y;  // null: no mask
   T* dz;
@@ -74,6 +82,8 @@ struct MaskedSum {
 template <class T, int Addends>
 struct MaskedSumReduce {
   using Element = T;
+  static constexpr const char* kName = "fuse: backward, mask + sums";
+  double bytes_per_element() const { return masked.bytes_per_element() + sizeof(T); }
   static constexpr int kSums = 2;
   MaskedSum<T, Addends> masked;
   const T* x;
@@ -93,6 +103,8 @@ struct MaskedSumReduce {
 template <class T>
 struct NormReduce {
   using Element = T;
+  static constexpr const char* kName = "batch norm: backward sums";
+  double bytes_per_element() const { return 2 * sizeof(T); }
   static constexpr int kSums = 2;
   const T *dz, *x;
   const float* mean;
@@ -111,6 +123,8 @@ struct NormReduce {
 template <class T, int Up>
 struct FootprintSum {
   using Element = T;
+  static constexpr const char* kName = "fuse: backward of upsampling";
+  double bytes_per_element() const { return ((1 << 2 * Up) + 1.0) * sizeof(T); }
   const T* dz;  // [N, h << Up, w << Up, C]
   T* low;       // [N, h, w, C]
   uint32_t h, w;
@@ -190,6 +204,8 @@ struct RankSums {
 template <class T>
 struct NormBackward {
   using Element = T;
+  static constexpr const char* kName = "batch norm: backward";
+  double bytes_per_element() const { return 3 * sizeof(T); }
   const T *dz, *x;
   const float *mean, *a, *b, *d;
   T* dx;

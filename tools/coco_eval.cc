@@ -2,15 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 
+#include "core/error.h"
 #include "core/json.h"
 #include "core/parallel.h"
 #include "data/coco.h"
+#include "data/image.h"
 #include "data/skeleton.h"
 #include "eval/coco_eval.h"
+#include "eval/crowdpose.h"
 #include "eval/results.h"
+#include "tools/analysis_picture.h"
 #include "tools/cli.h"
 
 namespace hr {
@@ -23,30 +30,108 @@ std::string json_numbers(const Numbers& numbers) {
   return "[" + list + "]";
 }
 
-std::string report(const CocoEvalArguments& arguments, const std::vector<double>& sigmas, const CocoEvalResult& r,
-                   double load_seconds) {
+constexpr const char* kCocoNames =
+    R"j(["AP", "AP .5", "AP .75", "AP (M)", "AP (L)", "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"])j";
+constexpr const char* kCrowdPoseNames =
+    R"j(["AP", "AP .5", "AP .75", "AR", "AR .5", "AR .75", "AP (E)", "AP (M)", "AP (H)"])j";
+
+// Everything an evaluation is made of.
+struct Evaluation {
+  CocoAnnotations gt;
+  std::vector<CocoDetection> dt;
+  Skeleton skeleton;  // its sigmas are those in use
+  bool crowdpose = false;
+  CocoEvalOptions options;
+  CocoEvalResult result;
+  std::array<double, 9> crowdpose_stats{};
+  double load_seconds = 0;
+};
+
+// Peak memory of this process in bytes, 0 where the system does not say.
+int64_t peak_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return 1024 * std::strtoll(line.c_str() + 6, nullptr, 10);
+  }
+  return 0;
+}
+
+std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
+  const CocoEvalResult& r = e.result;
   const CocoEvalResult::Counts& c = r.counts;
   std::string text = "{\n";
   text += fmt::format("  \"gt\": {},\n  \"dt\": {},\n", json_quote(arguments.gt), json_quote(arguments.dt));
-  text += fmt::format("  \"sigmas\": {},\n", json_numbers(sigmas));
-  text +=
-      "  \"stats_names\": [\"AP\", \"AP .5\", \"AP .75\", \"AP (M)\", \"AP (L)\", \"AR\", \"AR .5\", \"AR .75\", "
-      "\"AR (M)\", \"AR (L)\"],\n";
-  text += fmt::format("  \"stats\": {},\n", json_numbers(r.stats));
-  text += fmt::format("  \"seconds\": {{\"load\": {:.6f}, \"match\": {:.6f}, \"accumulate\": {:.6f}}},\n", load_seconds,
-                      r.match_seconds, r.accumulate_seconds);
+  text += fmt::format("  \"rules\": \"{}\",\n", coco_rules_name(e.options.rules));
+  text += fmt::format("  \"sigmas\": {},\n", json_numbers(e.options.sigmas));
+  text += fmt::format("  \"stats_names\": {},\n", e.crowdpose ? kCrowdPoseNames : kCocoNames);
+  text += fmt::format("  \"stats\": {},\n", e.crowdpose ? json_numbers(e.crowdpose_stats) : json_numbers(r.stats));
+  text += fmt::format("  \"seconds\": {{\"load\": {:.6f}, \"match\": {:.6f}, \"accumulate\": {:.6f}}},\n",
+                      e.load_seconds, r.match_seconds, r.accumulate_seconds);
+  text += fmt::format("  \"peak_bytes\": {},\n", peak_bytes());
   text += fmt::format("  \"evaluated\": {{\"images\": {}, \"people\": {}, \"detections\": {}}},\n", c.images, c.people,
                       c.detections);
   text += fmt::format("  \"ignored\": {{\"people_crowd\": {}, \"people_without_joints\": {}}},\n", c.people_crowd,
                       c.people_without_joints);
   text += fmt::format(
       "  \"dropped\": {{\"people_other_category\": {}, \"detections_other_category\": {}, \"detections_over_limit\": "
-      "{}}}\n}}\n",
-      c.people_other_category, c.detections_other_category, c.detections_over_limit);
+      "{}, \"detections_unseen\": {}}}\n}}\n",
+      c.people_other_category, c.detections_other_category, c.detections_over_limit, c.detections_unseen);
   return text;
 }
 
+// The joints: as the flags say, else those that the annotation file names, else COCO's.
+Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt, bool crowdpose) {
+  if (!arguments.keypoints_path.empty()) return find_skeleton(arguments.keypoints_path);
+  Skeleton skeleton = skeleton_of(gt, crowdpose);
+  check(!skeleton.sigmas_assumed || !arguments.sigmas.empty(),
+        "{}: the OKS sigmas of its {} joints ({}, ...) are not known; give them with --sigmas or --keypoints-path",
+        gt.path, skeleton.joints(), skeleton.names.front());
+  if (!arguments.sigmas.empty() && static_cast<int>(arguments.sigmas.size()) != skeleton.joints()) {
+    skeleton = {};  // nothing is known of these joints but their number
+    for (size_t k = 0; k < arguments.sigmas.size(); ++k) skeleton.names.push_back(fmt::format("joint {}", k));
+  }
+  if (!arguments.sigmas.empty()) skeleton.sigmas = arguments.sigmas;
+  return skeleton;
+}
+
+Evaluation load(const CocoEvalArguments& arguments) {
+  const auto start = std::chrono::steady_clock::now();
+  Evaluation e;
+  e.gt = read_coco(arguments.gt);
+  e.dt = read_coco_detections(arguments.dt);
+  e.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  e.crowdpose = arguments.rules == "crowdpose" || (arguments.rules == "auto" && has_crowd_index(e.gt));
+  if (e.crowdpose) {
+    e.options.rules = CocoRules::xtcocotools_crowd;
+  } else if (arguments.rules != "auto") {
+    e.options.rules = parse_coco_rules(arguments.rules);
+  }
+  e.skeleton = joints_of(arguments, e.gt, e.crowdpose);
+  e.options.sigmas = e.skeleton.sigmas;
+  e.options.categories = arguments.categories;
+  e.options.threads = arguments.threads > 0 ? arguments.threads : compute_threads();
+  e.options.detections_name = arguments.dt;
+  e.options.refuse_other_categories = arguments.refuse_other_categories;
+  return e;
+}
+
 }  // namespace
+
+bool has_crowd_index(const CocoAnnotations& gt) {
+  return !gt.images.empty() && std::ranges::all_of(gt.images, [](const CocoImage& i) { return i.crowd_index >= 0; });
+}
+
+Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose) {
+  if (crowdpose) return built_in_skeleton("crowdpose");
+  const auto named = std::ranges::find_if(gt.categories, [](const CocoCategory& c) { return !c.keypoints.empty(); });
+  if (named == gt.categories.end()) return coco_skeleton();
+  Skeleton own = skeleton_from_names(named->keypoints, named->skeleton, gt.path);
+  if (own.sigmas_assumed && own.joints() == coco_skeleton().joints()) {
+    own.sigmas = coco_skeleton().sigmas;
+    own.sigmas_assumed = false;
+  }
+  return own;
+}
 
 void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   describe(app, "COCO keypoint AP and AR of a result file, the same numbers as pycocotools.",
@@ -56,8 +141,9 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
       ->required()
       ->type_name("FILE");
   auto* skeleton = app.add_option("--keypoints-path", arguments.keypoints_path,
-                                  "skeleton file with the joints and their sigmas (without: COCO's 17 joints)");
-  skeleton->type_name("FILE");
+                                  "skeleton: a name (coco, mpii, crowdpose, ...) or a file with joints and sigmas "
+                                  "(without: the joints that --gt names, else COCO's 17)");
+  skeleton->type_name("NAME|FILE");
   app.add_option("--sigmas", arguments.sigmas, "OKS sigma of every joint, separated by commas")
       ->delimiter(',')
       ->type_name("NUMBER")
@@ -65,32 +151,42 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   app.add_option("--categories", arguments.categories, "category ids to evaluate (without: all)")
       ->delimiter(',')
       ->type_name("ID");
+  app.add_option("--rules", arguments.rules,
+                 "whose evaluator to equal: pycocotools, xtcocotools, xtcocotools_crowd, or crowdpose (the last with "
+                 "easy, medium and hard); auto is crowdpose for files with crowdIndex, else pycocotools")
+      ->check(CLI::IsMember({"auto", "pycocotools", "xtcocotools", "xtcocotools_crowd", "crowdpose"}));
+  app.add_flag("--refuse-other-categories", arguments.refuse_other_categories,
+               "an error, not a remark, when a detection has a category that is not evaluated");
+  app.add_option("--analysis", arguments.analysis,
+                 "error analysis (jitter, inversion, swap, miss; by joint and size): a table, and this picture")
+      ->type_name("PNG");
   app.add_option("--json", arguments.json, "write the ten numbers in full precision, counts and seconds")
       ->type_name("FILE");
   add_threads(app, arguments.threads);
 }
 
 void run_coco_eval(const CocoEvalArguments& arguments) {
-  const auto start = std::chrono::steady_clock::now();
-  CocoEvalOptions options;
-  options.sigmas = arguments.sigmas;
-  if (options.sigmas.empty()) {
-    options.sigmas =
-        arguments.keypoints_path.empty() ? coco_skeleton().sigmas : read_skeleton(arguments.keypoints_path).sigmas;
+  Evaluation e = load(arguments);
+  if (e.crowdpose) {
+    CrowdPoseResult crowdpose = evaluate_crowdpose(e.gt, e.dt, e.options);
+    fmt::print("{}\n", crowdpose_summary(crowdpose));
+    e.crowdpose_stats = crowdpose.stats;
+    e.result = std::move(crowdpose.all);
+  } else {
+    e.result = evaluate_coco(e.gt, e.dt, e.options);
+    fmt::print("{}\n", coco_summary(e.result));
   }
-  options.categories = arguments.categories;
-  options.threads = arguments.threads > 0 ? arguments.threads : compute_threads();
-  options.detections_name = arguments.dt;
-  const CocoAnnotations gt = read_coco(arguments.gt);
-  const std::vector<CocoDetection> dt = read_coco_detections(arguments.dt);
-  const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-
-  const CocoEvalResult result = evaluate_coco(gt, dt, options);
-  fmt::print("{}\n", coco_summary(result));
   std::fflush(stdout);
-  const std::string remarks = coco_remarks(result);
+  if (e.options.rules != CocoRules::pycocotools) fmt::print(stderr, "rules of {}\n", coco_rules_name(e.options.rules));
+  const std::string remarks = coco_remarks(e.result);
   if (!remarks.empty()) fmt::print(stderr, "{}\n", remarks);
-  if (!arguments.json.empty()) write_file(arguments.json, report(arguments, options.sigmas, result, load_seconds));
+  if (!arguments.json.empty()) write_file(arguments.json, report(arguments, e));
+  if (arguments.analysis.empty()) return;
+  const PoseAnalysis analysis = analyse_poses(e.gt, e.dt, e.skeleton, e.options);
+  fmt::print("\n{}\n", analysis_table(analysis));
+  const std::string title = fmt::format("{}: AP {:.3f}", fs::path(arguments.dt).filename().string(), e.result.stats[0]);
+  write_image(arguments.analysis, analysis_picture(analysis, title));
+  fmt::print(stderr, "wrote {}\n", arguments.analysis);
 }
 
 }  // namespace hr

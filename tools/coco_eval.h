@@ -6,20 +6,33 @@
 #include <string>
 #include <vector>
 
+#include "data/coco.h"
+#include "data/skeleton.h"
+
 namespace hr {
 
 struct CocoEvalArguments {
-  std::string gt, dt;               // ground truth and detections, JSON
-  std::string keypoints_path;       // a skeleton file; empty: COCO's 17 joints
-  std::vector<double> sigmas;       // one per joint, instead of the skeleton's
+  std::string gt, dt;          // ground truth and detections, JSON
+  std::string keypoints_path;  // a skeleton's name or file; empty: the annotation file's own joints, else COCO's 17
+  std::vector<double> sigmas;  // one per joint, instead of the skeleton's
+  std::string rules = "auto";  // pycocotools, xtcocotools or crowdpose; auto: crowdpose for files with crowdIndex
   std::vector<int64_t> categories;  // empty: all of the ground truth
   std::string json;                 // where to write the numbers; empty: nowhere
+  std::string analysis;             // where to draw the error analysis; empty: none
+  bool refuse_other_categories = false;
   int threads = 1;
 };
 
+// The joints that an annotation file is evaluated with when nobody says otherwise: CrowdPose's 14, those that its
+// category names, else COCO's 17 (whose sigmas any other 17 joints get, as pycocotools has it). sigmas_assumed is set
+// when the file names joints whose sigmas are not known.
+Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose);
+// Whether every image has a crowdIndex.
+bool has_crowd_index(const CocoAnnotations& gt);
+
 void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments);
 
-// Prints the reference's ten lines to stdout, and what was dropped or ignored to stderr.
+// Prints the reference's ten lines (CrowdPose: nine) to stdout, and what was dropped or ignored to stderr.
 void run_coco_eval(const CocoEvalArguments& arguments);
 
 }  // namespace hr

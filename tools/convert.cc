@@ -251,7 +251,10 @@ void convert(const ConvertOptions& o) {
     array.bytes = bytes;
   }
   const auto metadata = metadata_for(file, o.color);
-  pth ? write_pth(out, arrays) : write_safetensors(out, arrays, metadata);
+  {
+    PatientProgress progress("write " + out.filename().string());
+    pth ? write_pth(out, arrays, std::ref(progress)) : write_safetensors(out, arrays, metadata, std::ref(progress));
+  }
 
   fmt::print("{} -> {}: {} tensors, {:.1f} MiB, {}\n", o.input, o.output, grouped(static_cast<int64_t>(arrays.size())),
              static_cast<double>(fs::file_size(out)) / (1 << 20), guess_model(file).what);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <csignal>
 #include <ctime>
+#include <deque>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -118,16 +119,16 @@ Trainer::Trainer(const TrainOptions& options)
       input_w_((*o_.fixed_size)[1]),
       seed_recipe_(o_.recipe == "seed"),
       folder_(o_.output_dir),
-      cx_(make_context(o_.device, o_.amp, o_.threads)),
+      cx_(make_context(o_.device, o_.amp, o_.threads, o_.tf32)),
       skeleton_(load_skeleton(o_.keypoints_path, joints_)) {
   check(o_.start_epoch >= 0 && o_.start_epoch < o_.epochs, "--start-epoch {}: expected 0 to {}, --epochs is {}",
         o_.start_epoch, o_.epochs - 1, o_.epochs);
   const Init init = o_.init == "torch" || (o_.init == "auto" && seed_recipe_) ? Init::torch : Init::official;
   model_ = make_model(cx_, o_.model, joints_, o_.seed, o_.resume.empty() ? init : Init::none);
   set_color(*model_, o_.color, {});
+  start_or_resume();  // first: weights that do not fit are told at once, annotations take seconds
   prepare_output_folder(folder_, "--output-dir");
   open_data();
-  start_or_resume();
   results_file_ = folder_ / fmt::format("results{}.txt", timestamp());
   write_config();
 }
@@ -315,25 +316,39 @@ bool Trainer::train_epoch() {
   const double started = now();
   int64_t samples_here = 0;
   double lr = 0;
-  Batch batch;
-  while (loader_->next(batch)) {
-    lr = rates.at(at_.epoch, at_.step, steps);
-    const double loss = (*step_)({batch.images, batch.targets, batch.weights, batch.size, batch.h, batch.w}, lr);
+  // Steps whose losses are still on the GPU; on the CPU at most the one that just ran.
+  struct Under {
+    int64_t step;
+    int size;
+    std::vector<int64_t> annotations;
+  };
+  std::deque<Under> under_way;
+  const auto take_loss = [&] {
+    const double loss = step_->wait();
+    const Under done = std::move(under_way.front());
+    under_way.pop_front();
     if (!std::isfinite(loss)) {
-      std::string people;
-      for (const SampleMeta& meta : batch.meta)
-        people += fmt::format("{}{}", people.empty() ? "" : ", ", meta.annotation_id);
       const bool saved = fs::exists(folder_ / "last.safetensors");
       fail("the loss is {} at epoch {}, batch {} of {} (annotations {}); nothing was updated by this batch. {}", loss,
-           at_.epoch, at_.step, steps, people,
+           at_.epoch, done.step, steps, fmt::join(done.annotations, ", "),
            saved ? fmt::format("{} is the last good checkpoint; try a lower --lr and --resume it",
                                (folder_ / "last.safetensors").string())
                  : "There is no checkpoint yet; try a lower --lr");
     }
-    at_.loss_sum += loss * batch.size;
-    at_.samples += batch.size;
+    at_.loss_sum += loss * done.size;
+    at_.samples += done.size;
+  };
+  Batch batch;
+  while (loader_->next(batch)) {
+    lr = rates.at(at_.epoch, at_.step, steps);
+    step_->submit({batch.images, batch.targets, batch.weights, batch.size, batch.h, batch.w}, lr);
+    Under& now_running = under_way.emplace_back(Under{at_.step, batch.size, {}});
+    for (const SampleMeta& meta : batch.meta) now_running.annotations.push_back(meta.annotation_id);
     samples_here += batch.size;
     ++at_.step;
+    const bool last = at_.step == steps || interrupted != 0;
+    while (!under_way.empty() && (last || step_->ready())) take_loss();
+    if (at_.samples == 0) continue;  // no loss to show yet
     const double seconds = now() - started;
     progress.update(at_.step,
                     fmt::format("loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%",

@@ -3,17 +3,330 @@
 #include <chrono>
 
 #include "core/error.h"
+#include "core/json.h"
+#include "core/json_cursor.h"
+#include "data/mat_file.h"
+#include "data/mpii.h"
+#include "eval/crowdpose.h"
 #include "eval/decode.h"
+#include "eval/pckh.h"
+#include "tools/analysis_picture.h"
 #include "tools/cli.h"
+#include "tools/coco_eval.h"
 #include "tools/progress.h"
 
 namespace hr {
 namespace {
+
+using Kind = ValidationFiles::Kind;
+
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+const char* kind_name(Kind kind) {
+  return kind == Kind::mpii ? "mpii" : kind == Kind::crowdpose ? "crowdpose" : "coco";
+}
+
+// Whether the first image of an annotation file has a crowdIndex, without reading the rest.
+bool looks_like_crowdpose(const fs::path& path) {
+  const MappedFile file(path);
+  JsonCursor json(file.text(), path.string());
+  if (json.kind() != JsonCursor::Kind::object) return false;
+  json.enter_object();
+  for (std::string_view section; json.member(section);) {
+    if (section != "images" || json.kind() != JsonCursor::Kind::list) {
+      json.skip();
+      continue;
+    }
+    json.enter_list();
+    if (!json.item() || json.kind() != JsonCursor::Kind::object) return false;
+    json.enter_object();
+    for (std::string_view key; json.member(key);) {
+      if (key == "crowdIndex") return true;
+      json.skip();
+    }
+    return false;
+  }
+  return false;
+}
+
+// {"key": value, ...}, line by line.
+class JsonObject {
+ public:
+  void raw(const std::string& key, const std::string& value) {
+    text_ += fmt::format("{}  {}: {}", text_.empty() ? "{\n" : ",\n", json_quote(key), value);
+  }
+  void text(const std::string& key, const std::string& value) { raw(key, json_quote(value)); }
+  void number(const std::string& key, double value) { raw(key, python_repr(value)); }
+  void whole(const std::string& key, int64_t value) { raw(key, std::to_string(value)); }
+  void boolean(const std::string& key, bool value) { raw(key, value ? "true" : "false"); }
+  template <class Numbers>
+  void numbers(const std::string& key, const Numbers& list) {
+    std::vector<std::string> texts;
+    for (const double v : list) texts.push_back(python_repr(v));
+    raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
+  }
+  template <class Names>
+  void names(const std::string& key, const Names& list) {
+    std::vector<std::string> texts;
+    for (const char* v : list) texts.push_back(json_quote(v));
+    raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
+  }
+  std::string finish() const { return text_ + "\n}\n"; }
+
+ private:
+  std::string text_;
+};
+
+// Everything a validation starts from.
+struct Validation {
+  const ValidateOptions& o;
+  ValidationFiles files;
+  Context cx;
+  std::string container, sha256;
+  std::unique_ptr<PoseModel> model;
+  Skeleton skeleton;
+  int h = 256, w = 192;
+  Decoding decoding;
+  OfficialPostprocess post;
+  std::optional<PoseDataset> dataset;
+  fs::path folder;
+  JsonObject json;
+
+  explicit Validation(const ValidateOptions& options) : o(options), files(find_validation_files(o)) {
+    check(!(o.soft_nms && o.no_nms), "--soft-nms and --no-nms: only one of them");
+    const bool seed = o.recipe == "seed";
+    check(!seed || !(o.soft_nms || o.oks_thre || o.in_vis_thre),
+          "--recipe seed: has no NMS and rescores with joints above 0.2; --soft-nms, --oks-thre and --in-vis-thre "
+          "belong to the official recipe");
+    check(!o.analysis || files.kind != Kind::mpii, "--analysis: works with OKS, which MPII is not measured with");
+    check(o.person_det.empty() || files.kind != Kind::mpii, "--person-det: MPII is measured at the annotated places");
+    cx = make_context(o.device, o.amp, o.threads);
+    open_weights();
+    prepare_output_folder(o.output_dir, "--output-dir");
+    folder = o.output_dir;
+    post = {.in_vis_thre = o.in_vis_thre.value_or(0.2),
+            .oks_thre = o.oks_thre.value_or(0.9),
+            .nms = o.no_nms     ? NmsKind::none
+                   : o.soft_nms ? NmsKind::soft
+                                : NmsKind::hard};
+    open_dataset();
+    post.sigmas = skeleton.sigmas;
+  }
+
+  void open_weights() {
+    const WeightFile file(o.weights);
+    const WeightInfo info = weight_info(file);
+    container = file.container();
+    model = load_model(cx, file, o.model, o.joints, o.color);
+    sha256 = file.sha256();
+    h = o.fixed_size ? (*o.fixed_size)[0] : info.input_h.value_or(256);
+    w = o.fixed_size ? (*o.fixed_size)[1] : info.input_w.value_or(files.kind == Kind::mpii ? 256 : 192);
+    decoding = choose_decoding(o.decoding, info.codec, o.weights, h);
+  }
+
+  // The joints: as the flag says, else the annotation's own.
+  Skeleton joints_of(const CocoAnnotations* annotations) const {
+    Skeleton joints = !o.keypoints_path.empty() ? find_skeleton(o.keypoints_path)
+                      : annotations == nullptr  ? built_in_skeleton("mpii")
+                                                : skeleton_of(*annotations, files.kind == Kind::crowdpose);
+    check(joints.joints() == model->joints(),
+          "{}: the weights are for {} joints, the dataset's skeleton ({}) has {}; name the right one with "
+          "--keypoints-path",
+          o.weights, model->joints(), joints.name, joints.joints());
+    check(!joints.sigmas_assumed,
+          "{}: the OKS sigmas of its joints ({}, ...) are not known; name a skeleton with --keypoints-path",
+          files.annotations.string(), joints.names.front());
+    return joints;
+  }
+
+  void open_dataset() {
+    const DatasetOptions options{.recipe = o.recipe == "seed" ? Recipe::seed : Recipe::official,
+                                 .input_h = h,
+                                 .input_w = w,
+                                 .sigma = heatmap_sigma(0, h),
+                                 .bgr = model->bgr_input(),
+                                 .encoding = encoding_of(decoding.decode.codec)};
+    if (files.kind == Kind::mpii) {
+      skeleton = joints_of(nullptr);
+      dataset = PoseDataset::from_mpii(read_mpii(files.annotations, model->joints()), files.images, skeleton, options);
+    } else {
+      CocoAnnotations annotations = read_coco(files.annotations, model->joints());
+      skeleton = joints_of(&annotations);
+      dataset = o.person_det.empty()
+                    ? PoseDataset::from_annotations(std::move(annotations), files.images, skeleton, options)
+                    : PoseDataset::from_detections(std::move(annotations), read_coco_detections(o.person_det),
+                                                   files.images, skeleton, options, o.image_thre);
+    }
+    dataset->check_files();
+  }
+
+  // What is measured and how, printed and for validation.json.
+  void header() {
+    const bool mpii = files.kind == Kind::mpii;
+    const std::string boxes = mpii                   ? "annotated centre and scale"
+                              : o.person_det.empty() ? "ground truth"
+                                                     : o.person_det;
+    const std::string color = model->bgr_input() ? "bgr" : "rgb", type = o.amp ? "bf16" : "float32";
+    std::string rescoring = "joints above 0.2, no NMS";
+    if (o.recipe != "seed") {
+      const char* nms = post.nms == NmsKind::none ? "no NMS" : post.nms == NmsKind::soft ? "soft OKS-NMS" : "OKS-NMS";
+      rescoring = fmt::format("joints above {}, {}", post.in_vis_thre, nms);
+      if (post.nms != NmsKind::none) rescoring += fmt::format(" at {}", post.oks_thre);
+    }
+    fmt::print("dataset    {}: {}\n", kind_name(files.kind), files.annotations.string());
+    fmt::print("boxes      {}: {} ({})\n", boxes, dataset->size(), dataset->counts().summary());
+    fmt::print("weights    {}, SHA-256 {}\n", o.weights, sha256);
+    fmt::print("model      {}, {} joints, {} x {} (h x w), {}, {}\n", model->name(), model->joints(), h, w, color,
+               type);
+    fmt::print("decoding   codec {}, recipe {}\n", decoding.summary(), o.recipe);
+    if (mpii) {
+      fmt::print("measure    PCKh with the head boxes of {}\n", files.truth.string());
+    } else {
+      fmt::print("rescoring  {}\n", rescoring);
+      fmt::print("sigmas     {}:", skeleton.name);
+      for (const double sigma : skeleton.sigmas) fmt::print(" {:.5g}", sigma);
+      fmt::print("\n");
+    }
+    std::fflush(stdout);
+
+    json.text("dataset", kind_name(files.kind));
+    json.text("annotations", files.annotations.string());
+    json.text("images", files.images.string());
+    json.text("box_source", boxes);
+    json.whole("boxes", static_cast<int64_t>(dataset->size()));
+    json.text("box_counts", dataset->counts().summary());
+    json.text("weights", o.weights);
+    json.text("weights_sha256", sha256);
+    json.text("weights_container", container);
+    json.text("model", model->name());
+    json.whole("joints", model->joints());
+    json.raw("input", fmt::format("{{\"height\": {}, \"width\": {}}}", h, w));
+    json.text("color", color);
+    json.text("precision", type);
+    json.text("recipe", o.recipe);
+    json.text("codec", std::string(codec_name(decoding.decode.codec)));
+    if (encoding_of(decoding.decode.codec) != Encoding::quarter) json.whole("blur", decoding.decode.blur);
+    json.boolean("flip", decoding.flip);
+    json.boolean("shift_heatmap", decoding.flip && decoding.shift);
+    json.text("skeleton", skeleton.name);
+    if (mpii) {
+      json.text("truth", files.truth.string());
+    } else {
+      json.numbers("sigmas", skeleton.sigmas);
+      json.text("rescoring", rescoring);
+    }
+  }
+
+  std::vector<PersonResult> predict() {
+    HeatmapRunner runner(cx, *model, skeleton.mirror(), {.flip = decoding.flip, .shift = decoding.shift});
+    return predict_people(runner, *dataset, o.batch_size, o.workers, "validate", decoding.decode);
+  }
+
+  // The set's name in the official file's: person_keypoints_val2017.json is val2017.
+  std::string set_name() const {
+    const std::string stem = files.annotations.stem().string(), prefix = "person_keypoints_";
+    return stem.starts_with(prefix) ? stem.substr(prefix.size()) : stem;
+  }
+
+  void numbers(std::span<const char* const> names, std::span<const double> stats) {
+    json.names("stats_names", names);
+    json.numbers("stats", stats);
+    const std::string table = markdown_table(model->name(), names, stats);
+    write_file(folder / "validation.md", table + "\n");
+    fmt::print("{}\n", table);
+  }
+
+  void finish(double seconds, std::vector<std::string> written) {
+    json.raw("seconds", fmt::format("{:.3f}", seconds));
+    write_file(folder / "validation.json", json.finish());
+    written.insert(written.end(), {"validation.json", "validation.md"});
+    fmt::print("wrote {} in {}\n", fmt::join(written, ", "), folder.string());
+  }
+
+  void measure_oks() {
+    const double started = now();
+    const bool seed = o.recipe == "seed";
+    const std::vector<PersonResult> people = predict();
+    const std::vector<PersonResult> results = seed ? postprocess_seed(people) : postprocess_official(people, post);
+    const auto detections = to_detections(results, seed ? Rounding::two_decimals : Rounding::none);
+    CocoEvalOptions options{
+        .sigmas = skeleton.sigmas, .threads = o.threads > 0 ? o.threads : 1, .detections_name = "the network's poses"};
+    const CocoAnnotations& truth = dataset->annotations();
+    CocoEvalResult coco;
+    std::string summary;
+    if (files.kind == Kind::crowdpose) {
+      constexpr std::array<const char*, 9> names = {"AP",     "Ap .5",  "AP .75", "AR",    "AR .5",
+                                                    "AR .75", "AP (E)", "AP (M)", "AP (H)"};
+      CrowdPoseResult crowdpose = evaluate_crowdpose(truth, detections, options);
+      options.rules = CocoRules::xtcocotools_crowd;
+      summary = crowdpose_summary(crowdpose);
+      fmt::print("{}\n", summary);
+      numbers(names, crowdpose.stats);
+      coco = std::move(crowdpose.all);
+    } else {
+      constexpr std::array<const char*, 10> names = {"AP", "Ap .5", "AP .75", "AP (M)", "AP (L)",
+                                                     "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
+      coco = evaluate_coco(truth, detections, options);
+      summary = coco_summary(coco);
+      fmt::print("{}\n", summary);
+      numbers(names, coco.stats);
+    }
+    const std::string remarks = coco_remarks(coco);
+    if (!remarks.empty()) fmt::print("{}\n", remarks);
+    json.text("rules", std::string(coco_rules_name(options.rules)));
+    json.raw("evaluated", fmt::format("{{\"images\": {}, \"people\": {}, \"poses\": {}}}", coco.counts.images,
+                                      coco.counts.people, coco.counts.detections));
+    const std::string official = fmt::format("results/keypoints_{}_results_0.json", set_name());
+    write_seed_results(folder / "key_results.json", results);
+    write_record_map(folder / "record_mAP.txt", summary);
+    prepare_output_folder(folder / "results", "--output-dir");
+    write_official_results(folder / official, results);
+    std::vector<std::string> written = {"key_results.json", "record_mAP.txt", official};
+    if (o.analysis) {
+      const PoseAnalysis analysis = analyse_poses(truth, detections, skeleton, options);
+      fmt::print("\n{}\n", analysis_table(analysis));
+      const std::string title = fmt::format("{} on {}: AP {:.3f}", model->name(), set_name(), coco.stats[0]);
+      write_image(folder / "analysis.png", analysis_picture(analysis, title));
+      json.raw("analysis", analysis_json(analysis));
+      written.emplace_back("analysis.png");
+    }
+    finish(now() - started, std::move(written));
+  }
+
+  void measure_pckh() {
+    const MpiiTruth truth = read_mpii_truth(files.truth);
+    check(truth.people == static_cast<int64_t>(dataset->size()),
+          "{}: has {} people, {} has {}; do the files belong together?", files.truth.string(), truth.people,
+          files.annotations.string(), dataset->size());
+    const double started = now();
+    const std::vector<PersonResult> people = predict();
+    const auto J = static_cast<size_t>(model->joints());
+    std::vector<float> poses;  // [people, joints, 2] counted from 0
+    MatArray matlab{{static_cast<int64_t>(people.size()), static_cast<int64_t>(J), 2}, {}, {}};  // counted from 1
+    matlab.values.resize(people.size() * J * 2);
+    for (size_t n = 0; n < people.size(); ++n) {
+      for (size_t k = 0; k < J; ++k) {
+        for (size_t c = 0; c < 2; ++c) {
+          poses.push_back(people[n].keypoints[3 * k + c]);
+          matlab.values[n + people.size() * (k + J * c)] = poses.back() + 1.0F;
+        }
+      }
+    }
+    const PckhResult pckh = evaluate_pckh(truth, poses);
+    numbers(pckh_columns(), pckh.table);
+    json.numbers("pckh_by_joint", pckh.joints);
+    write_mat(folder / "pred.mat", {{"preds", matlab}}, true);
+    finish(now() - started, {"pred.mat"});
+  }
+};
+
 }  // namespace
 
 std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                                         const std::string& title) {
+                                         const std::string& title, const DecodeOptions& decoding) {
+  check((encoding_of(decoding.codec) == Encoding::udp) == (dataset.options().encoding == Encoding::udp),
+        "decoding with codec {}, but the crops were made for {}", codec_name(decoding.codec),
+        encoding_name(dataset.options().encoding));
   const double started = now();
   const auto rate = [&](size_t n) {
     return fmt::format("{:.1f} people/s", static_cast<double>(n) / (now() - started));
@@ -26,7 +339,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   Batch batch;
   while (loader.next(batch)) {
     const Heatmaps maps = runner(batch.images, batch.size, batch.h, batch.w);
-    std::vector<float> poses = decode(maps, {.codec = Codec::quarter});
+    std::vector<float> poses = decode(maps, decoding);
     std::vector<Affine> places;
     for (const SampleMeta& meta : batch.meta) places.push_back(meta.heatmap_to_image);
     to_image(poses, maps.joints, places);
@@ -48,9 +361,9 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
 }
 
 ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                             const std::string& title) {
+                             const std::string& title, const DecodeOptions& decoding) {
   ValidationRun run;
-  const std::vector<PersonResult> people = predict_people(runner, dataset, batch_size, workers, title);
+  const std::vector<PersonResult> people = predict_people(runner, dataset, batch_size, workers, title, decoding);
   const bool seed = dataset.options().recipe == Recipe::seed;
   run.results = seed ? postprocess_seed(people) : postprocess_official(people, {.sigmas = dataset.skeleton().sigmas});
   const auto detections = to_detections(run.results, seed ? Rounding::two_decimals : Rounding::none);
@@ -82,7 +395,7 @@ SplitPaths split_paths(const std::string& root, const std::string& split, const 
 }
 
 Skeleton load_skeleton(const std::string& path, int joints) {
-  Skeleton skeleton = path.empty() ? coco_skeleton() : read_skeleton(path);
+  Skeleton skeleton = find_skeleton(path);
   check(skeleton.joints() == joints, "--num-joints {}: {} has {} joints; give both flags for the same skeleton", joints,
         path.empty() ? "the built-in COCO skeleton" : path, skeleton.joints());
   return skeleton;
@@ -90,77 +403,95 @@ Skeleton load_skeleton(const std::string& path, int joints) {
 
 double heatmap_sigma(double flag, int input_h) { return flag > 0 ? flag : input_h >= 384 ? 3.0 : 2.0; }
 
+ValidationFiles find_validation_files(const ValidateOptions& o) {
+  const bool any = o.dataset == "auto";
+  const fs::path root = o.data_path;
+  const auto wants = [&](const char* name) { return any || o.dataset == name; };
+  ValidationFiles files;
+  if (!o.annotations.empty()) {
+    files.annotations = o.annotations;
+    files.kind = o.dataset == "mpii" || (any && is_mpii(files.annotations))                     ? Kind::mpii
+                 : o.dataset == "crowdpose" || (any && looks_like_crowdpose(files.annotations)) ? Kind::crowdpose
+                                                                                                : Kind::coco;
+  } else {
+    struct Layout {
+      Kind kind;
+      const char* annotations;
+    };
+    constexpr std::array<Layout, 5> layouts = {{{Kind::coco, "annotations/person_keypoints_val2017.json"},
+                                                {Kind::mpii, "annot/valid.json"},
+                                                {Kind::crowdpose, "annotations/mmpose_crowdpose_test.json"},
+                                                {Kind::crowdpose, "json/crowdpose_test.json"},
+                                                {Kind::crowdpose, "crowdpose_test.json"}}};
+    std::vector<std::string> looked_for;
+    for (const Layout& layout : layouts) {
+      if (!wants(kind_name(layout.kind))) continue;
+      looked_for.emplace_back(layout.annotations);
+      if (!files.annotations.empty() || !fs::exists(root / layout.annotations)) continue;
+      files.kind = layout.kind;
+      files.annotations = root / layout.annotations;
+    }
+    check(fs::is_directory(root), "--data-path {}: no such folder; expected one with {}", o.data_path,
+          fmt::join(looked_for, " or "));
+    check(!files.annotations.empty(),
+          "--data-path {}: none of these is there: {}; or name the file with "
+          "--val-annotations",
+          o.data_path, fmt::join(looked_for, ", "));
+  }
+  files.images = !o.images.empty() ? fs::path(o.images) : files.kind == Kind::coco ? root / "val2017" : root / "images";
+  check(fs::exists(files.images), "--data-path {}: {} does not exist; name the pictures' folder with --val-images",
+        o.data_path, files.images.string());
+  if (files.kind == Kind::mpii) {
+    files.truth = o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth);
+    check(fs::exists(files.truth),
+          "{}: does not exist; PCKh needs the head boxes of MPII's gt_valid.mat, name it with --mpii-truth",
+          files.truth.string());
+  }
+  return files;
+}
+
 void add_validate_options(CLI::App& app, ValidateOptions& o) {
   describe(app,
-           "Measures a pose model on a COCO-layout dataset: prints the ten OKS numbers and writes key_results.json and "
-           "record_mAP.txt.",
+           "Measures a pose model on COCO (ten OKS numbers), CrowdPose (nine) or MPII (PCKh): prints what was measured "
+           "and how, and writes result files in the seed's and the official formats.",
            "validate --data-path demo/data --weights demo/run/best.safetensors --output-dir demo/run");
-  app.add_option("--weights,--weights-path", o.weights, "weights to measure (.safetensors)")
-      ->required()
-      ->type_name("FILE");
-  app.add_option("--data-path", o.data_path, "folder with val2017/ and annotations/")->type_name("DIR");
+  add_weights(app, o);
+  app.add_option("--data-path", o.data_path, "folder of the dataset, in COCO's, MPII's or CrowdPose's layout")
+      ->type_name("DIR");
+  app.add_option("--dataset", o.dataset, "coco, mpii or crowdpose; auto looks at the files")
+      ->check(CLI::IsMember({"auto", "coco", "mpii", "crowdpose"}));
   app.add_option("--val-annotations", o.annotations, "annotation file, instead of the one in --data-path")
       ->type_name("FILE");
-  app.add_option("--val-images", o.images, "image folder, instead of the one in --data-path")->type_name("DIR");
+  app.add_option("--val-images", o.images, "folder (or zip) of the pictures, instead of the one in --data-path")
+      ->type_name("DIR");
+  app.add_option("--mpii-truth", o.truth, "MPII: gt_valid.mat [default: beside the annotation file]")
+      ->type_name("FILE");
   app.add_option("--person-det", o.person_det, "detected boxes (COCO result list) instead of ground-truth boxes")
       ->type_name("FILE");
-  app.add_option("--keypoints-path,--label-json-path", o.keypoints_path, "skeleton file; COCO's 17 joints are built in")
-      ->type_name("FILE");
-  app.add_option("--num-joints", o.joints, "joints of the model")->type_name("N");
-  app.add_option("--model", o.model, "hrnet_wC or pose_resnet50/101/152; not needed when the weights say it")
-      ->type_name("NAME");
-  app.add_option("--fixed-size,--resize-hw", o.fixed_size, "input height and width; not needed when the weights say it")
-      ->type_name("H W");
+  app.add_option("--image-thre", o.image_thre, "detected boxes with a lower score are left out")->type_name("X");
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_flag("--flip,!--no-flip", o.flip,
-               "average with the mirrored picture (on by default; --no-flip turns it off)");
-  app.add_flag("--amp", o.amp, "bf16 activations");
+  add_decoding_options(app, o.decoding);
   app.add_option("--recipe", o.recipe, "geometry and post-processing: official or seed")
       ->check(CLI::IsMember({"official", "seed"}));
+  app.add_flag("--soft-nms", o.soft_nms, "soft OKS-NMS: scores shrink instead of poses being dropped; at most 20 stay");
+  app.add_flag("--no-nms", o.no_nms, "keep every pose");
+  app.add_option("--oks-thre", o.oks_thre, "OKS above which the weaker pose is dropped [default: 0.9]")->type_name("X");
+  app.add_option("--in-vis-thre", o.in_vis_thre, "only joints with a higher score count in a pose's [default: 0.2]")
+      ->type_name("X");
+  app.add_flag("--analysis", o.analysis, "error analysis by joint and size: a table, and analysis.png");
   app.add_option("--workers", o.workers, "loader threads")->type_name("N")->check(CLI::NonNegativeNumber);
   app.add_option("--output-dir", o.output_dir, "folder for the result files")->type_name("DIR");
-  add_device(app, o.device);
-  add_threads(app, o.threads);
+  add_model_options(app, o);
 }
 
 void validate(const ValidateOptions& o) {
-  Context cx = make_context(o.device, o.amp, o.threads);
-  const Skeleton skeleton = load_skeleton(o.keypoints_path, o.joints);
-  const WeightInfo info = weight_info(SafetensorsFile(o.weights));
-  check(!info.codec || *info.codec == "quarter", "{}: was trained for the codec '{}', validate decodes 'quarter'",
-        o.weights, info.codec.value_or(""));
-  const int h = o.fixed_size ? (*o.fixed_size)[0] : info.input_h.value_or(256);
-  const int w = o.fixed_size ? (*o.fixed_size)[1] : info.input_w.value_or(192);
-  const auto model = load_model(cx, o.weights, o.model, o.joints);
-  prepare_output_folder(o.output_dir, "--output-dir");
-
-  const SplitPaths paths = split_paths(o.data_path, "val", o.annotations, o.images);
-  const Recipe recipe = o.recipe == "seed" ? Recipe::seed : Recipe::official;
-  const DatasetOptions options{
-      .recipe = recipe, .input_h = h, .input_w = w, .sigma = heatmap_sigma(0, h), .bgr = model->bgr_input()};
-  CocoAnnotations annotations = read_coco(paths.annotations, o.joints);
-  const PoseDataset dataset =
-      o.person_det.empty() ? PoseDataset::from_annotations(std::move(annotations), paths.images, skeleton, options)
-                           : PoseDataset::from_detections(std::move(annotations), read_coco_detections(o.person_det),
-                                                          paths.images, skeleton, options);
-  dataset.check_files();
-
-  fmt::print("model      {} ({} joints), {}\n", model->name(), model->joints(), o.weights);
-  fmt::print("input      {} x {}, {}, flip test {}, codec quarter, recipe {}\n", h, w,
-             model->bgr_input() ? "BGR" : "RGB", o.flip ? "on" : "off", o.recipe);
-  fmt::print("boxes      {}: {}\n", o.person_det.empty() ? "ground truth" : "detections of " + o.person_det,
-             dataset.counts().summary());
-  std::fflush(stdout);
-
-  HeatmapRunner runner(cx, *model, skeleton.mirror(), {.flip = o.flip});
-  const ValidationRun run = run_validation(runner, dataset, o.batch_size, o.workers, "validate");
-  fmt::print("{}\n", coco_summary(run.coco));
-  const std::string remarks = coco_remarks(run.coco);
-  if (!remarks.empty()) fmt::print("{}\n", remarks);
-  const fs::path folder = o.output_dir;
-  write_seed_results(folder / "key_results.json", run.results);
-  write_record_map(folder / "record_mAP.txt", run.coco);
-  fmt::print("wrote {} and {}\n", (folder / "key_results.json").string(), (folder / "record_mAP.txt").string());
+  Validation validation(o);
+  validation.header();
+  if (validation.files.kind == Kind::mpii) {
+    validation.measure_pckh();
+  } else {
+    validation.measure_oks();
+  }
 }
 
 }  // namespace hr

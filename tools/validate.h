@@ -1,4 +1,4 @@
-// From a dataset and a model to the ten COCO numbers.
+// From a dataset and a model to the numbers: COCO's ten, CrowdPose's nine or MPII's PCKh table.
 #pragma once
 #include <array>
 #include <optional>
@@ -9,14 +9,15 @@
 
 #include "eval/coco_eval.h"
 #include "eval/results.h"
+#include "tools/decoding.h"
 #include "tools/infer.h"
 
 namespace hr {
 
-// Runs the network over every person of `dataset` (not augmented) and decodes (quarter offset): one result per person,
-// in order, score = the box's. Shows progress.
+// Runs the network over every person of `dataset` (not augmented) and decodes: one result per person, in order, score =
+// the box's. Shows progress. The dataset's encoding must be the codec's.
 std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                                         const std::string& title);
+                                         const std::string& title, const DecodeOptions& decoding = {});
 
 struct ValidationRun {
   std::vector<PersonResult> results;  // after the recipe's post-processing
@@ -26,7 +27,7 @@ struct ValidationRun {
 // predict_people, post-processing as the dataset's recipe does it, evaluation against the dataset's annotations with
 // the skeleton's sigmas.
 ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                             const std::string& title);
+                             const std::string& title, const DecodeOptions& decoding = {});
 
 // Where a COCO-layout dataset lies: the seed's folders, unless files are named outright.
 struct SplitPaths {
@@ -43,15 +44,37 @@ Skeleton load_skeleton(const std::string& path, int joints);
 // Heatmap sigma: what the flag says, else the official 2 for 256-high inputs and 3 from 384 on.
 double heatmap_sigma(double flag, int input_h);
 
-struct ValidateOptions {
-  std::string data_path = "/data/coco2017", annotations, images, weights, model, keypoints_path, person_det,
-              output_dir = ".";
-  std::string device = "cpu", recipe = "official";
-  std::optional<std::array<int, 2>> fixed_size;
-  int joints = 17, batch_size = 32, workers = 2, threads = 0;
-  bool flip = true, amp = false;
+// What is measured on what, found from the flags and by looking at the files.
+struct ValidationFiles {
+  enum class Kind { coco, crowdpose, mpii } kind = Kind::coco;
+  fs::path annotations, images;
+  fs::path truth;  // MPII: gt_valid.mat
+};
+struct ValidateOptions;
+// --dataset auto: the file named with --val-annotations, else the first of these that --data-path has:
+//   COCO       annotations/person_keypoints_val2017.json, val2017/
+//   MPII       annot/valid.json, annot/gt_valid.mat, images/
+//   CrowdPose  annotations/mmpose_crowdpose_test.json or json/crowdpose_test.json, images/
+// A list is MPII; an object whose images all have crowdIndex is CrowdPose. Error says what was looked for.
+ValidationFiles find_validation_files(const ValidateOptions& options);
+
+struct ValidateOptions : ModelOptions {
+  std::string data_path = "/data/coco2017", dataset = "auto", annotations, images, truth, person_det, output_dir = ".";
+  std::string recipe = "official";
+  DecodingOptions decoding;
+  int batch_size = 32, workers = 2;
+  bool soft_nms = false, no_nms = false, analysis = false;
+  std::optional<double> in_vis_thre, oks_thre;  // 0.2 and 0.9
+  double image_thre = 0;
 };
 void add_validate_options(CLI::App& app, ValidateOptions& options);
+// Prints what is measured and how, then the numbers. Writes into --output-dir
+//   validation.json    the same header, the numbers in full precision, counts, seconds
+//   validation.md      the official markdown table
+//   key_results.json, record_mAP.txt                   the seed's files (not for MPII)
+//   results/keypoints_<set>_results_0.json             the official file (not for MPII)
+//   pred.mat                                           the official file (MPII)
+//   analysis.png                                       with --analysis
 void validate(const ValidateOptions& options);
 
 }  // namespace hr

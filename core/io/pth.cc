@@ -395,11 +395,13 @@ void PthFile::verify() const {
   for (const Checksum& sum : contents_->loaded.checksums) check_crc(contents_->path.string(), sum);
 }
 
-void write_pth(const fs::path& path, std::span<const NamedArray> arrays) {
+void write_pth(const fs::path& path, std::span<const NamedArray> arrays, const WriteProgress& progress) {
   StateDictPickle pickle;
   std::unordered_set<std::string_view> names;
+  int64_t done = 0, total = 0;
   for (size_t i = 0; i < arrays.size(); ++i) {
     const NamedArray& a = arrays[i];
+    total += static_cast<int64_t>(a.bytes.size());
     uint64_t expected = size_of(a.dtype);
     for (const int64_t d : a.shape) expected *= static_cast<uint64_t>(d);
     if (expected != a.bytes.size()) {
@@ -416,7 +418,11 @@ void write_pth(const fs::path& path, std::span<const NamedArray> arrays) {
   ZipWriter zip(file);
   zip.add("archive/data.pkl", bytes_of(pickle.finish()));
   zip.add("archive/byteorder", bytes_of("little"));
-  for (size_t i = 0; i < arrays.size(); ++i) zip.add(fmt::format("archive/data/{}", i), arrays[i].bytes);
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    zip.add(fmt::format("archive/data/{}", i), arrays[i].bytes);
+    done += static_cast<int64_t>(arrays[i].bytes.size());
+    if (progress) progress(done, total);
+  }
   zip.add("archive/version", bytes_of("3\n"));
   zip.finish();
   file.commit();

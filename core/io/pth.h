@@ -40,6 +40,6 @@ class PthFile {
 // A zip container holding an OrderedDict of tensors, in the given order, that torch.load(weights_only=True) opens
 // (torch >= 1.6; memory-mapped too, storages start at multiples of 64 bytes). Atomic; the tensors are streamed. Equal
 // arrays make equal files. Error: a size that does not fit its shape, a name twice or not UTF-8.
-void write_pth(const fs::path& path, std::span<const NamedArray> arrays);
+void write_pth(const fs::path& path, std::span<const NamedArray> arrays, const WriteProgress& progress = {});
 
 }  // namespace hr

@@ -223,7 +223,7 @@ const ArrayView& SafetensorsFile::at(const std::string& name) const {
 }
 
 void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata, const WriteProgress& progress) {
   std::string header = "{";
   if (!metadata.empty()) {
     header += "\"__metadata__\":{";
@@ -250,7 +250,12 @@ void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
   const uint64_t header_size = header.size();
   file.write(std::as_bytes(std::span(&header_size, 1)));
   file.write(header);
-  for (const NamedArray& a : arrays) file.write(a.bytes);
+  int64_t done = 0;
+  for (const NamedArray& a : arrays) {
+    file.write(a.bytes);
+    done += static_cast<int64_t>(a.bytes.size());
+    if (progress) progress(done, static_cast<int64_t>(offset));
+  }
   file.commit();
 }
 

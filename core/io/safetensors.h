@@ -2,6 +2,7 @@
 // little-endian data. Reading is memory-mapped and checks every size before it is used; writing is atomic.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -43,7 +44,10 @@ struct NamedArray {
   std::span<const std::byte> bytes;
 };
 
+// Called while a file is written: bytes of tensors so far and in all.
+using WriteProgress = std::function<void(int64_t done, int64_t total)>;
+
 void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {}, const WriteProgress& progress = {});
 
 }  // namespace hr

@@ -53,7 +53,11 @@ struct ZipReader::Input {
                 [](void*, void* stream, void* to, uLong n) {
                   Input& in = of(stream);
                   n = std::min<uint64_t>(n, in.bytes.size() - in.position);
-                  if (n > 0) std::memcpy(to, in.bytes.data() + in.position, n);
+                  if (n == 1) {  // how minizip reads its numbers
+                    *static_cast<std::byte*>(to) = in.bytes[in.position];
+                  } else if (n > 0) {
+                    std::memcpy(to, in.bytes.data() + in.position, n);
+                  }
                   in.position += n;
                   return n;
                 },
@@ -85,6 +89,7 @@ ZipReader::ZipReader(std::span<const std::byte> bytes, std::string where, Budget
   check(zip_ != nullptr, "{}: starts as a zip file and has no valid end record; is the download complete?", where_);
   unz_global_info64 about{};
   check(unzGetGlobalInfo64(zip_.get(), &about) == UNZ_OK && about.number_entry > 0, "{}: an empty zip file", where_);
+  members_.reserve(std::min<uint64_t>(about.number_entry, bytes.size() / 46));  // the bytes of an entry, at least
   std::vector<char> buffer(1024);
   int state = unzGoToFirstFile(zip_.get());
   for (uint64_t i = 0; i < about.number_entry; ++i) {

@@ -4,10 +4,10 @@
 #pragma once
 #include <cstdint>
 #include <exception>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 
 #include "core/file.h"
 #include "core/io/budget.h"
@@ -31,7 +31,7 @@ class ZipReader {
   ZipReader(const ZipReader&) = delete;
   ZipReader& operator=(const ZipReader&) = delete;
 
-  const std::map<std::string, Member>& members() const { return members_; }
+  const std::unordered_map<std::string, Member>& members() const { return members_; }
   const Member* find(const std::string& name) const;
 
   // A stored member's bytes, in the map. Error if they do not lie in the file. Its CRC is not computed.
@@ -48,7 +48,7 @@ class ZipReader {
   std::string where_;
   std::unique_ptr<Input> input_;
   std::unique_ptr<void, Close> zip_;
-  std::map<std::string, Member> members_;
+  std::unordered_map<std::string, Member> members_;
 };
 
 // The CRC-32 of a zip member, of any length.

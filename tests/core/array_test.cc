@@ -12,9 +12,9 @@ namespace hr {
 namespace {
 
 template <class T>
-ArrayView view(const std::vector<T>& data, DType dtype, std::vector<int64_t> shape, std::vector<int64_t> stride = {}) {
-  return {
-      .dtype = dtype, .shape = std::move(shape), .bytes = std::as_bytes(std::span(data)), .stride = std::move(stride)};
+ArrayView view(const std::vector<T>& data, DType dtype, const std::vector<int64_t>& shape,
+               const std::vector<int64_t>& stride = {}) {
+  return {.dtype = dtype, .shape = shape, .bytes = std::as_bytes(std::span(data)), .stride = stride};
 }
 
 // The definition: element (i, j, k) lies at the sum of index times stride.

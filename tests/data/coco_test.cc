@@ -107,7 +107,7 @@ TEST(Coco, EveryWrongFieldIsNamedWithItsEntry) {
   EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "[1.5, 2, 30, [4]]"), "bbox: expected numbers in the list, got a list"));
   EXPECT_TRUE(contains(why("[1.5, 2, 30, 40]", "5"), "bbox: expected a list of 4 numbers, got 5"));
   EXPECT_TRUE(contains(why("12.5", "{\"a\": 1}"), "area: expected a number, got an object"));
-  EXPECT_TRUE(contains(why("12.5", "[1]"), "area: expected a single value, got a list"));
+  EXPECT_TRUE(contains(why("12.5", "[1]"), "area: expected a number, got a list"));
   EXPECT_TRUE(contains(why("\"file_name\": \"7.jpg\",", ""), "images[0] (id 7): no \"file_name\""));
   EXPECT_TRUE(contains(why("640", "-640"), "images[0] (id 7): width"));
   EXPECT_TRUE(contains(why("\"images\":", "\"pictures\":"), "no \"images\""));
@@ -118,6 +118,73 @@ TEST(Coco, EveryWrongFieldIsNamedWithItsEntry) {
   EXPECT_TRUE(contains(test::error_of([] { read("[]"); }), "expected an object with images"));
   EXPECT_TRUE(contains(test::error_of([] { read("3"); }), "expected an object with images"));
   EXPECT_TRUE(contains(test::error_of([] { read_coco("/no/such/people.json"); }), "/no/such/people.json"));
+}
+
+TEST(Coco, WithAListForThemBadAnnotationsAreNamedAndLeftOut) {
+  const char* text = R"({
+    "images": [{"id": 7, "file_name": "7.jpg", "width": 640, "height": 480}],
+    "annotations": [
+      {"id": 1, "image_id": 7, "bbox": [1, 2, 30, 40], "keypoints": [10, 20, 2, 0, 0, 0]},
+      {"id": 2, "image_id": 7, "bbox": [1, NaN, 30, 40], "keypoints": [10, 20, 2, 0, 0, 0]},
+      {"id": 3, "image_id": 7, "bbox": [1, 2, 30, 40], "keypoints": [10, 20, 2, 0, 0]},
+      {"id": 4, "image_id": 7, "bbox": [1, 2, 30, 40], "keypoints": [10, 20, 2, 0, 0, 0, 1, 1, 1]},
+      {"id": 5, "image_id": 7, "bbox": [1, 2, 30, 40], "keypoints": [10, -Infinity, 2, 0, 0, 0]},
+      {"id": 6, "image_id": 7, "bbox": [1, 2, 30, 40]},
+      {"id": 7, "image_id": 7, "bbox": [1, 2, 30, -40], "keypoints": [10, 20, 2, 0, 0, 0]}]})";
+  const auto path = test::temporary_folder() / "people.json";
+  write_file(path, text);
+  BadSamples bad;
+  const CocoAnnotations file = read_coco(path, 2, &bad);
+  ASSERT_EQ(file.annotations.size(), 2u);  // whose box is the wrong way round is the recipe's business
+  EXPECT_EQ(file.annotations[1].id, 7);
+  const auto entries = bad.entries();
+  ASSERT_EQ(entries.size(), 5u);
+  const char* parts[] = {"bbox: expected a number, got nan", "expected 6 numbers (2 joints x 3), got 5",
+                         "expected 6 numbers (2 joints x 3), got 9", "keypoints: expected a number, got -inf",
+                         "no keypoints"};
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(entries[i].id, static_cast<int64_t>(i + 2));
+    EXPECT_TRUE(contains(entries[i].message, parts[i])) << entries[i].message;
+    EXPECT_TRUE(contains(entries[i].message, fmt::format("annotations[{}] (id {})", i + 1, i + 2)));
+  }
+  // What is no annotation at all stays an error.
+  write_file(path, replaced(text, "[1, NaN, 30, 40]", "\"none\""));
+  EXPECT_TRUE(contains(test::error_of([&] { read_coco(path, 2, &bad); }), "bbox: expected a list"));
+}
+
+TEST(Coco, WholeBodyListsAreAppendedInOrder) {
+  const std::string body = R"("keypoints": [1, 1, 2], "foot_kpts": [2, 2, 1], )",
+                    face = R"("face_kpts": [3, 3, 0.4], )",
+                    hands = R"("righthand_kpts": [5, 5, 2.0], "lefthand_kpts": [4, 4, 2])";
+  const auto file = [](const std::string& lists) {
+    const auto path = test::temporary_folder() / "whole.json";
+    write_file(
+        path,
+        R"({"images": [{"id": 7, "file_name": "7.jpg"}], "annotations": [{"id": 1, "image_id": 7, "bbox": [1, 2, 3, 4], )" +
+            lists + "}]}");
+    return path;
+  };
+  const auto joints = [&](const std::string& lists, int count) {
+    return read_coco(file(lists), count).annotations.at(0).keypoints;
+  };
+  EXPECT_EQ(joints(body + face + hands, 5), (std::vector<double>{1, 1, 2, 2, 2, 1, 3, 3, 1, 4, 4, 2, 5, 5, 2}));
+  EXPECT_EQ(joints(hands + ", \"righthand_valid\": false, " + face + body + "\"face_valid\": true", 5),
+            (std::vector<double>{1, 1, 2, 2, 2, 1, 3, 3, 1, 4, 4, 2, 5, 5, 0}));
+  EXPECT_EQ(joints(body + face + hands, 1).size(), 3u);  // the body alone
+  EXPECT_TRUE(contains(test::error_of([&] { joints(body + face + hands, 4); }), "expected 12 numbers"));
+  EXPECT_TRUE(contains(test::error_of([&] { joints(body + face + "\"lefthand_kpts\": 4", 5); }), "lefthand_kpts"));
+}
+
+TEST(BadSamples, NamesEverythingOnce) {
+  BadSamples bad;
+  EXPECT_EQ(bad.summary(), "");
+  EXPECT_TRUE(bad.add({BadSamples::Kind::picture, 5, "5.jpg: empty\tfile\n", 3}));
+  EXPECT_FALSE(bad.add({BadSamples::Kind::picture, 5, "again", 3}));
+  EXPECT_TRUE(bad.add({BadSamples::Kind::annotation, 5, "no box"}));
+  EXPECT_EQ(bad.summary(), "1 annotation and 1 picture (with 3 people)");
+  const auto path = test::temporary_folder() / "bad.tsv";
+  bad.write(path);
+  EXPECT_EQ(read_file(path), "kind\tid\tpeople\twhy\nannotation\t5\t1\tno box\npicture\t5\t3\t5.jpg: empty file \n");
 }
 
 TEST(Coco, DuplicatesAreNamedWithBothPlaces) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "tests/data/golden.h"
 
 namespace hr {
@@ -122,6 +124,42 @@ TEST(Warp, EqualsThePlainSchemeForAnyMapAndSize) {
   }
 }
 
+// The region alone, in a block of exactly its size (the sanitizer watches its ends) or with bytes to spare behind it.
+TEST(Warp, APartOfThePictureIsEnough) {
+  Philox random(4, 0, 0);
+  size_t smaller = 0, empty = 0;
+  for (int round = 0; round < 200; ++round) {
+    const Image image =
+        test::made_picture(1 + static_cast<int>(random.below(70)), 1 + static_cast<int>(random.below(50)), round);
+    const CenterScale place{{static_cast<float>(random.uniform(-20, 80)), static_cast<float>(random.uniform(-20, 70))},
+                            {static_cast<float>(random.uniform(0.02, 0.5)), 1}};
+    const Affine map = official_affine(place, random.uniform(-180, 180), 37, 29);
+    for (const bool mirrored : {false, true}) {
+      const Region region = warp_region(map, 37, 29, image.width, image.height, mirrored);
+      const size_t slack = round % 2 == 0 ? 0 : 16;
+      const auto bytes = std::make_unique<uint8_t[]>(static_cast<size_t>(region.area()) * 3 + slack);
+      for (int y = 0; y < region.h; ++y) {
+        std::copy_n(image.at(region.x, region.y + y), region.w * 3,
+                    bytes.get() + static_cast<size_t>(y) * region.w * 3);
+      }
+      ImageView view = image;
+      view.region = region;
+      view.pixels = bytes.get();
+      view.stride = static_cast<size_t>(region.w) * 3;
+      view.readable = static_cast<size_t>(region.area()) * 3 + slack;
+      test::expect_same_picture(warp_affine(view, map, 37, 29, mirrored), warp_affine(image, map, 37, 29, mirrored),
+                                "part");
+      smaller += static_cast<size_t>(!region.empty() && region.area() < image.width * image.height);
+      empty += static_cast<size_t>(region.empty());
+      if (region.w < 2) continue;
+      --view.region.w;
+      EXPECT_TRUE(test::contains(test::error_of([&] { warp_affine(view, map, 37, 29, mirrored); }), "given are"));
+    }
+  }
+  EXPECT_GT(smaller, 100u);
+  EXPECT_GT(empty, 5u);
+}
+
 TEST(Warp, DegenerateMapsDoNotReadOutside) {
   const Image image = test::made_picture(5, 4);
   warp_affine(image, Affine{{0, 0, 0, 0, 0, 0}}, 8, 8);
@@ -173,6 +211,54 @@ TEST(Geometry, GoldenBoxes) {
     }
   }
   EXPECT_GT(cleaned, 30);
+}
+
+TEST(Geometry, UdpMapsBordersOfTheBoxToPixelCentres) {
+  const CenterScale place{{100, 80}, {0.6F, 0.8F}};  // 120 x 160
+  const Affine map = udp_affine(place, 0, 48, 64);
+  double x = 40, y = 160;
+  map.apply(x, y);
+  EXPECT_NEAR(x, 0, 1e-4);
+  EXPECT_NEAR(y, 63, 1e-4);
+  // A turn about the centre, the other way round than the official map's.
+  double cx = 100, cy = 80;
+  udp_affine(place, 30, 48, 64).apply(cx, cy);
+  EXPECT_NEAR(cx, 23.5, 1e-4);
+  EXPECT_NEAR(cy, 31.5, 1e-4);
+}
+
+// float32 goldens: 1e-5 of the largest entry of a row, as their README advises.
+void expect_udp(const Affine& got, const Json& want) {
+  for (int row = 0; row < 2; ++row) {
+    const auto w = test::numbers(want[row]);
+    double largest = 0;
+    for (const double v : w) largest = std::max(largest, std::abs(v));
+    for (int i = 0; i < 3; ++i) EXPECT_NEAR(got.m[3 * row + i], w[i], 1e-5 * largest);
+  }
+}
+
+TEST(Geometry, GoldenUdpMatrices) {
+  HR_NEEDS_ORACLE("decode/udp_warp.json");
+  const auto warps = parse_json_file(test::oracle("decode/udp_warp.json"));
+  for (const Json& entry : warps.GetArray()) {
+    CenterScale place;
+    for (int i = 0; i < 2; ++i) {
+      place.center[i] = entry["center"][i].GetFloat();
+      place.scale[i] = entry["scale"][i].GetFloat() / 200;
+    }
+    expect_udp(udp_affine(place, entry["rot"].GetDouble(), entry["size"][0].GetInt(), entry["size"][1].GetInt()),
+               entry["matrix"]);
+  }
+  const auto golden = parse_json_file(test::oracle("transforms/boxes_and_matrices.json"));
+  for (const Json& entry : golden["affine"].GetArray()) {
+    CenterScale place;
+    for (int i = 0; i < 2; ++i) {
+      place.scale[i] = entry["scale"][i].GetFloat();
+      place.center[i] = entry["center"][i].GetFloat();  // this matrix was made without the shift
+    }
+    expect_udp(udp_affine(place, entry["rot"].GetDouble(), entry["size"][0].GetInt(), entry["size"][1].GetInt()),
+               entry["udp_matrix"]);
+  }
 }
 
 TEST(Geometry, GoldenMatrices) {

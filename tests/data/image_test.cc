@@ -131,7 +131,7 @@ TEST(Image, WhatIsNotAPictureIsNamed) {
 
 TEST(Image, AHugeSizeIsRefusedBeforeAnyMemoryIsTaken) {
   const std::string pnm = "P6 60000 60000 255\n" + std::string(100, 'x');
-  EXPECT_TRUE(contains(error_of([&] { decode_image(std::as_bytes(std::span(pnm)), "bomb.ppm"); }), "2^28"));
+  EXPECT_TRUE(contains(error_of([&] { decode_image(std::as_bytes(std::span(pnm)), "bomb.ppm"); }), "268435456"));
   // A JPEG whose frame header claims 65500 x 65500.
   const auto folder = test::temporary_folder();
   write_image(folder / "a.jpg", test::made_picture(16, 16));
@@ -139,7 +139,7 @@ TEST(Image, AHugeSizeIsRefusedBeforeAnyMemoryIsTaken) {
   const size_t frame = jpeg.find("\xff\xc0");
   ASSERT_NE(frame, std::string::npos);
   std::memcpy(jpeg.data() + frame + 5, "\xff\xdc\xff\xdc", 4);
-  EXPECT_TRUE(contains(error_of([&] { decode_image(std::as_bytes(std::span(jpeg)), "bomb.jpg"); }), "2^28"));
+  EXPECT_TRUE(contains(error_of([&] { decode_image(std::as_bytes(std::span(jpeg)), "bomb.jpg"); }), "268435456"));
 }
 
 // A BMP written by hand: 14 + 40 bytes of header, rows from the bottom, blue first.

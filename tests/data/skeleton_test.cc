@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
+#include "data/coco.h"
 #include "tests/data/golden.h"
 
 namespace hr {
@@ -9,6 +12,7 @@ namespace {
 
 using test::contains;
 
+// Field by field; sigmas are assumed, since no built-in skeleton has these joints.
 constexpr const char* good = R"({
   "keypoints": ["head", "left_hand", "right_hand"], "skeleton": [[1, 2], [1, 3]], "flip_pairs": [[1, 2]],
   "kps_weights": [1, 1.5, 1.5], "upper_body_ids": [0], "lower_body_ids": [1, 2]})";
@@ -72,6 +76,119 @@ TEST(Skeleton, NamesFileAndFieldOfEveryMistake) {
   EXPECT_TRUE(contains(why("[1, 2]}", "[1, 2]"), "joints.json:3:"));
   EXPECT_TRUE(contains(test::error_of([] { read("[1]"); }), "joints.json"));
   EXPECT_TRUE(contains(test::error_of([] { read_skeleton("/no/such/joints.json"); }), "/no/such/joints.json"));
+}
+
+TEST(Skeleton, SlipsOfThePenAreNotIgnored) {
+  const auto why = [](const std::string& from, const std::string& to) {
+    return test::error_of([&] { read(replaced(good, from, to)); });
+  };
+  EXPECT_TRUE(contains(why("\"flip_pairs\"", "\"flip_pair\""), "is \"flip_pairs\" meant?"));
+  EXPECT_TRUE(contains(why("\"kps_weights\": [1, 1.5, 1.5]", "\"sigma\": [1, 1, 1]"), "is \"sigmas\" meant?"));
+  EXPECT_TRUE(contains(why("\"left_hand\"", "\"head\""), "keypoints[1]: \"head\" is also joint 0"));
+  EXPECT_TRUE(contains(why("\"left_hand\"", "\"\""), "keypoints[1]"));
+  EXPECT_TRUE(contains(why("\"kps_weights\": [1, 1.5, 1.5]", "\"name\": 5"), "name: expected a name"));
+  EXPECT_TRUE(contains(why("\"kps_weights\": [1, 1.5, 1.5]", "\"sigmas\": [0.1, 0.1]"), "sigmas: expected 3 numbers"));
+  EXPECT_TRUE(contains(why("\"kps_weights\": [1, 1.5, 1.5]", "\"sigmas\": [0.1, 0.1, 0]"), "sigmas[2]"));
+  EXPECT_EQ(why("\"kps_weights\"", "\"remarks of the author\""), "");
+}
+
+// Sums of field.md's lists: a slip in one number of 133 would not be seen by eye.
+TEST(Skeleton, BuiltInFactsAddUp) {
+  struct Fact {
+    const char* name;
+    size_t joints, limbs, pairs;
+    double sigmas, weights;
+  };
+  const Fact facts[] = {{"COCO-17", 17, 19, 8, 1.138, 19.8},    {"MPII-16", 16, 15, 6, 1.288, 18.8},
+                        {"CrowdPose-14", 14, 15, 6, 1.15, 8.2}, {"AIC-14", 14, 14, 6, 0.30056174, 16.8},
+                        {"Halpe-26", 26, 27, 11, 1.73, 32},     {"COCO-WholeBody-133", 133, 65, 61, 3.861, 133},
+                        {"AP-10K-17", 17, 17, 7, 1.138, 19.8}};
+  EXPECT_EQ(built_in_skeleton_names().size(), std::size(facts));
+  for (const Fact& fact : facts) {
+    const Skeleton& s = built_in_skeleton(fact.name);
+    EXPECT_EQ(s.names.size(), fact.joints) << fact.name;
+    EXPECT_EQ(s.limbs.size(), fact.limbs) << fact.name;
+    EXPECT_EQ(s.flip_pairs.size(), fact.pairs) << fact.name;
+    EXPECT_NEAR(std::accumulate(s.sigmas.begin(), s.sigmas.end(), 0.0), fact.sigmas, 1e-9) << fact.name;
+    EXPECT_NEAR(std::accumulate(s.joint_weights.begin(), s.joint_weights.end(), 0.0), fact.weights, 1e-5) << fact.name;
+    EXPECT_EQ(s.upper_ids.size() + s.lower_ids.size(), fact.joints) << fact.name;
+    EXPECT_FALSE(s.sigmas_assumed);
+    const auto mirror = s.mirror();
+    for (int k = 0; k < s.joints(); ++k) {
+      // Sides are alike but where sigmas were measured on each joint by itself.
+      if (s.name != "aic" && s.name != "coco_wholebody") {
+        EXPECT_EQ(s.sigmas[mirror[k]], s.sigmas[k]) << fact.name << " " << s.names[k];
+      }
+      const std::string& name = s.names[k];
+      if (name.starts_with("left_")) {
+        EXPECT_EQ(s.names[mirror[k]], "right_" + name.substr(5));
+      }
+      if (name.starts_with("L_")) {
+        EXPECT_EQ(s.names[mirror[k]], "R_" + name.substr(2));
+      }
+    }
+  }
+  EXPECT_EQ(&built_in_skeleton("coco"), &coco_skeleton());
+  EXPECT_EQ(&built_in_skeleton("wholebody"), &built_in_skeleton("coco_wholebody"));
+  // The face's outline runs from ear to ear, with the chin on the mirror line.
+  const auto mirror = built_in_skeleton("wholebody").mirror();
+  EXPECT_EQ(mirror[23], 39);
+  EXPECT_EQ(mirror[31], 31);
+  EXPECT_TRUE(contains(test::error_of([] { built_in_skeleton("horse"); }), "there are ai"));
+}
+
+TEST(Skeleton, NameOrFile) {
+  EXPECT_EQ(find_skeleton("").name, "coco");
+  EXPECT_EQ(find_skeleton("MPII").joints(), 16);
+  EXPECT_TRUE(contains(test::error_of([] { find_skeleton("mpi"); }), "neither a file nor one of the built-in"));
+  EXPECT_TRUE(contains(test::error_of([] { find_skeleton("./mpii"); }), "mpii: cannot open"));
+  const auto path = test::temporary_folder() / "joints.json";
+  write_file(path, good);
+  EXPECT_EQ(find_skeleton(path.string()).names[0], "head");
+}
+
+TEST(Skeleton, KnownJointsWithoutSigmasHaveTheKnownSigmas) {
+  // The seed's file: COCO's joints, no sigmas. Its name does not matter, nor how the joints in the middle are called.
+  std::string names;
+  for (const std::string& name : coco_skeleton().names) names += (names.empty() ? "\"" : ", \"") + name + "\"";
+  const Skeleton s = parse_skeleton("{\"keypoints\": [" + names + "]}", "seed.json");
+  EXPECT_EQ(s.sigmas, coco_skeleton().sigmas);
+  EXPECT_FALSE(s.sigmas_assumed);
+  EXPECT_TRUE(read(good).sigmas_assumed);
+}
+
+TEST(Skeleton, ACategoryDescribesASkeleton) {
+  int dropped = 0;
+  const std::pair<int, int> limbs[] = {{1, 2}, {2, 3}, {3, 9}, {0, 1}};
+  const Skeleton s = skeleton_from_names({"Beak", "L_Wing", "R_Wing", "tail"}, limbs, "birds.json", &dropped);
+  EXPECT_EQ(s.flip_pairs, (std::vector<std::pair<int, int>>{{1, 2}}));
+  EXPECT_EQ(s.limbs, (std::vector<std::pair<int, int>>{{0, 1}, {1, 2}}));
+  EXPECT_EQ(dropped, 2);
+  EXPECT_EQ(s.lower_ids, (std::vector<int>{3}));
+  EXPECT_TRUE(s.sigmas_assumed);
+  EXPECT_EQ(skeleton_from_names({"eye_left", "eyeRight"}, {}, "x").flip_pairs.size(), 1u);
+  // AP-10K's own file spells the tail differently.
+  std::vector<std::string> names = built_in_skeleton("ap10k").names;
+  names[4] = "Root of tail";
+  EXPECT_EQ(skeleton_from_names(names, {}, "x").sigmas, built_in_skeleton("ap10k").sigmas);
+  EXPECT_TRUE(contains(test::error_of([] { skeleton_from_names({"left_eye", "l_eye"}, {}, "x"); }), "same name"));
+}
+
+TEST(Skeleton, CategoriesOfAnAnnotationFile) {
+  const auto path = test::temporary_folder() / "annotations.json";
+  write_file(path, R"({"images": [{"nonsense": [1, {}]}], "categories": [
+    {"id": 3, "name": "car"}, {"id": 4, "name": "cat", "keypoints": ["left_ear", "right_ear"], "skeleton": [[1, 2]]},
+    {"id": 5, "name": "dog", "keypoints": ["left_ear", "right_ear"], "skeleton": []}]})");
+  const auto categories = read_coco_categories(path);
+  ASSERT_EQ(categories.size(), 3u);
+  EXPECT_EQ(category_skeleton(categories, "f").limbs.size(), 1u);
+  EXPECT_EQ(category_skeleton(categories, "f", 5).limbs.size(), 0u);
+  EXPECT_TRUE(
+      contains(test::error_of([&] { category_skeleton(categories, "f", 3); }), "category 3 names no keypoints"));
+  EXPECT_TRUE(contains(test::error_of([&] { category_skeleton(categories, "f", 9); }), "category 9"));
+  auto other = categories;
+  other[2].keypoints.push_back("tail");
+  EXPECT_TRUE(contains(test::error_of([&] { category_skeleton(other, "f"); }), "different keypoints"));
 }
 
 }  // namespace

@@ -12,12 +12,16 @@ struct Drawn {
   std::vector<float> map, weight;
 };
 
-Drawn draw(Recipe recipe, const std::vector<double>& joints, double sigma, int w, int h) {
+Drawn draw(Recipe recipe, const std::vector<double>& joints, double sigma, int w, int h,
+           Encoding encoding = Encoding::quarter) {
   const size_t count = joints.size() / 3;
   const std::vector<float> ones(count, 1.0F);
   const auto& weights = count == 17 ? coco_skeleton().joint_weights : ones;
   Drawn out{std::vector<float>(count * w * h, 9.0F), std::vector<float>(count, 9.0F)};
-  draw_targets(recipe, joints, weights, sigma, w, h, out.map, out.weight);
+  draw_targets(recipe, joints, weights, sigma, w, h, out.map, out.weight, encoding);
+  std::vector<float> alone(count, 9.0F);
+  draw_targets(recipe, joints, weights, sigma, w, h, {}, alone, encoding);
+  EXPECT_EQ(alone, out.weight) << "without a map";
   return out;
 }
 
@@ -85,6 +89,45 @@ void expect_map(const Drawn& got, const std::vector<float>& want, size_t offset,
     }
   }
   EXPECT_LE(worst, 1e-6) << what;
+}
+
+TEST(Targets, DarkAndUdpDrawAtTheJointItself) {
+  for (const Encoding encoding : {Encoding::dark, Encoding::udp}) {
+    const bool udp = encoding == Encoding::udp;
+    const Drawn out = draw(Recipe::official, {41, 82, 2, -1e9, 3, 1}, 2, 24, 32, encoding);
+    const double mx = udp ? 41 * 23 / 95.0 : 41 / 4.0, my = udp ? 82 * 31 / 127.0 : 82 / 4.0;
+    double worst = 0;
+    for (int y = 0; y < 32; ++y) {
+      for (int x = 0; x < 24; ++x) {
+        const bool window = !udp || (std::abs(x - 10) <= 6 && std::abs(y - 20) <= 6);
+        const double want = window ? std::exp(-((x - mx) * (x - mx) + (y - my) * (y - my)) / 8) : 0;
+        worst = std::max(worst, std::abs(out.map[(y * 24 + x) * 2] - want));
+      }
+    }
+    EXPECT_LT(worst, 1e-7) << encoding_name(encoding);
+    EXPECT_EQ(out.weight[1], 0.0F);
+  }
+  EXPECT_EQ(parse_encoding("udp"), Encoding::udp);
+  EXPECT_TRUE(test::contains(test::error_of([] { parse_encoding("simcc"); }), "quarter, dark and udp"));
+}
+
+TEST(Targets, GoldenOtherEncodings) {
+  HR_NEEDS_ORACLE("transforms/targets_synthetic.safetensors");
+  const SafetensorsFile golden(test::oracle("transforms/targets_synthetic.safetensors"));
+  const auto xy = golden.at("joints").to_f32(), visible = golden.at("visible").to_f32();
+  const std::pair<const char*, Encoding> kinds[] = {
+      {"mmpose_msra", Encoding::quarter}, {"mmpose_unbiased", Encoding::dark}, {"mmpose_udp", Encoding::udp}};
+  for (const auto& [name, encoding] : kinds) {
+    const auto maps = golden.at(std::string(name) + ".heatmaps").to_f32(),
+               weights = golden.at(std::string(name) + ".weights").to_f32();
+    for (size_t n = 0; n < 3; ++n) {
+      std::vector<double> joints;
+      for (size_t k = n * 17; k < n * 17 + 17; ++k) joints.insert(joints.end(), {xy[2 * k], xy[2 * k + 1], visible[k]});
+      const Drawn got = draw(Recipe::official, joints, 2, 24, 32, encoding);
+      expect_map(got, maps, n * 17 * 24 * 32, 24, 32, fmt::format("{} {}", name, n));
+      for (size_t k = 0; k < 17; ++k) EXPECT_EQ(got.weight[k], weights[n * 17 + k]) << name << " " << n << " " << k;
+    }
+  }
 }
 
 TEST(Targets, GoldenSyntheticJoints) {

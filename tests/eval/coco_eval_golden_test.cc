@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/json.h"
 #include "core/io/safetensors.h"
+#include "core/json.h"
 #include "data/skeleton.h"
 #include "eval/coco_eval.h"
 #include "tests/support/oracle.h"

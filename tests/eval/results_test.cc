@@ -6,9 +6,9 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/io/safetensors.h"
 #include "core/json.h"
 #include "core/philox.h"
-#include "core/io/safetensors.h"
 #include "data/skeleton.h"
 #include "tests/support/oracle.h"
 
@@ -46,6 +46,14 @@ TEST(OksNms, OnlyVisibleJointsOfTheOtherCountAndSoftKeepsTwenty) {
   EXPECT_EQ(pose_oks<double>(at(b, 1), at(a, 1), sigmas, 0.2), 0.0);
   std::vector<ScoredPose<double>> many(30, at(a, 1));
   EXPECT_EQ(soft_oks_nms<double>(many, {.sigmas = sigmas}).size(), 20u);
+}
+
+TEST(BoxNms, SidesCountBothEnds) {
+  // 10 x 10 pixels each, half of them shared: 50 / 150. Touching pixel rows overlap by one row: 10 / 190.
+  const std::vector<ScoredBox> boxes = {{0, 0, 9, 9, 0.5}, {0, 5, 9, 14, 0.9}, {0, 14, 9, 23, 0.5}};
+  EXPECT_EQ(box_nms(boxes, 1.0 / 3), (std::vector<int>{1, 2, 0}));
+  EXPECT_EQ(box_nms(boxes, 0.33), (std::vector<int>{1, 2}));
+  EXPECT_EQ(box_nms(boxes, 0.05), (std::vector<int>{1}));
 }
 
 TEST(Rescore, MeanOfTheJointsAboveTheThresholdTimesTheBox) {
@@ -223,6 +231,23 @@ TEST(OksNmsGolden, HardAndSoftKeepTheReferencesIndices) {
   EXPECT_GT(runs, 50);
 }
 
+TEST(BoxNmsGolden, KeepsTheReferencesIndices) {
+  HR_NEEDS_ORACLE("eval/box_nms.json");
+  const auto golden = parse_json_file(oracle("eval/box_nms.json"));
+  std::vector<ScoredBox> boxes;
+  for (const auto& b : golden["boxes_x1y1x2y2_score"].GetArray()) {
+    boxes.push_back({b[0].GetDouble(), b[1].GetDouble(), b[2].GetDouble(), b[3].GetDouble(), b[4].GetDouble()});
+  }
+  int runs = 0;
+  for (const auto& run : golden["keep"].GetObject()) {
+    std::vector<int> expected;
+    for (const auto& v : run.value.GetArray()) expected.push_back(v.GetInt());
+    EXPECT_EQ(box_nms(boxes, std::stod(run.name.GetString())), expected) << run.name.GetString();
+    ++runs;
+  }
+  EXPECT_GT(runs, 2);
+}
+
 std::vector<PersonResult> golden_people() {
   const SafetensorsFile file(oracle("eval/postprocess_input.safetensors"));
   const auto preds = file.at("preds").to_f32();
@@ -266,9 +291,10 @@ TEST(ResultsGolden, OfficialPostprocessingAndItsTenNumbers) {
   const auto golden = parse_json_file(oracle("eval/postprocess.json"));
   for (const auto& entry : golden.GetObject()) {
     SCOPED_TRACE(entry.name.GetString());
-    const auto kept = postprocess_official(golden_people(), {.in_vis_thre = entry.value["in_vis_thre"].GetDouble(),
-                                                             .oks_thre = entry.value["oks_thre"].GetDouble(),
-                                                             .soft = entry.value["soft"].GetBool()});
+    const auto kept =
+        postprocess_official(golden_people(), {.in_vis_thre = entry.value["in_vis_thre"].GetDouble(),
+                                               .oks_thre = entry.value["oks_thre"].GetDouble(),
+                                               .nms = entry.value["soft"].GetBool() ? NmsKind::soft : NmsKind::hard});
     expect_results(official_results_json(kept), entry.value["results"]);
     const auto r = evaluate_coco(gt, to_detections(kept, Rounding::none));
     int i = 0;

@@ -16,7 +16,7 @@ namespace hr::test {
 
 inline std::string little(uint64_t v, int n) {
   std::string out;
-  for (int i = 0; i < n; ++i) out += static_cast<char>(v >> (8 * i));
+  for (int i = 0; i < n; ++i) out += static_cast<char>(i < 8 ? v >> (8 * i) : 0);
   return out;
 }
 
@@ -79,7 +79,9 @@ inline std::string zip_of(const std::vector<ZipMember>& members) {
                                little(m.name.size(), 2) + little(0, 2);
     directory += "PK\x01\x02" + little(20, 2) + common + little(0, 2) + little(0, 2) + little(0, 2) + little(0, 4) +
                  little(file.size(), 4) + m.name;
-    file += "PK\x03\x04" + common + m.name + packed;
+    file += "PK\x03\x04" + common;
+    file += m.name;
+    file += packed;
   }
   return file + directory + "PK\x05\x06" + little(0, 4) + little(members.size(), 2) + little(members.size(), 2) +
          little(directory.size(), 4) + little(file.size(), 4) + little(0, 2);

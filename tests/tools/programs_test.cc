@@ -2,14 +2,18 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 
-#include "core/json.h"
+#include "core/error.h"
 #include "core/io/safetensors.h"
+#include "core/json.h"
 #include "data/coco.h"
 #include "data/image.h"
 #include "tests/support/oracle.h"
+#include "tests/support/tensors.h"
 #include "tools/synth.h"
 #include "tools/train.h"
 
@@ -63,7 +67,7 @@ void expect_refused(const std::string& command, std::initializer_list<const char
 }
 
 TEST(Programs, HelpIsForNewcomers) {
-  for (const char* name : {"train", "validate", "predict", "synth", "forward", "bench", "coco_eval"}) {
+  for (const char* name : {"train", "validate", "predict", "synth", "forward", "bench", "coco_eval", "convert"}) {
     const Ended e = run(program(name) + " --help");
     EXPECT_EQ(e.status, 0) << name;
     EXPECT_NE(e.output.find("Example:"), std::string::npos) << name;
@@ -129,6 +133,86 @@ TEST(Programs, BenchPrintsOneJsonObject) {
   ASSERT_EQ(e.status, 0) << e.output;
   const auto json = parse_json(e.output, "bench");
   for (const char* key : {"img_per_s", "conv_seconds", "total_over_conv", "peak_bytes"}) {
+    ASSERT_TRUE(json.HasMember(key)) << key;
+    EXPECT_GT(json[key].GetDouble(), 0) << key;
+  }
+}
+
+// Nothing but the file says which network it is, in which container and wrapper.
+TEST(Programs, ForwardRunsEveryKindOfWeightFile) {
+  HR_NEEDS_ORACLE("weights/w2_eval.safetensors");
+  const fs::path out = test::temporary_folder() / "out.safetensors";
+  const std::pair<const char*, const char*> files[] = {
+      {"w8.safetensors", "w8"},       {"w2.safetensors", "w2"},
+      {"w2_zip.pth", "w2"},           {"w2_legacy.pth", "w2"},
+      {"w2_checkpoint.pth", "w2"},    {"w2_module_prefix.pth", "w2"},
+      {"w2_noncontiguous.pth", "w2"}, {"w2_official_checkpoint.pth", "w2"}};
+  for (const auto& [name, width] : files) {
+    SCOPED_TRACE(name);
+    const std::string golden = test::oracle(fmt::format("weights/{}_eval.safetensors", width)).string();
+    const Ended e = run(fmt::format("{} --weights {} --input {} --output {}", program("forward"),
+                                    test::oracle(std::string("weights/") + name).string(), golden, out.string()));
+    ASSERT_EQ(e.status, 0) << e.output;
+    const std::vector<double> actual = SafetensorsFile(out).at("heatmaps").to_f64(),
+                              expected = SafetensorsFile(golden).at("output").to_f64();
+    EXPECT_TRUE(test::close(actual, expected, 2e-5 * test::max_abs(expected)));
+  }
+  const std::string forward = program("forward") + " --output /tmp/x --input " +
+                              test::oracle("weights/w2_eval.safetensors").string() + " --weights ";
+  expect_refused(forward + test::oracle("weights/w2_imagenet_like.pth").string(),
+                 {"ImageNet backbone for hrnet_w2", "train --weights"});
+  expect_refused(forward + test::oracle("weights/w2_zip.pth").string() + " --model hrnet_w32",
+                 {"this is hrnet_w2", "--model hrnet_w2"});
+  expect_refused(forward + test::oracle("weights/zoo_zip_proto2.pth").string(), {"neither an HRNet nor a PoseResNet"});
+}
+
+TEST(Programs, PredictTakesAPthWithoutAModelName) {
+  HR_NEEDS_ORACLE("weights/w2_legacy.pth");
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder();
+  const Ended e = run(program("predict") + " " + (s.data / "val2017").string() + " --fixed-size 64 64 --weights " +
+                      test::oracle("weights/w2_legacy.pth").string() + " --output-dir " + out.string());
+  ASSERT_EQ(e.status, 0) << e.output;
+  EXPECT_EQ(parse_json_file(out / "poses.json").Size(), 3u);
+}
+
+// Every hostile file, through a program: its end, one line, at once, and nothing beside it.
+TEST(Programs, HostileWeightFilesEndAsTheyShould) {
+  HR_NEEDS_ORACLE("weights/hostile/expect.json");
+  const auto expected = parse_json_file(test::oracle("weights/hostile/expect.json"));
+  int files = 0;
+  for (const auto& member : expected["files"].GetObject()) {
+    const std::string name = member.name.GetString(), must = member.value["must"].GetString();
+    SCOPED_TRACE(name + ": " + member.value["why"].GetString());
+    const auto start = std::chrono::steady_clock::now();
+    const Ended e = run(program("convert") + " --info " + test::oracle("weights/hostile/" + name).string());
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const bool loaded = e.status == 0, refused = e.status == 2;
+    EXPECT_TRUE(loaded || refused) << e.status << e.output;
+    if (must == "load") {
+      EXPECT_TRUE(loaded) << e.output;
+    } else if (must == "reject") {
+      EXPECT_TRUE(refused) << e.output;
+    }
+    if (refused) {
+      EXPECT_EQ(std::count(e.output.begin(), e.output.end(), '\n'), 1) << e.output;
+      EXPECT_TRUE(e.output.starts_with("convert: error: ")) << e.output;
+      EXPECT_NE(e.output.find(name), std::string::npos) << e.output;
+    }
+    EXPECT_LT(seconds, 10.0) << "a hang; they take milliseconds";
+    ++files;
+  }
+  EXPECT_GT(files, 100);
+  for (const char* trace : {"/tmp/pwned", "/tmp/pwned_traversal", "/tmp/pwned_absolute"})
+    EXPECT_FALSE(fs::exists(trace)) << trace;
+}
+
+TEST(Programs, BenchComparesLoadingWithCopying) {
+  const Ended e = run(program("bench") + " --mode load --model hrnet_w2 --repeats 1 --warmup 1 --json");
+  ASSERT_EQ(e.status, 0) << e.output;
+  EXPECT_EQ(std::count(e.output.begin(), e.output.end(), '\n'), 2) << "safetensors and .pth";
+  const auto json = parse_json(e.output.substr(0, e.output.find('\n')), "bench");
+  for (const char* key : {"bytes", "copy_seconds", "load_seconds", "load_over_copy"}) {
     ASSERT_TRUE(json.HasMember(key)) << key;
     EXPECT_GT(json[key].GetDouble(), 0) << key;
   }

@@ -9,8 +9,8 @@
 #include <thread>
 
 #include "core/error.h"
-#include "core/json.h"
 #include "core/io/safetensors.h"
+#include "core/json.h"
 #include "tests/support/oracle.h"
 #include "tools/history.h"
 #include "tools/synth.h"
@@ -204,6 +204,61 @@ TEST(Train, BadInputNamesTheFlagAndTheNextStep) {
   o = tiny(root / "run");
   o.train_images = root.string();
   expect("missing pictures", o, {".jpg"});
+}
+
+// A PyTorch checkpoint, and ours with the same weights and moments at the same place: the same run from there on.
+TEST(Train, ATorchCheckpointContinuesLikeOurOwn) {
+  HR_NEEDS_ORACLE("weights/w2_checkpoint.pth");
+  const std::tuple<const char*, const char*, int> files[] = {{"w2_checkpoint.pth", "seed", 4},
+                                                             {"w2_official_checkpoint.pth", "official", 210}};
+  for (const auto& [name, recipe, epoch] : files) {
+    SCOPED_TRACE(name);
+    const fs::path root = test::temporary_folder(), torch = test::oracle(std::string("weights/") + name);
+    Context cx;
+    const auto model = make_model(cx, "hrnet_w2", 17, 1);
+    Optimizer optimizer(cx, model->parameters(), {});
+    load_weights(WeightFile(torch), *model);
+    load_optimizer(WeightFile(torch), optimizer);
+    save_state_dict(
+        root / "ours.safetensors", model->parameters(),
+        {{"position", fmt::format(R"({{"epoch":{},"step":0,"samples":0,"loss_sum":0,"best_ap":-1}})", epoch)},
+         {"history", "[]"},
+         {"seed", "0"},
+         {"batch_size", "6"}},
+        &optimizer);
+    TrainOptions o = tiny(root / "torch");
+    o.model.clear();  // the checkpoint says it
+    o.recipe = recipe;
+    o.epochs = epoch + 1;
+    o.resume = torch.string();
+    ASSERT_EQ(train(o), 0);
+    o.output_dir = (root / "ours").string();
+    o.resume = (root / "ours.safetensors").string();
+    ASSERT_EQ(train(o), 0);
+    expect_same_arrays(root / "torch" / "last.safetensors", root / "ours" / "last.safetensors");
+    const SafetensorsFile last(root / "torch" / "last.safetensors");
+    EXPECT_EQ(last.at("optimizer.step").to_i64().at(0), 3) << "one of PyTorch, two of ours";
+    o.epochs = epoch;
+    o.resume = torch.string();
+    EXPECT_NE(error_of(o).find("raise --epochs"), std::string::npos) << error_of(o);
+  }
+  TrainOptions o = tiny(test::temporary_folder() / "run");
+  o.resume = test::oracle("weights/w2_zip.pth").string();
+  EXPECT_NE(error_of(o).find("use --weights"), std::string::npos) << error_of(o);
+}
+
+TEST(Train, StartsFromAnImageNetBackboneAndFromAnotherJointCount) {
+  HR_NEEDS_ORACLE("weights/w2_imagenet_like.pth");
+  TrainOptions o = tiny(test::temporary_folder() / "run");
+  o.epochs = 1;
+  o.weights = test::oracle("weights/w2_imagenet_like.pth").string();
+  EXPECT_EQ(train(o), 0);
+  o.model = "hrnet_w3";
+  EXPECT_NE(error_of(o).find("--model hrnet_w2"), std::string::npos) << error_of(o);
+  o.model = "";
+  o.weights.clear();
+  o.drop_final_layer = true;
+  EXPECT_NE(error_of(o).find("--drop-final-layer"), std::string::npos) << error_of(o);
 }
 
 TEST(Train, WeightsOfAnotherModelAreRefusedWithBothShapes) {

@@ -1,0 +1,86 @@
+// Memory of batches. It comes from an Allocator, so that a device's pinned memory can take its place, and it is not
+// cleared: a batch of 128 is 100 MB that are about to be written anyway.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "core/allocator.h"
+
+namespace hr {
+
+template <class T>
+class HostBuffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  // Without an allocator: the heap, aligned to 64 bytes.
+  explicit HostBuffer(std::shared_ptr<Allocator> allocator = nullptr) : allocator_(std::move(allocator)) {}
+  ~HostBuffer() { release(); }
+  HostBuffer(const HostBuffer& other) : allocator_(other.allocator_) {
+    resize(other.size_);
+    std::copy(other.begin(), other.end(), data_);
+  }
+  HostBuffer(HostBuffer&& other) noexcept { swap(other); }
+  HostBuffer& operator=(HostBuffer other) noexcept {
+    swap(other);
+    return *this;
+  }
+
+  // Contents are unspecified afterwards; memory is only taken when the size has never been as large.
+  void resize(size_t size) {
+    if (size > capacity_) {
+      release();
+      const size_t bytes = size * sizeof(T);
+      data_ = static_cast<T*>(allocator_ ? allocator_->allocate(bytes) : ::operator new(bytes, alignment));
+      capacity_ = size;
+    }
+    size_ = size;
+  }
+
+  size_t size() const { return size_; }
+  size_t capacity() const { return capacity_; }
+  bool empty() const { return size_ == 0; }
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  T* begin() { return data_; }
+  T* end() { return data_ + size_; }
+  const T* begin() const { return data_; }
+  const T* end() const { return data_ + size_; }
+  T& operator[](size_t i) { return data_[i]; }
+  const T& operator[](size_t i) const { return data_[i]; }
+  // n of them from the i-th n on.
+  std::span<T> part(size_t i, size_t n) { return std::span<T>(data_, size_).subspan(i * n, n); }
+  friend bool operator==(const HostBuffer& a, const HostBuffer& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+  }
+
+ private:
+  static constexpr std::align_val_t alignment{64};
+  void release() noexcept {
+    if (data_ == nullptr) return;
+    if (allocator_) {
+      allocator_->deallocate(data_, capacity_ * sizeof(T));
+    } else {
+      ::operator delete(data_, alignment);
+    }
+    data_ = nullptr;
+    capacity_ = size_ = 0;
+  }
+  void swap(HostBuffer& other) noexcept {
+    std::swap(allocator_, other.allocator_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+  std::shared_ptr<Allocator> allocator_;
+  T* data_ = nullptr;
+  size_t size_ = 0, capacity_ = 0;
+};
+
+}  // namespace hr

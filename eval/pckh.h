@@ -1,0 +1,36 @@
+// PCKh, the measure of MPII (Andriluka et al. 2014), with the official repository's quirks: the share of visible joints
+// that lie within half a head size of the truth.
+#pragma once
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/mpii.h"
+
+namespace hr {
+
+inline constexpr int kPckhColumns = 9;
+
+struct PckhResult {
+  // Percent: Head, Shoulder, Elbow, Wrist, Hip, Knee, Ankle, Mean, Mean@0.1. A joint that is visible on nobody has NaN
+  // and no part in the means (the reference's means become NaN then).
+  std::array<double, kPckhColumns> table{};
+  std::vector<double> joints;      // percent per joint at threshold 0.5
+  std::vector<double> counts;      // people on whom the joint is visible
+  std::array<double, 51> curve{};  // Mean at thresholds 0, 0.01, ..., 0.5
+};
+
+std::array<const char*, kPckhColumns> pckh_columns();
+
+// poses: [people, joints, 2] pixels counted from 0; 1 is added in float32, as the reference does.
+//   head size = 0.6 |corner 2 - corner 1|,   hit if |pose + 1 - truth| / head size <= threshold
+//   Mean: joints weighted by how often they are visible; joints 6 and 7 (pelvis, thorax) left out
+//   Mean@0.1: really at threshold 0.11, entry 11 of 0, 0.01, ...
+// Error: another number of people or joints; a joint that the columns need is missing; poses that are not finite.
+PckhResult evaluate_pckh(const MpiiTruth& truth, std::span<const float> poses);
+
+// The columns with three decimals, as the official program prints them: header, rule, row; no newline at the end.
+std::string pckh_markdown(const std::string& architecture, const PckhResult& result);
+
+}  // namespace hr

@@ -1,0 +1,481 @@
+// Where pixels come from changes nothing: folder, zip, cache, people grouped or alone; and what becomes of bad
+// pictures.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+
+#include "core/io/zip.h"
+#include "data/loader.h"
+#include "tests/data/jpeg.h"
+#include "tests/data/made_set.h"
+
+namespace hr {
+namespace {
+
+using test::contains;
+using test::error_of;
+using test::MadeSet;
+
+// ---- what crops can show --------------------------------------------------------------------------------------------
+
+TEST(Reach, ContainsEveryCropAndIsNotMuchLarger) {
+  Philox random(5, 5, 5);
+  for (const Recipe recipe : {Recipe::official, Recipe::seed}) {
+    for (const Encoding encoding : {Encoding::quarter, Encoding::udp}) {
+      if (recipe == Recipe::seed && encoding == Encoding::udp) continue;
+      double reached = 0, seen = 0;
+      for (int round = 0; round < 30; ++round) {
+        const int picture_w = 400 + static_cast<int>(random.below(400)),
+                  picture_h = 300 + static_cast<int>(random.below(400));
+        const bool augment = round % 5 != 0;
+        const AugmentOptions options{
+            .scale = random.uniform(0, 0.6), .rotation = random.uniform(0, 60), .half_body = 0.5};
+        const Box box{random.uniform(-30, 350), random.uniform(-30, 250), random.uniform(3, 200),
+                      random.uniform(3, 250)};
+        std::vector<double> joints;
+        for (int k = 0; k < 17; ++k) {
+          joints.insert(joints.end(), {box.x + random.uniform() * box.w, box.y + random.uniform() * box.h,
+                                       static_cast<double>(random.below(6) != 0)});
+        }
+        const int w = 48, h = round % 2 == 0 ? 64 : 48;
+        const CenterScale place = center_scale(box, static_cast<double>(w) / h);
+        const AugmentOptions* o = augment ? &options : nullptr;
+        const Region reach = recipe == Recipe::official
+                                 ? reach_official(place, joints, coco_skeleton(), o, picture_w, picture_h, w, h)
+                                 : reach_seed(box, joints, coco_skeleton(), o, picture_w, picture_h, w, h);
+        Region all;
+        for (int draw = 0; draw < (augment ? 400 : 1); ++draw) {
+          Augmentation a;
+          if (augment) {
+            Philox stream(1, static_cast<uint64_t>(round), static_cast<uint64_t>(draw));
+            a = draw_augmentation(recipe, stream, options, 17);
+            if (draw % 4 == 0) a.scale = 1 + options.scale;  // the largest crops, at any angle
+          } else if (recipe == Recipe::seed) {
+            a.scale = 1.25;
+          }
+          const Placement p = recipe == Recipe::official
+                                  ? place_official(place, joints, coco_skeleton(), a, picture_w, w, h, encoding)
+                                  : place_seed(box, joints, coco_skeleton(), a, w, h);
+          const Region crop = warp_region(p.image_to_crop, w, h, picture_w, picture_h, p.mirror_source);
+          ASSERT_TRUE(reach.contains(crop)) << "round " << round << ", draw " << draw;
+          all = united(all, crop);
+        }
+        reached += static_cast<double>(reach.area());
+        seen += static_cast<double>(all.area());
+      }
+      EXPECT_LT(reached, 1.25 * seen) << "the margin is not for nothing";
+    }
+  }
+}
+
+// ---- people of one picture ------------------------------------------------------------------------------------------
+
+std::vector<Sample> together(const PoseDataset& data, const std::vector<size_t>& indices, uint64_t epoch,
+                             SampleClock* clock = nullptr) {
+  std::vector<Sample> out(indices.size());
+  std::vector<SampleTarget> targets;
+  std::vector<SampleMeta> metas(indices.size());
+  const size_t pixels = static_cast<size_t>(data.options().input_h) * data.options().input_w;
+  const auto joints = static_cast<size_t>(data.skeleton().joints());
+  for (Sample& sample : out) {
+    sample.image.resize(pixels * 3);
+    sample.target.resize(pixels / 16 * joints);
+    sample.weight.resize(joints);
+    targets.push_back({.image = sample.image, .heatmap = sample.target, .weight = sample.weight});
+  }
+  SampleWorkspace workspace;
+  data.samples_into(indices, epoch, targets, metas, workspace);
+  for (size_t i = 0; i < out.size(); ++i) out[i].meta = metas[i];
+  if (clock != nullptr) *clock = workspace.clock;
+  return out;
+}
+
+TEST(Grouping, SharesTheDecodingAndChangesNothing) {
+  MadeSet made(6);
+  made.options.augment = true;
+  for (const Recipe recipe : {Recipe::official, Recipe::seed}) {
+    for (const size_t cache : {size_t{0}, size_t{1} << 30}) {
+      made.options.recipe = recipe;
+      made.options.cache_bytes = 0;
+      const PoseDataset alone = made.dataset();
+      made.options.cache_bytes = cache;
+      const PoseDataset data = made.dataset();
+      const std::vector<size_t> indices = {3, 9, 4, 10, 17, 5, 3};
+      SampleClock clock;
+      const auto got = together(data, indices, 7, &clock);
+      EXPECT_EQ(clock.samples, 7u);
+      EXPECT_LE(clock.decoded, 5u) << "three pictures";
+      for (size_t i = 0; i < indices.size(); ++i) {
+        const Sample want = alone.sample(indices[i], 7);
+        EXPECT_EQ(got[i].image, want.image);
+        EXPECT_EQ(got[i].target, want.target);
+        EXPECT_EQ(got[i].meta.index, indices[i]);
+      }
+      together(data, indices, 8, &clock);
+      EXPECT_EQ(clock.cached, cache > 0 ? 7u : 0u);
+      EXPECT_EQ(clock.decoded > 0, cache == 0);
+    }
+  }
+}
+
+// ---- batches --------------------------------------------------------------------------------------------------------
+
+// Counts what it hands out.
+class CountingAllocator final : public Allocator {
+ public:
+  void* allocate(size_t bytes) override {
+    ++allocations;
+    live += bytes;
+    peak = std::max(peak, live);
+    return ::operator new (bytes, std::align_val_t{64});
+  }
+  void deallocate(void* pointer, size_t bytes) noexcept override {
+    live -= bytes;
+    ::operator delete (pointer, std::align_val_t{64});
+  }
+  size_t peak_bytes() const override { return peak; }
+  size_t allocations = 0, live = 0, peak = 0;
+};
+
+TEST(Batches, LiveInTheMemoryOfAnAllocatorAndInABoundedAmountOfIt) {
+  MadeSet made(20);
+  const PoseDataset data = made.dataset();
+  const auto memory = std::make_shared<CountingAllocator>();
+  {
+    Loader loader(data, {.batch_size = 4, .workers = 3, .prefetch = 2, .allocator = memory});
+    Batch batch;
+    for (uint64_t epoch = 0; epoch < 3; ++epoch) {
+      loader.start_epoch(epoch);
+      while (loader.next(batch)) EXPECT_EQ(reinterpret_cast<uintptr_t>(batch.images.data()) % 64, 0u);
+    }
+    // Two in work or ready, one with the caller, one on its way back.
+    const size_t one = 4 * (64 * 48 * 3 + 16 * 12 * 17 + 17) * sizeof(float);
+    EXPECT_LE(memory->peak, 4 * one);
+    EXPECT_LE(memory->allocations, 4u * 3);
+  }
+  EXPECT_EQ(memory->live, 0u);
+}
+
+TEST(Batches, BytesAndPlacesAreWhatADeviceNeeds) {
+  MadeSet made(4);
+  made.options.augment = true;
+  for (const bool bgr : {false, true}) {
+    made.options.bgr = bgr;
+    const PoseDataset data = made.dataset();
+    const LoaderOptions base{.batch_size = 5, .workers = 2, .shuffle = true};
+    LoaderOptions raw = base;
+    raw.images = raw.targets = false;
+    raw.bytes = raw.places = true;
+    Loader plain_loader(data, base), raw_loader(data, raw);
+    plain_loader.start_epoch(1);
+    raw_loader.start_epoch(1);
+    Batch plain, bytes;
+    while (plain_loader.next(plain)) {
+      ASSERT_TRUE(raw_loader.next(bytes));
+      EXPECT_TRUE(bytes.images.empty() && bytes.targets.empty() && plain.bytes.empty() && plain.places.empty());
+      std::vector<float> image(bytes.bytes.size());
+      normalize_row(bytes.bytes.data(), bytes.bytes.size() / 3, image.data());
+      EXPECT_TRUE(std::equal(image.begin(), image.end(), plain.images.begin(), plain.images.end()));
+      EXPECT_EQ(bytes.weights, plain.weights);
+      for (int n = 0; n < plain.size; ++n) {
+        const auto placed = data.placed(plain.meta[n].index, 1).placement.joints;
+        for (size_t k = 0; k < 51; ++k) EXPECT_EQ(bytes.places[n * 51 + k], static_cast<float>(placed[k]));
+      }
+    }
+  }
+  const PoseDataset data = made.dataset();
+  EXPECT_TRUE(contains(error_of([&] { Loader(data, {.images = false}); }), "neither images nor bytes"));
+}
+
+// ---- zip ------------------------------------------------------------------------------------------------------------
+
+// One deflated member, written by hand: ZipWriter only stores.
+std::string deflated_zip(const std::string& name, const std::string& bytes);
+
+TEST(Zip, PicturesInAZipAreThePicturesInAFolder) {
+  MadeSet made(4);
+  made.options.augment = true;
+  const auto folder = test::temporary_folder();
+  for (const std::string prefix : {"", "train2017/"}) {
+    AtomicFile file(folder / "train2017.zip");
+    ZipWriter zip(file);
+    for (const CocoImage& image : made.file.images) {
+      const std::string bytes = read_file(made.folder / image.file_name);
+      zip.add(prefix + image.file_name, std::as_bytes(std::span(bytes)));
+    }
+    zip.finish();
+    file.commit();
+    const PoseDataset plain = made.dataset();
+    PoseDataset zipped =
+        PoseDataset::from_annotations(made.file, folder / "train2017.zip", coco_skeleton(), made.options);
+    zipped.check_files();
+    zipped.check_pictures(2);
+    EXPECT_EQ(zipped.bad().size(), 0u);
+    for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(zipped.sample(i, 3).image, plain.sample(i, 3).image);
+  }
+  made.file.images[2].file_name = "other.jpg";
+  const PoseDataset other =
+      PoseDataset::from_annotations(made.file, folder / "train2017.zip", coco_skeleton(), made.options);
+  const std::string why = error_of([&] { other.sample(6, 0); });
+  EXPECT_TRUE(contains(why, "train2017.zip/other.jpg: no such picture in the zip file (4 members")) << why;
+  write_file(folder / "no.zip", "PK nonsense");
+  EXPECT_TRUE(contains(error_of([&] { open_pictures(folder / "no.zip"); }), "no.zip"));
+  EXPECT_TRUE(contains(error_of([&] { open_pictures(folder / "missing.zip"); }), "missing.zip"));
+}
+
+TEST(Zip, DeflatedMembersAndDamage) {
+  const auto folder = test::temporary_folder();
+  write_image(folder / "a.png", test::made_picture(9, 6));
+  const std::string png = read_file(folder / "a.png");
+  const std::string zip = deflated_zip("a.png", png);
+  write_file(folder / "d.zip", zip);
+  std::vector<std::byte> scratch;
+  const auto bytes = open_pictures(folder / "d.zip")->read("a.png", scratch);
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), png);
+  size_t refused = 0;
+  for (size_t at = 0; at < zip.size(); ++at) {  // damage anywhere: the same bytes, or an error
+    std::string damaged = zip;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
+    std::ofstream(folder / "e.zip", std::ios::binary)
+        << damaged;  // not write_file: syncing a thousand times takes long
+    const std::string why = error_of([&] {
+      std::vector<std::byte> memory;
+      const auto got = open_pictures(folder / "e.zip")->read("a.png", memory);
+      EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(got.data()), got.size()), png);
+    });
+    if (!why.empty()) {
+      EXPECT_TRUE(contains(why, "e.zip")) << why;
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, zip.size() * 9 / 10);
+}
+
+// ---- EXIF -----------------------------------------------------------------------------------------------------------
+
+TEST(Exif, TheSeedTurnsPicturesTheOfficialRecipeDoesNot) {
+  MadeSet made(1);
+  const std::string upright = read_file(made.folder / "p0.jpg");
+  const PoseDataset official = made.dataset();
+  const Sample before = official.sample(0, 0);
+  write_file(made.folder / "p0.jpg", test::with_orientation(upright, 3, true));  // upside down
+  EXPECT_EQ(made.dataset().sample(0, 0).image, before.image);
+  made.options.recipe = Recipe::seed;
+  const PoseDataset seed = made.dataset();
+  const Image turned = read_image(made.folder / "p0.jpg", Orientation::apply);
+  EXPECT_EQ(seed.crop(0, 0).rgb, crop_image(turned, seed.placed(0, 0).placement, 48, 64).rgb);
+  EXPECT_NE(seed.crop(0, 0).rgb,
+            crop_image(read_image(made.folder / "p0.jpg"), seed.placed(0, 0).placement, 48, 64).rgb);
+  // On its side the picture has another size than the annotation says.
+  write_file(made.folder / "p0.jpg", test::with_orientation(upright, 6, false));
+  const std::string why = error_of([&] { made.dataset().sample(0, 0); });
+  EXPECT_TRUE(contains(why, "70 x 90 pixels, its entry in made.json says 90 x 70")) << why;
+}
+
+// ---- bad pictures and boxes -----------------------------------------------------------------------------------------
+
+// A dataset with every kind of trouble; which pictures can be used all the same is said by `good`.
+struct TroubledSet : MadeSet {
+  std::set<int> good{0, 8, 9, 10};
+  TroubledSet() : MadeSet(13) {
+    const auto bytes = [&](int i) { return read_file(folder / file.images[i].file_name); };
+    const auto write = [&](int i, const std::string& text) { write_file(folder / file.images[i].file_name, text); };
+    fs::remove(folder / "p1.jpg");                               // missing
+    write(2, bytes(2).substr(0, bytes(2).size() * 2 / 3));       // truncated
+    write(3, "");                                                // zero bytes
+    write(4, "<html>404 not found</html>");                      // not a picture
+    write_image(folder / "p5.jpg", test::made_picture(95, 71));  // another size than annotated
+    std::string bomb = bytes(6);
+    const size_t frame = bomb.find("\xff\xc0");
+    std::memcpy(bomb.data() + frame + 5, "\xff\xdc\xff\xdc", 4);
+    write(6, bomb);  // 65500 x 65500
+    std::string bits = bytes(7);
+    bits[bits.find("\xff\xc0") + 4] = 12;  // 12 bits a sample, which this libjpeg does not read
+    write(7, bits);
+    write(8, test::made_jpeg(test::made_picture(98, 70), {.h = 1, .v = 1, .space = JCS_GRAYSCALE}));
+    write(9, test::made_jpeg(test::made_picture(99, 70), {.space = JCS_CMYK}));
+    write(10, png_16(100, 70));
+    fs::remove(folder / "p11.jpg");
+    fs::create_directory(folder / "p11.jpg");
+    const std::string png = png_16(102, 70);
+    write(12, png.substr(0, png.size() / 2));  // truncated, of another format
+  }
+  // A PNG with 16 bits a sample, stored blocks, grey; pixel (x, y) has 256 x + y.
+  static std::string png_16(int w, int h);
+};
+
+TEST(Bad, AQuickCheckNamesEveryBadPictureOnce) {
+  const TroubledSet made;
+  PoseDataset data = made.dataset();
+  size_t last = 0;
+  data.check_pictures(2, [&](size_t done, size_t all) {
+    EXPECT_EQ(all, 13u);
+    EXPECT_EQ(done, ++last);
+  });
+  data.check_pictures(1);  // again: nothing is named twice
+  const auto bad = data.bad().entries();
+  ASSERT_EQ(bad.size(), 9u);
+  const std::map<int64_t, std::string> parts = {{101, "p1.jpg: no such picture"},
+                                                {102, "p2.jpg: truncated"},
+                                                {103, "p3.jpg: empty file"},
+                                                {104, "p4.jpg: not a picture"},
+                                                {105, "p5.jpg: the picture has 95 x 71 pixels"},
+                                                {106, "p6.jpg: 65500 x 65500 pixels, more than the limit"},
+                                                {107, "p7.jpg: not a readable JPEG"},
+                                                {111, "p11.jpg: not a file"},
+                                                {112, "p12.jpg: truncated"}};
+  for (const auto& entry : bad) {
+    EXPECT_EQ(entry.people, 3u);
+    EXPECT_TRUE(parts.count(entry.id) == 1 && contains(entry.message, parts.at(entry.id))) << entry.message;
+  }
+  EXPECT_EQ(data.bad().summary(), "9 pictures (with 27 people)");
+  // Without them the rest works.
+  PoseDataset rest = made.dataset();
+  rest.check_pictures();
+  rest.drop_bad();
+  ASSERT_EQ(rest.size(), 12u);
+  EXPECT_TRUE(contains(rest.counts().summary(), "39 annotations: 12 kept, 27 whose picture is bad"));
+  for (size_t i = 0; i < rest.size(); ++i) {
+    EXPECT_TRUE(made.good.count(static_cast<int>(rest.sample(i, 0).meta.image_id - 100)));
+  }
+  // Greyscale, CMYK and 16-bit pictures are pictures. The upper byte of 16 bits counts.
+  const Image deep = read_image(made.folder / "p10.jpg");
+  EXPECT_EQ(deep.at(37, 5)[0], 37);
+}
+
+TEST(Bad, SubstitutesTakeThePlaceAndTheBatchesAreTheSameForAnyWorkers) {
+  TroubledSet made;
+  made.options.augment = true;
+  EXPECT_THROW(made.dataset().sample(4, 0), Error);
+  made.options.substitute_bad = true;
+  const PoseDataset data = made.dataset();
+  const Sample sample = data.sample(4, 6);
+  EXPECT_TRUE(sample.meta.substitute);
+  EXPECT_EQ(sample.meta.index, 24u) << "the next person whose picture is good: the first of picture 8";
+  EXPECT_EQ(sample.image, data.sample(24, 6).image);
+  EXPECT_FALSE(data.sample(24, 6).meta.substitute);
+  EXPECT_EQ(data.bad().size(), 7u) << "pictures 1 to 7 were tried";
+  EXPECT_EQ(data.sample(38, 0).meta.index, 0u) << "from the last one on to the first";
+  std::vector<Batch> want;
+  for (const int workers : {0, 1, 4}) {
+    const PoseDataset fresh = made.dataset();
+    Loader loader(fresh, {.batch_size = 8, .workers = workers, .shuffle = true, .seed = 2});
+    loader.start_epoch(1);
+    Batch batch;
+    for (size_t i = 0; loader.next(batch); ++i) {
+      if (workers == 0) {
+        want.push_back(batch);
+        continue;
+      }
+      EXPECT_EQ(batch.images, want[i].images);
+      EXPECT_EQ(batch.targets, want[i].targets);
+      for (int n = 0; n < batch.size; ++n) {
+        EXPECT_EQ(batch.meta[n].index, want[i].meta[n].index);
+        EXPECT_EQ(batch.meta[n].substitute, want[i].meta[n].substitute);
+      }
+    }
+    EXPECT_EQ(fresh.bad().size(), 9u);
+  }
+  TroubledSet all;
+  all.options.substitute_bad = true;
+  for (const int i : {0, 8, 9, 10}) fs::remove(all.folder / fmt::format("p{}.jpg", i));
+  EXPECT_TRUE(contains(error_of([&] { all.dataset().sample(0, 0); }), "every picture is bad: 13 pictures"));
+}
+
+TEST(Bad, BoxesThatCannotBeUsedAreNamed) {
+  MadeSet made(3);
+  auto& people = made.file.annotations;
+  const double nan = std::nan("");
+  people[0].box.x = nan;
+  people[1].box.w = 0;
+  people[1].box.h = 0;
+  people[2].box = {20, 20, -5, -9};
+  people[3].box = {500, 20, 30, 30};
+  people[4].area = 0;
+  people[5].box.w = std::numeric_limits<double>::infinity();
+  people[6].box = {20, 20, -5, -9};
+  std::fill(people[6].keypoints.begin(), people[6].keypoints.end(), 0.0);  // nobody would miss this one
+  const PoseDataset data = made.dataset();
+  EXPECT_EQ(data.size(), 2u);
+  const auto bad = data.bad().entries();
+  ASSERT_EQ(bad.size(), 6u);
+  const char* parts[] = {"a box that is no number", "an empty box", "an empty box",
+                         "outside of the picture",  "an area of 0", "a box that is no number"};
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(bad[i].id, people[i].id);
+    EXPECT_TRUE(contains(bad[i].message, parts[i])) << bad[i].message;
+  }
+  made.options.recipe = Recipe::seed;
+  EXPECT_EQ(made.dataset().bad().size(), 4u) << "the seed looks neither at the area nor at the picture";
+}
+
+TEST(Bad, OtherCategoriesOnlyWhereAskedFor) {
+  MadeSet made(2);
+  for (size_t i = 0; i < made.file.annotations.size(); ++i)
+    made.file.annotations[i].category_id = 1 + static_cast<int>(i % 3);
+  EXPECT_EQ(made.dataset().size(), 2u);
+  EXPECT_EQ(made.dataset().counts().other_category, 4u);
+  made.options.categories = {2, 3};
+  EXPECT_EQ(made.dataset().size(), 4u);
+  made.options.categories = {};
+  EXPECT_EQ(made.dataset().size(), 6u);
+}
+
+// ---- files made by hand ---------------------------------------------------------------------------------------------
+
+std::string little(uint64_t value, int bytes) {
+  std::string out;
+  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> 8 * i);
+  return out;
+}
+std::string big(uint64_t value, int bytes) {
+  const std::string out = little(value, bytes);
+  return {out.rbegin(), out.rend()};
+}
+uint32_t crc(const std::string& text) { return zip_crc(std::as_bytes(std::span(text))); }
+
+// Deflate's stored blocks: length, its complement, bytes.
+std::string stored_blocks(const std::string& bytes) {
+  std::string out;
+  for (size_t at = 0; at < bytes.size(); at += 60000) {
+    const std::string block = bytes.substr(at, 60000);
+    out += static_cast<char>(at + block.size() == bytes.size());
+    out += little(block.size(), 2) + little(~block.size(), 2) + block;
+  }
+  return out;
+}
+
+std::string deflated_zip(const std::string& name, const std::string& bytes) {
+  const std::string packed = stored_blocks(bytes);
+  const std::string common = little(20, 2) + little(0, 2) + little(8, 2) + little(0, 4) + little(crc(bytes), 4) +
+                             little(packed.size(), 4) + little(bytes.size(), 4) + little(name.size(), 2) + little(0, 2);
+  const std::string local = "PK\3\4" + common + name + packed;
+  const std::string directory = "PK\1\2" + little(20, 2) + common + little(0, 2) + little(0, 2) + little(0, 2) +
+                                little(0, 4) + little(0, 4) + name;
+  return local + directory + "PK\5\6" + little(0, 4) + little(1, 2) + little(1, 2) + little(directory.size(), 4) +
+         little(local.size(), 4) + little(0, 2);
+}
+
+std::string TroubledSet::png_16(int w, int h) {
+  const auto chunk = [](const std::string& type, const std::string& body) {
+    return big(body.size(), 4) + type + body + big(crc(type + body), 4);
+  };
+  std::string rows;
+  for (int y = 0; y < h; ++y) {
+    rows += '\0';
+    for (int x = 0; x < w; ++x) rows += big(static_cast<uint64_t>(256 * x + y), 2);
+  }
+  uint32_t a = 1, b = 0;
+  for (const char c : rows) {
+    a = (a + static_cast<uint8_t>(c)) % 65521;
+    b = (b + a) % 65521;
+  }
+  return "\x89PNG\r\n\x1a\n" +
+         chunk("IHDR",
+               big(static_cast<uint64_t>(w), 4) + big(static_cast<uint64_t>(h), 4) + std::string("\x10\0\0\0\0", 5)) +
+         chunk("IDAT", "\x78\x01" + stored_blocks(rows) + big(b << 16 | a, 4)) + chunk("IEND", "");
+}
+
+}  // namespace
+}  // namespace hr
