@@ -152,6 +152,7 @@ struct FootprintSum {
 // Batch normalisation's derivative from its two reductions: gradients of the learned tensors, and the coefficients of
 // dx = a dz + b (x - mean) + d, per channel. Formula: dx = w inv_std (dz - mean(dz) - xhat mean(dz xhat)), with
 // xhat = (x - mean) inv_std; without batch statistics only the first part remains.
+template <class Sum>
 struct NormCoefficients {
   struct State {
     double dz = 0, dz_x = 0;
@@ -160,8 +161,9 @@ struct NormCoefficients {
       dz_x += o.dz_x;
     }
   };
-  const float* sums;  // [blocks, 2, channels]
+  const Sum* sums;  // [parts, 2, channels]
   int64_t rows, channels;
+  const double* count;  // [channels]: instead of rows, where the statistics are over several ranks; null: rows
   bool batch_statistics;
   const float *weight, *inv_std;
   float *dweight, *dbias;  // null where not wanted
@@ -175,10 +177,26 @@ struct NormCoefficients {
     if (dbias != nullptr) dbias[c] = static_cast<float>(accumulate_bias ? dbias[c] + s.dz : s.dz);
     const double dw = s.dz_x * inv_std[c];
     if (dweight != nullptr) dweight[c] = static_cast<float>(accumulate_weight ? dweight[c] + dw : dw);
-    const double scale = static_cast<double>(weight[c]) * inv_std[c], n = static_cast<double>(rows);
+    const double scale = static_cast<double>(weight[c]) * inv_std[c];
+    const double n = count != nullptr ? count[c] : static_cast<double>(rows);
     a[c] = static_cast<float>(scale);
     b[c] = batch_statistics ? static_cast<float>(-scale * inv_std[c] * inv_std[c] * s.dz_x / n) : 0.0f;
     d[c] = batch_statistics ? static_cast<float>(-scale * s.dz / n) : 0.0f;
+  }
+};
+
+// One rank's part of the two reductions, [2, channels], to be added up over the ranks.
+struct RankSums {
+  using State = NormCoefficients<float>::State;
+  const float* sums;  // [blocks, 2, channels]
+  int64_t channels;
+  double* out;
+  HR_HD State part(int64_t block, int64_t c) const {
+    return {sums[block * 2 * channels + c], sums[(block * 2 + 1) * channels + c]};
+  }
+  HR_HD void finish(int64_t c, const State& s) const {
+    out[c] = s.dz;
+    out[channels + c] = s.dz_x;
   }
 };
 

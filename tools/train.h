@@ -6,6 +6,7 @@
 
 #include "tools/datasets.h"
 #include "tools/infer.h"
+#include "tools/ranks.h"
 
 namespace hr {
 
@@ -18,10 +19,19 @@ struct TrainOptions : ModelOptions, DataOptions {
   double lr = 1e-3, lr_gamma = 0.1, sigma = 0;
   std::optional<double> weight_decay;
   bool drop_final_layer = false, keep_all = false, no_pretrained = false, flip = true;
+  // Of several ranks.
+  RankOptions ranks;
+  int checkpoint_every = 0, print_freq = 0;
+  bool sync_bn = false, new_global_batch = false, test_only = false;
 };
 void add_train_options(CLI::App& app, TrainOptions& options);
 
-// Exit status 0; 130 after Ctrl-C, when a checkpoint has been written and the message says how to go on.
-int train(const TrainOptions& options);
+// What --nproc's restarts resume.
+inline fs::path last_checkpoint(const TrainOptions& o) { return fs::path(o.output_dir) / "last.safetensors"; }
+
+// Exit status 0; 130 after Ctrl-C (143 after SIGTERM), when a checkpoint has been written and the message says how to
+// go on. Of several ranks the first one prints and writes; all return the same.
+int train(const TrainOptions& options, World& world);
+int train(const TrainOptions& options);  // by itself
 
 }  // namespace hr

@@ -13,6 +13,7 @@
 #include "tools/analysis_picture.h"
 #include "tools/cli.h"
 #include "tools/coco_eval.h"
+#include "tools/gather_people.h"
 #include "tools/progress.h"
 
 namespace hr {
@@ -324,7 +325,7 @@ struct Validation {
 }  // namespace
 
 std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                                         const std::string& title, const DecodeOptions& decoding) {
+                                         const std::string& title, const DecodeOptions& decoding, Comm* ranks) {
   check((encoding_of(decoding.codec) == Encoding::udp) == (dataset.options().encoding == Encoding::udp),
         "decoding with codec {}, but the crops were made for {}", codec_name(decoding.codec),
         encoding_name(dataset.options().encoding));
@@ -332,9 +333,10 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   const auto rate = [&](size_t n) {
     return fmt::format("{:.1f} people/s", static_cast<double>(n) / (now() - started));
   };
-  Loader loader(dataset, {.batch_size = batch_size, .workers = workers});
+  const Shard shard = ranks != nullptr ? Shard{ranks->rank(), ranks->size()} : Shard{};
+  Loader loader(dataset, {.batch_size = batch_size, .workers = workers, .shard = shard});
   loader.start_epoch(0);
-  Progress progress(title, static_cast<int64_t>(dataset.size()));
+  Progress progress(shard.rank == 0 ? title : "", static_cast<int64_t>(shard.size(dataset.size())));
   std::vector<PersonResult> people;
   people.reserve(dataset.size());
   Batch batch;
@@ -356,16 +358,22 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
       std::copy_n(meta.scale, 2, person.scale);
       person.area = meta.area;
     }
-    progress.update(static_cast<int64_t>(people.size()), rate(people.size()));
+    progress.update(static_cast<int64_t>(people.size()), rate(people.size() * shard.ranks));
+    if (ranks != nullptr) ranks->check();
   }
-  progress.finish(rate(people.size()));
+  progress.finish(rate(people.size() * shard.ranks));
+  if (shard.ranks > 1) {
+    ranks->barrier();  // not all are equally fast
+    return gather_people(*ranks, loader.order(), people, dataset.size());
+  }
   return people;
 }
 
 ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                             const std::string& title, const DecodeOptions& decoding) {
+                             const std::string& title, const DecodeOptions& decoding, Comm* ranks) {
   ValidationRun run;
-  const std::vector<PersonResult> people = predict_people(runner, dataset, batch_size, workers, title, decoding);
+  const std::vector<PersonResult> people = predict_people(runner, dataset, batch_size, workers, title, decoding, ranks);
+  if (ranks != nullptr && ranks->rank() != 0) return run;
   const bool seed = dataset.options().recipe == Recipe::seed;
   run.results = seed ? postprocess_seed(people) : postprocess_official(people, {.sigmas = dataset.skeleton().sigmas});
   const auto detections = to_detections(run.results, seed ? Rounding::two_decimals : Rounding::none);

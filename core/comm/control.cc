@@ -1,5 +1,6 @@
 #include "core/comm/control.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -90,6 +91,7 @@ class Control::Server {
   Server(const Ranks& ranks, Milliseconds timeout, Milliseconds beat, Milliseconds quiet_limit)
       : ranks_(ranks), timeout_(timeout), beat_(beat), quiet_limit_(quiet_limit), absence_(beat) {
     listener_ = ranks.listen_fd >= 0 ? Descriptor(ranks.listen_fd) : listen_on(ranks.port);
+    ::fcntl(listener_.get(), F_SETFD, FD_CLOEXEC);  // an inherited one is not for children
     by_rank_.resize(ranks.size, nullptr);
     thread_ = std::thread([this] { run(); });
   }
@@ -491,14 +493,17 @@ void Control::join() {
   wait("joining", std::max(limit, Milliseconds(1)), [&] { return ready_; });
 }
 
-Control::~Control() {
+Control::~Control() { close(); }
+
+void Control::close() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.wake();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   channel_.close();
+  server_.reset();
 }
 
 Milliseconds Control::beat() const { return std::min(timeout_ / 20, Milliseconds(3000)); }
@@ -779,7 +784,8 @@ Control::Settlement Control::settle(const std::optional<Failure>& own) {
   if (printed_) {
     s.lines = lines_;
   } else if (own && !own->what.empty()) {
-    s.lines = {own->what};
+    // Before they have met, ranks of one host fail for the same reason.
+    if (!people_.empty() || ranks_.local_rank == 0) s.lines = {own->what};
   } else if (speaks_for_host(first.lost ? first.rank : -1)) {
     s.lines = {first.what};
   }

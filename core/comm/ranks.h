@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/error.h"
+
 namespace hr {
 
 struct Ranks {
@@ -23,7 +25,13 @@ struct Ranks {
   std::string launcher;  // "torchrun", "mpirun", "srun", "--nproc"; empty: this process was started by itself
   std::string run;       // one start of one job; processes of another start are turned away
   int listen_fd = -1;    // rank 0 of --nproc inherits a listening socket, so that no other program can take the port
-  int restarts = 0;      // how often --nproc has started the ranks again
+  int restarts = 0;      // how often --nproc has started the ranks again,
+  std::string resume;    // and the checkpoint they then resume
+};
+
+// What is wrong with the variables that all ranks of a job share: the message of one of them is enough.
+struct SharedRankError : Error {
+  using Error::Error;
 };
 
 using Environment = std::map<std::string, std::string, std::less<>>;
@@ -35,8 +43,8 @@ struct RankFlags {
   int world_size = 0;
 };
 
-// Error names the variables (or the flag) and both values when something is missing or contradicts. A process without
-// any such variable is rank 0 of 1.
+// Error (SharedRankError where all ranks see the same) names the variables or the flag and both values when something
+// is missing or contradicts. A process without any such variable is rank 0 of 1.
 Ranks ranks_from(const Environment& environment, const RankFlags& flags = {});
 
 // The first host of a Slurm list: "node[03-07,09],login1" -> "node03". Error when it is malformed.
