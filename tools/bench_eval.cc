@@ -198,6 +198,7 @@ double peak_memory(const Files& files, const fs::path& dt) {
   std::vector<std::string> words = {program.string(), "--gt", files.gt.string(), "--dt",         dt.string(),
                                     "--threads",      "1",    "--json",          report.string()};
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t quiet;
