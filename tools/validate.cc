@@ -63,12 +63,14 @@ class JsonObject {
   template <class Numbers>
   void numbers(const std::string& key, const Numbers& list) {
     std::vector<std::string> texts;
+    texts.reserve(std::size(list));
     for (const double v : list) texts.push_back(python_repr(v));
     raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
   }
   template <class Names>
   void names(const std::string& key, const Names& list) {
     std::vector<std::string> texts;
+    texts.reserve(std::size(list));
     for (const char* v : list) texts.push_back(json_quote(v));
     raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
   }

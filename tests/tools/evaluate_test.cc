@@ -260,7 +260,7 @@ TEST(Bench, EvalComparesThreadsAndReadsEveryStyle) {
 // ---- decoding -------------------------------------------------------------------------------------------------------
 
 TEST(Decoding, TheWeightsDecideUnlessTheyAgree) {
-  const auto choose = [](DecodingOptions o, std::optional<std::string> trained = {}, int h = 256) {
+  const auto choose = [](const DecodingOptions& o, const std::optional<std::string>& trained = {}, int h = 256) {
     return choose_decoding(o, trained, "w.safetensors", h);
   };
   EXPECT_EQ(choose({}).decode.codec, Codec::quarter);
