@@ -466,7 +466,7 @@ std::string TroubledSet::png_16(int w, int h) {
   std::string rows;
   for (int y = 0; y < h; ++y) {
     rows += '\0';
-    for (int x = 0; x < w; ++x) rows += big(static_cast<uint64_t>(256 * x + y), 2);
+    for (int x = 0; x < w; ++x) rows += big(uint64_t{256} * x + y, 2);
   }
   uint32_t a = 1, b = 0;
   for (const char c : rows) {

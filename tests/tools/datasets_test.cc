@@ -32,7 +32,7 @@ const fs::path& made() {
 }
 
 fs::path copy_of_made() {
-  const fs::path copy = test::temporary_folder() / "copy";
+  fs::path copy = test::temporary_folder() / "copy";
   fs::copy(made(), copy, fs::copy_options::recursive);
   return copy;
 }
