@@ -90,7 +90,7 @@ class Control::Server {
  public:
   Server(const Ranks& ranks, Milliseconds timeout, Milliseconds beat, Milliseconds quiet_limit)
       : ranks_(ranks), timeout_(timeout), beat_(beat), quiet_limit_(quiet_limit), absence_(beat) {
-    listener_ = ranks.listen_fd >= 0 ? Descriptor(ranks.listen_fd) : listen_on(ranks.port);
+    listener_ = ranks.listen_fd >= 0 ? Descriptor(ranks.listen_fd) : listen_on(ranks.port, false, ranks.port_name);
     ::fcntl(listener_.get(), F_SETFD, FD_CLOEXEC);  // an inherited one is not for children
     by_rank_.resize(ranks.size, nullptr);
     thread_ = std::thread([this] { run(); });
@@ -471,7 +471,8 @@ Control::Control(Ranks ranks, Milliseconds timeout) : ranks_(std::move(ranks)), 
   hr::check(timeout_ >= Milliseconds(100), "--dist-timeout {:g}: expected at least 0.1 s", seconds(timeout_));
   started_ = Clock::now();
   if (ranks_.rank == 0) server_ = std::make_unique<Server>(ranks_, timeout_, beat(), quiet_limit());
-  channel_ = Channel(connect_to(ranks_.address, ranks_.port, started_ + timeout_));
+  channel_ = Channel(
+      connect_to(ranks_.address, ranks_.port, started_ + timeout_, fmt::format("MASTER_ADDR, {}", ranks_.port_name)));
   channel_.limit = kWelcome;
   channel_.send(hello, Pack()
                            .text(kMagic)
@@ -561,8 +562,8 @@ void Control::talk(Clock::time_point& last_beat) {
   } catch (const Error&) {
     learn({.rank = -1,
            .status = 2,
-           .what = fmt::format("what answers at {}:{} (MASTER_ADDR, MASTER_PORT) is not rank 0 of this program",
-                               ranks_.address, ranks_.port)});
+           .what = fmt::format("what answers at {}:{} ({}) is not rank 0 of this program", ranks_.address, ranks_.port,
+                               ranks_.port_name)});
     hang_up();
     return;
   }

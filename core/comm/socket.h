@@ -40,12 +40,13 @@ class Descriptor {
   int fd_ = -1;
 };
 
-// Listens on every address of this host, or on the loopback one only. Port 0: any free one. Error names the port.
-Descriptor listen_on(int port, bool loopback_only = false);
+// Listens on every address of this host, or on the loopback one only. Port 0: any free one. Error names the port, as
+// `name` where it has one.
+Descriptor listen_on(int port, bool loopback_only = false, const std::string& name = "");
 int port_of(const Descriptor& listener);
 
 // Tries until the deadline: the other side may not have started yet. Error with the system's last reason.
-Descriptor connect_to(const std::string& host, int port, Clock::time_point deadline);
+Descriptor connect_to(const std::string& host, int port, Clock::time_point deadline, const std::string& name = "");
 
 Descriptor accept_from(const Descriptor& listener);   // not open when nobody is there
 std::string local_address(const Descriptor& socket);  // "10.0.0.2", "::1"
