@@ -32,6 +32,7 @@ std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes,
 DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
     : comm_(comm),
       store_(store),
+      overlap_(options.overlap),
       buckets_(gradient_buckets(store, options.bucket_bytes, options.last_bytes)),
       missing_(buckets_.size()) {
   check(options.bucket_bytes > 0, "data parallel: buckets of {} bytes", options.bucket_bytes);
@@ -84,7 +85,7 @@ void DataParallel::ready(Context& cx, uint64_t id) {
   if (it == bucket_of_.end()) return;  // a leaf of somebody else's
   --missing_[it->second];
   // Between branches on streams of their own a bucket may be complete for the host and not for this stream.
-  if (cx.side_streams && cx.side_streams->forked()) return;
+  if (!overlap_ || (cx.side_streams && cx.side_streams->forked())) return;
   launch(cx);
 }
 

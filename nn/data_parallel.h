@@ -31,6 +31,7 @@ class DataParallel {
   struct Options {
     int64_t bucket_bytes = int64_t{25} << 20;  // torch's
     int64_t last_bytes = int64_t{1} << 20;
+    bool overlap = true;  // false: all buckets set off in finish(), to see what overlap is worth
   };
   // The store must be allocated and outlive this.
   DataParallel(Comm& comm, ParameterStore& store) : DataParallel(comm, store, Options{}) {}
@@ -56,6 +57,7 @@ class DataParallel {
 
   Comm& comm_;
   ParameterStore& store_;
+  bool overlap_;
   std::vector<Bucket> buckets_;
   std::vector<Tensor> views_;                       // of the gradient slab, one per bucket
   std::unordered_map<uint64_t, size_t> bucket_of_;  // by the parameter's value

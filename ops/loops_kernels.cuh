@@ -8,10 +8,10 @@
 namespace hr::gpu {
 namespace detail {
 
-// The value type of a thread: Pack<N>, or a float for one channel.
+// The value type of a thread: Floats<N>, or a float for one channel.
 template <int N>
 struct ValueOf {
-  using type = Pack<N>;
+  using type = Floats<N>;
 };
 template <>
 struct ValueOf<1> {

@@ -1,6 +1,7 @@
 // How fast, as a ratio to the convolution primitives' own time in the same run.
 #include <array>
 
+#include "tools/bench_comm.h"
 #include "tools/bench_eval.h"
 #include "tools/bench_kernels.h"
 #include "tools/bench_load.h"
@@ -18,6 +19,7 @@ struct Options {
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
   bool json = false, tf32 = false;
   double bandwidth = 0;
+  hr::BenchComm comm;
 };
 
 void add_options(CLI::App& app, Options& o) {
@@ -29,10 +31,11 @@ void add_options(CLI::App& app, Options& o) {
       "once. With --mode eval: "
       "reading, matching and accumulating COCO results of val2017's size on one core. With --mode kernels: a "
       "training step by kind of kernel, the bytes it must move and what they cost. With --mode loader: training "
-      "samples per second from JPEGs, from the cache and from a pack, by stage.",
+      "samples per second from JPEGs, from the cache and from a pack, by stage. With --mode comm: a training step "
+      "on several ranks (--nproc), and how much of the communication is not hidden.",
       "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader or eval")
-      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval"}));
+  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval or comm")
+      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "comm"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
@@ -52,8 +55,23 @@ void add_options(CLI::App& app, Options& o) {
                  "with --mode kernels: TB/s of the prediction [a GPU's own, measured; 4.3 without one]")
       ->type_name("TB/s");
   app.add_flag("--tf32", o.tf32, "on a GPU: float32 convolutions may round their inputs to TF32");
+  hr::add_comm_options(app, o.comm);
   hr::add_device(app, o.device);
   hr::add_threads(app, o.threads);
+}
+
+int bench_comm(const Options& o) {
+  hr::BenchComm c = o.comm;
+  c.model = o.model;
+  c.dtype = o.dtype;
+  c.device = o.device;
+  c.fixed_size = o.fixed_size;
+  c.batch_size = o.batch_size;
+  c.repeats = o.repeats;
+  c.warmup = o.warmup;
+  c.threads = o.threads;
+  c.json = o.json;
+  return hr::bench_comm(c);
 }
 
 void bench(const Options& o) {
@@ -91,5 +109,10 @@ void bench(const Options& o) {
 
 int main(int argc, char** argv) {
   hr::limit_openmp_spinning(argv);
-  return hr::run_program<Options>("bench", argc, argv, add_options, bench);
+  hr::hold_output_of_other_ranks();
+  return hr::run_program<Options>("bench", argc, argv, add_options, [](const Options& o) {
+    if (o.mode == "comm") return bench_comm(o);
+    bench(o);
+    return 0;
+  });
 }

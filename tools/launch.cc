@@ -84,8 +84,14 @@ struct Child {
 
 class Launcher {
  public:
-  Launcher(const std::string& program, char** argv, const LaunchOptions& o)
-      : program_(program), argv_(argv), o_(o), checkpoint_before_(identity(o.checkpoint)) {}
+  Launcher(const std::string& program, const LaunchOptions& o)
+      : program_(program),
+        o_(o),
+        checkpoint_before_(identity(o.checkpoint)),
+        command_(read_file("/proc/self/cmdline")) {
+    for (size_t at = 0; at < command_.size(); at = command_.find('\0', at) + 1) argv_.push_back(command_.data() + at);
+    argv_.push_back(nullptr);
+  }
 
   int run() {
     for (int attempt = 0;; ++attempt) {
@@ -179,7 +185,7 @@ class Launcher {
     }
     if (!o_.devices.empty()) choose_gpus();
     if (o_.divide_cpus) take_cpus(rank);
-    ::execv("/proc/self/exe", argv_);
+    ::execv("/proc/self/exe", argv_.data());
     fmt::print(stderr, "{}: cannot start rank {}: {}\n", program_, rank, std::strerror(errno));
     ::_exit(2);
   }
@@ -293,9 +299,10 @@ class Launcher {
   }
 
   const std::string& program_;
-  char** argv_;
   const LaunchOptions& o_;
   const std::optional<FileIdentity> checkpoint_before_;
+  std::string command_;  // the words of the command line, each with its zero
+  std::vector<char*> argv_;
   SignalQueue signals_;
   std::vector<Child> children_;
   int status_ = 0;
@@ -305,9 +312,9 @@ class Launcher {
 
 }  // namespace
 
-int launch(const std::string& program, char** argv, const LaunchOptions& options) {
+int launch(const std::string& program, const LaunchOptions& options) {
   std::fflush(nullptr);
-  return Launcher(program, argv, options).run();
+  return Launcher(program, options).run();
 }
 
 std::vector<int> parse_devices(const std::string& text) {

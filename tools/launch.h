@@ -19,8 +19,9 @@ struct LaunchOptions {
   fs::path checkpoint;
 };
 
-// Exit status: 0 when all ranks ended with 0, otherwise that of the first that did not (128 + n for signal n).
-int launch(const std::string& program, char** argv, const LaunchOptions& options);
+// Starts this process's own command line on every rank. Exit status: 0 when all ended with 0, otherwise that of the
+// first that did not (128 + n for signal n).
+int launch(const std::string& program, const LaunchOptions& options);
 
 // "0,3" -> {0, 3}. Error unless these are different numbers.
 std::vector<int> parse_devices(const std::string& text);

@@ -127,7 +127,7 @@ void hold_output_of_other_ranks() {
   redirect(STDERR_FILENO, "/dev/null");
 }
 
-int run_ranks(const std::string& program, char** argv, const RankOptions& o, int threads, const fs::path& checkpoint,
+int run_ranks(const std::string& program, const RankOptions& o, int threads, const fs::path& checkpoint,
               const std::function<int(World&)>& body) {
   const Environment environment = process_environment();
   World world = lone_world();
@@ -158,7 +158,7 @@ int run_ranks(const std::string& program, char** argv, const RankOptions& o, int
       check(o.nproc == 0 || o.nproc == count, "--nproc {} and --devices {} contradict each other", o.nproc, o.devices);
       launch_options.ranks = count;
     }
-    return launch(program, argv, launch_options);
+    return launch(program, launch_options);
   }
   check(start || o.max_restarts == 0,
         "--max-restarts {}: the one who starts the ranks restarts them; use it with --nproc", o.max_restarts);

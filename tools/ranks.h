@@ -29,7 +29,7 @@ void hold_output_of_other_ranks();
 // srun's): joins the others and runs `body`; an Error of any rank ends all of them, and is printed once, by rank 0,
 // with the rank it comes from. Otherwise: runs `body` alone. `checkpoint`: what a restart resumes, named when a rank is
 // lost. `threads` 0: ranks on one host share its processors.
-int run_ranks(const std::string& program, char** argv, const RankOptions& options, int threads,
-              const fs::path& checkpoint, const std::function<int(World&)>& body);
+int run_ranks(const std::string& program, const RankOptions& options, int threads, const fs::path& checkpoint,
+              const std::function<int(World&)>& body);
 
 }  // namespace hr

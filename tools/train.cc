@@ -272,8 +272,9 @@ void Trainer::start_or_resume() {
         at_.step = at_.samples = 0;
         at_.loss_sum = 0;
       }
-      check(at_.epoch < o_.epochs || o_.test_only, "--resume {}: has finished epoch {} of {}; raise --epochs to go on",
-            o_.resume, at_.epoch, o_.epochs);
+      const bool restarted = !world_.ranks.resume.empty();  // the crash may have come after the end
+      check(at_.epoch < o_.epochs || o_.test_only || restarted,
+            "--resume {}: has finished epoch {} of {}; raise --epochs to go on", o_.resume, at_.epoch, o_.epochs);
       fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
     }
   }
@@ -580,10 +581,10 @@ void Trainer::finish_epoch() {
   at_.step = at_.samples = 0;
   at_.loss_sum = 0;
   if (!world_.first()) return;
-  save("last.safetensors", true);
   if (best) save("best.safetensors", false);
   if (o_.keep_all) save(fmt::format("epoch_{}.safetensors", at_.epoch - 1), true);
   plot_history(folder_ / "curves.png", at_.history);
+  save("last.safetensors", true);  // last: what it says is done is done
 }
 
 int Trainer::stopping_signal() const {

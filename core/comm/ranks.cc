@@ -131,18 +131,27 @@ void find_address(const Reader& env, const RankFlags& flags, Ranks& r) {
                  port.value_or(0));
     r.address = url.host;
     r.port = url.port;
+    r.port_name = fmt::format("--dist-url {}", flags.dist_url);
     return;
   }
   if (r.size == 1) return;
   if (!address.empty()) r.address = address;
   if (port) r.port = *port;
+  r.port_name = fmt::format("MASTER_PORT={}", env.text("MASTER_PORT"));
+  if (port && env.text("TORCHELASTIC_USE_AGENT_STORE") == "True") {
+    r.port = *port < 65535 ? *port + 1 : *port - 1;
+    r.port_name = fmt::format("port {} beside MASTER_PORT={}, which torchrun has", r.port, *port);
+  }
   if (r.launcher == kOpenMpi.launcher) {
     check_shared(
         !address.empty() || r.local_size == r.size,
         "OMPI_COMM_WORLD_SIZE={} and OMPI_COMM_WORLD_LOCAL_SIZE={}: on several hosts mpirun does not say where rank 0 "
         "is; name its host with -x MASTER_ADDR=<host>",
         r.size, r.local_size);
-    if (!port) r.port = port_of_job(env.text("PMIX_NAMESPACE"));
+    if (!port) {
+      r.port = port_of_job(env.text("PMIX_NAMESPACE"));
+      r.port_name = fmt::format("port {} for this job, in place of MASTER_PORT", r.port);
+    }
   } else if (r.launcher == kSlurm.launcher) {
     if (address.empty()) {
       const char* list = env.has("SLURM_STEP_NODELIST") ? "SLURM_STEP_NODELIST" : "SLURM_JOB_NODELIST";
@@ -152,7 +161,10 @@ void find_address(const Reader& env, const RankFlags& flags, Ranks& r) {
                    r.size);
       r.address = first_slurm_host(env.text(list));
     }
-    if (!port) r.port = port_of_job(env.text("SLURM_JOB_ID") + "." + env.text("SLURM_STEP_ID"));
+    if (!port) {
+      r.port = port_of_job(env.text("SLURM_JOB_ID") + "." + env.text("SLURM_STEP_ID"));
+      r.port_name = fmt::format("port {} for this job step, in place of MASTER_PORT", r.port);
+    }
   } else {
     check_shared(!address.empty(),
                  "WORLD_SIZE={} is set, but MASTER_ADDR is missing: the host of rank 0 (or --dist-url tcp://"

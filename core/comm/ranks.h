@@ -6,6 +6,8 @@
 //             MASTER_ADDR (and MASTER_PORT) must be passed with -x
 //   srun      SLURM_PROCID SLURM_STEP_NUM_TASKS SLURM_LOCALID; the address is the first host of SLURM_STEP_NODELIST
 //
+// torchrun listens on MASTER_PORT itself (TORCHELASTIC_USE_AGENT_STORE=True); rank 0 then takes the port after it.
+//
 // torchrun's come first: it is often started by mpirun or srun, once per host. MASTER_ADDR and MASTER_PORT, where set,
 // win over what mpirun or srun say.
 #pragma once
@@ -22,6 +24,7 @@ struct Ranks {
   int local_rank = 0, local_size = 1;  // among the ranks of this host
   std::string address = "127.0.0.1";   // of rank 0
   int port = 29500;
+  std::string port_name = "MASTER_PORT=29500";  // where it comes from
   std::string launcher;  // "torchrun", "mpirun", "srun", "--nproc"; empty: this process was started by itself
   std::string run;       // one start of one job; processes of another start are turned away
   int listen_fd = -1;    // rank 0 of --nproc inherits a listening socket, so that no other program can take the port

@@ -35,7 +35,7 @@ struct Model {
   void backward(float value) {
     const auto& parameters = store.parameters();
     for (size_t i = 0; i < parameters.size(); ++i) {
-      tape.record([this, i, value, p = &parameters[i]](Context& bx) {
+      tape.record([i, value, p = &parameters[i]](Context& bx) {
         const Tape::Sink sink = bx.tape->sink(p->value);
         std::fill_n(sink.grad.data<float>(), p->value.numel(), value + static_cast<float>(i));
       });

@@ -41,6 +41,7 @@ class Process {
     ::setenv("OMP_WAIT_POLICY", "passive", 1);
     ::setenv("OMP_NUM_THREADS", "1", 1);
     std::vector<char*> argv;
+    argv.reserve(command.size() + 1);
     for (std::string& word : command) argv.push_back(word.data());
     argv.push_back(nullptr);
     ::execv(argv[0], argv.data());
@@ -221,6 +222,7 @@ struct Refusal {
 Refusal refuse(const std::vector<std::pair<Flags, Variables>>& ranks) {
   const fs::path folder = test::temporary_folder() / "run";
   std::vector<std::unique_ptr<Process>> processes;
+  processes.reserve(ranks.size());
   for (const auto& [flags, variables] : ranks)
     processes.push_back(std::make_unique<Process>(train_command(folder, flags), variables));
   Refusal r;
@@ -241,6 +243,7 @@ TEST(RankProgram, BadInputIsOneMessageAndStatus2OnAllRanks) {
   const auto all = [](const Flags& flags, int n = 3) {
     const int port = free_port();
     std::vector<std::pair<Flags, Variables>> ranks;
+    ranks.reserve(n);
     for (int r = 0; r < n; ++r) ranks.push_back({flags, torchrun(r, n, port)});
     return ranks;
   };
