@@ -205,10 +205,11 @@ fs::path bad_samples_file(const fs::path& folder, const std::string& split) {
 }
 
 void check_samples(PoseDataset& dataset, const DataOptions& o, const std::string& split, const fs::path& folder,
-                   int threads) {
+                   int threads, bool quiet) {
   {
     std::optional<Progress> progress;
     dataset.check_pictures(threads, [&](size_t done, size_t all) {
+      if (quiet) return;
       if (!progress) progress.emplace(fmt::format("checking {}", split), static_cast<int64_t>(all));
       progress->update(static_cast<int64_t>(done));
     });
@@ -224,7 +225,7 @@ void check_samples(PoseDataset& dataset, const DataOptions& o, const std::string
   check(o.on_bad_sample == "skip", "{} ({}: {} cannot be used{}; --on-bad-sample skip leaves them out)",
         bad.entries()[0].message, split, bad.summary(), list);
   dataset.drop_bad();
-  fmt::print("left out   {} of {}{}\n", bad.summary(), split, list);
+  if (!quiet) fmt::print("left out   {} of {}{}\n", bad.summary(), split, list);
 }
 
 }  // namespace hr

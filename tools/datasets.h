@@ -43,9 +43,9 @@ PoseDataset open_split(const DataOptions& options, const std::string& split, con
 
 // The check before the start: looks at every picture (PoseDataset::check_pictures), with progress. Bad samples are
 // written to {folder}/bad_samples_{split}.tsv, if a folder is given; then they are an Error, or with skip left out and
-// counted on stdout.
+// counted on stdout. quiet: nothing is printed (ranks after the first).
 void check_samples(PoseDataset& dataset, const DataOptions& options, const std::string& split, const fs::path& folder,
-                   int threads = 0);
+                   int threads = 0, bool quiet = false);
 fs::path bad_samples_file(const fs::path& folder, const std::string& split);
 
 }  // namespace hr

@@ -231,8 +231,8 @@ void Trainer::open_data() {
   };
   train_set_ = open_split(o_, "train", skeleton_, options(true));
   val_set_ = open_split(o_, "val", skeleton_, options(false), o_.person_det);
-  check_samples(*train_set_, o_, "train", world_.first() ? folder_ : fs::path());
-  check_samples(*val_set_, o_, "val", world_.first() ? folder_ : fs::path());
+  check_samples(*train_set_, o_, "train", world_.first() ? folder_ : fs::path(), 0, !world_.first());
+  check_samples(*val_set_, o_, "val", world_.first() ? folder_ : fs::path(), 0, !world_.first());
   bad_known_ = train_set_->bad().size() + val_set_->bad().size();
   fmt::print("train      {} ({})\nval        {} ({}; boxes: {})\n", train_set_->size(), train_set_->counts().summary(),
              val_set_->size(), val_set_->counts().summary(), o_.person_det.empty() ? "ground truth" : o_.person_det);
