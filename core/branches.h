@@ -23,6 +23,7 @@ class SideStreams {
   void fork(Context& cx);
   void enter(Context& cx, int branch);
   void join(Context& cx);
+  bool forked() const { return base_ != nullptr; }  // within a region, where streams do not wait for each other
 
  private:
   std::vector<cuda::Stream> streams_;

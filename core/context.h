@@ -7,6 +7,7 @@
 #include "core/allocator.h"
 #include "core/cuda.h"
 #include "core/device.h"
+#include "core/profile.h"
 #include "core/tape.h"
 #include "core/tensor.h"
 
@@ -18,6 +19,7 @@ struct OpState {
 };
 
 class SideStreams;
+class Comm;
 
 struct Context {
   Device device;
@@ -27,10 +29,13 @@ struct Context {
   bool training = false;         // batch_norm: batch statistics (and updates the running ones) or running statistics
   std::shared_ptr<OpState> ops;  // made by the first op that needs it
   bool tf32 = false;             // CUDA: float32 convolutions may round their inputs to TF32
+  Comm* sync_bn = nullptr;       // batch_norm in training mode: statistics over the batches of all these ranks
 
   // CUDA: where work is put, in order. Null on the CPU.
   cuda::Stream stream = nullptr;
   std::shared_ptr<SideStreams> side_streams;  // for independent branches (core/branches.h); null: one after another
+
+  Profile* profile = nullptr;  // counts kernels and bytes while it is set (core/profile.h)
 
   Tensor empty(Shape shape, DType dtype) const;
   Tensor zeros(Shape shape, DType dtype) const;

@@ -70,7 +70,7 @@ void Tape::backward(Context& cx, const Tensor& loss, Tensor one) {
     for (const uint64_t id : touched_) {
       Leaf& leaf = leaves_.at(id);
       leaf.last_write = nodes_.size();
-      if (known && leaf.expected_last_write == nodes_.size()) report(id, leaf);
+      if (known && leaf.expected_last_write == nodes_.size()) report(cx, id, leaf);
     }
     touched_.clear();
   }
@@ -81,14 +81,14 @@ void Tape::backward(Context& cx, const Tensor& loss, Tensor one) {
       leaf.last_write = size;  // no op has this position
     }
     leaf.expected_last_write = leaf.last_write;
-    report(id, leaf);
+    report(cx, id, leaf);
   }
   learnt_size_ = size;
 }
 
-void Tape::report(uint64_t id, Leaf& leaf) {
+void Tape::report(Context& cx, uint64_t id, Leaf& leaf) {
   if (!ready_ || std::exchange(leaf.reported, true)) return;
-  ready_(id);
+  ready_(cx, id);
 }
 
 void Tape::add(const Tensor& x, Tensor addend) {

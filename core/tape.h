@@ -40,11 +40,11 @@ class Tape {
   };
   Sink sink(const Tensor& leaf);
 
-  // Calls `ready(id)` for every bound leaf during backward(), as soon as its gradient has received its last addend: for
-  // whoever sends gradients away while the rest is still being computed. When that is, the tape learns from the
+  // Calls `ready(cx, id)` for every bound leaf during backward(), as soon as its gradient has received its last addend:
+  // for whoever sends gradients away while the rest is still being computed. When that is, the tape learns from the
   // backward pass before; in the first one, and when the number of recorded ops changes, all leaves are reported at the
   // end. Empty: nobody listens. Error if a gradient grows after it was reported.
-  void on_ready(std::function<void(uint64_t)> ready) { ready_ = std::move(ready); }
+  void on_ready(std::function<void(Context&, uint64_t)> ready) { ready_ = std::move(ready); }
 
   void clear();  // drops everything recorded (bindings stay)
   size_t size() const { return nodes_.size(); }
@@ -55,11 +55,11 @@ class Tape {
     bool written = false, reported = false;
     size_t last_write = 0, expected_last_write = 0;  // position of the op, of this pass and of the one before
   };
-  void report(uint64_t id, Leaf& leaf);
+  void report(Context& cx, uint64_t id, Leaf& leaf);
   std::vector<Backward> nodes_;
   std::unordered_map<uint64_t, std::vector<Tensor>> gradients_;
   std::unordered_map<uint64_t, Leaf> leaves_;
-  std::function<void(uint64_t)> ready_;
+  std::function<void(Context&, uint64_t)> ready_;
   std::vector<uint64_t> touched_;  // leaves that the running op has written
   size_t learnt_size_ = 0;         // ops in the pass that expected_last_write is from
 };

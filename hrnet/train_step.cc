@@ -18,6 +18,8 @@ void expect_numbers(const char* what, int64_t expected, std::span<const float> g
 // Parts of the input tensor start on 256-byte boundaries.
 int64_t padded(int64_t n) { return (n + 63) / 64 * 64; }
 
+constexpr int64_t kStatus = 3;
+
 }  // namespace
 
 // Pinned memory that a batch is copied to, the same on the device, and the events of its journey.
@@ -25,14 +27,14 @@ struct TrainStep::Slot {
   explicit Slot(int64_t size) : numbers(size) {
     pinned = static_cast<float*>(cuda::allocate_pinned(static_cast<size_t>(size) * sizeof(float)));
     staged = static_cast<float*>(cuda::allocate(static_cast<size_t>(size) * sizeof(float)));
-    loss = static_cast<float*>(cuda::allocate_pinned(sizeof(float)));
+    status = static_cast<float*>(cuda::allocate_pinned(kStatus * sizeof(float)));
     arrived = cuda::create_event();
     done = cuda::create_event();
   }
   ~Slot() {
     cuda::deallocate_pinned(pinned);
     cuda::deallocate(staged);
-    cuda::deallocate_pinned(loss);
+    cuda::deallocate_pinned(status);
     cuda::destroy_event(arrived);
     cuda::destroy_event(done);
   }
@@ -40,15 +42,16 @@ struct TrainStep::Slot {
   Slot& operator=(const Slot&) = delete;
 
   int64_t numbers;
-  float *pinned = nullptr, *staged = nullptr, *loss = nullptr;
+  float *pinned = nullptr, *staged = nullptr, *status = nullptr;
   cuda::Event arrived = nullptr, done = nullptr;
 };
 
-TrainStep::TrainStep(const Context& cx, PoseModel& model, Optimizer& optimizer, JointsLoss loss)
-    : cx_(cx), model_(model), optimizer_(optimizer), loss_(loss) {
+TrainStep::TrainStep(const Context& cx, PoseModel& model, Optimizer& optimizer, JointsLoss loss, DataParallel* parallel)
+    : cx_(cx), model_(model), optimizer_(optimizer), loss_(loss), parallel_(parallel) {
   cx_.training = true;
   cx_.tape = &tape_;
   model_.parameters().bind(tape_);
+  if (parallel_ != nullptr) parallel_->attach(tape_);
   const float one = 1.0f;
   one_ = cx_.empty({1}, DType::f32);
   cx_.upload(one_, std::as_bytes(std::span(&one, 1)));
@@ -77,12 +80,14 @@ TrainStep::Inputs& TrainStep::inputs_for(const TrainBatch& b) {
         weights{b.n, model_.joints()};
     const int64_t first_target = padded(numel(images)), first_weight = first_target + padded(numel(targets)),
                   first_number = first_weight + padded(numel(weights));
-    in.all = cx_.empty({first_number + kAdamNumbers}, DType::f32);
+    in.all = cx_.empty({first_number + kAdamNumbers + 1}, DType::f32);
     in.images = in.all.view(images);
     in.targets = in.all.view(targets, first_target);
     in.weights = in.all.view(weights, first_weight);
     in.numbers = in.all.view({kAdamNumbers}, first_number);
-    in.loss = cx_.empty({1}, DType::f32);
+    in.stop = in.all.view({1}, first_number + kAdamNumbers);
+    in.status = cx_.zeros({kStatus}, DType::f32);
+    in.loss = in.status.view({1});
     in.arena = std::make_shared<Arena>(cx_.allocator);
   }
   expect_numbers("images", in.images.numel(), b.images);
@@ -103,10 +108,16 @@ void TrainStep::run(Inputs& in) {
     const Tensor loss = joints_loss(step, heatmaps, in.targets, in.weights, loss_);
     heatmaps.reset();
     copy_or_add(step, loss, in.loss, false);
+    copy_or_add(step, loss, in.status.view({1}, 2), false);
+    if (parallel_ != nullptr) {
+      copy_or_add(step, in.stop, in.status.view({1}, 1), false);
+      parallel_->comm().all_reduce(in.status.view({2}), Reduce::mean, step.stream);
+    }
     // The CPU can look at once and need not go on; on a GPU the optimiser's kernel looks.
-    whole = gpu || std::isfinite(*loss.data<float>());
+    whole = gpu || std::isfinite(*in.loss.data<float>());
     if (whole) {
       tape_.backward(step, loss, one_);
+      if (parallel_ != nullptr) parallel_->finish(step);
       optimizer_.apply(step, in.numbers, in.loss);
     } else {
       tape_.clear();
@@ -125,6 +136,7 @@ void TrainStep::submit(const TrainBatch& batch, double lr) {
   try {
     Inputs& in = inputs_for(batch);
     cx_.device.is_cuda() ? submit_gpu(in, batch, lr) : submit_cpu(in, batch, lr);
+    ++submitted_;
   } catch (const OutOfMemory& e) {
     explain_memory(e, batch);
   }
@@ -136,10 +148,15 @@ void TrainStep::submit_cpu(Inputs& in, const TrainBatch& batch, double lr) {
   std::memcpy(in.weights.raw(), batch.weights.data(), batch.weights.size_bytes());
   const auto numbers = optimizer_.next(lr);
   std::memcpy(in.numbers.raw(), numbers.data(), sizeof numbers);
+  *in.stop.data<float>() = stop_requested_ ? 1.0f : 0.0f;
   run(in);
-  const double loss = *in.loss.data<float>();
-  if (!std::isfinite(loss)) --optimizer_.steps;
-  losses_.push_back(loss);
+  if (!std::isfinite(*in.loss.data<float>())) --optimizer_.steps;
+  take(in.status.data<float>());
+}
+
+void TrainStep::take(const float* status) {
+  const bool stop = parallel_ != nullptr ? status[1] > 0 : stop_requested_;
+  losses_.push_back({.loss = status[0], .own_loss = status[2], .stop = stop});
 }
 
 void TrainStep::submit_gpu(Inputs& in, const TrainBatch& batch, double lr) {
@@ -164,6 +181,8 @@ void TrainStep::submit_gpu(Inputs& in, const TrainBatch& batch, double lr) {
   place(in.weights, batch.weights.data());
   const auto numbers = optimizer_.next(lr);
   place(in.numbers, numbers.data());
+  const float stop = stop_requested_ ? 1.0f : 0.0f;
+  place(in.stop, &stop);
   cuda::copy(slot->staged, slot->pinned, in.all.bytes(), cuda::Copy::host_to_device, copies_);
   cuda::record(slot->arrived, copies_);
   cuda::wait(cx_.stream, slot->arrived);
@@ -186,7 +205,7 @@ void TrainStep::submit_gpu(Inputs& in, const TrainBatch& batch, double lr) {
   } else {
     run(in);
   }
-  cuda::copy(slot->loss, in.loss.raw(), sizeof(float), cuda::Copy::device_to_host, cx_.stream);
+  cuda::copy(slot->status, in.status.raw(), in.status.bytes(), cuda::Copy::device_to_host, cx_.stream);
   cuda::record(slot->done, cx_.stream);
   running_.push_back(std::move(slot));
 }
@@ -195,7 +214,7 @@ void TrainStep::finish_oldest() {
   std::unique_ptr<Slot> slot = std::move(running_.front());
   running_.pop_front();
   cuda::synchronize(slot->done);
-  losses_.push_back(*slot->loss);
+  take(slot->status);
   free_slots_.push_back(std::move(slot));
 }
 
@@ -204,9 +223,13 @@ bool TrainStep::ready() const { return !losses_.empty() || (!running_.empty() &&
 double TrainStep::wait() {
   check(pending() > 0, "training step: no loss is due");
   if (losses_.empty()) finish_oldest();
-  const double loss = losses_.front();
+  const Done done = losses_.front();
   losses_.pop_front();
-  return loss;
+  ++waited_;
+  own_loss_ = done.own_loss;
+  // Until a rank takes a step's loss it may have submitted so many more; all ranks do.
+  if (done.stop && stop_after_ < 0) stop_after_ = waited_ + (cx_.device.is_cuda() ? kInFlight : 0);
+  return done.loss;
 }
 
 double TrainStep::operator()(const TrainBatch& batch, double lr) {

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "hrnet/model.h"
+#include "nn/data_parallel.h"
 #include "nn/optimizer.h"
 #include "ops/joints_loss.h"
 
@@ -22,15 +23,17 @@ struct TrainBatch {
 
 class TrainStep {
  public:
-  // Model and optimiser must outlive the step. cx: device, precision, the compiled primitives.
-  TrainStep(const Context& cx, PoseModel& model, Optimizer& optimizer, JointsLoss loss);
+  // Model and optimiser must outlive the step, and `parallel` too: gradients are then averaged over its ranks. cx:
+  // device, precision, the compiled primitives.
+  TrainStep(const Context& cx, PoseModel& model, Optimizer& optimizer, JointsLoss loss,
+            DataParallel* parallel = nullptr);
   ~TrainStep();
   TrainStep(const TrainStep&) = delete;
   TrainStep& operator=(const TrainStep&) = delete;
 
   // Puts a step under way; the batch's memory may be reused when this returns. On the CPU the step is then done, on a
   // GPU up to kInFlight steps are in work. Losses come out of wait() in the order of the steps, each the loss before
-  // its update. A step whose loss is not finite updates nothing.
+  // its update (the mean over all ranks). A step whose loss is not finite updates nothing, on no rank.
   static constexpr int kInFlight = 3;
   void submit(const TrainBatch& batch, double lr);
   size_t pending() const { return losses_.size() + running_.size(); }  // losses not yet taken
@@ -41,15 +44,24 @@ class TrainStep {
   // submit and wait.
   double operator()(const TrainBatch& batch, double lr);
 
+  double own_loss() const { return own_loss_; }  // this rank's part of what wait() gave last
+
+  // An orderly end that any rank may ask for. The wish travels with the loss, so all ranks hear of it with the loss of
+  // the same step, and must_stop() turns true on all of them after the same number of submits.
+  void request_stop() { stop_requested_ = true; }
+  bool stop_heard() const { return stop_after_ >= 0; }
+  bool must_stop() const { return stop_heard() && submitted_ >= stop_after_; }
+
   Context& context() { return cx_; }
   size_t peak_bytes() const;  // of activations and gradients; parameters and moments come on top
 
  private:
   // What a step reads, at fixed addresses: in one tensor on the device, so that a batch arrives in one copy.
   struct Inputs {
-    Tensor all;  // [images, targets, weights, numbers]
-    Tensor images, targets, weights, numbers;
-    Tensor loss;                   // [1]
+    Tensor all;  // [images, targets, weights, numbers, stop]
+    Tensor images, targets, weights, numbers, stop;
+    Tensor status;                 // [3]: loss and wish to stop, averaged over the ranks; this rank's own loss
+    Tensor loss;                   // [1] of status
     std::shared_ptr<Arena> arena;  // a replayed plan fits one batch shape
     cuda::Graph graph = nullptr;
   };
@@ -60,19 +72,28 @@ class TrainStep {
   void submit_cpu(Inputs& in, const TrainBatch& batch, double lr);
   void submit_gpu(Inputs& in, const TrainBatch& batch, double lr);
   void finish_oldest();
+  void take(const float* status);  // of a step that is done
   [[noreturn]] void explain_memory(const OutOfMemory& e, const TrainBatch& batch);
 
   Context cx_;
   PoseModel& model_;
   Optimizer& optimizer_;
   JointsLoss loss_;
+  DataParallel* parallel_;
   Tape tape_;
   Tensor one_;
   std::map<std::array<int, 3>, Inputs> inputs_;
-  std::deque<double> losses_;                  // of finished steps
+  struct Done {
+    double loss, own_loss;
+    bool stop;
+  };
+  std::deque<Done> losses_;                    // of finished steps
   std::deque<std::unique_ptr<Slot>> running_;  // oldest first
   std::vector<std::unique_ptr<Slot>> free_slots_;
   cuda::Stream copies_ = nullptr;
+  double own_loss_ = 0;
+  bool stop_requested_ = false;
+  int64_t submitted_ = 0, waited_ = 0, stop_after_ = -1;
 };
 
 }  // namespace hr

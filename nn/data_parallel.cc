@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/branches.h"
 #include "core/error.h"
 
 namespace hr {
@@ -31,6 +32,7 @@ std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes,
 DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
     : comm_(comm),
       store_(store),
+      overlap_(options.overlap),
       buckets_(gradient_buckets(store, options.bucket_bytes, options.last_bytes)),
       missing_(buckets_.size()) {
   check(options.bucket_bytes > 0, "data parallel: buckets of {} bytes", options.bucket_bytes);
@@ -44,19 +46,19 @@ DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
   }
 }
 
-void DataParallel::broadcast(Optimizer* optimizer) {
-  comm_.broadcast(store_.values, 0, stream_);
+void DataParallel::broadcast(const Context& cx, Optimizer* optimizer) {
+  comm_.broadcast(store_.values, 0, cx.stream);
   if (optimizer != nullptr) {
-    comm_.broadcast(optimizer->exp_avg, 0, stream_);
-    comm_.broadcast(optimizer->exp_avg_sq, 0, stream_);
+    comm_.broadcast(optimizer->exp_avg, 0, cx.stream);
+    comm_.broadcast(optimizer->exp_avg_sq, 0, cx.stream);
     const std::string steps = comm_.all_gather(std::to_string(optimizer->steps))[0];
     optimizer->steps = std::stoll(steps);
   }
-  broadcast_buffers();
+  broadcast_buffers(cx);
 }
 
-void DataParallel::broadcast_buffers() {
-  comm_.broadcast(store_.buffers, 0, stream_);
+void DataParallel::broadcast_buffers(const Context& cx) {
+  comm_.broadcast(store_.buffers, 0, cx.stream);
   std::string counters;
   for (const auto& entry : store_.entries()) {
     if (entry.counter != nullptr) counters += fmt::format("{} ", entry.counter->value);
@@ -73,34 +75,32 @@ void DataParallel::broadcast_buffers() {
   ++store_.version;
 }
 
-void DataParallel::attach(Tape& tape, void* stream) {
-  stream_ = stream;
+void DataParallel::attach(Tape& tape) {
   for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;
-  tape.on_ready([this](uint64_t id) { ready(id); });
+  tape.on_ready([this](Context& cx, uint64_t id) { ready(cx, id); });
 }
 
-void DataParallel::ready(uint64_t id) {
+void DataParallel::ready(Context& cx, uint64_t id) {
   const auto it = bucket_of_.find(id);
   if (it == bucket_of_.end()) return;  // a leaf of somebody else's
   --missing_[it->second];
-  while (next_ < buckets_.size() && missing_[next_] == 0) launch(next_++);
+  // Between branches on streams of their own a bucket may be complete for the host and not for this stream.
+  if (!overlap_ || (cx.side_streams && cx.side_streams->forked())) return;
+  launch(cx);
 }
 
-void DataParallel::launch(size_t bucket) { comm_.start_all_reduce(views_[bucket], Reduce::mean, stream_); }
+void DataParallel::launch(Context& cx) {
+  for (; next_ < buckets_.size() && missing_[next_] == 0; ++next_)
+    comm_.start_all_reduce(views_[next_], Reduce::mean, cx.stream);
+}
 
-void DataParallel::finish() {
+void DataParallel::finish(Context& cx) {
+  launch(cx);
   check(next_ == buckets_.size(), "data parallel: finish() before backward(): {} of {} buckets are ready", next_,
         buckets_.size());
   next_ = 0;
   for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;
-  comm_.finish(stream_);
-}
-
-double DataParallel::mean(double loss) {
-  double values[] = {loss, stop_requested_ ? 1.0 : 0.0};
-  comm_.all_reduce(std::span<double>(values), Reduce::mean);
-  stop_agreed_ = values[1] > 0;
-  return values[0];
+  comm_.finish(cx.stream);
 }
 
 }  // namespace hr

@@ -4,8 +4,8 @@
 //
 //   DataParallel parallel(*world.comm, model.parameters());
 //   parallel.broadcast();                     // weights, running statistics
-//   parallel.attach(tape);                    // buckets start from here on during tape.backward()
-//   ... forward; loss = parallel.mean(loss); tape.backward(cx, loss); parallel.finish(); optimizer.step(...)
+//   parallel.attach(tape);                    // buckets set off from here on during tape.backward()
+//   ... forward; tape.backward(cx, loss); parallel.finish(cx); optimizer.step(...)       (hrnet/train_step does this)
 #pragma once
 #include <vector>
 
@@ -31,44 +31,38 @@ class DataParallel {
   struct Options {
     int64_t bucket_bytes = int64_t{25} << 20;  // torch's
     int64_t last_bytes = int64_t{1} << 20;
+    bool overlap = true;  // false: all buckets set off in finish(), to see what overlap is worth
   };
   // The store must be allocated and outlive this.
   DataParallel(Comm& comm, ParameterStore& store) : DataParallel(comm, store, Options{}) {}
   DataParallel(Comm& comm, ParameterStore& store, Options options);
 
   // Rank 0's values, running statistics and counters to everybody; the optimiser's moments and step count too.
-  void broadcast(Optimizer* optimizer = nullptr);
+  void broadcast(const Context& cx, Optimizer* optimizer = nullptr);
   // Running statistics and counters alone: ranks gather their own unless batch norm is synchronised. Before anything
   // reads rank 0's as the model's.
-  void broadcast_buffers();
+  void broadcast_buffers(const Context& cx);
 
-  // Buckets set off during tape.backward(), on `stream` where the engine wants one. The tape must not outlive this.
-  void attach(Tape& tape, void* stream = nullptr);
-  // After backward(): all gradients are averaged.
-  void finish();
-
-  // The mean over ranks of a loss; NaN or infinite on all ranks when it is on one. Carries requests to stop.
-  double mean(double loss);
-  // An orderly end that one rank asks for is known to all after the same mean(): they stop after the same step.
-  void request_stop() { stop_requested_ = true; }
-  bool stop_agreed() const { return stop_agreed_; }
+  // Buckets set off during tape.backward(). The tape must not outlive this.
+  void attach(Tape& tape);
+  // After backward(): all gradients are averaged (on cx.stream).
+  void finish(Context& cx);
 
   Comm& comm() const { return comm_; }
   const std::vector<Bucket>& buckets() const { return buckets_; }
 
  private:
-  void ready(uint64_t id);
-  void launch(size_t bucket);
+  void ready(Context& cx, uint64_t id);
+  void launch(Context& cx);
 
   Comm& comm_;
   ParameterStore& store_;
+  bool overlap_;
   std::vector<Bucket> buckets_;
   std::vector<Tensor> views_;                       // of the gradient slab, one per bucket
   std::unordered_map<uint64_t, size_t> bucket_of_;  // by the parameter's value
   std::vector<size_t> missing_;                     // gradients that a bucket still waits for
   size_t next_ = 0;                                 // buckets set off in order, whatever order they are ready in
-  void* stream_ = nullptr;
-  bool stop_requested_ = false, stop_agreed_ = false;
 };
 
 }  // namespace hr

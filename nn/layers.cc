@@ -49,7 +49,8 @@ Tensor ConvBn::convolve(Context& cx, const Tensor& x, const Tensor& filter, cons
 ConvBn::Folded& ConvBn::fold(Context& cx) const {
   Folded& f = *folded_;
   if (f.version == store_->version) return f;
-  Context persistent = store_->home(cx);
+  Context persistent = store_->home();
+  persistent.stream = cx.stream;
   const FoldedFilter folded = fold_batch_norm(persistent, weight_->value, bn_.state());
   f.filter = folded.filter;
   f.bias = folded.bias;

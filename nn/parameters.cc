@@ -62,7 +62,9 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
   values = cx.zeros({size}, DType::f32);
   grads = cx.zeros({size}, DType::f32);
   buffers = cx.zeros({buffer_size}, DType::f32);
-  allocator_ = cx.allocator;
+  home_.device = cx.device;
+  home_.stream = cx.stream;
+  home_.allocator = cx.allocator;
   int64_t at = 0;
   std::vector<int64_t> offsets;
   for (Parameter& p : parameters_) {
@@ -92,7 +94,7 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
 void ParameterStore::round_values(Context& cx) {
   if (!cx.device.is_cuda() || cx.precision != DType::bf16) return;
   if (!rounded_.defined()) {
-    rounded_ = home(cx).empty(values.shape(), DType::bf16);
+    rounded_ = home_.empty(values.shape(), DType::bf16);
     int64_t at = 0;
     for (Parameter& p : parameters_) {
       if (p.layout != ParameterLayout::vector) p.rounded = rounded_.view(p.shape(), at);
@@ -105,14 +107,6 @@ void ParameterStore::round_values(Context& cx) {
 void ParameterStore::count_batch() {
   for (Counter& c : counters_) ++c.value;
   ++version;
-}
-
-Context ParameterStore::home(const Context& cx) const {
-  Context own;
-  own.device = cx.device;
-  own.stream = cx.stream;
-  own.allocator = allocator_;
-  return own;
 }
 
 void ParameterStore::bind(Tape& tape) const {

@@ -65,12 +65,12 @@ class ParameterStore {
   // no-op elsewhere (oneDNN converts while it reorders).
   void round_values(Context& cx);
 
-  // What a training-mode forward pass does on the host: every num_batches_tracked counts, and the version is raised. For
-  // the launches of a captured graph, which run nothing on the host.
+  // What a training-mode forward pass does on the host: every num_batches_tracked counts, and the version is raised.
+  // For the launches of a captured graph, which run nothing on the host.
   void count_batch();
 
-  // `cx` with the store's own memory: for what shall live as long as the model.
-  Context home(const Context& cx) const;
+  // Where the store lives: its device, stream and memory. For what shall live as long as the model, and for files.
+  const Context& home() const { return home_; }
 
   // Gradients of recorded steps go to the gradient slab.
   void bind(Tape& tape) const;
@@ -95,7 +95,7 @@ class ParameterStore {
 
  private:
   Tensor rounded_;  // bf16, like values
-  std::shared_ptr<Allocator> allocator_;
+  Context home_;
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;
   std::deque<Counter> counters_;

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/host_image.h"
 #include "nn/permute.h"
 
 namespace hr {
@@ -150,6 +152,7 @@ void load_state_dict(const WeightFile& file, ParameterStore& store) {
 void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except) {
   const std::unordered_set<std::string_view> left_out(except.begin(), except.end());
   Loading loading(file);
+  HostImage values(store.home(), store.values), statistics(store.home(), store.buffers);
   std::vector<std::pair<Counter*, int64_t>> counters;
   std::deque<Parameter> buffers;  // a buffer is a vector like any other
   for (const auto& entry : store.entries()) {
@@ -159,12 +162,14 @@ void load_matching(const WeightFile& file, ParameterStore& store, const std::vec
       counters.emplace_back(entry.counter, array->to_i64().at(0));
     } else if (entry.buffer != nullptr) {
       buffers.push_back({.torch_shape = {entry.buffer->channels}});
-      loading.add(entry.name(), buffers.back(), *array, entry.buffer->value.data<float>());
+      loading.add(entry.name(), buffers.back(), *array, statistics.at(entry.buffer->value));
     } else {
-      loading.add(entry.name(), *entry.parameter, *array, entry.parameter->value.data<float>());
+      loading.add(entry.name(), *entry.parameter, *array, values.at(entry.parameter->value));
     }
   }
   loading.run();  // from here on nothing fails
+  values.commit();
+  statistics.commit();
   for (const auto& [counter, value] : counters) counter->value = value;
   ++store.version;
 }
@@ -176,6 +181,7 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
   std::vector<NamedArray> arrays;
   std::vector<Piece> pieces;
   std::vector<std::pair<const float*, std::byte*>> ends;
+  HostImage values(store.home(), store.values), statistics(store.home(), store.buffers);
   const auto floats = [](std::span<const float> v) { return std::as_bytes(v); };
   for (const auto& entry : store.entries()) {
     NamedArray array{.name = entry.name(), .dtype = DType::f32, .shape = entry.torch_shape()};
@@ -183,14 +189,14 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
       array.dtype = DType::i64;
       array.bytes = std::as_bytes(std::span(&entry.counter->value, 1));
     } else if (entry.buffer != nullptr) {
-      array.bytes = floats({entry.buffer->value.data<float>(), static_cast<size_t>(entry.buffer->value.numel())});
+      array.bytes = floats({statistics.at(entry.buffer->value), static_cast<size_t>(entry.buffer->value.numel())});
     } else if (entry.parameter->layout == ParameterLayout::vector) {
-      array.bytes = floats({entry.parameter->value.data<float>(), static_cast<size_t>(entry.parameter->value.numel())});
+      array.bytes = floats({values.at(entry.parameter->value), static_cast<size_t>(entry.parameter->value.numel())});
     } else {
-      auto& values = permutations.emplace_back(static_cast<size_t>(entry.parameter->value.numel()));
-      ends.emplace_back(entry.parameter->value.data<float>(), std::as_writable_bytes(std::span(values)).data());
+      auto& permuted = permutations.emplace_back(static_cast<size_t>(entry.parameter->value.numel()));
+      ends.emplace_back(values.at(entry.parameter->value), std::as_writable_bytes(std::span(permuted)).data());
       cut(*entry.parameter, ends.size() - 1, pieces);
-      array.bytes = floats(values);
+      array.bytes = floats(permuted);
     }
     arrays.push_back(array);
   }
@@ -201,13 +207,16 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
     copy_to_torch(pieces[i], from, to);
   }
   int64_t steps = 0;
+  std::optional<HostImage> exp_avg, exp_avg_sq;
   if (optimizer != nullptr) {
+    exp_avg.emplace(store.home(), optimizer->exp_avg);
+    exp_avg_sq.emplace(store.home(), optimizer->exp_avg_sq);
     // The moments stay in our layout: flat slabs, in the order and padding of the parameters.
     steps = optimizer->steps;
     const auto size = static_cast<size_t>(optimizer->exp_avg.numel());
     const Shape shape{optimizer->exp_avg.numel()};
-    arrays.push_back({"optimizer.exp_avg", DType::f32, shape, floats({optimizer->exp_avg.data<float>(), size})});
-    arrays.push_back({"optimizer.exp_avg_sq", DType::f32, shape, floats({optimizer->exp_avg_sq.data<float>(), size})});
+    arrays.push_back({"optimizer.exp_avg", DType::f32, shape, floats({exp_avg->data(), size})});
+    arrays.push_back({"optimizer.exp_avg_sq", DType::f32, shape, floats({exp_avg_sq->data(), size})});
     arrays.push_back({"optimizer.step", DType::i64, {}, std::as_bytes(std::span(&steps, 1))});
   }
   write_safetensors(path, arrays, metadata);
@@ -224,7 +233,7 @@ void load_slabs(const WeightFile& file, Optimizer& optimizer) {
           "{}: {} has {} elements, the model needs {}", file.path().string(), name, array.numel(), target.numel());
   }
   const int64_t steps = file.at("optimizer.step").to_i64().at(0);
-  for (const auto& [name, target] : moments) std::memcpy(target.raw(), file.at(name).bytes.data(), target.bytes());
+  for (const auto& [name, target] : moments) optimizer.store().home().upload(target, file.at(name).bytes);
   optimizer.steps = steps;
 }
 
@@ -273,13 +282,15 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     if (const auto* number = key->as<int64_t>()) by_key[*number] = value.get();
   }
   if (by_key.empty()) {  // saved before the first step
-    std::memset(optimizer.exp_avg.raw(), 0, optimizer.exp_avg.bytes());
-    std::memset(optimizer.exp_avg_sq.raw(), 0, optimizer.exp_avg_sq.bytes());
+    optimizer.store().home().zero(optimizer.exp_avg);
+    optimizer.store().home().zero(optimizer.exp_avg_sq);
     optimizer.steps = 0;
     return;
   }
   int64_t steps = -1;
   Loading loading(file);
+  const Context& home = optimizer.store().home();
+  HostImage exp_avg(home, optimizer.exp_avg), exp_avg_sq(home, optimizer.exp_avg_sq);
   for (size_t k = 0; k < keys.size(); ++k) {
     const Parameter& p = parameters[k];
     const std::string place = fmt::format("{}: state {} ({})", where, k, p.name);
@@ -290,18 +301,19 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
           place, own, steps);
     steps = own;
     const auto offset = p.value.data<float>() - optimizer.store().values.data<float>();
-    const std::pair<const char*, const Tensor&> moments[] = {{"exp_avg", optimizer.exp_avg},
-                                                             {"exp_avg_sq", optimizer.exp_avg_sq}};
+    const std::pair<const char*, float*> moments[] = {{"exp_avg", exp_avg.data()}, {"exp_avg_sq", exp_avg_sq.data()}};
     for (const auto& [name, slab] : moments) {
       const Value* value = found->second->find(name);
       const auto* array = value != nullptr ? value->as<ArrayView>() : nullptr;
       check(array != nullptr, "{}: has no `{}`; only Adam and AdamW can be resumed, use --weights", place, name);
       check(array->shape == p.torch_shape && is_floating(array->dtype), "{}: {} is {} of {}, expected {} of floats",
             place, name, to_string(array->shape), name_of(array->dtype), to_string(p.torch_shape));
-      loading.add(place, p, *array, slab.data<float>() + offset);
+      loading.add(place, p, *array, slab + offset);
     }
   }
   loading.run();
+  exp_avg.commit();
+  exp_avg_sq.commit();
   optimizer.steps = steps;
 }
 

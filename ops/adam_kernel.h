@@ -12,6 +12,8 @@ struct AdamNumbers {
 
 struct AdamUpdate {
   using Element = float;
+  static constexpr const char* kName = "Adam";
+  double bytes_per_element() const { return 7 * sizeof(float); }
   float *p, *m, *v;
   const float* g;
   const AdamNumbers* numbers;

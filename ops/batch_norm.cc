@@ -1,5 +1,6 @@
 #include "ops/batch_norm.h"
 
+#include "core/comm/comm.h"
 #include "ops/batch_norm_kernel.h"
 #include "ops/dispatch.h"
 #include "ops/for_each.h"
@@ -10,8 +11,9 @@ Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state)
   check(x.rank() == 4, "batch_norm: expected x of [N, H, W, C], got {}", to_string(x.shape()));
   const int64_t channels = x.dim(3), rows = x.numel() / channels;
   check(state.weight.numel() == channels, "batch_norm: expected {} channels, got {}", state.weight.numel(), channels);
-  check(!cx.training || rows > 1, "batch_norm: training needs more than one value per channel, got x of {}",
-        to_string(x.shape()));
+  Comm* ranks = cx.training && cx.sync_bn != nullptr && cx.sync_bn->size() > 1 ? cx.sync_bn : nullptr;
+  check(!cx.training || rows > 1 || ranks != nullptr,
+        "batch_norm: training needs more than one value per channel, got x of {}", to_string(x.shape()));
 
   Normalised out{.scale = cx.empty({channels}, DType::f32),
                  .shift = cx.empty({channels}, DType::f32),
@@ -36,8 +38,15 @@ Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state)
   }
   for_dtype("batch_norm", x.dtype(), [&]<class T>() {
     const Partials partials = reduce_rows(cx, rows, channels, ShiftedMoments<T>{x.data<T>(), channels});
-    for_columns(cx, partials.blocks, channels,
-                BatchStatistics<T>{x.data<T>(), partials.sums.data<float>(), rows, channels, p});
+    const BlockMoments<T> blocks{x.data<T>(), partials.sums.data<float>(), rows, channels};
+    if (ranks == nullptr) return for_columns(cx, partials.blocks, channels, BatchStatistics<T>{blocks, p});
+    const Tensor mine = cx.empty({3, channels}, DType::f64), all = cx.empty({ranks->size(), 3, channels}, DType::f64);
+    for_columns(cx, partials.blocks, channels, RankStatistics<T>{blocks, mine.data<double>()});
+    ranks->all_gather(mine, all, cx.stream);
+    out.ranks = ranks;
+    out.count = cx.empty({channels}, DType::f64);
+    for_columns(cx, ranks->size(), channels,
+                MergedStatistics{all.data<double>(), channels, out.count.data<double>(), p});
   });
   return out;
 }

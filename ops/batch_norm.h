@@ -17,11 +17,16 @@ struct Normalised {
   Tensor mean, inv_std;  // [C] f32, what normalises: of the batch in training mode, running otherwise
   Tensor weight, bias;   // the learned tensors, whose gradients fuse's backward writes
   bool batch_statistics = false;
+  Comm* ranks = nullptr;  // the statistics are over the batches of all of these,
+  Tensor count;           // [C] f64: this many values each
 };
 
 // Training mode: mean and biased variance over N, H, W normalise; the running variance takes the unbiased one (torch
 // does the same). Per-block sums are shifted by the block's first row, so that large means lose nothing, and merged in
 // a fixed order: the same bits with any number of threads. Error if a channel has one value only.
+// With cx.sync_bn the ranks' counts, means and sums of squared deviations are gathered and merged in the order of ranks
+// (in double), so that all ranks get the same statistics: those of one batch with everybody's samples. `fuse` adds up
+// the backward pass's two reductions over the ranks; the learned tensors' gradients stay each rank's own.
 Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state);
 
 // For inference: the running statistics as a filter and a bias. filter [O, kh, kw, I] f32 times weight * inv_std per

@@ -7,6 +7,8 @@ namespace hr {
 template <class T>
 struct ShiftedMoments {
   using Element = T;
+  static constexpr const char* kName = "batch norm: statistics";
+  double bytes_per_element() const { return sizeof(T); }
   static constexpr int kSums = 2;
   const T* x;
   int64_t channels;
@@ -50,27 +52,67 @@ struct NormalisedPointers {
   }
 };
 
-// Training: merges ShiftedMoments' blocks.
+// One block of ShiftedMoments.
 template <class T>
-struct BatchStatistics {
-  using State = Moments;
+struct BlockMoments {
   const T* x;
   const float* sums;  // [blocks, 2, channels]
   int64_t rows, channels;
-  NormalisedPointers out;
 
-  HR_HD Moments part(int64_t block, int64_t c) const {
+  HR_HD Moments of(int64_t block, int64_t c) const {
     const int64_t left = rows - block * kBlockRows;
     const auto n = static_cast<double>(left < kBlockRows ? left : kBlockRows);
     const double s = sums[block * 2 * channels + c], squares = sums[(block * 2 + 1) * channels + c];
     return {n, to_float(x[block * kBlockRows * channels + c]) + s / n, squares - s * s / n};
   }
+};
+
+// Biased where it normalises, unbiased in running_var: torch does the same.
+HR_HD void write_statistics(const NormalisedPointers& out, int64_t c, const Moments& m) {
+  const double keep = 1 - out.momentum;
+  out.running_mean[c] = static_cast<float>(keep * out.running_mean[c] + out.momentum * m.mean);
+  out.running_var[c] = static_cast<float>(keep * out.running_var[c] + out.momentum * m.m2 / (m.n - 1));
+  out.write(c, m.mean, m.m2 / m.n);
+}
+
+// Training: merges ShiftedMoments' blocks.
+template <class T>
+struct BatchStatistics {
+  using State = Moments;
+  BlockMoments<T> blocks;
+  NormalisedPointers out;
+  HR_HD Moments part(int64_t block, int64_t c) const { return blocks.of(block, c); }
+  HR_HD void finish(int64_t c, const Moments& m) const { write_statistics(out, c, m); }
+};
+
+// Training on several ranks, first half: this rank's moments [3, channels], to be gathered.
+template <class T>
+struct RankStatistics {
+  using State = Moments;
+  BlockMoments<T> blocks;
+  double* out;
+  HR_HD Moments part(int64_t block, int64_t c) const { return blocks.of(block, c); }
   HR_HD void finish(int64_t c, const Moments& m) const {
-    const double keep = 1 - out.momentum;
-    // Biased where it normalises, unbiased in running_var: torch does the same.
-    out.running_mean[c] = static_cast<float>(keep * out.running_mean[c] + out.momentum * m.mean);
-    out.running_var[c] = static_cast<float>(keep * out.running_var[c] + out.momentum * m.m2 / (m.n - 1));
-    out.write(c, m.mean, m.m2 / m.n);
+    out[c] = m.n;
+    out[blocks.channels + c] = m.mean;
+    out[2 * blocks.channels + c] = m.m2;
+  }
+};
+
+// Second half: merges the ranks' [ranks, 3, channels].
+struct MergedStatistics {
+  using State = Moments;
+  const double* moments;
+  int64_t channels;
+  double* count;
+  NormalisedPointers out;
+  HR_HD Moments part(int64_t rank, int64_t c) const {
+    const double* m = moments + rank * 3 * channels + c;
+    return {m[0], m[channels], m[2 * channels]};
+  }
+  HR_HD void finish(int64_t c, const Moments& m) const {
+    count[c] = m.n;
+    write_statistics(out, c, m);
   }
 };
 
@@ -87,6 +129,8 @@ struct RunningStatistics {
 // filter[o, i] * scale[o]: batch norm folded into the convolution before it.
 struct ScaleFilter {
   using Element = float;
+  static constexpr const char* kName = "fold batch norm";
+  double bytes_per_element() const { return 8; }
   const float *filter, *scale;
   float* out;
   int64_t per_channel;

@@ -5,6 +5,7 @@
 #include "ops/cudnn_conv.h"
 #include "ops/dispatch.h"
 #include "ops/dnnl_conv.h"
+#include "ops/for_each.h"
 #include "ops/sum.h"
 
 namespace hr {
@@ -33,6 +34,17 @@ class ParameterGradient {
   Tensor target_;
 };
 
+// What a convolution must move and compute: two activations and the filter, a multiplication and an addition each.
+double conv_bytes(const ConvGeometry& g) {
+  const double in = static_cast<double>(g.n * g.h * g.w * g.ci),
+               out = static_cast<double>(g.n * g.out_h() * g.out_w() * g.co);
+  return (in + out + static_cast<double>(g.co * g.kh * g.kw * g.ci)) * static_cast<double>(size_of(g.src));
+}
+double conv_operations(const ConvGeometry& g) {
+  const int64_t pixels = g.transposed ? g.h * g.w : g.out_h() * g.out_w();
+  return 2.0 * static_cast<double>(g.n * pixels * g.co * g.kh * g.kw * g.ci);
+}
+
 struct Operands {
   Tensor x, filter, rounded, bias;
   ConvFilter both() const { return {filter.data<float>(), rounded.defined() ? rounded.data<bf16>() : nullptr}; }
@@ -57,6 +69,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
       unwanted = cx.empty(in.filter.shape(), DType::f32);
     }
     if (bias_learns) bias.emplace(cx, in.bias);
+    const Profiled profiled(cx, "convolution: filter gradient", conv_bytes(geometry), conv_operations(geometry));
     conv.backward_filter(cx, geometry, in.x.raw(), dy.raw(), filter ? filter->data() : unwanted.data<float>(),
                          bias ? bias->data() : nullptr);
     if (bias) bias->finish();
@@ -64,6 +77,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
   }
   if (in.x.requires_grad()) {
     Tensor dx = cx.empty(in.x.shape(), in.x.dtype());
+    const Profiled profiled(cx, "convolution: data gradient", conv_bytes(geometry), conv_operations(geometry));
     conv.backward_data(cx, geometry, dy.raw(), in.both(), dx.raw());
     cx.tape->add(in.x, std::move(dx));
   }
@@ -113,6 +127,10 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
   Tensor y = cx.empty(y_shape, g.dst);
   const Operands in{x, filter, options.rounded != nullptr ? *options.rounded : Tensor(),
                     options.bias != nullptr ? *options.bias : Tensor()};
+  const Profiled profiled(
+      cx, "convolution: forward",
+      conv_bytes(g) + (options.add != nullptr ? static_cast<double>(numel(y_shape) * size_of(g.dst)) : 0),
+      conv_operations(g));
   conv_backend(cx).forward(cx, g, x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
                            options.add != nullptr ? options.add->raw() : nullptr, options.relu, y.raw(),
                            options.packed);

@@ -8,6 +8,8 @@ namespace hr {
 template <class T>
 struct SwapFilterEnds {
   using Element = T;
+  static constexpr const char* kName = "deconvolution filter order";
+  double bytes_per_element() const { return 2 * sizeof(T); }
   const T* from;
   T* to;
   int64_t a, taps, b;

@@ -8,7 +8,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <vector>
+#include <string_view>
 
 #include "core/context.h"
 #include "core/parallel.h"
@@ -17,9 +17,26 @@
 
 namespace hr {
 
+// Tells the context's profile, if there is one, what runs while this lives.
+class Profiled {
+ public:
+  Profiled(const Context& cx, std::string_view kind, double bytes, double operations = 0) : cx_(cx) {
+    if (cx_.profile != nullptr) cx_.profile->begin(kind, bytes, operations, cx_.stream);
+  }
+  ~Profiled() {
+    if (cx_.profile != nullptr) cx_.profile->end(cx_.stream);
+  }
+  Profiled(const Profiled&) = delete;
+  Profiled& operator=(const Profiled&) = delete;
+
+ private:
+  const Context& cx_;
+};
+
 // f.one<V>(f.row(r), c) for every row r in [0, rows) and channel c in [0, channels).
 template <class F>
 void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
+  const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
   if (cx.device.is_cuda()) return gpu::for_each(cx.stream, rows, channels, f);
   const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
   parallel_for(blocks, rows * channels, [&](int64_t block) {
@@ -70,6 +87,7 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
   const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
   Partials partials{cx.empty({blocks, F::kSums, channels}, DType::f32), blocks};
   float* partial = partials.sums.data<float>();
+  const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
   if (cx.device.is_cuda()) {
     gpu::reduce_rows(cx.stream, rows, channels, f, partial);
     return partials;
@@ -91,6 +109,7 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
 // state). On a GPU the parts are dealt to kColumnStrands strands, which are added in order.
 template <class F>
 void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f) {
+  const Profiled profiled(cx, "merge of partial sums", 8.0 * static_cast<double>(parts * channels));
   if (cx.device.is_cuda()) return gpu::for_columns(cx.stream, parts, channels, f);
   constexpr int64_t kTile = 16;  // channels that share cache lines
   parallel_for((channels + kTile - 1) / kTile, parts * channels, [&](int64_t tile) {
@@ -107,6 +126,7 @@ void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f)
 // f.one<V>(i) for flat arrays of n elements.
 template <class F>
 void for_each_flat(const Context& cx, int64_t n, const F& f) {
+  const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(n));
   if (cx.device.is_cuda()) return gpu::for_each_flat(cx.stream, n, f);
   constexpr int64_t kChunk = 16384;
   parallel_for((n + kChunk - 1) / kChunk, n, [&](int64_t chunk) {

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "core/comm/comm.h"
 #include "ops/dispatch.h"
 #include "ops/for_each.h"
 #include "ops/fuse_kernel.h"
@@ -79,20 +80,42 @@ void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partia
   const GradientTarget weight = gradient_target(cx, term.norm.weight), bias = gradient_target(cx, term.norm.bias);
   const Tensor coefficients = cx.empty({3, channels}, DType::f32);
   float* a = coefficients.data<float>();
-  for_columns(cx, partials.blocks, channels,
-              NormCoefficients{.sums = partials.sums.data<float>(),
-                               .rows = rows,
-                               .channels = channels,
-                               .batch_statistics = term.norm.batch_statistics,
-                               .weight = term.norm.weight.data<float>(),
-                               .inv_std = term.norm.inv_std.data<float>(),
-                               .dweight = weight.grad.defined() ? weight.grad.data<float>() : nullptr,
-                               .dbias = bias.grad.defined() ? bias.grad.data<float>() : nullptr,
-                               .accumulate_weight = weight.accumulate,
-                               .accumulate_bias = bias.accumulate,
-                               .a = a,
-                               .b = a + channels,
-                               .d = a + 2 * channels});
+  const NormCoefficients<float> own{.sums = partials.sums.data<float>(),
+                                    .rows = rows,
+                                    .channels = channels,
+                                    .count = nullptr,
+                                    .batch_statistics = term.norm.batch_statistics,
+                                    .weight = term.norm.weight.data<float>(),
+                                    .inv_std = term.norm.inv_std.data<float>(),
+                                    .dweight = weight.grad.defined() ? weight.grad.data<float>() : nullptr,
+                                    .dbias = bias.grad.defined() ? bias.grad.data<float>() : nullptr,
+                                    .accumulate_weight = weight.accumulate,
+                                    .accumulate_bias = bias.accumulate,
+                                    .a = a,
+                                    .b = a + channels,
+                                    .d = a + 2 * channels};
+  for_columns(cx, partials.blocks, channels, own);
+  if (term.norm.ranks != nullptr && dx != nullptr) {
+    // Every rank's rows take part in dx; the learned tensors' gradients are averaged with all the others.
+    const Tensor sums = cx.empty({2, channels}, DType::f64);
+    for_columns(cx, partials.blocks, channels, RankSums{own.sums, channels, sums.data<double>()});
+    term.norm.ranks->all_reduce(sums, Reduce::sum, cx.stream);
+    for_columns(cx, 1, channels,
+                NormCoefficients<double>{.sums = sums.data<double>(),
+                                         .rows = rows,
+                                         .channels = channels,
+                                         .count = term.norm.count.data<double>(),
+                                         .batch_statistics = true,
+                                         .weight = own.weight,
+                                         .inv_std = own.inv_std,
+                                         .dweight = nullptr,
+                                         .dbias = nullptr,
+                                         .accumulate_weight = false,
+                                         .accumulate_bias = false,
+                                         .a = own.a,
+                                         .b = own.b,
+                                         .d = own.d});
+  }
   if (weight.grad.defined() && !weight.bound) cx.tape->add(term.norm.weight, weight.grad);
   if (bias.grad.defined() && !bias.bound) cx.tape->add(term.norm.bias, bias.grad);
   if (dx == nullptr) return;

@@ -17,6 +17,12 @@ HR_HD int64_t low_row(int64_t row, uint32_t h, uint32_t w, int up) {
 template <class T, int Terms>
 struct FuseForward {
   using Element = T;
+  static constexpr const char* kName = "fuse: forward";
+  double bytes_per_element() const {
+    double terms = 1;
+    for (int t = 0; t < Terms; ++t) terms += 1.0 / (1 << 2 * up[t]);
+    return terms * sizeof(T);
+  }
   const T* x[Terms];
   const float *scale[Terms], *shift[Terms];  // [C]; null where a term has no normalisation
   int up[Terms];
@@ -51,6 +57,8 @@ struct FuseForward {
 template <class T, int Addends>
 struct MaskedSum {
   using Element = T;
+  static constexpr const char* kName = "fuse: backward, mask";
+  double bytes_per_element() const { return (Addends + 1.0 + (y != nullptr ? 1 : 0)) * sizeof(T); }
   const T* dy[Addends];
   const T* y;  // null: no mask
   T* dz;
@@ -74,6 +82,8 @@ struct MaskedSum {
 template <class T, int Addends>
 struct MaskedSumReduce {
   using Element = T;
+  static constexpr const char* kName = "fuse: backward, mask + sums";
+  double bytes_per_element() const { return masked.bytes_per_element() + sizeof(T); }
   static constexpr int kSums = 2;
   MaskedSum<T, Addends> masked;
   const T* x;
@@ -93,6 +103,8 @@ struct MaskedSumReduce {
 template <class T>
 struct NormReduce {
   using Element = T;
+  static constexpr const char* kName = "batch norm: backward sums";
+  double bytes_per_element() const { return 2 * sizeof(T); }
   static constexpr int kSums = 2;
   const T *dz, *x;
   const float* mean;
@@ -111,6 +123,8 @@ struct NormReduce {
 template <class T, int Up>
 struct FootprintSum {
   using Element = T;
+  static constexpr const char* kName = "fuse: backward of upsampling";
+  double bytes_per_element() const { return ((1 << 2 * Up) + 1.0) * sizeof(T); }
   const T* dz;  // [N, h << Up, w << Up, C]
   T* low;       // [N, h, w, C]
   uint32_t h, w;
@@ -138,6 +152,7 @@ struct FootprintSum {
 // Batch normalisation's derivative from its two reductions: gradients of the learned tensors, and the coefficients of
 // dx = a dz + b (x - mean) + d, per channel. Formula: dx = w inv_std (dz - mean(dz) - xhat mean(dz xhat)), with
 // xhat = (x - mean) inv_std; without batch statistics only the first part remains.
+template <class Sum>
 struct NormCoefficients {
   struct State {
     double dz = 0, dz_x = 0;
@@ -146,8 +161,9 @@ struct NormCoefficients {
       dz_x += o.dz_x;
     }
   };
-  const float* sums;  // [blocks, 2, channels]
+  const Sum* sums;  // [parts, 2, channels]
   int64_t rows, channels;
+  const double* count;  // [channels]: instead of rows, where the statistics are over several ranks; null: rows
   bool batch_statistics;
   const float *weight, *inv_std;
   float *dweight, *dbias;  // null where not wanted
@@ -161,10 +177,26 @@ struct NormCoefficients {
     if (dbias != nullptr) dbias[c] = static_cast<float>(accumulate_bias ? dbias[c] + s.dz : s.dz);
     const double dw = s.dz_x * inv_std[c];
     if (dweight != nullptr) dweight[c] = static_cast<float>(accumulate_weight ? dweight[c] + dw : dw);
-    const double scale = static_cast<double>(weight[c]) * inv_std[c], n = static_cast<double>(rows);
+    const double scale = static_cast<double>(weight[c]) * inv_std[c];
+    const double n = count != nullptr ? count[c] : static_cast<double>(rows);
     a[c] = static_cast<float>(scale);
     b[c] = batch_statistics ? static_cast<float>(-scale * inv_std[c] * inv_std[c] * s.dz_x / n) : 0.0f;
     d[c] = batch_statistics ? static_cast<float>(-scale * s.dz / n) : 0.0f;
+  }
+};
+
+// One rank's part of the two reductions, [2, channels], to be added up over the ranks.
+struct RankSums {
+  using State = NormCoefficients<float>::State;
+  const float* sums;  // [blocks, 2, channels]
+  int64_t channels;
+  double* out;
+  HR_HD State part(int64_t block, int64_t c) const {
+    return {sums[block * 2 * channels + c], sums[(block * 2 + 1) * channels + c]};
+  }
+  HR_HD void finish(int64_t c, const State& s) const {
+    out[c] = s.dz;
+    out[channels + c] = s.dz_x;
   }
 };
 
@@ -172,6 +204,8 @@ struct NormCoefficients {
 template <class T>
 struct NormBackward {
   using Element = T;
+  static constexpr const char* kName = "batch norm: backward";
+  double bytes_per_element() const { return 3 * sizeof(T); }
   const T *dz, *x;
   const float *mean, *a, *b, *d;
   T* dx;

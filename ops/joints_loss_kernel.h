@@ -7,6 +7,8 @@ namespace hr {
 template <class T>
 struct SquaredError {
   using Element = T;
+  static constexpr const char* kName = "loss";
+  double bytes_per_element() const { return sizeof(T) + 4; }
   static constexpr int kSums = 1;
   const T* pred;
   const float *target, *weight;
@@ -56,6 +58,8 @@ struct LossTotal {
 template <class T>
 struct SquaredErrorBackward {
   using Element = T;
+  static constexpr const char* kName = "loss: backward";
+  double bytes_per_element() const { return 2 * sizeof(T) + 4; }
   const T* pred;
   const float *target, *weight;
   T* dpred;

@@ -30,6 +30,7 @@ void for_each_flat(cuda::Stream, int64_t, const F&) {
 #include "ops/batch_norm_instances.h"
 #include "ops/filter_layout_instances.h"
 #include "ops/fuse_instances.h"
+#include "ops/heatmaps_instances.h"
 #include "ops/joints_loss_instances.h"
 #include "ops/max_pool2d_instances.h"
 #include "ops/sum_instances.h"

@@ -12,6 +12,8 @@ struct PoolGeometry {
 template <class T>
 struct MaxPoolForward {
   using Element = T;
+  static constexpr const char* kName = "max pool";
+  double bytes_per_element() const { return 5 * sizeof(T) + 1; }
   const T* x;
   T* y;
   uint8_t* winner;
@@ -46,6 +48,8 @@ struct MaxPoolForward {
 template <class T>
 struct MaxPoolBackward {
   using Element = T;
+  static constexpr const char* kName = "max pool: backward";
+  double bytes_per_element() const { return 2 * sizeof(T) + 1; }
   const T* dy;
   const uint8_t* winner;
   T* dx;

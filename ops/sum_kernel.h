@@ -7,6 +7,8 @@ namespace hr {
 template <class T>
 struct Add {
   using Element = T;
+  static constexpr const char* kName = "sum of gradients";
+  double bytes_per_element() const { return 3 * sizeof(T); }
   const T *a, *b;
   T* y;
   template <class V>
@@ -18,6 +20,8 @@ struct Add {
 template <class From, class To>
 struct Convert {
   using Element = bf16;  // the narrower of the two: 8 elements at a time
+  static constexpr const char* kName = "cast";
+  double bytes_per_element() const { return sizeof(From) + sizeof(To); }
   const From* x;
   To* y;
   template <class V>
@@ -30,6 +34,8 @@ struct Convert {
 template <class T>
 struct ColumnSum {
   using Element = T;
+  static constexpr const char* kName = "gradient of a bias";
+  double bytes_per_element() const { return sizeof(T); }
   static constexpr int kSums = 1;
   const T* x;
   int64_t channels;

@@ -79,17 +79,18 @@ struct HelpFormatter : CLI::Formatter {
   }
 };
 
+}  // namespace
+
 // One line, whatever the message holds: scripts and logs take stderr apart by lines.
-void print_error(std::string_view name, std::string_view message, std::string_view hint = "") {
+void print_error(std::string_view name, std::string_view message, std::string_view hint) {
   std::string line;
   for (const char c : message) line += c == '\n' || c == '\r' ? ' ' : c;
   while (!line.empty() && line.back() == ' ') line.pop_back();
   const bool colour = wants_colour(STDERR_FILENO);
+  std::fflush(stdout);  // what was printed before comes before, in a log too
   fmt::print(stderr, "{}: {}error{}: {}{}\n", name, colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", line, hint);
   std::fflush(stderr);
 }
-
-}  // namespace
 
 bool wants_colour(int fd) {
   if (::isatty(fd) == 0) return false;

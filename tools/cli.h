@@ -59,6 +59,9 @@ CLI::Option* add_device(CLI::App& app, std::string& device);  // --device cpu | 
 CLI::Option* add_seed(CLI::App& app, uint64_t& seed);         // --seed N
 CLI::Option* add_threads(CLI::App& app, int& threads);        // --threads N, 0 = every core
 
+// `program: error: message` on stderr, in one line whatever the message holds.
+void print_error(std::string_view program, std::string_view message, std::string_view hint = "");
+
 // Whether escape sequences may go to this stream (1 stdout, 2 stderr): a terminal, not `dumb`, and no NO_COLOR.
 bool wants_colour(int fd);
 

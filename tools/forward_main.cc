@@ -23,7 +23,7 @@ void add_options(CLI::App& app, Options& o) {
 }
 
 void forward(const Options& o) {
-  hr::Context cx = hr::make_context(o.device, o.amp, o.threads);
+  hr::Context cx = hr::make_context(o.device, o.amp, o.threads, o.tf32);
   const hr::SafetensorsFile file(o.input);
   const hr::ArrayView& input = file.at("input");
   hr::check(input.shape.size() == 4 && input.shape[1] == 3 && input.shape[0] > 0,
@@ -31,19 +31,21 @@ void forward(const Options& o) {
   const int64_t n = input.shape[0], h = input.shape[2], w = input.shape[3];
   const auto model = hr::load_model(cx, o.weights, o.model, o.joints);
   const std::vector<float> nchw = input.to_f32();
-  const hr::Tensor x = cx.empty({n, h, w, 3}, hr::DType::f32);
+  std::vector<float> nhwc(nchw.size());
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t c = 0; c < 3; ++c) {
-      for (int64_t p = 0; p < h * w; ++p) x.data<float>()[(i * h * w + p) * 3 + c] = nchw[(i * 3 + c) * h * w + p];
+      for (int64_t p = 0; p < h * w; ++p) nhwc[(i * h * w + p) * 3 + c] = nchw[(i * 3 + c) * h * w + p];
     }
   }
+  const hr::Tensor x = cx.empty({n, h, w, 3}, hr::DType::f32);
+  cx.upload(x, std::as_bytes(std::span(nhwc)));
   const hr::Tensor y = model->forward(cx, x);
+  const std::vector<float> maps = hr::to_host(cx, y);
   const int64_t pixels = y.dim(1) * y.dim(2), joints = y.dim(3);
   std::vector<float> out(y.numel());
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t p = 0; p < pixels; ++p) {
-      for (int64_t k = 0; k < joints; ++k)
-        out[(i * joints + k) * pixels + p] = y.data<float>()[(i * pixels + p) * joints + k];
+      for (int64_t k = 0; k < joints; ++k) out[(i * joints + k) * pixels + p] = maps[(i * pixels + p) * joints + k];
     }
   }
   const hr::NamedArray heatmaps{

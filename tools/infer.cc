@@ -6,9 +6,12 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/branches.h"
 #include "core/error.h"
 #include "core/parallel.h"
-#include "eval/flip.h"
+#include "ops/conv_backend.h"
+#include "ops/heatmaps.h"
+#include "ops/sum.h"
 #include "tools/cli.h"
 #include "tools/validate.h"
 
@@ -21,12 +24,26 @@ void limit_openmp_spinning(char** argv) {
   // Without /proc the program simply goes on as it is.
 }
 
-Context make_context(const std::string& device, bool amp, int threads) {
+Context make_context(const std::string& device, bool amp, int threads, bool tf32) {
   Context cx;
   cx.device = parse_device(device);
   cx.precision = amp ? DType::bf16 : DType::f32;
+  cx.tf32 = tf32;
   if (threads > 0) set_compute_threads(threads);
-  pin_compute_threads();
+  if (!cx.device.is_cuda()) {
+    check(!tf32, "--tf32: is a number format of GPUs; leave it out with --device {}", device);
+    pin_compute_threads();
+    return cx;
+  }
+  cuda::use_device(cx.device.index);
+  const cuda::DeviceInfo info = cuda::device_info(cx.device.index);
+  check(!amp || info.major >= 8, "--amp: {} (compute capability {}.{}) has no bf16; leave --amp out", info.name,
+        info.major, info.minor);
+  constexpr int kBranches = 4;  // of HRNet's last stages
+  cx.stream = cuda::create_stream();
+  cx.side_streams = std::make_shared<SideStreams>(kBranches - 1);
+  cx.allocator = std::make_shared<CachingAllocator>(CachingAllocator::gpu());
+  conv_backend(cx);  // a missing cuDNN is told now, not at the first convolution
   return cx;
 }
 
@@ -44,6 +61,7 @@ void add_network_options(CLI::App& app, ModelOptions& o) {
       ->type_name("N")
       ->check(CLI::PositiveNumber);
   app.add_flag("--amp", o.amp, "bf16 activations; weights, statistics and moments stay float32");
+  app.add_flag("--tf32", o.tf32, "on a GPU: float32 convolutions may round their inputs to TF32 (faster, 3 digits)");
   add_device(app, o.device);
   add_threads(app, o.threads);
 }
@@ -51,7 +69,9 @@ void add_network_options(CLI::App& app, ModelOptions& o) {
 void add_model_options(CLI::App& app, ModelOptions& o) {
   add_network_options(app, o);
   add_fixed_size(app, o.fixed_size);
-  app.add_option("--keypoints-path,--label-json-path", o.keypoints_path, "skeleton file; COCO's 17 joints are built in")
+  app.add_option("--keypoints-path,--label-json-path", o.keypoints_path,
+                 "skeleton: a built-in name (coco, mpii, crowdpose, aic, halpe26, coco_wholebody, ap10k) or a file "
+                 "[default: coco]")
       ->type_name("FILE");
   app.add_option("--color", o.color,
                  "order of the input's channels, rgb or bgr [default: the weights'; where they do not say, bgr for "
@@ -120,7 +140,7 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std:
 }
 
 LoadedModel load_model(const ModelOptions& o) {
-  LoadedModel loaded{.cx = make_context(o.device, o.amp, o.threads)};
+  LoadedModel loaded{.cx = make_context(o.device, o.amp, o.threads, o.tf32)};
   const WeightFile file(o.weights);
   loaded.info = weight_info(file);
   loaded.model = load_model(loaded.cx, file, o.model, o.joints, o.color);
@@ -131,58 +151,73 @@ LoadedModel load_model(const ModelOptions& o) {
 }
 
 HeatmapRunner::HeatmapRunner(const Context& cx, const PoseModel& model, std::vector<int> mirror, Options options)
-    : cx_(cx), model_(model), mirror_(std::move(mirror)), options_(options) {
+    : cx_(cx), model_(model), options_(options) {
   cx_.tape = nullptr;
   cx_.training = false;
   // Its own memory pool: what inference frees must not fragment a training step's.
-  cx_.allocator = std::make_shared<CachingAllocator>();
+  const bool gpu = cx_.device.is_cuda();
+  cx_.allocator = std::make_shared<CachingAllocator>(gpu ? CachingAllocator::gpu() : CachingAllocator::host());
+  const std::vector<int32_t> indices(mirror.begin(), mirror.end());
+  mirror_ = cx_.empty({static_cast<int64_t>(indices.size())}, DType::i32);
+  cx_.upload(mirror_, std::as_bytes(std::span(indices)));
+}
+
+HeatmapRunner::~HeatmapRunner() {
+  for (auto& [shape, s] : shapes_) {
+    if (s.graph != nullptr) cuda::destroy_graph(s.graph);
+  }
+}
+
+void HeatmapRunner::run(Shaped& s) {
+  Context step = cx_;
+  step.allocator = s.arena;
+  s.arena->begin_step();
+  try {
+    if (options_.flip) append_mirrored(step, s.input);
+    Tensor maps = model_.forward(step, s.input);
+    if (options_.flip) maps = flip_average(step, maps, mirror_, options_.shift);
+    if (!s.maps.defined()) s.maps = cx_.empty(maps.shape(), DType::f32);
+    copy_or_add(step, maps, s.maps, false);
+  } catch (...) {
+    s.arena->abort_step();
+    throw;
+  }
+  s.arena->end_step();
+  cx_.ops = step.ops;  // compiled primitives are worth keeping
 }
 
 Heatmaps HeatmapRunner::operator()(std::span<const float> images, int n, int h, int w) {
-  const size_t row = static_cast<size_t>(w) * 3, image = row * h;
+  const size_t image = static_cast<size_t>(w) * 3 * h;
   check(images.size() == image * n, "heatmaps: expected {} x {} x {} x 3 numbers, got {}", n, h, w, images.size());
   const int passes = options_.flip ? 2 : 1;
-  const std::array<int, 3> key{n * passes, h, w};
-  auto& arena = arenas_[key];
-  Tensor& input = inputs_[key];
-  if (!arena) {
-    arena = std::make_shared<Arena>(cx_.allocator);
-    input = cx_.empty({n * passes, h, w, 3}, DType::f32);
+  Shaped& s = shapes_[{n * passes, h, w}];
+  const uint64_t version = model_.parameters().version;
+  if (!s.arena || (cx_.device.is_cuda() && s.version != version)) {
+    // A graph holds the addresses of folded weights: new weights, new graph.
+    if (s.graph != nullptr) cuda::destroy_graph(s.graph);
+    s = {.arena = std::make_shared<Arena>(cx_.allocator)};
+    s.input = cx_.empty({n * passes, h, w, 3}, DType::f32);
   }
-  float* x = input.data<float>();
-  std::memcpy(x, images.data(), images.size_bytes());
-  if (options_.flip) {
-    float* mirrored = x + images.size();
-    for (size_t line = 0; line < images.size() / row; ++line) {
-      const float* from = images.data() + line * row;
-      for (int i = 0; i < w; ++i)
-        std::memcpy(mirrored + line * row + static_cast<size_t>(i) * 3, from + static_cast<size_t>(w - 1 - i) * 3, 12);
+  s.version = version;
+  cx_.upload(s.input.view({n, h, w, 3}), std::as_bytes(images));
+  if (cx_.device.is_cuda() && s.graph == nullptr && s.arena->replaying()) {
+    cuda::begin_capture(cx_.stream);
+    try {
+      run(s);
+    } catch (...) {
+      cuda::abort_capture(cx_.stream);
+      throw;
     }
+    s.graph = cuda::end_capture(cx_.stream);
   }
-  Context step = cx_;
-  step.allocator = arena;
-  int hh = 0, hw = 0;
-  arena->begin_step();
-  try {
-    const Tensor y = model_.forward(step, input);
-    hh = static_cast<int>(y.dim(1));
-    hw = static_cast<int>(y.dim(2));
-    const auto* out = y.data<float>();
-    const size_t one = static_cast<size_t>(n) * hh * hw * model_.joints();
-    heatmaps_.resize(one);
-    const Heatmaps maps{out, n, hh, hw, model_.joints()};
-    if (options_.flip) {
-      flip_average(maps, {out + one, n, hh, hw, model_.joints()}, mirror_, options_.shift, heatmaps_);
-    } else {
-      std::memcpy(heatmaps_.data(), out, one * sizeof(float));
-    }
-  } catch (...) {
-    arena->abort_step();
-    throw;
+  if (s.graph != nullptr) {
+    cuda::launch(s.graph, cx_.stream);
+  } else {
+    run(s);
   }
-  arena->end_step();
-  cx_.ops = step.ops;  // compiled primitives are worth keeping
-  return {heatmaps_.data(), n, hh, hw, model_.joints()};
+  heatmaps_.resize(static_cast<size_t>(s.maps.numel()));
+  cx_.download(s.maps, std::as_writable_bytes(std::span(heatmaps_)));
+  return {heatmaps_.data(), n, static_cast<int>(s.maps.dim(1)), static_cast<int>(s.maps.dim(2)), model_.joints()};
 }
 
 }  // namespace hr

@@ -23,7 +23,9 @@ namespace hr {
 void limit_openmp_spinning(char** argv);
 
 // A context as the flags ask for it. threads = 0: every core. amp: bf16 activations.
-Context make_context(const std::string& device, bool amp, int threads);
+// Error: no such device, no driver or one too old, a GPU that this program has no code for, --amp on a GPU without
+// bf16, no cuDNN. Never another device or precision than asked for.
+Context make_context(const std::string& device, bool amp, int threads, bool tf32 = false);
 
 // The options of every program with a network. A program's own options derive from them.
 struct ModelOptions {
@@ -31,9 +33,9 @@ struct ModelOptions {
   std::optional<int> joints;
   std::optional<std::array<int, 2>> fixed_size;  // height, width
   int threads = 0;
-  bool amp = false;
+  bool amp = false, tf32 = false;
 };
-// --model, --num-joints, --device, --amp, --threads.
+// --model, --num-joints, --device, --amp, --tf32, --threads.
 void add_network_options(CLI::App& app, ModelOptions& options);
 // Those, and what pictures and people need: --fixed-size (--resize-hw), --keypoints-path (--label-json-path), --color.
 // --weights is each program's own: its meaning differs.
@@ -68,7 +70,8 @@ struct LoadedModel {
 };
 LoadedModel load_model(const ModelOptions& options);
 
-// Heatmaps of images, with the flip test as one doubled batch.
+// Heatmaps of images, with the flip test as one doubled batch. On a GPU the second call of a shape and all after it are
+// one captured graph.
 class HeatmapRunner {
  public:
   struct Options {
@@ -77,6 +80,9 @@ class HeatmapRunner {
   };
   // The model must outlive the runner. cx: precision, device and threads; training and tape are ignored.
   HeatmapRunner(const Context& cx, const PoseModel& model, std::vector<int> mirror, Options options);
+  ~HeatmapRunner();
+  HeatmapRunner(const HeatmapRunner&) = delete;
+  HeatmapRunner& operator=(const HeatmapRunner&) = delete;
 
   // images [n, h, w, 3] normalised -> heatmaps [n, h/4, w/4, joints]; valid until the next call.
   Heatmaps operator()(std::span<const float> images, int n, int h, int w);
@@ -84,12 +90,19 @@ class HeatmapRunner {
   Context& context() { return cx_; }
 
  private:
+  struct Shaped {
+    std::shared_ptr<Arena> arena;  // a replayed plan fits one shape
+    Tensor input, maps;
+    cuda::Graph graph = nullptr;
+    uint64_t version = 0;  // of the weights that the graph has folded
+  };
+  void run(Shaped& s);
+
   Context cx_;
   const PoseModel& model_;
-  std::vector<int> mirror_;
+  Tensor mirror_;  // [joints] i32
   Options options_;
-  std::map<std::array<int, 3>, std::shared_ptr<Arena>> arenas_;  // by (n, h, w): a replayed plan fits one shape
-  std::map<std::array<int, 3>, Tensor> inputs_;
+  std::map<std::array<int, 3>, Shaped> shapes_;  // by (n, h, w)
   std::vector<float> heatmaps_;
 };
 

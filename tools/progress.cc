@@ -90,6 +90,7 @@ void Progress::finish(std::string_view note) {
 }
 
 void Progress::say(std::string_view line) {
+  if (title_.empty()) return;
   if (dirty_) fmt::print(settings_.out, "\r\x1b[K");
   fmt::print(settings_.out, "{}\n", line);
   std::fflush(settings_.out);
@@ -97,6 +98,7 @@ void Progress::say(std::string_view line) {
 }
 
 void Progress::draw(int64_t done, std::string_view note, std::string_view clock_text, bool last) {
+  if (title_.empty()) return;
   const double part = std::clamp(static_cast<double>(done) / static_cast<double>(total_), 0.0, 1.0);
   const int percent = static_cast<int>(part * 100);  // rounded down: 100 % means done
   const std::string_view gap = note.empty() ? "" : "  ";

@@ -25,6 +25,7 @@ class Progress {
     std::function<double()> clock;  // seconds; empty: the steady clock
   };
 
+  // An empty title shows nothing: in ranks other than the first.
   explicit Progress(std::string title, int64_t total);
   Progress(std::string title, int64_t total, Settings settings);
   ~Progress();  // an unfinished bar is left as it stands, with a line break

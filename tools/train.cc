@@ -7,6 +7,7 @@
 #include <cmath>
 #include <csignal>
 #include <ctime>
+#include <deque>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -21,11 +22,11 @@
 namespace hr {
 namespace {
 
-volatile std::sig_atomic_t interrupted = 0;
+volatile std::sig_atomic_t interrupted = 0;  // the signal that asks for an orderly end
 
-// The first Ctrl-C asks for an orderly end; the second one ends at once.
+// The first Ctrl-C (or SIGTERM) asks for an orderly end; the second one ends at once.
 void on_interrupt(int signal) {
-  interrupted = 1;
+  interrupted = signal;
   std::signal(signal, SIG_DFL);
 }
 
@@ -56,16 +57,67 @@ std::optional<WeightFile> open_weights(const TrainOptions& o) {
   check(o.weights.empty() || o.resume.empty(),
         "--weights starts a new run and --resume continues one; give one of them");
   check(!o.drop_final_layer || !o.weights.empty(), "--drop-final-layer is for --weights, of which there are none");
+  check(!o.test_only || !o.weights.empty() || !o.resume.empty(),
+        "--test-only: what? Name it with --weights or --resume");
   if (o.weights.empty() && o.resume.empty()) return {};
   return WeightFile(fs::path(o.resume.empty() ? o.weights : o.resume));
+}
+
+// What restarts and --resume auto mean.
+TrainOptions resolved(TrainOptions o, const World& world) {
+  if (o.resume == "auto") o.resume = fs::exists(last_checkpoint(o)) ? last_checkpoint(o).string() : "";
+  if (!world.ranks.resume.empty()) {
+    o.resume = world.ranks.resume;
+    o.weights.clear();
+    o.drop_final_layer = false;
+    o.start_epoch = 0;
+  }
+  return o;
+}
+
+// All flags that decide about the weights; paths may differ from host to host, what they hold may not.
+Facts flags_of(const TrainOptions& o) {
+  const auto text = [](const auto& v) { return fmt::format("{}", v); };
+  const auto switched = [](bool on) { return std::string(on ? "on" : "off"); };
+  return {{"--model", o.model},
+          {"--recipe", o.recipe},
+          {"--init", o.init},
+          {"--num-joints", o.joints ? text(*o.joints) : ""},
+          {"--fixed-size", o.fixed_size ? fmt::format("{}", fmt::join(*o.fixed_size, " ")) : ""},
+          {"--color", o.color},
+          {"--start-epoch", text(o.start_epoch)},
+          {"--epochs", text(o.epochs)},
+          {"--batch-size", text(o.batch_size)},
+          {"--lr", text(o.lr)},
+          {"--lr-steps", fmt::format("{}", fmt::join(o.lr_steps, " "))},
+          {"--lr-gamma", text(o.lr_gamma)},
+          {"--weight-decay", o.weight_decay ? text(*o.weight_decay) : ""},
+          {"--seed", text(o.seed)},
+          {"--amp", switched(o.amp)},
+          {"--tf32", switched(o.tf32)},
+          {"--sync-bn", switched(o.sync_bn)},
+          {"--no-augment", switched(o.no_augment)},
+          {"--scale-factor", text(o.scale_factor)},
+          {"--rot-factor", text(o.rot_factor)},
+          {"--prob-half-body", text(o.prob_half_body)},
+          {"--sigma", text(o.sigma)},
+          {"--flip", switched(o.flip)},
+          {"--eval-every", text(o.eval_every)},
+          {"--test-only", switched(o.test_only)},
+          {"--device", o.device.substr(0, o.device.find(':'))},
+          {"--dist-timeout", text(o.ranks.dist_timeout)},
+          {"--drop-final-layer", switched(o.drop_final_layer)},
+          {"--new-global-batch", switched(o.new_global_batch)},
+          {"the contents of --weights", hash_of_file(o.weights)},
+          {"the contents of --resume", hash_of_file(o.resume)},
+          {"the contents of --keypoints-path", hash_of_file(o.keypoints_path)}};
 }
 
 // Fills in what the flags leave open.
 TrainOptions decided(TrainOptions o, const std::optional<WeightFile>& file) {
   const WeightInfo info = file ? weight_info(*file) : WeightInfo{};
   if (o.model.empty()) o.model = info.model.value_or("hrnet_w32");
-  if (!o.joints)
-    o.joints = o.keypoints_path.empty() ? coco_skeleton().joints() : read_skeleton(o.keypoints_path).joints();
+  if (!o.joints) o.joints = data_skeleton(o, o.keypoints_path).joints();
   if (!o.fixed_size) {
     const bool resumed = !o.resume.empty() && info.input_h && info.input_w;
     o.fixed_size = resumed ? std::array{*info.input_h, *info.input_w} : std::array{256, 192};
@@ -74,14 +126,39 @@ TrainOptions decided(TrainOptions o, const std::optional<WeightFile>& file) {
   return o;
 }
 
+// The same on several ranks: rank 0 has the weight file and decides.
+TrainOptions decided_together(TrainOptions o, const std::optional<WeightFile>& file, const World& world) {
+  if (world.size() == 1) return decided(std::move(o), file);
+  require_agreement(world, flags_of(o));
+  Pack choice;
+  if (world.first()) {
+    o = decided(std::move(o), file);
+    choice.text(o.model).text(o.color).u32(static_cast<uint32_t>(*o.joints));
+    for (const int side : *o.fixed_size) choice.u32(static_cast<uint32_t>(side));
+  }
+  const std::string first = world.control->all_gather(choice.str())[0];
+  Unpack in(first);
+  o.model = in.text();
+  o.color = in.text();
+  o.joints = static_cast<int>(in.u32());
+  o.fixed_size.emplace();
+  for (int& side : *o.fixed_size) side = static_cast<int>(in.u32());
+  if (o.device == "cuda") o.device = fmt::format("cuda:{}", world.ranks.local_rank);
+  return o;
+}
+
 class Trainer {
  public:
-  explicit Trainer(const TrainOptions& options);
+  Trainer(const TrainOptions& options, World& world);
   int run();
 
  private:
   void open_data();
   void start_or_resume();
+  void share_start();
+  int test();
+  int stopping_signal() const;  // 0: nobody wants to stop; the same on all ranks
+  void set_batch_size(int saved_batch_size, int saved_ranks);
   void resume_own(const WeightFile& file);
   void resume_torch(const WeightFile& file);
   bool train_epoch();  // false when interrupted
@@ -91,9 +168,12 @@ class Trainer {
   void write_config() const;
   Schedule schedule() const;
   // Seed: AdamW, decay 1e-4 on everything. Official: Adam without decay (its WD setting never reaches Adam).
+  Decoding decoding() const { return choose_decoding({.flip = o_.flip}, o_.codec, "--codec", input_h_); }
+  void report_bad_samples();
   double weight_decay() const { return o_.weight_decay.value_or(seed_recipe_ ? 1e-4 : 0.0); }
 
-  std::optional<WeightFile> file_;  // --weights or --resume
+  World& world_;
+  std::optional<WeightFile> file_;  // --weights or --resume; rank 0 only
   const TrainOptions o_;            // model, joints and fixed_size are decided
   const int joints_, input_h_, input_w_;
   const bool seed_recipe_;
@@ -101,92 +181,163 @@ class Trainer {
   Context cx_;
   Skeleton skeleton_;
   std::optional<PoseDataset> train_set_, val_set_;
+  size_t bad_known_ = 0;  // bad samples that have been told
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
+  std::optional<DataParallel> parallel_;
   std::optional<TrainStep> step_;
   std::optional<HeatmapRunner> runner_;
   std::optional<Loader> loader_;
   Position at_;
+  int batch_size_;  // of this rank
   fs::path results_file_;
 };
 
-Trainer::Trainer(const TrainOptions& options)
-    : file_(open_weights(options)),
-      o_(decided(options, file_)),
+Trainer::Trainer(const TrainOptions& options, World& world)
+    : world_(world),
+      file_(world.first() ? open_weights(resolved(options, world)) : std::nullopt),
+      o_(decided_together(resolved(options, world), file_, world)),
       joints_(*o_.joints),
       input_h_((*o_.fixed_size)[0]),
       input_w_((*o_.fixed_size)[1]),
       seed_recipe_(o_.recipe == "seed"),
       folder_(o_.output_dir),
-      cx_(make_context(o_.device, o_.amp, o_.threads)),
-      skeleton_(load_skeleton(o_.keypoints_path, joints_)) {
+      cx_(make_context(o_.device, o_.amp, o_.threads, o_.tf32)),
+      skeleton_(data_skeleton(o_, o_.keypoints_path)),
+      batch_size_(o_.batch_size) {
+  check(skeleton_.joints() == joints_,
+        "--num-joints {}: the skeleton {} has {} joints; give both flags for the same one", joints_, skeleton_.name,
+        skeleton_.joints());
   check(o_.start_epoch >= 0 && o_.start_epoch < o_.epochs, "--start-epoch {}: expected 0 to {}, --epochs is {}",
         o_.start_epoch, o_.epochs - 1, o_.epochs);
   const Init init = o_.init == "torch" || (o_.init == "auto" && seed_recipe_) ? Init::torch : Init::official;
   model_ = make_model(cx_, o_.model, joints_, o_.seed, o_.resume.empty() ? init : Init::none);
   set_color(*model_, o_.color, {});
+  if (world_.size() > 1) {
+    make_engine(world_, cx_.device);
+    parallel_.emplace(*world_.comm, model_->parameters());
+    if (o_.sync_bn) cx_.sync_bn = world_.comm.get();
+  }
   start_or_resume();  // first: weights that do not fit are told at once, annotations take seconds
-  prepare_output_folder(folder_, "--output-dir");
+  if (world_.first()) prepare_output_folder(folder_, "--output-dir");
   open_data();
   results_file_ = folder_ / fmt::format("results{}.txt", timestamp());
-  write_config();
+  if (world_.first() && !o_.test_only) write_config();
 }
 
 void Trainer::open_data() {
-  const SplitPaths train = split_paths(o_.data_path, "train", o_.train_annotations, o_.train_images);
-  const SplitPaths val = split_paths(o_.data_path, "val", o_.val_annotations, o_.val_images);
-  DatasetOptions options{
-      .recipe = seed_recipe_ ? Recipe::seed : Recipe::official,
-      .input_h = input_h_,
-      .input_w = input_w_,
-      .sigma = heatmap_sigma(o_.sigma, input_h_),
-      .augment = !o_.no_augment,
-      .seed = o_.seed,
-      .augmentation = {.scale = o_.scale_factor, .rotation = o_.rot_factor, .half_body = o_.prob_half_body},
-      .bgr = model_->bgr_input(),
-      .cache_bytes = static_cast<size_t>(o_.cache_mib) << 20};
-  train_set_ = PoseDataset::from_annotations(read_coco(train.annotations, joints_), train.images, skeleton_, options);
-  train_set_->check_files();
-  options.augment = false;
-  CocoAnnotations annotations = read_coco(val.annotations, joints_);
-  val_set_ = o_.person_det.empty()
-                 ? PoseDataset::from_annotations(std::move(annotations), val.images, skeleton_, options)
-                 : PoseDataset::from_detections(std::move(annotations), read_coco_detections(o_.person_det), val.images,
-                                                skeleton_, options);
-  val_set_->check_files();
+  const auto options = [&](bool augment) {
+    return dataset_options(o_, input_h_, input_w_, heatmap_sigma(o_.sigma, input_h_), augment, model_->bgr_input());
+  };
+  train_set_ = open_split(o_, "train", skeleton_, options(true));
+  val_set_ = open_split(o_, "val", skeleton_, options(false), o_.person_det);
+  check_samples(*train_set_, o_, "train", world_.first() ? folder_ : fs::path());
+  check_samples(*val_set_, o_, "val", world_.first() ? folder_ : fs::path());
+  bad_known_ = train_set_->bad().size() + val_set_->bad().size();
   fmt::print("train      {} ({})\nval        {} ({}; boxes: {})\n", train_set_->size(), train_set_->counts().summary(),
              val_set_->size(), val_set_->counts().summary(), o_.person_det.empty() ? "ground truth" : o_.person_det);
-  loader_.emplace(*train_set_,
-                  LoaderOptions{.batch_size = o_.batch_size, .workers = o_.workers, .shuffle = true, .seed = o_.seed});
+  if (world_.size() > 1) {
+    require_agreement(world_, {{"the training annotations", hash_of_file(train_set_->annotations().path)},
+                               {"the validation annotations", hash_of_file(val_set_->annotations().path)},
+                               {"--person-det", hash_of_file(o_.person_det)},
+                               {"people to train on", std::to_string(train_set_->size())},
+                               {"people to validate on", std::to_string(val_set_->size())}});
+  }
+  const Shard shard{world_.rank(), world_.size()};
+  // The seed drops the incomplete last batch when it trains on several GPUs, and only then.
+  const bool drop_last =
+      seed_recipe_ && shard.ranks > 1 && shard.size(train_set_->size()) >= static_cast<size_t>(batch_size_);
+  loader_.emplace(*train_set_, LoaderOptions{.batch_size = batch_size_,
+                                             .workers = o_.workers,
+                                             .shuffle = true,
+                                             .drop_last = drop_last,
+                                             .seed = o_.seed,
+                                             .shard = shard});
 }
 
 void Trainer::start_or_resume() {
   optimizer_.emplace(cx_, model_->parameters(), AdamStep{.weight_decay = weight_decay(), .decoupled = true});
   at_.epoch = o_.start_epoch;
-  if (!o_.weights.empty()) fmt::print("weights    {}\n", load_pretrained(*file_, *model_, o_.drop_final_layer));
-  if (!o_.resume.empty()) {
-    check(file_->optimizer() != nullptr || file_->contains("optimizer.exp_avg"),
-          "--resume {}: is not a training checkpoint (no optimiser state); use --weights to start from its weights",
-          o_.resume);
-    load_weights(*file_, *model_);
-    load_optimizer(*file_, *optimizer_);
-    file_->optimizer() != nullptr ? resume_torch(*file_) : resume_own(*file_);
-    if (o_.start_epoch > 0) {
-      at_.epoch = o_.start_epoch;
-      at_.step = at_.samples = 0;
-      at_.loss_sum = 0;
+  if (world_.first()) {
+    if (!o_.weights.empty()) fmt::print("weights    {}\n", load_pretrained(*file_, *model_, o_.drop_final_layer));
+    if (!o_.resume.empty()) {
+      check(file_->optimizer() != nullptr || file_->contains("optimizer.exp_avg"),
+            "--resume {}: is not a training checkpoint (no optimiser state); use --weights to start from its weights",
+            o_.resume);
+      load_weights(*file_, *model_);
+      load_optimizer(*file_, *optimizer_);
+      file_->optimizer() != nullptr ? resume_torch(*file_) : resume_own(*file_);
+      if (o_.start_epoch > 0) {
+        at_.epoch = o_.start_epoch;
+        at_.step = at_.samples = 0;
+        at_.loss_sum = 0;
+      }
+      const bool restarted = !world_.ranks.resume.empty();  // the crash may have come after the end
+      check(at_.epoch < o_.epochs || o_.test_only || restarted,
+            "--resume {}: has finished epoch {} of {}; raise --epochs to go on", o_.resume, at_.epoch, o_.epochs);
+      fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
     }
-    check(at_.epoch < o_.epochs, "--resume {}: has finished epoch {} of {}; raise --epochs to go on", o_.resume,
-          at_.epoch, o_.epochs);
-    fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
   }
   file_.reset();  // the map is not needed any more
-  step_.emplace(cx_, *model_, *optimizer_, seed_recipe_ ? JointsLoss::seed : JointsLoss::official);
-  runner_.emplace(cx_, *model_, skeleton_.mirror(), HeatmapRunner::Options{.flip = o_.flip});
+  if (parallel_) share_start();
+  step_.emplace(cx_, *model_, *optimizer_, seed_recipe_ ? JointsLoss::seed : JointsLoss::official,
+                parallel_ ? &*parallel_ : nullptr);
+  runner_.emplace(cx_, *model_, skeleton_.mirror(), HeatmapRunner::Options{.flip = o_.flip, .shift = decoding().shift});
   fmt::print("model      {}: {:.1f} M parameters, {}, {} threads, input {} x {}, recipe {}\n", model_->name(),
              static_cast<double>(model_->parameters().parameter_count()) / 1e6, o_.amp ? "bf16" : "f32",
              compute_threads(), input_h_, input_w_, o_.recipe);
+  if (parallel_) {
+    fmt::print("ranks      {} over {}, {} people per rank and step, batch norm {}\n", world_.size(),
+               world_.comm->engine(), batch_size_, o_.sync_bn ? "over all ranks" : "per rank");
+  }
   std::fflush(stdout);
+}
+
+// Rank 0 has loaded; the others take it from there.
+void Trainer::share_start() {
+  parallel_->broadcast(cx_, &*optimizer_);
+  const std::string mine =
+      fmt::format("[{},{},{},{},{},{}]", at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_ap, batch_size_);
+  const rapidjson::Document first = parse_json(world_.comm->all_gather(mine)[0], "rank 0's position");
+  at_.epoch = first[0].GetInt();
+  at_.step = first[1].GetInt64();
+  at_.samples = first[2].GetInt64();
+  at_.loss_sum = first[3].GetDouble();
+  at_.best_ap = first[4].GetDouble();
+  batch_size_ = first[5].GetInt();
+}
+
+// A run goes on with the batch it had, all ranks together, whatever their number is now.
+void Trainer::set_batch_size(int saved_batch_size, int saved_ranks) {
+  const int ranks = world_.size(), had = saved_batch_size * saved_ranks, asked = o_.batch_size * ranks;
+  if (asked == had) return;
+  if (o_.new_global_batch) {
+    // What has been seen of the epoch counts in samples now; a started batch is seen again.
+    if (at_.step > 0) {
+      at_.step = at_.samples / asked;
+      const double mean = at_.loss_sum / static_cast<double>(at_.samples);
+      at_.samples = at_.step * asked;
+      at_.loss_sum = mean * static_cast<double>(at_.samples);
+    }
+    return;
+  }
+  if (saved_ranks != ranks && o_.batch_size == saved_batch_size) {
+    check(had % ranks == 0,
+          "--resume {}: trained with {} people per step ({} ranks, --batch-size {}), which {} ranks cannot share "
+          "equally; "
+          "choose a --batch-size and add --new-global-batch",
+          o_.resume, had, saved_ranks, saved_batch_size, ranks);
+    batch_size_ = had / ranks;
+    fmt::print("note       {} people per rank and step instead of {}: {} ranks now, {} before, {} people per step\n",
+               batch_size_, o_.batch_size, ranks, saved_ranks, had);
+    return;
+  }
+  check(saved_ranks == ranks && at_.step == 0,
+        "--resume {}: {} {} people per step ({} ranks, --batch-size {}), these flags mean {} ({} ranks, --batch-size "
+        "{}); "
+        "choose --batch-size so that they agree, or add --new-global-batch",
+        o_.resume, at_.step == 0 ? "trained with" : "stopped within an epoch of", had, saved_ranks, saved_batch_size,
+        asked, ranks, o_.batch_size);
 }
 
 void Trainer::resume_own(const WeightFile& file) {
@@ -209,19 +360,23 @@ void Trainer::resume_own(const WeightFile& file) {
   at_.loss_sum = number("loss_sum");
   at_.best_ap = number("best_ap");
   at_.history = history_from_json(text("history"), o_.resume);
-  const std::string saved_seed = text("seed"), saved_batch = text("batch_size");
+  const std::string saved_seed = text("seed");
   check(saved_seed == std::to_string(o_.seed),
         "--resume {}: the run used --seed {}, this one uses {}; the same seed continues it exactly", o_.resume,
         saved_seed, o_.seed);
-  check(at_.step == 0 || saved_batch == std::to_string(o_.batch_size),
-        "--resume {}: stopped within an epoch of --batch-size {}, this run uses {}; the same size continues it exactly",
-        o_.resume, saved_batch, o_.batch_size);
+  if (const auto codec = file.metadata().find("codec"); codec != file.metadata().end()) {
+    check(codec->second == o_.codec, "--resume {}: the run learnt codec {}, this one asks for {}; give --codec {}",
+          o_.resume, codec->second, o_.codec, codec->second);
+  }
+  const auto ranks = file.metadata().find("ranks");  // absent in files of one process
+  set_batch_size(std::atoi(text("batch_size").c_str()),
+                 ranks == file.metadata().end() ? 1 : std::atoi(ranks->second.c_str()));
 }
 
 // A PyTorch training checkpoint: weights, moments and the epoch continue; the order of the pictures is ours.
 void Trainer::resume_torch(const WeightFile& file) {
   at_.epoch = static_cast<int>(std::clamp<int64_t>(file.next_epoch().value_or(0), 0, o_.epochs));
-  fmt::print("resume     {}, Adam after {} steps\n", file.wrapper().describe(), optimizer_->steps);
+  fmt::print("resume     {}, Adam's step {}\n", file.wrapper().describe(), optimizer_->steps);
   // Learning rate and decay are flags here; say so when the checkpoint had others.
   const Value* groups = file.optimizer()->find("param_groups");
   const auto* list = groups != nullptr ? groups->as<Value::List>() : nullptr;
@@ -250,19 +405,22 @@ std::map<std::string, std::string> Trainer::metadata() const {
   return {{"format", "hrnet.cpp checkpoint 1"},
           {"model", model_->name()},
           {"joints", std::to_string(joints_)},
-          {"codec", "quarter"},
+          {"codec", o_.codec},
           {"recipe", o_.recipe},
           {"input_h", std::to_string(input_h_)},
           {"input_w", std::to_string(input_w_)},
           {"color", model_->bgr_input() ? "bgr" : "rgb"},
           {"seed", std::to_string(o_.seed)},
-          {"batch_size", std::to_string(o_.batch_size)},
+          {"batch_size", std::to_string(batch_size_)},
+          {"ranks", std::to_string(world_.size())},
           {"history", history_to_json(at_.history)},
           {"position", fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{}}}",
                                    at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_ap)}};
 }
 
 void Trainer::save(const std::string& name, bool with_optimizer) const {
+  if (!world_.first()) return;
+  const Control::Busy busy(world_.control.get());
   save_state_dict(folder_ / name, model_->parameters(), metadata(), with_optimizer ? &*optimizer_ : nullptr);
 }
 
@@ -289,9 +447,17 @@ void Trainer::write_config() const {
   add("scale_factor", fmt::format("{}", o_.scale_factor));
   add("rot_factor", fmt::format("{}", o_.rot_factor));
   add("prob_half_body", fmt::format("{}", o_.prob_half_body));
+  add("photometric", fmt::format("{}", o_.photometric));
+  add("coarse_dropout", fmt::format("{}", o_.coarse_dropout));
+  add("codec", quoted(o_.codec));
+  add("skeleton", quoted(skeleton_.name));
+  add("categories", quoted(fmt::format("{}", fmt::join(o_.categories, " "))));
+  add("on_bad_sample", quoted(o_.on_bad_sample.empty() ? "fail in the check, then skip" : o_.on_bad_sample));
   add("start_epoch", std::to_string(at_.epoch));
   add("epochs", std::to_string(o_.epochs));
-  add("batch_size", std::to_string(o_.batch_size));
+  add("batch_size", std::to_string(batch_size_));
+  add("ranks", std::to_string(world_.size()));
+  add("sync_bn", o_.sync_bn ? "true" : "false");
   add("lr", fmt::format("{}", o_.lr));
   add("lr_steps", fmt::format("[{}]", fmt::join(o_.lr_steps, ", ")));
   add("lr_gamma", fmt::format("{}", o_.lr_gamma));
@@ -309,85 +475,156 @@ void Trainer::write_config() const {
 bool Trainer::train_epoch() {
   const auto steps = static_cast<int64_t>(loader_->batches());
   const Schedule rates = schedule();
-  Progress progress(fmt::format("epoch {}/{}", at_.epoch + 1, o_.epochs), steps);
+  Progress progress(world_.first() ? fmt::format("epoch {}/{}", at_.epoch + 1, o_.epochs) : "", steps);
   if (at_.step == 0) at_.loss_sum = 0, at_.samples = 0;
   loader_->start_epoch(static_cast<uint64_t>(at_.epoch), static_cast<size_t>(at_.step));
   const double started = now();
-  int64_t samples_here = 0;
+  int64_t samples_here = 0;  // of all ranks
   double lr = 0;
-  Batch batch;
-  while (loader_->next(batch)) {
-    lr = rates.at(at_.epoch, at_.step, steps);
-    const double loss = (*step_)({batch.images, batch.targets, batch.weights, batch.size, batch.h, batch.w}, lr);
+  // Steps whose losses are still on the GPU; on the CPU at most the one that just ran.
+  struct Under {
+    int64_t step;
+    int size;
+    std::vector<int64_t> annotations;
+  };
+  std::deque<Under> under_way;
+  const auto take_loss = [&] {
+    const double loss = step_->wait();
+    const Under done = std::move(under_way.front());
+    under_way.pop_front();
     if (!std::isfinite(loss)) {
-      std::string people;
-      for (const SampleMeta& meta : batch.meta)
-        people += fmt::format("{}{}", people.empty() ? "" : ", ", meta.annotation_id);
+      // Whose people they are is for that rank to say.
+      if (std::isfinite(step_->own_loss()) && world_.control != nullptr)
+        world_.control->await_failure(world_.control->timeout());
+      world_.comm->check();
       const bool saved = fs::exists(folder_ / "last.safetensors");
       fail("the loss is {} at epoch {}, batch {} of {} (annotations {}); nothing was updated by this batch. {}", loss,
-           at_.epoch, at_.step, steps, people,
+           at_.epoch, done.step, steps, fmt::join(done.annotations, ", "),
            saved ? fmt::format("{} is the last good checkpoint; try a lower --lr and --resume it",
                                (folder_ / "last.safetensors").string())
                  : "There is no checkpoint yet; try a lower --lr");
     }
-    at_.loss_sum += loss * batch.size;
-    at_.samples += batch.size;
-    samples_here += batch.size;
-    ++at_.step;
+    const int64_t size = int64_t{done.size} * world_.size();
+    at_.loss_sum += loss * static_cast<double>(size);
+    at_.samples += size;
+  };
+  const auto take_all = [&] {
+    while (!under_way.empty()) take_loss();
+  };
+  const auto note = [&] {
     const double seconds = now() - started;
-    progress.update(at_.step,
-                    fmt::format("loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%",
-                                at_.loss_sum / static_cast<double>(at_.samples), lr,
-                                static_cast<double>(samples_here) / seconds, 100 * loader_->wait_seconds() / seconds));
-    if (interrupted != 0 && at_.step < steps) return false;
+    return fmt::format("loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%",
+                       at_.loss_sum / static_cast<double>(at_.samples), lr, static_cast<double>(samples_here) / seconds,
+                       100 * loader_->wait_seconds() / seconds);
+  };
+  Batch batch;
+  while (loader_->next(batch)) {
+    lr = rates.at(at_.epoch, at_.step, steps);
+    if (interrupted != 0) step_->request_stop();
+    step_->submit({batch.images, batch.targets, batch.weights, batch.size, batch.h, batch.w}, lr);
+    Under& now_running = under_way.emplace_back(Under{at_.step, batch.size, {}});
+    for (const SampleMeta& meta : batch.meta) now_running.annotations.push_back(meta.annotation_id);
+    samples_here += int64_t{batch.size} * world_.size();
+    ++at_.step;
+    while (!under_way.empty() && step_->ready()) take_loss();
+    const bool stop = step_->must_stop(), last = at_.step == steps;
+    const bool save_now = o_.checkpoint_every > 0 && at_.step % o_.checkpoint_every == 0 && !last;
+    if (stop || last || save_now) take_all();
+    if (at_.samples == 0) continue;  // no loss to show yet
+    progress.update(at_.step, note());
+    if (o_.print_freq > 0 && at_.step % o_.print_freq == 0)
+      progress.say(fmt::format("epoch {}/{} [{}/{}]  {}", at_.epoch + 1, o_.epochs, at_.step, steps, note()));
+    if (stop && !last) return false;
+    if (save_now) save("last.safetensors", true);
   }
-  progress.finish(fmt::format(
-      "loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%", at_.loss_sum / static_cast<double>(at_.samples), lr,
-      static_cast<double>(samples_here) / (now() - started), 100 * loader_->wait_seconds() / (now() - started)));
+  progress.finish(note());
   at_.history.push_back({.epoch = at_.epoch, .loss = at_.loss_sum / static_cast<double>(at_.samples), .lr = lr});
   return true;
+}
+
+// Pictures that turned bad since the check: counted on the terminal, named in the list.
+void Trainer::report_bad_samples() {
+  const size_t all = train_set_->bad().size() + val_set_->bad().size();
+  if (all == bad_known_) return;
+  for (const auto& [set, split] : {std::pair{&*train_set_, "train"}, {&*val_set_, "val"}}) {
+    if (set->bad().size() > 0 && world_.first()) set->bad().write(bad_samples_file(folder_, split));
+  }
+  fmt::print("  {} more bad sample{}, others took their places; all are listed in {}\n", all - bad_known_,
+             all - bad_known_ == 1 ? "" : "s", (folder_ / "bad_samples_*.tsv").string());
+  bad_known_ = all;
 }
 
 void Trainer::finish_epoch() {
   EpochRecord& record = at_.history.back();
   const bool last = at_.epoch + 1 == o_.epochs;
   bool best = false;
+  if (parallel_ && !o_.sync_bn) parallel_->broadcast_buffers(cx_);
+  const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // the others wait for it to write
   if (last || (at_.epoch + 1) % o_.eval_every == 0) {
-    const ValidationRun run = run_validation(*runner_, *val_set_, o_.batch_size, o_.workers, "  validate");
-    record.evaluated = true;
-    record.stats = run.coco.stats;
-    write_seed_results(folder_ / "key_results.json", run.results);
-    best = record.stats[0] >= at_.best_ap;
-    fmt::print("  AP {:.4f}  AP50 {:.4f}  AP75 {:.4f}  AR {:.4f}{}\n", record.stats[0], record.stats[1],
-               record.stats[2], record.stats[5], best ? "  (best so far)" : "");
-    std::fflush(stdout);
-    if (last) fmt::print("{}\n", coco_summary(run.coco));
+    const ValidationRun run = run_validation(*runner_, *val_set_, batch_size_, o_.workers, "  validate",
+                                             decoding().decode, parallel_ ? world_.comm.get() : nullptr);
+    if (world_.first()) {
+      record.evaluated = true;
+      record.stats = run.coco.stats;
+      write_seed_results(folder_ / "key_results.json", run.results);
+      best = record.stats[0] >= at_.best_ap;
+      fmt::print("  AP {:.4f}  AP50 {:.4f}  AP75 {:.4f}  AR {:.4f}{}\n", record.stats[0], record.stats[1],
+                 record.stats[2], record.stats[5], best ? "  (best so far)" : "");
+      std::fflush(stdout);
+      if (last) fmt::print("{}\n", coco_summary(run.coco));
+    }
   }
-  append_line(results_file_, results_line(record));
+  report_bad_samples();
+  if (world_.first()) append_line(results_file_, results_line(record));
   if (best) at_.best_ap = record.stats[0];
   ++at_.epoch;
   at_.step = at_.samples = 0;
   at_.loss_sum = 0;
-  save("last.safetensors", true);
+  if (!world_.first()) return;
   if (best) save("best.safetensors", false);
   if (o_.keep_all) save(fmt::format("epoch_{}.safetensors", at_.epoch - 1), true);
   plot_history(folder_ / "curves.png", at_.history);
+  save("last.safetensors", true);  // last: what it says is done is done
+}
+
+int Trainer::stopping_signal() const {
+  if (world_.control == nullptr) return interrupted;
+  int signal = 0;
+  for (const std::string& one : world_.control->all_gather(std::to_string(interrupted)))
+    signal = std::max(signal, std::atoi(one.c_str()));
+  return signal;
+}
+
+// --test-only: what --weights or --resume are worth.
+int Trainer::test() {
+  const ValidationRun run = run_validation(*runner_, *val_set_, batch_size_, o_.workers, "validate", {},
+                                           parallel_ ? world_.comm.get() : nullptr);
+  if (!world_.first()) return 0;
+  fmt::print("{}\n", coco_summary(run.coco));
+  write_seed_results(folder_ / "key_results.json", run.results);
+  fmt::print("wrote {}\n", (folder_ / "key_results.json").string());
+  return 0;
 }
 
 int Trainer::run() {
+  if (o_.test_only) return test();
   interrupted = 0;
-  const auto previous = std::signal(SIGINT, on_interrupt);
+  const auto before_interrupt = std::signal(SIGINT, on_interrupt),
+             before_terminate = std::signal(SIGTERM, on_interrupt);
   while (at_.epoch < o_.epochs) {
     const bool done = train_epoch();
     if (done) finish_epoch();
-    if (interrupted != 0) {
+    if (const int signal = stopping_signal(); signal != 0 || !done) {
       if (!done) save("last.safetensors", true);
-      fmt::print("stopped by Ctrl-C at epoch {}, step {}. Go on with the same flags and\n  --resume {}\n", at_.epoch,
-                 at_.step, (folder_ / "last.safetensors").string());
-      return 130;
+      fmt::print("stopped by {} at epoch {}, step {}. Go on with the same flags and\n  --resume {}\n",
+                 signal == SIGTERM ? "SIGTERM" : "Ctrl-C", at_.epoch, at_.step,
+                 (folder_ / "last.safetensors").string());
+      std::fflush(stdout);
+      return 128 + (signal != 0 ? signal : SIGINT);
     }
   }
-  std::signal(SIGINT, previous);
+  std::signal(SIGINT, before_interrupt);
+  std::signal(SIGTERM, before_terminate);
   fmt::print(
       "wrote {}/: last.safetensors, best.safetensors (AP {:.4f}), {}, key_results.json, config.json, curves.png\n",
       folder_.string(), at_.best_ap, results_file_.filename().string());
@@ -403,14 +640,14 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
            "per epoch, the resolved configuration and plots to --output-dir.",
            "train --data-path demo/data --model hrnet_w8 --fixed-size 128 96 --epochs 10 --lr-steps 7 9 --output-dir "
            "demo/run");
-  app.add_option("--data-path", o.data_path, "folder with train2017/, val2017/ and annotations/")->type_name("DIR");
+  add_data_options(app, o);
   app.add_option("--person-det", o.person_det, "detected boxes for validation instead of ground-truth boxes")
       ->type_name("FILE");
   app.add_option("--output-dir", o.output_dir, "folder for everything that is written")->type_name("DIR");
-  app.add_option(
-         "--resume", o.resume,
-         "checkpoint to continue: last.safetensors, exactly where it stopped; or a PyTorch checkpoint of the seed, the "
-         "official project or simple-HRNet, after its last epoch")
+  app.add_option("--resume", o.resume,
+                 "checkpoint to continue: last.safetensors, exactly where it stopped (auto: the one in --output-dir, "
+                 "if there is one); or a PyTorch checkpoint of the seed, the "
+                 "official project or simple-HRNet, after its last epoch")
       ->type_name("FILE");
   app.add_option("--start-epoch", o.start_epoch, "number of the first epoch, for the schedule and the random streams")
       ->type_name("N");
@@ -422,7 +659,9 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--wd,--weight-decay", o.weight_decay,
                  "decoupled weight decay [default: 1e-4 with --recipe seed, else 0]")
       ->type_name("X");
-  app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_option("-b,--batch-size", o.batch_size, "people per step, of each rank")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
   add_model_options(app, o);
   app.add_option(
          "--weights", o.weights,
@@ -432,46 +671,40 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_flag("--drop-final-layer", o.drop_final_layer,
                "leave out the final layer of --weights, for another number of joints");
   app.add_flag("--no-pretrained", o.no_pretrained, "start from random weights (what happens without --weights)");
-  app.add_option("--workers", o.workers, "loader threads; any number gives the same batches")
+  app.add_option("-j,--workers", o.workers, "loader threads of each rank; any number gives the same batches")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--cache-mib", o.cache_mib, "memory for decoded pictures; those that fit are decoded once")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--recipe", o.recipe,
-                 "official (HRNet's published recipe) or seed (the PyTorch project this one follows)")
-      ->check(CLI::IsMember({"official", "seed"}));
   app.add_option("--init", o.init,
                  "initial weights: official (N(0, 0.001), meant to be loaded over), torch (the layers' default, better "
                  "from scratch) or auto "
                  "(the recipe's)")
       ->check(CLI::IsMember({"auto", "official", "torch"}));
-  add_seed(app, o.seed);
   app.add_option("--eval-every", o.eval_every, "validate after every N-th epoch, and after the last")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
+  app.add_option("--checkpoint-every", o.checkpoint_every,
+                 "write last.safetensors after every N-th step too; 0: after every epoch")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--print-freq", o.print_freq, "print a line after every N-th step; 0: the progress bar only")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--test-only", o.test_only, "validate --weights or --resume, and nothing else");
+  add_rank_options(app, o.ranks);
+  app.add_flag("--sync-bn", o.sync_bn, "batch norm over the batches of all ranks: trains as one process would");
+  app.add_flag("--new-global-batch", o.new_global_batch,
+               "resume with another number of people per step than the run had, all ranks together");
   app.add_flag("--keep-all", o.keep_all, "keep a checkpoint of every epoch");
-  app.add_flag("--no-augment", o.no_augment, "train on the plain crops");
-  app.add_option("--scale-factor", o.scale_factor, "augmentation: spread of the scale")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 0.9));
-  app.add_option("--rot-factor", o.rot_factor, "augmentation: spread of the rotation in degrees")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 90.0));
-  app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1.0));
   app.add_flag("--flip,!--no-flip", o.flip, "validate with the flip test (on by default; --no-flip turns it off)");
   app.add_option("--sigma", o.sigma, "heatmap sigma in heatmap pixels [0: 2, or 3 from an input height of 384 on]")
       ->type_name("X");
-  app.add_option("--train-annotations", o.train_annotations, "annotation file, instead of the one in --data-path")
-      ->type_name("FILE");
-  app.add_option("--train-images", o.train_images, "image folder, instead of the one in --data-path")->type_name("DIR");
-  app.add_option("--val-annotations", o.val_annotations, "annotation file, instead of the one in --data-path")
-      ->type_name("FILE");
-  app.add_option("--val-images", o.val_images, "image folder, instead of the one in --data-path")->type_name("DIR");
 }
 
-int train(const TrainOptions& options) { return Trainer(options).run(); }
+int train(const TrainOptions& options, World& world) { return Trainer(options, world).run(); }
+
+int train(const TrainOptions& options) {
+  World alone = lone_world();
+  return train(options, alone);
+}
 
 }  // namespace hr

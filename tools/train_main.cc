@@ -4,5 +4,9 @@
 
 int main(int argc, char** argv) {
   hr::limit_openmp_spinning(argv);
-  return hr::run_program<hr::TrainOptions>("train", argc, argv, hr::add_train_options, hr::train);
+  hr::hold_output_of_other_ranks();
+  return hr::run_program<hr::TrainOptions>("train", argc, argv, hr::add_train_options, [](const hr::TrainOptions& o) {
+    return hr::run_ranks("train", o.ranks, o.threads, hr::last_checkpoint(o),
+                         [&](hr::World& world) { return hr::train(o, world); });
+  });
 }

@@ -13,6 +13,7 @@
 #include "tools/analysis_picture.h"
 #include "tools/cli.h"
 #include "tools/coco_eval.h"
+#include "tools/gather_people.h"
 #include "tools/progress.h"
 
 namespace hr {
@@ -326,7 +327,7 @@ struct Validation {
 }  // namespace
 
 std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                                         const std::string& title, const DecodeOptions& decoding) {
+                                         const std::string& title, const DecodeOptions& decoding, Comm* ranks) {
   check((encoding_of(decoding.codec) == Encoding::udp) == (dataset.options().encoding == Encoding::udp),
         "decoding with codec {}, but the crops were made for {}", codec_name(decoding.codec),
         encoding_name(dataset.options().encoding));
@@ -334,9 +335,10 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   const auto rate = [&](size_t n) {
     return fmt::format("{:.1f} people/s", static_cast<double>(n) / (now() - started));
   };
-  Loader loader(dataset, {.batch_size = batch_size, .workers = workers});
+  const Shard shard = ranks != nullptr ? Shard{ranks->rank(), ranks->size()} : Shard{};
+  Loader loader(dataset, {.batch_size = batch_size, .workers = workers, .shard = shard});
   loader.start_epoch(0);
-  Progress progress(title, static_cast<int64_t>(dataset.size()));
+  Progress progress(shard.rank == 0 ? title : "", static_cast<int64_t>(shard.size(dataset.size())));
   std::vector<PersonResult> people;
   people.reserve(dataset.size());
   Batch batch;
@@ -349,6 +351,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
     const auto numbers = static_cast<ptrdiff_t>(maps.joints) * 3;
     for (int i = 0; i < batch.size; ++i) {
       const SampleMeta& meta = batch.meta[i];
+      if (meta.substitute) continue;  // the picture has turned bad; nobody is found where nobody was looked for
       PersonResult& person = people.emplace_back();
       person.image_id = meta.image_id;
       person.keypoints.assign(poses.begin() + i * numbers, poses.begin() + (i + 1) * numbers);
@@ -357,16 +360,22 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
       std::copy_n(meta.scale, 2, person.scale);
       person.area = meta.area;
     }
-    progress.update(static_cast<int64_t>(people.size()), rate(people.size()));
+    progress.update(static_cast<int64_t>(people.size()), rate(people.size() * shard.ranks));
+    if (ranks != nullptr) ranks->check();
   }
-  progress.finish(rate(people.size()));
+  progress.finish(rate(people.size() * shard.ranks));
+  if (shard.ranks > 1) {
+    ranks->barrier();  // not all are equally fast
+    return gather_people(*ranks, loader.order(), people, dataset.size());
+  }
   return people;
 }
 
 ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                             const std::string& title, const DecodeOptions& decoding) {
+                             const std::string& title, const DecodeOptions& decoding, Comm* ranks) {
   ValidationRun run;
-  const std::vector<PersonResult> people = predict_people(runner, dataset, batch_size, workers, title, decoding);
+  const std::vector<PersonResult> people = predict_people(runner, dataset, batch_size, workers, title, decoding, ranks);
+  if (ranks != nullptr && ranks->rank() != 0) return run;
   const bool seed = dataset.options().recipe == Recipe::seed;
   run.results = seed ? postprocess_seed(people) : postprocess_official(people, {.sigmas = dataset.skeleton().sigmas});
   const auto detections = to_detections(run.results, seed ? Rounding::two_decimals : Rounding::none);

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "core/comm/comm.h"
 #include "eval/coco_eval.h"
 #include "eval/results.h"
 #include "tools/decoding.h"
@@ -15,9 +16,11 @@
 namespace hr {
 
 // Runs the network over every person of `dataset` (not augmented) and decodes: one result per person, in order, score =
-// the box's. Shows progress. The dataset's encoding must be the codec's.
+// the box's. Shows progress. The dataset's encoding must be the codec's. Several ranks share the people; each gets all
+// results.
 std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                                         const std::string& title, const DecodeOptions& decoding = {});
+                                         const std::string& title, const DecodeOptions& decoding = {},
+                                         Comm* ranks = nullptr);
 
 struct ValidationRun {
   std::vector<PersonResult> results;  // after the recipe's post-processing
@@ -25,9 +28,9 @@ struct ValidationRun {
 };
 
 // predict_people, post-processing as the dataset's recipe does it, evaluation against the dataset's annotations with
-// the skeleton's sigmas.
+// the skeleton's sigmas. Of several ranks the first one evaluates; the others return nothing.
 ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                             const std::string& title, const DecodeOptions& decoding = {});
+                             const std::string& title, const DecodeOptions& decoding = {}, Comm* ranks = nullptr);
 
 // Where a COCO-layout dataset lies: the seed's folders, unless files are named outright.
 struct SplitPaths {

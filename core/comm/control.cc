@@ -1,5 +1,6 @@
 #include "core/comm/control.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -52,7 +53,12 @@ std::string describe(int rank, const std::string& host, int pid) {
 }
 
 std::string pack(const Failure& f) {
-  return Pack().u32(static_cast<uint32_t>(f.rank)).u32(static_cast<uint32_t>(f.status)).u32(f.lost).text(f.what).str();
+  return Packer()
+      .u32(static_cast<uint32_t>(f.rank))
+      .u32(static_cast<uint32_t>(f.status))
+      .u32(f.lost)
+      .text(f.what)
+      .str();
 }
 
 Failure unpack_failure(std::string_view payload) {
@@ -89,7 +95,8 @@ class Control::Server {
  public:
   Server(const Ranks& ranks, Milliseconds timeout, Milliseconds beat, Milliseconds quiet_limit)
       : ranks_(ranks), timeout_(timeout), beat_(beat), quiet_limit_(quiet_limit), absence_(beat) {
-    listener_ = ranks.listen_fd >= 0 ? Descriptor(ranks.listen_fd) : listen_on(ranks.port);
+    listener_ = ranks.listen_fd >= 0 ? Descriptor(ranks.listen_fd) : listen_on(ranks.port, false, ranks.port_name);
+    ::fcntl(listener_.get(), F_SETFD, FD_CLOEXEC);  // an inherited one is not for children
     by_rank_.resize(ranks.size, nullptr);
     thread_ = std::thread([this] { run(); });
   }
@@ -253,7 +260,7 @@ class Control::Server {
 
   void begin() {
     phase_ = Phase::running;
-    Pack all;
+    Packer all;
     all.text(reached_at_);
     for (const Peer* peer : by_rank_) {
       all.text(peer->person.host).u32(static_cast<uint32_t>(peer->person.pid));
@@ -306,7 +313,7 @@ class Control::Server {
   }
 
   static void answer(Peer& peer, const std::string& key, const std::string& what) {
-    peer.channel.send(value, Pack().text(key).text(what).str());
+    peer.channel.send(value, Packer().text(key).text(what).str());
   }
   void answer(Peer& peer, const std::string& key) {
     if (std::find(by_rank_.begin(), by_rank_.end(), &peer) != by_rank_.end()) answer(peer, key, store_[key]);
@@ -318,7 +325,7 @@ class Control::Server {
 
   void give_gathered() {
     while (gather_waiting() == ranks_.size) {
-      Pack all;
+      Packer all;
       for (Peer* peer : by_rank_) {
         all.text(peer->gathers.front());
         peer->gathers.pop_front();
@@ -435,14 +442,14 @@ class Control::Server {
       if (it == told.end()) it = told.insert(told.end(), {f.what, {}});
       if (!f.lost && f.rank >= 0) it->second.push_back(f.rank);
     }
-    Pack lines;
+    Packer lines;
     lines.u32(static_cast<uint32_t>(told.size()));
     for (const auto& [what, ranks] : told) {
       const Peer* peer = ranks.size() == 1 ? by_rank_[ranks[0]] : nullptr;
       lines.text(peer == nullptr ? what : peer->name() + ": " + what);
     }
     for (const auto& peer : peers_) {
-      if (peer->rank >= 0) peer->channel.send(printed, peer->rank == 0 ? lines.str() : Pack().u32(0).str());
+      if (peer->rank >= 0) peer->channel.send(printed, peer->rank == 0 ? lines.str() : Packer().u32(0).str());
     }
     end(Milliseconds(1000));
   }
@@ -469,9 +476,10 @@ Control::Control(Ranks ranks, Milliseconds timeout) : ranks_(std::move(ranks)), 
   hr::check(timeout_ >= Milliseconds(100), "--dist-timeout {:g}: expected at least 0.1 s", seconds(timeout_));
   started_ = Clock::now();
   if (ranks_.rank == 0) server_ = std::make_unique<Server>(ranks_, timeout_, beat(), quiet_limit());
-  channel_ = Channel(connect_to(ranks_.address, ranks_.port, started_ + timeout_));
+  channel_ = Channel(
+      connect_to(ranks_.address, ranks_.port, started_ + timeout_, fmt::format("MASTER_ADDR, {}", ranks_.port_name)));
   channel_.limit = kWelcome;
-  channel_.send(hello, Pack()
+  channel_.send(hello, Packer()
                            .text(kMagic)
                            .u32(static_cast<uint32_t>(ranks_.rank))
                            .u32(static_cast<uint32_t>(ranks_.size))
@@ -491,14 +499,17 @@ void Control::join() {
   wait("joining", std::max(limit, Milliseconds(1)), [&] { return ready_; });
 }
 
-Control::~Control() {
+Control::~Control() { close(); }
+
+void Control::close() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.wake();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   channel_.close();
+  server_.reset();
 }
 
 Milliseconds Control::beat() const { return std::min(timeout_ / 20, Milliseconds(3000)); }
@@ -556,14 +567,14 @@ void Control::talk(Clock::time_point& last_beat) {
   } catch (const Error&) {
     learn({.rank = -1,
            .status = 2,
-           .what = fmt::format("what answers at {}:{} (MASTER_ADDR, MASTER_PORT) is not rank 0 of this program",
-                               ranks_.address, ranks_.port)});
+           .what = fmt::format("what answers at {}:{} ({}) is not rank 0 of this program", ranks_.address, ranks_.port,
+                               ranks_.port_name)});
     hang_up();
     return;
   }
   if (Clock::now() - last_beat >= beat()) {
     last_beat = Clock::now();
-    Pack word;
+    Packer word;
     const std::lock_guard lock(mutex_);
     for (const Progress& p : progress_) {
       word.u64(p.entered).u64(p.inside ? static_cast<uint64_t>(since(p.since).count()) : 0);
@@ -690,10 +701,12 @@ void Control::wait(const char* what, Milliseconds limit, const Ready& is_ready) 
            seconds(limit));
 }
 
-void Control::put(const std::string& key, std::string_view data) { tell(Kind::put, Pack().text(key).text(data).str()); }
+void Control::put(const std::string& key, std::string_view data) {
+  tell(Kind::put, Packer().text(key).text(data).str());
+}
 
 std::string Control::get(const std::string& key) {
-  tell(Kind::get, Pack().text(key).str());
+  tell(Kind::get, Packer().text(key).str());
   wait("exchanging addresses", timeout_, [&] { return values_.contains(key); });
   const std::lock_guard lock(mutex_);
   return values_.extract(key).mapped();
@@ -779,7 +792,8 @@ Control::Settlement Control::settle(const std::optional<Failure>& own) {
   if (printed_) {
     s.lines = lines_;
   } else if (own && !own->what.empty()) {
-    s.lines = {own->what};
+    // Before they have met, ranks of one host fail for the same reason.
+    if (!people_.empty() || ranks_.local_rank == 0) s.lines = {own->what};
   } else if (speaks_for_host(first.lost ? first.rank : -1)) {
     s.lines = {first.what};
   }

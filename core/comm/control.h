@@ -110,6 +110,9 @@ class Control {
 
   // How it ends well: waits for the others.
   void leave();
+  // Ends the threads and connections; on rank 0, once the others have been told everything. Nothing but the destructor
+  // may follow.
+  void close();
 
  private:
   class Server;

@@ -13,6 +13,11 @@ namespace {
 
 constexpr int kDefaultPort = 29500;  // torch's
 
+template <class... Args>
+void check_shared(bool condition, fmt::format_string<Args...> format, Args&&... args) {
+  if (!condition) throw SharedRankError(fmt::format(format, std::forward<Args>(args)...));
+}
+
 class Reader {
  public:
   explicit Reader(const Environment& environment) : environment_(environment) {}
@@ -59,8 +64,8 @@ std::optional<Ranks> read(const Reader& env, const Names& names) {
       missing.emplace_back(name);
     }
   }
-  check(missing.empty(), "{} is set, but not {}; {} sets all three", fmt::join(found, ", "), fmt::join(missing, ", "),
-        names.launcher);
+  check_shared(missing.empty(), "{} is set, but not {}; {} sets all three", fmt::join(found, ", "),
+               fmt::join(missing, ", "), names.launcher);
   r.rank = *env.number(names.rank, 0);
   r.size = *env.number(names.size, 1);
   r.local_rank = *env.number(names.local_rank, 0);
@@ -101,7 +106,7 @@ Address parse_url(const std::string& url) {
   const char* begin = form ? url.data() + colon + 1 : nullptr;
   const char* end = url.data() + url.size();
   const bool port = form && std::from_chars(begin, end, a.port).ptr == end && a.port >= 1 && a.port <= 65535;
-  check(port, "--dist-url {}: expected env:// or tcp://host:port with a port from 1 to 65535", url);
+  check_shared(port, "--dist-url {}: expected env:// or tcp://host:port with a port from 1 to 65535", url);
   a.host = url.substr(prefix.size(), colon - prefix.size());
   if (a.host.size() > 2 && a.host.front() == '[' && a.host.back() == ']') a.host = a.host.substr(1, a.host.size() - 2);
   return a;
@@ -117,46 +122,58 @@ int port_of_job(std::string_view job) {
 void find_address(const Reader& env, const RankFlags& flags, Ranks& r) {
   const std::string address = env.text("MASTER_ADDR");
   const auto port = env.number("MASTER_PORT", 1);
-  check(!port || *port <= 65535, "MASTER_PORT={}: ports end at 65535", port.value_or(0));
+  check_shared(!port || *port <= 65535, "MASTER_PORT={}: ports end at 65535", port.value_or(0));
   if (flags.dist_url != "env://") {
     const Address url = parse_url(flags.dist_url);
-    check(address.empty() || address == url.host, "--dist-url {} and MASTER_ADDR={} contradict each other",
-          flags.dist_url, address);
-    check(!port || *port == url.port, "--dist-url {} and MASTER_PORT={} contradict each other", flags.dist_url,
-          port.value_or(0));
+    check_shared(address.empty() || address == url.host, "--dist-url {} and MASTER_ADDR={} contradict each other",
+                 flags.dist_url, address);
+    check_shared(!port || *port == url.port, "--dist-url {} and MASTER_PORT={} contradict each other", flags.dist_url,
+                 port.value_or(0));
     r.address = url.host;
     r.port = url.port;
+    r.port_name = fmt::format("--dist-url {}", flags.dist_url);
     return;
   }
   if (r.size == 1) return;
   if (!address.empty()) r.address = address;
   if (port) r.port = *port;
+  r.port_name = fmt::format("MASTER_PORT={}", env.text("MASTER_PORT"));
+  if (port && env.text("TORCHELASTIC_USE_AGENT_STORE") == "True") {
+    r.port = *port < 65535 ? *port + 1 : *port - 1;
+    r.port_name = fmt::format("port {} beside MASTER_PORT={}, which torchrun has", r.port, *port);
+  }
   if (r.launcher == kOpenMpi.launcher) {
-    check(
+    check_shared(
         !address.empty() || r.local_size == r.size,
         "OMPI_COMM_WORLD_SIZE={} and OMPI_COMM_WORLD_LOCAL_SIZE={}: on several hosts mpirun does not say where rank 0 "
         "is; name its host with -x MASTER_ADDR=<host>",
         r.size, r.local_size);
-    if (!port) r.port = port_of_job(env.text("PMIX_NAMESPACE"));
+    if (!port) {
+      r.port = port_of_job(env.text("PMIX_NAMESPACE"));
+      r.port_name = fmt::format("port {} for this job, in place of MASTER_PORT", r.port);
+    }
   } else if (r.launcher == kSlurm.launcher) {
     if (address.empty()) {
       const char* list = env.has("SLURM_STEP_NODELIST") ? "SLURM_STEP_NODELIST" : "SLURM_JOB_NODELIST";
-      check(env.has(list),
-            "SLURM_STEP_NUM_TASKS={} is set, but neither SLURM_STEP_NODELIST nor SLURM_JOB_NODELIST; "
-            "name rank 0's host with MASTER_ADDR",
-            r.size);
+      check_shared(env.has(list),
+                   "SLURM_STEP_NUM_TASKS={} is set, but neither SLURM_STEP_NODELIST nor SLURM_JOB_NODELIST; "
+                   "name rank 0's host with MASTER_ADDR",
+                   r.size);
       r.address = first_slurm_host(env.text(list));
     }
-    if (!port) r.port = port_of_job(env.text("SLURM_JOB_ID") + "." + env.text("SLURM_STEP_ID"));
+    if (!port) {
+      r.port = port_of_job(env.text("SLURM_JOB_ID") + "." + env.text("SLURM_STEP_ID"));
+      r.port_name = fmt::format("port {} for this job step, in place of MASTER_PORT", r.port);
+    }
   } else {
-    check(!address.empty(),
-          "WORLD_SIZE={} is set, but MASTER_ADDR is missing: the host of rank 0 (or --dist-url tcp://"
-          "host:port)",
-          r.size);
-    check(port.has_value(),
-          "WORLD_SIZE={} and MASTER_ADDR={} are set, but MASTER_PORT is missing: a free port on that "
-          "host, for example {}",
-          r.size, address, kDefaultPort);
+    check_shared(!address.empty(),
+                 "WORLD_SIZE={} is set, but MASTER_ADDR is missing: the host of rank 0 (or --dist-url tcp://"
+                 "host:port)",
+                 r.size);
+    check_shared(port.has_value(),
+                 "WORLD_SIZE={} and MASTER_ADDR={} are set, but MASTER_PORT is missing: a free port on that "
+                 "host, for example {}",
+                 r.size, address, kDefaultPort);
   }
 }
 
@@ -187,6 +204,7 @@ Ranks ranks_from(const Environment& environment, const RankFlags& flags) {
       r.launcher = "--nproc";
       r.listen_fd = env.number("HR_LISTEN_FD", 0).value_or(-1);
       r.restarts = env.number("HR_RESTARTS", 0).value_or(0);
+      r.resume = env.text("HR_RESUME");
     }
   } else if (mpi) {
     r = *mpi;
@@ -196,12 +214,13 @@ Ranks ranks_from(const Environment& environment, const RankFlags& flags) {
     r.run = env.text("SLURM_JOB_ID") + "." + env.text("SLURM_STEP_ID");
   }
   const char* size_name = mpi && !torch ? kOpenMpi.size : slurm && !torch ? kSlurm.size : kTorch.size;
-  check(flags.world_size == 0 || flags.world_size == r.size || r.launcher.empty(),
-        "--world-size {} and {}={} contradict each other; the launcher's number is the one that counts",
-        flags.world_size, size_name, r.size);
-  check(!r.launcher.empty() || flags.world_size <= 1,
-        "--world-size {}: RANK and WORLD_SIZE are missing; start the ranks with --nproc {}, torchrun, mpirun or srun",
-        flags.world_size, flags.world_size);
+  check_shared(flags.world_size == 0 || flags.world_size == r.size || r.launcher.empty(),
+               "--world-size {} and {}={} contradict each other; the launcher's number is the one that counts",
+               flags.world_size, size_name, r.size);
+  check_shared(
+      !r.launcher.empty() || flags.world_size <= 1,
+      "--world-size {}: RANK and WORLD_SIZE are missing; start the ranks with --nproc {}, torchrun, mpirun or srun",
+      flags.world_size, flags.world_size);
   find_address(env, flags, r);
   return r;
 }

@@ -99,13 +99,13 @@ void Descriptor::reset() {
   fd_ = -1;
 }
 
-Descriptor listen_on(int port, bool loopback_only) {
+Descriptor listen_on(int port, bool loopback_only, const std::string& name) {
   int reason = 0;
   Descriptor socket;
   if (!loopback_only) socket = try_listen(AF_INET6, port, false, reason);
   if (!socket.open() && reason != EADDRINUSE) socket = try_listen(AF_INET, port, loopback_only, reason);
-  check(socket.open(), "MASTER_PORT={}: cannot listen on this port: {}; choose a free one", port,
-        std::strerror(reason));
+  check(socket.open(), "{}: cannot listen on this port: {}; choose a free one",
+        name.empty() ? fmt::format("port {}", port) : name, std::strerror(reason));
   return socket;
 }
 
@@ -117,7 +117,7 @@ int port_of(const Descriptor& listener) {
                                              : reinterpret_cast<sockaddr_in*>(&storage)->sin_port);
 }
 
-Descriptor connect_to(const std::string& host, int port, Clock::time_point deadline) {
+Descriptor connect_to(const std::string& host, int port, Clock::time_point deadline, const std::string& name) {
   const auto started = Clock::now();
   std::string reason = "no answer";
   for (auto pause = Milliseconds(10);; pause = std::min(pause * 2, Milliseconds(500))) {
@@ -139,7 +139,7 @@ Descriptor connect_to(const std::string& host, int port, Clock::time_point deadl
     if (Clock::now() + pause >= deadline) break;
     std::this_thread::sleep_for(pause);
   }
-  fail("cannot reach rank 0 at {}:{} (MASTER_ADDR, MASTER_PORT) within {:.0f} s: {}", host, port,
+  fail("cannot reach rank 0 at {}:{}{} within {:.0f} s: {}", host, port, name.empty() ? "" : fmt::format(" ({})", name),
        std::chrono::duration<double>(deadline - started).count(), reason);
 }
 

@@ -40,12 +40,13 @@ class Descriptor {
   int fd_ = -1;
 };
 
-// Listens on every address of this host, or on the loopback one only. Port 0: any free one. Error names the port.
-Descriptor listen_on(int port, bool loopback_only = false);
+// Listens on every address of this host, or on the loopback one only. Port 0: any free one. Error names the port, as
+// `name` where it has one.
+Descriptor listen_on(int port, bool loopback_only = false, const std::string& name = "");
 int port_of(const Descriptor& listener);
 
 // Tries until the deadline: the other side may not have started yet. Error with the system's last reason.
-Descriptor connect_to(const std::string& host, int port, Clock::time_point deadline);
+Descriptor connect_to(const std::string& host, int port, Clock::time_point deadline, const std::string& name = "");
 
 Descriptor accept_from(const Descriptor& listener);   // not open when nobody is there
 std::string local_address(const Descriptor& socket);  // "10.0.0.2", "::1"
@@ -91,18 +92,18 @@ class Channel {
 };
 
 // Numbers and strings in a payload. Reading past the end is an Error.
-class Pack {
+class Packer {
  public:
-  Pack& u32(uint32_t v) { return bytes(&v, sizeof v); }
-  Pack& u64(uint64_t v) { return bytes(&v, sizeof v); }
-  Pack& text(std::string_view v) {
+  Packer& u32(uint32_t v) { return bytes(&v, sizeof v); }
+  Packer& u64(uint64_t v) { return bytes(&v, sizeof v); }
+  Packer& text(std::string_view v) {
     u32(static_cast<uint32_t>(v.size()));
     return bytes(v.data(), v.size());
   }
   const std::string& str() const { return out_; }
 
  private:
-  Pack& bytes(const void* data, size_t size) {
+  Packer& bytes(const void* data, size_t size) {
     out_.append(static_cast<const char*>(data), size);
     return *this;
   }

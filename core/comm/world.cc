@@ -4,6 +4,7 @@
 #include "core/comm/local.h"
 #include "core/comm/nccl.h"
 #include "core/file.h"
+#include "core/sha256.h"
 
 namespace hr {
 
@@ -21,7 +22,7 @@ void make_engine(World& world, Device device) {
 
 void require_agreement(const World& world, const Facts& facts) {
   if (world.control == nullptr) return;
-  Pack mine;
+  Packer mine;
   mine.u32(static_cast<uint32_t>(facts.size()));
   for (const auto& [name, value] : facts) mine.text(name).text(value);
   const std::vector<std::string> all = world.control->all_gather(mine.str());
@@ -40,19 +41,20 @@ void require_agreement(const World& world, const Facts& facts) {
     check(other.size() == first.size(), "{} and {} compare different things: are they the same program?",
           world.control->name(0), world.control->name(r));
     for (size_t i = 0; i < first.size(); ++i) {
-      check(first[i] == other[i], "{}: {} has {}, {} has {}; all ranks must be started alike", first[i].first,
-            world.control->name(0), first[i].second, world.control->name(r), other[i].second);
+      check(first[i] == other[i] || other[i].second == kAbsent,
+            "{}: {} has {}, {} has {}; all ranks must be started alike", first[i].first, world.control->name(0),
+            first[i].second, world.control->name(r), other[i].second);
     }
   }
 }
 
 std::string hash_of_file(const std::string& path) {
   if (path.empty()) return "(none)";
-  if (!fs::exists(path)) return "(missing)";
+  if (!fs::exists(path)) return std::string(kAbsent);
   const MappedFile file(path);
-  uint64_t hash = 14695981039346656037ull;
-  for (const std::byte b : file.bytes()) hash = (hash ^ static_cast<uint64_t>(b)) * 1099511628211ull;
-  return fmt::format("{:016x}", hash);
+  Sha256 hash;
+  hash.update(file.bytes());
+  return hash.hex().substr(0, 16);
 }
 
 }  // namespace hr

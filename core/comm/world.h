@@ -28,10 +28,12 @@ void make_engine(World& world, Device device);
 
 // Flags, files and whatever else must be equal on all ranks, as name and value; hash long ones. All ranks call it with
 // the same names in the same order. Error on all ranks that names the first difference, the two ranks and both values.
+// A rank whose value is kAbsent takes rank 0's.
+constexpr std::string_view kAbsent = "(absent)";
 using Facts = std::vector<std::pair<std::string, std::string>>;
 void require_agreement(const World& world, const Facts& facts);
 
-// Hexadecimal FNV-1a of a file's bytes; "(none)" for an empty path and "(missing)" when there is no such file.
+// The first 16 digits of the SHA-256 of a file's bytes; "(none)" for an empty path, kAbsent when there is no such file.
 std::string hash_of_file(const std::string& path);
 
 }  // namespace hr

@@ -134,7 +134,8 @@ TEST(Control, APortInUseAndAnUnreachableMasterAreNamed) {
     }
     return "";
   };
-  const std::string in_use = message({.rank = 0, .size = 2, .port = port});
+  const std::string in_use =
+      message({.rank = 0, .size = 2, .port = port, .port_name = fmt::format("MASTER_PORT={}", port)});
   EXPECT_NE(in_use.find(fmt::format("MASTER_PORT={}", port)), std::string::npos) << in_use;
   Descriptor gone = listen_on(0);
   const int closed = port_of(gone);

@@ -53,6 +53,17 @@ TEST(Ranks, Torchrun) {
   EXPECT_EQ(r.launcher, "torchrun");
 }
 
+// Its agent listens on MASTER_PORT and expects the ranks to be clients there.
+TEST(Ranks, TorchrunsOwnPortIsLeftToIt) {
+  Ranks r = ranks_from(with(kTorchrun, {{"TORCHELASTIC_USE_AGENT_STORE", "True"}}));
+  EXPECT_EQ(r.port, 29401);
+  EXPECT_NE(r.port_name.find("29401"), std::string::npos);
+  EXPECT_NE(r.port_name.find("MASTER_PORT=29400"), std::string::npos);
+  r = ranks_from(with(kTorchrun, {{"TORCHELASTIC_USE_AGENT_STORE", "True"}, {"MASTER_PORT", "65535"}}));
+  EXPECT_EQ(r.port, 65534);
+  EXPECT_EQ(ranks_from(with(kTorchrun, {{"TORCHELASTIC_USE_AGENT_STORE", "False"}})).port, 29400);
+}
+
 TEST(Ranks, MpirunOnOneHostNeedsNoAddress) {
   const Ranks r = ranks_from({{"OMPI_COMM_WORLD_RANK", "2"},
                               {"OMPI_COMM_WORLD_SIZE", "3"},

@@ -169,7 +169,7 @@ struct TwiceUsed {
     w = scalar(cx, 2), v = scalar(cx, 3), dw = scalar(cx, 0), dv = scalar(cx, 0);
     tape.bind(w, dw);
     tape.bind(v, dv);
-    tape.on_ready([this](uint64_t id) { events.emplace_back(id == w.id() ? "w" : "v"); });
+    tape.on_ready([this](Context&, uint64_t id) { events.emplace_back(id == w.id() ? "w" : "v"); });
   }
   TwiceUsed(const TwiceUsed&) = delete;
   TwiceUsed& operator=(const TwiceUsed&) = delete;

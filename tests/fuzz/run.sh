@@ -2,61 +2,69 @@
 # Fuzzes the readers of weight files with libFuzzer, ASan and UBSan.
 #   tests/fuzz/run.sh [SECONDS per target, 600] [pth_zip|pth_legacy|safetensors ...]
 # The corpus is kept in build-fuzz/corpus and grows from run to run; it starts with the golden files (../shared/oracle, or
-# HR_ORACLE) and with files made on the spot. What is found lies in build-fuzz/findings, and the exit status is 1. Without
-# clang nothing is done and the exit status is 77.
+# HR_ORACLE) and with files made on the spot. What is found lies in build-fuzz/findings, is tried again by the next run, and
+# makes the exit status 1. Without clang nothing is done and the exit status is 77.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-seconds=${1:-600}
-shift || true
-targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(pth_zip pth_legacy safetensors)
 
-clang=""
-for candidate in clang++ clang++-{20,19,18,17,16,15,14}; do
-  command -v "$candidate" >/dev/null && { clang=$candidate; break; }
-done
-if [ -z "$clang" ]; then
-  echo "skipped: no clang++ here, libFuzzer comes with it (Debian: apt-get install clang)"
-  exit 77
-fi
-echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' |
-  "$clang" -x c++ - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null ||
-  { echo "skipped: $clang has no libFuzzer (Debian: apt-get install libclang-rt-14-dev)"; exit 77; }
+main() {
+  seconds=${1:-600}
+  shift || true
+  targets=("$@")
+  [ ${#targets[@]} -gt 0 ] || targets=(pth_zip pth_legacy safetensors)
 
-cmake --preset fuzz -DCMAKE_CXX_COMPILER="$clang" >/dev/null
-cmake --build --preset fuzz >build-fuzz/build.log || { cat build-fuzz/build.log; exit 1; }
+  clang=""
+  for candidate in clang++ clang++-{20,19,18,17,16,15,14}; do
+    command -v "$candidate" >/dev/null && { clang=$candidate; break; }
+  done
+  if [ -z "$clang" ]; then
+    echo "skipped: no clang++ here, libFuzzer comes with it (Debian: apt-get install clang)"
+    exit 77
+  fi
+  echo 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }' |
+    "$clang" -x c++ - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null ||
+    { echo "skipped: $clang has no libFuzzer (Debian: apt-get install libclang-rt-14-dev)"; exit 77; }
 
-largest=32768  # bytes of an input: small ones run fast, and what goes wrong does so in small files too
-oracle=${HR_ORACLE:-../shared/oracle}/weights
-build-fuzz/tests/fuzz/write_seeds build-fuzz/corpus
-seed_files() {  # the golden files of a target
-  [ -d "$oracle" ] || return 0
-  case $1 in
-    safetensors) find "$oracle" -name '*.safetensors' -size "-${largest}c" ;;
-    pth_legacy) find "$oracle" -name '*legacy*.pth' -size "-${largest}c" ;;
-    pth_zip) find "$oracle" -name '*.pth' ! -name '*legacy*' -size "-${largest}c" ;;
-  esac
+  cmake --preset fuzz -DCMAKE_CXX_COMPILER="$clang" >/dev/null
+  cmake --build --preset fuzz >build-fuzz/build.log || { cat build-fuzz/build.log; exit 1; }
+
+  largest=32768  # bytes of an input: small ones run fast, and what goes wrong does so in small files too
+  oracle=${HR_ORACLE:-../shared/oracle}/weights
+  build-fuzz/tests/fuzz/write_seeds build-fuzz/corpus
+  seed_files() {  # the golden files of a target
+    [ -d "$oracle" ] || return 0
+    case $1 in
+      safetensors) find "$oracle" -name '*.safetensors' -size "-${largest}c" ;;
+      pth_legacy) find "$oracle" -name '*legacy*.pth' -size "-${largest}c" ;;
+      pth_zip) find "$oracle" -name '*.pth' ! -name '*legacy*' -size "-${largest}c" ;;
+    esac
+  }
+
+  status=0
+  for target in "${targets[@]}"; do
+    corpus=build-fuzz/corpus/$target
+    findings=build-fuzz/findings/$target
+    mkdir -p "$corpus" "$findings"
+    # What was found before is tried first: it is found again, or it is mended.
+    find "$findings" -type f -exec mv -t "$corpus" {} +
+    while read -r file; do cp -n --no-preserve=mode "$file" "$corpus/golden_$(basename "$file")"; done < <(seed_files "$target")
+    words=tests/fuzz/pth.dict
+    [ "$target" = safetensors ] && words=tests/fuzz/safetensors.dict
+    log=build-fuzz/$target.log
+    # A second of processor time per file is the entry functions' business; the timeout is for hangs on a busy machine.
+    # Memory: a reader may take 40 MiB for names, a file of 32 KiB inflates to 16 MiB; ASan and the corpus come on top.
+    "build-fuzz/tests/fuzz/${target}_fuzz" "$corpus" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=768 \
+      -malloc_limit_mb=64 -max_len=$largest -dict=$words -artifact_prefix="$findings/" -print_final_stats=1 >"$log" 2>&1 ||
+      { status=1; tail -n 40 "$log"; }
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    coverage=$(sed -n 's/.* cov: \([0-9]*\) ft: .*/\1/p' "$log" | tail -n 1)
+    peak=$(sed -n 's/^stat::peak_rss_mb: *//p' "$log")
+    slowest=$(sed -n 's/^slowest: \([0-9.]*\) s.*/\1/p' "$log")
+    echo "$target: ${executions:-?} executions, ${coverage:-?} edges, $(find "$corpus" -type f | wc -l) files in the corpus," \
+      "slowest ${slowest:-?} s, peak ${peak:-?} MB, $(find "$findings" -type f | wc -l) findings"
+  done
+  return $status
 }
 
-status=0
-for target in "${targets[@]}"; do
-  corpus=build-fuzz/corpus/$target
-  findings=build-fuzz/findings/$target
-  mkdir -p "$corpus" "$findings"
-  while read -r file; do cp -n --no-preserve=mode "$file" "$corpus/golden_$(basename "$file")"; done < <(seed_files "$target")
-  words=tests/fuzz/pth.dict
-  [ "$target" = safetensors ] && words=tests/fuzz/safetensors.dict
-  log=build-fuzz/$target.log
-  # A second of processor time per file is the entry functions' business; the timeout is for hangs on a busy machine.
-  # Memory: a reader may take 40 MiB for names, a file of 32 KiB inflates to 16 MiB; ASan and the corpus come on top.
-  "build-fuzz/tests/fuzz/${target}_fuzz" "$corpus" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=768 \
-    -malloc_limit_mb=64 -max_len=$largest -dict=$words -artifact_prefix="$findings/" -print_final_stats=1 >"$log" 2>&1 ||
-    { status=1; tail -n 40 "$log"; }
-  executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-  coverage=$(sed -n 's/.* cov: \([0-9]*\) ft: .*/\1/p' "$log" | tail -n 1)
-  peak=$(sed -n 's/^stat::peak_rss_mb: *//p' "$log")
-  slowest=$(sed -n 's/^slowest: \([0-9.]*\) s.*/\1/p' "$log")
-  echo "$target: ${executions:-?} executions, ${coverage:-?} edges, $(find "$corpus" -type f | wc -l) files in the corpus," \
-    "slowest ${slowest:-?} s, peak ${peak:-?} MB, $(find "$findings" -type f | wc -l) findings"
-done
-exit $status
+main "$@"
+exit

@@ -32,7 +32,7 @@ inline bool is_last_bn(const std::string& name) {
   const std::string rest = name.substr(at + 12);
   const int i = rest[0] - '0', j = rest[2] - '0';
   if (i < j) return rest.substr(3) == ".1.weight";
-  return i > j && rest.substr(3) == "." + std::to_string(i - j - 1) + ".1.weight";
+  return i > j && rest.substr(3) == fmt::format(".{}.1.weight", i - j - 1);
 }
 
 inline void fill_by_formula(ParameterStore& store) {

@@ -1,0 +1,77 @@
+#include "ops/heatmaps.h"
+
+#include <cmath>
+#include <vector>
+
+#include "core/error.h"
+#include "ops/for_each.h"
+#include "ops/heatmaps_kernel.h"
+
+namespace hr {
+namespace {
+void expect_maps(const char* op, const Tensor& t) {
+  check(t.rank() == 4 && t.dtype() == DType::f32, "{}: expected [N, h, w, K] f32, got {} of {}", op,
+        to_string(t.shape()), name_of(t.dtype()));
+}
+}  // namespace
+
+void append_mirrored(Context& cx, const Tensor& images) {
+  expect_maps("append_mirrored", images);
+  check(images.dim(0) % 2 == 0, "append_mirrored: {} pictures are not twice a number", images.dim(0));
+  const int64_t half = images.numel() / 2, channels = images.dim(3);
+  for_each(cx, half / channels, channels,
+           MirrorColumns{.x = images.data<float>(),
+                         .y = images.data<float>() + half,
+                         .w = static_cast<uint32_t>(images.dim(2)),
+                         .channels = channels});
+}
+
+Tensor flip_average(Context& cx, const Tensor& maps, const Tensor& mirror, bool shift) {
+  expect_maps("flip_average", maps);
+  const int64_t joints = maps.dim(3), half = maps.numel() / 2;
+  check(maps.dim(0) % 2 == 0 && mirror.dtype() == DType::i32 && mirror.numel() == joints,
+        "flip_average: {} maps and a mirror of {} indices", to_string(maps.shape()), mirror.numel());
+  Tensor y = cx.empty({maps.dim(0) / 2, maps.dim(1), maps.dim(2), joints}, DType::f32);
+  for_each(cx, half / joints, joints,
+           FlipAverage{.maps = maps.data<float>(),
+                       .mirrored = maps.data<float>() + half,
+                       .mirror = mirror.data<int32_t>(),
+                       .y = y.data<float>(),
+                       .w = static_cast<uint32_t>(maps.dim(2)),
+                       .joints = joints,
+                       .shift = shift});
+  return y;
+}
+
+Tensor decode_quarter(Context& cx, const Tensor& maps) {
+  expect_maps("decode_quarter", maps);
+  Tensor poses = cx.empty({maps.dim(0), maps.dim(3), 3}, DType::f32);
+  for_each(cx, maps.dim(0), maps.dim(3),
+           QuarterPeak{maps.data<float>(), poses.data<float>(), maps.dim(1), maps.dim(2), maps.dim(3)});
+  return poses;
+}
+
+Tensor gaussian_targets(Context& cx, const Tensor& joints, int h, int w, double sigma) {
+  check(joints.rank() == 3 && joints.dim(2) == 3 && joints.dtype() == DType::f64,
+        "gaussian_targets: expected joints [N, K, 3] f64, got {} of {}", to_string(joints.shape()),
+        name_of(joints.dtype()));
+  check(sigma > 0 && sigma < 1000 && h > 0 && w > 0, "gaussian_targets: sigma {}, maps of {} x {}", sigma, h, w);
+  const int radius = static_cast<int>(3 * sigma);
+  std::vector<double> factor(static_cast<size_t>(radius) + 1);
+  for (int d = 0; d <= radius; ++d) factor[d] = std::exp(-d * d / (2 * sigma * sigma));
+  const Tensor table = cx.empty({radius + 1}, DType::f64);
+  cx.upload(table, std::as_bytes(std::span(factor)));
+  const int64_t n = joints.dim(0), count = joints.dim(1);
+  Tensor y = cx.empty({n, h, w, count}, DType::f32);
+  for_each(cx, n * h * w, count,
+           GaussianTargets{.joints = joints.data<double>(),
+                           .factor = table.data<double>(),
+                           .targets = y.data<float>(),
+                           .h = static_cast<uint32_t>(h),
+                           .w = static_cast<uint32_t>(w),
+                           .count = count,
+                           .radius = radius});
+  return y;
+}
+
+}  // namespace hr

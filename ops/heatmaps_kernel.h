@@ -1,0 +1,139 @@
+#pragma once
+#include "ops/kernel.h"
+
+namespace hr {
+
+// y[n, h, w, c] = x[n, h, W-1-w, c]
+struct MirrorColumns {
+  using Element = float;
+  static constexpr const char* kName = "flip test: mirror";
+  double bytes_per_element() const { return 8; }
+  const float* x;
+  float* y;
+  uint32_t w;
+  int64_t channels;
+
+  struct Row {
+    const float* from;
+    float* to;
+  };
+  HR_HD Row row(int64_t r) const {
+    const uint32_t line = static_cast<uint32_t>(r) / w, column = static_cast<uint32_t>(r) - line * w;
+    return {x + (static_cast<int64_t>(line) * w + (w - 1 - column)) * channels, y + r * channels};
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c) const {
+    store<V>(at.to + c, load<V>(at.from + c));
+  }
+};
+
+// y[n, h, w, k] = (maps[n, h, w, k] + mirrored[n, h, W-1-w', mirror[k]]) / 2, with w' = w - 1 when shifted (0 stays).
+struct FlipAverage {
+  using Element = float;
+  static constexpr const char* kName = "flip test: average";
+  double bytes_per_element() const { return 12; }
+  const float *maps, *mirrored;
+  const int32_t* mirror;
+  float* y;
+  uint32_t w;
+  int64_t joints;
+  bool shift;
+
+  struct Row {
+    const float *maps, *mirrored;
+    float* y;
+  };
+  HR_HD Row row(int64_t r) const {
+    const uint32_t line = static_cast<uint32_t>(r) / w, column = static_cast<uint32_t>(r) - line * w;
+    const uint32_t unshifted = shift && column > 0 ? column - 1 : column;
+    return {maps + r * joints, mirrored + (static_cast<int64_t>(line) * w + (w - 1 - unshifted)) * joints,
+            y + r * joints};
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t k) const {
+    for (int64_t lane = k; lane < k + Lanes<V>::kCount; ++lane)
+      at.y[lane] = (at.maps[lane] + at.mirrored[mirror[lane]]) * 0.5f;
+  }
+};
+
+// The first maximum of each map in row-major order, moved a quarter pixel towards the larger neighbour where the
+// official decoder does: if 1 < x < w - 1 and 1 < y < h - 1.
+struct QuarterPeak {
+  using Element = float;
+  static constexpr const char* kName = "decode";
+  double bytes_per_element() const { return 4.0 * static_cast<double>(h * w); }
+  const float* maps;
+  float* poses;  // [n, joints, 3]
+  int64_t h, w, joints;
+
+  HR_HD int64_t row(int64_t n) const { return n; }
+  template <class V>
+  HR_HD void one(int64_t n, int64_t k) const {
+    for (int64_t lane = k; lane < k + Lanes<V>::kCount; ++lane) scalar(n, lane);
+  }
+  HR_HD static float quarter_towards(float before, float after) {
+    return after > before ? 0.25f : after < before ? -0.25f : 0.0f;
+  }
+  HR_HD void scalar(int64_t n, int64_t k) const {
+    const float* map = maps + n * h * w * joints + k;
+    float best = map[0];
+    int64_t at = 0;
+    for (int64_t p = 1; p < h * w; ++p) {
+      const float v = map[p * joints];
+      if (v > best) {
+        best = v;
+        at = p;
+      }
+    }
+    float* pose = poses + (n * joints + k) * 3;
+    const int64_t x = at % w, y = at / w;
+    pose[0] = best > 0 ? static_cast<float>(x) : 0.0f;
+    pose[1] = best > 0 ? static_cast<float>(y) : 0.0f;
+    pose[2] = best;
+    if (best > 0 && x > 1 && x < w - 1 && y > 1 && y < h - 1) {
+      pose[0] += quarter_towards(map[(at - 1) * joints], map[(at + 1) * joints]);
+      pose[1] += quarter_towards(map[(at - w) * joints], map[(at + w) * joints]);
+    }
+  }
+};
+
+// Target heatmaps: an unnormalised Gaussian around (trunc(x / 4 + 0.5), trunc(y / 4 + 0.5)), cut off at 3 sigma.
+struct GaussianTargets {
+  using Element = float;
+  static constexpr const char* kName = "target heatmaps";
+  double bytes_per_element() const { return 4; }
+  const double* joints;  // [n, joints, 3]: x, y in input pixels and whether the joint is drawn (1) or not (0)
+  const double* factor;  // [radius + 1]: exp(-d^2 / (2 sigma^2))
+  float* targets;        // [n, h, w, joints]
+  uint32_t h, w;
+  int64_t count;  // of joints
+  int radius;
+
+  struct Row {
+    const double* joints;
+    float* to;
+    int x, y;
+  };
+  HR_HD Row row(int64_t r) const {
+    const uint32_t line = static_cast<uint32_t>(r) / w, x = static_cast<uint32_t>(r) - line * w, n = line / h;
+    return {joints + static_cast<int64_t>(n) * count * 3, targets + r * count, static_cast<int>(x),
+            static_cast<int>(line - n * h)};
+  }
+  // Toward zero as an int cast, but defined for any number; what is no number lies off the map.
+  HR_HD static int to_map(double v) {
+    const double m = v / 4 + 0.5;
+    return !(m == m) ? -1000000 : m < -1e6 ? -1000000 : m > 1e6 ? 1000000 : static_cast<int>(m);
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t k) const {
+    for (int64_t lane = k; lane < k + Lanes<V>::kCount; ++lane) {
+      const double* joint = at.joints + lane * 3;
+      const int dx = at.x - to_map(joint[0]), dy = at.y - to_map(joint[1]);
+      const int ax = dx < 0 ? -dx : dx, ay = dy < 0 ? -dy : dy;
+      const bool inside = joint[2] > 0 && ax <= radius && ay <= radius;
+      at.to[lane] = inside ? static_cast<float>(factor[ay] * factor[ax]) : 0.0f;
+    }
+  }
+};
+
+}  // namespace hr

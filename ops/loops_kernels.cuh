@@ -1,0 +1,117 @@
+// The loops of ops/for_each.h as CUDA kernels. Their numbers come from ops/launch.h. tests/ops/gpu_loops_test.cc
+// compiles this file for the CPU, with a thread for a thread, so nothing here may need more of CUDA than the built-in
+// variables,
+// __shared__ and __syncthreads().
+#pragma once
+#include "ops/kernel.h"
+
+namespace hr::gpu {
+namespace detail {
+
+// The value type of a thread: Floats<N>, or a float for one channel.
+template <int N>
+struct ValueOf {
+  using type = Floats<N>;
+};
+template <>
+struct ValueOf<1> {
+  using type = float;
+};
+
+template <class F, int N>
+__global__ void __launch_bounds__(kThreads) for_each_kernel(const F f, int64_t rows, int channels) {
+  using V = typename ValueOf<N>::type;
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.y;
+  for (int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y; row < rows; row += stride) {
+    const auto at = f.row(row);
+    for (int c = static_cast<int>(threadIdx.x) * N; c < channels; c += static_cast<int>(blockDim.x) * N)
+      f.template one<V>(at, c);
+  }
+}
+
+// Each thread sums every blockDim.y-th row of the block; the strands of one channel group are then added pairwise, in
+// an order that depends on the block's shape alone.
+template <class F, int N>
+__global__ void __launch_bounds__(kThreads, 4)  // 64 registers: with the compiler's own choice of 40, some spill
+    reduce_rows_kernel(const F f, int64_t rows, int channels, float* __restrict__ partial) {
+  using V = typename ValueOf<N>::type;
+  __shared__ float strands[F::kSums * N * kThreads];
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * kBlockRows;
+  const int64_t end = begin + kBlockRows < rows ? begin + kBlockRows : rows;
+  const int thread = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
+  for (int first = 0; first < channels; first += static_cast<int>(blockDim.x) * N) {
+    const int c = first + static_cast<int>(threadIdx.x) * N;
+    V sums[F::kSums];
+    HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] = Lanes<V>::fill(0);
+    if (c < channels) {
+      for (int64_t row = begin + threadIdx.y; row < end; row += blockDim.y) {
+        V terms[F::kSums];
+        f.template one<V>(f.row(row), c, terms);
+        HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] += terms[s];
+      }
+    }
+    // [sum][lane][thread]: neighbouring threads on neighbouring banks.
+    HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
+      HR_UNROLL for (int i = 0; i < N; ++i) strands[(s * N + i) * kThreads + thread] = lane(sums[s], i);
+    }
+    __syncthreads();
+    for (int have = static_cast<int>(blockDim.y); have > 1;) {
+      const int half = (have + 1) / 2;
+      if (static_cast<int>(threadIdx.y) < have - half) {
+        const int other = thread + half * static_cast<int>(blockDim.x);
+        HR_UNROLL for (int i = 0; i < F::kSums * N; ++i) strands[i * kThreads + thread] +=
+            strands[i * kThreads + other];
+      }
+      have = half;
+      __syncthreads();
+    }
+    if (threadIdx.y == 0 && c < channels) {
+      HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
+        float* out = partial + (static_cast<int64_t>(blockIdx.x) * F::kSums + s) * channels + c;
+        HR_UNROLL for (int i = 0; i < N; ++i) out[i] = strands[(s * N + i) * kThreads + thread];
+      }
+    }
+    __syncthreads();  // before the next channels reuse the strands
+  }
+}
+
+template <class F>
+__global__ void __launch_bounds__(kColumnThreads* kColumnStrands)
+    for_columns_kernel(const F f, int64_t parts, int channels) {
+  using State = typename F::State;
+  alignas(State) __shared__ unsigned char memory[sizeof(State) * kColumnThreads * kColumnStrands];
+  State* states = reinterpret_cast<State*>(memory);
+  const int c = static_cast<int>(blockIdx.x) * kColumnThreads + static_cast<int>(threadIdx.x);
+  const int mine = static_cast<int>(threadIdx.y) * kColumnThreads + static_cast<int>(threadIdx.x);
+  // A strand takes a run of neighbouring parts.
+  const int64_t run = (parts + kColumnStrands - 1) / kColumnStrands;
+  const int64_t begin = threadIdx.y * run, end = begin + run < parts ? begin + run : parts;
+  if (c < channels && begin < end) {
+    State state = f.part(begin, c);
+    for (int64_t b = begin + 1; b < end; ++b) state.add(f.part(b, c));
+    states[mine] = state;
+  }
+  __syncthreads();
+  if (threadIdx.y == 0 && c < channels) {
+    State total = states[mine];
+    for (int y = 1; y < kColumnStrands && y * run < parts; ++y) total.add(states[mine + y * kColumnThreads]);
+    f.finish(c, total);
+  }
+}
+
+template <class F, int N>
+__global__ void __launch_bounds__(kThreads) for_each_flat_kernel(const F f, int64_t n) {
+  using V = typename ValueOf<N>::type;
+  const int64_t vectors = n / N, work = vectors + n % N;
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < work; i += stride) {
+    if (i < vectors) {
+      f.template one<V>(i * N);
+    } else {
+      f.template one<float>(vectors * N + (i - vectors));
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace hr::gpu

@@ -1,0 +1,133 @@
+// Whether cuDNN has a kernel for every convolution of our networks on an H200, asked without one: from the properties
+// of that GPU (h200.json, in the form cuDNN writes them). Needs cuDNN's libraries, no device and, but for fused
+// epilogues, no driver.
+#include <gtest/gtest.h>
+
+#include <dlfcn.h>
+
+#include "core/file.h"
+#include "ops/cudnn_conv.h"
+#include "tests/support/oracle.h"
+
+namespace hr {
+namespace {
+
+using Pass = ConvProblem::Pass;
+
+// The distinct convolutions of HRNet with branches of c, 2c, 4c, 8c channels on n pictures of 256 x 192, and of
+// PoseResNet's head.
+std::vector<ConvGeometry> convolutions(int64_t n, int64_t c, DType t) {
+  std::vector<ConvGeometry> all;
+  const auto add = [&](int64_t h, int64_t w, int64_t ci, int64_t co, int64_t k, int64_t stride) {
+    all.push_back({.n = n,
+                   .h = h,
+                   .w = w,
+                   .ci = ci,
+                   .co = co,
+                   .kh = k,
+                   .kw = k,
+                   .stride = stride,
+                   .pad = k / 2,
+                   .src = t,
+                   .dst = t});
+  };
+  add(256, 192, 3, 64, 3, 2);
+  add(128, 96, 64, 64, 3, 2);
+  add(64, 48, 64, 64, 1, 1);
+  add(64, 48, 256, 64, 1, 1);
+  add(64, 48, 64, 64, 3, 1);
+  add(64, 48, 64, 256, 1, 1);
+  add(64, 48, 256, c, 3, 1);
+  add(64, 48, 256, 2 * c, 3, 2);
+  add(64, 48, c, 17, 1, 1);
+  for (int i = 0; i < 4; ++i) {
+    const int64_t h = 64 >> i, w = 48 >> i, width = c << i;
+    add(h, w, width, width, 3, 1);
+    if (i < 3) add(h, w, width, width, 3, 2);
+    for (int j = 0; j < i; ++j) add(h, w, width, c << j, 1, 1);
+    for (int j = i + 1; j < 4; ++j) add(64 >> (j - 1), 48 >> (j - 1), width, c << j, 3, 2);
+  }
+  for (const int64_t ci : {2048, 256}) {
+    all.push_back({.n = n,
+                   .h = ci == 2048 ? 8 : 16,
+                   .w = ci == 2048 ? 6 : 12,
+                   .ci = ci,
+                   .co = 256,
+                   .kh = 4,
+                   .kw = 4,
+                   .stride = 2,
+                   .pad = 1,
+                   .transposed = true,
+                   .src = t,
+                   .dst = t});
+  }
+  return all;
+}
+
+std::string h200() { return read_file(test::source_folder() / "tests/ops/h200.json"); }
+
+#define NEEDS_CUDNN() \
+  if (!cudnn_available()) GTEST_SKIP() << cudnn_version()
+
+// Every problem has a kernel; prints those without.
+void expect_kernels(const std::vector<ConvProblem>& problems) {
+  const std::string device = h200();
+  for (const ConvProblem& p : problems) EXPECT_FALSE(cudnn_engines(p, device, 1).empty()) << to_string(p);
+}
+
+TEST(CudnnPlans, TrainingHasAKernelForEveryConvolutionAndItsGradients) {
+  NEEDS_CUDNN();
+  for (const DType t : {DType::bf16, DType::f32}) {
+    for (const int64_t c : {32, 48}) {
+      std::vector<ConvProblem> problems;
+      for (const ConvGeometry& g : convolutions(c == 32 ? 128 : 16, c, t)) {
+        for (const Pass pass : {Pass::forward, Pass::backward_data, Pass::backward_filter})
+          problems.push_back({g, pass});
+      }
+      expect_kernels(problems);
+    }
+  }
+}
+
+TEST(CudnnPlans, Bf16KernelsUseTensorCoresWhereChannelsAllow) {
+  NEEDS_CUDNN();
+  const std::string device = h200();
+  for (const ConvGeometry& g : convolutions(128, 32, DType::bf16)) {
+    if (g.ci % 8 != 0 || g.co % 8 != 0) continue;
+    for (const Pass pass : {Pass::forward, Pass::backward_data, Pass::backward_filter}) {
+      const auto engines = cudnn_engines({g, pass}, device, 8);
+      EXPECT_TRUE(std::any_of(engines.begin(), engines.end(), [](const ConvEngine& e) { return e.tensor_core; }))
+          << to_string(ConvProblem{g, pass});
+    }
+  }
+}
+
+TEST(CudnnPlans, Float32WithoutTf32RoundsNothing) {
+  NEEDS_CUDNN();
+  const std::string device = h200();
+  ConvProblem p{convolutions(8, 32, DType::f32)[4]};
+  for (const ConvEngine& e : cudnn_engines(p, device, 8)) EXPECT_FALSE(e.tensor_core) << e.name;
+  p.tf32 = true;
+  const auto engines = cudnn_engines(p, device, 8);
+  EXPECT_TRUE(std::any_of(engines.begin(), engines.end(), [](const ConvEngine& e) { return e.tensor_core; }));
+}
+
+TEST(CudnnPlans, InferenceHasOneKernelForConvolutionBiasSummandAndRelu) {
+  NEEDS_CUDNN();
+  // These kernels are compiled when asked for, which cuDNN does only where a driver's library can be loaded.
+  if (::dlopen("libcuda.so.1", RTLD_NOW) == nullptr) GTEST_SKIP() << "no driver library: " << ::dlerror();
+  for (const DType t : {DType::bf16, DType::f32}) {
+    std::vector<ConvProblem> problems;
+    for (const ConvGeometry& g : convolutions(16, 32, t)) {
+      ConvProblem p{.geometry = g, .bias = true, .relu = g.co != 17};
+      p.geometry.dst = g.co == 17 ? DType::f32 : t;  // the heatmaps
+      problems.push_back(p);
+      p.add = !g.transposed && g.stride == 1 && g.co != 17;
+      if (p.add) problems.push_back(p);
+    }
+    expect_kernels(problems);
+  }
+}
+
+}  // namespace
+}  // namespace hr

@@ -1,0 +1,325 @@
+// The CUDA loops, compiled for the CPU: a thread for every thread of a block, a barrier for __syncthreads, one block
+// after the other. What a GPU adds is speed; the index arithmetic and the order of the sums are these.
+#include <gtest/gtest.h>
+
+#include <barrier>
+#include <thread>
+
+#include "ops/adam_kernel.h"
+#include "ops/batch_norm_kernel.h"
+#include "ops/for_each.h"
+#include "ops/fuse_kernel.h"
+#include "ops/heatmaps_kernel.h"
+#include "ops/joints_loss_kernel.h"
+#include "ops/max_pool2d_kernel.h"
+#include "ops/sum_kernel.h"
+#include "tests/support/tensors.h"
+
+namespace {
+struct Index {
+  uint32_t x = 0, y = 0, z = 0;
+};
+thread_local Index threadIdx;
+Index blockIdx, blockDim, gridDim;
+std::barrier<>* block_barrier = nullptr;
+void __syncthreads() { block_barrier->arrive_and_wait(); }  // NOLINT(bugprone-reserved-identifier): CUDA's name
+}  // namespace
+#define __global__
+#define __launch_bounds__(...)
+#define __shared__ static
+#include "ops/loops_kernels.cuh"
+
+namespace hr {
+namespace {
+
+using test::Values;
+
+// kernel() for every thread of every block; `barriers`: the kernel waits for its block.
+template <class Kernel>
+void launch(uint32_t blocks, Index threads, bool barriers, const Kernel& kernel) {
+  gridDim = {blocks, 1, 1};
+  blockDim = threads;
+  const uint32_t count = threads.x * threads.y;
+  if (!barriers) {
+    for (blockIdx = {}; blockIdx.x < blocks; ++blockIdx.x) {
+      for (uint32_t t = 0; t < count; ++t) {
+        threadIdx = {t % threads.x, t / threads.x, 0};
+        kernel();
+      }
+    }
+    return;
+  }
+  std::barrier<> barrier(count);
+  block_barrier = &barrier;
+  blockIdx = {};
+  std::vector<std::thread> team;
+  for (uint32_t t = 0; t < count; ++t) {
+    team.emplace_back([&, t] {
+      threadIdx = {t % threads.x, t / threads.x, 0};
+      for (uint32_t b = 0; b < blocks; ++b) {
+        if (t == 0) blockIdx.x = b;
+        barrier.arrive_and_wait();
+        kernel();
+        barrier.arrive_and_wait();
+      }
+    });
+  }
+  for (std::thread& t : team) t.join();
+}
+
+template <class F, class Body>
+void for_lanes(int lanes, const Body& body) {
+  constexpr int kFull = static_cast<int>(16 / sizeof(typename F::Element));
+  if (lanes == kFull) return body.template operator()<kFull>();
+  ASSERT_TRUE(lanes == 2 || lanes == 1);
+  if (lanes == 2) return body.template operator()<2>();
+  body.template operator()<1>();
+}
+
+// The launches of ops/for_each.cuh.
+template <class F>
+void gpu_for_each(int64_t rows, int64_t channels, const F& f) {
+  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element));
+  for_lanes<F>(l.lanes, [&]<int N>() {
+    launch(l.blocks, {l.threads_x, l.threads_y}, false,
+           [&] { gpu::detail::for_each_kernel<F, N>(f, rows, static_cast<int>(channels)); });
+  });
+}
+template <class F>
+std::vector<float> gpu_reduce_rows(int64_t rows, int64_t channels, const F& f) {
+  const RowsLaunch l = launch_reduction(rows, channels, sizeof(typename F::Element));
+  std::vector<float> partial(l.blocks * F::kSums * channels, -1);
+  for_lanes<F>(l.lanes, [&]<int N>() {
+    launch(l.blocks, {l.threads_x, l.threads_y}, true,
+           [&] { gpu::detail::reduce_rows_kernel<F, N>(f, rows, static_cast<int>(channels), partial.data()); });
+  });
+  return partial;
+}
+template <class F>
+void gpu_for_columns(int64_t parts, int64_t channels, const F& f) {
+  launch(launch_columns(channels), {kColumnThreads, kColumnStrands}, true,
+         [&] { gpu::detail::for_columns_kernel<F>(f, parts, static_cast<int>(channels)); });
+}
+template <class F>
+void gpu_for_each_flat(int64_t n, const F& f) {
+  constexpr int kFull = static_cast<int>(16 / sizeof(typename F::Element));
+  const FlatLaunch l = launch_flat(n, kFull);
+  launch(l.blocks, {l.threads, 1}, false, [&] { gpu::detail::for_each_flat_kernel<F, kFull>(f, n); });
+}
+
+template <class T>
+std::vector<T> random(int64_t n, uint64_t seed) {
+  std::vector<T> v;
+  for (const double x : test::random_values(n, seed)) v.push_back(from_float<T>(static_cast<float>(x)));
+  return v;
+}
+template <class T>
+Values numbers(const std::vector<T>& v) {
+  Values d;
+  for (const T x : v) d.push_back(to_float(x));
+  return d;
+}
+
+// Counts how often every (row, channel) is visited.
+struct Count {
+  using Element = float;
+  int* seen;
+  int64_t channels;
+  int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  void one(int64_t at, int64_t c) const {
+    for (int i = 0; i < Lanes<V>::kCount; ++i) ++seen[at + c + i];
+  }
+};
+struct CountFlat {
+  using Element = bf16;
+  int* seen;
+  template <class V>
+  void one(int64_t at) const {
+    for (int i = 0; i < Lanes<V>::kCount; ++i) ++seen[at + i];
+  }
+};
+
+TEST(GpuLoops, VisitEveryElementOnce) {
+  for (const int64_t channels : {1, 2, 3, 4, 7, 8, 17, 18, 32, 48, 64, 133, 256, 1023, 1024, 2048, 2050}) {
+    for (const int64_t rows : {1, 2, 5, 64, 255, 256, 257}) {
+      std::vector<int> seen(static_cast<size_t>(rows * channels));
+      gpu_for_each(rows, channels, Count{seen.data(), channels});
+      ASSERT_EQ(std::count(seen.begin(), seen.end(), 1), rows * channels) << rows << " x " << channels;
+    }
+  }
+  // More rows than the grid has threads for: the kernel's own loop.
+  const int64_t many = kGridCap * 256 + 77;
+  std::vector<int> seen(static_cast<size_t>(many));
+  gpu_for_each(many, 1, Count{seen.data(), 1});
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), many);
+  for (const int64_t n : {1, 7, 8, 9, 255, 2047, 2048, 2049, 100003}) {
+    std::vector<int> flat(static_cast<size_t>(n));
+    gpu_for_each_flat(n, CountFlat{flat.data()});
+    ASSERT_EQ(std::count(flat.begin(), flat.end(), 1), n) << n;
+  }
+}
+
+TEST(Launch, CoversRangesExactlyUpToTwoToTheThirtySix) {
+  for (const size_t bytes : {2, 4, 8}) {
+    for (const int64_t channels : {1, 3, 8, 17, 32, 64, 256, 2048, 100000}) {
+      for (const int64_t rows : {int64_t{1}, int64_t{255}, int64_t{1} << 20, (int64_t{1} << 31) - 1, int64_t{1} << 31,
+                                 (int64_t{1} << 32) + 5}) {
+        const RowsLaunch l = launch_rows(rows, channels, bytes);
+        EXPECT_EQ(channels % l.lanes, 0);
+        EXPECT_LE(l.lanes * bytes, 16u);
+        EXPECT_LE(l.threads_x * l.threads_y, static_cast<uint32_t>(kThreads));
+        EXPECT_GE(l.threads_y, 1u);
+        EXPECT_GE(l.blocks, 1u);
+        EXPECT_LE(l.blocks, kGridCap);
+        // Every row has a thread, by one block or by the stride: blocks * threads_y rows per sweep.
+        EXPECT_TRUE(l.blocks == kGridCap || int64_t{l.blocks} * l.threads_y >= rows);
+        EXPECT_TRUE(l.blocks == 1 || int64_t{l.blocks - 1} * l.threads_y < rows) << "no idle block";
+        const RowsLaunch r = launch_reduction(rows, channels, bytes);
+        EXPECT_GE(int64_t{r.blocks} * kBlockRows, rows);
+        EXPECT_LT(int64_t{r.blocks - 1} * kBlockRows, rows);
+        EXPECT_LE(r.blocks, kGridMax);
+      }
+    }
+  }
+  for (const int64_t n : {int64_t{1}, (int64_t{1} << 31) - 1, int64_t{1} << 31, int64_t{1} << 36}) {
+    const FlatLaunch l = launch_flat(n, 4);
+    EXPECT_GE(l.blocks, 1u);
+    EXPECT_TRUE(l.blocks == kGridCap || int64_t{l.blocks} * l.threads >= n / 4 + n % 4);
+  }
+  EXPECT_EQ(launch_columns(1), 1u);
+  EXPECT_EQ(launch_columns(32), 1u);
+  EXPECT_EQ(launch_columns(33), 2u);
+}
+
+template <class T>
+void expect_moments(int64_t rows, int64_t channels) {
+  SCOPED_TRACE(fmt::format("{} x {}", rows, channels));
+  std::vector<T> x = random<T>(rows * channels, 5);
+  for (T& v : x) v = from_float<T>(to_float(v) + 3);  // a mean that shifted sums must survive
+  const std::vector<float> partial = gpu_reduce_rows(rows, channels, ShiftedMoments<T>{x.data(), channels});
+  std::vector<float> weight(channels, 2), bias(channels, 0.5f), running_mean(channels), running_var(channels, 1);
+  std::vector<float> scale(channels), shift(channels), mean(channels), inv_std(channels);
+  const NormalisedPointers out{weight.data(), bias.data(),  running_mean.data(), running_var.data(), 1e-5,
+                               0.1,           scale.data(), shift.data(),        mean.data(),        inv_std.data()};
+  const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+  gpu_for_columns(blocks, channels, BatchStatistics<T>{x.data(), partial.data(), rows, channels, out});
+  for (int64_t c = 0; c < channels; ++c) {
+    double sum = 0, squares = 0;
+    for (int64_t r = 0; r < rows; ++r) sum += to_float(x[r * channels + c]);
+    const double m = sum / static_cast<double>(rows);
+    for (int64_t r = 0; r < rows; ++r) squares += std::pow(to_float(x[r * channels + c]) - m, 2);
+    ASSERT_NEAR(mean[c], m, 1e-6 * std::abs(m)) << c;
+    ASSERT_NEAR(inv_std[c], 1 / std::sqrt(squares / static_cast<double>(rows) + 1e-5), 1e-5 * inv_std[c]) << c;
+    ASSERT_NEAR(running_var[c], 0.9 + 0.1 * squares / static_cast<double>(rows - 1), 1e-6) << c;
+  }
+}
+
+TEST(GpuLoops, BatchStatisticsAreTheDoublePrecisionOnes) {
+  for (const int64_t channels : {1, 3, 17, 18, 32, 40, 48}) expect_moments<float>(300, channels);
+  expect_moments<bf16>(1100, 32);
+  expect_moments<bf16>(2, 8);
+  expect_moments<float>(2600, 5);    // eleven blocks on eight strands
+  expect_moments<float>(257, 1028);  // more groups of channels than a block has threads
+}
+
+TEST(GpuLoops, ReductionWritesItsOutputsToo) {
+  const int64_t rows = 400, channels = 24;
+  const auto a = random<float>(rows * channels, 1), b = random<float>(rows * channels, 2),
+             y = random<float>(rows * channels, 3), x = random<float>(rows * channels, 4);
+  const auto mean = random<float>(channels, 5);
+  std::vector<float> dz(rows * channels), cpu_dz(rows * channels);
+  const auto functor = [&](std::vector<float>& out) {
+    return MaskedSumReduce<float, 2>{
+        {.dy = {a.data(), b.data()}, .y = y.data(), .dz = out.data(), .channels = channels}, x.data(), mean.data()};
+  };
+  const std::vector<float> gpu = gpu_reduce_rows(rows, channels, functor(dz));
+  Context cx;
+  const Partials cpu = reduce_rows(cx, rows, channels, functor(cpu_dz));
+  EXPECT_EQ(dz, cpu_dz);
+  // Sums of 256 numbers below 4 in another order.
+  EXPECT_TRUE(test::close(numbers(gpu), test::values(cpu.sums), 256 * 4 * 0x1p-24));
+}
+
+template <class T, int Up>
+void expect_fuse(int64_t n, int64_t h, int64_t w, int64_t channels) {
+  SCOPED_TRACE(fmt::format("up {}, {} channels", Up, channels));
+  const int64_t rows = n * (h << Up) * (w << Up);
+  const auto low = random<T>(n * h * w * channels, 1), high = random<T>(rows * channels, 2);
+  const auto scale = random<float>(channels, 3), shift = random<float>(channels, 4);
+  std::vector<T> gpu(rows * channels), cpu(rows * channels);
+  const auto functor = [&](std::vector<T>& y) {
+    return FuseForward<T, 2>{.x = {low.data(), high.data()},
+                             .scale = {scale.data(), nullptr},
+                             .shift = {shift.data(), nullptr},
+                             .up = {Up, 0},
+                             .y = y.data(),
+                             .h = static_cast<uint32_t>(h << Up),
+                             .w = static_cast<uint32_t>(w << Up),
+                             .channels = channels,
+                             .floor = 0};
+  };
+  gpu_for_each(rows, channels, functor(gpu));
+  Context cx;
+  for_each(cx, rows, channels, functor(cpu));
+  // The CPU may fuse the multiply and the add: one rounding of numbers below 2.
+  EXPECT_TRUE(test::close(numbers(gpu), numbers(cpu), 2 * test::rounding(dtype_of<T>)));
+
+  std::vector<T> gpu_low(n * h * w * channels), cpu_low(gpu_low.size());
+  const auto footprint = [&](std::vector<T>& out) {
+    return FootprintSum<T, Up>{high.data(), out.data(), static_cast<uint32_t>(h), static_cast<uint32_t>(w), channels};
+  };
+  gpu_for_each(n * h * w, channels, footprint(gpu_low));
+  for_each(cx, n * h * w, channels, footprint(cpu_low));
+  EXPECT_EQ(numbers(gpu_low), numbers(cpu_low));
+}
+
+TEST(GpuLoops, FuseAndItsFootprintsAreTheCpus) {
+  for (const int64_t channels : {1, 3, 8, 17, 18, 32}) {
+    expect_fuse<float, 1>(2, 3, 5, channels);
+    expect_fuse<bf16, 2>(1, 3, 2, channels);
+    expect_fuse<float, 3>(3, 1, 2, channels);
+  }
+}
+
+TEST(GpuLoops, OtherFunctorsGiveTheCpusNumbers) {
+  Context cx;
+  const int64_t n = 2, h = 9, w = 7, channels = 20;
+  const auto x = random<float>(n * h * w * channels, 1);
+  const PoolGeometry g{
+      .h = h, .w = w, .channels = channels, .out_h = 5, .out_w = 4, .kernel = 3, .stride = 2, .pad = 1};
+  std::vector<float> gpu_y(n * 5 * 4 * channels), cpu_y(gpu_y.size());
+  std::vector<uint8_t> gpu_at(gpu_y.size()), cpu_at(gpu_y.size());
+  gpu_for_each(n * 20, channels, MaxPoolForward<float>{x.data(), gpu_y.data(), gpu_at.data(), g});
+  for_each(cx, n * 20, channels, MaxPoolForward<float>{x.data(), cpu_y.data(), cpu_at.data(), g});
+  EXPECT_EQ(gpu_y, cpu_y);
+  EXPECT_EQ(gpu_at, cpu_at);
+
+  for (const int64_t count : {5, 1027}) {
+    const auto p = random<float>(count, 2), m = random<float>(count, 3), grad = random<float>(count, 5);
+    auto v = random<float>(count, 4);
+    for (float& s : v) s = std::abs(s);
+    const AdamNumbers step{.beta2 = 0.999f,
+                           .one_minus_beta1 = 0.1f,
+                           .one_minus_beta2 = 0.001f,
+                           .eps = 1e-8f,
+                           .step_size = 0.01f,
+                           .inv_sqrt_correction2 = 3,
+                           .l2 = 0.01f,
+                           .keep = 0.99f};
+    auto gp = p, gm = m, gv = v, cp = p, cm = m, cv = v;
+    const float loss = 1;
+    gpu_for_each_flat(count, AdamUpdate{gp.data(), gm.data(), gv.data(), grad.data(), &step, &loss});
+    for_each_flat(cx, count, AdamUpdate{cp.data(), cm.data(), cv.data(), grad.data(), &step, &loss});
+    EXPECT_TRUE(test::close(numbers(gp), numbers(cp), 4 * 0x1p-24));
+    EXPECT_TRUE(test::close(numbers(gm), numbers(cm), 4 * 0x1p-24));
+    EXPECT_TRUE(test::close(numbers(gv), numbers(cv), 4 * 0x1p-24));
+    const float not_finite = std::numeric_limits<float>::infinity();
+    const auto before = gp;
+    gpu_for_each_flat(count, AdamUpdate{gp.data(), gm.data(), gv.data(), grad.data(), &step, &not_finite});
+    EXPECT_EQ(gp, before) << "a step without a finite loss changes nothing";
+  }
+}
+
+}  // namespace
+}  // namespace hr
