@@ -216,21 +216,24 @@ std::vector<std::byte> unpacked(const Place& place, Bytes packed) {
   } end{stream};
   stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));
   stream.avail_in = static_cast<uInt>(packed.size());  // below 4 GiB: the size is written in 32 bits
+  out.resize(size_t{1} << 16);
+  size_t have = 0;
   int status = Z_OK;
   while (status == Z_OK) {
-    const size_t have = out.size();
     if (have >= kUnpackedLimit) place.wrong(packed.data(), "unpacks to more than {} bytes", kUnpackedLimit);
-    out.resize(have + std::max<size_t>(size_t{1} << 16, have));
+    if (have == out.size()) out.resize(2 * have);
     stream.next_out = reinterpret_cast<Bytef*>(out.data() + have);
     stream.avail_out = static_cast<uInt>(out.size() - have);
     status = inflate(&stream, Z_NO_FLUSH);
-    out.resize(out.size() - stream.avail_out);
-    if (status == Z_OK && out.size() == have) break;  // no progress: the data ends too early
+    const size_t now = out.size() - stream.avail_out;
+    if (status == Z_OK && now == have) break;  // no progress: the data ends too early
+    have = now;
   }
   if (status != Z_STREAM_END) {
     place.wrong(packed.data(), "damaged compressed data ({})",
                 stream.msg != nullptr ? stream.msg : "it ends too early");
   }
+  out.erase(out.begin() + static_cast<ptrdiff_t>(have), out.end());
   return out;
 }
 
