@@ -7,7 +7,7 @@ namespace {
 
 bool built() { return false; }
 int device_count() { return 0; }
-std::string why_no_device() { return "this program was built without CUDA; use --device cpu"; }
+std::string why_no_device() { return "this program was built without CUDA"; }
 DeviceInfo device_info(int) { absent(); }
 std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
 void use_device(int) { absent(); }

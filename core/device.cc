@@ -20,7 +20,7 @@ Device parse_device(std::string_view text) {
       check(!digits.empty() && code == std::errc() && end == digits.data() + digits.size() && index >= 0,
             "--device {}: expected cuda:N with N a device number", text);
     }
-    check(cuda::device_count() > 0, "--device {}: {}", text, cuda::why_no_device());
+    check(cuda::device_count() > 0, "--device {}: {}; use --device cpu", text, cuda::why_no_device());
     check(index < cuda::device_count(), "--device {}: this machine's last device is cuda:{}", text,
           cuda::device_count() - 1);
     return {Device::Type::cuda, index};

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
+#include <ctime>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -430,19 +430,24 @@ PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch) const {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Adds the time since the last call to a stage.
 class Stopwatch {
  public:
+  explicit Stopwatch(bool cpu_time) : clock_(cpu_time ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC), last_(now()) {}
   void add_to(double& seconds) {
-    const auto now = Clock::now();
-    seconds += std::chrono::duration<double>(now - last_).count();
-    last_ = now;
+    const double at = now();
+    seconds += at - last_;
+    last_ = at;
   }
 
  private:
-  Clock::time_point last_ = Clock::now();
+  double now() const {
+    timespec time{};
+    clock_gettime(clock_, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  }
+  clockid_t clock_;
+  double last_;
 };
 
 // What decoding costs, in nanoseconds: whatever stands above the last row must be read through (entropy coding goes
@@ -456,7 +461,7 @@ double decoding_cost(const Region& region, int picture_width) {
 
 PictureInfo PoseDataset::open(int image_index, SampleWorkspace& workspace) const {
   const CocoImage& entry = annotations_.images[image_index];
-  Stopwatch watch;
+  Stopwatch watch(workspace.cpu_time);
   const auto bytes = pictures_->read(entry.file_name, workspace.file);
   watch.add_to(workspace.clock.read);
   workspace.place = pictures_->place(entry.file_name);
@@ -476,7 +481,7 @@ ImageView PoseDataset::decode(int image_index, const Region& region, SampleWorks
     if (const auto view = pictures_->pixels(static_cast<size_t>(image_index), region)) return *view;
   }
   open(image_index, workspace);
-  Stopwatch watch;
+  Stopwatch watch(workspace.cpu_time);
   const ImageView view = workspace.decoder.decode(region);
   watch.add_to(workspace.clock.decode);
   ++workspace.clock.decoded;
@@ -509,7 +514,7 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
   const auto make = [&](size_t i, const ImageView& view) {
     const Placement& placement = places[i].placement;
     const SampleTarget& to = targets[members[i]];
-    Stopwatch watch;
+    Stopwatch watch(workspace.cpu_time);
     const auto row = static_cast<size_t>(w);
     crop_image(view, placement, w, h, places[i].augmentation, [&](int y, const uint8_t* rgb) {
       const size_t at = static_cast<size_t>(y) * row * 3;
@@ -522,8 +527,10 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     watch.add_to(clock.warp);
     const size_t index = indices[members[i]];
     const Person& person = people_[index];
-    std::fill(to.joints.begin(), to.joints.end(), 0.0F);
-    if (!to.joints.empty()) std::copy(placement.joints.begin(), placement.joints.end(), to.joints.begin());
+    std::fill(to.joints.begin(), to.joints.end(), 0.0);
+    for (size_t k = 0; k < std::min(to.joints.size(), placement.joints.size()); ++k) {
+      to.joints[k] = k % 3 < 2 ? placement.joints[k] : static_cast<double>(placement.joints[k] > 0.5);
+    }
     if (placement.joints.empty()) {
       std::fill(to.heatmap.begin(), to.heatmap.end(), 0.0F);
       std::fill(to.weight.begin(), to.weight.end(), 0.0F);

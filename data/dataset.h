@@ -62,13 +62,13 @@ struct SampleTarget {
   std::span<uint8_t> bytes;  // [H, W, 3], R G B (or B G R) before normalisation
   std::span<float> heatmap;  // [H/4, W/4, K]
   std::span<float> weight;   // [K]; needed
-  std::span<float> joints;   // [K][x, y, v] in crop pixels; zeros when the person has none
+  std::span<double> joints;  // [K][x, y, drawn] in crop pixels, drawn 1 or 0: what the heatmap is drawn from
 };
 
-// Seconds spent on samples, by stage, and what was decoded.
+// Seconds spent on samples, by stage, and where pixels came from.
 struct SampleClock {
   double read = 0, decode = 0, warp = 0, targets = 0;
-  uint64_t samples = 0, decoded = 0, cached = 0, packed = 0;  // how often pixels came from where
+  uint64_t samples = 0, decoded = 0, cached = 0, packed = 0;
   SampleClock& operator+=(const SampleClock& other);
 };
 
@@ -78,6 +78,7 @@ struct SampleWorkspace {
   std::vector<std::byte> file;
   std::string place;
   SampleClock clock;
+  bool cpu_time = false;  // the clock counts the thread's own time instead of what passes: for busy machines
 };
 
 struct Sample {

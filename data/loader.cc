@@ -55,9 +55,10 @@ struct Loader::State {
 
   Batch empty_batch() const {
     Batch batch;
-    for (auto* buffer : {&batch.images, &batch.targets, &batch.weights, &batch.places}) {
+    for (auto* buffer : {&batch.images, &batch.targets, &batch.weights}) {
       *buffer = HostBuffer<float>(options.allocator);
     }
+    batch.places = HostBuffer<double>(options.allocator);
     batch.bytes = HostBuffer<uint8_t>(options.allocator);
     return batch;
   }

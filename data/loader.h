@@ -18,7 +18,7 @@ struct Batch {
   HostBuffer<uint8_t> bytes;               // [N, H, W, 3] before normalisation
   HostBuffer<float> targets;               // [N, H/4, W/4, K]
   HostBuffer<float> weights;               // [N, K]
-  HostBuffer<float> places;                // [N, K, 3] x, y in crop pixels, v: what targets are drawn from
+  HostBuffer<double> places;               // [N, K, 3] x, y in crop pixels, 1 if drawn: what targets are drawn from
   std::vector<SampleMeta> meta;            // [N]
 };
 
@@ -30,7 +30,8 @@ struct LoaderOptions {
   int prefetch = 4;        // batches ready or in work at most, beside the one that the caller has
   uint64_t seed = 0;
   // What is made; the rest of a batch stays empty. A device that normalises and draws by itself wants bytes and places:
-  // a quarter of the traffic for pictures, and 204 bytes instead of 209 kB for COCO's targets at 256 x 192.
+  // a quarter of the traffic for pictures, and 408 bytes instead of 209 kB for COCO's targets at 256 x 192 (where
+  // ops/heatmaps draws them).
   bool images = true, bytes = false, targets = true, places = false;
   // Where batches live: pinned memory of a device, say. Null: the heap.
   std::shared_ptr<Allocator> allocator = nullptr;

@@ -124,6 +124,7 @@ MpiiTruth read_mpii_truth(const fs::path& path) {
     const auto at = file.find(name);
     if (at != file.end()) return at->second;
     std::vector<std::string> names;
+    names.reserve(file.size());
     for (const auto& [known, array] : file) names.push_back(known);
     fail("{}: no variable {}; it has {}. Expected MPII's gt_valid.mat", truth.path, name, fmt::join(names, ", "));
   };

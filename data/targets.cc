@@ -13,6 +13,9 @@ namespace {
 // What is no number lies off the map; so does what is too far away for an int.
 double tame(double v) { return std::isnan(v) ? -1e6 : std::clamp(v, -1e6, 1e6); }
 
+// The reference's rounding: half is added, then the fraction is cut off, also of negative numbers.
+int towards_zero(double v) { return static_cast<int>(v); }
+
 }  // namespace
 
 void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const float> joint_weights, double sigma,
@@ -38,8 +41,7 @@ void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const
   for (size_t k = 0; k < count; ++k) {
     const double v = joints[3 * k + 2];
     const double mx = tame(joints[3 * k] * step_x), my = tame(joints[3 * k + 1] * step_y);
-    // Toward zero, as an int cast.
-    const int x = static_cast<int>(mx + 0.5), y = static_cast<int>(my + 0.5);
+    const int x = towards_zero(mx + 0.5), y = towards_zero(my + 0.5);
     const double cx = encoding == Encoding::dark ? mx : x, cy = encoding == Encoding::dark ? my : y;
     // The windows end differently by one pixel: the official one is a half-open range compared with <.
     const int slack = official ? 1 : 0;

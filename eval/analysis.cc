@@ -262,6 +262,7 @@ std::string analysis_json(const PoseAnalysis& a) {
   };
   const auto rows = [&](const std::vector<ErrorRow>& all) {
     std::vector<std::string> texts;
+    texts.reserve(all.size());
     for (const ErrorRow& row : all) texts.push_back(one(row));
     return list(texts);
   };

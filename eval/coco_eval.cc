@@ -196,17 +196,32 @@ bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const Coc
 // Buffers of one thread.
 struct Scratch {
   std::vector<std::pair<uint64_t, int>> order;
-  std::vector<double> x, y;              // [detections, joints]
-  std::vector<double> similarity, used;  // [joints]
-  std::vector<double> oks;               // [detections, people]
+  std::vector<double> x, y;                     // [detections, joints]
+  std::vector<double> similarity, used, reach;  // [joints]
+  std::vector<double> oks;                      // [detections, people]
   std::vector<int> joint;
   std::vector<int> people;  // real ones first
   std::vector<uint8_t> ignore, taken;
 };
 
-// OKS of every kept detection with one person, into column `g` of oks.
+// Whether a detection is so far from a person that OKS stays below 0.5, without a division: a joint with e >= 3.1 adds
+// less than 0.046, so with too few nearer ones the mean cannot reach 0.5. reach[k] is 1 / (2 spread area), 0 for joints
+// that do not count; the products are off by a few roundings, which the margin of 0.49 covers many times over.
+bool hopeless(const double* x, const double* y, const double* truth, const double* reach, int joints, size_t counted) {
+  int near = 0;
+  for (int k = 0; k < joints; ++k) {
+    const double dx = x[k] - truth[3 * k], dy = y[k] - truth[3 * k + 1];
+    near += (dx * dx + dy * dy) * reach[k] >= 3.1 ? 0 : 1;  // 0 times infinite counts as near
+  }
+  const auto close = static_cast<double>(near) - static_cast<double>(joints - static_cast<int>(counted));
+  const auto n = static_cast<double>(counted);
+  return close + (n - close) * 0.046 < 0.49 * n;
+}
+
+// OKS of every kept detection with one person, into column `g` of oks. With `prune`, an OKS below 0.5 may become 0: no
+// threshold tells them apart. (Only for finite numbers: a NaN must reach the comparison.)
 void oks_column(const CocoAnnotation& person, double person_area, const Setup& s, size_t detections, size_t g,
-                size_t people, Scratch& m) {
+                size_t people, bool prune, Scratch& m) {
   const int joints = s.joints();
   m.joint.clear();
   if (!person.keypoints.empty()) {
@@ -221,10 +236,19 @@ void oks_column(const CocoAnnotation& person, double person_area, const Setup& s
   const double x0 = b.x - b.w, x1 = b.x + b.w * 2, y0 = b.y - b.h, y1 = b.y + b.h * 2;
   m.similarity.resize(joints);
   m.used.resize(joints);
+  prune = prune && flagged && area > 0;
+  if (prune) {
+    m.reach.assign(joints, 0.0);
+    for (const int k : m.joint) m.reach[k] = 1 / (2 * s.spread[k] * area);
+  }
   for (size_t d = 0; d < detections; ++d) {
     const double* x = m.x.data() + d * joints;
     const double* y = m.y.data() + d * joints;
     double* e = m.similarity.data();
+    if (prune && hopeless(x, y, person.keypoints.data(), m.reach.data(), joints, m.joint.size())) {
+      m.oks[d * people + g] = 0;
+      continue;
+    }
     if (flagged) {
       const double* truth = person.keypoints.data();
       for (int k = 0; k < joints; ++k) {
@@ -261,6 +285,7 @@ struct Matcher {
   const std::vector<CocoDetection>& dt;
   const Setup& s;
   const Gathered& in;
+  bool prune;                     // OKS below every threshold need not be exact
   std::vector<Outcome>& outcome;  // by detection
 
   // Sorts the detections of one picture and category by score; the first `kept` (returned) count.
@@ -285,7 +310,8 @@ struct Matcher {
     }
     m.oks.resize(detections.size() * people.size());
     for (size_t g = 0; g < people.size(); ++g) {
-      oks_column(gt.annotations[people[g]], in.person_area[people[g]], s, detections.size(), g, people.size(), m);
+      oks_column(gt.annotations[people[g]], in.person_area[people[g]], s, detections.size(), g, people.size(), prune,
+                 m);
     }
   }
 
@@ -586,7 +612,8 @@ CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDe
   std::vector<Outcome> outcome(dt.size());
   std::vector<uint8_t> counts(dt.size());  // 1 if among the best 20
   std::vector<std::vector<CocoImageMatches>> matches(options.keep_matches ? images : 0);
-  const Matcher matcher{gt, dt, s, in, outcome};
+  const bool prune = options.strict && !options.keep_matches;
+  const Matcher matcher{gt, dt, s, in, prune, outcome};
   // Every picture on its own, so the number of threads cannot show in the result.
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {

@@ -3,6 +3,7 @@
 //   const std::vector<CocoDetection> dt = read_coco_detections("results.json");
 //   const CocoEvalResult result = evaluate_coco(gt, dt, {.detections_name = "results.json"});
 //   fmt::print("{}\n", coco_summary(result));
+// A program of ten lines that does this is docs/examples/evaluate.cc; it links hr_eval and nothing of the networks.
 // Ten OKS thresholds 0.50:0.05:0.95, 101 recall points, areas all / medium / large, 20 detections per picture.
 #pragma once
 #include <array>

@@ -84,7 +84,9 @@ std::string by_part(const std::vector<std::string>& names) {
       "{}: {}; {}{}", file.path().string(),
       reason.empty() ? fmt::format("these weights do not fit {} with {} joints", model.name(), model.joints()) : reason,
       fit.summary(),
-      all <= 8 ? "" : fmt::format(" (`convert --info FILE --model {}` lists all {})", model.name(), all));
+      all <= 8
+          ? ""
+          : fmt::format(" (`convert --info {} --model {}` lists all {})", file.path().string(), model.name(), all));
 }
 
 }  // namespace

@@ -113,16 +113,24 @@ WeightFile::WeightFile(const fs::path& path) : path_(path) {
   }
 }
 
-void WeightFile::rename(std::initializer_list<std::string_view> prefixes) {
-  std::unordered_map<std::string, ArrayView> renamed;
-  for (std::string& name : names_) {
-    std::string plain = without_prefix(name, prefixes);
-    check(renamed.count(plain) == 0, "{}: two of its entries are called {} without their prefixes", path_.string(),
-          plain);
-    renamed.emplace(plain, std::move(arrays_.at(name)));
-    name = std::move(plain);
+bool WeightFile::add(std::string name, const ArrayView& array) {
+  const auto found = arrays_.find(name);
+  if (found != arrays_.end()) {
+    found->second = &array;
+    return false;
   }
-  arrays_ = std::move(renamed);
+  arrays_.emplace(all_names_.emplace_back(std::move(name)), &array);
+  return true;
+}
+
+void WeightFile::rename(std::initializer_list<std::string_view> prefixes) {
+  const auto before = std::move(arrays_);
+  arrays_.clear();
+  for (std::string& name : names_) {
+    const ArrayView* array = before.at(name);
+    name = without_prefix(name, prefixes);
+    check(add(name, *array), "{}: two of its entries are called {} without their prefixes", path_.string(), name);
+  }
 }
 
 void WeightFile::open_safetensors() {
@@ -133,7 +141,7 @@ void WeightFile::open_safetensors() {
   const bool ours = format != metadata_.end() && format->second.starts_with("hrnet.cpp");
   if (ours) wrapper_.writer = Wrapper::Writer::ours;
   for (const std::string& name : safetensors_->names()) {
-    arrays_.emplace(name, safetensors_->at(name));
+    add(name, safetensors_->at(name));
     if (!name.starts_with("optimizer.")) names_.push_back(name);
   }
 }
@@ -185,13 +193,13 @@ void WeightFile::open_pth() {
       continue;
     }
     // Of two equal keys the last one counts, as in Python.
-    if (arrays_.insert_or_assign(*name, *array).second) names_.push_back(*name);
+    if (add(*name, *array)) names_.push_back(*name);
   }
 }
 
 const ArrayView* WeightFile::find(std::string_view name) const {
-  const auto it = arrays_.find(std::string(name));
-  return it == arrays_.end() ? nullptr : &it->second;
+  const auto it = arrays_.find(name);
+  return it == arrays_.end() ? nullptr : it->second;
 }
 
 const ArrayView& WeightFile::at(std::string_view name) const {

@@ -10,6 +10,7 @@
 // Nothing is copied: the arrays are views onto the file.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <initializer_list>
 #include <map>
@@ -69,6 +70,7 @@ class WeightFile {
  private:
   void open_safetensors();
   void open_pth();
+  bool add(std::string name, const ArrayView& array);  // false if the name was there; the array is replaced
   void rename(std::initializer_list<std::string_view> prefixes);
 
   fs::path path_;
@@ -77,7 +79,8 @@ class WeightFile {
   std::string container_;
   Wrapper wrapper_;
   std::vector<std::string> names_, skipped_;
-  std::unordered_map<std::string, ArrayView> arrays_;
+  std::deque<std::string> all_names_;
+  std::unordered_map<std::string_view, const ArrayView*> arrays_;  // names are in all_names_, arrays in the files
   std::map<std::string, std::string> metadata_;
   const Value* optimizer_ = nullptr;
   std::optional<int64_t> next_epoch_;

@@ -1,6 +1,6 @@
 // Values as kernels see them: one float, or several side by side. A kernel is written once as a template on the value
-// type V. The CPU loops instantiate it with GCC's vector types (Floats8, Floats16), a GPU thread with Pack<N>, a plain
-// array that loads and stores 16 bytes at a time. Loads and stores convert to and from the element type.
+// type V. The CPU loops instantiate it with GCC's vector types (Floats8, Floats16), a GPU thread with Floats<N>, a
+// plain array that loads and stores 16 bytes at a time. Loads and stores convert to and from the element type.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -54,49 +54,49 @@ HR_HD float square_root(float v) { return std::sqrt(v); }
 
 // N floats in a GPU thread's registers. Also compiles on the host, where the tests run it.
 template <int N>
-struct Pack {
+struct Floats {
   float v[N];
-  HR_HD Pack& operator+=(const Pack& o) {
+  HR_HD Floats& operator+=(const Floats& o) {
     HR_UNROLL for (int i = 0; i < N; ++i) v[i] += o.v[i];
     return *this;
   }
-  HR_HD friend Pack operator+(Pack a, const Pack& b) { return a += b; }
-  HR_HD friend Pack operator-(Pack a, const Pack& b) {
+  HR_HD friend Floats operator+(Floats a, const Floats& b) { return a += b; }
+  HR_HD friend Floats operator-(Floats a, const Floats& b) {
     HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] -= b.v[i];
     return a;
   }
-  HR_HD friend Pack operator*(Pack a, const Pack& b) {
+  HR_HD friend Floats operator*(Floats a, const Floats& b) {
     HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] *= b.v[i];
     return a;
   }
-  HR_HD friend Pack operator/(Pack a, const Pack& b) {
+  HR_HD friend Floats operator/(Floats a, const Floats& b) {
     HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] /= b.v[i];
     return a;
   }
 };
 template <int N>
-HR_HD Pack<N> at_least(Pack<N> a, const Pack<N>& low) {
+HR_HD Floats<N> at_least(Floats<N> a, const Floats<N>& low) {
   HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] = at_least(a.v[i], low.v[i]);
   return a;
 }
 template <int N>
-HR_HD Pack<N> where_positive(const Pack<N>& a, Pack<N> then) {
+HR_HD Floats<N> where_positive(const Floats<N>& a, Floats<N> then) {
   HR_UNROLL for (int i = 0; i < N; ++i) then.v[i] = where_positive(a.v[i], then.v[i]);
   return then;
 }
 template <int N>
-HR_HD Pack<N> square_root(Pack<N> a) {
+HR_HD Floats<N> square_root(Floats<N> a) {
   HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] = square_root(a.v[i]);
   return a;
 }
 
 template <int N>
-struct Lanes<Pack<N>> {
+struct Lanes<Floats<N>> {
   static constexpr int kCount = N;
   static_assert(N == 2 || N == 4 || N == 8);
 
-  HR_HD static Pack<N> load(const float* p) {
-    Pack<N> r;
+  HR_HD static Floats<N> load(const float* p) {
+    Floats<N> r;
 #ifdef __CUDA_ARCH__
     if constexpr (N == 2) {
       const float2 q = *reinterpret_cast<const float2*>(p);
@@ -112,7 +112,7 @@ struct Lanes<Pack<N>> {
 #endif
     return r;
   }
-  HR_HD static void store(float* p, const Pack<N>& a) {
+  HR_HD static void store(float* p, const Floats<N>& a) {
 #ifdef __CUDA_ARCH__
     if constexpr (N == 2) {
       *reinterpret_cast<float2*>(p) = make_float2(a.v[0], a.v[1]);
@@ -125,8 +125,8 @@ struct Lanes<Pack<N>> {
     std::memcpy(p, a.v, sizeof a.v);
 #endif
   }
-  HR_HD static Pack<N> load(const bf16* p) {
-    Pack<N> r;
+  HR_HD static Floats<N> load(const bf16* p) {
+    Floats<N> r;
 #ifdef __CUDA_ARCH__
     uint32_t words[N / 2];  // two numbers each, the first in the lower half
     if constexpr (N == 2) {
@@ -147,7 +147,7 @@ struct Lanes<Pack<N>> {
 #endif
     return r;
   }
-  HR_HD static void store(bf16* p, const Pack<N>& a) {
+  HR_HD static void store(bf16* p, const Floats<N>& a) {
 #ifdef __CUDA_ARCH__
     uint32_t words[N / 2];
     HR_UNROLL for (int i = 0; i < N / 2; ++i) {
@@ -165,8 +165,8 @@ struct Lanes<Pack<N>> {
     HR_UNROLL for (int i = 0; i < N; ++i) p[i] = from_float<bf16>(a.v[i]);
 #endif
   }
-  HR_HD static Pack<N> fill(float v) {
-    Pack<N> r;
+  HR_HD static Floats<N> fill(float v) {
+    Floats<N> r;
     HR_UNROLL for (int i = 0; i < N; ++i) r.v[i] = v;
     return r;
   }
@@ -228,7 +228,7 @@ HR_HD Floats16 square_root(Floats16 v) {
 
 HR_HD float lane(float v, int) { return v; }
 template <int N>
-HR_HD float lane(const Pack<N>& v, int i) {
+HR_HD float lane(const Floats<N>& v, int i) {
   return v.v[i];
 }
 

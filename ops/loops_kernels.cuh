@@ -1,5 +1,6 @@
-// The loops of ops/for_each.h as CUDA kernels. Their numbers come from ops/launch.h. tests/ops/gpu_loops_test.cc compiles
-// this file for the CPU, with a thread for a thread, so nothing here may need more of CUDA than the built-in variables,
+// The loops of ops/for_each.h as CUDA kernels. Their numbers come from ops/launch.h. tests/ops/gpu_loops_test.cc
+// compiles this file for the CPU, with a thread for a thread, so nothing here may need more of CUDA than the built-in
+// variables,
 // __shared__ and __syncthreads().
 #pragma once
 #include "ops/kernel.h"
@@ -7,10 +8,10 @@
 namespace hr::gpu {
 namespace detail {
 
-// The value type of a thread: Pack<N>, or a float for one channel.
+// The value type of a thread: Floats<N>, or a float for one channel.
 template <int N>
 struct ValueOf {
-  using type = Pack<N>;
+  using type = Floats<N>;
 };
 template <>
 struct ValueOf<1> {
@@ -31,7 +32,7 @@ __global__ void __launch_bounds__(kThreads) for_each_kernel(const F f, int64_t r
 // Each thread sums every blockDim.y-th row of the block; the strands of one channel group are then added pairwise, in
 // an order that depends on the block's shape alone.
 template <class F, int N>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)  // 64 registers: with the compiler's own choice of 40, some spill
     reduce_rows_kernel(const F f, int64_t rows, int channels, float* __restrict__ partial) {
   using V = typename ValueOf<N>::type;
   __shared__ float strands[F::kSums * N * kThreads];

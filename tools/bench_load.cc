@@ -76,7 +76,7 @@ Times measure(const fs::path& path, PoseModel& model, const LoadBenchOptions& o)
       d = now();
       load_weights(file, model);
     }
-    const double e = now();
+    const double e = now();  // both sides include handing the map back
     if (i < o.warmup) continue;
     t.copy.push_back(b - a);
     t.team_copy.push_back(c - b);

@@ -5,6 +5,7 @@
 #include "tools/bench_eval.h"
 #include "tools/bench_kernels.h"
 #include "tools/bench_load.h"
+#include "tools/bench_loader.h"
 #include "tools/bench_step.h"
 #include "tools/cli.h"
 #include "tools/infer.h"
@@ -13,6 +14,7 @@ namespace {
 
 struct Options {
   std::string mode = "train", model = "hrnet_w32", dtype = "f32", device = "cpu", weights;
+  std::string data_path, annotations, images;
   std::array<int, 2> fixed_size{256, 192};
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
   bool json = false, tf32 = false;
@@ -28,17 +30,22 @@ void add_options(CLI::App& app, Options& o) {
       "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes "
       "once. With --mode eval: "
       "reading, matching and accumulating COCO results of val2017's size on one core. With --mode kernels: a "
-      "training step by kind of kernel, the bytes it must move and what they cost. With --mode comm: a training step "
+      "training step by kind of kernel, the bytes it must move and what they cost. With --mode loader: training "
+      "samples per second from JPEGs, from the cache and from a pack, by stage. With --mode comm: a training step "
       "on several ranks (--nproc), and how much of the communication is not hidden.",
       "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train, inference, kernels, load, eval or comm")
-      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "eval", "comm"}));
+  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval or comm")
+      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "comm"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
   app.add_option("--dtype", o.dtype, "f32 or bf16 activations")->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option("--weights", o.weights, "with --mode load: this file instead of ones made for --model")
       ->type_name("FILE");
+  app.add_option("--data-path", o.data_path, "with --mode loader: this dataset instead of pictures made for it")
+      ->type_name("DIR");
+  app.add_option("--train-annotations", o.annotations, "with --mode loader: annotation file")->type_name("FILE");
+  app.add_option("--train-images", o.images, "with --mode loader: its pictures")->type_name("DIR");
   app.add_option("--repeats", o.repeats, "timed steps; medians are reported")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
@@ -69,6 +76,10 @@ int bench_comm(const Options& o) {
 
 void bench(const Options& o) {
   if (o.mode == "eval") return hr::bench_eval({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
+  if (o.mode == "loader") {
+    return hr::bench_loader(
+        {o.data_path, o.annotations, o.images, o.fixed_size, o.batch_size, o.repeats, o.threads, o.json});
+  }
   if (o.mode == "load") return hr::bench_load({o.model, o.weights, o.repeats, o.warmup, o.threads, o.json});
   if (o.mode == "kernels") {
     return hr::bench_kernels({.model = o.model,

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "core/io/safetensors.h"
 #include "core/json.h"
 #include "core/parallel.h"
 #include "data/coco.h"
@@ -77,6 +78,22 @@ std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
       "{}, \"detections_unseen\": {}}}\n}}\n",
       c.people_other_category, c.detections_other_category, c.detections_over_limit, c.detections_unseen);
   return text;
+}
+
+// precision [10, 101, C, 3, 1], recall [10, C, 3, 1], scores [10, 101, C, 3, 1] as pycocotools lays them out, and the
+// category ids [C].
+void write_arrays(const std::string& path, const CocoEvalResult& r) {
+  const auto C = static_cast<int64_t>(r.categories.size());
+  const std::array<NamedArray, 4> arrays = {{
+      {"precision",
+       DType::f64,
+       {kOksThresholds, kRecallPoints, C, kAreaRanges, 1},
+       std::as_bytes(std::span(r.precision))},
+      {"recall", DType::f64, {kOksThresholds, C, kAreaRanges, 1}, std::as_bytes(std::span(r.recall))},
+      {"scores", DType::f64, {kOksThresholds, kRecallPoints, C, kAreaRanges, 1}, std::as_bytes(std::span(r.scores))},
+      {"categories", DType::i64, {C}, std::as_bytes(std::span(r.categories))},
+  }};
+  write_safetensors(path, arrays);
 }
 
 // The joints: as the flags say, else those that the annotation file names, else COCO's.
@@ -160,6 +177,8 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   app.add_option("--analysis", arguments.analysis,
                  "error analysis (jitter, inversion, swap, miss; by joint and size): a table, and this picture")
       ->type_name("PNG");
+  app.add_option("--arrays", arguments.arrays, "write precision, recall and scores, shaped as pycocotools has them")
+      ->type_name("SAFETENSORS");
   app.add_option("--json", arguments.json, "write the ten numbers in full precision, counts and seconds")
       ->type_name("FILE");
   add_threads(app, arguments.threads);
@@ -181,6 +200,7 @@ void run_coco_eval(const CocoEvalArguments& arguments) {
   const std::string remarks = coco_remarks(e.result);
   if (!remarks.empty()) fmt::print(stderr, "{}\n", remarks);
   if (!arguments.json.empty()) write_file(arguments.json, report(arguments, e));
+  if (!arguments.arrays.empty()) write_arrays(arguments.arrays, e.result);
   if (arguments.analysis.empty()) return;
   const PoseAnalysis analysis = analyse_poses(e.gt, e.dt, e.skeleton, e.options);
   fmt::print("\n{}\n", analysis_table(analysis));

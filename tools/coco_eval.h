@@ -18,6 +18,7 @@ struct CocoEvalArguments {
   std::string rules = "auto";  // pycocotools, xtcocotools or crowdpose; auto: crowdpose for files with crowdIndex
   std::vector<int64_t> categories;  // empty: all of the ground truth
   std::string json;                 // where to write the numbers; empty: nowhere
+  std::string arrays;               // where to write precision, recall and scores; empty: nowhere
   std::string analysis;             // where to draw the error analysis; empty: none
   bool refuse_other_categories = false;
   int threads = 1;

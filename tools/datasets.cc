@@ -19,7 +19,7 @@ fs::path first_there(const DataOptions& o, const std::string& what, const std::s
                      const std::vector<std::string>& candidates) {
   std::string tried;
   for (const std::string& name : candidates) {
-    const fs::path path = fs::path(o.data_path) / name;
+    fs::path path = fs::path(o.data_path) / name;
     if (fs::exists(path)) return path;
     tried += (tried.empty() ? "" : ", ") + name;
   }
@@ -125,7 +125,7 @@ Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path) 
   if (is_pack(o.data_path)) {
     Skeleton packed = Pack(o.data_path).skeleton();
     if (keypoints_path.empty()) return packed;
-    const Skeleton asked = find_skeleton(keypoints_path);
+    Skeleton asked = find_skeleton(keypoints_path);
     check(asked.joints() == packed.joints(), "--keypoints-path {}: {} joints, but {} was packed with {} ({})",
           keypoints_path, asked.joints(), o.data_path, packed.joints(), packed.name);
     return asked;
@@ -189,7 +189,7 @@ PoseDataset open_split(const DataOptions& o, const std::string& split, const Ske
   BadSamples bad;
   CocoAnnotations annotations = read_coco(paths.annotations, skeleton.joints(), &bad);
   const size_t entries = annotations.annotations.size() + bad.size();
-  check(annotations.annotations.size() > 0 || entries == 0, "{} (and so are all of the {} annotations)",
+  check(!annotations.annotations.empty() || entries == 0, "{} (and so are all of the {} annotations)",
         bad.size() > 0 ? bad.entries()[0].message : "", entries);
   PoseDataset out =
       person_det.empty()

@@ -58,8 +58,9 @@ void make_pack(const PackOptions& o) {
         "--output {}: needs {}, the disk has {} free; pack fewer --splits, or with less margin (--scale-factor, "
         "--rot-factor)",
         o.output, size_text(all.bytes), size_text(disk.available));
-  Progress progress("packing", static_cast<int64_t>(all.bytes >> 20));
-  write_pack(output, inputs, o.threads, [&](uint64_t bytes) { progress.update(static_cast<int64_t>(bytes >> 20)); });
+  Progress progress("packing", static_cast<int64_t>(all.bytes >> 10));
+  write_pack(output, inputs, o.threads, [&](uint64_t bytes) { progress.update(static_cast<int64_t>(bytes >> 10)); });
+  progress.update(static_cast<int64_t>(all.bytes >> 10));
   progress.finish();
   for (const PackInput& input : inputs) {
     if (input.dataset->bad().size() > 0) input.dataset->bad().write(bad_samples_file(folder, input.name));
@@ -71,8 +72,9 @@ void verify_pack(const fs::path& path) {
   const Pack pack(path);
   uint64_t all = 0;
   for (const std::string& split : pack.splits()) all += pack.size(split).bytes;
-  Progress progress("verifying", static_cast<int64_t>(all >> 20));
-  pack.verify([&](uint64_t bytes) { progress.update(static_cast<int64_t>(bytes >> 20)); });
+  Progress progress("verifying", static_cast<int64_t>(all >> 10));
+  pack.verify([&](uint64_t bytes) { progress.update(static_cast<int64_t>(bytes >> 10)); });
+  progress.update(static_cast<int64_t>(all >> 10));
   progress.finish();
   fmt::print("{}: every checksum is right\n", path.string());
 }

@@ -142,8 +142,7 @@ void add_predict_options(CLI::App& app, PredictOptions& o) {
                  "picture is one person")
       ->type_name("FILE");
   app.add_option("--threshold", o.threshold, "joints with a higher score are drawn")->type_name("X");
-  app.add_flag("--flip,!--no-flip", o.flip,
-               "average with the mirrored picture (on by default; --no-flip turns it off)");
+  add_decoding_options(app, o.decoding);
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
   app.add_option("--workers", o.workers, "loader threads")->type_name("N")->check(CLI::NonNegativeNumber);
   app.add_option("--output-dir", o.output_dir, "folder for overlays and poses.json")->type_name("DIR");
@@ -155,6 +154,7 @@ void predict(const PredictOptions& o) {
   const LoadedModel loaded = load_model(o);
   const Skeleton& skeleton = loaded.skeleton;
   const PoseModel& model = *loaded.model;
+  const Decoding decoding = choose_decoding(o.decoding, loaded.info.codec, o.weights, loaded.input_h);
   prepare_output_folder(o.output_dir, "--output-dir");
 
   // The pictures become a small data set with one entry per box, so that prediction and validation share every step.
@@ -178,12 +178,15 @@ void predict(const PredictOptions& o) {
       boxes.push_back(std::move(whole));
     }
   }
-  const PoseDataset dataset =
-      PoseDataset::from_detections(std::move(files), boxes, "", skeleton,
-                                   {.input_h = loaded.input_h, .input_w = loaded.input_w, .bgr = model.bgr_input()});
-  HeatmapRunner runner(loaded.cx, model, skeleton.mirror(), {.flip = o.flip});
-  const std::vector<PersonResult> people = postprocess_official(
-      predict_people(runner, dataset, o.batch_size, o.workers, "predict"), {.sigmas = skeleton.sigmas});
+  const PoseDataset dataset = PoseDataset::from_detections(std::move(files), boxes, "", skeleton,
+                                                           {.input_h = loaded.input_h,
+                                                            .input_w = loaded.input_w,
+                                                            .bgr = model.bgr_input(),
+                                                            .encoding = encoding_of(decoding.decode.codec)});
+  HeatmapRunner runner(loaded.cx, model, skeleton.mirror(), {.flip = decoding.flip, .shift = decoding.shift});
+  const std::vector<PersonResult> people =
+      postprocess_official(predict_people(runner, dataset, o.batch_size, o.workers, "predict", decoding.decode),
+                           {.sigmas = skeleton.sigmas});
 
   const fs::path folder = o.output_dir;
   for (size_t i = 0; i < pictures.size(); ++i) {

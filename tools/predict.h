@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/decoding.h"
 #include "tools/infer.h"
 
 namespace hr {
@@ -12,7 +13,7 @@ struct PredictOptions : ModelOptions {
   std::string boxes, output_dir = "predictions";
   int batch_size = 16, workers = 2;
   double threshold = 0.2;
-  bool flip = true;
+  DecodingOptions decoding;
 };
 void add_predict_options(CLI::App& app, PredictOptions& options);
 void predict(const PredictOptions& options);

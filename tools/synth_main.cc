@@ -2,11 +2,13 @@
 
 #include "tools/cli.h"
 #include "tools/synth.h"
+#include "tools/synth_annotations.h"
 
 namespace {
 
 struct Options {
   hr::SynthOptions synth;
+  bool annotations_only = false;
   std::vector<std::string> sizes;
   Options() {
     for (const hr::PictureSize size : synth.sizes) sizes.push_back(fmt::format("{}x{}", size.width, size.height));
@@ -24,6 +26,10 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("--train-images", o.synth.train_images, "pictures to train on, one to five people each")
       ->type_name("N");
   app.add_option("--val-images", o.synth.val_images, "pictures to validate on")->type_name("N");
+  app.add_flag(
+      "--annotations-only", o.annotations_only,
+      "only annotations/person_keypoints_train2017.json, with the people of --train-images pictures that are not "
+      "drawn; 118287 makes a file of train2017's size");
   hr::add_seed(app, o.synth.seed);
   app.add_option("--size", o.sizes, "picture sizes, drawn by lot; repeat one to favour it")->type_name("WxH");
   hr::add_threads(app, o.synth.threads);
@@ -31,6 +37,15 @@ void add_options(CLI::App& app, Options& o) {
 
 void run(const Options& options) {
   hr::SynthOptions o = options.synth;
+  if (options.annotations_only) {
+    const auto folder = hr::fs::path(o.output) / "annotations";
+    hr::prepare_output_folder(folder, "--output");
+    const auto file = folder / "person_keypoints_train2017.json";
+    const auto made = hr::synth_annotations({file, o.train_images, o.seed});
+    fmt::print("{}: {} images, {} people ({} with labelled joints, {} crowds), {:.1f} MB\n", file.string(), made.images,
+               made.annotations, made.labelled, made.crowds, static_cast<double>(made.bytes) / 1e6);
+    return;
+  }
   o.sizes.clear();
   for (const std::string& size : options.sizes) o.sizes.push_back(hr::parse_picture_size(size));
   const bool made = hr::synth(o);

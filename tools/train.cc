@@ -117,8 +117,7 @@ Facts flags_of(const TrainOptions& o) {
 TrainOptions decided(TrainOptions o, const std::optional<WeightFile>& file) {
   const WeightInfo info = file ? weight_info(*file) : WeightInfo{};
   if (o.model.empty()) o.model = info.model.value_or("hrnet_w32");
-  if (!o.joints)
-    o.joints = o.keypoints_path.empty() ? coco_skeleton().joints() : read_skeleton(o.keypoints_path).joints();
+  if (!o.joints) o.joints = data_skeleton(o, o.keypoints_path).joints();
   if (!o.fixed_size) {
     const bool resumed = !o.resume.empty() && info.input_h && info.input_w;
     o.fixed_size = resumed ? std::array{*info.input_h, *info.input_w} : std::array{256, 192};
@@ -170,6 +169,8 @@ class Trainer {
   void write_config() const;
   Schedule schedule() const;
   // Seed: AdamW, decay 1e-4 on everything. Official: Adam without decay (its WD setting never reaches Adam).
+  Decoding decoding() const { return choose_decoding({.flip = o_.flip}, o_.codec, "--codec", input_h_); }
+  void report_bad_samples();
   double weight_decay() const { return o_.weight_decay.value_or(seed_recipe_ ? 1e-4 : 0.0); }
 
   World& world_;
@@ -181,6 +182,7 @@ class Trainer {
   Context cx_;
   Skeleton skeleton_;
   std::optional<PoseDataset> train_set_, val_set_;
+  size_t bad_known_ = 0;  // bad samples that have been told
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
   std::optional<DataParallel> parallel_;
@@ -202,8 +204,11 @@ Trainer::Trainer(const TrainOptions& options, World& world)
       seed_recipe_(o_.recipe == "seed"),
       folder_(o_.output_dir),
       cx_(make_context(o_.device, o_.amp, o_.threads, o_.tf32)),
-      skeleton_(load_skeleton(o_.keypoints_path, joints_)),
+      skeleton_(data_skeleton(o_, o_.keypoints_path)),
       batch_size_(o_.batch_size) {
+  check(skeleton_.joints() == joints_,
+        "--num-joints {}: the skeleton {} has {} joints; give both flags for the same one", joints_, skeleton_.name,
+        skeleton_.joints());
   check(o_.start_epoch >= 0 && o_.start_epoch < o_.epochs, "--start-epoch {}: expected 0 to {}, --epochs is {}",
         o_.start_epoch, o_.epochs - 1, o_.epochs);
   const Init init = o_.init == "torch" || (o_.init == "auto" && seed_recipe_) ? Init::torch : Init::official;
@@ -222,32 +227,19 @@ Trainer::Trainer(const TrainOptions& options, World& world)
 }
 
 void Trainer::open_data() {
-  const SplitPaths train = split_paths(o_.data_path, "train", o_.train_annotations, o_.train_images);
-  const SplitPaths val = split_paths(o_.data_path, "val", o_.val_annotations, o_.val_images);
-  DatasetOptions options{
-      .recipe = seed_recipe_ ? Recipe::seed : Recipe::official,
-      .input_h = input_h_,
-      .input_w = input_w_,
-      .sigma = heatmap_sigma(o_.sigma, input_h_),
-      .augment = !o_.no_augment,
-      .seed = o_.seed,
-      .augmentation = {.scale = o_.scale_factor, .rotation = o_.rot_factor, .half_body = o_.prob_half_body},
-      .bgr = model_->bgr_input(),
-      .cache_bytes = static_cast<size_t>(o_.cache_mib) << 20};
-  train_set_ = PoseDataset::from_annotations(read_coco(train.annotations, joints_), train.images, skeleton_, options);
-  train_set_->check_files();
-  options.augment = false;
-  CocoAnnotations annotations = read_coco(val.annotations, joints_);
-  val_set_ = o_.person_det.empty()
-                 ? PoseDataset::from_annotations(std::move(annotations), val.images, skeleton_, options)
-                 : PoseDataset::from_detections(std::move(annotations), read_coco_detections(o_.person_det), val.images,
-                                                skeleton_, options);
-  val_set_->check_files();
+  const auto options = [&](bool augment) {
+    return dataset_options(o_, input_h_, input_w_, heatmap_sigma(o_.sigma, input_h_), augment, model_->bgr_input());
+  };
+  train_set_ = open_split(o_, "train", skeleton_, options(true));
+  val_set_ = open_split(o_, "val", skeleton_, options(false), o_.person_det);
+  check_samples(*train_set_, o_, "train", world_.first() ? folder_ : fs::path());
+  check_samples(*val_set_, o_, "val", world_.first() ? folder_ : fs::path());
+  bad_known_ = train_set_->bad().size() + val_set_->bad().size();
   fmt::print("train      {} ({})\nval        {} ({}; boxes: {})\n", train_set_->size(), train_set_->counts().summary(),
              val_set_->size(), val_set_->counts().summary(), o_.person_det.empty() ? "ground truth" : o_.person_det);
   if (world_.size() > 1) {
-    require_agreement(world_, {{"the training annotations", hash_of_file(train.annotations.string())},
-                               {"the validation annotations", hash_of_file(val.annotations.string())},
+    require_agreement(world_, {{"the training annotations", hash_of_file(train_set_->annotations().path)},
+                               {"the validation annotations", hash_of_file(val_set_->annotations().path)},
                                {"--person-det", hash_of_file(o_.person_det)},
                                {"people to train on", std::to_string(train_set_->size())},
                                {"people to validate on", std::to_string(val_set_->size())}});
@@ -291,7 +283,7 @@ void Trainer::start_or_resume() {
   if (parallel_) share_start();
   step_.emplace(cx_, *model_, *optimizer_, seed_recipe_ ? JointsLoss::seed : JointsLoss::official,
                 parallel_ ? &*parallel_ : nullptr);
-  runner_.emplace(cx_, *model_, skeleton_.mirror(), HeatmapRunner::Options{.flip = o_.flip});
+  runner_.emplace(cx_, *model_, skeleton_.mirror(), HeatmapRunner::Options{.flip = o_.flip, .shift = decoding().shift});
   fmt::print("model      {}: {:.1f} M parameters, {}, {} threads, input {} x {}, recipe {}\n", model_->name(),
              static_cast<double>(model_->parameters().parameter_count()) / 1e6, o_.amp ? "bf16" : "f32",
              compute_threads(), input_h_, input_w_, o_.recipe);
@@ -373,6 +365,10 @@ void Trainer::resume_own(const WeightFile& file) {
   check(saved_seed == std::to_string(o_.seed),
         "--resume {}: the run used --seed {}, this one uses {}; the same seed continues it exactly", o_.resume,
         saved_seed, o_.seed);
+  if (const auto codec = file.metadata().find("codec"); codec != file.metadata().end()) {
+    check(codec->second == o_.codec, "--resume {}: the run learnt codec {}, this one asks for {}; give --codec {}",
+          o_.resume, codec->second, o_.codec, codec->second);
+  }
   const auto ranks = file.metadata().find("ranks");  // absent in files of one process
   set_batch_size(std::atoi(text("batch_size").c_str()),
                  ranks == file.metadata().end() ? 1 : std::atoi(ranks->second.c_str()));
@@ -381,7 +377,7 @@ void Trainer::resume_own(const WeightFile& file) {
 // A PyTorch training checkpoint: weights, moments and the epoch continue; the order of the pictures is ours.
 void Trainer::resume_torch(const WeightFile& file) {
   at_.epoch = static_cast<int>(std::clamp<int64_t>(file.next_epoch().value_or(0), 0, o_.epochs));
-  fmt::print("resume     {}, Adam after {} steps\n", file.wrapper().describe(), optimizer_->steps);
+  fmt::print("resume     {}, Adam's step {}\n", file.wrapper().describe(), optimizer_->steps);
   // Learning rate and decay are flags here; say so when the checkpoint had others.
   const Value* groups = file.optimizer()->find("param_groups");
   const auto* list = groups != nullptr ? groups->as<Value::List>() : nullptr;
@@ -410,7 +406,7 @@ std::map<std::string, std::string> Trainer::metadata() const {
   return {{"format", "hrnet.cpp checkpoint 1"},
           {"model", model_->name()},
           {"joints", std::to_string(joints_)},
-          {"codec", "quarter"},
+          {"codec", o_.codec},
           {"recipe", o_.recipe},
           {"input_h", std::to_string(input_h_)},
           {"input_w", std::to_string(input_w_)},
@@ -452,6 +448,12 @@ void Trainer::write_config() const {
   add("scale_factor", fmt::format("{}", o_.scale_factor));
   add("rot_factor", fmt::format("{}", o_.rot_factor));
   add("prob_half_body", fmt::format("{}", o_.prob_half_body));
+  add("photometric", fmt::format("{}", o_.photometric));
+  add("coarse_dropout", fmt::format("{}", o_.coarse_dropout));
+  add("codec", quoted(o_.codec));
+  add("skeleton", quoted(skeleton_.name));
+  add("categories", quoted(fmt::format("{}", fmt::join(o_.categories, " "))));
+  add("on_bad_sample", quoted(o_.on_bad_sample.empty() ? "fail in the check, then skip" : o_.on_bad_sample));
   add("start_epoch", std::to_string(at_.epoch));
   add("epochs", std::to_string(o_.epochs));
   add("batch_size", std::to_string(batch_size_));
@@ -541,6 +543,18 @@ bool Trainer::train_epoch() {
   return true;
 }
 
+// Pictures that turned bad since the check: counted on the terminal, named in the list.
+void Trainer::report_bad_samples() {
+  const size_t all = train_set_->bad().size() + val_set_->bad().size();
+  if (all == bad_known_) return;
+  for (const auto& [set, split] : {std::pair{&*train_set_, "train"}, {&*val_set_, "val"}}) {
+    if (set->bad().size() > 0 && world_.first()) set->bad().write(bad_samples_file(folder_, split));
+  }
+  fmt::print("  {} more bad sample{}, others took their places; all are listed in {}\n", all - bad_known_,
+             all - bad_known_ == 1 ? "" : "s", (folder_ / "bad_samples_*.tsv").string());
+  bad_known_ = all;
+}
+
 void Trainer::finish_epoch() {
   EpochRecord& record = at_.history.back();
   const bool last = at_.epoch + 1 == o_.epochs;
@@ -548,8 +562,8 @@ void Trainer::finish_epoch() {
   if (parallel_ && !o_.sync_bn) parallel_->broadcast_buffers(cx_);
   const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // the others wait for it to write
   if (last || (at_.epoch + 1) % o_.eval_every == 0) {
-    const ValidationRun run = run_validation(*runner_, *val_set_, batch_size_, o_.workers, "  validate", {},
-                                             parallel_ ? world_.comm.get() : nullptr);
+    const ValidationRun run = run_validation(*runner_, *val_set_, batch_size_, o_.workers, "  validate",
+                                             decoding().decode, parallel_ ? world_.comm.get() : nullptr);
     if (world_.first()) {
       record.evaluated = true;
       record.stats = run.coco.stats;
@@ -561,6 +575,7 @@ void Trainer::finish_epoch() {
       if (last) fmt::print("{}\n", coco_summary(run.coco));
     }
   }
+  report_bad_samples();
   if (world_.first()) append_line(results_file_, results_line(record));
   if (best) at_.best_ap = record.stats[0];
   ++at_.epoch;
@@ -626,7 +641,7 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
            "per epoch, the resolved configuration and plots to --output-dir.",
            "train --data-path demo/data --model hrnet_w8 --fixed-size 128 96 --epochs 10 --lr-steps 7 9 --output-dir "
            "demo/run");
-  app.add_option("--data-path", o.data_path, "folder with train2017/, val2017/ and annotations/")->type_name("DIR");
+  add_data_options(app, o);
   app.add_option("--person-det", o.person_det, "detected boxes for validation instead of ground-truth boxes")
       ->type_name("FILE");
   app.add_option("--output-dir", o.output_dir, "folder for everything that is written")->type_name("DIR");
@@ -660,18 +675,11 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("-j,--workers", o.workers, "loader threads of each rank; any number gives the same batches")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--cache-mib", o.cache_mib, "memory for decoded pictures; those that fit are decoded once")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--recipe", o.recipe,
-                 "official (HRNet's published recipe) or seed (the PyTorch project this one follows)")
-      ->check(CLI::IsMember({"official", "seed"}));
   app.add_option("--init", o.init,
                  "initial weights: official (N(0, 0.001), meant to be loaded over), torch (the layers' default, better "
                  "from scratch) or auto "
                  "(the recipe's)")
       ->check(CLI::IsMember({"auto", "official", "torch"}));
-  add_seed(app, o.seed);
   app.add_option("--eval-every", o.eval_every, "validate after every N-th epoch, and after the last")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
@@ -688,25 +696,9 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_flag("--new-global-batch", o.new_global_batch,
                "resume with another number of people per step than the run had, all ranks together");
   app.add_flag("--keep-all", o.keep_all, "keep a checkpoint of every epoch");
-  app.add_flag("--no-augment", o.no_augment, "train on the plain crops");
-  app.add_option("--scale-factor", o.scale_factor, "augmentation: spread of the scale")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 0.9));
-  app.add_option("--rot-factor", o.rot_factor, "augmentation: spread of the rotation in degrees")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 90.0));
-  app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1.0));
   app.add_flag("--flip,!--no-flip", o.flip, "validate with the flip test (on by default; --no-flip turns it off)");
   app.add_option("--sigma", o.sigma, "heatmap sigma in heatmap pixels [0: 2, or 3 from an input height of 384 on]")
       ->type_name("X");
-  app.add_option("--train-annotations", o.train_annotations, "annotation file, instead of the one in --data-path")
-      ->type_name("FILE");
-  app.add_option("--train-images", o.train_images, "image folder, instead of the one in --data-path")->type_name("DIR");
-  app.add_option("--val-annotations", o.val_annotations, "annotation file, instead of the one in --data-path")
-      ->type_name("FILE");
-  app.add_option("--val-images", o.val_images, "image folder, instead of the one in --data-path")->type_name("DIR");
 }
 
 int train(const TrainOptions& options, World& world) { return Trainer(options, world).run(); }

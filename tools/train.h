@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/datasets.h"
 #include "tools/infer.h"
 #include "tools/ranks.h"
 
@@ -11,16 +12,13 @@ namespace hr {
 
 // model, joints and fixed_size: what the weights or the checkpoint say, else hrnet_w32, the skeleton's joints, 256 x
 // 192.
-struct TrainOptions : ModelOptions {
-  std::string data_path = "/data/coco2017", person_det, output_dir = "./save_weights", resume;
-  std::string train_annotations, train_images, val_annotations, val_images;
-  std::string recipe = "official", init = "auto";
-  int start_epoch = 0, epochs = 210, batch_size = 32, workers = 2, eval_every = 1, cache_mib = 2048;
+struct TrainOptions : ModelOptions, DataOptions {
+  std::string person_det, output_dir = "./save_weights", resume, init = "auto";
+  int start_epoch = 0, epochs = 210, batch_size = 32, workers = 2, eval_every = 1;
   std::vector<int> lr_steps{170, 200};
-  double lr = 1e-3, lr_gamma = 0.1, sigma = 0, scale_factor = 0.35, rot_factor = 45, prob_half_body = 0.3;
+  double lr = 1e-3, lr_gamma = 0.1, sigma = 0;
   std::optional<double> weight_decay;
-  uint64_t seed = 0;
-  bool drop_final_layer = false, keep_all = false, no_pretrained = false, no_augment = false, flip = true;
+  bool drop_final_layer = false, keep_all = false, no_pretrained = false, flip = true;
   // Of several ranks.
   RankOptions ranks;
   int checkpoint_every = 0, print_freq = 0;

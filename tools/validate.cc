@@ -63,12 +63,14 @@ class JsonObject {
   template <class Numbers>
   void numbers(const std::string& key, const Numbers& list) {
     std::vector<std::string> texts;
+    texts.reserve(std::size(list));
     for (const double v : list) texts.push_back(python_repr(v));
     raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
   }
   template <class Names>
   void names(const std::string& key, const Names& list) {
     std::vector<std::string> texts;
+    texts.reserve(std::size(list));
     for (const char* v : list) texts.push_back(json_quote(v));
     raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
   }
@@ -90,6 +92,7 @@ struct Validation {
   Decoding decoding;
   OfficialPostprocess post;
   std::optional<PoseDataset> dataset;
+  MpiiTruth truth;
   fs::path folder;
   JsonObject json;
 
@@ -150,6 +153,10 @@ struct Validation {
     if (files.kind == Kind::mpii) {
       skeleton = joints_of(nullptr);
       dataset = PoseDataset::from_mpii(read_mpii(files.annotations, model->joints()), files.images, skeleton, options);
+      truth = read_mpii_truth(files.truth);
+      check(truth.people == static_cast<int64_t>(dataset->size()),
+            "{}: has {} people, {} has {}; do the files belong together?", files.truth.string(), truth.people,
+            files.annotations.string(), dataset->size());
     } else {
       CocoAnnotations annotations = read_coco(files.annotations, model->joints());
       skeleton = joints_of(&annotations);
@@ -252,13 +259,13 @@ struct Validation {
     const auto detections = to_detections(results, seed ? Rounding::two_decimals : Rounding::none);
     CocoEvalOptions options{
         .sigmas = skeleton.sigmas, .threads = o.threads > 0 ? o.threads : 1, .detections_name = "the network's poses"};
-    const CocoAnnotations& truth = dataset->annotations();
+    const CocoAnnotations& annotations = dataset->annotations();
     CocoEvalResult coco;
     std::string summary;
     if (files.kind == Kind::crowdpose) {
       constexpr std::array<const char*, 9> names = {"AP",     "Ap .5",  "AP .75", "AR",    "AR .5",
                                                     "AR .75", "AP (E)", "AP (M)", "AP (H)"};
-      CrowdPoseResult crowdpose = evaluate_crowdpose(truth, detections, options);
+      CrowdPoseResult crowdpose = evaluate_crowdpose(annotations, detections, options);
       options.rules = CocoRules::xtcocotools_crowd;
       summary = crowdpose_summary(crowdpose);
       fmt::print("{}\n", summary);
@@ -267,7 +274,7 @@ struct Validation {
     } else {
       constexpr std::array<const char*, 10> names = {"AP", "Ap .5", "AP .75", "AP (M)", "AP (L)",
                                                      "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
-      coco = evaluate_coco(truth, detections, options);
+      coco = evaluate_coco(annotations, detections, options);
       summary = coco_summary(coco);
       fmt::print("{}\n", summary);
       numbers(names, coco.stats);
@@ -284,7 +291,7 @@ struct Validation {
     write_official_results(folder / official, results);
     std::vector<std::string> written = {"key_results.json", "record_mAP.txt", official};
     if (o.analysis) {
-      const PoseAnalysis analysis = analyse_poses(truth, detections, skeleton, options);
+      const PoseAnalysis analysis = analyse_poses(annotations, detections, skeleton, options);
       fmt::print("\n{}\n", analysis_table(analysis));
       const std::string title = fmt::format("{} on {}: AP {:.3f}", model->name(), set_name(), coco.stats[0]);
       write_image(folder / "analysis.png", analysis_picture(analysis, title));
@@ -295,10 +302,6 @@ struct Validation {
   }
 
   void measure_pckh() {
-    const MpiiTruth truth = read_mpii_truth(files.truth);
-    check(truth.people == static_cast<int64_t>(dataset->size()),
-          "{}: has {} people, {} has {}; do the files belong together?", files.truth.string(), truth.people,
-          files.annotations.string(), dataset->size());
     const double started = now();
     const std::vector<PersonResult> people = predict();
     const auto J = static_cast<size_t>(model->joints());
@@ -348,6 +351,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
     const auto numbers = static_cast<ptrdiff_t>(maps.joints) * 3;
     for (int i = 0; i < batch.size; ++i) {
       const SampleMeta& meta = batch.meta[i];
+      if (meta.substitute) continue;  // the picture has turned bad; nobody is found where nobody was looked for
       PersonResult& person = people.emplace_back();
       person.image_id = meta.image_id;
       person.keypoints.assign(poses.begin() + i * numbers, poses.begin() + (i + 1) * numbers);

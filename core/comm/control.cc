@@ -53,7 +53,12 @@ std::string describe(int rank, const std::string& host, int pid) {
 }
 
 std::string pack(const Failure& f) {
-  return Pack().u32(static_cast<uint32_t>(f.rank)).u32(static_cast<uint32_t>(f.status)).u32(f.lost).text(f.what).str();
+  return Packer()
+      .u32(static_cast<uint32_t>(f.rank))
+      .u32(static_cast<uint32_t>(f.status))
+      .u32(f.lost)
+      .text(f.what)
+      .str();
 }
 
 Failure unpack_failure(std::string_view payload) {
@@ -255,7 +260,7 @@ class Control::Server {
 
   void begin() {
     phase_ = Phase::running;
-    Pack all;
+    Packer all;
     all.text(reached_at_);
     for (const Peer* peer : by_rank_) {
       all.text(peer->person.host).u32(static_cast<uint32_t>(peer->person.pid));
@@ -308,7 +313,7 @@ class Control::Server {
   }
 
   static void answer(Peer& peer, const std::string& key, const std::string& what) {
-    peer.channel.send(value, Pack().text(key).text(what).str());
+    peer.channel.send(value, Packer().text(key).text(what).str());
   }
   void answer(Peer& peer, const std::string& key) {
     if (std::find(by_rank_.begin(), by_rank_.end(), &peer) != by_rank_.end()) answer(peer, key, store_[key]);
@@ -320,7 +325,7 @@ class Control::Server {
 
   void give_gathered() {
     while (gather_waiting() == ranks_.size) {
-      Pack all;
+      Packer all;
       for (Peer* peer : by_rank_) {
         all.text(peer->gathers.front());
         peer->gathers.pop_front();
@@ -437,14 +442,14 @@ class Control::Server {
       if (it == told.end()) it = told.insert(told.end(), {f.what, {}});
       if (!f.lost && f.rank >= 0) it->second.push_back(f.rank);
     }
-    Pack lines;
+    Packer lines;
     lines.u32(static_cast<uint32_t>(told.size()));
     for (const auto& [what, ranks] : told) {
       const Peer* peer = ranks.size() == 1 ? by_rank_[ranks[0]] : nullptr;
       lines.text(peer == nullptr ? what : peer->name() + ": " + what);
     }
     for (const auto& peer : peers_) {
-      if (peer->rank >= 0) peer->channel.send(printed, peer->rank == 0 ? lines.str() : Pack().u32(0).str());
+      if (peer->rank >= 0) peer->channel.send(printed, peer->rank == 0 ? lines.str() : Packer().u32(0).str());
     }
     end(Milliseconds(1000));
   }
@@ -474,7 +479,7 @@ Control::Control(Ranks ranks, Milliseconds timeout) : ranks_(std::move(ranks)), 
   channel_ = Channel(
       connect_to(ranks_.address, ranks_.port, started_ + timeout_, fmt::format("MASTER_ADDR, {}", ranks_.port_name)));
   channel_.limit = kWelcome;
-  channel_.send(hello, Pack()
+  channel_.send(hello, Packer()
                            .text(kMagic)
                            .u32(static_cast<uint32_t>(ranks_.rank))
                            .u32(static_cast<uint32_t>(ranks_.size))
@@ -569,7 +574,7 @@ void Control::talk(Clock::time_point& last_beat) {
   }
   if (Clock::now() - last_beat >= beat()) {
     last_beat = Clock::now();
-    Pack word;
+    Packer word;
     const std::lock_guard lock(mutex_);
     for (const Progress& p : progress_) {
       word.u64(p.entered).u64(p.inside ? static_cast<uint64_t>(since(p.since).count()) : 0);
@@ -696,10 +701,12 @@ void Control::wait(const char* what, Milliseconds limit, const Ready& is_ready) 
            seconds(limit));
 }
 
-void Control::put(const std::string& key, std::string_view data) { tell(Kind::put, Pack().text(key).text(data).str()); }
+void Control::put(const std::string& key, std::string_view data) {
+  tell(Kind::put, Packer().text(key).text(data).str());
+}
 
 std::string Control::get(const std::string& key) {
-  tell(Kind::get, Pack().text(key).str());
+  tell(Kind::get, Packer().text(key).str());
   wait("exchanging addresses", timeout_, [&] { return values_.contains(key); });
   const std::lock_guard lock(mutex_);
   return values_.extract(key).mapped();

@@ -92,18 +92,18 @@ class Channel {
 };
 
 // Numbers and strings in a payload. Reading past the end is an Error.
-class Pack {
+class Packer {
  public:
-  Pack& u32(uint32_t v) { return bytes(&v, sizeof v); }
-  Pack& u64(uint64_t v) { return bytes(&v, sizeof v); }
-  Pack& text(std::string_view v) {
+  Packer& u32(uint32_t v) { return bytes(&v, sizeof v); }
+  Packer& u64(uint64_t v) { return bytes(&v, sizeof v); }
+  Packer& text(std::string_view v) {
     u32(static_cast<uint32_t>(v.size()));
     return bytes(v.data(), v.size());
   }
   const std::string& str() const { return out_; }
 
  private:
-  Pack& bytes(const void* data, size_t size) {
+  Packer& bytes(const void* data, size_t size) {
     out_.append(static_cast<const char*>(data), size);
     return *this;
   }

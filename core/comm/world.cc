@@ -22,7 +22,7 @@ void make_engine(World& world, Device device) {
 
 void require_agreement(const World& world, const Facts& facts) {
   if (world.control == nullptr) return;
-  Pack mine;
+  Packer mine;
   mine.u32(static_cast<uint32_t>(facts.size()));
   for (const auto& [name, value] : facts) mine.text(name).text(value);
   const std::vector<std::string> all = world.control->all_gather(mine.str());

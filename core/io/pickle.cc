@@ -261,8 +261,11 @@ class Pickle::Machine : public Calls {
         push(top());
         return true;
       case '(':  // MARK
-        budget_.take(3 * sizeof(size_t));
         marks_.push_back(stack_.size());
+        if (marks_.size() > most_marks_) {
+          most_marks_ = marks_.size();
+          budget_.take(3 * sizeof(size_t));
+        }
         return true;
       case 'p':
         put(parsed<uint32_t>(line()));
@@ -446,6 +449,7 @@ class Pickle::Machine : public Calls {
   std::vector<Id> stack_;
   size_t highest_ = 0;
   std::vector<size_t> marks_;
+  size_t most_marks_ = 0;
   std::vector<Id> memo_;
   std::unordered_map<uint64_t, Id> far_memo_;
   Id result_ = kNobody;

@@ -84,6 +84,9 @@ void ZipReader::Close::operator()(void* zip) const { unzClose(zip); }
 
 ZipReader::ZipReader(std::span<const std::byte> bytes, std::string where, Budget& budget, const MappedFile* map)
     : where_(std::move(where)), input_(std::make_unique<Input>(Input{.bytes = bytes, .map = map})) {
+  // Debian's minizip (1.1) compares 32-bit fields with a 64-bit -1 and so misses zip64's sizes and offsets.
+  check(bytes.size() <= UINT32_MAX, "{}: a zip file of {} bytes; up to 4 GiB can be read, safetensors have no limit",
+        where_, bytes.size());
   zlib_filefunc64_def functions = input_->functions();
   if (has_whole_end(bytes)) zip_.reset(unzOpen2_64("", &functions));
   check(zip_ != nullptr, "{}: starts as a zip file and has no valid end record; is the download complete?", where_);

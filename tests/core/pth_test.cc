@@ -561,6 +561,53 @@ TEST(Pth, ALargeFileTakesNoMemoryBesideItsTensors) {
 #endif
 }
 
+TEST(Pth, AZipBeyond4GiBIsRefusedAsSuch) {
+  const auto path = test::temporary_folder() / "large.pth";
+  write_file(path, test::zip_pth(kW, {{"0", kTwelve}}));
+  fs::resize_file(path, (uint64_t{1} << 32) + 100);  // a hole
+  try {
+    const PthFile file(path);
+    FAIL() << "was read";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("up to 4 GiB"), std::string::npos) << e.what();
+  }
+}
+
+// The limits are on what is counted; this is what the process really takes.
+TEST(Pth, APickleMayGrowTheProcessBy64MiBAtMost) {
+#ifdef HR_ADDRESS_SANITIZER
+  GTEST_SKIP() << "the sanitizer takes memory of its own";
+#endif
+  const std::vector<std::pair<const char*, std::string>> pieces{
+      {"lists", "]"},
+      {"tuples", "N\x85"},
+      {"strings", text("some text of a length that needs memory")},
+      {"globals", global("m", "n")},
+      {"objects", global("m", "n") + ")R"},
+      {"ints", "K\x01"},
+      {"pairs", "K\x01K\x02\x86"},
+      {"tensors", tensor(storage("FloatStorage", "0", 12), 0, {4, 3}, {1, 4})},
+      {"large ints", "\x8a\x09" + little(1, 8) + "\x01"},
+  };
+  int loaded = 0, refused = 0;
+  for (const auto& [name, piece] : pieces) {
+    for (const size_t count : {size_t{30000}, size_t{100000}, size_t{180000}, size_t{400000}}) {
+      std::string all;
+      for (size_t i = 0; i < count; ++i) all += piece;
+      const std::string file = test::zip_pth("}K\x01(" + all + "ts", {{"0", kTwelve}});
+      const test::ChildResult r = test::in_child(int64_t{64} << 20, [&] {
+        const PthFile pth(std::as_bytes(std::span(file)), "test.pth");
+        return std::string("loaded");
+      });
+      EXPECT_TRUE(r.exited) << name << " " << count << ": " << r.said;
+      EXPECT_LE(r.grown, int64_t{64} << 20) << name << " " << count << ": " << r.said;
+      ++(r.threw ? refused : loaded);
+    }
+  }
+  EXPECT_GT(loaded, 10);
+  EXPECT_GT(refused, 10);
+}
+
 // ---- writing ----
 
 TEST(WritePth, WhatIsWrittenIsReadBackBitForBit) {

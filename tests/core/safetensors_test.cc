@@ -70,6 +70,64 @@ TEST(Safetensors, RefusesEverySizeThatDoesNotFit) {
   EXPECT_NE(why_refused(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10)), "");
 }
 
+// From an exact copy on the heap, all tensors read: "" or the reason.
+std::string why_refused_in_memory(const std::string& bytes) {
+  const std::vector<char> copy(bytes.begin(), bytes.end());
+  try {
+    const SafetensorsFile file(std::as_bytes(std::span(copy)), "f.safetensors");
+    for (const std::string& name : file.names()) {
+      std::vector<std::byte> out(file.at(name).bytes.size());
+      file.at(name).copy_to(out);
+    }
+  } catch (const Error& e) {
+    EXPECT_TRUE(std::string(e.what()).starts_with("f.safetensors: ")) << e.what();
+    EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << e.what();
+    EXPECT_LT(std::strlen(e.what()), 500u);
+    return e.what();
+  }
+  return "";
+}
+
+TEST(Safetensors, TruncatedOrFlippedAnywhereIsAnErrorOrAFile) {
+  const std::string good =
+      with_header(R"({"__metadata__":{"é":"\u0041"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
+                  R"("b":{"dtype":"U8","shape":[],"data_offsets":[8,9]}})",
+                  9);
+  ASSERT_EQ(why_refused_in_memory(good), "");
+  for (size_t n = 0; n < good.size(); ++n) EXPECT_NE(why_refused_in_memory(good.substr(0, n)), "") << n;
+  int refused = 0;
+  for (size_t i = 0; i < good.size(); ++i) {
+    for (const int flip : {0xff, 0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01}) {
+      std::string changed = good;
+      changed[i] = static_cast<char>(changed[i] ^ flip);
+      refused += why_refused_in_memory(changed).empty() ? 0 : 1;
+    }
+  }
+  EXPECT_GT(refused, 500);
+}
+
+TEST(Safetensors, NamesCanNeitherSpoilAMessageNorFillTheMemory) {
+  const std::string newline = R"({"a\nb\u001b[2J":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}})";
+  EXPECT_NE(why_refused_in_memory(with_header(newline, 8)).find(R"("a\nb\u001B[2J")"), std::string::npos);
+  const std::string large(2 << 20, 'n');
+  EXPECT_NE(why_refused_in_memory(with_header("{\"" + large + "\":{}}", 0)).find("longer than"), std::string::npos);
+  EXPECT_NE(why_refused_in_memory(with_header(R"({"__metadata__":{"k":")" + large + "\"}}", 0)).find("longer than"),
+            std::string::npos);
+  std::string many = "{";
+  for (int i = 0; i < 200000; ++i) {
+    many += fmt::format(R"("{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}},)", i);
+  }
+  many.back() = '}';
+  EXPECT_NE(why_refused_in_memory(with_header(many, 0)).find("MiB beside the tensors"), std::string::npos);
+  // Spaces cost nothing.
+  EXPECT_EQ(why_refused_in_memory(with_header("{}" + std::string(50 << 20, ' '), 0)), "");
+  std::string dims = "1";
+  for (int i = 0; i < 64; ++i) dims += ",1";
+  EXPECT_NE(
+      why_refused_in_memory(with_header(R"({"a":{"dtype":"U8","shape":[)" + dims + R"(],"data_offsets":[0,1]}})", 1)),
+      "");
+}
+
 TEST(Safetensors, HostileFilesEndAsTheirExpectationSays) {
   HR_NEEDS_ORACLE("weights/hostile/expect.json");
   const auto expect = parse_json_file(test::oracle("weights/hostile/expect.json"));

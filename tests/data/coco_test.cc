@@ -157,7 +157,7 @@ TEST(Coco, WholeBodyListsAreAppendedInOrder) {
                     face = R"("face_kpts": [3, 3, 0.4], )",
                     hands = R"("righthand_kpts": [5, 5, 2.0], "lefthand_kpts": [4, 4, 2])";
   const auto file = [](const std::string& lists) {
-    const auto path = test::temporary_folder() / "whole.json";
+    auto path = test::temporary_folder() / "whole.json";
     write_file(
         path,
         R"({"images": [{"id": 7, "file_name": "7.jpg"}], "annotations": [{"id": 1, "image_id": 7, "bbox": [1, 2, 3, 4], )" +

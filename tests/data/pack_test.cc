@@ -113,7 +113,7 @@ TEST(Pack, SaysWhatItWasNotMadeFor) {
   const auto why = [&](const std::function<void(DatasetOptions&)>& change, const char* split = "train") {
     DatasetOptions o = made.options;
     change(o);
-    const std::string message = error_of([&] { pack.dataset(split, o); });
+    std::string message = error_of([&] { pack.dataset(split, o); });
     EXPECT_TRUE(contains(message, "made.pack")) << message;
     return message;
   };

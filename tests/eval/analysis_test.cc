@@ -122,6 +122,7 @@ TEST(Analysis, PeopleAndDetectionsAreCounted) {
 TEST(Analysis, CorrectionsAddUpToWhatTheyPromise) {
   // Each of four people has another kind of error; the nose is enough to belong together.
   std::vector<CocoAnnotation> people;
+  people.reserve(4);
   for (int i = 0; i < 4; ++i) people.push_back(person(i + 1, 500 * i));
   const auto gt = ground_truth(people);
   std::vector<CocoDetection> dt;

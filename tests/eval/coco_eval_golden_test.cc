@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "core/error.h"
 #include "core/io/safetensors.h"
@@ -53,8 +54,13 @@ TEST(CocoEvalGolden, EveryCaseInEveryArrayAndEveryDigit) {
     if (nan) {
       EXPECT_THROW(evaluate_coco(gt, dt), Error);
     }
+    const CocoEvalResult one = evaluate_coco(gt, dt, {.strict = !nan});
     for (const int threads : {1, 2, 8}) {
       const CocoEvalResult r = evaluate_coco(gt, dt, {.threads = threads, .strict = !nan});
+      EXPECT_EQ(std::memcmp(r.stats.data(), one.stats.data(), sizeof r.stats), 0) << threads << " threads";
+      for (const auto array : {&CocoEvalResult::precision, &CocoEvalResult::recall, &CocoEvalResult::scores}) {
+        EXPECT_EQ(std::memcmp((r.*array).data(), (one.*array).data(), (one.*array).size() * sizeof(double)), 0);
+      }
       for (int i = 0; i < 10; ++i) EXPECT_NEAR(r.stats[i], entry.value["stats"][i].GetDouble(), 1e-12) << i;
       const SafetensorsFile curves(eval_file(entry.value["curves"].GetString()));
       expect_equal(r.precision, curves.at("precision"), "precision");

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 
 #include "core/error.h"
 #include "core/philox.h"
@@ -277,6 +278,7 @@ Generated generate(uint64_t serial, bool with_nan) {
         for (size_t k = 2; k < a.keypoints.size(); k += 3) a.keypoints[k] = 0;
       }
       if (chance(0.1)) a.num_keypoints = 0;
+      a.has_area = !chance(0.1);
       a.iscrowd = chance(0.15);
       a.category_id = out.gt.categories[rng.below(categories)].id;
       out.gt.annotations.push_back(a);
@@ -291,6 +293,9 @@ Generated generate(uint64_t serial, bool with_nan) {
       CocoDetection entry = detection(image.id, static_cast<double>(rng.below(6)) / 4 - 0.5, random_pose(false));
       if (chance(0.5)) entry.score = rng.uniform();
       if (chance(0.05)) entry.score = -0.0;
+      if (chance(0.1)) {  // no joint has a score
+        for (size_t k = 2; k < entry.keypoints.size(); k += 3) entry.keypoints[k] = -chance(0.5);
+      }
       if (!out.gt.annotations.empty() && chance(0.7)) {
         entry.keypoints = out.gt.annotations[rng.below(out.gt.annotations.size())].keypoints;
         if (chance(0.7)) {
@@ -308,13 +313,15 @@ Generated generate(uint64_t serial, bool with_nan) {
   return out;
 }
 
-void compare_with_plain(bool with_nan, int sets) {
+void compare_with_plain(bool with_nan, int sets, CocoRules rules = CocoRules::pycocotools) {
   int64_t with_something = 0;
   for (int serial = 0; serial < sets; ++serial) {
     const Generated g = generate(serial, with_nan);
-    const auto r =
-        evaluate_coco(g.gt, g.dt, {.sigmas = g.sigmas, .threads = serial % 16 == 0 ? 2 : 1, .strict = false});
-    const auto plain = test::plain_evaluate(g.gt, g.dt, g.sigmas);
+    const bool known = std::ranges::any_of(g.dt, [](const CocoDetection& d) { return d.category_id != 1234; });
+    const bool strict = !with_nan && known && serial % 8 != 0;  // strict sets take short cuts
+    const auto r = evaluate_coco(
+        g.gt, g.dt, {.sigmas = g.sigmas, .rules = rules, .threads = serial % 16 == 0 ? 2 : 1, .strict = strict});
+    const auto plain = test::plain_evaluate(g.gt, g.dt, g.sigmas, rules);
     ASSERT_TRUE(same_bits(r.precision, plain.precision)) << "data set " << serial;
     ASSERT_TRUE(same_bits(r.recall, plain.recall)) << "data set " << serial;
     ASSERT_TRUE(same_bits(r.scores, plain.scores)) << "data set " << serial;
@@ -326,6 +333,61 @@ void compare_with_plain(bool with_nan, int sets) {
 
 TEST(CocoEval, AgreesWithThePlainEvaluatorOnRandomSets) { compare_with_plain(false, 3000); }
 TEST(CocoEval, AgreesWithThePlainEvaluatorOnSetsWithNaN) { compare_with_plain(true, 1000); }
+TEST(CocoEval, AgreesWithThePlainEvaluatorByTheRulesOfXtcocotools) {
+  compare_with_plain(false, 1000, CocoRules::xtcocotools);
+  compare_with_plain(false, 1000, CocoRules::xtcocotools_crowd);
+}
+
+TEST(CocoEval, TheRandomSetsHaveEverythingThatIsHard) {
+  int without_people = 0, without_detections = 0, crowds = 0, over_limit = 0, outside = 0, jointless = 0, several = 0;
+  int tied_scores = 0, id_zero = 0, borders = 0, unseen = 0, without_area = 0, many_joints = 0;
+  for (int serial = 0; serial < 1000; ++serial) {
+    const Generated g = generate(serial, false);
+    without_people += g.gt.annotations.empty();
+    without_detections += g.dt.empty();
+    several += g.gt.categories.size() > 1;
+    many_joints += g.sigmas.size() > 128;  // two halves in the pairwise sum
+    bool crowd = false, low = false, hidden = false, tie = false, zero = false, border = false, nothing = false,
+         boxed = false;
+    std::map<std::pair<int64_t, int64_t>, std::vector<double>> scores;
+    for (const CocoAnnotation& a : g.gt.annotations) {
+      crowd |= a.iscrowd;
+      hidden |= a.num_keypoints == 0;
+      zero |= a.id == 0;
+      border |= a.area == 1024 || a.area == 9216;
+      boxed |= !a.has_area;
+    }
+    for (const CocoDetection& d : g.dt) {
+      scores[{d.image_id, d.category_id}].push_back(d.score);
+      bool any = false;
+      for (size_t i = 0; i < d.keypoints.size(); i += 3) {
+        low |= d.keypoints[i + 1] < 0;
+        any |= d.keypoints[i + 2] > 0;
+      }
+      nothing |= !any;
+    }
+    bool over = false;
+    for (auto& [key, list] : scores) {
+      over |= list.size() > 20;
+      std::sort(list.begin(), list.end());
+      tie |= std::adjacent_find(list.begin(), list.end()) != list.end();
+    }
+    crowds += crowd;
+    jointless += hidden;
+    id_zero += zero;
+    borders += border;
+    outside += low;
+    unseen += nothing;
+    tied_scores += tie;
+    over_limit += over;
+    without_area += boxed;
+  }
+  for (const int n : {without_people, without_detections, crowds, over_limit, outside, jointless, several, tied_scores,
+                      id_zero, borders, unseen, without_area}) {
+    EXPECT_GE(n, 20);
+  }
+  EXPECT_GE(many_joints, 5);
+}
 
 TEST(CocoEval, AnyNumberOfThreadsGivesTheSameBytes) {
   Generated all;  // many pictures, so that threads have something to share

@@ -1,5 +1,5 @@
 // The COCO keypoint evaluation written down as plainly as the rules read, with whole arrays and no cleverness: what
-// eval/coco_eval is compared with. Shares nothing with it but the data structures.
+// eval/coco_eval is compared with. Shares nothing with it but the data structures and the names of the rules.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "data/coco.h"
+#include "eval/coco_eval.h"
 
 namespace hr::test {
 
@@ -41,7 +42,8 @@ inline double plain_sum(const std::vector<double>& v) {
 }
 
 inline PlainResult plain_evaluate(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt,
-                                  const std::vector<double>& sigmas) {
+                                  const std::vector<double>& sigmas, CocoRules rules = CocoRules::pycocotools) {
+  const bool xt = rules != CocoRules::pycocotools;
   const double eps = std::numeric_limits<double>::epsilon();
   std::vector<double> thresholds, recalls;
   for (int i = 0; i < 10; ++i) thresholds.push_back(i == 9 ? 0.95 : i * 0.049999999999999996 + 0.5);
@@ -50,6 +52,17 @@ inline PlainResult plain_evaluate(const CocoAnnotations& gt, const std::vector<C
   std::set<int64_t> images, categories;
   for (const auto& image : gt.images) images.insert(image.id);
   for (const auto& category : gt.categories) categories.insert(category.id);
+  const auto seen = [](const std::vector<double>& keypoints) {
+    for (size_t i = 2; i < keypoints.size(); i += 3) {
+      if (keypoints[i] > 0) return true;
+    }
+    return false;
+  };
+  const auto area_of = [&](const CocoAnnotation& g) {
+    if (rules == CocoRules::xtcocotools_crowd) return g.box.w * g.box.h * 0.53;
+    if (rules == CocoRules::xtcocotools && !g.has_area) return g.box.w * g.box.h * 0.53;
+    return g.area;
+  };
   const auto falling = [](double a, double b) { return a > b || (std::isnan(b) && !std::isnan(a)); };
 
   const size_t C = categories.size();
@@ -72,10 +85,12 @@ inline PlainResult plain_evaluate(const CocoAnnotations& gt, const std::vector<C
         }
         std::vector<const CocoDetection*> found;
         for (const auto& d : dt) {
+          if (xt && !seen(d.keypoints)) continue;
           if (d.image_id == image && d.category_id == category) found.push_back(&d);
         }
         const auto ignored = [&](const CocoAnnotation* g) {
-          return g->iscrowd || g->num_keypoints == 0 || outside(g->area);
+          const bool nothing = rules == CocoRules::xtcocotools ? !seen(g->keypoints) : g->num_keypoints == 0;
+          return g->iscrowd || nothing || outside(area_of(*g));
         };
         std::stable_sort(people.begin(), people.end(), [&](auto* x, auto* y) { return ignored(x) < ignored(y); });
         std::stable_sort(found.begin(), found.end(), [&](auto* x, auto* y) { return falling(x->score, y->score); });
@@ -99,7 +114,7 @@ inline PlainResult plain_evaluate(const CocoAnnotations& gt, const std::vector<C
                 dy = above(b.y - b.h - y) + above(y - (b.y + 2 * b.h));
               }
               const double variance = (2 * sigmas[k]) * (2 * sigmas[k]);
-              const double e = (dx * dx + dy * dy) / variance / (people[g]->area + eps) / 2;
+              const double e = (dx * dx + dy * dy) / variance / (area_of(*people[g]) + eps) / 2;
               if (flagged == 0 || truth[3 * k + 2] > 0) similarity.push_back(std::exp(-e));
             }
             oks[d][g] = plain_sum(similarity) / static_cast<double>(similarity.size());
@@ -118,11 +133,11 @@ inline PlainResult plain_evaluate(const CocoAnnotations& gt, const std::vector<C
               bound = oks[d][g];
               match = static_cast<int>(g);
             }
-            int64_t id = 0;
+            bool real = false;
             bool ignore = false;
             if (match != -1) {
               taken[match] = 1;
-              id = people[match]->id;
+              real = xt || people[match]->id != 0;
               ignore = ignored(people[match]);
             }
             double x0 = 1e300, x1 = -1e300, y0 = 1e300, y1 = -1e300;
@@ -132,8 +147,8 @@ inline PlainResult plain_evaluate(const CocoAnnotations& gt, const std::vector<C
               nan = nan || std::isnan(x) || std::isnan(y);
               x0 = std::min(x0, x), x1 = std::max(x1, x), y0 = std::min(y0, y), y1 = std::max(y1, y);
             }
-            if (id == 0 && !nan && outside((x1 - x0) * (y1 - y0))) ignore = true;
-            all_found[t].push_back(id != 0);
+            if (!real && !nan && outside((x1 - x0) * (y1 - y0))) ignore = true;
+            all_found[t].push_back(real);
             all_ignored[t].push_back(ignore);
           }
         }

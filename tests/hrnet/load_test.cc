@@ -107,7 +107,8 @@ struct Weights {
   explicit Weights(const std::string& name = "hrnet_w2", int joints = 17) : model(make_model(cx, name, joints, 5)) {}
 
   fs::path write() const {
-    const fs::path whole = test::temporary_folder() / "whole.safetensors", path = whole.parent_path() / "w.safetensors";
+    const fs::path whole = test::temporary_folder() / "whole.safetensors";
+    fs::path path = whole.parent_path() / "w.safetensors";
     save_state_dict(whole, model->parameters(), {});
     const SafetensorsFile file(whole);
     std::vector<NamedArray> arrays;
@@ -134,7 +135,7 @@ TEST(LoadWeights, TheReasonStandsBeforeTheDifferences) {
   std::string why = error_of([&] { load_weights(file, *other); });
   expect_words(why, {"w.safetensors: this is hrnet_w2 with 17 joints; you asked for hrnet_w3: --model hrnet_w2",
                      "of another shape: transition1.0.0.weight: file [2, 256, 3, 3], model [3, 256, 3, 3]", " in all)",
-                     "convert --info FILE --model hrnet_w3"});
+                     "`convert --info ", "w.safetensors --model hrnet_w3` lists all 1386"});
   EXPECT_EQ(test::values(other->parameters().values), before);
   EXPECT_LT(why.size(), 1200u) << "for a terminal: " << why;
 

@@ -141,7 +141,7 @@ TEST(WeightFile, ContainersAreToldByTheirFirstBytesNotTheirNames) {
   const float one = 1;
   const NamedArray array{"w", DType::f32, {1}, std::as_bytes(std::span(&one, 1))};
   const auto header_of = [&](size_t padding) {
-    const fs::path path = test::temporary_folder() / "named.pth";
+    fs::path path = test::temporary_folder() / "named.pth";
     write_safetensors(path, std::span(&array, 1), {{"padding", std::string(padding, 'x')}});
     return path;
   };

@@ -25,7 +25,7 @@ std::barrier<>* block_barrier = nullptr;
 void __syncthreads() { block_barrier->arrive_and_wait(); }  // NOLINT(bugprone-reserved-identifier): CUDA's name
 }  // namespace
 #define __global__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __shared__ static
 #include "ops/loops_kernels.cuh"
 

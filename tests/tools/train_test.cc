@@ -183,8 +183,8 @@ TEST(Train, BadInputNamesTheFlagAndTheNextStep) {
   o.joints = 16;
   expect("joint count", o, {"--num-joints", "16", "17"});
   o = tiny(root / "run");
-  o.device = "cuda";
-  expect("no CUDA", o, {"cuda", "--device cpu"});
+  o.device = "cuda:99";
+  expect("no such GPU", o, {"--device cuda:99"});
   o = tiny(root / "run");
   o.weights = (data() / "person_keypoints.json").string();
   expect("not weights", o, {"person_keypoints.json"});

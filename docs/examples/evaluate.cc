@@ -1,0 +1,12 @@
+// The evaluator as a library: link hr_eval (which brings hr_data and hr_core), nothing of the networks.
+#include <fmt/core.h>
+
+#include "eval/coco_eval.h"
+
+int main(int, char** argv) {
+  const hr::CocoAnnotations gt = hr::read_coco(argv[1]);
+  const std::vector<hr::CocoDetection> dt = hr::read_coco_detections(argv[2]);
+  const hr::CocoEvalResult r = hr::evaluate_coco(gt, dt, {.threads = 2, .detections_name = argv[2]});
+  fmt::print("{}\n", hr::coco_summary(r));
+  fmt::print("precision at OKS 0.50, recall 0.50: {:.3f}\n", r.precision[50 * 3]);  // [10, 101, 1, 3, 1]
+}

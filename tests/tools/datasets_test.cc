@@ -1,0 +1,266 @@
+// Datasets as programs open, pack and show them; training from them.
+#include "tools/datasets.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "core/error.h"
+#include "core/io/safetensors.h"
+#include "core/io/zip.h"
+#include "data/loader.h"
+#include "data/pack.h"
+#include "ops/heatmaps.h"
+#include "tests/support/oracle.h"
+#include "tools/browse.h"
+#include "tools/pack.h"
+#include "tools/synth.h"
+#include "tools/synth_annotations.h"
+#include "tools/train.h"
+
+namespace hr {
+namespace {
+
+const fs::path& made() {
+  static const fs::path folder = [] {
+    fs::path path = test::temporary_folder() / "data";
+    synth(
+        {.output = path.string(), .train_images = 8, .val_images = 3, .seed = 6, .sizes = {{160, 120}}, .threads = 1});
+    return path;
+  }();
+  return folder;
+}
+
+fs::path copy_of_made() {
+  fs::path copy = test::temporary_folder() / "copy";
+  fs::copy(made(), copy, fs::copy_options::recursive);
+  return copy;
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+template <class Call>
+std::string error_of(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+DataOptions flags(const fs::path& path) {
+  DataOptions o;
+  o.data_path = path.string();
+  return o;
+}
+
+PoseDataset open(const DataOptions& o, const std::string& split = "train") {
+  return open_split(o, split, data_skeleton(o, ""), dataset_options(o, 64, 48, 2, false));
+}
+
+TEST(Datasets, LayoutsAreFound) {
+  const size_t people = open(flags(made())).size();
+  // The official project's folder, and a zip in place of a folder.
+  const fs::path copy = copy_of_made();
+  fs::create_directory(copy / "images");
+  fs::rename(copy / "train2017", copy / "images" / "train2017");
+  EXPECT_EQ(open(flags(copy)).sample(0, 0).image, open(flags(made())).sample(0, 0).image);
+  {
+    AtomicFile file(copy / "train2017.zip");
+    ZipWriter zip(file);
+    for (const auto& picture : fs::directory_iterator(copy / "images" / "train2017")) {
+      const std::string bytes = read_file(picture.path());
+      zip.add("train2017/" + picture.path().filename().string(), std::as_bytes(std::span(bytes)));
+    }
+    zip.finish();
+    file.commit();
+  }
+  fs::remove_all(copy / "images");
+  const PoseDataset zipped = open(flags(copy));
+  EXPECT_EQ(zipped.size(), people);
+  EXPECT_TRUE(contains(zipped.image_path(0), "train2017.zip/"));
+  EXPECT_EQ(zipped.sample(0, 0).image, open(flags(made())).sample(0, 0).image);
+  fs::remove(copy / "train2017.zip");
+  EXPECT_TRUE(contains(error_of([&] { open(flags(copy)); }), "no pictures there (looked for train2017, train2017.zip"));
+  fs::remove_all(copy / "annotations");
+  EXPECT_TRUE(contains(error_of([&] { open(flags(copy)); }), "--train-annotations"));
+  EXPECT_TRUE(contains(error_of([&] { open(flags("/no/such")); }), "--data-path /no/such"));
+}
+
+TEST(Datasets, SkeletonsComeFromWhereTheyAreSaid) {
+  DataOptions o = flags(made());
+  EXPECT_EQ(data_skeleton(o, "").name, "coco");
+  EXPECT_EQ(data_skeleton(o, "crowdpose").joints(), 14);
+  EXPECT_EQ(data_skeleton(o, "categories").sigmas, data_skeleton(o, "coco").sigmas);
+  EXPECT_TRUE(contains(error_of([&] { data_skeleton(o, "unicorn"); }), "unicorn"));
+  // MPII's list brings MPII's skeleton.
+  const fs::path folder = test::temporary_folder();
+  fs::create_directory(folder / "annot");
+  write_file(folder / "annot" / "train.json", "[]");
+  EXPECT_EQ(data_skeleton(flags(folder), "").name, "mpii");
+  o.categories = {"1", "x"};
+  EXPECT_TRUE(contains(error_of([&] { dataset_options(o, 64, 48, 2, true); }), "--categories x"));
+  o.categories = {"all"};
+  EXPECT_TRUE(dataset_options(o, 64, 48, 2, true).categories.empty());
+}
+
+TrainOptions tiny(const fs::path& data, const fs::path& output) {
+  TrainOptions o;
+  o.data_path = data.string();
+  o.output_dir = output.string();
+  o.model = "hrnet_w2";
+  o.fixed_size = {64, 64};
+  o.batch_size = 6;
+  o.epochs = 2;
+  o.lr_steps = {1};
+  o.flip = false;
+  return o;
+}
+
+PackOptions pack_of(const fs::path& data, const fs::path& output) {
+  PackOptions o;
+  o.data_path = data.string();
+  o.output = output.string();
+  o.fixed_size = {64, 64};
+  return o;
+}
+
+TEST(Datasets, TrainingFromAPackGivesTheSameBytesOfWeights) {
+  const fs::path folder = test::temporary_folder();
+  pack(pack_of(made(), folder / "made.pack"));
+  EXPECT_EQ(train(tiny(made(), folder / "a")), 0);
+  EXPECT_EQ(train(tiny(folder / "made.pack", folder / "b")), 0);
+  EXPECT_EQ(read_file(folder / "a" / "last.safetensors"), read_file(folder / "b" / "last.safetensors"));
+  TrainOptions more = tiny(folder / "made.pack", folder / "c");
+  more.rot_factor = 60;
+  EXPECT_TRUE(contains(error_of([&] { train(more); }), "--rot-factor 60"));
+  more = tiny(folder / "made.pack", folder / "c");
+  more.keypoints_path = "mpii";
+  EXPECT_TRUE(contains(error_of([&] { train(more); }), "16 joints, but"));
+  more = tiny(folder / "made.pack", folder / "c");
+  more.person_det = "boxes.json";
+  EXPECT_TRUE(contains(error_of([&] { train(more); }), "--person-det"));
+  PackOptions again = pack_of(folder / "made.pack", folder / "d.pack");
+  EXPECT_TRUE(contains(error_of([&] { pack(again); }), "is a pack already"));
+  again = {};
+  EXPECT_TRUE(contains(error_of([&] { pack(again); }), "--output"));
+  again.verify = (folder / "made.pack").string();
+  EXPECT_EQ(error_of([&] { pack(again); }), "");
+}
+
+TEST(Datasets, ACodecIsKeptAndOneResumesOnlyWithIt) {
+  const fs::path folder = test::temporary_folder();
+  TrainOptions o = tiny(made(), folder);
+  o.codec = "udp";
+  o.epochs = 1;
+  o.photometric = 0.5;
+  o.coarse_dropout = 0.5;
+  EXPECT_EQ(train(o), 0);
+  EXPECT_EQ(SafetensorsFile(folder / "last.safetensors").metadata().at("codec"), "udp");
+  o.resume = (folder / "last.safetensors").string();
+  o.epochs = 2;
+  o.codec = "quarter";
+  EXPECT_TRUE(contains(error_of([&] { train(o); }), "--codec udp"));
+}
+
+TEST(Datasets, BadSamplesFailOrAreListedAndLeftOut) {
+  const fs::path data = copy_of_made(), folder = test::temporary_folder();
+  std::ofstream(data / "train2017" / "000000000002.jpg") << "no picture";
+  TrainOptions o = tiny(data, folder / "run");
+  o.epochs = 1;
+  for (const char* mode : {"", "fail"}) {
+    o.on_bad_sample = mode;
+    const std::string why = error_of([&] { train(o); });
+    EXPECT_TRUE(contains(why, "000000000002.jpg: not a picture") && contains(why, "--on-bad-sample skip")) << why;
+    EXPECT_FALSE(fs::exists(folder / "run" / "last.safetensors"));
+    EXPECT_TRUE(contains(read_file(folder / "run" / "bad_samples_train.tsv"), "picture\t2\t"));
+  }
+  o.on_bad_sample = "skip";
+  EXPECT_EQ(train(o), 0);
+  EXPECT_TRUE(fs::exists(folder / "run" / "last.safetensors"));
+  // Annotations that cannot be used.
+  const fs::path other = copy_of_made();
+  const fs::path annotations = other / "annotations" / "person_keypoints_train2017.json";
+  std::string text = read_file(annotations);
+  text.replace(text.find("\"bbox\":[") + 8, 1, "NaN,");
+  write_file(annotations, text);
+  DataOptions f = flags(other);
+  EXPECT_TRUE(contains(error_of([&] { open(f); }), "bbox: expected 4 numbers"));  // no list of four at all
+  text.replace(text.find("NaN,"), 4, "");
+  const size_t at = text.find("\"bbox\":[") + 8;
+  text.replace(at, text.find(',', at) - at, "NaN");
+  write_file(annotations, text);
+  PoseDataset dataset = open(f);
+  EXPECT_EQ(dataset.bad().size(), 1u);
+  const std::string why = error_of([&] { check_samples(dataset, f, "train", folder, 1); });
+  EXPECT_TRUE(contains(why, "bbox: expected a number, got nan (train: 1 annotation cannot be used")) << why;
+  f.on_bad_sample = "skip";
+  check_samples(dataset, f, "train", folder, 1);
+}
+
+// What the loader hands to a device is enough to draw there what it would draw itself.
+TEST(Datasets, TargetsDrawnFromPlacesAreTheLoadersOwn) {
+  const PoseDataset dataset =
+      open_split(flags(made()), "train", coco_skeleton(), dataset_options(flags(made()), 64, 48, 2, true));
+  Loader loader(dataset, {.batch_size = 4, .workers = 1, .places = true});
+  Context cx = make_context("cpu", false, 1);
+  Batch batch;
+  for (uint64_t epoch = 0; epoch < 20; ++epoch) {
+    loader.start_epoch(epoch);
+    while (loader.next(batch)) {
+      const Tensor places = cx.empty({batch.size, batch.joints, 3}, DType::f64);
+      std::copy(batch.places.begin(), batch.places.end(), places.data<double>());
+      const Tensor targets = gaussian_targets(cx, places, 16, 12, 2);
+      EXPECT_TRUE(std::equal(batch.targets.begin(), batch.targets.end(), targets.data<float>()));
+    }
+  }
+}
+
+TEST(Browse, WritesItsSheetsAndSaysWhatWasDropped) {
+  const fs::path data = copy_of_made();
+  fs::remove(data / "train2017" / "000000000001.jpg");
+  BrowseOptions o;
+  o.data_path = data.string();
+  o.output = (test::temporary_folder() / "out").string();
+  o.fixed_size = {64, 64};
+  o.people = 5;
+  o.draws = 3;
+  o.photometric = 1;
+  o.coarse_dropout = 1;
+  browse(o);
+  const Image crops = read_image(fs::path(o.output) / "crops.png"),
+              targets = read_image(fs::path(o.output) / "targets.png"),
+              draws = read_image(fs::path(o.output) / "draws.png");
+  EXPECT_EQ(crops.width, targets.width);
+  EXPECT_NE(crops.rgb, targets.rgb);
+  EXPECT_EQ(draws.width, 4 * (64 + 6) + 6);
+  const std::string summary = read_file(fs::path(o.output) / "summary.txt");
+  EXPECT_TRUE(contains(summary, "left_wrist") && contains(summary, "000000000001.jpg: no such picture") &&
+              contains(summary, "whose picture is bad"))
+      << summary;
+  // The same flags, the same bytes.
+  const std::string before = read_file(fs::path(o.output) / "draws.png");
+  browse(o);
+  EXPECT_EQ(read_file(fs::path(o.output) / "draws.png"), before);
+}
+
+TEST(SynthAnnotations, AreReadAsPeople) {
+  const fs::path file = test::temporary_folder() / "big.json";
+  const auto made_counts = synth_annotations({file, 500, 3});
+  EXPECT_EQ(made_counts.bytes, fs::file_size(file));
+  EXPECT_NEAR(static_cast<double>(made_counts.annotations) / 500, 2.22, 0.4);
+  const CocoAnnotations read = read_coco(file, 17);
+  EXPECT_EQ(read.images.size(), 500u);
+  EXPECT_EQ(static_cast<int64_t>(read.annotations.size()), made_counts.annotations);
+  const PoseDataset people = PoseDataset::from_annotations(read, file.parent_path(), coco_skeleton(), {});
+  EXPECT_LE(static_cast<int64_t>(people.size()), made_counts.labelled);
+  EXPECT_GT(static_cast<int64_t>(people.size()), made_counts.labelled * 9 / 10);
+  EXPECT_EQ(static_cast<int64_t>(people.counts().crowd), made_counts.crowds);
+  const std::string bytes = read_file(file);
+  synth_annotations({file, 500, 3});
+  EXPECT_EQ(read_file(file), bytes);
+}
+
+}  // namespace
+}  // namespace hr

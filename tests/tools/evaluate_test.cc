@@ -1,0 +1,552 @@
+// coco_eval and validate as a user starts them: numbers, files, one message for bad input.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+
+#include "core/error.h"
+#include "core/io/safetensors.h"
+#include "core/json.h"
+#include "core/sha256.h"
+#include "data/coco.h"
+#include "data/image.h"
+#include "data/mat_file.h"
+#include "data/mpii.h"
+#include "data/skeleton.h"
+#include "eval/pckh.h"
+#include "eval/results.h"
+#include "hrnet/model.h"
+#include "nn/state_dict.h"
+#include "tests/support/oracle.h"
+#include "tools/bench_eval.h"
+#include "tools/decoding.h"
+#include "tools/synth.h"
+
+namespace hr {
+namespace {
+
+struct Ended {
+  int status = -1;
+  std::string output, errors;
+};
+
+// Runs a command; stdout and stderr apart.
+Ended run(const std::string& command) {
+  Ended ended;
+  const fs::path errors = test::temporary_folder() / "stderr";
+  std::FILE* pipe = ::popen(("cd / && " + command + " 2>" + errors.string()).c_str(), "r");
+  std::array<char, 4096> buffer{};
+  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) ended.output += buffer.data();
+  const int status = ::pclose(pipe);
+  ended.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  ended.errors = read_file(errors);
+  return ended;
+}
+
+std::string program(const std::string& name) { return std::string(HR_PROGRAMS) + "/" + name; }
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// Status 2, nothing on stdout, one line on stderr with these words.
+void expect_refused(const std::string& command, std::initializer_list<std::string> words) {
+  const Ended e = run(command);
+  EXPECT_EQ(e.status, 2) << command << "\n" << e.output << e.errors;
+  EXPECT_EQ(e.output, "") << command;
+  EXPECT_EQ(std::count(e.errors.begin(), e.errors.end(), '\n'), 1) << e.errors;
+  EXPECT_TRUE(contains(e.errors, ": error: ")) << e.errors;
+  for (const std::string& word : words) EXPECT_TRUE(contains(e.errors, word)) << word << " in: " << e.errors;
+}
+
+// ---- coco_eval ------------------------------------------------------------------------------------------------------
+
+std::string entry(int64_t image, const std::string& third = "1", int numbers = 51, const std::string& more = "") {
+  std::string text =
+      fmt::format("{{\"image_id\": {}, \"category_id\": 1, \"score\": 0.5{}, \"keypoints\": [", image, more);
+  for (int i = 0; i < numbers; ++i) {
+    text += fmt::format("{}{}", i == 0 ? "" : ", ",
+                        i % 3 == 2 ? std::string("1")
+                        : i == 6   ? third
+                                   : std::to_string(10 + i));
+  }
+  return text + "]}";
+}
+
+struct CocoFiles {
+  fs::path folder = test::temporary_folder(), gt = folder / "gt.json", dt = folder / "dt.json";
+  CocoFiles() {
+    std::string people;
+    for (const int id : {1, 2}) {
+      const std::string person = entry(id == 1 ? 139 : 785);
+      people += (id == 1 ? "" : ", ") + person.substr(0, person.size() - 1) +
+                fmt::format(", \"id\": {}, \"bbox\": [0, 0, 100, 100], \"area\": 5000, \"num_keypoints\": 17}}", id);
+    }
+    write_file(gt, R"({"images": [{"id": 139, "file_name": "a"}, {"id": 785, "file_name": "b"}], "annotations": [)" +
+                       people + R"(], "categories": [{"id": 1, "name": "person"}]})");
+    write_file(dt, "[" + entry(139) + ", " + entry(785) + "]");
+  }
+  std::string command() const { return program("coco_eval") + " --gt " + gt.string() + " --dt " + dt.string(); }
+};
+
+TEST(CocoEvalProgram, PrintsTenLinesAndWritesFullPrecision) {
+  const CocoFiles f;
+  const fs::path out = f.folder / "out.json";
+  const Ended e = run(f.command() + " --json " + out.string());
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_EQ(std::count(e.output.begin(), e.output.end(), '\n'), 10);
+  EXPECT_TRUE(
+      e.output.starts_with(" Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets= 20 ] = 1.000\n"));
+  EXPECT_EQ(e.errors, "") << "nothing dropped, nothing said";
+  const auto json = parse_json_file(out);
+  ASSERT_EQ(json["stats"].Size(), 10u);
+  EXPECT_NEAR(json["stats"][0].GetDouble(), 1, 1e-12);
+  EXPECT_EQ(json["stats"][4].GetDouble(), -1);
+  for (const char* key : {"load", "match", "accumulate"}) EXPECT_GT(json["seconds"][key].GetDouble(), 0) << key;
+  EXPECT_EQ(json["sigmas"].Size(), 17u);
+  EXPECT_GT(json["peak_bytes"].GetInt64(), 1 << 20);
+}
+
+TEST(CocoEvalProgram, SaysWhatItDroppedAndIgnored) {
+  const CocoFiles f;
+  std::string list = "[" + entry(139);
+  for (int i = 0; i < 22; ++i) list += ", " + entry(785);
+  std::string other = entry(139);
+  other.replace(other.find("\"category_id\": 1"), 16, "\"category_id\": 7");
+  write_file(f.dt, list + ", " + other + "]");
+  std::string gt = read_file(f.gt);
+  gt.replace(gt.find("\"num_keypoints\": 17"), 19, "\"num_keypoints\": 0 ");
+  write_file(f.gt, gt);
+  const Ended e = run(f.command());
+  EXPECT_EQ(e.status, 0);
+  EXPECT_EQ(e.errors,
+            "1 detections dropped: of a category that is not evaluated (the first is entry [23])\n"
+            "2 detections dropped: beyond the best 20 of a picture\n"
+            "1 people ignored: no labelled joint\n");
+  expect_refused(f.command() + " --refuse-other-categories", {"dt.json: entry [23]", "category_id 7", "evaluated: 1"});
+}
+
+TEST(CocoEvalProgram, AnyJointCountSigmasAndCategory) {
+  const CocoFiles f;
+  EXPECT_EQ(run(f.command() + " --sigmas " + fmt::format("{}", fmt::join(std::vector<double>(17, 0.1), ","))).status,
+            0);
+  EXPECT_EQ(run(f.command() + " --keypoints-path coco --categories 1").status, 0);
+  expect_refused(f.command() + " --sigmas 0.1,0.2", {"51 keypoint numbers", "3 x 2"});
+  expect_refused(f.command() + " --keypoints-path crowdpose", {"51 keypoint numbers", "3 x 14"});
+  expect_refused(f.command() + " --categories 4", {"gt.json", "no category 4", "it has 1"});
+  expect_refused(f.command() + " --keypoints-path nobody", {"nobody"});
+}
+
+// Every kind of bad input of the issue: the file, the entry and what was expected.
+TEST(CocoEvalProgram, BadInputEndsWithOneMessageAndStatus2) {
+  const CocoFiles f;
+  const auto dt = [&](const std::string& text, std::initializer_list<std::string> words) {
+    write_file(f.dt, text);
+    expect_refused(f.command(), words);
+  };
+  dt("[" + entry(139) + ", " + entry(140) + "]", {"dt.json: entry [1]", "image_id 140", "2 images", "gt.json"});
+  dt("[" + entry(139, "1", 50) + "]", {"dt.json: entry [0]", "keypoints", "50"});
+  dt("[" + entry(139) + ", " + entry(139, "1", 48) + "]", {"dt.json: entry [1]", "48 keypoint numbers", "3 x 17"});
+  dt("[" + entry(139) + ", " + entry(139, "NaN") + "]", {"dt.json: entry [1]", "keypoints[6]", "finite"});
+  dt("[" + entry(139) + ", " + entry(139, "Infinity") + "]", {"dt.json: entry [1]", "keypoints[6]", "finite"});
+  dt("[" + entry(139) + ", " + entry(139, "1e999") + "]", {"dt.json: entry [1]", "keypoints[6]", "finite"});
+  dt("[" + entry(139) + ", " + entry(139, "\"1\"") + "]", {"dt.json: entry [1]: keypoints", "a string"});
+  std::string nan = entry(785);
+  nan.replace(nan.find("0.5"), 3, "NaN");
+  dt("[" + nan + "]", {"dt.json: entry [0]", "score", "finite"});
+  dt("{\"annotations\": [" + entry(139) + "]}", {"dt.json", "expected a list of results", "an object"});
+  dt("[" + entry(139) + ", " + entry(785).substr(0, 100), {"dt.json:1:", "not valid JSON", "ends too early"});
+  dt("[]", {"dt.json", "empty", "gt.json"});
+  dt("[{}]", {"dt.json: entry [0]", "no \"image_id\""});
+  dt("", {"dt.json:1:1", "not valid JSON"});
+  std::string category = entry(139);
+  category.replace(category.find("\"category_id\": 1"), 16, "\"category_id\": 3");
+  dt("[" + category + "]", {"dt.json: entry [0]", "category_id 3", "(1)"});
+  write_file(f.dt, "[" + entry(139) + "]");
+
+  const std::string good = read_file(f.gt);
+  const auto gt = [&](const std::string& from, const std::string& to, std::initializer_list<std::string> words) {
+    std::string text = good;
+    ASSERT_NE(text.find(from), std::string::npos) << from;
+    write_file(f.gt, text.replace(text.find(from), from.size(), to));
+    expect_refused(f.command(), words);
+  };
+  gt("\"id\": 2", "\"id\": 1", {"gt.json: annotations[1] (id 1)", "already used by annotations[0]"});
+  gt("{\"id\": 785,", "{\"id\": 139,", {"gt.json: images[1] (id 139)", "already used by images[0]"});
+  gt("\"image_id\": 785", "\"image_id\": 5", {"gt.json: annotations[1] (id 2)", "image_id 5", "2 images"});
+  gt("\"area\": 5000", "\"area\": NaN", {"gt.json: annotations[0]", "area", "nan"});
+  gt("[0, 0, 100, 100]", "[0, 0, 100]", {"gt.json: annotations[0]", "bbox", "4 numbers"});
+  gt("\"annotations\"", "\"people\"", {"gt.json", "no \"annotations\""});
+  gt(good, good.substr(0, good.size() / 2), {"gt.json:1:", "not valid JSON"});
+  gt(good, "[]", {"gt.json", "an object with images and annotations", "a list"});
+  write_file(f.gt, good);
+  expect_refused(program("coco_eval") + " --gt /nowhere.json --dt " + f.dt.string(), {"/nowhere.json"});
+  EXPECT_EQ(run(f.command()).status, 0);
+}
+
+TEST(CocoEvalProgram, GoldenCasesThroughTheProgram) {
+  HR_NEEDS_ORACLE("eval/golden.json");
+  const auto golden = parse_json_file(test::oracle("eval/golden.json"));
+  const fs::path folder = test::temporary_folder(), out = folder / "out.json", arrays = folder / "arrays.safetensors";
+  for (const auto& c : golden["cases"].GetObject()) {
+    const std::string name = c.name.GetString();
+    const std::string command = program("coco_eval") + " --gt " + test::oracle("eval").string() + "/" +
+                                c.value["gt"].GetString() + " --dt " + test::oracle("eval").string() + "/" +
+                                c.value["dt"].GetString() + " --json " + out.string() + " --arrays " + arrays.string();
+    if (name.starts_with("nan_")) {
+      expect_refused(command, {"finite"});
+      continue;
+    }
+    ASSERT_EQ(run(command).status, 0) << name;
+    const auto json = parse_json_file(out);
+    for (rapidjson::SizeType i = 0; i < 10; ++i) {
+      EXPECT_NEAR(json["stats"][i].GetDouble(), c.value["stats"][i].GetDouble(), 1e-12) << name << " " << i;
+    }
+    const SafetensorsFile ours(arrays), stored(test::oracle(std::string("eval/") + c.value["curves"].GetString()));
+    for (const char* array : {"precision", "recall", "scores"}) {
+      EXPECT_EQ(ours.at(array).shape, stored.at(array).shape) << name;
+      EXPECT_EQ(ours.at(array).to_f64(), stored.at(array).to_f64()) << name << " " << array;
+    }
+  }
+  for (const auto& c : golden["reject"].GetObject()) {
+    expect_refused(program("coco_eval") + " --gt " + test::oracle("eval").string() + "/" + c.value["gt"].GetString() +
+                       " --dt " + test::oracle("eval").string() + "/" + c.value["dt"].GetString(),
+                   {c.value["dt"].GetString()});
+  }
+}
+
+TEST(CocoEvalProgram, CrowdPoseIsSeenInTheFile) {
+  const fs::path data = test::source_folder() / "tests/eval/data", out = test::temporary_folder() / "out.json";
+  const std::string command = program("coco_eval") + " --gt " + (data / "crowdpose.gt.json").string() + " --dt " +
+                              (data / "crowdpose.dt.json").string() + " --json " + out.string();
+  const Ended e = run(command);
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_EQ(std::count(e.output.begin(), e.output.end(), '\n'), 9);
+  EXPECT_TRUE(contains(e.output, "type=  hard | maxDets= 20 ] = 0.239")) << e.output;
+  EXPECT_TRUE(contains(e.errors, "rules of xtcocotools_crowd"));
+  EXPECT_EQ(parse_json_file(out)["stats"].Size(), 9u);
+  EXPECT_EQ(parse_json_file(out)["stats"][6].GetDouble(), 0.0776);
+  EXPECT_EQ(run(command + " --rules pycocotools --keypoints-path crowdpose").status, 0);
+  EXPECT_EQ(parse_json_file(out)["stats"].Size(), 10u);
+}
+
+TEST(CocoEvalProgram, AnalysisIsATableAndAPicture) {
+  const CocoFiles f;
+  const fs::path picture = f.folder / "a.png";
+  const Ended e = run(f.command() + " --analysis " + picture.string());
+  ASSERT_EQ(e.status, 0) << e.errors;
+  for (const char* word : {"nose", "right_ankle", "jitter", "inversion", "swap", "miss", "if corrected"}) {
+    EXPECT_TRUE(contains(e.output, word)) << word;
+  }
+  const Image image = read_image(picture);
+  EXPECT_GT(image.width, 600);
+  int coloured = 0;  // the bars of what is good
+  for (size_t i = 0; i + 2 < image.rgb.size(); i += 3) {
+    coloured += image.rgb[i] == 120 && image.rgb[i + 1] == 170 && image.rgb[i + 2] == 110 ? 1 : 0;
+  }
+  EXPECT_GT(coloured, 10000);
+}
+
+TEST(Bench, EvalComparesThreadsAndReadsEveryStyle) {
+  testing::internal::CaptureStdout();
+  bench_eval({.images = 40, .people = 80, .detections = 500, .repeats = 1, .warmup = 0, .json = true});
+  const auto json = parse_json(testing::internal::GetCapturedStdout(), "bench");
+  EXPECT_EQ(json["read"].Size(), 4u);
+  for (const auto& file : json["read"].GetArray()) EXPECT_GT(file["mb_per_s"].GetDouble(), 0);
+  EXPECT_TRUE(json["same_bytes_at_1_2_8_threads"].GetBool());
+  EXPECT_GT(json["ap"].GetDouble(), 0.05);
+  EXPECT_LT(json["ap"].GetDouble(), 0.95);
+}
+
+// ---- decoding -------------------------------------------------------------------------------------------------------
+
+TEST(Decoding, TheWeightsDecideUnlessTheyAgree) {
+  const auto choose = [](const DecodingOptions& o, const std::optional<std::string>& trained = {}, int h = 256) {
+    return choose_decoding(o, trained, "w.safetensors", h);
+  };
+  EXPECT_EQ(choose({}).decode.codec, Codec::quarter);
+  EXPECT_EQ(choose({}, "udp").decode.codec, Codec::udp);
+  EXPECT_FALSE(choose({}, "udp").shift);
+  EXPECT_TRUE(choose({}, "dark").shift);
+  EXPECT_FALSE(choose({.shift = false}).shift);
+  EXPECT_EQ(choose({.codec = "argmax"}, "quarter").decode.codec, Codec::argmax) << "they read the same heatmaps";
+  EXPECT_EQ(choose({.codec = "dark"}).decode.codec, Codec::dark) << "weights that say nothing";
+  EXPECT_EQ(choose({.codec = "dark"}).decode.blur, 11);
+  EXPECT_EQ(choose({.codec = "dark"}, {}, 384).decode.blur, 17);
+  EXPECT_EQ(choose({.codec = "dark", .blur = 7}, {}, 384).decode.blur, 7);
+  EXPECT_EQ(choose({}).summary(), "quarter, flip test with shift");
+  EXPECT_EQ(choose({.codec = "udp"}).summary(), "udp (blur 11), flip test without shift");
+  EXPECT_EQ(choose({.flip = false}).summary(), "quarter, no flip test");
+  for (const auto& [asked, trained] :
+       {std::pair("dark", "quarter"), std::pair("udp", "quarter"), std::pair("quarter", "dark"),
+        std::pair("argmax", "udp"), std::pair("dark", "udp")}) {
+    try {
+      choose({.codec = asked}, trained);
+      ADD_FAILURE() << asked << " for " << trained;
+    } catch (const Error& e) {
+      for (const char* word : {"w.safetensors", asked, trained, "Leave --codec out"}) {
+        EXPECT_TRUE(contains(e.what(), word)) << word << " in " << e.what();
+      }
+    }
+  }
+  EXPECT_THROW(choose({.blur = 10}), Error);
+  EXPECT_THROW(choose({.codec = "udp", .shift = true}), Error);
+}
+
+// ---- validate -------------------------------------------------------------------------------------------------------
+
+// The first `joints` joints of everybody, under the names of another skeleton.
+void cut_joints(CocoAnnotations& file, const Skeleton& skeleton) {
+  for (CocoAnnotation& a : file.annotations) {
+    a.keypoints.resize(3 * static_cast<size_t>(skeleton.joints()));
+    a.num_keypoints = 0;
+    for (size_t i = 2; i < a.keypoints.size(); i += 3) a.num_keypoints += a.keypoints[i] > 0 ? 1 : 0;
+  }
+  file.categories[0].keypoints = skeleton.names;
+  file.categories[0].skeleton.clear();
+}
+
+// A small set in COCO's, CrowdPose's and MPII's layout, and weights for each.
+struct Setting {
+  fs::path root = test::temporary_folder();
+  fs::path coco = root / "coco", crowdpose = root / "crowdpose", mpii = root / "mpii";
+  fs::path coco_weights = root / "r17/best.safetensors", crowdpose_weights = root / "r14/best.safetensors",
+           mpii_weights = root / "r16/best.safetensors";
+  CocoAnnotations val;
+  int labelled() const {
+    return static_cast<int>(std::ranges::count_if(val.annotations, [](const auto& a) { return a.num_keypoints > 0; }));
+  }
+
+  Setting() {
+    synth(
+        {.output = coco.string(), .train_images = 4, .val_images = 4, .seed = 3, .sizes = {{160, 120}}, .threads = 1});
+    val = read_coco(coco / "annotations/person_keypoints_val2017.json");
+    fs::create_directories(crowdpose / "json");
+    fs::create_directories(mpii / "annot");
+    for (const fs::path& to : {crowdpose, mpii}) fs::copy(coco / "val2017", to / "images");
+    make_crowdpose();
+    make_mpii();
+    weights(17, coco_weights);
+    weights(14, crowdpose_weights);
+    weights(16, mpii_weights);
+  }
+
+  void make_crowdpose() const {
+    CocoAnnotations file = val;
+    cut_joints(file, built_in_skeleton("crowdpose"));
+    for (size_t i = 0; i < file.images.size(); ++i) file.images[i].crowd_index = 0.3 * static_cast<double>(i);
+    for (CocoAnnotation& a : file.annotations) a.has_area = false;
+    write_coco(crowdpose / "json/crowdpose_test.json", file);
+  }
+
+  void make_mpii() const {
+    std::string list;
+    const auto N = static_cast<int64_t>(val.annotations.size());
+    MatArray joints{{16, 2, N}, std::vector<double>(32 * N), {}}, missing{{16, N}, std::vector<double>(16 * N), {}};
+    MatArray heads{{2, 2, N}, {}, {}}, names{{1, 16}, {}, {}};
+    names.text = {"rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor",
+                  "neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri"};
+    for (int64_t n = 0; n < N; ++n) {
+      const CocoAnnotation& a = val.annotations[n];
+      std::string places, visible;
+      for (int64_t k = 0; k < 16; ++k) {
+        const double x = a.keypoints[3 * k] + 1, y = a.keypoints[3 * k + 1] + 1;
+        places += fmt::format("{}[{}, {}]", k == 0 ? "" : ", ", x, y);
+        visible += fmt::format("{}{}", k == 0 ? "" : ", ", a.keypoints[3 * k + 2] > 0 ? 1 : 0);
+        joints.values[k + 16 * (0 + 2 * n)] = x;
+        joints.values[k + 16 * (1 + 2 * n)] = y;
+        missing.values[k + 16 * n] = a.keypoints[3 * k + 2] > 0 ? 0 : 1;
+      }
+      heads.values.insert(heads.values.end(), {0, 30, 0, 40});
+      const auto image = std::ranges::find(val.images, a.image_id, &CocoImage::id);
+      list += fmt::format(
+          "{}{{\"image\": \"{}\", \"center\": [{}, {}], \"scale\": {}, \"joints\": [{}], \"joints_vis\": [{}]}}",
+          n == 0 ? "" : ", ", image->file_name, a.box.x + a.box.w / 2, a.box.y + a.box.h / 2, a.box.h / 200, places,
+          visible);
+    }
+    write_file(mpii / "annot/valid.json", "[" + list + "]");
+    write_mat(mpii / "annot/gt_valid.mat",
+              {{"pos_gt_src", joints}, {"jnt_missing", missing}, {"headboxes_src", heads}, {"dataset_joints", names}});
+  }
+
+  // Random weights: their heatmaps have peaks anywhere.
+  static void weights(int joints, const fs::path& path) {
+    Context cx;
+    cx.allocator = std::make_shared<CachingAllocator>();
+    const auto model = make_model(cx, "hrnet_w2", joints, 5, Init::torch);
+    fs::create_directories(path.parent_path());
+    save_state_dict(path, model->parameters(),
+                    {{"model", "hrnet_w2"},
+                     {"joints", std::to_string(joints)},
+                     {"codec", "quarter"},
+                     {"color", "rgb"},
+                     {"input_h", "64"},
+                     {"input_w", "64"}});
+  }
+
+  std::string validate(const fs::path& data, const fs::path& weights, const fs::path& out) const {
+    return program("validate") + " --data-path " + data.string() + " --weights " + weights.string() + " --output-dir " +
+           out.string();
+  }
+};
+const Setting& setting() {
+  static const Setting s;
+  return s;
+}
+
+std::string sha256_of(const fs::path& path) {
+  Sha256 sha;
+  const MappedFile file(path);
+  sha.update(file.bytes());
+  return sha.hex();
+}
+
+TEST(Validate, HeaderAndFilesSayWhatWasMeasured) {
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder();
+  const Ended e = run(s.validate(s.coco, s.coco_weights, out) + " --analysis");
+  ASSERT_EQ(e.status, 0) << e.errors;
+  const std::string sha = sha256_of(s.coco_weights);
+  for (const std::string& word :
+       {std::string("boxes      ground truth: "), "SHA-256 " + sha, std::string("sigmas     coco: 0.026 "),
+        std::string("codec quarter, flip test with shift"), std::string(", rgb, float32"),
+        std::string("OKS-NMS at 0.9"), std::string("| hrnet_w2 | "), std::string("by joint"),
+        std::string(" area= large | maxDets= 20 ] = ")}) {
+    EXPECT_TRUE(contains(e.output, word)) << word << " in:\n" << e.output;
+  }
+  const auto json = parse_json_file(out / "validation.json");
+  EXPECT_STREQ(json["dataset"].GetString(), "coco");
+  EXPECT_STREQ(json["box_source"].GetString(), "ground truth");
+  EXPECT_EQ(json["boxes"].GetInt(), s.labelled());
+  EXPECT_EQ(json["sigmas"].Size(), 17u);
+  EXPECT_STREQ(json["codec"].GetString(), "quarter");
+  EXPECT_TRUE(json["flip"].GetBool());
+  EXPECT_TRUE(json["shift_heatmap"].GetBool());
+  EXPECT_STREQ(json["color"].GetString(), "rgb");
+  EXPECT_EQ(json["weights_sha256"].GetString(), sha);
+  EXPECT_EQ(json["stats"].Size(), 10u);
+  EXPECT_EQ(json["analysis"]["by_joint"].Size(), 17u);
+  EXPECT_TRUE(parse_json_file(out / "key_results.json").IsArray());
+  EXPECT_TRUE(read_file(out / "record_mAP.txt").starts_with("COCO results:\n Average Precision"));
+  EXPECT_TRUE(read_file(out / "validation.md").starts_with("| Arch | AP | Ap .5 | AP .75 | AP (M) | AP (L) | AR |"));
+  EXPECT_GT(read_image(out / "analysis.png").width, 600);
+  // The official file keeps every digit: evaluated alone it gives the same ten numbers.
+  const fs::path official = out / "results/keypoints_val2017_results_0.json", again = out / "again.json";
+  EXPECT_TRUE(parse_json_file(official)[0].HasMember("center"));
+  ASSERT_EQ(run(program("coco_eval") + " --gt " + (s.coco / "annotations/person_keypoints_val2017.json").string() +
+                " --dt " + official.string() + " --json " + again.string())
+                .status,
+            0);
+  EXPECT_EQ(parse_json_file(again)["stats"], json["stats"]);
+}
+
+TEST(Validate, DetectedBoxesAreNamedAndFiltered) {
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder(), det = out / "det.json";
+  std::string list;
+  for (const CocoAnnotation& a : s.val.annotations) {
+    list +=
+        fmt::format("{}{{\"image_id\": {}, \"category_id\": 1, \"bbox\": [{}, {}, {}, {}], \"score\": {}}}",
+                    list.empty() ? "" : ", ", a.image_id, a.box.x, a.box.y, a.box.w, a.box.h, list.empty() ? 0.1 : 0.9);
+  }
+  write_file(det, "[" + list + "]");
+  const Ended e = run(s.validate(s.coco, s.coco_weights, out) + " --person-det " + det.string() + " --image-thre 0.5");
+  ASSERT_EQ(e.status, 0) << e.errors;
+  const auto json = parse_json_file(out / "validation.json");
+  EXPECT_EQ(json["box_source"].GetString(), det.string());
+  EXPECT_EQ(json["boxes"].GetInt(), static_cast<int>(s.val.annotations.size()) - 1);
+  EXPECT_TRUE(contains(e.output, "1 below the score limit")) << e.output;
+}
+
+TEST(Validate, DecodingAndNmsAreChosenByFlags) {
+  const Setting& s = setting();
+  const auto results = [&](const std::string& flags) {
+    const fs::path out = test::temporary_folder();
+    const Ended e = run(s.validate(s.coco, s.coco_weights, out) + " " + flags);
+    EXPECT_EQ(e.status, 0) << flags << e.errors;
+    return read_file(out / "results/keypoints_val2017_results_0.json");
+  };
+  const std::string usual = results("");
+  EXPECT_TRUE(results("--codec quarter --shift-heatmap --flip --oks-thre 0.9 --in-vis-thre 0.2") == usual);
+  for (const char* flags : {"--codec argmax", "--no-flip", "--no-shift", "--in-vis-thre -1e6", "--oks-thre -1"}) {
+    EXPECT_TRUE(results(flags) != usual) << flags;
+  }
+  EXPECT_EQ(static_cast<int>(parse_json(results("--no-nms"), "none").Size()), s.labelled());
+  EXPECT_LT(static_cast<int>(parse_json(results("--oks-thre -1"), "hard").Size()), s.labelled());
+  EXPECT_EQ(static_cast<int>(parse_json(results("--oks-thre 0.5 --soft-nms"), "soft").Size()), s.labelled());
+}
+
+TEST(Validate, CrowdPoseAndMpiiAreFoundByTheirLayout) {
+  const Setting& s = setting();
+  fs::path out = test::temporary_folder();
+  Ended e = run(s.validate(s.crowdpose, s.crowdpose_weights, out));
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_TRUE(contains(e.output, "type=medium | maxDets= 20 ]")) << e.output;
+  EXPECT_TRUE(contains(e.output, "| Arch | AP | Ap .5 | AP .75 | AR | AR .5 | AR .75 | AP (E) | AP (M) | AP (H) |"));
+  auto json = parse_json_file(out / "validation.json");
+  EXPECT_STREQ(json["dataset"].GetString(), "crowdpose");
+  EXPECT_STREQ(json["rules"].GetString(), "xtcocotools_crowd");
+  EXPECT_STREQ(json["skeleton"].GetString(), "crowdpose");
+  EXPECT_EQ(json["stats"].Size(), 9u);
+  EXPECT_EQ(json["sigmas"].Size(), 14u);
+  EXPECT_TRUE(fs::exists(out / "results/keypoints_crowdpose_test_results_0.json"));
+
+  out = test::temporary_folder();
+  e = run(s.validate(s.mpii, s.mpii_weights, out));
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_TRUE(contains(e.output, "| Arch | Head | Shoulder | Elbow | Wrist | Hip | Knee | Ankle | Mean | Mean@0.1 |"))
+      << e.output;
+  EXPECT_TRUE(contains(e.output, "annotated centre and scale"));
+  json = parse_json_file(out / "validation.json");
+  EXPECT_STREQ(json["dataset"].GetString(), "mpii");
+  EXPECT_EQ(json["stats"].Size(), 9u);
+  const auto pred = read_mat(out / "pred.mat");
+  EXPECT_EQ(pred.at("preds").shape, (std::vector<int64_t>{static_cast<int64_t>(s.val.annotations.size()), 16, 2}));
+  EXPECT_FALSE(fs::exists(out / "key_results.json"));
+
+  // The same by looking at a named file.
+  e = run(s.validate(s.mpii, s.mpii_weights, out) + " --val-annotations " + (s.mpii / "annot/valid.json").string());
+  EXPECT_EQ(e.status, 0) << e.errors;
+  e = run(s.validate(s.crowdpose, s.crowdpose_weights, out) + " --val-annotations " +
+          (s.crowdpose / "json/crowdpose_test.json").string());
+  EXPECT_EQ(e.status, 0) << e.errors;
+}
+
+// Perfect predictions through the whole MPII path: places, files, the table.
+TEST(Validate, MpiiTruthMatchesItsOwnJoints) {
+  const Setting& s = setting();
+  const MpiiTruth truth = read_mpii_truth(s.mpii / "annot/gt_valid.mat");
+  const MpiiAnnotations people = read_mpii(s.mpii / "annot/valid.json");
+  std::vector<float> poses;
+  for (const MpiiPerson& p : people.people) {
+    for (const double v : p.joints) poses.push_back(static_cast<float>(v - 1));
+  }
+  const PckhResult r = evaluate_pckh(truth, poses);
+  EXPECT_NEAR(r.table[7], 100, 1e-9);
+}
+
+TEST(Validate, BadInputEndsWithOneMessageAndStatus2) {
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder();
+  const std::string coco = s.validate(s.coco, s.coco_weights, out);
+  expect_refused(coco + " --codec udp", {"best.safetensors", "'quarter'", "--codec udp", "train with --codec udp"});
+  expect_refused(coco + " --codec dark", {"best.safetensors", "'quarter'", "--codec dark"});
+  expect_refused(coco + " --blur 4", {"--blur 4", "odd"});
+  expect_refused(coco + " --soft-nms --no-nms", {"--soft-nms", "--no-nms"});
+  expect_refused(coco + " --recipe seed --soft-nms", {"--recipe seed", "--soft-nms"});
+  expect_refused(coco + " --dataset mpii", {"annot/valid.json"});
+  expect_refused(s.validate(s.mpii, s.coco_weights, out), {"17 joints", "(mpii) has 16"});
+  expect_refused(s.validate(s.coco, s.crowdpose_weights, out), {"14"});
+  expect_refused(s.validate(s.crowdpose, s.mpii_weights, out), {"annotations[0]", "16 joints x 3", "got 42"});
+  expect_refused(s.validate("/nowhere", s.coco_weights, out), {"/nowhere", "person_keypoints_val2017.json"});
+  expect_refused(s.validate(s.root, s.coco_weights, out), {"annot/valid.json", "crowdpose_test.json"});
+  const fs::path broken = test::temporary_folder() / "broken.mat";
+  write_file(broken, "no");
+  const std::string mpii = s.validate(s.mpii, s.mpii_weights, out);
+  expect_refused(mpii + " --mpii-truth " + broken.string(), {"broken.mat"});
+  expect_refused(mpii + " --mpii-truth /nowhere.mat", {"/nowhere.mat", "--mpii-truth"});
+  expect_refused(mpii + " --person-det x.json", {"--person-det"});
+  expect_refused(mpii + " --analysis", {"--analysis"});
+}
+
+}  // namespace
+}  // namespace hr
