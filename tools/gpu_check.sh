@@ -70,6 +70,22 @@ bench train256 --mode train --dtype bf16 --batch-size 256 --repeats 20
 bench train_f32 --mode train --dtype f32 --batch-size 64 --repeats 10
 bench infer128 --mode inference --dtype bf16 --batch-size 128 --repeats 50
 bench infer1 --mode inference --dtype bf16 --batch-size 1 --repeats 200
+# Ranks over NCCL, one per GPU: 2 and all of them. What a step gains over one GPU, of what it could gain.
+gpus=$(nvidia-smi -L 2>/dev/null | grep -c GPU)
+rank_rows=()
+for count in $(printf '%s\n' 2 "$gpus" | sort -nu); do
+  [ "$count" -lt 2 ] || [ "$count" -gt "$gpus" ] && continue
+  [ "$(left)" -lt 60 ] && { rank_rows+=("| training step on $count GPUs | 0.9 of $count times one | open (no time left) |"); continue; }
+  say "bench comm on $count GPUs"
+  timeout 60 "$build/tools/bench" --mode comm --json --device cuda --devices "$(seq -s, 0 $((count - 1)))" --dtype bf16 \
+    --batch-size 128 --repeats 20 >"$build/comm$count.json" 2>"$build/comm$count.err" ||
+    say "bench comm: $(tail -n 1 "$build/comm$count.err")"
+  alone=$(field "$build/comm$count.json" seconds_alone) step=$(field "$build/comm$count.json" seconds)
+  efficiency=open
+  [ -n "$alone" ] && [ -n "$step" ] && efficiency=$(awk "BEGIN { printf \"%.3f (%.0f img/s)\", $alone / $step, $count * 128 / $step }")
+  rank_rows+=("| training step on $count GPUs over NCCL, of $count times one | 0.9 | $efficiency |")
+done
+[ ${#rank_rows[@]} -gt 0 ] || rank_rows=("| training step on several GPUs over NCCL | 0.9 | open (this machine has $gpus) |")
 say "bench kernels"
 timeout 90 "$build/tools/bench" --device cuda --mode kernels --dtype bf16 --batch-size 128 >"$build/kernels.txt" 2>&1
 
@@ -122,6 +138,7 @@ one=$(field "$build/infer1.json" seconds) memory=$(field "$build/train128.json" 
   echo "| over the best PyTorch mode | 2 | $(ratio "$i128" "$peer_infer") (PyTorch $(or_open "$peer_infer") img/s) |"
   echo "| inference, one person | 1.0 ms | $([ -n "$one" ] && awk "BEGIN { printf \"%.3f ms\", 1000 * $one }" || echo open) |"
   echo "| training from JPEGs over the step alone | 0.95 | $(ratio "$jpeg_rate" "$t128") ($(or_open "$jpeg_rate") img/s) |"
+  printf '%s\n' "${rank_rows[@]}"
   echo "| memory, training batch 128 bf16, of PyTorch's | 0.60 | $(ratio "$memory" "$peer_memory") |"
   echo
   cat "$build/kernels.txt" 2>/dev/null

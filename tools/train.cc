@@ -143,6 +143,7 @@ TrainOptions decided_together(TrainOptions o, const std::optional<WeightFile>& f
   o.joints = static_cast<int>(in.u32());
   o.fixed_size.emplace();
   for (int& side : *o.fixed_size) side = static_cast<int>(in.u32());
+  parse_device(o.device);  // where there is no GPU at all, all ranks say the same
   if (o.device == "cuda") o.device = fmt::format("cuda:{}", world.ranks.local_rank);
   return o;
 }
