@@ -8,7 +8,7 @@
 namespace hr {
 namespace {
 
-void put(Pack& out, double v) {
+void put(Packer& out, double v) {
   uint64_t bits = 0;
   std::memcpy(&bits, &v, sizeof v);
   out.u64(bits);
@@ -22,7 +22,7 @@ double get_double(Unpack& in) {
 }
 
 // Every number travels exactly: a float is a double with zeros.
-void put(Pack& out, size_t index, const PersonResult& p) {
+void put(Packer& out, size_t index, const PersonResult& p) {
   out.u64(index).u64(static_cast<uint64_t>(p.image_id)).u64(static_cast<uint64_t>(p.category_id));
   out.text({reinterpret_cast<const char*>(p.keypoints.data()), p.keypoints.size() * sizeof(float)});
   for (const double v :
@@ -48,7 +48,7 @@ PersonResult get_person(Unpack& in) {
 std::vector<PersonResult> gather_people(Comm& comm, std::span<const size_t> indices, std::span<const PersonResult> mine,
                                         size_t dataset_size) {
   check(indices.size() == mine.size(), "gathering results: {} results of {} samples", mine.size(), indices.size());
-  Pack out;
+  Packer out;
   out.u64(mine.size());
   for (size_t i = 0; i < mine.size(); ++i) put(out, indices[i], mine[i]);
   std::vector<PersonResult> all(dataset_size);

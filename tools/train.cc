@@ -130,7 +130,7 @@ TrainOptions decided(TrainOptions o, const std::optional<WeightFile>& file) {
 TrainOptions decided_together(TrainOptions o, const std::optional<WeightFile>& file, const World& world) {
   if (world.size() == 1) return decided(std::move(o), file);
   require_agreement(world, flags_of(o));
-  Pack choice;
+  Packer choice;
   if (world.first()) {
     o = decided(std::move(o), file);
     choice.text(o.model).text(o.color).u32(static_cast<uint32_t>(*o.joints));

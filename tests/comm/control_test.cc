@@ -72,7 +72,7 @@ TEST(Control, TwoRanksWithOneNumberAreNamed) {
   Control first(setup.ranks[0], test::kRankTimeout);
   // A second rank 0 that connects like any other: what a wrong RANK on another host does.
   Channel other(connect_to("127.0.0.1", setup.ranks[0].port, Clock::now() + test::kRankTimeout));
-  other.send(1, Pack().text("hrnet.cpp ranks 1").u32(0).u32(2).text("elsewhere").u32(77).u32(0).text("test").str());
+  other.send(1, Packer().text("hrnet.cpp ranks 1").u32(0).u32(2).text("elsewhere").u32(77).u32(0).text("test").str());
   other.flush();
   try {
     first.join();
