@@ -519,6 +519,7 @@ struct Pack::Contents {
   MappedFile file;
   Skeleton skeleton;
   std::vector<Split> splits;
+  uint64_t index_sum = 0;
 
   const Split& split(const std::string& name) const {
     std::string names;
@@ -629,6 +630,7 @@ Pack::Pack(const fs::path& path) {
         offset, bytes.size());
   check(sum == checksum(bytes.subspan(offset)), "{}: damaged index (its checksum is another); copy the file again",
         where);
+  contents->index_sum = sum;
   IndexReader in(bytes.subspan(offset), where);
   contents->skeleton = get_skeleton(in, where);
   contents->splits.resize(in.count(1));
@@ -645,6 +647,8 @@ std::vector<std::string> Pack::splits() const {
 
 const Skeleton& Pack::skeleton() const { return contents_->skeleton; }
 const PackLimits& Pack::limits(const std::string& split) const { return contents_->split(split).limits; }
+
+std::string Pack::fingerprint() const { return fmt::format("{:016x}", contents_->index_sum); }
 
 PackSize Pack::size(const std::string& name) const {
   const Split& split = contents_->split(name);

@@ -59,6 +59,7 @@ class Pack {
   const Skeleton& skeleton() const;
   const PackLimits& limits(const std::string& split) const;
   PackSize size(const std::string& split) const;
+  std::string fingerprint() const;  // the index's checksum, which covers the checksums of all pixels
   // The people of a split. Error when the options ask for more than was packed, with both sides.
   PoseDataset dataset(const std::string& split, const DatasetOptions& options) const;
   // The checksum of every block; Error names the first damaged one.

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/parallel.h"
+#include "data/pack.h"
 #include "hrnet/train_step.h"
 #include "nn/state_dict.h"
 #include "tools/cli.h"
@@ -241,6 +242,7 @@ void Trainer::open_data() {
     require_agreement(world_, {{"the training annotations", hash_of_file(train_set_->annotations().path)},
                                {"the validation annotations", hash_of_file(val_set_->annotations().path)},
                                {"--person-det", hash_of_file(o_.person_det)},
+                               {"the pack", is_pack(o_.data_path) ? Pack(o_.data_path).fingerprint() : "(none)"},
                                {"people to train on", std::to_string(train_set_->size())},
                                {"people to validate on", std::to_string(val_set_->size())}});
   }
@@ -543,16 +545,39 @@ bool Trainer::train_epoch() {
   return true;
 }
 
-// Pictures that turned bad since the check: counted on the terminal, named in the list.
+// Pictures that turned bad since the check, on any rank: counted on the terminal, named in the list.
 void Trainer::report_bad_samples() {
-  const size_t all = train_set_->bad().size() + val_set_->bad().size();
-  if (all == bad_known_) return;
-  for (const auto& [set, split] : {std::pair{&*train_set_, "train"}, {&*val_set_, "val"}}) {
-    if (set->bad().size() > 0 && world_.first()) set->bad().write(bad_samples_file(folder_, split));
+  Packer mine;
+  for (const PoseDataset* set : {&*train_set_, &*val_set_}) {
+    const auto entries = set->bad().entries();
+    mine.u32(static_cast<uint32_t>(entries.size()));
+    for (const auto& e : entries) {
+      mine.u32(static_cast<uint32_t>(e.kind)).u64(static_cast<uint64_t>(e.id)).u64(e.people).text(e.message);
+    }
   }
-  fmt::print("  {} more bad sample{}, others took their places; all are listed in {}\n", all - bad_known_,
-             all - bad_known_ == 1 ? "" : "s", (folder_ / "bad_samples_*.tsv").string());
-  bad_known_ = all;
+  const std::vector<std::string> all =
+      world_.size() > 1 ? world_.control->all_gather(mine.str()) : std::vector<std::string>{mine.str()};
+  size_t count = 0;
+  BadSamples bad[2];
+  for (const std::string& text : all) {
+    Unpack in(text);
+    for (BadSamples& split : bad) {
+      for (uint32_t left = in.u32(); left > 0; --left) {
+        const auto kind = static_cast<BadSamples::Kind>(in.u32());
+        const auto id = static_cast<int64_t>(in.u64());
+        const uint64_t people = in.u64();
+        split.add({kind, id, in.text(), people});
+      }
+    }
+  }
+  for (const BadSamples& split : bad) count += split.size();
+  if (count == bad_known_) return;
+  for (const auto& [split, name] : {std::pair{&bad[0], "train"}, {&bad[1], "val"}}) {
+    if (split->size() > 0 && world_.first()) split->write(bad_samples_file(folder_, name));
+  }
+  fmt::print("  {} more bad sample{}, others took their places; all are listed in {}\n", count - bad_known_,
+             count - bad_known_ == 1 ? "" : "s", (folder_ / "bad_samples_*.tsv").string());
+  bad_known_ = count;
 }
 
 void Trainer::finish_epoch() {

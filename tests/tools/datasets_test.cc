@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "data/pack.h"
 #include "ops/heatmaps.h"
+#include "tests/data/jpeg.h"
 #include "tests/support/oracle.h"
 #include "tools/browse.h"
 #include "tools/pack.h"
@@ -215,6 +216,28 @@ TEST(Datasets, TargetsDrawnFromPlacesAreTheLoadersOwn) {
       EXPECT_TRUE(std::equal(batch.targets.begin(), batch.targets.end(), targets.data<float>()));
     }
   }
+}
+
+// A picture that the check cannot find fault with: its second scan is where a frame header stands.
+TEST(Datasets, APictureThatTurnsBadLaterIsSkippedAndListed) {
+  const fs::path data = copy_of_made(), folder = test::temporary_folder();
+  const PoseDataset dataset = open(flags(data));
+  const fs::path picture = dataset.image_path(dataset.people()[0].image_index);
+  const std::string jpeg = test::made_jpeg(read_image(picture), {.progressive = true});
+  const size_t frame = jpeg.find("\xff\xc2"), scan = jpeg.find("\xff\xda", jpeg.find("\xff\xda") + 2);
+  const std::string header =
+      jpeg.substr(frame, 2 + 256 * static_cast<uint8_t>(jpeg[frame + 2]) + static_cast<uint8_t>(jpeg[frame + 3]));
+  write_file(picture, jpeg.substr(0, scan) + header + jpeg.substr(scan));
+  TrainOptions o = tiny(data, folder);
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(train(o), 0);
+  const std::string output = testing::internal::GetCapturedStdout();
+  EXPECT_TRUE(contains(output, "1 more bad sample, others took their places")) << output;
+  const std::string list = read_file(folder / "bad_samples_train.tsv");
+  EXPECT_TRUE(contains(list, "not a readable JPEG") && contains(list, picture.filename().string())) << list;
+  EXPECT_EQ(std::count(list.begin(), list.end(), '\n'), 2) << "named once";
+  o.on_bad_sample = "fail";
+  EXPECT_TRUE(contains(error_of([&] { train(o); }), "not a readable JPEG"));
 }
 
 TEST(Browse, WritesItsSheetsAndSaysWhatWasDropped) {
