@@ -8,10 +8,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
-#include <ctime>
 #include <vector>
 
 #include "core/error.h"
@@ -22,25 +20,12 @@
 #include "data/coco.h"
 #include "eval/coco_eval.h"
 #include "eval/results.h"
+#include "tools/stopwatch.h"
 
 namespace hr {
 namespace {
 
 constexpr int kJoints = 17;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-// Processor time of this process: what a busy machine does not add to.
-double processor() {
-  timespec t{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
 
 // The files, gone when the benchmark ends.
 struct Files {
@@ -159,9 +144,9 @@ Reading measure_reading(const std::string& what, const fs::path& path, const Eva
       const MappedFile file(path);
       std::memcpy(target.data(), file.bytes().data(), target.size());
     }
-    const double b = now(), busy = processor();
+    const double b = now(), busy = processor_seconds();
     read(path);
-    const double c = now(), used = processor() - busy;
+    const double c = now(), used = processor_seconds() - busy;
     {
       const MappedFile file(path);
       rapidjson::MemoryStream stream(file.text().data(), file.text().size());
@@ -232,9 +217,9 @@ void bench_eval(const EvalBenchOptions& o) {
   std::vector<double> match, accumulate, both, cpu;
   CocoEvalResult result;
   for (int i = 0; i < o.warmup + o.repeats; ++i) {
-    const double busy = processor();
+    const double busy = processor_seconds();
     result = evaluate_coco(gt, dt);
-    const double used = processor() - busy;
+    const double used = processor_seconds() - busy;
     if (i < o.warmup) continue;
     cpu.push_back(used);
     match.push_back(result.match_seconds);

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <vector>
 
@@ -11,16 +10,10 @@
 #include "core/parallel.h"
 #include "hrnet/load.h"
 #include "tools/infer.h"
+#include "tools/stopwatch.h"
 
 namespace hr {
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
 
 // Both containers of one model's state dict, gone when the benchmark ends.
 struct Files {

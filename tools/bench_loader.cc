@@ -1,7 +1,6 @@
 #include "tools/bench_loader.h"
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <map>
 #include <numeric>
@@ -16,6 +15,7 @@
 #include "data/pack.h"
 #include "tools/datasets.h"
 #include "tools/progress.h"
+#include "tools/stopwatch.h"
 #include "tools/synth.h"
 
 // For comparison only; the data room reads JPEGs with libjpeg-turbo.
@@ -28,18 +28,11 @@
 namespace hr {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
 // This thread's own time: what a core can do, however busy the machine is.
 double cpu_now() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v.empty() ? 0 : v[v.size() / 2];
 }
 
 // A folder that goes away with its contents.

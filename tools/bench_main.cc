@@ -32,10 +32,11 @@ void add_options(CLI::App& app, Options& o) {
       "reading, matching and accumulating COCO results of val2017's size on one core. With --mode kernels: a "
       "training step by kind of kernel, the bytes it must move and what they cost. With --mode loader: training "
       "samples per second from JPEGs, from the cache and from a pack, by stage. With --mode comm: a training step "
-      "on several ranks (--nproc), and how much of the communication is not hidden.",
+      "on several ranks (--nproc), and how much of the communication is not hidden. With --mode scaling: the same on "
+      "paper for up to 1,024 GPUs.",
       "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval or comm")
-      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "comm"}));
+  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval, comm or scaling")
+      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "comm", "scaling"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
@@ -60,7 +61,7 @@ void add_options(CLI::App& app, Options& o) {
   hr::add_threads(app, o.threads);
 }
 
-int bench_comm(const Options& o) {
+hr::BenchComm comm_options(const Options& o) {
   hr::BenchComm c = o.comm;
   c.model = o.model;
   c.dtype = o.dtype;
@@ -71,7 +72,7 @@ int bench_comm(const Options& o) {
   c.warmup = o.warmup;
   c.threads = o.threads;
   c.json = o.json;
-  return hr::bench_comm(c);
+  return c;
 }
 
 void bench(const Options& o) {
@@ -111,7 +112,8 @@ int main(int argc, char** argv) {
   hr::limit_openmp_spinning(argv);
   hr::hold_output_of_other_ranks();
   return hr::run_program<Options>("bench", argc, argv, add_options, [](const Options& o) {
-    if (o.mode == "comm") return bench_comm(o);
+    if (o.mode == "comm") return hr::bench_comm(comm_options(o));
+    if (o.mode == "scaling") return hr::bench_scaling(comm_options(o));
     bench(o);
     return 0;
   });

@@ -1,7 +1,6 @@
 #include "tools/bench_step.h"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include "core/error.h"
@@ -10,16 +9,10 @@
 #include "hrnet/train_step.h"
 #include "ops/conv_backend.h"
 #include "tools/infer.h"
+#include "tools/stopwatch.h"
 
 namespace hr {
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
 
 struct Timing {
   double seconds = 0;                           // per step

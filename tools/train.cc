@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <ctime>
@@ -18,6 +17,7 @@
 #include "tools/cli.h"
 #include "tools/history.h"
 #include "tools/progress.h"
+#include "tools/stopwatch.h"
 #include "tools/validate.h"
 
 namespace hr {
@@ -30,8 +30,6 @@ void on_interrupt(int signal) {
   interrupted = signal;
   std::signal(signal, SIG_DFL);
 }
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::string timestamp() {
   const std::time_t t = std::time(nullptr);
