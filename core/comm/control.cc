@@ -569,7 +569,7 @@ void Control::talk(Clock::time_point& last_beat) {
            .status = 2,
            .what = fmt::format("what answers at {}:{} ({}) is not rank 0 of this program", ranks_.address, ranks_.port,
                                ranks_.port_name)});
-    hang_up();
+    hang_up();  // after learn(): whoever waits shall wake up to the reason
     return;
   }
   if (Clock::now() - last_beat >= beat()) {
@@ -587,20 +587,20 @@ void Control::talk(Clock::time_point& last_beat) {
     written = channel_.flush();
   }
   if (!alive || !written) {
-    hang_up();
     learn({.rank = 0,
            .status = kExitRankLost,
            .lost = true,
            .what = ready() ? name(0) + " ended without a word; was it killed?"
                            : fmt::format("rank 0 at {}:{} ended the connection; is something else listening there?",
                                          ranks_.address, ranks_.port)});
-  } else if (ready() && Clock::now() - heard_ > quiet_limit()) {
     hang_up();
+  } else if (ready() && Clock::now() - heard_ > quiet_limit()) {
     learn({.rank = 0,
            .status = kExitRankLost,
            .lost = true,
            .what = fmt::format("{} has been silent for {:.1f} s: stopped, or {} is cut off from the network", name(0),
                                seconds(since(heard_)), host_name())});
+    hang_up();
   }
 }
 

@@ -254,6 +254,33 @@ TEST(Control, AStoppedRankIsNoticed) { expect_noticed(2, SIGSTOP, "silent"); }
 TEST(Control, AKilledRankZeroIsNoticed) { expect_noticed(0, SIGKILL, "ended without a word"); }
 TEST(Control, AStoppedRankZeroIsNoticed) { expect_noticed(0, SIGSTOP, "silent"); }
 
+// Whoever waits for an answer of rank 0 hears that it is gone, not that the answer is late. Many wait, since what must
+// not happen was a race.
+TEST(Control, WaitersOfALostRankZeroHearOfIt) {
+  RankSetup setup(2);
+  const pid_t victim = fork_rank(setup.ranks[0], test::kRankTimeout);
+  Descriptor(setup.ranks[0].listen_fd).reset();
+  Control control(setup.ranks[1], test::kRankTimeout);
+  control.join();
+  constexpr int kWaiters = 32;
+  std::vector<std::string> heard(kWaiters);
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < kWaiters; ++i) {
+    waiters.emplace_back([&, i] {
+      try {
+        control.get(fmt::format("a key that nobody puts {}", i));
+      } catch (const Error& e) {
+        heard[i] = e.what();
+      }
+    });
+  }
+  std::this_thread::sleep_for(Milliseconds(200));
+  ::kill(victim, SIGKILL);
+  for (std::thread& t : waiters) t.join();
+  for (const std::string& what : heard) EXPECT_NE(what.find("rank 0 (host "), std::string::npos) << what;
+  ::waitpid(victim, nullptr, 0);
+}
+
 // A rank that lives but does not come to the collective the others wait in.
 TEST(Control, AStuckRankIsNamed) {
   const auto ends = run_ranks(
