@@ -46,7 +46,7 @@ struct Position {
   int64_t step = 0;
   double loss_sum = 0;  // over the samples of the started epoch
   int64_t samples = 0;
-  double best_ap = -1;
+  double best_score = -1;  // EpochRecord::score()
   std::vector<EpochRecord> history;
 };
 
@@ -157,6 +157,8 @@ class Trainer {
   void start_or_resume();
   void share_start();
   int test();
+  ValidationRun measure(const std::string& title);  // also writes key_results.json
+  void print_table(const ValidationRun& run) const;
   int stopping_signal() const;  // 0: nobody wants to stop; the same on all ranks
   void set_batch_size(int saved_batch_size, int saved_ranks);
   void resume_own(const WeightFile& file);
@@ -181,7 +183,8 @@ class Trainer {
   Context cx_;
   Skeleton skeleton_;
   std::optional<PoseDataset> train_set_, val_set_;
-  size_t bad_known_ = 0;  // bad samples that have been told
+  std::optional<MpiiTruth> mpii_truth_;  // the validation set is MPII's
+  size_t bad_known_ = 0;                 // bad samples that have been told
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
   std::optional<DataParallel> parallel_;
@@ -231,8 +234,14 @@ void Trainer::open_data() {
   };
   train_set_ = open_split(o_, "train", skeleton_, options(true));
   val_set_ = open_split(o_, "val", skeleton_, options(false), o_.person_det);
+  const bool mpii = !is_pack(o_.data_path) && is_mpii(val_set_->annotations().path);
+  if (mpii || !o_.mpii_truth.empty()) mpii_truth_ = open_mpii_truth(o_.mpii_truth, *val_set_);
   check_samples(*train_set_, o_, "train", world_.first() ? folder_ : fs::path(), 0, !world_.first());
   check_samples(*val_set_, o_, "val", world_.first() ? folder_ : fs::path(), 0, !world_.first());
+  check(!mpii_truth_ || val_set_->size() == static_cast<size_t>(mpii_truth_->people),
+        "{}: PCKh is measured on all {} people, and pictures of {} of them are bad ({}); mend them",
+        val_set_->annotations().path, mpii_truth_->people, val_set_->counts().bad_picture,
+        bad_samples_file(folder_, "val").string());
   bad_known_ = train_set_->bad().size() + val_set_->bad().size();
   fmt::print("train      {} ({})\nval        {} ({}; boxes: {})\n", train_set_->size(), train_set_->counts().summary(),
              val_set_->size(), val_set_->counts().summary(), o_.person_det.empty() ? "ground truth" : o_.person_det);
@@ -298,13 +307,13 @@ void Trainer::start_or_resume() {
 void Trainer::share_start() {
   parallel_->broadcast(cx_, &*optimizer_);
   const std::string mine =
-      fmt::format("[{},{},{},{},{},{}]", at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_ap, batch_size_);
+      fmt::format("[{},{},{},{},{},{}]", at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_score, batch_size_);
   const rapidjson::Document first = parse_json(world_.comm->all_gather(mine)[0], "rank 0's position");
   at_.epoch = first[0].GetInt();
   at_.step = first[1].GetInt64();
   at_.samples = first[2].GetInt64();
   at_.loss_sum = first[3].GetDouble();
-  at_.best_ap = first[4].GetDouble();
+  at_.best_score = first[4].GetDouble();
   batch_size_ = first[5].GetInt();
 }
 
@@ -359,7 +368,7 @@ void Trainer::resume_own(const WeightFile& file) {
   at_.step = static_cast<int64_t>(number("step"));
   at_.samples = static_cast<int64_t>(number("samples"));
   at_.loss_sum = number("loss_sum");
-  at_.best_ap = number("best_ap");
+  at_.best_score = number("best_ap");
   at_.history = history_from_json(text("history"), o_.resume);
   const std::string saved_seed = text("seed");
   check(saved_seed == std::to_string(o_.seed),
@@ -416,7 +425,7 @@ std::map<std::string, std::string> Trainer::metadata() const {
           {"ranks", std::to_string(world_.size())},
           {"history", history_to_json(at_.history)},
           {"position", fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{}}}",
-                                   at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_ap)}};
+                                   at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_score)}};
 }
 
 void Trainer::save(const std::string& name, bool with_optimizer) const {
@@ -539,7 +548,10 @@ bool Trainer::train_epoch() {
     if (save_now) save("last.safetensors", true);
   }
   progress.finish(note());
-  at_.history.push_back({.epoch = at_.epoch, .loss = at_.loss_sum / static_cast<double>(at_.samples), .lr = lr});
+  at_.history.push_back({.epoch = at_.epoch,
+                         .loss = at_.loss_sum / static_cast<double>(at_.samples),
+                         .lr = lr,
+                         .pckh = mpii_truth_.has_value()});
   return true;
 }
 
@@ -585,22 +597,28 @@ void Trainer::finish_epoch() {
   if (parallel_ && !o_.sync_bn) parallel_->broadcast_buffers(cx_);
   const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // the others wait for it to write
   if (last || (at_.epoch + 1) % o_.eval_every == 0) {
-    const ValidationRun run = run_validation(*runner_, *val_set_, batch_size_, o_.workers, "  validate",
-                                             decoding().decode, parallel_ ? world_.comm.get() : nullptr);
+    const ValidationRun run = measure("  validate");
     if (world_.first()) {
-      record.evaluated = true;
-      record.stats = run.coco.stats;
-      write_seed_results(folder_ / "key_results.json", run.results);
-      best = record.stats[0] >= at_.best_ap;
-      fmt::print("  AP {:.4f}  AP50 {:.4f}  AP75 {:.4f}  AR {:.4f}{}\n", record.stats[0], record.stats[1],
-                 record.stats[2], record.stats[5], best ? "  (best so far)" : "");
+      if (run.pckh) {
+        record.stats.assign(run.pckh->table.begin(), run.pckh->table.end());
+      } else {
+        record.stats.assign(run.coco.stats.begin(), run.coco.stats.end());
+      }
+      best = record.score() >= at_.best_score;
+      const char* remark = best ? "  (best so far)" : "";
+      const auto& s = record.stats;
+      if (record.pckh) {
+        fmt::print("  PCKh@0.5 {:.2f}  PCKh@0.1 {:.2f}{}\n", s[7], s[8], remark);
+      } else {
+        fmt::print("  AP {:.4f}  AP50 {:.4f}  AP75 {:.4f}  AR {:.4f}{}\n", s[0], s[1], s[2], s[5], remark);
+      }
       std::fflush(stdout);
-      if (last) fmt::print("{}\n", coco_summary(run.coco));
+      if (last) print_table(run);
     }
   }
   report_bad_samples();
   if (world_.first()) append_line(results_file_, results_line(record));
-  if (best) at_.best_ap = record.stats[0];
+  if (best) at_.best_score = record.score();
   ++at_.epoch;
   at_.step = at_.samples = 0;
   at_.loss_sum = 0;
@@ -621,13 +639,22 @@ int Trainer::stopping_signal() const {
 
 // --test-only: what --weights or --resume are worth.
 int Trainer::test() {
-  const ValidationRun run = run_validation(*runner_, *val_set_, batch_size_, o_.workers, "validate", {},
-                                           parallel_ ? world_.comm.get() : nullptr);
+  const ValidationRun run = measure("validate");
   if (!world_.first()) return 0;
-  fmt::print("{}\n", coco_summary(run.coco));
-  write_seed_results(folder_ / "key_results.json", run.results);
+  print_table(run);
   fmt::print("wrote {}\n", (folder_ / "key_results.json").string());
   return 0;
+}
+
+ValidationRun Trainer::measure(const std::string& title) {
+  ValidationRun run = run_validation(*runner_, *val_set_, batch_size_, o_.workers, title, decoding().decode,
+                                     parallel_ ? world_.comm.get() : nullptr, mpii_truth_ ? &*mpii_truth_ : nullptr);
+  if (world_.first()) write_seed_results(folder_ / "key_results.json", run.results);
+  return run;
+}
+
+void Trainer::print_table(const ValidationRun& run) const {
+  fmt::print("{}\n", run.pckh ? pckh_markdown(model_->name(), *run.pckh) : coco_summary(run.coco));
 }
 
 int Trainer::run() {
@@ -650,8 +677,8 @@ int Trainer::run() {
   std::signal(SIGINT, before_interrupt);
   std::signal(SIGTERM, before_terminate);
   fmt::print(
-      "wrote {}/: last.safetensors, best.safetensors (AP {:.4f}), {}, key_results.json, config.json, curves.png\n",
-      folder_.string(), at_.best_ap, results_file_.filename().string());
+      "wrote {}/: last.safetensors, best.safetensors ({} {:.4f}), {}, key_results.json, config.json, curves.png\n",
+      folder_.string(), mpii_truth_ ? "PCKh" : "AP", at_.best_score, results_file_.filename().string());
   return 0;
 }
 
@@ -665,6 +692,9 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
            "train --data-path demo/data --model hrnet_w8 --fixed-size 128 96 --epochs 10 --lr-steps 7 9 --output-dir "
            "demo/run");
   add_data_options(app, o);
+  app.add_option("--mpii-truth", o.mpii_truth,
+                 "MPII: gt_valid.mat, which PCKh is measured with [default: beside the validation annotations]")
+      ->type_name("FILE");
   app.add_option("--person-det", o.person_det, "detected boxes for validation instead of ground-truth boxes")
       ->type_name("FILE");
   app.add_option("--output-dir", o.output_dir, "folder for everything that is written")->type_name("DIR");

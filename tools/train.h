@@ -13,7 +13,7 @@ namespace hr {
 // model, joints and fixed_size: what the weights or the checkpoint say, else hrnet_w32, the skeleton's joints, 256 x
 // 192.
 struct TrainOptions : ModelOptions, DataOptions {
-  std::string person_det, output_dir = "./save_weights", resume, init = "auto";
+  std::string person_det, mpii_truth, output_dir = "./save_weights", resume, init = "auto";
   int start_epoch = 0, epochs = 210, batch_size = 32, workers = 2, eval_every = 1;
   std::vector<int> lr_steps{170, 200};
   double lr = 1e-3, lr_gamma = 0.1, sigma = 0;

@@ -1,7 +1,5 @@
 #include "tools/validate.h"
 
-#include <chrono>
-
 #include "core/error.h"
 #include "core/json.h"
 #include "core/json_cursor.h"
@@ -15,13 +13,12 @@
 #include "tools/coco_eval.h"
 #include "tools/gather_people.h"
 #include "tools/progress.h"
+#include "tools/stopwatch.h"
 
 namespace hr {
 namespace {
 
 using Kind = ValidationFiles::Kind;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 const char* kind_name(Kind kind) {
   return kind == Kind::mpii ? "mpii" : kind == Kind::crowdpose ? "crowdpose" : "coco";
@@ -79,6 +76,14 @@ class JsonObject {
  private:
   std::string text_;
 };
+
+PckhResult evaluate_people(const MpiiTruth& truth, const std::vector<PersonResult>& people) {
+  std::vector<float> poses;  // [people, joints, 2] counted from 0
+  for (const PersonResult& p : people) {
+    for (size_t k = 0; k < p.keypoints.size(); k += 3) poses.insert(poses.end(), {p.keypoints[k], p.keypoints[k + 1]});
+  }
+  return evaluate_pckh(truth, poses);
+}
 
 // Everything a validation starts from.
 struct Validation {
@@ -153,10 +158,7 @@ struct Validation {
     if (files.kind == Kind::mpii) {
       skeleton = joints_of(nullptr);
       dataset = PoseDataset::from_mpii(read_mpii(files.annotations, model->joints()), files.images, skeleton, options);
-      truth = read_mpii_truth(files.truth);
-      check(truth.people == static_cast<int64_t>(dataset->size()),
-            "{}: has {} people, {} has {}; do the files belong together?", files.truth.string(), truth.people,
-            files.annotations.string(), dataset->size());
+      truth = open_mpii_truth(files.truth, *dataset);
     } else {
       CocoAnnotations annotations = read_coco(files.annotations, model->joints());
       skeleton = joints_of(&annotations);
@@ -305,18 +307,15 @@ struct Validation {
     const double started = now();
     const std::vector<PersonResult> people = predict();
     const auto J = static_cast<size_t>(model->joints());
-    std::vector<float> poses;  // [people, joints, 2] counted from 0
     MatArray matlab{{static_cast<int64_t>(people.size()), static_cast<int64_t>(J), 2}, {}, {}};  // counted from 1
     matlab.values.resize(people.size() * J * 2);
     for (size_t n = 0; n < people.size(); ++n) {
       for (size_t k = 0; k < J; ++k) {
-        for (size_t c = 0; c < 2; ++c) {
-          poses.push_back(people[n].keypoints[3 * k + c]);
-          matlab.values[n + people.size() * (k + J * c)] = poses.back() + 1.0F;
-        }
+        for (size_t c = 0; c < 2; ++c)
+          matlab.values[n + people.size() * (k + J * c)] = people[n].keypoints[3 * k + c] + 1.0F;
       }
     }
-    const PckhResult pckh = evaluate_pckh(truth, poses);
+    const PckhResult pckh = evaluate_people(truth, people);
     numbers(pckh_columns(), pckh.table);
     json.numbers("pckh_by_joint", pckh.joints);
     write_mat(folder / "pred.mat", {{"preds", matlab}}, true);
@@ -372,16 +371,35 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
 }
 
 ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                             const std::string& title, const DecodeOptions& decoding, Comm* ranks) {
+                             const std::string& title, const DecodeOptions& decoding, Comm* ranks,
+                             const MpiiTruth* truth) {
   ValidationRun run;
-  const std::vector<PersonResult> people = predict_people(runner, dataset, batch_size, workers, title, decoding, ranks);
+  std::vector<PersonResult> people = predict_people(runner, dataset, batch_size, workers, title, decoding, ranks);
   if (ranks != nullptr && ranks->rank() != 0) return run;
+  if (truth != nullptr) {
+    run.pckh = evaluate_people(*truth, people);
+    run.results = std::move(people);
+    return run;
+  }
   const bool seed = dataset.options().recipe == Recipe::seed;
   run.results = seed ? postprocess_seed(people) : postprocess_official(people, {.sigmas = dataset.skeleton().sigmas});
   const auto detections = to_detections(run.results, seed ? Rounding::two_decimals : Rounding::none);
   run.coco = evaluate_coco(dataset.annotations(), detections,
                            {.sigmas = dataset.skeleton().sigmas, .detections_name = "the network's poses"});
   return run;
+}
+
+MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset) {
+  const fs::path annotations = dataset.annotations().path;
+  const fs::path path = named.empty() ? annotations.parent_path() / "gt_valid.mat" : named;
+  check(fs::exists(path),
+        "{}: does not exist; PCKh needs the head boxes of MPII's gt_valid.mat, name it with --mpii-truth",
+        path.string());
+  MpiiTruth truth = read_mpii_truth(path);
+  check(truth.people == static_cast<int64_t>(dataset.size()),
+        "{}: has {} people, {} has {}; do the files belong together?", path.string(), truth.people,
+        annotations.string(), dataset.size());
+  return truth;
 }
 
 SplitPaths split_paths(const std::string& root, const std::string& split, const std::string& annotations,
@@ -455,9 +473,6 @@ ValidationFiles find_validation_files(const ValidateOptions& o) {
         o.data_path, files.images.string());
   if (files.kind == Kind::mpii) {
     files.truth = o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth);
-    check(fs::exists(files.truth),
-          "{}: does not exist; PCKh needs the head boxes of MPII's gt_valid.mat, name it with --mpii-truth",
-          files.truth.string());
   }
   return files;
 }

@@ -9,6 +9,7 @@
 
 #include "core/comm/comm.h"
 #include "eval/coco_eval.h"
+#include "eval/pckh.h"
 #include "eval/results.h"
 #include "tools/decoding.h"
 #include "tools/infer.h"
@@ -25,12 +26,19 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
 struct ValidationRun {
   std::vector<PersonResult> results;  // after the recipe's post-processing
   CocoEvalResult coco;
+  std::optional<PckhResult> pckh;  // MPII: this instead
 };
 
 // predict_people, post-processing as the dataset's recipe does it, evaluation against the dataset's annotations with
-// the skeleton's sigmas. Of several ranks the first one evaluates; the others return nothing.
+// the skeleton's sigmas; with a `truth`, MPII's PCKh of the poses as they are. Of several ranks the first one
+// evaluates; the others return nothing.
 ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, int batch_size, int workers,
-                             const std::string& title, const DecodeOptions& decoding = {}, Comm* ranks = nullptr);
+                             const std::string& title, const DecodeOptions& decoding = {}, Comm* ranks = nullptr,
+                             const MpiiTruth* truth = nullptr);
+
+// MPII's gt_valid.mat: the named file, else the one beside the annotations. Error: it is not there, or has other people
+// than the dataset.
+MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset);
 
 // Where a COCO-layout dataset lies: the seed's folders, unless files are named outright.
 struct SplitPaths {

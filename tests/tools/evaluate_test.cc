@@ -524,6 +524,30 @@ TEST(Validate, MpiiTruthMatchesItsOwnJoints) {
   EXPECT_NEAR(r.table[7], 100, 1e-9);
 }
 
+// Training on MPII is judged by what validate says of its weights.
+TEST(Validate, TrainingOnMpiiMeasuresPckh) {
+  const Setting& s = setting();
+  const fs::path data = test::temporary_folder(), out = data / "run", again = data / "again";
+  fs::copy(s.mpii, data / "mpii", fs::copy_options::recursive);
+  fs::copy(s.mpii / "annot/valid.json", data / "mpii/annot/train.json");
+  const std::string train =
+      fmt::format("{}/train --data-path {} --model hrnet_w2 --fixed-size 64 64 --init torch --epochs 1 --batch-size 4",
+                  HR_PROGRAMS, (data / "mpii").string());
+  Ended e = run(train + " --output-dir " + out.string());
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_TRUE(contains(e.output, "| Arch | Head | Shoulder |")) << e.output;
+  EXPECT_TRUE(contains(e.output, "best.safetensors (PCKh ")) << e.output;
+  const auto row = [](const std::string& text) {
+    const size_t at = text.find("| hrnet_w2 |");
+    return at == std::string::npos ? "no row in: " + text : text.substr(at, text.find('\n', at) - at);
+  };
+  const Ended v = run(s.validate(data / "mpii", out / "last.safetensors", again));
+  ASSERT_EQ(v.status, 0) << v.errors;
+  EXPECT_EQ(row(v.output), row(e.output));
+  fs::remove(data / "mpii/annot/gt_valid.mat");
+  expect_refused(train + " --output-dir " + again.string(), {"gt_valid.mat", "--mpii-truth"});
+}
+
 TEST(Validate, BadInputEndsWithOneMessageAndStatus2) {
   const Setting& s = setting();
   const fs::path out = test::temporary_folder();

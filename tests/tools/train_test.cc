@@ -301,13 +301,21 @@ TEST(Validate, PerfectHeatmapsScoreNearlyPerfect) {
 
 TEST(History, RoundTripsThroughJson) {
   std::vector<EpochRecord> history{{.epoch = 0, .loss = 1.0 / 3, .lr = 1e-3},
-                                   {.epoch = 1, .loss = 0.1, .lr = 1e-4, .evaluated = true}};
+                                   {.epoch = 1, .loss = 0.1, .lr = 1e-4},
+                                   {.epoch = 2, .loss = 0.1, .lr = 1e-4, .pckh = true}};
   history[1].stats = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, -1};
+  history[2].stats = {90, 80, 70, 60, 50, 40, 30, 61, 9};
   const auto back = history_from_json(history_to_json(history), "test");
-  ASSERT_EQ(back.size(), 2u);
+  ASSERT_EQ(back.size(), 3u);
   EXPECT_EQ(back[0].loss, 1.0 / 3);
-  EXPECT_FALSE(back[0].evaluated);
+  EXPECT_TRUE(back[0].stats.empty());
   EXPECT_EQ(back[1].stats, history[1].stats);
+  EXPECT_FALSE(back[1].pckh);
+  EXPECT_EQ(back[1].score(), 0.1);
+  EXPECT_EQ(back[2].stats, history[2].stats);
+  EXPECT_TRUE(back[2].pckh);
+  EXPECT_EQ(back[2].score(), 0.61);
+  EXPECT_EQ(results_line(history[0]), "epoch:0 nan  nan  nan  nan  nan  nan  nan  nan  nan  nan  0.3333  0.001000");
   EXPECT_EQ(
       results_line(history[1]),
       "epoch:1 0.1000  0.2000  0.3000  0.4000  0.5000  0.6000  0.7000  0.8000  0.9000  -1.0000  0.1000  0.000100");
