@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "ops/conv_choice.h"
+#include "ops/cublaslt_gemm.h"
 #include "ops/cudnn_conv.h"
 #include "ops/filter_layout_kernel.h"
 #include "ops/for_each.h"
@@ -66,7 +67,10 @@ float milliseconds(const Context& cx, const Stopwatch& watch, const ConvCandidat
 class GpuConv final : public ConvBackend {
  public:
   explicit GpuConv(const Context& cx)
-      : cudnn_(open_cudnn()), memory_(conv_plan_file(), heading(cx, cudnn_->description())) {}
+      : cudnn_(open_cudnn()),
+        cublaslt_(open_cublaslt()),
+        libraries_(cudnn_->description() + ", " + (cublaslt_ != nullptr ? cublaslt_->description() : "no cuBLASLt")),
+        memory_(conv_plan_file(), heading(cx, libraries_)) {}
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                const void* add, bool relu, void* y, PackedFilters* packed) override {
@@ -101,7 +105,7 @@ class GpuConv final : public ConvBackend {
     g.src == DType::bf16 ? total(static_cast<const bf16*>(dy)) : total(static_cast<const float*>(dy));
   }
 
-  std::string description() const override { return cudnn_->description(); }
+  std::string description() const override { return libraries_; }
 
  private:
   static std::string heading(const Context& cx, const std::string& libraries) {
@@ -148,8 +152,8 @@ class GpuConv final : public ConvBackend {
     const std::string name = to_string(p);
     auto chosen = chosen_.find(name);
     if (chosen == chosen_.end()) {
-      std::vector<ConvCandidate> candidates = conv_candidates(*cudnn_, p);
-      check(!candidates.empty(), "{}: no kernel for {}", description(), name);
+      std::vector<ConvCandidate> candidates = conv_candidates(*cudnn_, cublaslt_.get(), p);
+      check(!candidates.empty(), "{}: no kernel for {}", libraries_, name);
       const Stopwatch watch;
       const size_t best = choose_candidate(memory_, name, candidates, [&](const ConvCandidate& candidate) {
         return milliseconds(cx, watch, candidate, buffers);
@@ -162,7 +166,8 @@ class GpuConv final : public ConvBackend {
     ++clock.calls;
   }
 
-  std::unique_ptr<ConvLibrary> cudnn_;  // candidates refer to it
+  std::unique_ptr<ConvLibrary> cudnn_, cublaslt_;  // candidates refer to them; cublaslt_ may be null
+  std::string libraries_;
   ConvPlanMemory memory_;
   std::unordered_map<std::string, ConvCandidate> chosen_;
 };
@@ -171,7 +176,7 @@ class GpuConv final : public ConvBackend {
 
 std::shared_ptr<ConvBackend> make_gpu_conv(const Context& cx) { return std::make_shared<GpuConv>(cx); }
 
-std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, const ConvProblem& problem) {
+std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cublaslt, const ConvProblem& problem) {
   std::vector<ConvCandidate> list = cudnn.candidates(problem, kCandidates);
   const ConvGeometry& g = problem.geometry;
   if (list.empty() && problem.pass == Pass::backward_filter && g.src == DType::bf16 && g.dst == DType::f32) {
@@ -179,6 +184,9 @@ std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, const ConvProblem
     half.geometry.dst = DType::bf16;
     for (const ConvCandidate& c : cudnn.candidates(half, kCandidates))
       list.push_back(widened(c, g.co * g.kh * g.kw * g.ci));
+  }
+  if (cublaslt != nullptr) {
+    for (ConvCandidate& c : cublaslt->candidates(problem, kCandidates)) list.push_back(std::move(c));
   }
   return list;
 }

@@ -13,8 +13,8 @@ namespace hr {
 // too old.
 std::shared_ptr<ConvBackend> make_gpu_conv(const Context& cx);
 
-// Everything that is measured for a problem. Where cuDNN makes no f32 gradient of a filter from bf16, its candidates
-// are those that make one in bf16 and widen it.
-std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, const ConvProblem& problem);
+// Everything that is measured for a problem; cublaslt may be null. Where cuDNN makes no f32 gradient of a filter from
+// bf16, its candidates are those that make one in bf16 and widen it: their measured time includes the widening.
+std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cublaslt, const ConvProblem& problem);
 
 }  // namespace hr

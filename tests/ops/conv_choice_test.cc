@@ -42,12 +42,18 @@ TEST(ConvPlanMemory, WhatWasPutIsFoundAfterwardsInTheSameAndInTheNextProgram) {
 
 TEST(ConvPlanMemory, AFileOfAnotherHeadingIsNotUsedAndIsReplacedOnlyWhenThereIsSomethingToWrite) {
   const fs::path file = test::temporary_folder() / "plans.txt";
-  const std::string old = "hrnet.cpp plans 1; GPU A; cuDNN 9\n3 " + kProblem + "\n";
-  write_file(file, old);
-  { EXPECT_EQ(ConvPlanMemory(file, "hrnet.cpp plans 2; GPU A; cuDNN 9").find(kProblem), nullptr); }
-  EXPECT_EQ(read_file(file), old);
-  { ConvPlanMemory(file, "hrnet.cpp plans 2; GPU A; cuDNN 9").put("other", "cuDNN 1"); }
-  EXPECT_EQ(read_file(file), "hrnet.cpp plans 2; GPU A; cuDNN 9\ncuDNN 1 other\n");
+  const std::string ours = "hrnet.cpp plans 2; GPU A; cuDNN 9";
+  const std::string line = "cuDNN 3 " + kProblem;
+  for (const std::string& old : {fmt::format("hrnet.cpp plans 1; GPU A; cuDNN 9\n3 {}\n", kProblem),
+                                 fmt::format("hrnet.cpp plans 2; GPU B; cuDNN 9\n{}\n", line),
+                                 fmt::format("{}.1\n{}\n", ours, line), fmt::format("{}\n{}\n", line, ours)}) {
+    SCOPED_TRACE(old);
+    write_file(file, old);
+    { EXPECT_EQ(ConvPlanMemory(file, ours).find(kProblem), nullptr); }
+    EXPECT_EQ(read_file(file), old);
+    { ConvPlanMemory(file, ours).put("other", "cuDNN 1"); }
+    EXPECT_EQ(read_file(file), ours + "\ncuDNN 1 other\n");
+  }
 }
 
 TEST(ConvPlanMemory, DamagedLinesAreLeftOutAndTheOthersCount) {
@@ -139,7 +145,7 @@ TEST(ConvCandidates, AFilterGradientThatIsMadeInBf16IsWidenedBehindTheWorkspace)
   cudnn.bf16 = {half};
   ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2, .src = DType::bf16, .dst = DType::f32},
                 ConvProblem::Pass::backward_filter};
-  const std::vector<ConvCandidate> list = conv_candidates(cudnn, p);
+  const std::vector<ConvCandidate> list = conv_candidates(cudnn, nullptr, p);
   ASSERT_EQ(list.size(), 1u);
   EXPECT_EQ(list[0].name, "cuDNN 0");
   EXPECT_EQ(list[0].workspace, 128 + 12);
@@ -148,14 +154,39 @@ TEST(ConvCandidates, AFilterGradientThatIsMadeInBf16IsWidenedBehindTheWorkspace)
   EXPECT_EQ(to_host(cx, gradient), numbers);
 
   cudnn.f32 = {named("cuDNN 4")};  // one that needs no widening goes first
-  ASSERT_EQ(conv_candidates(cudnn, p).size(), 1u);
-  EXPECT_EQ(conv_candidates(cudnn, p)[0].name, "cuDNN 4");
+  ASSERT_EQ(conv_candidates(cudnn, nullptr, p).size(), 1u);
+  EXPECT_EQ(conv_candidates(cudnn, nullptr, p)[0].name, "cuDNN 4");
   cudnn.f32.clear();
   p.geometry.src = DType::f32;
-  EXPECT_TRUE(conv_candidates(cudnn, p).empty()) << "f32 is not rounded on the way";
+  EXPECT_TRUE(conv_candidates(cudnn, nullptr, p).empty()) << "f32 is not rounded on the way";
   p.geometry.src = DType::bf16;
   p.pass = ConvProblem::Pass::forward;
-  EXPECT_TRUE(conv_candidates(cudnn, p).empty()) << "only gradients of filters are widened";
+  EXPECT_TRUE(conv_candidates(cudnn, nullptr, p).empty()) << "only gradients of filters are widened";
+}
+
+TEST(ConvCandidates, BothLibrariesAreAskedAndCudnnsComeFirst) {
+  const ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2}};
+  Library cudnn, cublaslt;
+  cudnn.f32 = {named("cuDNN 0"), named("cuDNN 1")};
+  cublaslt.f32 = {named("cuBLASLt 0")};
+  std::vector<std::string> names;
+  for (const ConvCandidate& c : conv_candidates(cudnn, &cublaslt, p)) names.push_back(c.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"cuDNN 0", "cuDNN 1", "cuBLASLt 0"}));
+  cudnn.f32.clear();
+  ASSERT_EQ(conv_candidates(cudnn, &cublaslt, p).size(), 1u) << "one library that can is enough";
+  EXPECT_EQ(conv_candidates(cudnn, nullptr, p).size(), 0u);
+}
+
+TEST(ConvCandidates, AGradientInFloat32CompetesWithTheWidenedOne) {
+  const ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2, .src = DType::bf16, .dst = DType::f32},
+                      ConvProblem::Pass::backward_filter};
+  Library cudnn, cublaslt;
+  cudnn.bf16 = {named("cuDNN 0")};
+  cublaslt.f32 = {named("cuBLASLt 0")};
+  cublaslt.bf16 = {named("never asked for")};
+  std::vector<std::string> names;
+  for (const ConvCandidate& c : conv_candidates(cudnn, &cublaslt, p)) names.push_back(c.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"cuDNN 0", "cuBLASLt 0"}));
 }
 
 }  // namespace
