@@ -2,10 +2,10 @@
 
 #include <optional>
 
-#include "ops/cudnn_conv.h"
 #include "ops/dispatch.h"
 #include "ops/dnnl_conv.h"
 #include "ops/for_each.h"
+#include "ops/gpu_conv.h"
 #include "ops/sum.h"
 
 namespace hr {
@@ -157,7 +157,7 @@ Tensor conv_transpose2d(Context& cx, const Tensor& x, const Tensor& filter, cons
 ConvBackend& conv_backend(Context& cx) {
   if (!cx.ops) {
     if (cx.device.is_cuda()) {
-      cx.ops = make_cudnn_conv(cx);
+      cx.ops = make_gpu_conv(cx);
     } else {
       cx.ops = std::make_shared<DnnlConv>();
     }

@@ -1,4 +1,5 @@
-// What conv2d needs from a library: oneDNN on the CPU (ops/dnnl_conv), cuDNN on a GPU (ops/cudnn_conv).
+// What conv2d needs from a library: oneDNN on the CPU (ops/dnnl_conv), cuDNN and cuBLASLt on a GPU
+// (ops/gpu_conv).
 #pragma once
 #include <map>
 #include <string>

@@ -2,17 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <optional>
-#include <unordered_map>
+#include <utility>
 
-#include "core/file.h"
 #include "core/shared_library.h"
 #include "ops/cudnn_conv.h"
-#include "ops/filter_layout_kernel.h"
-#include "ops/for_each.h"
-#include "ops/sum.h"
-#include "ops/sum_kernel.h"
 
 namespace hr {
 namespace {
@@ -323,274 +317,57 @@ std::vector<Plan> make_plans(cudnnHandle_t handle, const Descriptor* device, con
   return plans;
 }
 
-struct Pointers {
-  std::vector<int64_t> uids;
-  std::vector<void*> data;
-  void add(int64_t uid, const void* p) {
+void execute(cudnnHandle_t handle, const ConvProblem& p, const Plan& plan, const ConvBuffers& buffers,
+             cuda::Stream stream, void* workspace) {
+  std::vector<int64_t> uids{kX, kW, kY};
+  std::vector<const void*> pointers{buffers.x, buffers.filter, buffers.y};
+  const auto also = [&](int64_t uid, const void* pointer) {
     uids.push_back(uid);
-    data.push_back(const_cast<void*>(p));
-  }
-};
-
-cudnnStatus_t execute(cudnnHandle_t handle, const Plan& plan, const Pointers& pointers, void* workspace) {
+    pointers.push_back(pointer);
+  };
+  if (p.bias) also(kBias, buffers.bias);
+  if (p.add) also(kAdd, buffers.add);
   Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-  const auto count = static_cast<int64_t>(pointers.uids.size());
-  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, pointers.uids.data())
-      .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers.data.data())
+  const auto count = static_cast<int64_t>(uids.size());
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, uids.data())
+      .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers.data())
       .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace)
       .finalize("variant pack");
-  return cudnn().execute(handle, plan.plan.get(), pack.get());
+  expect(cudnn().set_stream(handle, stream), "stream");
+  expect(cudnn().execute(handle, plan.plan.get(), pack.get()), to_string(p));
 }
 
-fs::path cache_file() {
-  if (const char* folder = std::getenv("HRNET_CACHE")) return fs::path(folder) / "conv_plans.txt";
-  if (const char* folder = std::getenv("XDG_CACHE_HOME")) return fs::path(folder) / "hrnet.cpp" / "conv_plans.txt";
-  if (const char* home = std::getenv("HOME")) return fs::path(home) / ".cache" / "hrnet.cpp" / "conv_plans.txt";
-  return {};
-}
-
-// Which of cuDNN's suggestions was the fastest, by problem. One line each: place in the list, problem. The first line
-// names GPU and version: what was measured on others says nothing here.
-class PlanMemory {
+class Library final : public ConvLibrary {
  public:
-  explicit PlanMemory(std::string heading) : heading_(std::move(heading)), path_(cache_file()) {
-    std::error_code ignored;
-    if (path_.empty() || !fs::exists(path_, ignored)) return;
-    const std::string text = read_file(path_);
-    size_t at = text.find('\n');
-    if (at == std::string::npos || text.substr(0, at) != heading_) return;
-    while (++at < text.size()) {
-      const size_t end = std::min(text.find('\n', at), text.size()), space = text.find(' ', at);
-      if (space < end) choices_[text.substr(space + 1, end - space - 1)] = std::atoi(text.c_str() + at);
-      at = end;
-    }
-  }
-  ~PlanMemory() {
-    if (!changed_ || path_.empty()) return;
-    std::string text = heading_ + "\n";
-    for (const auto& [problem, choice] : choices_) text += fmt::format("{} {}\n", choice, problem);
-    try {
-      fs::create_directories(path_.parent_path());
-      write_file(path_, text);
-    } catch (const std::exception& e) {
-      // Only the next start gets slower; but say so, since it will every time.
-      fmt::print(stderr, "note: measured convolution plans were not kept: {}\n", e.what());
-    }
-  }
-  PlanMemory(const PlanMemory&) = delete;
-  PlanMemory& operator=(const PlanMemory&) = delete;
-
-  const int* find(const std::string& problem) const {
-    const auto it = choices_.find(problem);
-    return it == choices_.end() ? nullptr : &it->second;
-  }
-  void put(const std::string& problem, int choice) {
-    choices_[problem] = choice;
-    changed_ = true;
-  }
-
- private:
-  std::string heading_;
-  fs::path path_;
-  std::map<std::string, int> choices_;
-  bool changed_ = false;
-};
-
-constexpr int kCandidates = 10, kRepeats = 3;
-
-class CudnnConv final : public ConvBackend {
- public:
-  explicit CudnnConv(const Context& cx) : memory_(heading(cx)) {
+  Library() {
     check(cudnn().version() >= 90000, "cuDNN {} is too old; version 9 or newer is needed", cudnn_version());
     expect(cudnn().create(&handle_), "handle");
   }
-  ~CudnnConv() override { cudnn().destroy(handle_); }
-  CudnnConv(const CudnnConv&) = delete;
-  CudnnConv& operator=(const CudnnConv&) = delete;
+  ~Library() override { cudnn().destroy(handle_); }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
 
-  void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
-               const void* add, bool relu, void* y, PackedFilters* packed) override {
-    const ConvProblem p{g, ConvProblem::Pass::forward, bias != nullptr, add != nullptr, relu, cx.tf32};
-    Tensor kept;
-    Pointers pointers;
-    pointers.add(kX, x);
-    pointers.add(kW, filter_for(cx, g, filter, packed, kept));
-    pointers.add(kY, y);
-    if (bias != nullptr) pointers.add(kBias, bias);
-    if (add != nullptr) pointers.add(kAdd, add);
-    run(cx, p, pointers);
-  }
-
-  void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override {
-    ConvProblem p{g, ConvProblem::Pass::backward_data};
-    p.tf32 = cx.tf32;
-    Tensor kept;
-    Pointers pointers;
-    pointers.add(kX, dx);
-    pointers.add(kW, filter_for(cx, g, filter, nullptr, kept));
-    pointers.add(kY, dy);
-    run(cx, p, pointers);
-  }
-
-  void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
-                       float* dbias) override {
-    ConvProblem p{g, ConvProblem::Pass::backward_filter};
-    p.tf32 = cx.tf32;
-    p.geometry.dst = DType::f32;
-    const int64_t count = g.co * g.kh * g.kw * g.ci;
-    Tensor swapped;
-    if (g.transposed) swapped = cx.empty({count}, DType::f32);
-    float* f32 = g.transposed ? swapped.data<float>() : dfilter;
-    Pointers pointers;
-    pointers.add(kX, x);
-    pointers.add(kY, dy);
-    pointers.add(kW, f32);
-    if (!try_run(cx, p, pointers)) {
-      // cuDNN multiplies bf16 into a bf16 gradient where it has no kernel that writes f32 (PyTorch's is bf16 too).
-      check(g.src == DType::bf16, "{} has no kernel for {}", cudnn_version(), to_string(p));
-      const Tensor rounded = cx.empty({count}, DType::bf16);
-      p.geometry.dst = DType::bf16;
-      pointers.data.back() = rounded.raw();
-      run(cx, p, pointers);
-      for_each_flat(cx, count, Convert<bf16, float>{rounded.data<bf16>(), f32});
+  std::vector<ConvCandidate> candidates(const ConvProblem& p, int at_most) override {
+    const auto graph = std::make_shared<OperationGraph>(build_graph(handle_, p));
+    std::vector<ConvCandidate> list;
+    for (Plan& found : make_plans(handle_, nullptr, p, *graph->graph, at_most)) {
+      const auto plan = std::make_shared<Plan>(std::move(found));
+      const auto run = [this, p, graph, plan](const Context& cx, const ConvBuffers& buffers, void* workspace) {
+        execute(handle_, p, *plan, buffers, cx.stream, workspace);
+      };
+      list.push_back({fmt::format("cuDNN {}", list.size()), plan->workspace, run});
     }
-    if (g.transposed) swap_filter(cx, f32, dfilter, g.ci, g.kh * g.kw, g.co);
-    if (dbias == nullptr) return;
-    const int64_t rows = g.n * g.out_h() * g.out_w();
-    const auto total = [&]<class T>(const T* rows_of_dy) {
-      const Partials partials = reduce_rows(cx, rows, g.co, ColumnSum<T>{rows_of_dy, g.co});
-      for_columns(cx, partials.blocks, g.co, ColumnTotal{partials.sums.data<float>(), g.co, dbias});
-    };
-    g.src == DType::bf16 ? total(static_cast<const bf16*>(dy)) : total(static_cast<const float*>(dy));
+    return list;
   }
-
   std::string description() const override { return cudnn_version(); }
 
  private:
-  struct Compiled {
-    OperationGraph graph;
-    std::optional<Plan> plan;
-  };
-
-  static std::string heading(const Context& cx) {
-    const cuda::DeviceInfo info = cuda::device_info(cx.device.index);
-    return fmt::format("hrnet.cpp plans 1; {}; sm_{}{}; {} multiprocessors; {}", info.name, info.major, info.minor,
-                       info.multiprocessors, cudnn_version());
-  }
-
-  // [a, taps, b] -> [b, taps, a]
-  static void swap_filter(const Context& cx, const float* from, float* to, int64_t a, int64_t taps, int64_t b) {
-    for_each_flat(cx, a * taps * b, SwapFilterEnds<float>{from, to, a, taps, b});
-  }
-
-  // The filter in the type and order that the pass reads. Inference keeps what was made; training rounds its filters
-  // once per step, so usually there is nothing to do.
-  static const void* filter_for(const Context& cx, const ConvGeometry& g, ConvFilter filter, PackedFilters* packed,
-                                Tensor& kept) {
-    const bool half = g.src == DType::bf16;
-    if (!g.transposed && !half) return filter.f32;
-    if (!g.transposed && filter.rounded != nullptr) return filter.rounded;
-    const std::string layout = half ? "bf16" : "f32";
-    Tensor* target = packed != nullptr ? &packed->by_layout[layout] : &kept;
-    if (target->defined()) return target->raw();
-    Context persistent = cx;
-    if (packed != nullptr) persistent.allocator = packed->allocator;
-    const int64_t count = g.co * g.kh * g.kw * g.ci;
-    const float* plain = filter.f32;
-    Tensor swapped;
-    if (g.transposed) {
-      swapped = (half ? cx : persistent).empty({count}, DType::f32);
-      swap_filter(cx, plain, swapped.data<float>(), g.co, g.kh * g.kw, g.ci);
-      plain = swapped.data<float>();
-    }
-    if (half) {
-      *target = persistent.empty({count}, DType::bf16);
-      for_each_flat(cx, count, Convert<float, bf16>{plain, target->data<bf16>()});
-    } else {
-      *target = swapped;
-    }
-    return target->raw();
-  }
-
-  void run(const Context& cx, const ConvProblem& p, const Pointers& pointers) {
-    check(try_run(cx, p, pointers), "{} has no kernel for {}", cudnn_version(), to_string(p));
-  }
-
-  // False when cuDNN has no kernel for the problem.
-  bool try_run(const Context& cx, const ConvProblem& p, const Pointers& pointers) {
-    expect(cudnn().set_stream(handle_, cx.stream), "stream");
-    const std::string name = to_string(p);
-    const auto [it, is_new] = compiled_.try_emplace(name);
-    Compiled& c = it->second;
-    if (is_new) choose(cx, p, name, pointers, c);
-    if (!c.plan) return false;
-    const Tensor workspace = cx.empty({std::max<int64_t>(c.plan->workspace, 1)}, DType::u8);
-    expect(execute(handle_, *c.plan, pointers, workspace.raw()), name);
-    ++clock.calls;
-    return true;
-  }
-
-  // The fastest of the first plans that cuDNN suggests, measured on the caller's own buffers.
-  void choose(const Context& cx, const ConvProblem& p, const std::string& name, const Pointers& pointers, Compiled& c) {
-    c.graph = build_graph(handle_, p);
-    std::vector<Plan> plans = make_plans(handle_, nullptr, p, *c.graph.graph, kCandidates);
-    if (plans.empty()) return;
-    const int* known = memory_.find(name);
-    if (known != nullptr && *known >= 0 && *known < static_cast<int>(plans.size())) {
-      c.plan = std::move(plans[*known]);
-      return;
-    }
-    int best = -1;
-    float best_ms = 0;
-    const cuda::Event begin = cuda::create_event(true), end = cuda::create_event(true);
-    for (int i = 0; i < static_cast<int>(plans.size()); ++i) {
-      void* workspace = nullptr;
-      try {
-        workspace = cuda::allocate(std::max<int64_t>(plans[i].workspace, 1));
-      } catch (const OutOfMemory&) {
-        continue;  // a plan that does not fit is no candidate
-      }
-      bool works = execute(handle_, plans[i], pointers, workspace) == CUDNN_STATUS_SUCCESS;
-      std::array<float, kRepeats> times{};
-      for (int r = 0; works && r < kRepeats; ++r) {
-        cuda::record(begin, cx.stream);
-        works = execute(handle_, plans[i], pointers, workspace) == CUDNN_STATUS_SUCCESS;
-        cuda::record(end, cx.stream);
-        cuda::synchronize(end);
-        times[r] = cuda::elapsed_ms(begin, end);
-      }
-      cuda::synchronize(cx.stream);
-      cuda::deallocate(workspace);
-      const float ms = *std::min_element(times.begin(), times.end());
-      if (works && (best < 0 || ms < best_ms)) {
-        best = i;
-        best_ms = ms;
-      }
-    }
-    cuda::destroy_event(begin);
-    cuda::destroy_event(end);
-    check(best >= 0, "none of cuDNN's {} kernels for {} ran", plans.size(), name);
-    memory_.put(name, best);
-    c.plan = std::move(plans[best]);
-  }
-
   cudnnHandle_t handle_ = nullptr;
-  PlanMemory memory_;
-  std::unordered_map<std::string, Compiled> compiled_;
 };
 
 }  // namespace
 
-std::shared_ptr<ConvBackend> make_cudnn_conv(const Context& cx) { return std::make_shared<CudnnConv>(cx); }
-
-std::string to_string(const ConvProblem& p) {
-  constexpr const char* passes[] = {"forward", "data", "filter"};
-  const ConvGeometry& g = p.geometry;
-  return fmt::format("{}{} [{}, {}, {}, {}] -> {}, {}x{} stride {} pad {}, {} -> {}{}{}{}{}",
-                     g.transposed ? "deconv " : "conv ", passes[static_cast<int>(p.pass)], g.n, g.h, g.w, g.ci, g.co,
-                     g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), p.add ? " + add" : "",
-                     p.bias ? " + bias" : "", p.relu ? " + relu" : "", p.tf32 ? " (tf32)" : "");
-}
+std::unique_ptr<ConvLibrary> open_cudnn() { return std::make_unique<Library>(); }
 
 std::vector<ConvEngine> cudnn_engines(const ConvProblem& p, const std::string& device, int at_most) {
   Descriptor properties(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);

@@ -2,8 +2,7 @@
 
 namespace hr {
 
-std::shared_ptr<ConvBackend> make_cudnn_conv(const Context&) { fail("this program was built without CUDA"); }
-std::string to_string(const ConvProblem&) { return {}; }
+std::unique_ptr<ConvLibrary> open_cudnn() { fail("this program was built without CUDA"); }
 std::vector<ConvEngine> cudnn_engines(const ConvProblem&, const std::string&, int) {
   fail("this program was built without CUDA");
 }

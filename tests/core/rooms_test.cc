@@ -36,9 +36,12 @@ TEST(Rooms, IncludeOnlyWhatLiesBelowThem) {
         const std::string other = text.substr(begin, slash - begin);
         EXPECT_TRUE(allowed.count(other) != 0) << entry.path() << " includes a file of " << other;
       }
-      // One file pair knows oneDNN, one room knows the picture libraries.
-      if (entry.path().stem() != "dnnl_conv") {
-        EXPECT_EQ(text.find("dnnl.hpp"), std::string::npos) << entry.path();
+      // One file pair knows oneDNN, one cuDNN, one cuBLASLt; one room knows the picture libraries.
+      for (const auto& [header, knows] : {std::pair{"dnnl.hpp", "dnnl_conv"},
+                                          {"cudnn_graph.h", "cudnn_conv_cuda"},
+                                          {"cublasLt.h", "cublaslt_gemm_cuda"}}) {
+        if (entry.path().stem() == knows) continue;
+        EXPECT_EQ(text.find(header), std::string::npos) << entry.path();
       }
       if (room != "data") {
         EXPECT_EQ(text.find("jpeglib.h"), std::string::npos) << entry.path();

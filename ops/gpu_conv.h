@@ -1,0 +1,20 @@
+// The convolutions of a GPU: asks its libraries for candidates, measures them once per shape on the caller's own
+// buffers and runs the fastest. Knows no library itself.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/conv_library.h"
+
+namespace hr {
+
+// A backend for the context's device; choices are remembered on disk (ops/conv_choice.h). Error: cuDNN is missing or
+// too old.
+std::shared_ptr<ConvBackend> make_gpu_conv(const Context& cx);
+
+// Everything that is measured for a problem; cublaslt may be null. Where cuDNN makes no f32 gradient of a filter from
+// bf16, its candidates are those that make one in bf16 and widen it: their measured time includes the widening.
+std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cublaslt, const ConvProblem& problem);
+
+}  // namespace hr

@@ -1,0 +1,196 @@
+// Every candidate of both libraries for 1x1 convolutions against the CPU, not only the one that would be chosen.
+#include <algorithm>
+
+#include "ops/cublaslt_gemm.h"
+#include "ops/cudnn_conv.h"
+#include "ops/gpu_conv.h"
+#include "tests/gpu/pair.h"
+
+namespace hr {
+namespace {
+
+using Pass = ConvProblem::Pass;
+using test::Values;
+
+class GpuConvCandidates : public test::Gpu {};
+
+// What the problem computes from these numbers: y, dx or dfilter, in float32 by the CPU.
+Values on_the_cpu(const ConvProblem& p, const Values& x, const Values& filter, const Values& y, const Values& bias,
+                  const Values& add) {
+  Context cx;
+  ConvGeometry g = p.geometry;
+  g.src = g.dst = DType::f32;
+  const Shape x_shape{g.n, g.h, g.w, g.ci}, filter_shape{g.co, 1, 1, g.ci}, y_shape{g.n, g.h, g.w, g.co};
+  const Tensor tx = test::make(cx, x_shape, DType::f32, x), tf = test::make(cx, filter_shape, DType::f32, filter),
+               ty = test::make(cx, y_shape, DType::f32, y), tb = test::make(cx, {g.co}, DType::f32, bias),
+               ta = test::make(cx, y_shape, DType::f32, add);
+  const ConvFilter both{tf.data<float>(), nullptr};
+  ConvBackend& conv = conv_backend(cx);
+  const Tensor out = cx.empty(p.pass == Pass::forward         ? y_shape
+                              : p.pass == Pass::backward_data ? x_shape
+                                                              : filter_shape,
+                              DType::f32);
+  if (p.pass == Pass::forward) {
+    conv.forward(cx, g, tx.raw(), both, p.bias ? tb.data<float>() : nullptr, p.add ? ta.raw() : nullptr, p.relu,
+                 out.raw(), nullptr);
+  } else if (p.pass == Pass::backward_data) {
+    conv.backward_data(cx, g, ty.raw(), both, out.raw());
+  } else {
+    conv.backward_filter(cx, g, tx.raw(), ty.raw(), out.data<float>(), nullptr);
+  }
+  return test::values(out);
+}
+
+// With HRNET_TEST_DEVICE=cpu there are no libraries of a GPU; oneDNN in their place keeps the tests under test.
+class StandIn final : public ConvLibrary {
+ public:
+  explicit StandIn(std::string name) : name_(std::move(name)) {}
+  std::vector<ConvCandidate> candidates(const ConvProblem& p, int) override {
+    const auto run = [p](const Context& cx, const ConvBuffers& b, void*) {
+      Context own = cx;
+      ConvBackend& conv = conv_backend(own);
+      const ConvGeometry& g = p.geometry;
+      const Tensor f32 = own.empty({g.co * g.ci}, DType::f32);
+      for (int64_t i = 0; p.pass != Pass::backward_filter && i < f32.numel(); ++i)
+        f32.data<float>()[i] = g.src == DType::f32 ? static_cast<const float*>(b.filter)[i]
+                                                   : static_cast<float>(static_cast<const bf16*>(b.filter)[i]);
+      const ConvFilter filter{f32.data<float>(), nullptr};
+      if (p.pass == Pass::forward)
+        return conv.forward(own, g, b.x, filter, b.bias, b.add, p.relu, const_cast<void*>(b.y), nullptr);
+      if (p.pass == Pass::backward_data) return conv.backward_data(own, g, b.y, filter, const_cast<void*>(b.x));
+      conv.backward_filter(own, g, b.x, b.y, static_cast<float*>(const_cast<void*>(b.filter)), nullptr);
+    };
+    return {{.name = name_ + " 0", .run = run}};
+  }
+  std::string description() const override { return "oneDNN as " + name_; }
+
+ private:
+  std::string name_;
+};
+
+struct Libraries {
+  std::unique_ptr<ConvLibrary> cudnn, cublaslt;
+};
+Libraries open_libraries() {
+  if (test::test_device() == "cpu") return {std::make_unique<StandIn>("cuDNN"), std::make_unique<StandIn>("cuBLASLt")};
+  return {open_cudnn(), open_cublaslt()};
+}
+
+int64_t count_of(const std::vector<ConvCandidate>& list, const std::string& library) {
+  return std::count_if(list.begin(), list.end(),
+                       [&](const ConvCandidate& c) { return c.name.starts_with(library + " "); });
+}
+
+// Runs all candidates twice: each gives the CPU's numbers, and the same bytes again. Those that a library offers but
+// then refuses to run are left out, as they are when the program chooses.
+void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const std::vector<ConvCandidate>& candidates) {
+  SCOPED_TRACE(to_string(p));
+  const ConvGeometry& g = p.geometry;
+  const int64_t rows = g.n * g.h * g.w;
+  const Values x = test::random_values(rows * g.ci, 1, g.src), filter = test::random_values(g.co * g.ci, 2, g.src),
+               y = test::random_values(rows * g.co, 3, g.src), bias = test::random_values(g.co, 4),
+               add = test::random_values(rows * g.co, 5, g.dst, -3, 3);
+  const Values expected = on_the_cpu(p, x, filter, y, bias, add);
+  const bool writes_x = p.pass == Pass::backward_data, writes_filter = p.pass == Pass::backward_filter,
+             writes_y = p.pass == Pass::forward;
+  const DType result = writes_x ? g.src : g.dst;
+  int ran = 0;
+  for (const ConvCandidate& candidate : candidates) {
+    SCOPED_TRACE(candidate.name);
+    std::vector<std::byte> first;
+    for (int repeat = 0; repeat < 2; ++repeat) {
+      // What a kernel leaves unwritten is far from any result.
+      const auto input_or = [&](bool written, const Shape& shape, const Values& v) {
+        return written ? test::place(cx, shape, result, Values(v.size(), 12345 + repeat))
+                       : test::place(cx, shape, g.src, v);
+      };
+      const Tensor tx = input_or(writes_x, {g.n, g.h, g.w, g.ci}, x),
+                   tf = input_or(writes_filter, {g.co, g.ci}, filter),
+                   ty = input_or(writes_y, {g.n, g.h, g.w, g.co}, y);
+      const Tensor tb = test::place(cx, {g.co}, DType::f32, bias), ta = test::place(cx, ty.shape(), g.dst, add);
+      const Tensor workspace = cx.empty({std::max<int64_t>(candidate.workspace, 1)}, DType::u8);
+      try {
+        candidate.run(cx,
+                      {.x = tx.raw(),
+                       .filter = tf.raw(),
+                       .y = ty.raw(),
+                       .bias = p.bias ? tb.data<float>() : nullptr,
+                       .add = p.add ? ta.raw() : nullptr},
+                      workspace.raw());
+      } catch (const Error& e) {
+        EXPECT_EQ(repeat, 0) << "ran once, then: " << e.what();
+        break;
+      }
+      ++ran;
+      const Tensor& out = writes_x ? tx : writes_filter ? tf : ty;
+      if (repeat == 1) {
+        EXPECT_EQ(test::bytes_of(cx, out), first) << "depends on more than its inputs";
+        continue;
+      }
+      first = test::bytes_of(cx, out);
+      // float32: a sum of k products in another order is off by about sqrt(k) roundings of its largest partial sum; a
+      // tensor core cuts off where it should round, so there k of them. A bf16 result is rounded once more, and so is
+      // a gradient that cuDNN makes in bf16 to be widened; one that cuBLASLt makes in float32 is not.
+      const double sums = g.src == DType::bf16 ? 384 * 0x1p-22 : 1e-5;
+      const bool rounded =
+          result == DType::bf16 || (writes_filter && g.src == DType::bf16 && candidate.name.starts_with("cuDNN"));
+      const double tolerance = sums + (rounded ? test::rounding(DType::bf16) : 0);
+      EXPECT_TRUE(test::close(test::fetch(cx, out), expected, tolerance * test::max_abs(expected)));
+    }
+  }
+  EXPECT_GT(ran, 0) << "no candidate runs";
+}
+
+TEST_F(GpuConvCandidates, OfBothLibrariesGiveTheCpusNumbersInEveryPass) {
+  const Libraries libraries = open_libraries();
+  const Context cx = test::device_context();
+  // Channels of stages and stem; 17 joints; widths that no 16-byte access fits.
+  const ConvGeometry shapes[] = {{.n = 2, .h = 16, .w = 12, .ci = 64, .co = 256},
+                                 {.n = 3, .h = 8, .w = 6, .ci = 256, .co = 64},
+                                 {.n = 2, .h = 16, .w = 12, .ci = 32, .co = 17},
+                                 {.n = 1, .h = 13, .w = 11, .ci = 18, .co = 36},
+                                 {.n = 1, .h = 5, .w = 3, .ci = 7, .co = 33}};
+  int64_t gemms = 0;
+  const auto expect_all = [&](const ConvProblem& p) {
+    const auto candidates = conv_candidates(*libraries.cudnn, libraries.cublaslt.get(), p);
+    gemms += count_of(candidates, "cuBLASLt");
+    expect_all_equal_the_cpus(cx, p, candidates);
+  };
+  for (ConvGeometry g : shapes) {
+    for (const DType t : {DType::f32, DType::bf16}) {
+      g.src = g.dst = t;
+      expect_all({g, Pass::backward_data});
+      for (const bool f32_output : {false, true}) {
+        if (f32_output && t == DType::f32) continue;
+        g.dst = f32_output ? DType::f32 : t;
+        for (int variant = 0; variant < 8; ++variant)
+          expect_all({g, Pass::forward, (variant & 1) != 0, (variant & 2) != 0, (variant & 4) != 0});
+      }
+      g.dst = DType::f32;
+      expect_all({g, Pass::backward_filter});
+    }
+  }
+  if (libraries.cublaslt == nullptr) GTEST_SKIP() << "cuBLASLt is not installed: only cuDNN's candidates were compared";
+  EXPECT_GT(gemms, 0);
+}
+
+TEST_F(GpuConvCandidates, CublasltOffersEveryPassOfAlignedChannels) {
+  const Libraries libraries = open_libraries();
+  if (libraries.cublaslt == nullptr) GTEST_SKIP() << "cuBLASLt is not installed";
+  ConvGeometry g{.n = 2, .h = 16, .w = 12, .ci = 64, .co = 256};
+  for (const DType t : {DType::f32, DType::bf16}) {
+    g.src = g.dst = t;
+    for (const bool add : {false, true}) {
+      for (const bool relu : {false, true}) {
+        const ConvProblem p{g, Pass::forward, t == DType::f32, add, relu};
+        EXPECT_FALSE(libraries.cublaslt->candidates(p, 1).empty()) << to_string(p);
+      }
+    }
+    EXPECT_FALSE(libraries.cublaslt->candidates({g, Pass::backward_data}, 1).empty());
+    g.dst = DType::f32;
+    EXPECT_FALSE(libraries.cublaslt->candidates({g, Pass::backward_filter}, 1).empty());
+  }
+}
+
+}  // namespace
+}  // namespace hr
