@@ -545,7 +545,9 @@ TEST(Validate, TrainingOnMpiiMeasuresPckh) {
   ASSERT_EQ(v.status, 0) << v.errors;
   EXPECT_EQ(row(v.output), row(e.output));
   fs::remove(data / "mpii/annot/gt_valid.mat");
-  expect_refused(train + " --output-dir " + again.string(), {"gt_valid.mat", "--mpii-truth"});
+  e = run(train + " --output-dir " + again.string());
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(contains(e.errors, "gt_valid.mat: does not exist") && contains(e.errors, "--mpii-truth")) << e.errors;
 }
 
 TEST(Validate, BadInputEndsWithOneMessageAndStatus2) {
