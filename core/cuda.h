@@ -13,7 +13,7 @@ namespace hr {
 // A device allocation that did not fit. TrainStep adds the batch size that would.
 class OutOfMemory : public Error {
  public:
-  OutOfMemory(std::string what, size_t asked_bytes) : Error(std::move(what)), asked(asked_bytes) {}
+  OutOfMemory(const std::string& what, size_t asked_bytes) : Error(what), asked(asked_bytes) {}
   size_t asked;
 };
 

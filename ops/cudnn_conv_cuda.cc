@@ -240,6 +240,7 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
     if (p.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, true);
   }
   std::vector<cudnnBackendDescriptor_t> ops;
+  ops.reserve(operations.size());
   for (const size_t i : operations) ops.push_back(parts[i].get());
   Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
   graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, static_cast<int64_t>(ops.size()), ops.data());
