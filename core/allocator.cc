@@ -25,6 +25,14 @@ CachingAllocator::Source CachingAllocator::gpu() {
   return {cuda::allocate, [](void* p) { cuda::deallocate(p); }};
 }
 
+CachingAllocator::Source CachingAllocator::pinned(int device) {
+  return {[device](size_t bytes) {
+            cuda::use_device(device);
+            return cuda::allocate_pinned(bytes);
+          },
+          [](void* p) { cuda::deallocate_pinned(p); }};
+}
+
 CachingAllocator::~CachingAllocator() { release_cache(); }
 
 void* CachingAllocator::allocate(size_t bytes) {

@@ -2,10 +2,12 @@
 // addresses.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace hr {
@@ -25,14 +27,17 @@ class CachingAllocator final : public Allocator {
  public:
   // Where the blocks come from.
   struct Source {
-    void* (*allocate)(size_t bytes);  // null when there is no more, or its own Error
-    void (*deallocate)(void* pointer);
+    std::function<void*(size_t bytes)> allocate;  // null when there is no more, or its own Error
+    std::function<void(void* pointer)> deallocate;
   };
   static Source host();
   static Source gpu();  // of the current CUDA device
+  // Host memory that a CUDA device reads by itself while the host goes on. Threads that ask for it need not know the
+  // device.
+  static Source pinned(int device);
 
   CachingAllocator() : CachingAllocator(host()) {}
-  explicit CachingAllocator(Source source) : source_(source) {}
+  explicit CachingAllocator(Source source) : source_(std::move(source)) {}
   ~CachingAllocator() override;
   void* allocate(size_t bytes) override;
   void deallocate(void* pointer, size_t bytes) noexcept override;

@@ -304,8 +304,7 @@ struct Colours {
 
 void crop_image(const ImageView& picture, const Placement& placement, int w, int h, const Augmentation& augmentation,
                 const std::function<void(int y, const uint8_t* rgb)>& put) {
-  const bool recoloured = augmentation.brightness != 0 || augmentation.contrast != 1 || augmentation.saturation != 1 ||
-                          augmentation.hue != 0;
+  const bool recoloured = augmentation.recolours();
   if (!placement.mirror_crop && !recoloured && augmentation.holes.empty()) {
     warp_affine(picture, placement.image_to_crop, w, h, placement.mirror_source, put);
     return;

@@ -52,6 +52,8 @@ struct Augmentation {
     double x = 0, y = 0, w = 0, h = 0;  // parts of the crop's width and height
   };
   std::vector<Hole> holes;
+
+  bool recolours() const { return brightness != 0 || contrast != 1 || saturation != 1 || hue != 0; }
 };
 
 // Takes the same number of values from the stream whatever it draws. labelled_joints: those with v > 0.

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "data/crop_source.h"
 #include "data/targets.h"
 
 namespace hr {
@@ -516,27 +517,26 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     const SampleTarget& to = targets[members[i]];
     Stopwatch watch(workspace.cpu_time);
     const auto row = static_cast<size_t>(w);
-    crop_image(view, placement, w, h, places[i].augmentation, [&](int y, const uint8_t* rgb) {
-      const size_t at = static_cast<size_t>(y) * row * 3;
-      if (!to.image.empty()) normalize_row(rgb, row, to.image.data() + at, options_.bgr);
-      if (to.bytes.empty()) return;
-      uint8_t* bytes = to.bytes.data() + at;
-      std::copy_n(rgb, row * 3, bytes);
-      for (size_t x = 0; options_.bgr && x < row; ++x) std::swap(bytes[3 * x], bytes[3 * x + 2]);
-    });
+    if (!to.image.empty() || !to.rgb.empty()) {
+      crop_image(view, placement, w, h, places[i].augmentation, [&](int y, const uint8_t* rgb) {
+        const size_t at = static_cast<size_t>(y) * row * 3;
+        if (!to.image.empty()) normalize_row(rgb, row, to.image.data() + at, options_.bgr);
+        if (!to.rgb.empty()) std::copy_n(rgb, row * 3, to.rgb.data() + at);
+      });
+    }
+    if (!to.source.empty()) {
+      write_crop_source(view, placement, w, h, places[i].augmentation, options_.bgr, to.source);
+    }
     watch.add_to(clock.warp);
     const size_t index = indices[members[i]];
     const Person& person = people_[index];
-    std::fill(to.joints.begin(), to.joints.end(), 0.0);
-    for (size_t k = 0; k < std::min(to.joints.size(), placement.joints.size()); ++k) {
-      to.joints[k] = k % 3 < 2 ? placement.joints[k] : static_cast<double>(placement.joints[k] > 0.5);
-    }
     if (placement.joints.empty()) {
       std::fill(to.heatmap.begin(), to.heatmap.end(), 0.0F);
+      std::fill(to.profile.begin(), to.profile.end(), 0.0);
       std::fill(to.weight.begin(), to.weight.end(), 0.0F);
     } else {
       draw_targets(options_.recipe, placement.joints, skeleton_.joint_weights, options_.sigma, w / 4, h / 4, to.heatmap,
-                   to.weight, options_.encoding);
+                   to.weight, options_.encoding, to.profile);
     }
     watch.add_to(clock.targets);
     SampleMeta& meta = metas[members[i]];
@@ -680,9 +680,8 @@ Image PoseDataset::crop(size_t index, uint64_t epoch) const {
   Image out(options_.input_w, options_.input_h);
   std::vector<float> weight(static_cast<size_t>(skeleton_.joints()));
   SampleMeta meta;
-  const SampleTarget to{.bytes = out.rgb, .weight = weight};
+  const SampleTarget to{.rgb = out.rgb, .weight = weight};
   samples_into(std::span(&index, 1), epoch, std::span(&to, 1), std::span(&meta, 1), workspace);
-  for (size_t i = 0; options_.bgr && i < out.rgb.size(); i += 3) std::swap(out.rgb[i], out.rgb[i + 2]);
   return out;
 }
 

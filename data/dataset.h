@@ -58,11 +58,12 @@ struct SampleMeta {
 
 // Where one sample goes; what is left empty is not made.
 struct SampleTarget {
-  std::span<float> image;    // [H, W, 3], normalised
-  std::span<uint8_t> bytes;  // [H, W, 3], R G B (or B G R) before normalisation
-  std::span<float> heatmap;  // [H/4, W/4, K]
-  std::span<float> weight;   // [K]; needed
-  std::span<double> joints;  // [K][x, y, drawn] in crop pixels, drawn 1 or 0: what the heatmap is drawn from
+  std::span<float> image;     // [H, W, 3], normalised
+  std::span<uint8_t> rgb;     // [H, W, 3], R G B before normalisation
+  std::span<uint8_t> source;  // a slot that a device makes the image from (core/crop_source.h)
+  std::span<float> heatmap;   // [H/4, W/4, K]
+  std::span<double> profile;  // [W/4 + H/4, K]: what the heatmap is the product of (data/targets.h)
+  std::span<float> weight;    // [K]; needed
 };
 
 // Seconds spent on samples, by stage, and where pixels came from.

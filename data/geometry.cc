@@ -11,6 +11,7 @@
 #include <immintrin.h>
 #endif
 
+#include "core/crop_source.h"
 #include "core/error.h"
 
 namespace hr {
@@ -184,7 +185,7 @@ SeedAffine seed_affine(const Box& box, double scale, double degrees, int h, int 
 namespace {
 
 // Fixed point: coordinates with 10 fractional bits, of which bilinear weights keep 5.
-constexpr int coordinate_bits = 10, weight_bits = 5;
+constexpr int coordinate_bits = CropSource::coordinate_bits, weight_bits = CropSource::weight_bits;
 constexpr int weight_one = 1 << weight_bits;
 constexpr int max_side = 1 << 20;
 
@@ -315,8 +316,10 @@ Region warp_region(const Affine& source_to_destination, int w, int h, int pictur
   return {mirrored ? picture_width - 1 - x1 : x0, y0, x1 - x0 + 1, y1 - y0 + 1};
 }
 
-void warp_affine(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
-                 const std::function<void(int y, const uint8_t* rgb)>& put) {
+namespace {
+
+// What a crop needs is there.
+Region check_source(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored) {
   check(source.width > 0 && source.height > 0, "warp_affine: empty picture");
   check(w > 0 && h > 0, "warp_affine: crop of {} x {} pixels", w, h);
   check(source.width <= max_side && source.height <= max_side,
@@ -327,6 +330,30 @@ void warp_affine(const ImageView& source, const Affine& source_to_destination, i
   check(part.contains(needed),
         "warp_affine: needs {} x {} pixels at {}, {} of the picture; given are {} x {} at {}, {}", needed.w, needed.h,
         needed.x, needed.y, part.w, part.h, part.x, part.y);
+  return needed;
+}
+
+}  // namespace
+
+Region warp_tables(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
+                   std::span<int32_t> tables) {
+  const Region needed = check_source(source, source_to_destination, w, h, mirrored);
+  check(tables.size() == 2 * (static_cast<size_t>(w) + static_cast<size_t>(h)), "warp_tables: {} numbers for {} x {}",
+        tables.size(), w, h);
+  const FixedMap map(source_to_destination, w);
+  auto rows =
+      std::copy(map.step_y.begin(), map.step_y.end(), std::copy(map.step_x.begin(), map.step_x.end(), tables.begin()));
+  for (int y = 0; y < h; ++y, ++rows) {
+    rows[0] = map.row_x(y);
+    rows[h] = map.row_y(y);
+  }
+  return needed;
+}
+
+void warp_affine(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
+                 const std::function<void(int y, const uint8_t* rgb)>& put) {
+  check_source(source, source_to_destination, w, h, mirrored);
+  const Region part = source.region;
   check(part.h * static_cast<int64_t>(source.stride) < int64_t{1} << 31, "warp_affine: a part of {} x {} pixels",
         part.w, part.h);
 

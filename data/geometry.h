@@ -81,6 +81,11 @@ Image warp_affine(const ImageView& source, const Affine& source_to_destination, 
 void warp_affine(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
                  const std::function<void(int y, const uint8_t* rgb)>& put);
 
+// For a device that makes the same crop by itself (core/crop_source.h): where its pixels come from, as tables
+// [w] column_x, [w] column_y, [h] row_x, [h] row_y. Returns the part of the picture that is needed; the same errors.
+Region warp_tables(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
+                   std::span<int32_t> tables);
+
 // The part of a picture of this size that warp_affine reads; empty when the crop lies beside the picture.
 Region warp_region(const Affine& source_to_destination, int w, int h, int picture_width, int picture_height,
                    bool mirrored = false);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "core/crop_source.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
@@ -58,8 +59,8 @@ struct Loader::State {
     for (auto* buffer : {&batch.images, &batch.targets, &batch.weights}) {
       *buffer = HostBuffer<float>(options.allocator);
     }
-    batch.places = HostBuffer<double>(options.allocator);
-    batch.bytes = HostBuffer<uint8_t>(options.allocator);
+    batch.sources = HostBuffer<uint8_t>(options.allocator);
+    batch.profiles = HostBuffer<double>(options.allocator);
     return batch;
   }
 
@@ -74,10 +75,10 @@ struct Loader::State {
     batch.w = input.input_w;
     batch.joints = static_cast<int>(joints);
     batch.images.resize(options.images ? size * pixels * 3 : 0);
-    batch.bytes.resize(options.bytes ? size * pixels * 3 : 0);
     batch.targets.resize(options.targets ? size * (pixels / 16) * joints : 0);
     batch.weights.resize(size * joints);
-    batch.places.resize(options.places ? size * joints * 3 : 0);
+    batch.sources.resize(options.sources ? size * CropSource::slot_bytes(batch.w, batch.h) : 0);
+    batch.profiles.resize(options.profiles ? size * (batch.w / 4 + batch.h / 4) * joints : 0);
     batch.meta.resize(size);
   }
 
@@ -109,10 +110,10 @@ struct Loader::State {
       indices.push_back(order[b * options.batch_size + i]);
       SampleTarget& to = targets.emplace_back();
       if (options.images) to.image = batch.images.part(i, pixels * 3);
-      if (options.bytes) to.bytes = batch.bytes.part(i, pixels * 3);
       if (options.targets) to.heatmap = batch.targets.part(i, pixels / 16 * joints);
       to.weight = batch.weights.part(i, joints);
-      if (options.places) to.joints = batch.places.part(i, joints * 3);
+      if (options.sources) to.source = batch.sources.part(i, CropSource::slot_bytes(batch.w, batch.h));
+      if (options.profiles) to.profile = batch.profiles.part(i, (batch.w / 4 + batch.h / 4) * joints);
     }
     dataset.samples_into(indices, epoch, targets, metas, workspace);
     for (size_t k = 0; k < positions.size(); ++k) batch.meta[positions[k]] = metas[k];
@@ -183,7 +184,7 @@ struct Loader::State {
   // The batch that is due, or the error that befell it.
   void take(Batch& out) {
     if (options.workers == 0) {
-      if (out.images.size() + out.bytes.size() == 0) out = empty_batch();
+      if (out.images.size() + out.sources.size() == 0) out = empty_batch();
       const size_t b = to_give++;
       shape(b, out);
       own.clock = {};
@@ -198,7 +199,7 @@ struct Loader::State {
     }
     std::unique_lock lock(mutex);
     // A batch made elsewhere has memory of another kind.
-    if (out.images.capacity() + out.bytes.capacity() > 0) spare.push_back(std::move(out));
+    if (out.images.capacity() + out.sources.capacity() > 0) spare.push_back(std::move(out));
     batch_there.wait(lock, [&] {
       const auto due = slots.find(to_give);
       return due != slots.end() && due->second.left == 0;
@@ -217,7 +218,7 @@ Loader::Loader(const PoseDataset& dataset, LoaderOptions options) : state_(std::
   check(options.batch_size > 0, "loader: batch size {}, expected at least 1", options.batch_size);
   check(options.workers >= 0 && options.workers <= 1024, "loader: {} workers, expected 0 to 1024", options.workers);
   check(options.prefetch > 0, "loader: prefetch {}, expected at least 1", options.prefetch);
-  check(options.images || options.bytes, "loader: neither images nor bytes are asked for");
+  check(options.images || options.sources, "loader: neither images nor sources are asked for");
   const size_t n = options.shard.size(dataset.size()), size = options.batch_size;
   check(n > 0, "loader: {} has no people to load", dataset.annotations().path);
   state_->batches = options.drop_last ? n / size : (n + size - 1) / size;

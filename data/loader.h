@@ -15,10 +15,10 @@ namespace hr {
 struct Batch {
   int size = 0, h = 0, w = 0, joints = 0;  // h, w of the input
   HostBuffer<float> images;                // [N, H, W, 3], normalised
-  HostBuffer<uint8_t> bytes;               // [N, H, W, 3] before normalisation
   HostBuffer<float> targets;               // [N, H/4, W/4, K]
   HostBuffer<float> weights;               // [N, K]
-  HostBuffer<double> places;               // [N, K, 3] x, y in crop pixels, 1 if drawn: what targets are drawn from
+  HostBuffer<uint8_t> sources;             // [N] slots: what a device makes images from (core/crop_source.h)
+  HostBuffer<double> profiles;             // [N, W/4 + H/4, K]: what it makes targets from (data/targets.h)
   std::vector<SampleMeta> meta;            // [N]
 };
 
@@ -29,10 +29,10 @@ struct LoaderOptions {
   bool drop_last = false;  // leave out a last batch that is not full
   int prefetch = 4;        // batches ready or in work at most, beside the one that the caller has
   uint64_t seed = 0;
-  // What is made; the rest of a batch stays empty. A device that normalises and draws by itself wants bytes and places:
-  // a quarter of the traffic for pictures, and 408 bytes instead of 209 kB for COCO's targets at 256 x 192 (where
-  // ops/heatmaps draws them).
-  bool images = true, bytes = false, targets = true, places = false;
+  // What is made; the rest of a batch stays empty. A device that warps, normalises and draws by itself wants sources
+  // and profiles: the workers then copy pixels instead of warping them, and COCO's targets at 256 x 192 are 15 kB
+  // instead of 209.
+  bool images = true, targets = true, sources = false, profiles = false;
   // Where batches live: pinned memory of a device, say. Null: the heap.
   std::shared_ptr<Allocator> allocator = nullptr;
   Shard shard;  // of several ranks: every rank gets its own part of each epoch

@@ -12,9 +12,11 @@ namespace hr {
 // seed: weight v * joint_weights; dropped when mu-3s > size-1 or mu+3s < 0.
 // They differ at mu = -3s-1, where the official weight stays with nothing drawn.
 // Encoding::dark draws about x/4 itself, over the whole map; Encoding::udp about x (w-1)/(4w-1), in the window of the
-// nearest whole pixel. Both drop joints by the same comparisons. An empty heatmap: weights alone.
+// nearest whole pixel. Both drop joints by the same comparisons.
+// What is empty is not made. profiles [w + h, K], overwritten: factors of the map's columns, then of its rows, whose
+// products in double, rounded to float, are the heatmap: what a device needs to draw it (ops/heatmaps).
 void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const float> joint_weights, double sigma,
                   int w, int h, std::span<float> heatmap, std::span<float> weight,
-                  Encoding encoding = Encoding::quarter);
+                  Encoding encoding = Encoding::quarter, std::span<double> profiles = {});
 
 }  // namespace hr

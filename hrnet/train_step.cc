@@ -4,45 +4,43 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/crop_source.h"
 #include "core/error.h"
+#include "ops/crop.h"
+#include "ops/heatmaps.h"
 #include "ops/sum.h"
 
 namespace hr {
 namespace {
 
-void expect_numbers(const char* what, int64_t expected, std::span<const float> given) {
-  check(expected == static_cast<int64_t>(given.size()), "training step: expected {} numbers of {}, got {}", expected,
-        what, given.size());
-}
-
-// Parts of the input tensor start on 256-byte boundaries.
-int64_t padded(int64_t n) { return (n + 63) / 64 * 64; }
+// Parts of the inputs start on 256-byte boundaries.
+size_t padded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 constexpr int64_t kStatus = 3;
 
 }  // namespace
 
-// Pinned memory that a batch is copied to, the same on the device, and the events of its journey.
+// Where a batch lies on the device until its step begins, and the events of its journey.
 struct TrainStep::Slot {
-  explicit Slot(int64_t size) : numbers(size) {
-    pinned = static_cast<float*>(cuda::allocate_pinned(static_cast<size_t>(size) * sizeof(float)));
-    staged = static_cast<float*>(cuda::allocate(static_cast<size_t>(size) * sizeof(float)));
-    status = static_cast<float*>(cuda::allocate_pinned(kStatus * sizeof(float)));
+  explicit Slot(size_t size) : bytes(size) {
+    staged = static_cast<std::byte*>(cuda::allocate(size));
+    numbers = static_cast<float*>(cuda::allocate_pinned((kAdamNumbers + 1 + kStatus) * sizeof(float)));
+    status = numbers + kAdamNumbers + 1;
     arrived = cuda::create_event();
     done = cuda::create_event();
   }
   ~Slot() {
-    cuda::deallocate_pinned(pinned);
     cuda::deallocate(staged);
-    cuda::deallocate_pinned(status);
+    cuda::deallocate_pinned(numbers);
     cuda::destroy_event(arrived);
     cuda::destroy_event(done);
   }
   Slot(const Slot&) = delete;
   Slot& operator=(const Slot&) = delete;
 
-  int64_t numbers;
-  float *pinned = nullptr, *staged = nullptr, *status = nullptr;
+  size_t bytes;
+  std::byte* staged = nullptr;
+  float *numbers = nullptr, *status = nullptr;  // pinned: Adam's numbers and the wish to stop; what comes back
   cuda::Event arrived = nullptr, done = nullptr;
 };
 
@@ -72,28 +70,78 @@ TrainStep::~TrainStep() {
   cuda::destroy_stream(copies_);
 }
 
+// put(tensor, the batch's numbers for it) for everything that a batch brings.
+template <class Put>
+void TrainStep::for_parts(const Inputs& in, const TrainBatch& b, const Put& put) {
+  if (in.images.defined()) {
+    put(in.images, std::as_bytes(b.images));
+    put(in.targets, std::as_bytes(b.targets));
+  } else {
+    put(in.sources, std::as_bytes(b.sources));
+    put(in.normal, std::as_bytes(b.normal));
+    put(in.profiles, std::as_bytes(b.profiles));
+  }
+  put(in.weights, std::as_bytes(b.weights));
+}
+
 TrainStep::Inputs& TrainStep::inputs_for(const TrainBatch& b) {
-  auto [it, is_new] = inputs_.try_emplace({b.n, b.h, b.w});
+  const bool sources = !b.sources.empty();
+  check(!sources || (b.images.empty() && b.targets.empty()),
+        "training step: a batch of sources has no images and targets, this one has both");
+  auto [it, is_new] = inputs_.try_emplace({b.n, b.h, b.w, sources ? 1 : 0});
   Inputs& in = it->second;
   if (is_new) {
-    const Shape images{b.n, b.h, b.w, 3}, targets{b.n, b.h / 4, b.w / 4, model_.joints()},
-        weights{b.n, model_.joints()};
-    const int64_t first_target = padded(numel(images)), first_weight = first_target + padded(numel(targets)),
-                  first_number = first_weight + padded(numel(weights));
-    in.all = cx_.empty({first_number + kAdamNumbers + 1}, DType::f32);
-    in.images = in.all.view(images);
-    in.targets = in.all.view(targets, first_target);
-    in.weights = in.all.view(weights, first_weight);
-    in.numbers = in.all.view({kAdamNumbers}, first_number);
-    in.stop = in.all.view({1}, first_number + kAdamNumbers);
+    struct Part {
+      Tensor* tensor;
+      Shape shape;
+      DType dtype = DType::f32;
+      size_t bytes() const { return static_cast<size_t>(numel(shape)) * size_of(dtype); }
+    };
+    const int64_t n = b.n, h = b.h / 4, w = b.w / 4, joints = model_.joints();
+    std::vector<Part> parts;
+    if (sources) {
+      parts = {{&in.sources, {n, static_cast<int64_t>(CropSource::slot_bytes(b.w, b.h))}, DType::u8},
+               {&in.normal, {3, 256}},
+               {&in.profiles, {n, w + h, joints}, DType::f64}};
+    } else {
+      parts = {{&in.images, {n, b.h, b.w, 3}}, {&in.targets, {n, h, w, joints}}};
+    }
+    Tensor last;  // Adam's numbers and the wish to stop, which come from here
+    parts.push_back({&in.weights, {n, joints}});
+    parts.push_back({&last, {kAdamNumbers + 1}});
+    size_t bytes = 0;
+    for (const Part& part : parts) bytes += padded(part.bytes());
+    const auto memory = std::make_shared<Storage>(cx_.allocator, bytes);
+    in.all = Tensor(memory, {static_cast<int64_t>(bytes)}, DType::u8, cx_.device);
+    size_t at = 0;
+    for (const Part& part : parts) {
+      *part.tensor = Tensor(memory, part.shape, part.dtype, cx_.device, at);
+      at += padded(part.bytes());
+    }
+    in.numbers = last.view({kAdamNumbers});
+    in.stop = last.view({1}, kAdamNumbers);
+    in.h = b.h;
+    in.w = b.w;
     in.status = cx_.zeros({kStatus}, DType::f32);
     in.loss = in.status.view({1});
     in.arena = std::make_shared<Arena>(cx_.allocator);
   }
-  expect_numbers("images", in.images.numel(), b.images);
-  expect_numbers("targets", in.targets.numel(), b.targets);
-  expect_numbers("weights", in.weights.numel(), b.weights);
+  for_parts(in, b, [](const Tensor& part, std::span<const std::byte> given) {
+    check(part.bytes() == given.size(), "training step: expected {} of {} in a batch, {} bytes; got {}",
+          to_string(part.shape()), name_of(part.dtype()), part.bytes(), given.size());
+  });
   return in;
+}
+
+Tensor TrainStep::forward(Context& step, const Inputs& in) {
+  Tensor images = in.images, targets = in.targets;
+  if (in.sources.defined()) {
+    images = step.empty({in.sources.dim(0), in.h, in.w, 3}, DType::f32);
+    crop(step, in.sources, in.normal, images);
+    targets = gaussian_targets(step, in.profiles, in.h / 4, in.w / 4);
+  }
+  const Tensor heatmaps = model_.forward(step, images);
+  return joints_loss(step, heatmaps, targets, in.weights, loss_);
 }
 
 void TrainStep::run(Inputs& in) {
@@ -104,9 +152,7 @@ void TrainStep::run(Inputs& in) {
   in.arena->begin_step();
   try {
     model_.parameters().round_values(step);
-    Tensor heatmaps = model_.forward(step, in.images);
-    const Tensor loss = joints_loss(step, heatmaps, in.targets, in.weights, loss_);
-    heatmaps.reset();
+    const Tensor loss = forward(step, in);
     copy_or_add(step, loss, in.loss, false);
     copy_or_add(step, loss, in.status.view({1}, 2), false);
     if (parallel_ != nullptr) {
@@ -143,9 +189,9 @@ void TrainStep::submit(const TrainBatch& batch, double lr) {
 }
 
 void TrainStep::submit_cpu(Inputs& in, const TrainBatch& batch, double lr) {
-  std::memcpy(in.images.raw(), batch.images.data(), batch.images.size_bytes());
-  std::memcpy(in.targets.raw(), batch.targets.data(), batch.targets.size_bytes());
-  std::memcpy(in.weights.raw(), batch.weights.data(), batch.weights.size_bytes());
+  for_parts(in, batch, [](const Tensor& part, std::span<const std::byte> given) {
+    std::memcpy(part.raw(), given.data(), given.size());
+  });
   const auto numbers = optimizer_.next(lr);
   std::memcpy(in.numbers.raw(), numbers.data(), sizeof numbers);
   *in.stop.data<float>() = stop_requested_ ? 1.0f : 0.0f;
@@ -163,27 +209,25 @@ void TrainStep::submit_gpu(Inputs& in, const TrainBatch& batch, double lr) {
   while (static_cast<int>(running_.size()) >= kInFlight) finish_oldest();
   std::unique_ptr<Slot> slot;
   for (auto& candidate : free_slots_) {
-    if (candidate->numbers == in.all.numel()) {
+    if (candidate->bytes == in.all.bytes()) {
       slot = std::move(candidate);
       std::swap(candidate, free_slots_.back());
       free_slots_.pop_back();
       break;
     }
   }
-  if (!slot) slot = std::make_unique<Slot>(in.all.numel());
+  if (!slot) slot = std::make_unique<Slot>(in.all.bytes());
 
-  // Host -> pinned -> (copy stream) -> staged -> (compute stream) -> the graph's own inputs.
-  const auto place = [&](const Tensor& part, const void* from) {
-    std::memcpy(slot->pinned + (part.data<float>() - in.all.data<float>()), from, part.bytes());
+  // Host -> (copy stream) -> staged -> (compute stream) -> the graph's own inputs.
+  const auto send = [&](const Tensor& part, std::span<const std::byte> from) {
+    cuda::copy(slot->staged + (part.data<std::byte>() - in.all.data<std::byte>()), from.data(), from.size(),
+               cuda::Copy::host_to_device, copies_);
   };
-  place(in.images, batch.images.data());
-  place(in.targets, batch.targets.data());
-  place(in.weights, batch.weights.data());
   const auto numbers = optimizer_.next(lr);
-  place(in.numbers, numbers.data());
-  const float stop = stop_requested_ ? 1.0f : 0.0f;
-  place(in.stop, &stop);
-  cuda::copy(slot->staged, slot->pinned, in.all.bytes(), cuda::Copy::host_to_device, copies_);
+  std::copy(numbers.begin(), numbers.end(), slot->numbers);
+  slot->numbers[kAdamNumbers] = stop_requested_ ? 1.0f : 0.0f;
+  send(in.numbers, std::as_bytes(std::span(slot->numbers, kAdamNumbers + 1)));
+  for_parts(in, batch, send);
   cuda::record(slot->arrived, copies_);
   cuda::wait(cx_.stream, slot->arrived);
   cuda::copy(in.all.raw(), slot->staged, in.all.bytes(), cuda::Copy::device_to_device, cx_.stream);
@@ -208,6 +252,8 @@ void TrainStep::submit_gpu(Inputs& in, const TrainBatch& batch, double lr) {
   cuda::copy(slot->status, in.status.raw(), in.status.bytes(), cuda::Copy::device_to_host, cx_.stream);
   cuda::record(slot->done, cx_.stream);
   running_.push_back(std::move(slot));
+  // The caller may write into the batch again. Steps submitted before keep the GPU busy meanwhile.
+  cuda::synchronize(running_.back()->arrived);
 }
 
 void TrainStep::finish_oldest() {
@@ -253,19 +299,19 @@ void TrainStep::explain_memory(const OutOfMemory& e, const TrainBatch& batch) {
   if (cache != nullptr) cache->release_cache();
   const size_t free = cuda::free_bytes();
   const int small = std::max(1, batch.n / 8);
-  const std::vector<float> images(static_cast<size_t>(small) * batch.h * batch.w * 3),
-      targets(static_cast<size_t>(small) * (batch.h / 4) * (batch.w / 4) * model_.joints()),
-      weights(static_cast<size_t>(small) * model_.joints());
+  TrainBatch fewer = batch;  // the first of them
+  const auto first = [&](auto& part) { part = part.first(part.size() / static_cast<size_t>(batch.n) * small); };
+  first(fewer.images), first(fewer.targets), first(fewer.weights), first(fewer.sources), first(fewer.profiles);
+  fewer.n = small;
   size_t taken = 0;
   try {
-    Inputs& in = inputs_for({images, targets, weights, small, batch.h, batch.w});
-    cx_.zero(in.all);
+    Inputs& in = inputs_for(fewer);
+    cx_.zero(in.all);  // a source of zeros is a black crop
     Context step = cx_;
     step.allocator = in.arena;
     in.arena->begin_step();
     {
-      const Tensor heatmaps = model_.forward(step, in.images);
-      const Tensor loss = joints_loss(step, heatmaps, in.targets, in.weights, loss_);
+      const Tensor loss = forward(step, in);
       tape_.backward(step, loss, one_);
     }
     in.arena->end_step();

@@ -15,10 +15,15 @@
 
 namespace hr {
 
-// A batch in the caller's memory: images [n, h, w, 3], targets [n, h/4, w/4, joints], weights [n, joints].
+// A batch in the caller's memory: weights [n, joints], and either images [n, h, w, 3] and targets [n, h/4, w/4,
+// joints], or what the device makes the same of: sources [n] slots (core/crop_source.h), normal [3, 256] (ops/crop.h)
+// and profiles [n, w/4 + h/4, joints] (ops/heatmaps.h).
 struct TrainBatch {
   std::span<const float> images, targets, weights;
   int n = 0, h = 0, w = 0;
+  std::span<const uint8_t> sources = {};
+  std::span<const float> normal = {};
+  std::span<const double> profiles = {};
 };
 
 class TrainStep {
@@ -32,8 +37,9 @@ class TrainStep {
   TrainStep& operator=(const TrainStep&) = delete;
 
   // Puts a step under way; the batch's memory may be reused when this returns. On the CPU the step is then done, on a
-  // GPU up to kInFlight steps are in work. Losses come out of wait() in the order of the steps, each the loss before
-  // its update (the mean over all ranks). A step whose loss is not finite updates nothing, on no rank.
+  // GPU the batch has arrived (pinned memory saves the driver a copy) and up to kInFlight steps are in work. Losses
+  // come out of wait() in the order of the steps, each the loss before its update (the mean over all ranks). A step
+  // whose loss is not finite updates nothing, on no rank.
   static constexpr int kInFlight = 3;
   void submit(const TrainBatch& batch, double lr);
   size_t pending() const { return losses_.size() + running_.size(); }  // losses not yet taken
@@ -56,10 +62,13 @@ class TrainStep {
   size_t peak_bytes() const;  // of activations and gradients; parameters and moments come on top
 
  private:
-  // What a step reads, at fixed addresses: in one tensor on the device, so that a batch arrives in one copy.
+  // What a step reads, at fixed addresses, side by side in the bytes of `all`.
   struct Inputs {
-    Tensor all;  // [images, targets, weights, numbers, stop]
-    Tensor images, targets, weights, numbers, stop;
+    Tensor all;
+    Tensor images, targets;            // of a batch that brings them
+    Tensor sources, normal, profiles;  // of one whose images and targets are made here
+    Tensor weights, numbers, stop;
+    int h = 0, w = 0;
     Tensor status;                 // [3]: loss and wish to stop, averaged over the ranks; this rank's own loss
     Tensor loss;                   // [1] of status
     std::shared_ptr<Arena> arena;  // a replayed plan fits one batch shape
@@ -68,7 +77,10 @@ class TrainStep {
   struct Slot;  // a batch on its way to the GPU
 
   Inputs& inputs_for(const TrainBatch& batch);
-  void run(Inputs& in);  // one step, run or recorded for a graph
+  template <class Put>
+  static void for_parts(const Inputs& in, const TrainBatch& batch, const Put& put);
+  Tensor forward(Context& step, const Inputs& in);  // the loss
+  void run(Inputs& in);                             // one step, run or recorded for a graph
   void submit_cpu(Inputs& in, const TrainBatch& batch, double lr);
   void submit_gpu(Inputs& in, const TrainBatch& batch, double lr);
   void finish_oldest();
@@ -82,7 +94,7 @@ class TrainStep {
   DataParallel* parallel_;
   Tape tape_;
   Tensor one_;
-  std::map<std::array<int, 3>, Inputs> inputs_;
+  std::map<std::array<int, 4>, Inputs> inputs_;  // by n, h, w and which of the two kinds of batches
   struct Done {
     double loss, own_loss;
     bool stop;

@@ -1,8 +1,5 @@
 #include "ops/heatmaps.h"
 
-#include <cmath>
-#include <vector>
-
 #include "core/error.h"
 #include "ops/for_each.h"
 #include "ops/heatmaps_kernel.h"
@@ -51,26 +48,18 @@ Tensor decode_quarter(Context& cx, const Tensor& maps) {
   return poses;
 }
 
-Tensor gaussian_targets(Context& cx, const Tensor& joints, int h, int w, double sigma) {
-  check(joints.rank() == 3 && joints.dim(2) == 3 && joints.dtype() == DType::f64,
-        "gaussian_targets: expected joints [N, K, 3] f64, got {} of {}", to_string(joints.shape()),
-        name_of(joints.dtype()));
-  check(sigma > 0 && sigma < 1000 && h > 0 && w > 0, "gaussian_targets: sigma {}, maps of {} x {}", sigma, h, w);
-  const int radius = static_cast<int>(3 * sigma);
-  std::vector<double> factor(static_cast<size_t>(radius) + 1);
-  for (int d = 0; d <= radius; ++d) factor[d] = std::exp(-d * d / (2 * sigma * sigma));
-  const Tensor table = cx.empty({radius + 1}, DType::f64);
-  cx.upload(table, std::as_bytes(std::span(factor)));
-  const int64_t n = joints.dim(0), count = joints.dim(1);
-  Tensor y = cx.empty({n, h, w, count}, DType::f32);
-  for_each(cx, n * h * w, count,
-           GaussianTargets{.joints = joints.data<double>(),
-                           .factor = table.data<double>(),
+Tensor gaussian_targets(Context& cx, const Tensor& profiles, int h, int w) {
+  check(profiles.rank() == 3 && profiles.dim(1) == h + w && profiles.dtype() == DType::f64,
+        "gaussian_targets: expected profiles [N, {} + {}, K] f64, got {} of {}", w, h, to_string(profiles.shape()),
+        name_of(profiles.dtype()));
+  const int64_t n = profiles.dim(0), joints = profiles.dim(2);
+  Tensor y = cx.empty({n, h, w, joints}, DType::f32);
+  for_each(cx, n * h * w, joints,
+           GaussianTargets{.profiles = profiles.data<double>(),
                            .targets = y.data<float>(),
                            .h = static_cast<uint32_t>(h),
                            .w = static_cast<uint32_t>(w),
-                           .count = count,
-                           .radius = radius});
+                           .joints = joints});
   return y;
 }
 

@@ -1,5 +1,5 @@
 // What happens around a network's heatmaps, on the device that has them: the flip test, decoding, target heatmaps.
-// Nothing here has a derivative. eval/decode and data/targets do the same on the host for other codecs and recipes.
+// Nothing here has a derivative. eval/decode decodes on the host, all codecs.
 #pragma once
 #include <span>
 
@@ -19,8 +19,8 @@ Tensor flip_average(Context& cx, const Tensor& maps, const Tensor& mirror, bool 
 // offset. (0, 0) where the maximum is <= 0.
 Tensor decode_quarter(Context& cx, const Tensor& maps);
 
-// joints [N, K, 3] f64 (x, y in input pixels; 1 if drawn, else 0) -> [N, h, w, K] f32, Gaussians of peak 1 cut off at
-// 3 sigma, as data/targets draws them.
-Tensor gaussian_targets(Context& cx, const Tensor& joints, int h, int w, double sigma);
+// profiles [N, w + h, K] f64: factors of each heatmap's columns, then of its rows -> their products [N, h, w, K] f32.
+// Whatever data/targets draws (quarter, dark, udp) is such a product; the same bits.
+Tensor gaussian_targets(Context& cx, const Tensor& profiles, int h, int w);
 
 }  // namespace hr

@@ -97,42 +97,29 @@ struct QuarterPeak {
   }
 };
 
-// Target heatmaps: an unnormalised Gaussian around (trunc(x / 4 + 0.5), trunc(y / 4 + 0.5)), cut off at 3 sigma.
+// targets[n, y, x, k] = column factor of x times row factor of y, in double.
 struct GaussianTargets {
   using Element = float;
   static constexpr const char* kName = "target heatmaps";
   double bytes_per_element() const { return 4; }
-  const double* joints;  // [n, joints, 3]: x, y in input pixels and whether the joint is drawn (1) or not (0)
-  const double* factor;  // [radius + 1]: exp(-d^2 / (2 sigma^2))
-  float* targets;        // [n, h, w, joints]
+  const double* profiles;  // [n, w + h, joints]
+  float* targets;          // [n, h, w, joints]
   uint32_t h, w;
-  int64_t count;  // of joints
-  int radius;
+  int64_t joints;
 
   struct Row {
-    const double* joints;
+    const double *column, *row;
     float* to;
-    int x, y;
   };
   HR_HD Row row(int64_t r) const {
     const uint32_t line = static_cast<uint32_t>(r) / w, x = static_cast<uint32_t>(r) - line * w, n = line / h;
-    return {joints + static_cast<int64_t>(n) * count * 3, targets + r * count, static_cast<int>(x),
-            static_cast<int>(line - n * h)};
-  }
-  // Toward zero as an int cast, but defined for any number; what is no number lies off the map.
-  HR_HD static int to_map(double v) {
-    const double m = v / 4 + 0.5;
-    return !(m == m) ? -1000000 : m < -1e6 ? -1000000 : m > 1e6 ? 1000000 : static_cast<int>(m);
+    const double* profile = profiles + static_cast<int64_t>(n) * (w + h) * joints;
+    return {profile + x * joints, profile + (w + line - n * h) * joints, targets + r * joints};
   }
   template <class V>
   HR_HD void one(const Row& at, int64_t k) const {
-    for (int64_t lane = k; lane < k + Lanes<V>::kCount; ++lane) {
-      const double* joint = at.joints + lane * 3;
-      const int dx = at.x - to_map(joint[0]), dy = at.y - to_map(joint[1]);
-      const int ax = dx < 0 ? -dx : dx, ay = dy < 0 ? -dy : dy;
-      const bool inside = joint[2] > 0 && ax <= radius && ay <= radius;
-      at.to[lane] = inside ? static_cast<float>(factor[ay] * factor[ax]) : 0.0f;
-    }
+    for (int64_t lane = k; lane < k + Lanes<V>::kCount; ++lane)
+      at.to[lane] = static_cast<float>(at.row[lane] * at.column[lane]);
   }
 };
 

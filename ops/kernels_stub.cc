@@ -28,6 +28,7 @@ void for_each_flat(cuda::Stream, int64_t, const F&) {
 //
 #include "ops/adam_instances.h"
 #include "ops/batch_norm_instances.h"
+#include "ops/crop_instances.h"
 #include "ops/filter_layout_instances.h"
 #include "ops/fuse_instances.h"
 #include "ops/heatmaps_instances.h"

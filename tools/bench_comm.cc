@@ -67,13 +67,14 @@ constexpr DataParallel::Options kEach{.bucket_bytes = 1, .last_bytes = 1};
 
 // Random numbers of a batch's shape.
 struct RandomBatch {
-  std::vector<float> images, targets, weights;
+  HostBuffer<float> images, targets;
+  std::vector<float> weights;
   TrainBatch batch;
 
-  RandomBatch(int n, int h, int w, int rank)
-      : images(static_cast<size_t>(n) * h * w * 3),
-        targets(static_cast<size_t>(n) * (h / 4) * (w / 4) * kJoints),
-        weights(static_cast<size_t>(n) * kJoints, 1.0f) {
+  RandomBatch(const Device& device, int n, int h, int w, int rank)
+      : images(batch_memory(device)), targets(images), weights(static_cast<size_t>(n) * kJoints, 1.0f) {
+    images.resize(static_cast<size_t>(n) * h * w * 3);
+    targets.resize(static_cast<size_t>(n) * (h / 4) * (w / 4) * kJoints);
     Philox rng(1, static_cast<uint64_t>(rank), 0);
     for (float& v : images) v = static_cast<float>(rng.normal());
     for (float& v : targets) v = static_cast<float>(rng.uniform());
@@ -136,7 +137,7 @@ int bench(const BenchComm& o, World& world) {
   make_engine(world, cx.device);
   Comm& comm = *world.comm;
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1];
-  const RandomBatch numbers(n, h, w, comm.rank());
+  const RandomBatch numbers(cx.device, n, h, w, comm.rank());
 
   // Only on the CPU does the host see when a gradient is there.
   Witness witness;
@@ -248,7 +249,7 @@ int bench_scaling(const BenchComm& o) {
   check(parse_device(o.device) == Device{},
         "--mode scaling: takes the order of a step's parts from the CPU; leave out --device");
   Context cx = make_context(o.device, o.dtype == "bf16", o.threads);
-  const RandomBatch numbers(o.batch_size, o.fixed_size[0], o.fixed_size[1], 0);
+  const RandomBatch numbers(cx.device, o.batch_size, o.fixed_size[0], o.fixed_size[1], 0);
   Witness witness;
   Lone seen;
   Variant alone("alone", cx, o, &witness, kEach);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/crop_source.h"
 #include "core/error.h"
 #include "core/philox.h"
 #include "data/loader.h"
@@ -82,12 +83,24 @@ struct Row {
 };
 
 // Every person once, in random order, one sample at a time on this thread: nothing is shared between people.
-void sample_all(const PoseDataset& data, uint64_t epoch, Row& row) {
+// for_device: sources and profiles instead of images and targets.
+void sample_all(const PoseDataset& data, uint64_t epoch, bool for_device, Row& row) {
   const DatasetOptions& o = data.options();
   const size_t pixels = static_cast<size_t>(o.input_h) * o.input_w;
   const auto joints = static_cast<size_t>(data.skeleton().joints());
   std::vector<float> image(pixels * 3), heatmap(pixels / 16 * joints), weight(joints);
-  const SampleTarget to{.image = image, .heatmap = heatmap, .weight = weight};
+  // A batch's worth of slots, or one would stay in the processor's cache.
+  constexpr size_t slots = 32;
+  HostBuffer<uint8_t> sources;
+  sources.resize(slots * CropSource::slot_bytes(o.input_w, o.input_h));
+  std::vector<double> profile((o.input_w / 4 + o.input_h / 4) * joints);
+  SampleTarget to{.weight = weight};
+  if (for_device) {
+    to.profile = profile;
+  } else {
+    to.image = image;
+    to.heatmap = heatmap;
+  }
   SampleMeta meta;
   SampleWorkspace workspace;
   workspace.cpu_time = true;
@@ -96,8 +109,10 @@ void sample_all(const PoseDataset& data, uint64_t epoch, Row& row) {
   Philox random(4, epoch, 0);
   for (size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random.below(i + 1)]);
   const double start = cpu_now();
-  for (const size_t i : order)
-    data.samples_into(std::span(&i, 1), epoch, std::span(&to, 1), std::span(&meta, 1), workspace);
+  for (size_t k = 0; k < order.size(); ++k) {
+    if (for_device) to.source = sources.part(k % slots, sources.size() / slots);
+    data.samples_into(std::span(&order[k], 1), epoch, std::span(&to, 1), std::span(&meta, 1), workspace);
+  }
   row.rate.push_back(static_cast<double>(order.size()) / (cpu_now() - start));
   row.clock += workspace.clock;
 }
@@ -113,6 +128,38 @@ void load_all(const PoseDataset& data, uint64_t epoch, const LoaderOptions& opti
   row.clock += loader.clock();
 }
 
+Region part_of(const PoseDataset& data, size_t index, uint64_t epoch) {
+  const CocoImage& image = data.annotations().images[data.people()[index].image_index];
+  const auto placed = data.placed(index, epoch);
+  return warp_region(placed.placement.image_to_crop, data.options().input_w, data.options().input_h, image.width,
+                     image.height, placed.placement.mirror_source);
+}
+
+// How many crops' parts of pictures fit into a slot for a device, and how large they are.
+struct Parts {
+  double fit = 0, kilobytes = 0;  // share; mean of those that fit
+  std::string text;
+};
+Parts parts_of(const PoseDataset& data) {
+  const int w = data.options().input_w, h = data.options().input_h;
+  const size_t slot = CropSource::slot_bytes(w, h), room = slot - CropSource::pixels_at(w, h);
+  const size_t step = std::max<size_t>(1, data.size() / 20000);
+  double bytes = 0;
+  size_t fit = 0, all = 0;
+  for (size_t i = 0; i < data.size(); i += step) {
+    ++all;
+    const auto size = static_cast<size_t>(part_of(data, i, 0).area()) * 3;
+    if (size > room) continue;
+    ++fit;
+    bytes += static_cast<double>(size);
+  }
+  Parts p{static_cast<double>(fit) / static_cast<double>(all), bytes / 1e3 / static_cast<double>(fit), {}};
+  p.text = fmt::format(
+      "  for a GPU: {:.1f} % of crops show a part of their picture that fits into {} KiB; its mean is {:.0f} kB\n",
+      100 * p.fit, slot >> 10, p.kilobytes);
+  return p;
+}
+
 // Pictures per second of a decoder, over the regions that an epoch's crops need.
 double decode_all(const PoseDataset& data, uint64_t epoch,
                   const std::function<void(std::span<const std::byte>, Region)>& decode) {
@@ -121,9 +168,7 @@ double decode_all(const PoseDataset& data, uint64_t epoch,
   for (size_t i = 0; i < data.size(); ++i) {
     const CocoImage& image = data.annotations().images[data.people()[i].image_index];
     const auto bytes = data.pictures().read(image.file_name, file);
-    const auto placed = data.placed(i, epoch);
-    const Region region = warp_region(placed.placement.image_to_crop, data.options().input_w, data.options().input_h,
-                                      image.width, image.height, placed.placement.mirror_source);
+    const Region region = part_of(data, i, epoch);
     const double start = cpu_now();
     decode(bytes, region);
     seconds += cpu_now() - start;
@@ -141,6 +186,7 @@ void bench_annotations(const BenchLoaderOptions& o) {
   const PoseDataset data =
       open_split(flags, "train", skeleton, dataset_options(flags, o.fixed_size[0], o.fixed_size[1], 2, true));
   const double seconds = cpu_now() - start, passed = now() - wall;
+  const Parts parts = parts_of(data);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const auto bytes = static_cast<double>(fs::file_size(o.annotations)),
@@ -148,13 +194,15 @@ void bench_annotations(const BenchLoaderOptions& o) {
   if (o.json) {
     fmt::print(
         "{{\"mode\": \"loader\", \"annotation_bytes\": {:.0f}, \"people\": {}, \"ready_seconds\": {:.3f}, "
-        "\"ready_wall_seconds\": {:.3f}, \"peak_bytes\": {:.0f}}}\n",
-        bytes, data.size(), seconds, passed, peak);
+        "\"ready_wall_seconds\": {:.3f}, \"peak_bytes\": {:.0f}, \"parts_that_fit\": {:.4f}, "
+        "\"part_kilobytes\": {:.1f}}}\n",
+        bytes, data.size(), seconds, passed, peak, parts.fit, parts.kilobytes);
     return;
   }
   fmt::print(
-      "{}: {:.1f} MB\n  {}\n  ready in {:.2f} s of a core ({:.2f} s passed), {:.0f} MB/s; peak memory {:.0f} MB\n",
-      o.annotations, bytes / 1e6, data.counts().summary(), seconds, passed, bytes / 1e6 / seconds, peak / 1e6);
+      "{}: {:.1f} MB\n  {}\n  ready in {:.2f} s of a core ({:.2f} s passed), {:.0f} MB/s; peak memory {:.0f} MB\n{}",
+      o.annotations, bytes / 1e6, data.counts().summary(), seconds, passed, bytes / 1e6 / seconds, peak / 1e6,
+      parts.text);
 }
 
 }  // namespace
@@ -226,9 +274,12 @@ void bench_loader(const BenchLoaderOptions& o) {
       decoder.open(bytes, "picture");
       decoder.decode(r);
     });
-    sample_all(jpeg, epoch, now_rows["jpeg"]);
-    sample_all(cached, epoch, now_rows["cache"]);
-    sample_all(packed, epoch, now_rows["pack"]);
+    for (const bool for_device : {false, true}) {
+      const std::string end = for_device ? "_for_device" : "";
+      sample_all(jpeg, epoch, for_device, now_rows["jpeg" + end]);
+      sample_all(cached, epoch, for_device, now_rows["cache" + end]);
+      sample_all(packed, epoch, for_device, now_rows["pack" + end]);
+    }
     LoaderOptions in_order = load;
     in_order.workers = 1;
     in_order.shuffle = false;
@@ -247,6 +298,7 @@ void bench_loader(const BenchLoaderOptions& o) {
   }
   progress.finish();
 
+  const Parts parts = parts_of(jpeg);
   const auto stage = [](const Row& row, double seconds) {
     return 1e3 * seconds / static_cast<double>(row.clock.samples);
   };
@@ -264,7 +316,8 @@ void bench_loader(const BenchLoaderOptions& o) {
           name, median(row.rate), stage(row, row.clock.read), stage(row, row.clock.decode), stage(row, row.clock.warp),
           stage(row, row.clock.targets));
     }
-    fmt::print(", \"pack_bytes\": {}}}\n", fs::file_size(pack_path));
+    fmt::print(", \"parts_that_fit\": {:.4f}, \"part_kilobytes\": {:.1f}, \"pack_bytes\": {}}}\n", parts.fit,
+               parts.kilobytes, fs::file_size(pack_path));
     return;
   }
   fmt::print(
@@ -288,11 +341,15 @@ void bench_loader(const BenchLoaderOptions& o) {
   print("JPEGs, of a core", "jpeg");
   print("cache, of a core", "cache");
   print("pack, of a core", "pack");
+  print("JPEGs, for a GPU, of a core", "jpeg_for_device");
+  print("cache, for a GPU, of a core", "cache_for_device");
+  print("pack, for a GPU, of a core", "pack_for_device");
   print("plain, in order, 1 worker", "validation");
   print(fmt::format("JPEGs, {} workers, wall clock", workers).c_str(), "jpeg_total");
   print(fmt::format("pack, {} workers, wall clock", workers).c_str(), "pack_total");
   fmt::print("  pack: {:.2f} MB per picture\n",
              static_cast<double>(fs::file_size(pack_path)) / 1e6 / static_cast<double>(count));
+  fmt::print("{}", parts.text);
 }
 
 }  // namespace hr

@@ -54,8 +54,10 @@ void bench_step(const BenchStep& o) {
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
   const auto model = make_model(cx, o.model, joints, 1);
   Philox rng(1, 0, 0);
-  std::vector<float> images(static_cast<size_t>(n) * h * w * 3),
-      targets(static_cast<size_t>(n) * (h / 4) * (w / 4) * joints), weights(static_cast<size_t>(n) * joints, 1.0f);
+  HostBuffer<float> images(batch_memory(cx.device)), targets = images;
+  images.resize(static_cast<size_t>(n) * h * w * 3);
+  targets.resize(static_cast<size_t>(n) * (h / 4) * (w / 4) * joints);
+  const std::vector<float> weights(static_cast<size_t>(n) * joints, 1.0f);
   for (float& v : images) v = static_cast<float>(rng.normal());
   for (float& v : targets) v = static_cast<float>(rng.uniform());
   const TrainBatch batch{images, targets, weights, n, h, w};

@@ -11,8 +11,8 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/parallel.h"
+#include "data/crop_source.h"
 #include "data/pack.h"
-#include "hrnet/train_step.h"
 #include "nn/state_dict.h"
 #include "tools/cli.h"
 #include "tools/history.h"
@@ -257,12 +257,12 @@ void Trainer::open_data() {
   // The seed drops the incomplete last batch when it trains on several GPUs, and only then.
   const bool drop_last =
       seed_recipe_ && shard.ranks > 1 && shard.size(train_set_->size()) >= static_cast<size_t>(batch_size_);
-  loader_.emplace(*train_set_, LoaderOptions{.batch_size = batch_size_,
-                                             .workers = o_.workers,
-                                             .shuffle = true,
-                                             .drop_last = drop_last,
-                                             .seed = o_.seed,
-                                             .shard = shard});
+  loader_.emplace(*train_set_, loader_for(cx_.device, {.batch_size = batch_size_,
+                                                       .workers = o_.workers,
+                                                       .shuffle = true,
+                                                       .drop_last = drop_last,
+                                                       .seed = o_.seed,
+                                                       .shard = shard}));
 }
 
 void Trainer::start_or_resume() {
@@ -531,7 +531,7 @@ bool Trainer::train_epoch() {
   while (loader_->next(batch)) {
     lr = rates.at(at_.epoch, at_.step, steps);
     if (interrupted != 0) step_->request_stop();
-    step_->submit({batch.images, batch.targets, batch.weights, batch.size, batch.h, batch.w}, lr);
+    step_->submit(train_batch(batch), lr);
     Under& now_running = under_way.emplace_back(Under{at_.step, batch.size, {}});
     for (const SampleMeta& meta : batch.meta) now_running.annotations.push_back(meta.annotation_id);
     samples_here += int64_t{batch.size} * world_.size();
@@ -752,6 +752,18 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_flag("--flip,!--no-flip", o.flip, "validate with the flip test (on by default; --no-flip turns it off)");
   app.add_option("--sigma", o.sigma, "heatmap sigma in heatmap pixels [0: 2, or 3 from an input height of 384 on]")
       ->type_name("X");
+}
+
+TrainBatch train_batch(const Batch& batch) {
+  return {.images = batch.images,
+          .targets = batch.targets,
+          .weights = batch.weights,
+          .n = batch.size,
+          .h = batch.h,
+          .w = batch.w,
+          .sources = batch.sources,
+          .normal = normal_table(),
+          .profiles = batch.profiles};
 }
 
 int train(const TrainOptions& options, World& world) { return Trainer(options, world).run(); }

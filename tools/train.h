@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "data/loader.h"
+#include "hrnet/train_step.h"
 #include "tools/datasets.h"
 #include "tools/infer.h"
 #include "tools/ranks.h"
@@ -25,6 +27,9 @@ struct TrainOptions : ModelOptions, DataOptions {
   bool sync_bn = false, new_global_batch = false, test_only = false;
 };
 void add_train_options(CLI::App& app, TrainOptions& options);
+
+// What the loader made, as the training step takes it.
+TrainBatch train_batch(const Batch& batch);
 
 // What --nproc's restarts resume.
 inline fs::path last_checkpoint(const TrainOptions& o) { return fs::path(o.output_dir) / "last.safetensors"; }

@@ -335,14 +335,15 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
     return fmt::format("{:.1f} people/s", static_cast<double>(n) / (now() - started));
   };
   const Shard shard = ranks != nullptr ? Shard{ranks->rank(), ranks->size()} : Shard{};
-  Loader loader(dataset, {.batch_size = batch_size, .workers = workers, .shard = shard});
+  Loader loader(dataset, loader_for(runner.context().device,
+                                    {.batch_size = batch_size, .workers = workers, .targets = false, .shard = shard}));
   loader.start_epoch(0);
   Progress progress(shard.rank == 0 ? title : "", static_cast<int64_t>(shard.size(dataset.size())));
   std::vector<PersonResult> people;
   people.reserve(dataset.size());
   Batch batch;
   while (loader.next(batch)) {
-    const Heatmaps maps = runner(batch.images, batch.size, batch.h, batch.w);
+    const Heatmaps maps = runner(batch);
     std::vector<float> poses = decode(maps, decoding);
     std::vector<Affine> places;
     for (const SampleMeta& meta : batch.meta) places.push_back(meta.heatmap_to_image);

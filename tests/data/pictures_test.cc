@@ -9,6 +9,7 @@
 #include "data/loader.h"
 #include "tests/data/jpeg.h"
 #include "tests/data/made_set.h"
+#include "tests/support/crops.h"
 
 namespace hr {
 namespace {
@@ -157,37 +158,46 @@ TEST(Batches, LiveInTheMemoryOfAnAllocatorAndInABoundedAmountOfIt) {
   EXPECT_EQ(memory->live, 0u);
 }
 
-TEST(Batches, BytesAndPlacesAreWhatADeviceNeeds) {
+TEST(Batches, WhatADeviceGetsDoesNotDependOnTheWorkers) {
   MadeSet made(4);
   made.options.augment = true;
+  made.options.augmentation.photometric = 0.3;  // some crops are made here, some left to the device
   for (const bool bgr : {false, true}) {
     made.options.bgr = bgr;
     const PoseDataset data = made.dataset();
-    const LoaderOptions base{.batch_size = 5, .workers = 2, .shuffle = true};
-    LoaderOptions raw = base;
-    raw.images = raw.targets = false;
-    raw.bytes = raw.places = true;
-    Loader plain_loader(data, base), raw_loader(data, raw);
-    plain_loader.start_epoch(1);
-    raw_loader.start_epoch(1);
-    Batch plain, bytes;
-    while (plain_loader.next(plain)) {
-      ASSERT_TRUE(raw_loader.next(bytes));
-      EXPECT_TRUE(bytes.images.empty() && bytes.targets.empty() && plain.bytes.empty() && plain.places.empty());
-      std::vector<float> image(bytes.bytes.size());
-      normalize_row(bytes.bytes.data(), bytes.bytes.size() / 3, image.data());
-      EXPECT_TRUE(std::equal(image.begin(), image.end(), plain.images.begin(), plain.images.end()));
-      EXPECT_EQ(bytes.weights, plain.weights);
-      for (int n = 0; n < plain.size; ++n) {
-        const auto placed = data.placed(plain.meta[n].index, 1).placement.joints;
-        for (size_t k = 0; k < 51; ++k) {
-          EXPECT_EQ(bytes.places[n * 51 + k], k % 3 < 2 ? placed[k] : static_cast<double>(placed[k] > 0));
+    const auto plain = test::batches_of(data, false, 5), alone = test::batches_of(data, true, 5, 0);
+    int left = 0, here = 0;
+    for (const int workers : {1, 3}) {
+      const auto batches = test::batches_of(data, true, 5, workers);
+      ASSERT_EQ(batches.size(), alone.size());
+      for (size_t b = 0; b < batches.size(); ++b) {
+        Batch one = alone[b], other = batches[b];
+        EXPECT_TRUE(one.images.empty() && one.targets.empty() && plain[b].sources.empty() && plain[b].profiles.empty());
+        EXPECT_EQ(one.profiles, other.profiles);
+        EXPECT_EQ(one.weights, other.weights);
+        EXPECT_EQ(one.weights, plain[b].weights);
+        for (int n = 0; n < one.size; ++n) {
+          const size_t slot = CropSource::slot_bytes(48, 64);
+          const auto bytes = test::meaning(one.sources.part(n, slot), 48, 64);
+          EXPECT_EQ(bytes, test::meaning(other.sources.part(n, slot), 48, 64));
+          const CropSource head = test::head_of(bytes);
+          EXPECT_EQ(head.bgr, bgr);
+          EXPECT_EQ(one.meta[n].index, plain[b].meta[n].index);
+          const bool recoloured = data.placed(one.meta[n].index, 1).augmentation.recolours();
+          recoloured ? ++here : ++left;
+          if (!recoloured) continue;
+          // The crop itself, as the host's images have it.
+          std::vector<float> image(64 * 48 * 3);
+          normalize_row(bytes.data() + CropSource::pixels_at(48, 64), 64 * 48, image.data(), bgr);
+          EXPECT_TRUE(std::equal(image.begin(), image.end(), plain[b].images.begin() + n * image.size()));
         }
       }
     }
+    EXPECT_GT(left, 2);
+    EXPECT_GT(here, 2);
   }
   const PoseDataset data = made.dataset();
-  EXPECT_TRUE(contains(error_of([&] { Loader(data, {.images = false}); }), "neither images nor bytes"));
+  EXPECT_TRUE(contains(error_of([&] { Loader(data, {.images = false}); }), "neither images nor sources"));
 }
 
 // ---- zip ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "core/io/safetensors.h"
 #include "tests/data/golden.h"
 
@@ -22,6 +24,16 @@ Drawn draw(Recipe recipe, const std::vector<double>& joints, double sigma, int w
   std::vector<float> alone(count, 9.0F);
   draw_targets(recipe, joints, weights, sigma, w, h, {}, alone, encoding);
   EXPECT_EQ(alone, out.weight) << "without a map";
+  std::vector<double> profiles(count * (w + h), 9.0);
+  draw_targets(recipe, joints, weights, sigma, w, h, {}, alone, encoding, profiles);
+  EXPECT_EQ(alone, out.weight) << "with profiles";
+  size_t different = 0;
+  for (size_t i = 0; i < out.map.size(); ++i) {
+    const size_t k = i % count, x = i / count % w, y = i / count / w;
+    const auto product = static_cast<float>(profiles[x * count + k] * profiles[(w + y) * count + k]);
+    different += std::memcmp(&product, &out.map[i], sizeof product) != 0;
+  }
+  EXPECT_EQ(different, 0u) << "products of profiles";
   return out;
 }
 

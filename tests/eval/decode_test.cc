@@ -7,9 +7,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/philox.h"
-#include "data/skeleton.h"
 #include "eval/accuracy.h"
-#include "eval/flip.h"
 #include "tests/eval/golden.h"
 #include "tests/support/oracle.h"
 
@@ -147,33 +145,6 @@ TEST(Decode, ToImageInvertsTheUdpAndTheOfficialBox) {
   for (int i = 0; i < 6; ++i) EXPECT_NEAR(edges[i], expected[i], 1e-4);
 }
 
-TEST(Flip, BackTwiceIsTheSameAndTheShiftMovesOneColumn) {
-  const std::vector<int> mirror = {0, 2, 1};
-  const OwnedMaps maps = random_maps(2, 3, 5, 3, 8), other = random_maps(2, 3, 5, 3, 9);
-  OwnedMaps back = maps, twice = maps;
-  flip_back(maps.view(), mirror, back.data);
-  flip_back(back.view(), mirror, twice.data);
-  EXPECT_EQ(twice.data, maps.data);
-  EXPECT_NE(back.data, maps.data);
-
-  OwnedMaps other_back = other, plain = maps, shifted = maps;
-  flip_back(other.view(), mirror, other_back.data);
-  flip_average(maps.view(), other.view(), mirror, false, plain.data);
-  flip_average(shifted.view(), other.view(), mirror, true, shifted.data);  // in place
-  OwnedMaps a = maps;
-  for (int n = 0; n < 2; ++n) {
-    for (int y = 0; y < 3; ++y) {
-      for (int x = 0; x < 5; ++x) {
-        for (int k = 0; k < 3; ++k) {
-          EXPECT_EQ(at(plain, n, y, x, k), 0.5f * (at(a, n, y, x, k) + at(other_back, n, y, x, k)));
-          EXPECT_EQ(at(shifted, n, y, x, k), 0.5f * (at(a, n, y, x, k) + at(other_back, n, y, x == 0 ? 0 : x - 1, k)));
-        }
-      }
-    }
-  }
-  EXPECT_THROW(flip_back(maps.view(), std::vector<int>{0, 1}, back.data), Error);
-}
-
 TEST(Accuracy, CountsHitsWithinATenthOfTheOtherSide) {
   OwnedMaps target = empty_maps(2, 40, 20, 3), output = target;
   // Joint 0: x off by 1 of h/10 = 4 (hit), then y off by 1 of w/10 = 2 (0.5 is no hit). Joint 1: target at the border
@@ -215,7 +186,7 @@ TEST_P(DecodeGolden, OfficialAndSeedPlaces) {
   const std::string path = std::string("decode/decode_") + GetParam() + ".safetensors";
   HR_NEEDS_ORACLE(path);
   const SafetensorsFile file(oracle(path));
-  const OwnedMaps maps = joints_last(file.at("heatmaps")), flipped = joints_last(file.at("flipped_pass"));
+  const OwnedMaps maps = joints_last(file.at("heatmaps"));
   const auto center = file.at("center").to_f32(), scale = file.at("scale").to_f32();
   const auto reverse = file.at("seed.reverse_trans").to_f64();
   std::vector<Affine> official, seed;
@@ -238,24 +209,6 @@ TEST_P(DecodeGolden, OfficialAndSeedPlaces) {
     // One unit in the last place of a coordinate below 2048; the README allows 1e-3.
     expect_places(place(official), file.at("official.final_preds." + name).to_f32(), 1.3e-4f, "official");
     expect_places(place(seed), file.at("seed.final_preds." + name).to_f32(), 1.3e-4f, "seed");
-  }
-
-  const std::vector<int> mirror = coco_skeleton().mirror();
-  OwnedMaps back = flipped;
-  flip_back(flipped.view(), mirror, back.data);
-  const OwnedMaps golden_back = joints_last(file.at("official.flip_back"));  // the first samples only
-  EXPECT_TRUE(std::equal(golden_back.data.begin(), golden_back.data.end(), back.data.begin()));
-  for (const bool shift : {false, true}) {
-    const std::string name = shift ? "shift" : "noshift";
-    OwnedMaps mean = maps;
-    flip_average(maps.view(), flipped.view(), mirror, shift, mean.data);
-    if (file.contains("official.average." + name)) {
-      EXPECT_EQ(mean.data, joints_last(file.at("official.average." + name)).data);
-    }
-    auto poses = decode(mean.view());
-    expect_values(poses, file.at("official.maxvals.flip_" + name).to_f32(), "flip maxvals");
-    to_image(poses, maps.joints, official);
-    expect_places(poses, file.at("official.final_preds.flip_" + name).to_f32(), 1.3e-4f, "flip");
   }
 }
 

@@ -2,11 +2,13 @@
 #include "ops/adam.h"
 #include "ops/batch_norm.h"
 #include "ops/conv2d.h"
+#include "ops/crop.h"
 #include "ops/fuse.h"
 #include "ops/heatmaps.h"
 #include "ops/joints_loss.h"
 #include "ops/max_pool2d.h"
 #include "tests/gpu/pair.h"
+#include "tests/support/crops.h"
 
 namespace hr {
 namespace {
@@ -192,14 +194,30 @@ TEST_F(GpuOps, FlipTestDecodingAndTargets) {
     const Tensor mirror = cx.empty({joints}, DType::i32);
     cx.upload(mirror, std::as_bytes(std::span(swap)));
     const Tensor average = flip_average(cx, maps, mirror, true);
-    const Values where = test::random_values(3 * joints * 3, 3, DType::f32, -10, 70);
-    const Tensor people = cx.empty({3, joints, 3}, DType::f64);
-    cx.upload(people, std::as_bytes(std::span(where)));
+    const Values numbers = test::random_values(3 * 28 * joints, 3);
+    const Tensor profiles = cx.empty({3, 28, joints}, DType::f64);
+    cx.upload(profiles, std::as_bytes(std::span(numbers)));
     return std::vector{test::fetch(cx, images), test::fetch(cx, average), test::fetch(cx, decode_quarter(cx, average)),
-                       test::fetch(cx, gaussian_targets(cx, people, 16, 12, 2))};
+                       test::fetch(cx, gaussian_targets(cx, profiles, 16, 12))};
   };
   const auto expected = once(Context()), actual = once(test::device_context());
   for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(actual[i], expected[i]) << i;
+}
+
+TEST_F(GpuOps, CropsAreTheHostsByteForByte) {
+  Context cx = test::device_context();
+  const Tensor normal = cx.empty({3, 256}, DType::f32);
+  cx.upload(normal, std::as_bytes(std::span(normal_table())));
+  const std::pair<int, int> sizes[] = {{48, 64}, {33, 45}, {38, 29}, {192, 256}};  // 4, 1 and 2 numbers a thread
+  for (const auto& [w, h] : sizes) {
+    const test::Crops crops = test::random_crops(64, w, h, static_cast<uint64_t>(w));
+    const Tensor sources = cx.empty({crops.n, static_cast<int64_t>(CropSource::slot_bytes(w, h))}, DType::u8);
+    cx.upload(sources, std::as_bytes(std::span(crops.sources)));
+    const Tensor images = cx.empty({crops.n, h, w, 3}, DType::f32);
+    crop(cx, sources, normal, images);
+    const auto expected = std::as_bytes(std::span(crops.images));
+    EXPECT_TRUE(std::ranges::equal(test::bytes_of(cx, images), expected)) << w << " x " << h;
+  }
 }
 
 }  // namespace

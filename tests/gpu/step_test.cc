@@ -7,7 +7,9 @@
 #include "hrnet/train_step.h"
 #include "nn/state_dict.h"
 #include "tests/gpu/pair.h"
+#include "tests/support/crops.h"
 #include "tests/support/oracle.h"
+#include "tools/train.h"
 
 namespace hr {
 namespace {
@@ -73,14 +75,15 @@ struct After {
   std::vector<std::vector<std::byte>> bytes;
   Values parameters;
 };
-After train(Context cx, const std::string& name, int steps, double lr, bool graph, const std::vector<Data>& data) {
-  auto model = make_model(cx, name, data[0].joints, 3, Init::torch);
+After train(Context cx, const std::string& name, int steps, double lr, bool graph,
+            const std::vector<TrainBatch>& data) {
+  auto model = make_model(cx, name, 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
   After after;
   for (int i = 0; i < steps; i += graph ? steps : 1) {
     // Without a graph: a new step object each time, which runs its first step eagerly.
     TrainStep step(cx, *model, optimizer, JointsLoss::official);
-    for (int k = i; k < (graph ? steps : i + 1); ++k) step.submit(data[k % data.size()].batch(), lr);
+    for (int k = i; k < (graph ? steps : i + 1); ++k) step.submit(data[k % data.size()], lr);
     while (step.pending() > 0) after.losses.push_back(step.wait());
   }
   const ParameterStore& s = model->parameters();
@@ -96,6 +99,13 @@ After train(Context cx, const std::string& name, int steps, double lr, bool grap
   return after;
 }
 
+After train(const Context& cx, const std::string& name, int steps, double lr, bool graph,
+            const std::vector<Data>& data) {
+  std::vector<TrainBatch> batches;
+  for (const Data& d : data) batches.push_back(d.batch());
+  return train(cx, name, steps, lr, graph, batches);
+}
+
 TEST_F(GpuStep, GraphReplayEqualsEagerBitForBit) {
   const std::vector<Data> data{{4, 64, 64, 17, 1}, {4, 64, 64, 17, 5}};
   for (const DType t : {DType::f32, DType::bf16}) {
@@ -103,6 +113,62 @@ TEST_F(GpuStep, GraphReplayEqualsEagerBitForBit) {
     const After eager = train(test::device_context(t), "hrnet_w8", 7, 1e-3, false, data);
     EXPECT_EQ(graph.losses, eager.losses);
     for (size_t i = 0; i < graph.bytes.size(); ++i) EXPECT_TRUE(graph.bytes[i] == eager.bytes[i]) << "slab " << i;
+  }
+}
+
+// From the loader's pinned memory, written over as soon as submit() returns.
+TEST_F(GpuStep, SourcesTrainAsImagesDoEagerlyAndAsAGraph) {
+  test::MadeSet made(8);
+  made.options.input_w = 64;
+  made.options.augment = true;
+  made.options.augmentation.photometric = 0.3;
+  const PoseDataset set = made.dataset();
+  std::vector<Batch> owned[2];
+  std::vector<TrainBatch> batches[2];  // of images, of sources
+  for (const bool sources : {false, true}) {
+    owned[sources] = test::batches_of(set, sources, 4);
+    for (const Batch& batch : owned[sources]) batches[sources].push_back(train_batch(batch));
+  }
+  for (const DType t : {DType::f32, DType::bf16}) {
+    const After images = train(test::device_context(t), "hrnet_w8", 6, 1e-3, true, batches[0]);
+    for (const bool graph : {true, false}) {
+      const After sources = train(test::device_context(t), "hrnet_w8", 6, 1e-3, graph, batches[1]);
+      EXPECT_EQ(sources.losses, images.losses);
+      EXPECT_TRUE(sources.bytes == images.bytes);
+    }
+  }
+
+  Context cx = test::device_context();
+  const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
+  Optimizer optimizer(cx, model->parameters(), {});
+  TrainStep step(cx, *model, optimizer, JointsLoss::official);
+  Loader loader(set, loader_for(cx.device, {.batch_size = 4, .workers = 2, .shuffle = true}));
+  loader.start_epoch(1);
+  std::vector<double> losses;
+  for (Batch batch; loader.next(batch);) {
+    step.submit(train_batch(batch), 1e-3);
+    std::fill(batch.sources.begin(), batch.sources.end(), uint8_t{0});
+  }
+  while (step.pending() > 0) losses.push_back(step.wait());
+  EXPECT_EQ(losses, train(test::device_context(), "hrnet_w8", 6, 1e-3, true, batches[1]).losses);
+}
+
+TEST_F(GpuModel, HeatmapsOfSourcesAreThoseOfImages) {
+  test::MadeSet made(3);
+  made.options.input_w = 64;
+  const PoseDataset set = made.dataset();
+  const auto images = test::batches_of(set, false, 3), sources = test::batches_of(set, true, 3);
+  Context cx = test::device_context(DType::bf16);
+  const auto model = make_model(cx, "hrnet_w8", 17, 7, Init::torch);
+  HeatmapRunner runner(cx, *model, coco_skeleton().mirror(), {.flip = true});
+  for (int round = 0; round < 3; ++round) {
+    for (size_t b = 0; b < images.size(); ++b) {
+      const auto maps = [&](const Batch& batch) {
+        const Heatmaps m = runner(batch);
+        return std::vector<float>(m.data, m.data + static_cast<size_t>(m.n) * m.h * m.w * m.joints);
+      };
+      EXPECT_EQ(maps(sources[b]), maps(images[b])) << round << " " << b;
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "ops/adam_kernel.h"
 #include "ops/batch_norm_kernel.h"
+#include "ops/crop_kernel.h"
 #include "ops/for_each.h"
 #include "ops/fuse_kernel.h"
 #include "ops/heatmaps_kernel.h"
@@ -294,6 +295,30 @@ TEST(GpuLoops, OtherFunctorsGiveTheCpusNumbers) {
   for_each(cx, n * 20, channels, MaxPoolForward<float>{x.data(), cpu_y.data(), cpu_at.data(), g});
   EXPECT_EQ(gpu_y, cpu_y);
   EXPECT_EQ(gpu_at, cpu_at);
+
+  for (const int width : {4, 5, 6, 300}) {
+    // Two slots of noise with coordinates in and around a part of 19 x 11 pixels, one mirrored, one B, G, R.
+    const int height = 7;
+    const size_t slot = CropSource::slot_bytes(width, height);
+    std::vector<uint8_t> sources(2 * slot);
+    Philox rng(7, 0, 0);
+    for (uint8_t& v : sources) v = static_cast<uint8_t>(rng.below(256));
+    for (const int i : {0, 1}) {
+      const CropSource head{.left = 3 * i, .top = 2, .width = 19, .height = 11, .mirrored = i, .bgr = 1 - i};
+      std::memcpy(sources.data() + i * slot, &head, sizeof head);
+      auto* tables = reinterpret_cast<int32_t*>(sources.data() + i * slot + sizeof head);
+      for (int k = 0; k < 2 * (width + height); ++k) tables[k] = static_cast<int32_t>(rng.below(26 << 10)) - (8 << 10);
+    }
+    const auto normal = random<float>(3 * 256, 9);
+    std::vector<float> gpu(2 * 7 * 3 * static_cast<size_t>(width)), cpu(gpu.size());
+    const auto functor = [&](std::vector<float>& images) {
+      return CropWarp{
+          sources.data(), normal.data(), images.data(), static_cast<int64_t>(slot), 7, static_cast<uint32_t>(width)};
+    };
+    gpu_for_each(2 * height, int64_t{3} * width, functor(gpu));
+    for_each(cx, 2 * height, int64_t{3} * width, functor(cpu));
+    EXPECT_EQ(gpu, cpu) << width;
+  }
 
   for (const int64_t count : {5, 1027}) {
     const auto p = random<float>(count, 2), m = random<float>(count, 3), grad = random<float>(count, 5);

@@ -8,9 +8,7 @@
 #include "core/error.h"
 #include "core/io/safetensors.h"
 #include "core/io/zip.h"
-#include "data/loader.h"
 #include "data/pack.h"
-#include "ops/heatmaps.h"
 #include "tests/data/jpeg.h"
 #include "tests/support/oracle.h"
 #include "tools/browse.h"
@@ -198,24 +196,6 @@ TEST(Datasets, BadSamplesFailOrAreListedAndLeftOut) {
   EXPECT_TRUE(contains(why, "bbox: expected a number, got nan (train: 1 annotation cannot be used")) << why;
   f.on_bad_sample = "skip";
   check_samples(dataset, f, "train", folder, 1);
-}
-
-// What the loader hands to a device is enough to draw there what it would draw itself.
-TEST(Datasets, TargetsDrawnFromPlacesAreTheLoadersOwn) {
-  const PoseDataset dataset =
-      open_split(flags(made()), "train", coco_skeleton(), dataset_options(flags(made()), 64, 48, 2, true));
-  Loader loader(dataset, {.batch_size = 4, .workers = 1, .places = true});
-  Context cx = make_context("cpu", false, 1);
-  Batch batch;
-  for (uint64_t epoch = 0; epoch < 20; ++epoch) {
-    loader.start_epoch(epoch);
-    while (loader.next(batch)) {
-      const Tensor places = cx.empty({batch.size, batch.joints, 3}, DType::f64);
-      std::copy(batch.places.begin(), batch.places.end(), places.data<double>());
-      const Tensor targets = gaussian_targets(cx, places, 16, 12, 2);
-      EXPECT_TRUE(std::equal(batch.targets.begin(), batch.targets.end(), targets.data<float>()));
-    }
-  }
 }
 
 // A picture that the check cannot find fault with: its second scan is where a frame header stands.
