@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <bit>
 
 #include "core/io/safetensors.h"
 #include "tests/data/golden.h"
@@ -31,7 +31,7 @@ Drawn draw(Recipe recipe, const std::vector<double>& joints, double sigma, int w
   for (size_t i = 0; i < out.map.size(); ++i) {
     const size_t k = i % count, x = i / count % w, y = i / count / w;
     const auto product = static_cast<float>(profiles[x * count + k] * profiles[(w + y) * count + k]);
-    different += std::memcmp(&product, &out.map[i], sizeof product) != 0;
+    different += std::bit_cast<uint32_t>(product) != std::bit_cast<uint32_t>(out.map[i]);
   }
   EXPECT_EQ(different, 0u) << "products of profiles";
   return out;

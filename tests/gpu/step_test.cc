@@ -102,6 +102,7 @@ After train(Context cx, const std::string& name, int steps, double lr, bool grap
 After train(const Context& cx, const std::string& name, int steps, double lr, bool graph,
             const std::vector<Data>& data) {
   std::vector<TrainBatch> batches;
+  batches.reserve(data.size());
   for (const Data& d : data) batches.push_back(d.batch());
   return train(cx, name, steps, lr, graph, batches);
 }

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+
 #include "core/error.h"
 #include "hrnet/hrnet.h"
 #include "ops/heatmaps.h"
@@ -13,7 +15,7 @@ namespace hr {
 namespace {
 
 Tensor tensor_of(Context& cx, Shape shape, DType dtype, std::span<const std::byte> bytes) {
-  const Tensor t = cx.empty(std::move(shape), dtype);
+  Tensor t = cx.empty(std::move(shape), dtype);
   cx.upload(t, bytes);
   return t;
 }
@@ -31,7 +33,7 @@ TEST(Crop, IsTheHostsWarpAndNormalisationByteForByte) {
     crop(cx, sources, normal, images);
     size_t different = 0;
     for (size_t i = 0; i < crops.images.size(); ++i) {
-      different += std::memcmp(images.data<float>() + i, &crops.images[i], sizeof(float)) != 0;
+      different += std::bit_cast<uint32_t>(images.data<float>()[i]) != std::bit_cast<uint32_t>(crops.images[i]);
     }
     EXPECT_EQ(different, 0u) << w << " x " << h;
     mirrored += crops.mirrored;
