@@ -190,8 +190,8 @@ constexpr int weight_one = 1 << weight_bits;
 constexpr int max_side = 1 << 20;
 
 int fixed(double coordinate) {
-  // Far outside every picture, and two of them still add up within int.
-  constexpr double limit = 1 << 30;
+  // Far outside every picture; two of them and the rounding still add up within int.
+  constexpr double limit = (1 << 30) - (1 << coordinate_bits);
   return static_cast<int>(std::rint(std::clamp(coordinate * (1 << coordinate_bits), -limit, limit)));
 }
 
