@@ -43,7 +43,13 @@ void* CachingAllocator::allocate(size_t bytes) {
     pointer = blocks.back();
     blocks.pop_back();
   } else {
-    pointer = source_.allocate(size);
+    try {
+      pointer = source_.allocate(size);
+    } catch (const OutOfMemory&) {
+      if (!release()) throw;
+      pointer = source_.allocate(size);  // blocks of other sizes had it
+    }
+    if (pointer == nullptr && release()) pointer = source_.allocate(size);
     if (pointer == nullptr) {
       fail("out of memory: {} MiB asked for while {} MiB are in use; a smaller --batch-size needs less", size >> 20,
            live_ >> 20);
@@ -73,10 +79,17 @@ size_t CachingAllocator::live_bytes() const {
 
 void CachingAllocator::release_cache() {
   const std::lock_guard lock(mutex_);
+  release();
+}
+
+bool CachingAllocator::release() {
+  bool any = false;
   for (auto& [size, blocks] : free_) {
     for (void* p : blocks) source_.deallocate(p);
+    any = any || !blocks.empty();
     blocks.clear();
   }
+  return any;
 }
 
 Arena::Arena(std::shared_ptr<Allocator> parent) : parent_(std::move(parent)) {}

@@ -21,8 +21,9 @@ class Allocator {
 };
 
 // Keeps freed blocks for the next request of the same rounded size: training asks for the same sizes every step, and a
-// fresh mapping costs a page fault per 4 KiB (on a GPU, a stop of all streams). Thread-safe. On a GPU, reuse is ordered
-// by the one stream that all users of an allocator share; memory of branches comes from an Arena, which knows them.
+// fresh mapping costs a page fault per 4 KiB (on a GPU, a stop of all streams). When the system has no more, what is
+// kept goes back to it first. Thread-safe. On a GPU, reuse is ordered by the one stream that all users of an allocator
+// share; memory of branches comes from an Arena, which knows them.
 class CachingAllocator final : public Allocator {
  public:
   // Where the blocks come from.
@@ -47,6 +48,7 @@ class CachingAllocator final : public Allocator {
 
  private:
   static size_t rounded(size_t bytes);
+  bool release();  // whether there was something; under the mutex
   Source source_;
   mutable std::mutex mutex_;
   std::unordered_map<size_t, std::vector<void*>> free_;

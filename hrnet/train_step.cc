@@ -284,26 +284,14 @@ double TrainStep::operator()(const TrainBatch& batch, double lr) {
   return wait();
 }
 
-// Measures how much a smaller batch takes, forward and backward, and says which size fits. Parameters stay as they are;
-// running statistics do not, but there is no going on from here.
-void TrainStep::explain_memory(const OutOfMemory& e, const TrainBatch& batch) {
-  const std::string asked = fmt::format("{} while training with batches of {}", e.what(), batch.n);
-  if (!cx_.device.is_cuda() || batch.n == 1) fail("{}; a smaller model or input needs less", asked);
-  while (!running_.empty()) finish_oldest();
-  for (auto& [shape, in] : inputs_) {
-    if (in.graph != nullptr) cuda::destroy_graph(in.graph);
-  }
-  inputs_.clear();
-  free_slots_.clear();
-  auto* cache = dynamic_cast<CachingAllocator*>(cx_.allocator.get());
-  if (cache != nullptr) cache->release_cache();
-  const size_t free = cuda::free_bytes();
-  const int small = std::max(1, batch.n / 8);
-  TrainBatch fewer = batch;  // the first of them
-  const auto first = [&](auto& part) { part = part.first(part.size() / static_cast<size_t>(batch.n) * small); };
+// Bytes that a step with the first `n` of a batch takes beside parameters; nothing if they do not fit. Running
+// statistics change, but there is no going on from here.
+std::optional<size_t> TrainStep::measure(const TrainBatch& batch, int n) {
+  drop_plans();
+  TrainBatch fewer = batch;
+  const auto first = [&](auto& part) { part = part.first(part.size() / static_cast<size_t>(batch.n) * n); };
   first(fewer.images), first(fewer.targets), first(fewer.weights), first(fewer.sources), first(fewer.profiles);
-  fewer.n = small;
-  size_t taken = 0;
+  fewer.n = n;
   try {
     Inputs& in = inputs_for(fewer);
     cx_.zero(in.all);  // a source of zeros is a black crop
@@ -315,12 +303,37 @@ void TrainStep::explain_memory(const OutOfMemory& e, const TrainBatch& batch) {
       tape_.backward(step, loss, one_);
     }
     in.arena->end_step();
-    taken = in.arena->peak_bytes() + 3 * in.all.bytes();
+    return in.arena->peak_bytes() + 3 * in.all.bytes();
   } catch (const OutOfMemory&) {
-    fail("{}; not even {} fit: a smaller model or input needs less", asked, small);
+    tape_.clear();
+    return {};
   }
-  const auto fits = static_cast<int64_t>(0.95 * static_cast<double>(free) / static_cast<double>(taken) * small);
-  fail("{}; --batch-size {} would fit", asked, std::clamp<int64_t>(fits, 1, batch.n - 1));
+}
+
+// Graphs, arenas and batches under way, and the memory behind them.
+void TrainStep::drop_plans() {
+  while (!running_.empty()) finish_oldest();
+  for (auto& [shape, in] : inputs_) {
+    if (in.graph != nullptr) cuda::destroy_graph(in.graph);
+  }
+  inputs_.clear();
+  free_slots_.clear();
+  if (auto* cache = dynamic_cast<CachingAllocator*>(cx_.allocator.get())) cache->release_cache();
+}
+
+void TrainStep::explain_memory(const OutOfMemory& e, const TrainBatch& batch) {
+  const std::string asked = fmt::format("{} while training with batches of {}", e.what(), batch.n);
+  if (cx_.device.is_cuda()) {
+    drop_plans();
+    const auto free = static_cast<double>(cuda::free_bytes());
+    for (int n = batch.n > 1 ? std::max(1, batch.n / 8) : 0; n >= 1; n /= 4) {
+      const std::optional<size_t> taken = measure(batch, n);
+      if (!taken) continue;
+      const auto fits = static_cast<int64_t>(0.95 * free / static_cast<double>(*taken) * n);
+      fail("{}; --batch-size {} would fit", asked, std::clamp<int64_t>(fits, n, batch.n - 1));
+    }
+  }
+  fail("{}; a smaller model or input needs less", asked);
 }
 
 size_t TrainStep::peak_bytes() const {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "hrnet/model.h"
@@ -85,6 +86,8 @@ class TrainStep {
   void submit_gpu(Inputs& in, const TrainBatch& batch, double lr);
   void finish_oldest();
   void take(const float* status);  // of a step that is done
+  std::optional<size_t> measure(const TrainBatch& batch, int n);
+  void drop_plans();
   [[noreturn]] void explain_memory(const OutOfMemory& e, const TrainBatch& batch);
 
   Context cx_;

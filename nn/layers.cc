@@ -40,6 +40,8 @@ ConvBn::ConvBn(ParameterStore& store, const std::string& conv, const std::string
 Tensor ConvBn::convolve(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) const {
   try {
     return shape_.transposed ? conv_transpose2d(cx, x, filter, options) : conv2d(cx, x, filter, options);
+  } catch (const OutOfMemory&) {
+    throw;  // no fault of this layer's; the training step knows what would fit
   } catch (const Error& e) {
     fail("{}: {}", weight_->name, e.what());
   }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 
+#include "core/cuda.h"
 #include "core/error.h"
 
 namespace hr {
@@ -70,6 +72,7 @@ size_t choose_candidate(ConvPlanMemory& memory, const std::string& problem,
   size_t best = candidates.size();
   float best_ms = 0;
   std::string reason = "there is none";
+  std::exception_ptr no_memory;
   for (size_t i = 0; i < candidates.size(); ++i) {
     try {
       const float ms = milliseconds(candidates[i]);
@@ -77,10 +80,13 @@ size_t choose_candidate(ConvPlanMemory& memory, const std::string& problem,
         best = i;
         best_ms = ms;
       }
+    } catch (const OutOfMemory&) {
+      no_memory = std::current_exception();
     } catch (const Error& e) {
       reason = fmt::format("{}: {}", candidates[i].name, e.what());
     }
   }
+  if (best == candidates.size() && no_memory) std::rethrow_exception(no_memory);
   check(best < candidates.size(), "none of {} kernels for {} runs ({})", candidates.size(), problem, reason);
   memory.put(problem, candidates[best].name);
   return best;

@@ -36,7 +36,8 @@ class ConvPlanMemory {
 };
 
 // Index of the candidate to use: the remembered one, else the fastest of those that run, which is put into the memory.
-// milliseconds(candidate) throws Error if the candidate does not run. Error: none does.
+// milliseconds(candidate) throws Error if the candidate does not run. Error: none does;
+// OutOfMemory if for want of memory.
 size_t choose_candidate(ConvPlanMemory& memory, const std::string& problem,
                         const std::vector<ConvCandidate>& candidates,
                         const std::function<float(const ConvCandidate&)>& milliseconds);

@@ -5,6 +5,7 @@
 
 #include "core/allocator.h"
 #include "core/context.h"
+#include "core/cuda.h"
 #include "core/error.h"
 #include "core/philox.h"
 
@@ -179,6 +180,36 @@ TEST(CachingAllocator, ReusesBlocksOfOneRoundedSizeAndCountsThePeak) {
   EXPECT_NE(zero, nullptr);
   a.deallocate(zero, 0);
   EXPECT_EQ(a.live_bytes(), 0u);
+}
+
+// A system of 100 pages that says so in either way: null, or OutOfMemory as a GPU does.
+TEST(CachingAllocator, GivesBackWhatItKeepsBeforeItGivesUp) {
+  constexpr size_t page = 4096;
+  for (const bool throws : {false, true}) {
+    std::map<void*, size_t> blocks;
+    size_t left = 100 * page;
+    CachingAllocator a({[&](size_t bytes) -> void* {
+                          if (bytes > left && throws) throw OutOfMemory("full", bytes);
+                          if (bytes > left) return nullptr;
+                          left -= bytes;
+                          void* p = std::aligned_alloc(64, bytes);
+                          blocks[p] = bytes;
+                          return p;
+                        },
+                        [&](void* p) {
+                          left += blocks.at(p);
+                          blocks.erase(p);
+                          std::free(p);
+                        }});
+    void* const kept = a.allocate(20 * page);
+    a.deallocate(a.allocate(60 * page), 60 * page);
+    void* const more = a.allocate(70 * page);  // the cached 60 have to go
+    EXPECT_EQ(left, 10 * page);
+    EXPECT_THROW(a.allocate(11 * page), Error);
+    a.deallocate(more, 70 * page);
+    a.deallocate(kept, 20 * page);
+    EXPECT_EQ(a.live_bytes(), 0u);
+  }
 }
 
 TEST(CachingAllocator, SaysHowMuchWasAskedForWhenThereIsNoMore) {

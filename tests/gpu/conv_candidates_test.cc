@@ -5,6 +5,7 @@
 #include "ops/cudnn_conv.h"
 #include "ops/gpu_conv.h"
 #include "tests/gpu/pair.h"
+#include "tests/support/conv_stand_in.h"
 
 namespace hr {
 namespace {
@@ -46,20 +47,7 @@ class StandIn final : public ConvLibrary {
  public:
   explicit StandIn(std::string name) : name_(std::move(name)) {}
   std::vector<ConvCandidate> candidates(const ConvProblem& p, int) override {
-    const auto run = [p](const Context& cx, const ConvBuffers& b, void*) {
-      Context own = cx;
-      ConvBackend& conv = conv_backend(own);
-      const ConvGeometry& g = p.geometry;
-      const Tensor f32 = own.empty({g.co * g.ci}, DType::f32);
-      for (int64_t i = 0; p.pass != Pass::backward_filter && i < f32.numel(); ++i)
-        f32.data<float>()[i] = g.src == DType::f32 ? static_cast<const float*>(b.filter)[i]
-                                                   : static_cast<float>(static_cast<const bf16*>(b.filter)[i]);
-      const ConvFilter filter{f32.data<float>(), nullptr};
-      if (p.pass == Pass::forward)
-        return conv.forward(own, g, b.x, filter, b.bias, b.add, p.relu, const_cast<void*>(b.y), nullptr);
-      if (p.pass == Pass::backward_data) return conv.backward_data(own, g, b.y, filter, const_cast<void*>(b.x));
-      conv.backward_filter(own, g, b.x, b.y, static_cast<float*>(const_cast<void*>(b.filter)), nullptr);
-    };
+    const auto run = [p](const Context&, const ConvBuffers& b, void*) { test::compute_convolution(p, b); };
     return {{.name = name_ + " 0", .run = run}};
   }
   std::string description() const override { return "oneDNN as " + name_; }

@@ -268,19 +268,25 @@ TEST_F(GpuStep, OutOfMemorySaysWhichBatchWouldFit) {
   Context cx = test::device_context();
   auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
-  TrainStep step(cx, *model, optimizer, JointsLoss::official);
   // All but 600 MiB is taken.
-  void* taken = cuda::allocate(cuda::free_bytes() - (600u << 20));
-  const Data d(64, 256, 192, 17, 1);
+  const std::unique_ptr<void, decltype(&cuda::deallocate)> taken(cuda::allocate(cuda::free_bytes() - (600u << 20)),
+                                                                 &cuda::deallocate);
   std::string message;
   try {
-    step(d.batch(), 1e-3);
+    TrainStep step(cx, *model, optimizer, JointsLoss::official);
+    step(Data(64, 256, 192, 17, 1).batch(), 1e-3);
   } catch (const Error& e) {
     message = e.what();
   }
-  cuda::deallocate(taken);
   EXPECT_NE(message.find("out of GPU memory"), std::string::npos) << message;
-  EXPECT_NE(message.find("--batch-size"), std::string::npos) << message;
+  const size_t advice = message.find("; --batch-size ");
+  ASSERT_NE(advice, std::string::npos) << message;
+  // So it does: eagerly, captured, launched.
+  const int fits = std::atoi(message.c_str() + advice + 15);
+  ASSERT_GT(fits, 1) << message;
+  TrainStep step(cx, *model, optimizer, JointsLoss::official);
+  const Data d(fits, 256, 192, 17, 1);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(std::isfinite(step(d.batch(), 1e-3))) << i;
 }
 
 }  // namespace

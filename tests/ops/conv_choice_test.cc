@@ -121,6 +121,15 @@ TEST(ConvChoice, NoneThatRunsIsAnErrorWithTheProblemAndTheLastReason) {
   EXPECT_EQ(memory.find(kProblem), nullptr);
 }
 
+TEST(ConvChoice, NoneThatFitsIsOutOfMemory) {
+  ConvPlanMemory memory({}, "");
+  const auto full = [](const ConvCandidate& c) -> float {
+    if (c.name == "cuBLASLt 0") fail("will not");
+    throw OutOfMemory("full", 1 << 20);
+  };
+  EXPECT_THROW(choose_candidate(memory, kProblem, kThree, full), OutOfMemory);
+}
+
 // Offers what it is told to, by the type of the result.
 struct Library final : ConvLibrary {
   std::string name;
