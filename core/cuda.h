@@ -33,6 +33,7 @@ struct DeviceInfo {
   int multiprocessors = 0;
   size_t total_bytes = 0, l2_bytes = 0;
   int driver = 0, runtime = 0;  // as CUDA numbers them: 13000 is 13.0
+  std::string bus_id;           // "0000:19:00.0": tells the GPUs of a host apart
 };
 DeviceInfo device_info(int index);
 // "13.0"

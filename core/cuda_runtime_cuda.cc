@@ -57,6 +57,9 @@ DeviceInfo device_info(int index) {
                   .l2_bytes = static_cast<size_t>(p.l2CacheSize)};
   expect(cudaDriverGetVersion(&info.driver), "driver version");
   expect(cudaRuntimeGetVersion(&info.runtime), "runtime version");
+  char bus_id[32] = {};
+  expect(cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, index), "bus id");
+  info.bus_id = bus_id;
   return info;
 }
 

@@ -1,157 +1,52 @@
 #include "core/comm/nccl.h"
 
-#include <dlfcn.h>
-
 #include <array>
 #include <cstring>
 
 #include "core/comm/nccl_api.h"
+#include "core/cuda.h"
 #include "core/error.h"
 
 namespace hr {
-namespace nccl {
-namespace {
-
-// A library and the functions that are wanted from it.
-class Library {
- public:
-  Library(const char* file, const char* next_step) : file_(file), handle_(::dlopen(file, RTLD_NOW | RTLD_LOCAL)) {
-    const char* reason = handle_ == nullptr ? ::dlerror() : "";
-    check(handle_ != nullptr, "ranks on GPUs need {}: {}; {}", file, reason != nullptr ? reason : "cannot be opened",
-          next_step);
-  }
-  template <class Function>
-  void find(Function& function, const char* name) {
-    void* symbol = ::dlsym(handle_, name);
-    check(symbol != nullptr, "{}: has no function {}; it is too old", file_, name);
-    std::memcpy(&function, &symbol, sizeof symbol);
-  }
-
- private:
-  const char* file_;
-  void* handle_;  // stays open until the process ends
-};
-
-Api open_api() {
-  Library library("libnccl.so.2", "install NCCL, or put its folder into LD_LIBRARY_PATH");
-  Api a{};
-  library.find(a.get_version, "ncclGetVersion");
-  library.find(a.get_unique_id, "ncclGetUniqueId");
-  library.find(a.comm_init_rank, "ncclCommInitRank");
-  library.find(a.comm_destroy, "ncclCommDestroy");
-  library.find(a.comm_abort, "ncclCommAbort");
-  library.find(a.comm_get_async_error, "ncclCommGetAsyncError");
-  library.find(a.get_error_string, "ncclGetErrorString");
-  library.find(a.get_last_error, "ncclGetLastError");
-  library.find(a.all_reduce, "ncclAllReduce");
-  library.find(a.broadcast, "ncclBroadcast");
-  library.find(a.all_gather, "ncclAllGather");
-  return a;
-}
-
-Driver open_driver() {
-  Library library("libcuda.so.1", "it comes with the NVIDIA driver; train on CPUs with --device cpu");
-  Driver d{};
-  library.find(d.init, "cuInit");
-  library.find(d.device_get, "cuDeviceGet");
-  library.find(d.device_get_pci_bus_id, "cuDeviceGetPCIBusId");
-  library.find(d.primary_context_retain, "cuDevicePrimaryCtxRetain");
-  library.find(d.primary_context_release, "cuDevicePrimaryCtxRelease_v2");
-  library.find(d.context_set_current, "cuCtxSetCurrent");
-  library.find(d.stream_create, "cuStreamCreate");
-  library.find(d.stream_destroy, "cuStreamDestroy_v2");
-  library.find(d.stream_synchronize, "cuStreamSynchronize");
-  library.find(d.stream_wait_event, "cuStreamWaitEvent");
-  library.find(d.event_create, "cuEventCreate");
-  library.find(d.event_destroy, "cuEventDestroy_v2");
-  library.find(d.event_record, "cuEventRecord");
-  library.find(d.mem_alloc, "cuMemAlloc_v2");
-  library.find(d.mem_free, "cuMemFree_v2");
-  library.find(d.copy_to_device, "cuMemcpyHtoDAsync_v2");
-  library.find(d.copy_to_host, "cuMemcpyDtoHAsync_v2");
-  library.find(d.get_error_string, "cuGetErrorString");
-  return d;
-}
-
-}  // namespace
-
-const Api& api() {
-  static const Api a = open_api();
-  return a;
-}
-
-const Driver& driver() {
-  static const Driver d = open_driver();
-  return d;
-}
-
-}  // namespace nccl
-
 namespace {
 
 using nccl::api;
-using nccl::driver;
 
-void expect_driver(const char* what, int code) {
-  if (code == 0) return;
-  const char* text = nullptr;
-  driver().get_error_string(code, &text);
-  fail("{}: CUDA driver error {}: {}", what, code, text != nullptr ? text : "unknown");
-}
-
-// The device's context, a stream and two events; made in order and undone in reverse, whatever fails on the way.
+// A stream and two events on the device; memory for host numbers on their way.
 class Gpu {
  public:
   explicit Gpu(Device device) {
-    expect_driver("cuInit", driver().init(0));
-    expect_driver(to_string(device).c_str(), driver().device_get(&device_, device.index));
-    expect_driver(to_string(device).c_str(), driver().primary_context_retain(&context_, device_));
-    try {
-      expect_driver("cuCtxSetCurrent", driver().context_set_current(context_));
-      expect_driver("cuStreamCreate", driver().stream_create(&stream, nccl::kStreamNonBlocking));
-      expect_driver("cuEventCreate", driver().event_create(&forked, nccl::kEventDisableTiming));
-      expect_driver("cuEventCreate", driver().event_create(&joined, nccl::kEventDisableTiming));
-    } catch (...) {
-      release();
-      throw;
-    }
+    cuda::use_device(device.index);
+    bus_id = cuda::device_info(device.index).bus_id;
+    stream = cuda::create_stream();
+    forked = cuda::create_event();
+    joined = cuda::create_event();
   }
-  ~Gpu() { release(); }
+  ~Gpu() {
+    cuda::deallocate(scratch_);
+    cuda::destroy_event(joined);
+    cuda::destroy_event(forked);
+    cuda::destroy_stream(stream);
+  }
   Gpu(const Gpu&) = delete;
   Gpu& operator=(const Gpu&) = delete;
 
-  std::string bus_id() const {
-    std::array<char, 64> text{};
-    expect_driver("cuDeviceGetPCIBusId", driver().device_get_pci_bus_id(text.data(), text.size() - 1, device_));
-    return text.data();
-  }
-
-  // Device memory of at least `bytes`, for host numbers on their way.
-  unsigned long long scratch(size_t bytes) {
+  void* scratch(size_t bytes) {
     if (bytes > scratch_bytes_) {
-      if (scratch_ != 0) driver().mem_free(scratch_);
-      scratch_ = 0;
+      cuda::deallocate(std::exchange(scratch_, nullptr));
       scratch_bytes_ = 0;
-      expect_driver("cuMemAlloc", driver().mem_alloc(&scratch_, bytes));
+      scratch_ = cuda::allocate(bytes);
       scratch_bytes_ = bytes;
     }
     return scratch_;
   }
 
-  void* stream = nullptr;
-  void *forked = nullptr, *joined = nullptr;
+  std::string bus_id;
+  cuda::Stream stream = nullptr;
+  cuda::Event forked = nullptr, joined = nullptr;
 
  private:
-  void release() {
-    if (scratch_ != 0) driver().mem_free(scratch_);
-    if (joined != nullptr) driver().event_destroy(joined);
-    if (forked != nullptr) driver().event_destroy(forked);
-    if (stream != nullptr) driver().stream_destroy(stream);
-    driver().primary_context_release(device_);
-  }
-  int device_ = 0;
-  void* context_ = nullptr;
-  unsigned long long scratch_ = 0;
+  void* scratch_ = nullptr;
   size_t scratch_bytes_ = 0;
 };
 
@@ -198,8 +93,8 @@ class NcclComm final : public Comm {
   }
 
   void start_all_reduce(const Tensor& t, Reduce op, void* stream) override {
-    expect_driver("cuEventRecord", driver().event_record(gpu_.forked, stream));
-    expect_driver("cuStreamWaitEvent", driver().stream_wait_event(gpu_.stream, gpu_.forked, 0));
+    cuda::record(gpu_.forked, static_cast<cuda::Stream>(stream));
+    cuda::wait(gpu_.stream, gpu_.forked);
     reduce(kBackground, t, op, gpu_.stream);
     started_ = true;
     clock.bytes += static_cast<int64_t>(t.bytes());
@@ -207,21 +102,20 @@ class NcclComm final : public Comm {
 
   void finish(void* stream) override {
     if (!std::exchange(started_, false)) return;
-    expect_driver("cuEventRecord", driver().event_record(gpu_.joined, gpu_.stream));
-    expect_driver("cuStreamWaitEvent", driver().stream_wait_event(stream, gpu_.joined, 0));
+    cuda::record(gpu_.joined, gpu_.stream);
+    cuda::wait(static_cast<cuda::Stream>(stream), gpu_.joined);
   }
 
   void all_reduce(std::span<double> values, Reduce op) override {
     if (values.empty()) return;
-    const unsigned long long at = gpu_.scratch(values.size_bytes());
-    auto* device_values = reinterpret_cast<void*>(at);  // the driver's addresses are numbers
+    void* device_values = gpu_.scratch(values.size_bytes());
     if (control_) control_->begin_collective(kCaller);
-    expect_driver("cuMemcpyHtoD", driver().copy_to_device(at, values.data(), values.size_bytes(), gpu_.stream));
+    cuda::copy(device_values, values.data(), values.size_bytes(), cuda::Copy::host_to_device, gpu_.stream);
     expect("ncclAllReduce",
            api().all_reduce(device_values, device_values, values.size(), nccl::kFloat64,
                             op == Reduce::mean ? nccl::kAvg : nccl::kSum, comms_[kCaller], gpu_.stream));
-    expect_driver("cuMemcpyDtoH", driver().copy_to_host(values.data(), at, values.size_bytes(), gpu_.stream));
-    expect_driver("cuStreamSynchronize", driver().stream_synchronize(gpu_.stream));
+    cuda::copy(values.data(), device_values, values.size_bytes(), cuda::Copy::device_to_host, gpu_.stream);
+    cuda::synchronize(gpu_.stream);
     if (control_) control_->end_collective(kCaller);
     check();
   }
@@ -292,7 +186,7 @@ class NcclComm final : public Comm {
   }
 
   void refuse_shared_gpus() {
-    const std::vector<std::string> all = control_->all_gather(gpu_.bus_id());
+    const std::vector<std::string> all = control_->all_gather(gpu_.bus_id);
     const auto host = [&](int r) {
       const std::string name = control_->name(r);
       const size_t at = name.find("host ");
@@ -325,9 +219,7 @@ class NcclComm final : public Comm {
 }  // namespace
 
 std::unique_ptr<Comm> make_nccl_comm(std::shared_ptr<Control> control, Device device) {
-  // Both libraries first: their absence is the message to give, not what follows from it.
-  api();
-  driver();
+  api();  // first: its absence is the message to give, not what follows from it
   return std::make_unique<NcclComm>(std::move(control), device);
 }
 

@@ -1,6 +1,5 @@
-// Collectives between GPUs: NVIDIA's NCCL. The library (libnccl.so.2) and the driver (libcuda.so.1) are opened at run
-// time, so this compiles and links everywhere, with no header of theirs, and a machine without them gets a clear
-// message.
+// Collectives between GPUs: NVIDIA's NCCL. The library (libnccl.so.2) is opened at run time, so this compiles and links
+// everywhere, with no header of its, and a machine without it gets a clear message.
 //
 // Calls are ordered on the caller's stream and may be captured into a CUDA graph: nothing is allocated or waited for,
 // except by the host-memory ones. start_all_reduce() forks from the caller's stream onto one of its own, finish() joins

@@ -432,7 +432,8 @@ DeviceInfo device_info(int) {
           .total_bytes = kTotal,
           .l2_bytes = 1 << 20,
           .driver = 13000,
-          .runtime = 13000};
+          .runtime = 13000,
+          .bus_id = "0000:00:00.0"};
 }
 void use_device(int index) { check(index == 0, "--device cuda:{}: there is one simulated device", index); }
 size_t free_bytes() {
