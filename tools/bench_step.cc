@@ -19,7 +19,7 @@ struct Timing {
   double with_copies = 0;                       // GPU inference: including both copies; 0: not measured
   double conv = 0, reorder = 0, over_conv = 0;  // CPU only
   size_t peak_bytes = 0;
-  std::string library;
+  std::string backend;
 };
 
 // Inference as one graph, launched again and again on the same input.
@@ -78,7 +78,7 @@ void bench_step(const BenchStep& o) {
     }
     t.seconds = median(total), t.conv = median(conv), t.reorder = median(reorder), t.over_conv = median(ratio);
   };
-  t.library = conv_backend(cx).description();
+  t.backend = conv_backend(cx).description();
   if (o.training) {
     Optimizer optimizer(cx, model->parameters(), {});
     const size_t parameter_bytes = cx.allocator->peak_bytes();
@@ -136,10 +136,10 @@ void bench_step(const BenchStep& o) {
         "\"device\": \"{}\", \"device_name\": \"{}\", \"threads\": {}, \"repeats\": {}, \"seconds\": {:.6f}, "
         "\"img_per_s\": {:.3f}, {}\"peak_bytes\": {}, \"library\": \"{}\"}}\n",
         mode, o.model, h, w, n, o.dtype, o.device, device, compute_threads(), o.repeats, t.seconds, n / t.seconds, more,
-        t.peak_bytes, t.library);
+        t.peak_bytes, t.backend);
     return;
   }
-  fmt::print("{} {} {}x{}, batch {}, {}, {}, {}\n", o.model, mode, h, w, n, o.dtype, device, t.library);
+  fmt::print("{} {} {}x{}, batch {}, {}, {}, {}\n", o.model, mode, h, w, n, o.dtype, device, t.backend);
   fmt::print("  step              {:9.3f} ms   ({} of {})\n", 1e3 * t.seconds, gpu ? "mean" : "median", o.repeats);
   fmt::print("  throughput        {:9.1f} img/s\n", n / t.seconds);
   if (t.with_copies > 0) {

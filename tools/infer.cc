@@ -15,7 +15,6 @@
 #include "ops/heatmaps.h"
 #include "ops/sum.h"
 #include "tools/cli.h"
-#include "tools/validate.h"
 
 namespace hr {
 
@@ -140,6 +139,16 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std:
                                       const std::string& color) {
   return load_model(cx, WeightFile(weights), std::move(name), joints, color);
 }
+
+namespace {
+// The skeleton that is named, or COCO's; Error when it does not have `joints` joints.
+Skeleton load_skeleton(const std::string& path, int joints) {
+  Skeleton skeleton = find_skeleton(path);
+  check(skeleton.joints() == joints, "--num-joints {}: {} has {} joints; give both flags for the same skeleton", joints,
+        path.empty() ? "the built-in COCO skeleton" : path, skeleton.joints());
+  return skeleton;
+}
+}  // namespace
 
 LoadedModel load_model(const ModelOptions& o) {
   LoadedModel loaded{.cx = make_context(o.device, o.amp, o.threads, o.tf32)};

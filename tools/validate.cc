@@ -403,35 +403,6 @@ MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset) {
   return truth;
 }
 
-SplitPaths split_paths(const std::string& root, const std::string& split, const std::string& annotations,
-                       const std::string& images) {
-  SplitPaths paths{annotations, images};
-  if (annotations.empty() || images.empty()) {
-    check(fs::is_directory(root),
-          "--data-path {}: no such folder; expected a folder with {}2017/ and annotations/ in it", root, split);
-  }
-  if (annotations.empty()) {
-    paths.annotations = fs::path(root) / "annotations" / fmt::format("person_keypoints_{}2017.json", split);
-    check(fs::exists(paths.annotations),
-          "--data-path {}: {} does not exist; expected COCO's layout, or name the file with --{}-annotations", root,
-          paths.annotations.string(), split);
-  }
-  if (images.empty()) {
-    paths.images = fs::path(root) / fmt::format("{}2017", split);
-    check(fs::is_directory(paths.images),
-          "--data-path {}: folder {} does not exist; expected COCO's layout, or name it with --{}-images", root,
-          paths.images.string(), split);
-  }
-  return paths;
-}
-
-Skeleton load_skeleton(const std::string& path, int joints) {
-  Skeleton skeleton = find_skeleton(path);
-  check(skeleton.joints() == joints, "--num-joints {}: {} has {} joints; give both flags for the same skeleton", joints,
-        path.empty() ? "the built-in COCO skeleton" : path, skeleton.joints());
-  return skeleton;
-}
-
 double heatmap_sigma(double flag, int input_h) { return flag > 0 ? flag : input_h >= 384 ? 3.0 : 2.0; }
 
 ValidationFiles find_validation_files(const ValidateOptions& o) {

@@ -40,18 +40,6 @@ ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, 
 // than the dataset.
 MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset);
 
-// Where a COCO-layout dataset lies: the seed's folders, unless files are named outright.
-struct SplitPaths {
-  fs::path annotations, images;
-};
-// {root}/annotations/person_keypoints_{split}2017.json and {root}/{split}2017; overridden by the named ones. Error says
-// which flag and what it expected to find.
-SplitPaths split_paths(const std::string& root, const std::string& split, const std::string& annotations,
-                       const std::string& images);
-
-// The skeleton file, or COCO's built in; Error when it does not have `joints` joints.
-Skeleton load_skeleton(const std::string& path, int joints);
-
 // Heatmap sigma: what the flag says, else the official 2 for 256-high inputs and 3 from 384 on.
 double heatmap_sigma(double flag, int input_h);
 
