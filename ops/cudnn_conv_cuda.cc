@@ -263,6 +263,26 @@ struct Plan {
   bool tensor_core = false;
 };
 
+// Planning for a GPU that is not here; older headers do not have it.
+#ifdef HR_CUDNN_DESCRIBES_GPUS
+constexpr auto kHeuristicForDevice = CUDNN_ATTR_ENGINEHEUR_DEVICEPROP,
+               kPlanForDevice = CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP;
+Descriptor describe_gpu(const std::string& json) {
+  Descriptor properties(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  properties
+      .set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, static_cast<int64_t>(json.size()) + 1,
+           json.c_str())
+      .finalize("description of a GPU");
+  return properties;
+}
+#else
+constexpr cudnnBackendAttributeName_t kHeuristicForDevice{}, kPlanForDevice{};
+Descriptor describe_gpu(const std::string&) {
+  fail("this program was built with the headers of cuDNN {}.{}, which cannot plan for a GPU that is not here",
+       CUDNN_MAJOR, CUDNN_MINOR);
+}
+#endif
+
 // Plans for a graph, in cuDNN's order of preference: its quick heuristic, then the fallback list. Left out are engines
 // whose sums depend on timing (a run could not be repeated) and, without tf32, those that round f32 inputs.
 std::vector<Plan> make_plans(cudnnHandle_t handle, const Descriptor* device, const ConvProblem& p,
@@ -272,7 +292,7 @@ std::vector<Plan> make_plans(cudnnHandle_t handle, const Descriptor* device, con
     Descriptor heuristic(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
         .set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
-    if (device != nullptr) heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, *device);
+    if (device != nullptr) heuristic.set(kHeuristicForDevice, *device);
     if (heuristic.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
     int64_t count = 0;
     if (cudnn().get(heuristic.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count,
@@ -306,7 +326,7 @@ std::vector<Plan> make_plans(cudnnHandle_t handle, const Descriptor* device, con
         continue;
       Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
       if (handle != nullptr) plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
-      if (device != nullptr) plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, *device);
+      if (device != nullptr) plan.set(kPlanForDevice, *device);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configs[i]);
       if (plan.try_finalize() != CUDNN_STATUS_SUCCESS) continue;
       int64_t workspace = 0;
@@ -371,11 +391,7 @@ class Library final : public ConvLibrary {
 std::unique_ptr<ConvLibrary> open_cudnn() { return std::make_unique<Library>(); }
 
 std::vector<ConvEngine> cudnn_engines(const ConvProblem& p, const std::string& device, int at_most) {
-  Descriptor properties(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
-  properties
-      .set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, static_cast<int64_t>(device.size()) + 1,
-           device.c_str())
-      .finalize("description of a GPU");
+  const Descriptor properties = describe_gpu(device);
   const OperationGraph graph = build_graph(nullptr, p);
   std::vector<ConvEngine> engines;
   for (const Plan& plan : make_plans(nullptr, &properties, p, *graph.graph, at_most))

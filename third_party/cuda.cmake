@@ -97,6 +97,10 @@ set(HR_WITH_CUDA ON)
 
 add_library(hr_cuda INTERFACE)
 target_include_directories(hr_cuda SYSTEM INTERFACE ${HR_CUDART_INCLUDE} ${HR_CUDNN_INCLUDE} ${HR_CUBLASLT_INCLUDE})
+file(STRINGS ${HR_CUDNN_INCLUDE}/cudnn_graph.h hr_cudnn_describes REGEX "CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR")
+if(hr_cudnn_describes)
+  target_compile_definitions(hr_cuda INTERFACE HR_CUDNN_DESCRIBES_GPUS)
+endif()
 target_link_libraries(hr_cuda INTERFACE ${HR_CUDART_STATIC} ${CMAKE_DL_LIBS} rt)
 # Warnings are errors in .cu too; -fmad stays on as contraction does in ops/.
 target_compile_options(hr_cuda INTERFACE
