@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <set>
@@ -70,6 +71,7 @@ class Simulator {
     void* all = ::mmap(nullptr, kTotal + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     heap_ = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(all) + huge - 1) / huge * huge);
     ::madvise(heap_, kTotal, MADV_HUGEPAGE);
+    if (!protects()) ::mprotect(heap_, kTotal, PROT_READ | PROT_WRITE);
     free_[0] = kTotal;
     const char* order = std::getenv("HRNET_SIMULATED_ORDER");
     set_order(order != nullptr ? order : "lazy");
@@ -79,6 +81,16 @@ class Simulator {
     lazy_ = order == "lazy";
     eager_ = order == "eager";
     random_ = Philox(lazy_ || eager_ ? 0 : std::stoull(order), 0, 0);
+  }
+
+  // Without huge pages every test would take minutes.
+  static bool protects() {
+    static const bool huge = [] {
+      std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+      std::string text;
+      return std::getline(file, text) && text.find("[never]") == std::string::npos;
+    }();
+    return huge;
   }
 
   // ---- memory ----
@@ -269,10 +281,10 @@ class Simulator {
   class Open {
    public:
     explicit Open(Simulator& s) : s_(s) {
-      if (s_.open_++ == 0) ::mprotect(s_.heap_, kTotal, PROT_READ | PROT_WRITE);
+      if (s_.open_++ == 0 && s_.protects()) ::mprotect(s_.heap_, kTotal, PROT_READ | PROT_WRITE);
     }
     ~Open() {
-      if (--s_.open_ == 0) ::mprotect(s_.heap_, kTotal, PROT_NONE);
+      if (--s_.open_ == 0 && s_.protects()) ::mprotect(s_.heap_, kTotal, PROT_NONE);
     }
     Open(const Open&) = delete;
     Open& operator=(const Open&) = delete;
@@ -410,6 +422,7 @@ namespace simulator {
 void enqueue(cuda::Stream stream, std::function<void()> kernel) {
   locked([&](Simulator& s) { s.enqueue(stream, std::move(kernel)); });
 }
+bool protects_memory() { return Simulator::protects(); }
 void set_order(const std::string& order) {
   locked([&](Simulator& s) {
     s.finish_all();

@@ -21,6 +21,8 @@ namespace hr::simulator {
 
 // Puts a kernel on a stream.
 void enqueue(cuda::Stream stream, std::function<void()> kernel);
+// Whether device memory is kept from the host; false where the kernel has no transparent huge pages.
+bool protects_memory();
 // Another order from here on; for tests of the simulator.
 void set_order(const std::string& order);
 

@@ -170,6 +170,7 @@ TEST_F(Simulator, MemoryRunsOutAndComesBack) {
 }
 
 TEST(SimulatorDeathTest, TheHostCannotTouchDeviceMemory) {
+  if (!simulator::protects_memory()) GTEST_SKIP() << "no transparent huge pages: protecting memory would take minutes";
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   Machine m;
   EXPECT_DEATH(m.device[0] = 1, "");
