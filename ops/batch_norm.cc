@@ -37,8 +37,9 @@ Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state)
     return out;
   }
   for_dtype("batch_norm", x.dtype(), [&]<class T>() {
-    const Partials partials = reduce_rows(cx, rows, channels, ShiftedMoments<T>{x.data<T>(), channels});
-    const BlockMoments<T> blocks{x.data<T>(), partials.sums.data<float>(), rows, channels};
+    const int64_t block = block_rows(rows);
+    const Partials partials = reduce_rows(cx, rows, channels, ShiftedMoments<T>{x.data<T>(), channels, block});
+    const BlockMoments<T> blocks{x.data<T>(), partials.sums.data<float>(), rows, channels, block};
     if (ranks == nullptr) return for_columns(cx, partials.blocks, channels, BatchStatistics<T>{blocks, p});
     const Tensor mine = cx.empty({3, channels}, DType::f64), all = cx.empty({ranks->size(), 3, channels}, DType::f64);
     for_columns(cx, partials.blocks, channels, RankStatistics<T>{blocks, mine.data<double>()});

@@ -3,7 +3,7 @@
 
 namespace hr {
 
-// Sum and sum of squares of x - k, where k is the first row of the block.
+// Sum and sum of squares of x - k, where k is the first row of the block: large means lose nothing in float32.
 template <class T>
 struct ShiftedMoments {
   using Element = T;
@@ -11,15 +11,20 @@ struct ShiftedMoments {
   double bytes_per_element() const { return sizeof(T); }
   static constexpr int kSums = 2;
   const T* x;
-  int64_t channels;
+  int64_t channels, block;  // block_rows(rows): a power of two
 
+  static constexpr int kAhead = 4;
   struct Row {
     const T *x, *first;
   };
-  HR_HD Row row(int64_t r) const { return {x + r * channels, x + r / kBlockRows * kBlockRows * channels}; }
+  HR_HD Row row(int64_t r) const { return {x + r * channels, x + (r & -block) * channels}; }
   template <class V>
-  HR_HD void one(const Row& at, int64_t c, V* terms) const {
-    const V d = load<V>(at.x + c) - load<V>(at.first + c);
+  HR_HD Fetched<V, T> read(const Row& at, int64_t c) const {
+    return Fetched<V, T>(at.x + c);
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c, const Fetched<V, T>& in, V* terms) const {
+    const V d = in.value() - load<V>(at.first + c);
     terms[0] = d;
     terms[1] = d * d;
   }
@@ -52,18 +57,31 @@ struct NormalisedPointers {
   }
 };
 
-// One block of ShiftedMoments.
+// The blocks of ShiftedMoments, all about the tensor's first row. In double that costs no digits, and adding is all
+// that is left: a chain of merged means would be one of divisions.
 template <class T>
 struct BlockMoments {
+  struct State {
+    double sum = 0, squares = 0;
+    HR_HD void add(const State& o) {
+      sum += o.sum;
+      squares += o.squares;
+    }
+  };
   const T* x;
   const float* sums;  // [blocks, 2, channels]
-  int64_t rows, channels;
+  int64_t rows, channels, block;
 
-  HR_HD Moments of(int64_t block, int64_t c) const {
-    const int64_t left = rows - block * kBlockRows;
-    const auto n = static_cast<double>(left < kBlockRows ? left : kBlockRows);
-    const double s = sums[block * 2 * channels + c], squares = sums[(block * 2 + 1) * channels + c];
-    return {n, to_float(x[block * kBlockRows * channels + c]) + s / n, squares - s * s / n};
+  HR_HD State part(int64_t b, int64_t c) const {
+    const int64_t left = rows - b * block;
+    const auto n = static_cast<double>(left < block ? left : block);
+    const double s = sums[b * 2 * channels + c], squares = sums[(b * 2 + 1) * channels + c];
+    const double d = static_cast<double>(to_float(x[b * block * channels + c])) - to_float(x[c]);
+    return {s + n * d, squares + d * (2 * s + n * d)};
+  }
+  HR_HD Moments moments(int64_t c, const State& s) const {
+    const auto n = static_cast<double>(rows);
+    return {n, to_float(x[c]) + s.sum / n, s.squares - s.sum * s.sum / n};
   }
 };
 
@@ -78,21 +96,22 @@ HR_HD void write_statistics(const NormalisedPointers& out, int64_t c, const Mome
 // Training: merges ShiftedMoments' blocks.
 template <class T>
 struct BatchStatistics {
-  using State = Moments;
+  using State = typename BlockMoments<T>::State;
   BlockMoments<T> blocks;
   NormalisedPointers out;
-  HR_HD Moments part(int64_t block, int64_t c) const { return blocks.of(block, c); }
-  HR_HD void finish(int64_t c, const Moments& m) const { write_statistics(out, c, m); }
+  HR_HD State part(int64_t b, int64_t c) const { return blocks.part(b, c); }
+  HR_HD void finish(int64_t c, const State& s) const { write_statistics(out, c, blocks.moments(c, s)); }
 };
 
 // Training on several ranks, first half: this rank's moments [3, channels], to be gathered.
 template <class T>
 struct RankStatistics {
-  using State = Moments;
+  using State = typename BlockMoments<T>::State;
   BlockMoments<T> blocks;
   double* out;
-  HR_HD Moments part(int64_t block, int64_t c) const { return blocks.of(block, c); }
-  HR_HD void finish(int64_t c, const Moments& m) const {
+  HR_HD State part(int64_t b, int64_t c) const { return blocks.part(b, c); }
+  HR_HD void finish(int64_t c, const State& s) const {
+    const Moments m = blocks.moments(c, s);
     out[c] = m.n;
     out[blocks.channels + c] = m.mean;
     out[2 * blocks.channels + c] = m.m2;

@@ -23,7 +23,7 @@ void for_lanes(int lanes, const Body& body) {
 template <class F>
 void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f) {
   if (rows == 0) return;
-  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element));
+  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), detail::kRowsAtOnce<F>);
   detail::for_lanes<F>(l.lanes, [&]<int N>() {
     detail::for_each_kernel<F, N>
         <<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(f, rows, static_cast<int>(channels));
@@ -36,16 +36,17 @@ void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const F& f
   if (rows == 0) return;
   const RowsLaunch l = launch_reduction(rows, channels, sizeof(typename F::Element));
   detail::for_lanes<F>(l.lanes, [&]<int N>() {
-    detail::reduce_rows_kernel<F, N>
-        <<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(f, rows, static_cast<int>(channels), partial);
+    detail::reduce_rows_kernel<F, N><<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(
+        f, rows, static_cast<int>(block_rows(rows)), static_cast<int>(channels), partial);
   });
   cuda::check_launch("reduce_rows");
 }
 
 template <class F>
 void for_columns(cuda::Stream stream, int64_t parts, int64_t channels, const F& f) {
-  detail::for_columns_kernel<F><<<launch_columns(channels), dim3(kColumnThreads, kColumnStrands), 0, stream>>>(
-      f, parts, static_cast<int>(channels));
+  const ColumnsLaunch l = launch_columns(parts, channels);
+  detail::for_columns_kernel<F>
+      <<<l.blocks, dim3(kColumnThreads, l.strands), 0, stream>>>(f, parts, static_cast<int>(channels));
   cuda::check_launch("for_columns");
 }
 

@@ -38,18 +38,18 @@ template <class F>
 void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
   const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
   if (cx.device.is_cuda()) return gpu::for_each(cx.stream, rows, channels, f);
-  const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
-  parallel_for(blocks, rows * channels, [&](int64_t block) {
-    const int64_t end = std::min(rows, (block + 1) * kBlockRows);
-    for (int64_t row = block * kBlockRows; row < end; ++row) {
+  constexpr int64_t kChunk = 256;
+  parallel_for((rows + kChunk - 1) / kChunk, rows * channels, [&](int64_t chunk) {
+    const int64_t end = std::min(rows, (chunk + 1) * kChunk);
+    for (int64_t row = chunk * kChunk; row < end; ++row) {
       const auto at = f.row(row);
       int64_t c = 0;
-      for (; c + 16 <= channels; c += 16) f.template one<Floats16>(at, c);
+      for (; c + 16 <= channels; c += 16) run<Floats16>(f, at, c);
       if (c + 8 <= channels) {
-        f.template one<Floats8>(at, c);
+        run<Floats8>(f, at, c);
         c += 8;
       }
-      for (; c < channels; ++c) f.template one<float>(at, c);
+      for (; c < channels; ++c) run<float>(f, at, c);
     }
   });
 }
@@ -65,7 +65,7 @@ void reduce_lanes(const F& f, int64_t begin, int64_t end, int64_t c0, int64_t ch
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       V terms[F::kSums];
-      f.template one<V>(at, c0 + v * kCount, terms);
+      run<V>(f, at, c0 + v * kCount, terms);
       for (int s = 0; s < F::kSums; ++s) sums[v][s] += terms[s];
     }
   }
@@ -75,7 +75,7 @@ void reduce_lanes(const F& f, int64_t begin, int64_t end, int64_t c0, int64_t ch
 }
 }  // namespace detail
 
-// Sums of a reduction over each block of kBlockRows rows.
+// Sums of a reduction over each block of block_rows(rows) rows.
 struct Partials {
   Tensor sums;  // [blocks, kSums, channels] f32
   int64_t blocks = 0;
@@ -84,7 +84,7 @@ struct Partials {
 // f.one<V>(at, c, terms) gives F::kSums numbers (and may write outputs); for_columns merges their sums over blocks.
 template <class F>
 Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F& f) {
-  const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+  const int64_t rows_each = block_rows(rows), blocks = (rows + rows_each - 1) / rows_each;
   Partials partials{cx.empty({blocks, F::kSums, channels}, DType::f32), blocks};
   float* partial = partials.sums.data<float>();
   const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
@@ -93,7 +93,7 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
     return partials;
   }
   parallel_for(blocks, rows * channels, [&](int64_t block) {
-    const int64_t begin = block * kBlockRows, end = std::min(rows, begin + kBlockRows);
+    const int64_t begin = block * rows_each, end = std::min(rows, begin + rows_each);
     float* out = partial + block * F::kSums * channels;
     int64_t c = 0;
     for (; c + 64 <= channels; c += 64) detail::reduce_lanes<Floats16, 4>(f, begin, end, c, channels, out);
@@ -106,7 +106,7 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
 }
 
 // One result per channel from `parts` pieces: state = f.part(0, c), then state.add(f.part(b, c)) ... f.finish(c,
-// state). On a GPU the parts are dealt to kColumnStrands strands, which are added in order.
+// state). On a GPU the parts are dealt to strands of neighbours, which are added pairwise.
 template <class F>
 void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f) {
   const Profiled profiled(cx, "merge of partial sums", 8.0 * static_cast<double>(parts * channels));

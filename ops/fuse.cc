@@ -73,8 +73,8 @@ GradientTarget gradient_target(Context& cx, const Tensor& parameter) {
 }
 
 // Given dz (gradient of the normalised term at the term's own resolution) and its reductions, writes the learned
-// tensors' gradients and dx.
-template <class T>
+// tensors' gradients and dx. Relu: dz is still without ReLU's mask.
+template <class T, bool Relu>
 void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partials& partials, T* dx) {
   const int64_t channels = term.x.dim(3), rows = term.x.numel() / channels;
   const GradientTarget weight = gradient_target(cx, term.norm.weight), bias = gradient_target(cx, term.norm.bias);
@@ -120,8 +120,16 @@ void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partia
   if (bias.grad.defined() && !bias.bound) cx.tape->add(term.norm.bias, bias.grad);
   if (dx == nullptr) return;
   for_each(cx, rows, channels,
-           NormBackward<T>{dz, term.x.data<T>(), term.norm.mean.data<float>(), a, a + channels, a + 2 * channels, dx,
-                           channels});
+           NormBackward<T, Relu>{dz, term.x.data<T>(), term.norm.mean.data<float>(), term.norm.scale.data<float>(),
+                                 term.norm.shift.data<float>(), a, a + channels, a + 2 * channels, dx, channels});
+}
+
+template <class T, bool Relu>
+Partials norm_sums(const Context& cx, const SavedTerm& term, const T* dz) {
+  const int64_t channels = term.x.dim(3);
+  return reduce_rows(cx, term.x.numel() / channels, channels,
+                     NormReduce<T, Relu>{dz, term.x.data<T>(), term.norm.mean.data<float>(),
+                                         term.norm.scale.data<float>(), term.norm.shift.data<float>(), channels});
 }
 
 template <class T>
@@ -140,16 +148,18 @@ void backward(Context& cx, const Saved& saved) {
   for (const SavedTerm& term : saved.terms) {
     if (term.normalised && term.up == 0 && first == nullptr) first = &term;
   }
-  const bool plain = !saved.y.defined() && addends.size() == 1;  // dz is dy itself
+  const bool relu = saved.y.defined();
+  // ReLU of one normalised tensor, used once: nobody but that tensor's own passes wants the masked gradient, and they
+  // mask it themselves.
+  const bool mask_later = relu && addends.size() == 1 && saved.terms.size() == 1 && first != nullptr;
   Tensor dz;
   Partials first_sums;
-  if (plain) {
-    dz = std::move(addends[0]);
+  if (!relu || mask_later) {
+    dz = addends.size() == 1 ? std::move(addends[0]) : sum(cx, addends);
   } else {
     dz = addends[0].unique() ? addends[0] : cx.empty(saved.shape, addends[0].dtype());
     for_count(addends.size(), [&]<int N>() {
-      MaskedSum<T, N> masked{
-          .y = saved.y.defined() ? saved.y.data<T>() : nullptr, .dz = dz.data<T>(), .channels = channels};
+      MaskedSum<T, N> masked{.y = saved.y.data<T>(), .dz = dz.data<T>(), .channels = channels};
       for (int a = 0; a < N; ++a) masked.dy[a] = addends[a].data<T>();
       if (first != nullptr) {
         const MaskedSumReduce<T, N> f{masked, first->x.data<T>(), first->norm.mean.data<float>()};
@@ -158,13 +168,8 @@ void backward(Context& cx, const Saved& saved) {
         for_each(cx, rows, channels, masked);
       }
     });
-    addends.clear();
   }
-  const auto reductions = [&](const SavedTerm& term, const T* at) {
-    const int64_t term_rows = term.x.numel() / channels;
-    const NormReduce<T> f{at, term.x.data<T>(), term.norm.mean.data<float>(), channels};
-    return reduce_rows(cx, term_rows, channels, f);
-  };
+  addends.clear();
 
   // 2. Terms that only read dz: upsampled ones, normalised ones after the first, plain ones (they share dz).
   for (const SavedTerm& term : saved.terms) {
@@ -186,18 +191,22 @@ void backward(Context& cx, const Saved& saved) {
       if (term.up == 3) shrink.template operator()<3>();
       at = dx.data<T>();
     }
-    if (term.normalised)
-      norm_backward(cx, term, at, reductions(term, at), term.x.requires_grad() ? dx.data<T>() : nullptr);
+    if (term.normalised) {
+      norm_backward<T, false>(cx, term, at, norm_sums<T, false>(cx, term, at),
+                              term.x.requires_grad() ? dx.data<T>() : nullptr);
+    }
     if (term.x.requires_grad()) cx.tape->add(term.x, std::move(dx));
   }
 
   // 3. The first normalised term, over dz in place when nobody else needs it.
-  if (first != nullptr) {
-    if (plain) first_sums = reductions(*first, dz.data<T>());
+  if (first == nullptr) return;
+  const auto finish = [&]<bool Relu>() {
+    if (!first_sums.sums.defined()) first_sums = norm_sums<T, Relu>(cx, *first, dz.data<T>());
     Tensor dx = dz.unique() ? dz : cx.empty(saved.shape, dz.dtype());
-    norm_backward(cx, *first, dz.data<T>(), first_sums, first->x.requires_grad() ? dx.data<T>() : nullptr);
+    norm_backward<T, Relu>(cx, *first, dz.data<T>(), first_sums, first->x.requires_grad() ? dx.data<T>() : nullptr);
     if (first->x.requires_grad()) cx.tape->add(first->x, std::move(dx));
-  }
+  };
+  mask_later ? finish.template operator()<true>() : finish.template operator()<false>();
 }
 
 }  // namespace

@@ -31,9 +31,14 @@ struct FuseForward {
   int64_t channels;
   float floor;  // 0 for ReLU, -inf for none
 
+  static constexpr int kAhead = Terms == 1 ? 2 : 1;
   struct Row {
     const T* x[Terms];
     T* y;
+  };
+  template <class V>
+  struct In {
+    Fetched<V, T> x[Terms];
   };
   HR_HD Row row(int64_t r) const {
     Row at;
@@ -42,10 +47,16 @@ struct FuseForward {
     return at;
   }
   template <class V>
-  HR_HD void one(const Row& at, int64_t c) const {
+  HR_HD In<V> read(const Row& at, int64_t c) const {
+    In<V> in;
+    HR_UNROLL for (int t = 0; t < Terms; ++t) in.x[t] = Fetched<V, T>(at.x[t] + c);
+    return in;
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c, const In<V>& in) const {
     V sum;
     HR_UNROLL for (int t = 0; t < Terms; ++t) {
-      V v = load<V>(at.x[t] + c);
+      V v = in.x[t].value();
       if (scale[t] != nullptr) v = v * load<V>(scale[t] + c) + load<V>(shift[t] + c);
       sum = t == 0 ? v : sum + v;
     }
@@ -53,28 +64,39 @@ struct FuseForward {
   }
 };
 
-// dz = sum of the addends of dy where y > 0. In place over an addend is allowed.
+// dz = sum of the addends of dy where y > 0: ReLU's derivative. In place over an addend is allowed.
 template <class T, int Addends>
 struct MaskedSum {
   using Element = T;
   static constexpr const char* kName = "fuse: backward, mask";
-  double bytes_per_element() const { return (Addends + 1.0 + (y != nullptr ? 1 : 0)) * sizeof(T); }
+  double bytes_per_element() const { return (Addends + 2.0) * sizeof(T); }
   const T* dy[Addends];
-  const T* y;  // null: no mask
+  const T* y;
   T* dz;
   int64_t channels;
 
+  static constexpr int kAhead = 1;
+  template <class V>
+  struct In {
+    Fetched<V, T> dy[Addends], y;
+  };
   HR_HD int64_t row(int64_t r) const { return r * channels; }
   template <class V>
-  HR_HD V value(int64_t i) const {
-    V g = load<V>(dy[0] + i);
-    HR_UNROLL for (int a = 1; a < Addends; ++a) g += load<V>(dy[a] + i);
-    if (y == nullptr) return g;
-    return where_positive(load<V>(y + i), g);
+  HR_HD In<V> read(int64_t at, int64_t c) const {
+    In<V> in;
+    HR_UNROLL for (int a = 0; a < Addends; ++a) in.dy[a] = Fetched<V, T>(dy[a] + at + c);
+    in.y = Fetched<V, T>(y + at + c);
+    return in;
   }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c) const {
-    store<V>(dz + at + c, value<V>(at + c));
+  HR_HD V value(const In<V>& in) const {
+    V g = in.dy[0].value();
+    HR_UNROLL for (int a = 1; a < Addends; ++a) g += in.dy[a].value();
+    return where_positive(in.y.value(), g);
+  }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in) const {
+    store<V>(dz + at + c, value<V>(in));
   }
 };
 
@@ -89,33 +111,62 @@ struct MaskedSumReduce {
   const T* x;
   const float* mean;
 
+  static constexpr int kAhead = 1;
+  template <class V>
+  struct In {
+    typename MaskedSum<T, Addends>::template In<V> masked;
+    Fetched<V, T> x;
+    V mean;
+  };
   HR_HD int64_t row(int64_t r) const { return masked.row(r); }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c, V* terms) const {
-    masked.template one<V>(at, c);
-    const V g = load<V>(masked.dz + at + c);  // as rounded: what later passes will read
-    terms[0] = g;
-    terms[1] = g * (load<V>(x + at + c) - load<V>(mean + c));
+  HR_HD In<V> read(int64_t at, int64_t c) const {
+    return {masked.template read<V>(at, c), Fetched<V, T>(x + at + c), load<V>(mean + c)};
+  }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in, V* terms) const {
+    const V g = masked.template value<V>(in.masked);
+    store<V>(masked.dz + at + c, g);
+    terms[0] = rounded<T>(g);  // what later passes will read
+    terms[1] = terms[0] * (in.x.value() - in.mean);
   }
 };
 
-// Reductions alone, for further normalised terms of one fuse.
-template <class T>
+// What y = relu(scale x + shift) lets pass of dz. y is made again, as FuseForward made it: that saves reading it, and
+// writing what passed.
+template <class V>
+HR_HD V passed(V dz, V x, const float* scale, const float* shift) {
+  return where_positive(x * load<V>(scale) + load<V>(shift), dz);
+}
+
+// Batch normalisation's two reductions alone. Relu: dz has ReLU's mask still to come.
+template <class T, bool Relu>
 struct NormReduce {
   using Element = T;
-  static constexpr const char* kName = "batch norm: backward sums";
+  static constexpr const char* kName = Relu ? "batch norm: backward sums, mask" : "batch norm: backward sums";
   double bytes_per_element() const { return 2 * sizeof(T); }
   static constexpr int kSums = 2;
   const T *dz, *x;
-  const float* mean;
+  const float *mean, *scale, *shift;
   int64_t channels;
 
+  static constexpr int kAhead = 2;
+  template <class V>
+  struct In {
+    Fetched<V, T> dz, x;
+  };
   HR_HD int64_t row(int64_t r) const { return r * channels; }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c, V* terms) const {
-    const V g = load<V>(dz + at + c);
+  HR_HD In<V> read(int64_t at, int64_t c) const {
+    return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
+  }
+  template <class V>
+  HR_HD void one(int64_t, int64_t c, const In<V>& in, V* terms) const {
+    const V xs = in.x.value();
+    V g = in.dz.value();
+    if constexpr (Relu) g = passed(g, xs, scale + c, shift + c);
     terms[0] = g;
-    terms[1] = g * (load<V>(x + at + c) - load<V>(mean + c));
+    terms[1] = g * (xs - load<V>(mean + c));
   }
 };
 
@@ -200,22 +251,34 @@ struct RankSums {
   }
 };
 
-// dx = a dz + b (x - mean) + d per channel: batch normalisation's derivative. In place over dz is allowed.
-template <class T>
+// dx = a dz + b (x - mean) + d per channel: batch normalisation's derivative. In place over dz is allowed. Relu: dz has
+// ReLU's mask still to come.
+template <class T, bool Relu>
 struct NormBackward {
   using Element = T;
-  static constexpr const char* kName = "batch norm: backward";
+  static constexpr const char* kName = Relu ? "batch norm: backward, mask" : "batch norm: backward";
   double bytes_per_element() const { return 3 * sizeof(T); }
   const T *dz, *x;
-  const float *mean, *a, *b, *d;
+  const float *mean, *scale, *shift, *a, *b, *d;
   T* dx;
   int64_t channels;
 
+  static constexpr int kAhead = 1;
+  template <class V>
+  struct In {
+    Fetched<V, T> dz, x;
+  };
   HR_HD int64_t row(int64_t r) const { return r * channels; }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c) const {
-    const V centred = load<V>(x + at + c) - load<V>(mean + c);
-    store<V>(dx + at + c, load<V>(a + c) * load<V>(dz + at + c) + load<V>(b + c) * centred + load<V>(d + c));
+  HR_HD In<V> read(int64_t at, int64_t c) const {
+    return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
+  }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in) const {
+    const V xs = in.x.value();
+    V g = in.dz.value();
+    if constexpr (Relu) g = passed(g, xs, scale + c, shift + c);
+    store<V>(dx + at + c, load<V>(a + c) * g + load<V>(b + c) * (xs - load<V>(mean + c)) + load<V>(d + c));
   }
 };
 

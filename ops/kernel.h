@@ -5,3 +5,26 @@
 
 #include "ops/lanes.h"
 #include "ops/launch.h"
+
+namespace hr {
+
+// A functor is one<V>(at, c): what happens to the channels of one V in one row. Where memory sets the pace it is split:
+// one<V>(at, c, read<V>(at, c)), and F::kAhead rows are read before the first is computed with. A GPU hides the
+// memory's latency behind what is under way, and the compiler may not move a row's loads over another's stores itself.
+template <class F>
+inline constexpr int rows_ahead = 0;
+template <class F>
+requires requires { F::kAhead; }
+inline constexpr int rows_ahead<F> = F::kAhead;
+
+// One row. `terms`: of a reduction.
+template <class V, class F, class At, class... Terms>
+HR_HD void run(const F& f, const At& at, int64_t c, Terms*... terms) {
+  if constexpr (rows_ahead < F >> 0) {
+    f.template one<V>(at, c, f.template read<V>(at, c), terms...);
+  } else {
+    f.template one<V>(at, c, terms...);
+  }
+}
+
+}  // namespace hr

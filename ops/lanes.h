@@ -17,10 +17,13 @@
 #endif
 #if defined(__CUDA_ARCH__)
 #define HR_UNROLL _Pragma("unroll")
+#define HR_UNROLL_4 _Pragma("unroll 4")
 #elif defined(__CUDACC__)
 #define HR_UNROLL  // nvcc's host side does not run kernels
+#define HR_UNROLL_4
 #else
 #define HR_UNROLL _Pragma("GCC unroll 16")
+#define HR_UNROLL_4
 #endif
 
 namespace hr {
@@ -232,6 +235,12 @@ HR_HD float lane(const Floats<N>& v, int i) {
   return v.v[i];
 }
 
+HR_HD void set_lane(float& v, int, float to) { v = to; }
+template <int N>
+HR_HD void set_lane(Floats<N>& v, int i, float to) {
+  v.v[i] = to;
+}
+
 template <class V, class T>
 HR_HD V load(const T* p) {
   return Lanes<V>::load(p);
@@ -239,6 +248,36 @@ HR_HD V load(const T* p) {
 template <class V, class T>
 HR_HD void store(T* p, V v) {
   Lanes<V>::store(p, v);
+}
+
+// A V of elements as memory has them. A GPU thread that fetches much before it computes (ops/kernel.h) needs half the
+// registers for bf16 so; on the CPU it is the value itself.
+template <class V, class T>
+class Fetched {
+ public:
+  Fetched() = default;
+#ifdef __CUDA_ARCH__
+  HR_HD explicit Fetched(const T* p) { *this = *reinterpret_cast<const Fetched*>(p); }
+  HR_HD V value() const { return load<V>(elements_); }
+
+ private:
+  alignas(sizeof(T) * Lanes<V>::kCount) T elements_[Lanes<V>::kCount];
+#else
+  HR_HD explicit Fetched(const T* p) : value_(load<V>(p)) {}
+  HR_HD V value() const { return value_; }
+
+ private:
+  V value_;
+#endif
+};
+
+// v as it would be read back from memory.
+template <class T, class V>
+HR_HD V rounded(V v) {
+  if constexpr (sizeof(T) == sizeof(float)) return v;
+  alignas(sizeof(T) * Lanes<V>::kCount) T elements[Lanes<V>::kCount];
+  store<V>(elements, v);
+  return load<V>(elements);
 }
 
 }  // namespace hr

@@ -7,8 +7,15 @@
 
 namespace hr {
 
-// Rows per block of a reduction, on every device: sums come out with the same bits whatever the number of threads.
-constexpr int64_t kBlockRows = 256;
+// Rows per block of a reduction, a power of two that the number of rows alone decides, on every device: sums come out
+// with the same bits whatever the number of threads. About 512 blocks, which is what 132 multiprocessors hold at once:
+// fewer and some have nothing to do, more and the merge of their sums, one block's work, takes as long as the
+// reduction. At most 1,024 rows, so that sums in float32 stay short.
+constexpr int64_t block_rows(int64_t rows) {
+  int64_t block = 64;
+  while (block < 1024 && block * 512 < rows) block *= 2;
+  return block;
+}
 
 constexpr int kThreads = 256;             // per block
 constexpr int64_t kGridCap = 4224;        // 32 blocks for each of 132 multiprocessors; the rest is a loop in the kernel
@@ -25,21 +32,22 @@ constexpr int lanes_for(int64_t channels, size_t element_bytes) {
   return channels % full == 0 ? full : channels % 2 == 0 ? 2 : 1;
 }
 
-// Every row exactly once: row = block * threads_y + y, then in strides of blocks * threads_y.
-constexpr RowsLaunch launch_rows(int64_t rows, int64_t channels, size_t element_bytes) {
+// Every row exactly once: row = block * threads_y + y, then in strides of blocks * threads_y. `ahead`: how many of its
+// rows a thread takes at once.
+constexpr RowsLaunch launch_rows(int64_t rows, int64_t channels, size_t element_bytes, int ahead = 1) {
   RowsLaunch l{.lanes = lanes_for(channels, element_bytes)};
   const int64_t groups = channels / l.lanes;
   l.threads_x = static_cast<uint32_t>(std::min<int64_t>(groups, kThreads));
   l.threads_y = kThreads / l.threads_x;
-  const int64_t blocks = (rows + l.threads_y - 1) / l.threads_y;
+  const int64_t each = int64_t{l.threads_y} * ahead, blocks = (rows + each - 1) / each;
   l.blocks = static_cast<uint32_t>(std::min(blocks, kGridCap));
   return l;
 }
 
-// One block per kBlockRows rows.
+// One block per block_rows(rows) rows.
 constexpr RowsLaunch launch_reduction(int64_t rows, int64_t channels, size_t element_bytes) {
   RowsLaunch l = launch_rows(rows, channels, element_bytes);
-  l.blocks = static_cast<uint32_t>((rows + kBlockRows - 1) / kBlockRows);
+  l.blocks = static_cast<uint32_t>((rows + block_rows(rows) - 1) / block_rows(rows));
   return l;
 }
 
@@ -53,10 +61,16 @@ constexpr FlatLaunch launch_flat(int64_t n, int lanes) {
   return {.blocks = static_cast<uint32_t>(std::min((work + kThreads - 1) / kThreads, kGridCap))};
 }
 
-// Columns: 32 channels by 8 strands of parts per block.
-constexpr int kColumnThreads = 32, kColumnStrands = 8;
-constexpr uint32_t launch_columns(int64_t channels) {
-  return static_cast<uint32_t>((channels + kColumnThreads - 1) / kColumnThreads);
+// Columns: 16 channels by up to 64 strands of parts per block. Many short strands, because a strand is a chain of
+// dependent sums in double, and a step waits for it.
+constexpr int kColumnThreads = 16, kColumnStrands = 64;
+struct ColumnsLaunch {
+  uint32_t blocks = 0, strands = 1;
+};
+constexpr ColumnsLaunch launch_columns(int64_t parts, int64_t channels) {
+  ColumnsLaunch l{.blocks = static_cast<uint32_t>((channels + kColumnThreads - 1) / kColumnThreads)};
+  while (l.strands < kColumnStrands && l.strands < parts) l.strands *= 2;
+  return l;
 }
 
 }  // namespace hr

@@ -18,37 +18,62 @@ struct ValueOf<1> {
   using type = float;
 };
 
+// A thread takes this many of its rows at once.
+template <class F>
+inline constexpr int kRowsAtOnce = rows_ahead<F> > 0 ? rows_ahead<F> : 1;
+
+// Calls use(one) for the rows row, row + stride, ... below `end`, kRowsAtOnce<F> at once: all reads before the first
+// use. one(terms...) is the functor on a row. In a group all rows exist: the compiler would move the read of one that
+// may not exist behind the question.
+template <class V, class F, class Use>
+HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_t c, const Use& use) {
+  constexpr int kRows = kRowsAtOnce<F>;
+  if constexpr (kRows > 1) {
+    for (; row + (kRows - 1) * stride < end; row += kRows * stride) {
+      decltype(f.row(row)) at[kRows];
+      decltype(f.template read<V>(at[0], c)) in[kRows];
+      HR_UNROLL for (int u = 0; u < kRows; ++u) {
+        at[u] = f.row(row + u * stride);
+        in[u] = f.template read<V>(at[u], c);
+      }
+      HR_UNROLL for (int u = 0; u < kRows; ++u) {
+        use([&](auto*... terms) { f.template one<V>(at[u], c, in[u], terms...); });
+      }
+    }
+  }
+  for (; row < end; row += stride) use([&](auto*... terms) { run<V>(f, f.row(row), c, terms...); });
+}
+
 template <class F, int N>
-__global__ void __launch_bounds__(kThreads) for_each_kernel(const F f, int64_t rows, int channels) {
+__global__ void __launch_bounds__(kThreads, 4)  // 64 registers: with the compiler's own choice of 40, some spill
+    for_each_kernel(const F f, int64_t rows, int channels) {
   using V = typename ValueOf<N>::type;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.y;
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y; row < rows; row += stride) {
-    const auto at = f.row(row);
-    for (int c = static_cast<int>(threadIdx.x) * N; c < channels; c += static_cast<int>(blockDim.x) * N)
-      f.template one<V>(at, c);
-  }
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  for (int c = static_cast<int>(threadIdx.x) * N; c < channels; c += static_cast<int>(blockDim.x) * N)
+    for_rows<V>(f, first, stride, rows, c, [](const auto& one) { one(); });
 }
 
 // Each thread sums every blockDim.y-th row of the block; the strands of one channel group are then added pairwise, in
 // an order that depends on the block's shape alone.
 template <class F, int N>
-__global__ void __launch_bounds__(kThreads, 4)  // 64 registers: with the compiler's own choice of 40, some spill
-    reduce_rows_kernel(const F f, int64_t rows, int channels, float* __restrict__ partial) {
+__global__ void __launch_bounds__(kThreads, 3)  // 80 registers: with the compiler's own choice of 40, some spill
+    reduce_rows_kernel(const F f, int64_t rows, int block, int channels, float* __restrict__ partial) {
   using V = typename ValueOf<N>::type;
   __shared__ float strands[F::kSums * N * kThreads];
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * kBlockRows;
-  const int64_t end = begin + kBlockRows < rows ? begin + kBlockRows : rows;
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * block;
+  const int64_t end = begin + block < rows ? begin + block : rows;
   const int thread = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
   for (int first = 0; first < channels; first += static_cast<int>(blockDim.x) * N) {
     const int c = first + static_cast<int>(threadIdx.x) * N;
     V sums[F::kSums];
     HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] = Lanes<V>::fill(0);
     if (c < channels) {
-      for (int64_t row = begin + threadIdx.y; row < end; row += blockDim.y) {
+      for_rows<V>(f, begin + threadIdx.y, blockDim.y, end, c, [&](const auto& one) {
         V terms[F::kSums];
-        f.template one<V>(f.row(row), c, terms);
+        one(terms);
         HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] += terms[s];
-      }
+      });
     }
     // [sum][lane][thread]: neighbouring threads on neighbouring banks.
     HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
@@ -68,7 +93,9 @@ __global__ void __launch_bounds__(kThreads, 4)  // 64 registers: with the compil
     if (threadIdx.y == 0 && c < channels) {
       HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
         float* out = partial + (static_cast<int64_t>(blockIdx.x) * F::kSums + s) * channels + c;
-        HR_UNROLL for (int i = 0; i < N; ++i) out[i] = strands[(s * N + i) * kThreads + thread];
+        V total;
+        HR_UNROLL for (int i = 0; i < N; ++i) set_lane(total, i, strands[(s * N + i) * kThreads + thread]);
+        store<V>(out, total);
       }
     }
     __syncthreads();  // before the next channels reuse the strands
@@ -82,21 +109,23 @@ __global__ void __launch_bounds__(kColumnThreads* kColumnStrands)
   alignas(State) __shared__ unsigned char memory[sizeof(State) * kColumnThreads * kColumnStrands];
   State* states = reinterpret_cast<State*>(memory);
   const int c = static_cast<int>(blockIdx.x) * kColumnThreads + static_cast<int>(threadIdx.x);
-  const int mine = static_cast<int>(threadIdx.y) * kColumnThreads + static_cast<int>(threadIdx.x);
-  // A strand takes a run of neighbouring parts.
-  const int64_t run = (parts + kColumnStrands - 1) / kColumnStrands;
-  const int64_t begin = threadIdx.y * run, end = begin + run < parts ? begin + run : parts;
+  const int y = static_cast<int>(threadIdx.y), strands = static_cast<int>(blockDim.y);
+  State& mine = states[y * kColumnThreads + static_cast<int>(threadIdx.x)];
+  // A strand takes a run of neighbouring parts; then neighbouring strands are added pairwise. Strands without parts are
+  // the last ones.
+  const int64_t run = (parts + strands - 1) / strands;
+  const int64_t begin = y * run, end = begin + run < parts ? begin + run : parts;
   if (c < channels && begin < end) {
     State state = f.part(begin, c);
-    for (int64_t b = begin + 1; b < end; ++b) state.add(f.part(b, c));
-    states[mine] = state;
+    HR_UNROLL_4 for (int64_t b = begin + 1; b < end; ++b) state.add(f.part(b, c));
+    mine = state;
   }
-  __syncthreads();
-  if (threadIdx.y == 0 && c < channels) {
-    State total = states[mine];
-    for (int y = 1; y < kColumnStrands && y * run < parts; ++y) total.add(states[mine + y * kColumnThreads]);
-    f.finish(c, total);
+  for (int step = 1; step < strands; step *= 2) {
+    __syncthreads();
+    if (c < channels && y % (2 * step) == 0 && (y + step) * run < parts)
+      mine.add(states[(y + step) * kColumnThreads + static_cast<int>(threadIdx.x)]);
   }
+  if (y == 0 && c < channels) f.finish(c, mine);
 }
 
 template <class F, int N>

@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# clang-format and clang-tidy over everything of ours; silent when clean. Needs a configured build folder (build/).
+# clang-format and clang-tidy over everything of ours, or over some folders or files; silent when clean. Needs a
+# configured build folder (build/).
+# Usage: tools/lint.sh [PATH...]      for example: tools/lint.sh ops tests/ops
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mapfile -t sources < <(git ls-files '*.cc' '*.h')
+for path in "$@"; do
+  [ -e "$path" ] || { echo "lint.sh: there is no $path here; usage: tools/lint.sh [PATH...]" >&2; exit 2; }
+done
+mapfile -t sources < <(git ls-files -- "${@:-.}" | grep -E '[.](cc|h|cu|cuh)$')
 clang-format --dry-run --Werror "${sources[@]}"
 [ -e build/compile_commands.json ] || cmake --preset release >/dev/null
-git ls-files '*.cc' | xargs -P "$(nproc)" -n 4 clang-tidy -p build --quiet 2>/dev/null
+printf '%s\n' "${sources[@]}" | grep '[.]cc$' | xargs -r -P "$(nproc)" -n 4 clang-tidy -p build --quiet 2>/dev/null

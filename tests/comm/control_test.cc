@@ -265,6 +265,7 @@ TEST(Control, WaitersOfALostRankZeroHearOfIt) {
   constexpr int kWaiters = 32;
   std::vector<std::string> heard(kWaiters);
   std::vector<std::thread> waiters;
+  waiters.reserve(kWaiters);
   for (int i = 0; i < kWaiters; ++i) {
     waiters.emplace_back([&, i] {
       try {

@@ -186,18 +186,22 @@ TEST_P(Trajectory, TenStepsFollowTheGoldenOne) {
   const auto& [set, name] = GetParam();
   const auto json = parse_json_file(test::oracle("train/train.json"));
   const auto& golden = json[set.c_str()]["trajectories"][name.c_str()];
-  GoldenTrainer t(set);
-  std::map<std::string, Values> before;
-  for (const Parameter& p : t.store().parameters()) before[p.name] = test::torch_order(p, p.value);
   const bool seed = name == "adamw_seed";
-  const double decay = golden["weight_decay"].GetDouble();
-  Optimizer o(t.cx, t.store(), {.weight_decay = decay, .decoupled = seed});
+  const double decay = golden["weight_decay"].GetDouble(), lr = golden["lr"].GetDouble();
   const JointsLoss kind = seed ? JointsLoss::seed : JointsLoss::official;
-  for (unsigned step = 0; step < 10; ++step) {
-    const double loss = t.step(t.batch, kind), expected = golden["losses_before_each_step"][step].GetDouble();
-    EXPECT_NEAR(loss, expected, (step == 0 ? 1e-5 : 2e-2) * expected) << "step " << step;
-    o.step(t.cx, golden["lr"].GetDouble());
-    if (step == 0 && set == "tight") {
+  std::vector<Values> losses(11);  // before each step and after the last, of every draw
+  for (uint64_t draw = 0; draw < test::kTrajectories; ++draw) {
+    GoldenTrainer t(set);
+    Values input = test::values(t.batch.input);
+    test::nudge(input, draw);
+    t.batch.input = test::make(t.cx, t.batch.input.shape(), DType::f32, input);
+    std::map<std::string, Values> before;
+    for (const Parameter& p : t.store().parameters()) before[p.name] = test::torch_order(p, p.value);
+    Optimizer o(t.cx, t.store(), {.weight_decay = decay, .decoupled = seed});
+    for (unsigned step = 0; step < 10; ++step) {
+      losses[step].push_back(t.step(t.batch, kind));
+      o.step(t.cx, lr);
+      if (step > 0 || draw > 0 || set != "tight") continue;
       const Samples samples("tight_params_" + name + "_after_1");
       Total update;
       for (const Parameter& p : t.store().parameters()) {
@@ -208,15 +212,20 @@ TEST_P(Trajectory, TenStepsFollowTheGoldenOne) {
       }
       EXPECT_LE(update.relative(), 2e-2);
     }
-  }
-  const double last = golden["loss_after_step_10"].GetDouble();
-  EXPECT_NEAR(t.loss_only(t.batch, kind), last, 2e-2 * last);
-  if (set == "main") {
+    losses[10].push_back(t.loss_only(t.batch, kind));
+    if (set != "main") continue;
     const Samples samples("main_params_" + name + "_after_10");
     Total total;
     for (const Parameter& p : t.store().parameters())
       total.add(samples.pick(p.name, test::torch_order(p, p.value)), samples.golden(p.name));
     EXPECT_LE(total.relative(), 2e-2);
+  }
+  const double first = golden["losses_before_each_step"][0].GetDouble();
+  EXPECT_NEAR(losses[0][0], first, 1e-5 * first);
+  for (unsigned step = 1; step <= 10; ++step) {
+    const double expected =
+        step == 10 ? golden["loss_after_step_10"].GetDouble() : golden["losses_before_each_step"][step].GetDouble();
+    EXPECT_NEAR(test::median(losses[step]), expected, 2e-2 * expected) << "step " << step;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <barrier>
+#include <bit>
 #include <thread>
 
 #include "ops/adam_kernel.h"
@@ -80,7 +81,7 @@ void for_lanes(int lanes, const Body& body) {
 // The launches of ops/for_each.cuh.
 template <class F>
 void gpu_for_each(int64_t rows, int64_t channels, const F& f) {
-  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element));
+  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), gpu::detail::kRowsAtOnce<F>);
   for_lanes<F>(l.lanes, [&]<int N>() {
     launch(l.blocks, {l.threads_x, l.threads_y}, false,
            [&] { gpu::detail::for_each_kernel<F, N>(f, rows, static_cast<int>(channels)); });
@@ -91,14 +92,17 @@ std::vector<float> gpu_reduce_rows(int64_t rows, int64_t channels, const F& f) {
   const RowsLaunch l = launch_reduction(rows, channels, sizeof(typename F::Element));
   std::vector<float> partial(l.blocks * F::kSums * channels, -1);
   for_lanes<F>(l.lanes, [&]<int N>() {
-    launch(l.blocks, {l.threads_x, l.threads_y}, true,
-           [&] { gpu::detail::reduce_rows_kernel<F, N>(f, rows, static_cast<int>(channels), partial.data()); });
+    launch(l.blocks, {l.threads_x, l.threads_y}, true, [&] {
+      gpu::detail::reduce_rows_kernel<F, N>(f, rows, static_cast<int>(block_rows(rows)), static_cast<int>(channels),
+                                            partial.data());
+    });
   });
   return partial;
 }
 template <class F>
 void gpu_for_columns(int64_t parts, int64_t channels, const F& f) {
-  launch(launch_columns(channels), {kColumnThreads, kColumnStrands}, true,
+  const ColumnsLaunch l = launch_columns(parts, channels);
+  launch(l.blocks, {kColumnThreads, l.strands}, true,
          [&] { gpu::detail::for_columns_kernel<F>(f, parts, static_cast<int>(channels)); });
 }
 template <class F>
@@ -177,8 +181,8 @@ TEST(Launch, CoversRangesExactlyUpToTwoToTheThirtySix) {
         EXPECT_TRUE(l.blocks == kGridCap || int64_t{l.blocks} * l.threads_y >= rows);
         EXPECT_TRUE(l.blocks == 1 || int64_t{l.blocks - 1} * l.threads_y < rows) << "no idle block";
         const RowsLaunch r = launch_reduction(rows, channels, bytes);
-        EXPECT_GE(int64_t{r.blocks} * kBlockRows, rows);
-        EXPECT_LT(int64_t{r.blocks - 1} * kBlockRows, rows);
+        EXPECT_GE(int64_t{r.blocks} * block_rows(rows), rows);
+        EXPECT_LT(int64_t{r.blocks - 1} * block_rows(rows), rows);
         EXPECT_LE(r.blocks, kGridMax);
       }
     }
@@ -188,9 +192,23 @@ TEST(Launch, CoversRangesExactlyUpToTwoToTheThirtySix) {
     EXPECT_GE(l.blocks, 1u);
     EXPECT_TRUE(l.blocks == kGridCap || int64_t{l.blocks} * l.threads >= n / 4 + n % 4);
   }
-  EXPECT_EQ(launch_columns(1), 1u);
-  EXPECT_EQ(launch_columns(32), 1u);
-  EXPECT_EQ(launch_columns(33), 2u);
+  for (const int64_t parts : {1, 2, 3, 5, 63, 64, 65, 1536}) {
+    EXPECT_EQ(launch_columns(parts, 1).blocks, 1u);
+    EXPECT_EQ(launch_columns(parts, 16).blocks, 1u);
+    EXPECT_EQ(launch_columns(parts, 17).blocks, 2u);
+    const int64_t strands = launch_columns(parts, 1).strands;
+    EXPECT_TRUE(std::has_single_bit(static_cast<uint64_t>(strands)) && strands <= kColumnStrands);
+    EXPECT_TRUE(strands == kColumnStrands || (strands >= parts && strands < 2 * parts)) << parts;
+  }
+}
+
+TEST(Launch, ReductionsHaveBlocksForAWholeGpuAndShortSums) {
+  for (const int64_t rows : {1, 64, 65, 6144, 24576, 98304, 393216, 786432, 1 << 30}) {
+    const int64_t block = block_rows(rows), blocks = (rows + block - 1) / block;
+    EXPECT_TRUE(std::has_single_bit(static_cast<uint64_t>(block)) && block >= 64 && block <= 1024) << rows;
+    EXPECT_TRUE(blocks <= 512 || block == 1024) << rows;
+    EXPECT_TRUE(blocks > 256 || block == 64) << rows;
+  }
 }
 
 template <class T>
@@ -198,13 +216,14 @@ void expect_moments(int64_t rows, int64_t channels) {
   SCOPED_TRACE(fmt::format("{} x {}", rows, channels));
   std::vector<T> x = random<T>(rows * channels, 5);
   for (T& v : x) v = from_float<T>(to_float(v) + 3);  // a mean that shifted sums must survive
-  const std::vector<float> partial = gpu_reduce_rows(rows, channels, ShiftedMoments<T>{x.data(), channels});
+  const int64_t block = block_rows(rows);
+  const std::vector<float> partial = gpu_reduce_rows(rows, channels, ShiftedMoments<T>{x.data(), channels, block});
   std::vector<float> weight(channels, 2), bias(channels, 0.5f), running_mean(channels), running_var(channels, 1);
   std::vector<float> scale(channels), shift(channels), mean(channels), inv_std(channels);
   const NormalisedPointers out{weight.data(), bias.data(),  running_mean.data(), running_var.data(), 1e-5,
                                0.1,           scale.data(), shift.data(),        mean.data(),        inv_std.data()};
-  const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
-  gpu_for_columns(blocks, channels, BatchStatistics<T>{x.data(), partial.data(), rows, channels, out});
+  gpu_for_columns((rows + block - 1) / block, channels,
+                  BatchStatistics<T>{{x.data(), partial.data(), rows, channels, block}, out});
   for (int64_t c = 0; c < channels; ++c) {
     double sum = 0, squares = 0;
     for (int64_t r = 0; r < rows; ++r) sum += to_float(x[r * channels + c]);
@@ -220,7 +239,8 @@ TEST(GpuLoops, BatchStatisticsAreTheDoublePrecisionOnes) {
   for (const int64_t channels : {1, 3, 17, 18, 32, 40, 48}) expect_moments<float>(300, channels);
   expect_moments<bf16>(1100, 32);
   expect_moments<bf16>(2, 8);
-  expect_moments<float>(2600, 5);    // eleven blocks on eight strands
+  expect_moments<float>(2600, 5);    // 41 blocks on 64 strands
+  expect_moments<float>(4500, 3);    // 71 blocks: runs of two, the last strands without
   expect_moments<float>(257, 1028);  // more groups of channels than a block has threads
 }
 
@@ -280,6 +300,63 @@ TEST(GpuLoops, FuseAndItsFootprintsAreTheCpus) {
     expect_fuse<float, 1>(2, 3, 5, channels);
     expect_fuse<bf16, 2>(1, 3, 2, channels);
     expect_fuse<float, 3>(3, 1, 2, channels);
+  }
+}
+
+// Functors that read several rows before they compute, at numbers of rows that leave a rest.
+template <class T>
+void expect_rows_ahead(int64_t rows, int64_t channels) {
+  SCOPED_TRACE(fmt::format("{} x {}", rows, channels));
+  Context cx;
+  const auto x = random<T>(rows * channels, 1), dz = random<T>(rows * channels, 2);
+  const auto scale = random<float>(channels, 3), shift = random<float>(channels, 4), mean = random<float>(channels, 5);
+  const double u = test::rounding(dtype_of<T>);
+
+  std::vector<T> gpu_y(rows * channels), cpu_y(rows * channels);
+  const auto forward = [&](std::vector<T>& y) {
+    return FuseForward<T, 1>{.x = {x.data()},
+                             .scale = {scale.data()},
+                             .shift = {shift.data()},
+                             .y = y.data(),
+                             .h = static_cast<uint32_t>(rows),
+                             .w = 1,
+                             .channels = channels,
+                             .floor = 0};
+  };
+  gpu_for_each(rows, channels, forward(gpu_y));
+  for_each(cx, rows, channels, forward(cpu_y));
+  EXPECT_TRUE(test::close(numbers(gpu_y), numbers(cpu_y), 2 * u));  // the CPU may fuse the multiply and the add
+
+  const NormReduce<T, true> sums{dz.data(), x.data(), mean.data(), scale.data(), shift.data(), channels};
+  const Values partial = numbers(gpu_reduce_rows(rows, channels, sums));
+  EXPECT_TRUE(test::close(partial, test::values(reduce_rows(cx, rows, channels, sums).sums),
+                          static_cast<double>(block_rows(rows)) * 2 * 0x1p-24));
+  Values direct(2 * channels), total(2 * channels);  // in double: sums over what forward let pass
+  for (int64_t i = 0; i < rows * channels; ++i) {
+    if (to_float(gpu_y[i]) <= 0) continue;
+    direct[i % channels] += to_float(dz[i]);
+    direct[channels + i % channels] +=
+        static_cast<double>(to_float(dz[i])) * (to_float(x[i]) - static_cast<double>(mean[i % channels]));
+  }
+  for (size_t i = 0; i < partial.size(); ++i) total[i % (2 * channels)] += partial[i];
+  EXPECT_TRUE(test::close(total, direct, static_cast<double>(rows) * 4 * 0x1p-24));
+
+  std::vector<T> gpu_dx(rows * channels), cpu_dx(rows * channels);
+  const auto backward = [&](std::vector<T>& dx) {
+    return NormBackward<T, true>{dz.data(),    x.data(),     mean.data(), scale.data(), shift.data(),
+                                 scale.data(), shift.data(), mean.data(), dx.data(),    channels};
+  };
+  gpu_for_each(rows, channels, backward(gpu_dx));
+  for_each(cx, rows, channels, backward(cpu_dx));
+  EXPECT_TRUE(test::close(numbers(gpu_dx), numbers(cpu_dx), 4 * u));
+}
+
+TEST(GpuLoops, ReadingRowsAheadChangesNothing) {
+  for (const int64_t channels : {1, 18, 32, 264}) {
+    for (const int64_t rows : {1, 3, 129, 1025}) {
+      expect_rows_ahead<float>(rows, channels);
+      expect_rows_ahead<bf16>(rows, channels);
+    }
   }
 }
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/context.h"
-#include "core/philox.h"
 #include "core/io/safetensors.h"
+#include "core/philox.h"
 
 namespace hr::test {
 
@@ -92,6 +92,22 @@ inline Tensor make(const Context& cx, const ArrayView& a, DType t = DType::f32) 
 inline Tensor make_deconv(const Context& cx, const ArrayView& a) {
   const auto& s = a.shape;
   return make(cx, {s[1], s[2], s[3], s[0]}, DType::f32, first_to_last(a.to_f64(), s));
+}
+
+// What a trajectory is judged over. Adam turns a tiny gradient's sign into a full step, so that after a few steps two
+// trajectories that began a rounding apart differ by some 1 %: one of them proves little, in either direction.
+constexpr uint64_t kTrajectories = 5;
+// v, each value moved by up to two roundings; draw 0 is v itself.
+template <class T>
+void nudge(std::vector<T>& v, uint64_t draw) {
+  if (draw == 0) return;
+  Philox rng(draw, 0x6e756467, 0);  // "nudg"
+  for (T& x : v) x = static_cast<T>(rounded(x * (1 + rng.uniform(-0x1p-22, 0x1p-22)), DType::f32));
+}
+inline double median(Values v) {
+  const auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
+  std::nth_element(v.begin(), middle, v.end());
+  return *middle;
 }
 
 inline double max_abs(const Values& v) {
