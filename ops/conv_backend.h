@@ -19,8 +19,8 @@ struct ConvGeometry {
   int64_t out_w() const { return transposed ? (w - 1) * stride - 2 * pad + kw : (w + 2 * pad - kw) / stride + 1; }
 };
 
-// Filters reordered or converted for a library, kept for weights that do not change (inference). They outlive steps, so
-// their memory comes from an allocator of their own.
+// Filters and biases reordered or converted for a library, kept for weights that do not change (inference). They
+// outlive steps, so their memory comes from an allocator of their own.
 struct PackedFilters {
   std::shared_ptr<Allocator> allocator = std::make_shared<CachingAllocator>();
   std::map<std::string, Tensor> by_layout;

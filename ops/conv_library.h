@@ -23,8 +23,8 @@ std::string to_string(const ConvProblem& problem);
 // x (backward_data) or filter (backward_filter) and reads the others. Each begins at a multiple of 16 bytes.
 struct ConvBuffers {
   const void *x = nullptr, *filter = nullptr, *y = nullptr;
-  const float* bias = nullptr;
-  const void* add = nullptr;  // like y
+  const void* bias = nullptr;  // [co] of y's type: with another the libraries have few kernels, or compile one for it
+  const void* add = nullptr;   // like y
 };
 
 // One way to compute a problem.

@@ -111,7 +111,7 @@ struct Product {
         : p.relu ? CUBLASLT_EPILOGUE_RELU
                  : CUBLASLT_EPILOGUE_DEFAULT);
     if (!bias) return;
-    set(operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
+    set(operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, g.d_type == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F);
     // Nothing is read through it yet: the heuristic looks at how an address is aligned, and this one is as badly
     // aligned as any that will come.
     set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(kAlignment));
@@ -124,7 +124,7 @@ void multiply(cublasLtHandle_t handle, const Product& p, const cublasLtMatmulHeu
               const ConvBuffers& buffers, cuda::Stream stream, void* workspace) {
   const float one = 1, beta = p.add ? 1 : 0;
   const void* d = buffers.*p.gemm.d;
-  if (p.bias) set(p.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(buffers.bias));
+  if (p.bias) set(p.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, buffers.bias);
   expect(cublaslt().matmul(handle, p.operation.get(), &one, buffers.*p.gemm.a, p.a.get(), buffers.*p.gemm.b, p.b.get(),
                            &beta, p.add ? buffers.add : d, p.d.get(), const_cast<void*>(d), p.d.get(), &found.algo,
                            workspace, found.workspaceSize, stream),
@@ -140,8 +140,7 @@ class Library final : public ConvLibrary {
 
   std::vector<ConvCandidate> candidates(const ConvProblem& problem, int at_most) override {
     const std::optional<ConvGemm> gemm = as_gemm(problem);
-    // A bias must have the type of the result, and ours are float32.
-    if (!gemm || (problem.bias && gemm->d_type != DType::f32)) return {};
+    if (!gemm) return {};
     const auto product = std::make_shared<Product>(problem, *gemm);
     cublasLtMatmulPreference_t made = nullptr;
     expect(cublaslt().create_preference(&made), "preference");

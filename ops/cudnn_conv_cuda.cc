@@ -234,7 +234,7 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
       then(CUDNN_POINTWISE_ADD, &add, !p.bias && !p.relu);
     }
     if (p.bias) {
-      const size_t bias = keep(tensor(kBias, {1, g.co, 1, 1}, DType::f32));
+      const size_t bias = keep(tensor(kBias, {1, g.co, 1, 1}, g.dst));
       then(CUDNN_POINTWISE_ADD, &bias, !p.relu);
     }
     if (p.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, true);

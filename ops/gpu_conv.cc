@@ -1,6 +1,9 @@
 #include "ops/gpu_conv.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <unordered_map>
 
 #include "ops/conv_choice.h"
@@ -75,8 +78,8 @@ class GpuConv final : public ConvBackend {
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                const void* add, bool relu, void* y, PackedFilters* packed) override {
     const ConvProblem p{g, Pass::forward, bias != nullptr, add != nullptr, relu, cx.tf32};
-    Tensor kept;
-    run(cx, p, {x, filter_for(cx, g, filter, packed, kept), y, bias, add});
+    Tensor kept, kept_bias;
+    run(cx, p, {x, filter_for(cx, g, filter, packed, kept), y, bias_for(cx, g, bias, packed, kept_bias), add});
   }
 
   void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override {
@@ -110,13 +113,36 @@ class GpuConv final : public ConvBackend {
  private:
   static std::string heading(const Context& cx, const std::string& libraries) {
     const cuda::DeviceInfo info = cuda::device_info(cx.device.index);
-    return fmt::format("hrnet.cpp plans 2; {}; sm_{}{}; {} multiprocessors; {}", info.name, info.major, info.minor,
+    return fmt::format("hrnet.cpp plans 3; {}; sm_{}{}; {} multiprocessors; {}", info.name, info.major, info.minor,
                        info.multiprocessors, libraries);
+  }
+
+  // A first start takes a while, and how many shapes will come only the network knows: a line after 2 s, 6 s, 18 s ...
+  void tell(double seconds) {
+    ++shapes_;
+    measuring_ += seconds;
+    if (measuring_ < next_line_) return;
+    while (next_line_ <= measuring_) next_line_ *= 3;
+    fmt::print(stderr, "note: choosing the fastest kernel of each convolution: {} so far in {:.0f} s{}\n", shapes_,
+               measuring_, conv_plan_file().empty() ? "" : fmt::format(", kept in {}", conv_plan_file().string()));
   }
 
   // [a, taps, b] -> [b, taps, a]
   static void swap_filter(const Context& cx, const float* from, float* to, int64_t a, int64_t taps, int64_t b) {
     for_each_flat(cx, a * taps * b, SwapFilterEnds<float>{from, to, a, taps, b});
+  }
+
+  // The bias in the result's type.
+  static const void* bias_for(const Context& cx, const ConvGeometry& g, const float* bias, PackedFilters* packed,
+                              Tensor& kept) {
+    if (bias == nullptr || g.dst == DType::f32) return bias;
+    Tensor* target = packed != nullptr ? &packed->by_layout["bias"] : &kept;
+    if (target->defined()) return target->raw();
+    Context persistent = cx;
+    if (packed != nullptr) persistent.allocator = packed->allocator;
+    *target = persistent.empty({g.co}, DType::bf16);
+    for_each_flat(cx, g.co, Convert<float, bf16>{bias, target->data<bf16>()});
+    return target->raw();
   }
 
   // The filter in the type and order that the pass reads. Inference keeps what was made; training rounds its filters
@@ -152,13 +178,17 @@ class GpuConv final : public ConvBackend {
     const std::string name = to_string(p);
     auto chosen = chosen_.find(name);
     if (chosen == chosen_.end()) {
-      std::vector<ConvCandidate> candidates = conv_candidates(*cudnn_, cublaslt_.get(), p);
+      std::vector<ConvCandidate> candidates = conv_candidates(*cudnn_, cublaslt_.get(), p, memory_.find(name));
       check(!candidates.empty(), "{}: no kernel for {}", libraries_, name);
       const Stopwatch watch;
+      bool measured = false;
+      const auto start = std::chrono::steady_clock::now();
       const size_t best = choose_candidate(memory_, name, candidates, [&](const ConvCandidate& candidate) {
+        measured = true;
         return milliseconds(cx, watch, candidate, buffers);
       });
       chosen = chosen_.emplace(name, std::move(candidates[best])).first;
+      if (measured) tell(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
     const ConvCandidate& candidate = chosen->second;
     const Tensor workspace = cx.empty({std::max<int64_t>(candidate.workspace, 1)}, DType::u8);
@@ -169,6 +199,8 @@ class GpuConv final : public ConvBackend {
   std::unique_ptr<ConvLibrary> cudnn_, cublaslt_;  // candidates refer to them; cublaslt_ may be null
   std::string libraries_;
   ConvPlanMemory memory_;
+  int shapes_ = 0;                        // measured so far
+  double measuring_ = 0, next_line_ = 2;  // seconds
   std::unordered_map<std::string, ConvCandidate> chosen_;
 };
 
@@ -176,19 +208,30 @@ class GpuConv final : public ConvBackend {
 
 std::shared_ptr<ConvBackend> make_gpu_conv(const Context& cx) { return std::make_shared<GpuConv>(cx); }
 
-std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cublaslt, const ConvProblem& problem) {
-  std::vector<ConvCandidate> list = cudnn.candidates(problem, kCandidates);
-  const ConvGeometry& g = problem.geometry;
-  if (list.empty() && problem.pass == Pass::backward_filter && g.src == DType::bf16 && g.dst == DType::f32) {
-    ConvProblem half = problem;  // as PyTorch does it
-    half.geometry.dst = DType::bf16;
-    for (const ConvCandidate& c : cudnn.candidates(half, kCandidates))
-      list.push_back(widened(c, g.co * g.kh * g.kw * g.ci));
+std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cublaslt, const ConvProblem& problem,
+                                           const std::string* known) {
+  // Up to the one that is known by its library and number.
+  const auto wanted = [&](const std::string& library) {
+    if (known == nullptr) return kCandidates;
+    return known->starts_with(library + " ") ? std::atoi(known->c_str() + library.size() + 1) + 1 : 0;
+  };
+  std::vector<ConvCandidate> list;
+  if (const int count = wanted("cuDNN"); count > 0) {
+    list = cudnn.candidates(problem, count);
+    const ConvGeometry& g = problem.geometry;
+    if (list.empty() && problem.pass == Pass::backward_filter && g.src == DType::bf16 && g.dst == DType::f32) {
+      ConvProblem half = problem;  // as PyTorch does it
+      half.geometry.dst = DType::bf16;
+      for (const ConvCandidate& c : cudnn.candidates(half, count))
+        list.push_back(widened(c, g.co * g.kh * g.kw * g.ci));
+    }
   }
-  if (cublaslt != nullptr) {
-    for (ConvCandidate& c : cublaslt->candidates(problem, kCandidates)) list.push_back(std::move(c));
+  if (const int count = wanted("cuBLASLt"); count > 0 && cublaslt != nullptr) {
+    for (ConvCandidate& c : cublaslt->candidates(problem, count)) list.push_back(std::move(c));
   }
-  return list;
+  const auto is_known = [&](const ConvCandidate& c) { return c.name == *known; };
+  if (known == nullptr || std::any_of(list.begin(), list.end(), is_known)) return list;
+  return conv_candidates(cudnn, cublaslt, problem);
 }
 
 }  // namespace hr

@@ -3,7 +3,7 @@
 # program starts, and can say what is missing, on a machine that has none of them.
 #
 # Looked for in the toolkit, in the system's folders, and in the nvidia/* folders that Python wheels install:
-# -DHR_CUDA_PREFIX=DIR (several with ;), the active virtual or conda environment, and python3's own site-packages.
+# -DHR_CUDA_PREFIX=DIR (several with ;), the active virtual or conda environment, and that of the python3 on PATH.
 set(HR_WITH_CUDA OFF)
 set(HR_CUDA_PREFIX "" CACHE STRING "Folders to look in first for the CUDA toolkit, cuDNN and NCCL")
 if(HR_CUDA STREQUAL "OFF")
@@ -13,7 +13,10 @@ elseif(NOT HR_CUDA MATCHES "^(AUTO|ON)$")
 endif()
 
 set(hr_cuda_roots ${HR_CUDA_PREFIX})
-foreach(environment $ENV{VIRTUAL_ENV} $ENV{CONDA_PREFIX} /usr /usr/local)
+find_program(HR_PYTHON3 python3)  # its folder says which environment it is; it is not run
+mark_as_advanced(HR_PYTHON3)
+get_filename_component(hr_python_folder "${HR_PYTHON3}" DIRECTORY)
+foreach(environment $ENV{VIRTUAL_ENV} $ENV{CONDA_PREFIX} ${hr_python_folder}/.. /usr /usr/local)
   file(GLOB wheels ${environment}/lib/python3*/site-packages/nvidia/* ${environment}/lib/python3*/dist-packages/nvidia/*)
   list(APPEND hr_cuda_roots ${wheels})
 endforeach()

@@ -23,6 +23,14 @@ if ! nvidia-smi -L 2>/dev/null | grep -q GPU; then
   exit 2
 fi
 
+say "packages"
+if [ -z "${CMAKE_PREFIX_PATH:-}" ] && ! (source tools/packages.sh; install_packages) >"$build.log" 2>&1; then
+  tail -n 5 "$build.log" >&2
+  echo "gpu_check.sh: the packages of tools/packages.sh could not be installed. Where there is no root or no network, run" \
+    "tools/packages.sh --into DIR elsewhere, bring DIR here and set CMAKE_PREFIX_PATH=DIR/usr" >&2
+  exit 1
+fi
+
 say "build"
 generator=()
 command -v ninja >/dev/null && generator=(-G Ninja)

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building and testing need and that are not there yet. Sourced by the other scripts.
+# The Debian packages that building and testing need. Sourced by the other scripts, which install what is not there yet.
+# By itself, where nothing can be installed (no root, or no network where the program is built):
+#   tools/packages.sh --into DIR      unpacks the packages and what they need below DIR, with apt-get but without root;
+#                                     then configure with CMAKE_PREFIX_PATH=DIR/usr in the environment, here or there
 set -euo pipefail
 
-hr_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev
-  libspdlog-dev libfmt-dev libgtest-dev libminizip-dev zlib1g-dev libssl-dev libgloo-dev)
+hr_libraries=(libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev libspdlog-dev libfmt-dev libgtest-dev
+  libminizip-dev zlib1g-dev libssl-dev libgloo-dev)
+hr_packages=(g++ cmake ninja-build pkg-config "${hr_libraries[@]}")
 
 install_packages() {
   local missing=() package
@@ -17,3 +21,29 @@ install_packages() {
   $sudo apt-get update -qq
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
+
+# The libraries and those they are linked with; not what every machine with a compiler has.
+unpack_packages() {
+  local folder=$1 packages deb
+  mkdir -p "$folder/debs"
+  packages=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
+    --no-enhances "${hr_libraries[@]}" | grep -E '^(lib|zlib|rapidjson|ocl-icd)[a-z0-9.+-]*$' | sort -u |
+    grep -vE '^lib(c6|c-|crypt|gcc|stdc|gomp|pam|tirpc|nsl|debian|newt|slang|se(linux|manage|pol)|krb|k5|gssapi|keyutils|com-err|db5|readline|tinfo|zstd|lzma|acl|audit|cap|bz2|md0|textwrap|pcre)')
+  # shellcheck disable=SC2086
+  (cd "$folder/debs" && apt-get download -qq $packages)
+  for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$folder"; done
+  rm -r "$folder/debs" "$folder/usr/share/doc" "$folder/usr/share/man"
+  find "$folder" -name '*.a' ! -name 'libg*' -delete  # of what is linked as a shared library
+  # Links to /lib/... are meant for an installed package; the folder may move.
+  find "$folder" -type l -lname '/*' -printf '%p %l\n' | while read -r link target; do ln -sfnr "$folder$target" "$link"; done
+  echo "packages.sh: $(wc -w <<<"$packages") packages below $folder, $(du -sh "$folder" | cut -f1); configure with CMAKE_PREFIX_PATH=$(cd "$folder" && pwd)/usr"
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  if [ $# -eq 2 ] && [ "$1" = --into ]; then
+    unpack_packages "$2"
+  else
+    echo "packages.sh: usage: tools/packages.sh --into DIR (sourced, it offers install_packages)" >&2
+    exit 2
+  fi
+fi

@@ -42,10 +42,10 @@ TEST(ConvPlanMemory, WhatWasPutIsFoundAfterwardsInTheSameAndInTheNextProgram) {
 
 TEST(ConvPlanMemory, AFileOfAnotherHeadingIsNotUsedAndIsReplacedOnlyWhenThereIsSomethingToWrite) {
   const fs::path file = test::temporary_folder() / "plans.txt";
-  const std::string ours = "hrnet.cpp plans 2; GPU A; cuDNN 9";
+  const std::string ours = "hrnet.cpp plans 3; GPU A; cuDNN 9";
   const std::string line = "cuDNN 3 " + kProblem;
   for (const std::string& old : {fmt::format("hrnet.cpp plans 1; GPU A; cuDNN 9\n3 {}\n", kProblem),
-                                 fmt::format("hrnet.cpp plans 2; GPU B; cuDNN 9\n{}\n", line),
+                                 fmt::format("hrnet.cpp plans 3; GPU B; cuDNN 9\n{}\n", line),
                                  fmt::format("{}.1\n{}\n", ours, line), fmt::format("{}\n{}\n", line, ours)}) {
     SCOPED_TRACE(old);
     write_file(file, old);
@@ -130,12 +130,16 @@ TEST(ConvChoice, NoneThatFitsIsOutOfMemory) {
   EXPECT_THROW(choose_candidate(memory, kProblem, kThree, full), OutOfMemory);
 }
 
-// Offers what it is told to, by the type of the result.
+// Offers what it is told to, by the type of the result, and keeps what it was asked for.
 struct Library final : ConvLibrary {
   std::string name;
   std::vector<ConvCandidate> f32, bf16;
-  std::vector<ConvCandidate> candidates(const ConvProblem& p, int) override {
-    return p.geometry.dst == DType::f32 ? f32 : bf16;
+  std::vector<int> asked;
+  std::vector<ConvCandidate> candidates(const ConvProblem& p, int at_most) override {
+    asked.push_back(at_most);
+    std::vector<ConvCandidate> list = p.geometry.dst == DType::f32 ? f32 : bf16;
+    if (static_cast<int>(list.size()) > at_most) list.resize(static_cast<size_t>(at_most));
+    return list;
   }
   std::string description() const override { return name; }
 };
@@ -196,6 +200,25 @@ TEST(ConvCandidates, AGradientInFloat32CompetesWithTheWidenedOne) {
   std::vector<std::string> names;
   for (const ConvCandidate& c : conv_candidates(cudnn, &cublaslt, p)) names.push_back(c.name);
   EXPECT_EQ(names, (std::vector<std::string>{"cuDNN 0", "cuBLASLt 0"}));
+}
+
+TEST(ConvCandidates, NoMoreAreMadeThanTheRememberedOneNeeds) {
+  const ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2}};
+  Library cudnn, cublaslt;
+  for (int i = 0; i < 4; ++i) {
+    cudnn.f32.push_back(named(fmt::format("cuDNN {}", i)));
+    cublaslt.f32.push_back(named(fmt::format("cuBLASLt {}", i)));
+  }
+  const auto last = [&](const std::string& known) { return conv_candidates(cudnn, &cublaslt, p, &known).back().name; };
+  EXPECT_EQ(last("cuDNN 2"), "cuDNN 2");
+  EXPECT_EQ(cudnn.asked, std::vector{3});
+  EXPECT_TRUE(cublaslt.asked.empty());
+  EXPECT_EQ(last("cuBLASLt 0"), "cuBLASLt 0");
+  EXPECT_EQ(cudnn.asked, std::vector{3});
+  EXPECT_EQ(cublaslt.asked, std::vector{1});
+  // One that is there no longer: everything is asked for, to be measured again.
+  EXPECT_EQ(last("cuDNN 7"), "cuBLASLt 3");
+  EXPECT_EQ(last("another 0"), "cuBLASLt 3");
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "ops/sum_kernel.h"
 #include "tests/support/tensors.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 namespace {
 struct Index {
   uint32_t x = 0, y = 0, z = 0;
@@ -24,11 +25,12 @@ struct Index {
 thread_local Index threadIdx;
 Index blockIdx, blockDim, gridDim;
 std::barrier<>* block_barrier = nullptr;
-void __syncthreads() { block_barrier->arrive_and_wait(); }  // NOLINT(bugprone-reserved-identifier): CUDA's name
+void __syncthreads() { block_barrier->arrive_and_wait(); }
 }  // namespace
 #define __global__
 #define __launch_bounds__(...)
 #define __shared__ static
+// NOLINTEND(bugprone-reserved-identifier)
 #include "ops/loops_kernels.cuh"
 
 namespace hr {

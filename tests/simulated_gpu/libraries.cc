@@ -20,7 +20,7 @@ class Library final : public ConvLibrary {
   std::vector<ConvCandidate> candidates(const ConvProblem& p, int at_most) override {
     const ConvGeometry& g = p.geometry;
     const bool gemm = g.kh == 1 && g.kw == 1 && g.stride == 1 && g.pad == 0 && !g.transposed;
-    if (name_ == "cuBLASLt" && (!gemm || (p.bias && g.dst == DType::bf16))) return {};
+    if (name_ == "cuBLASLt" && !gemm) return {};
     // As the real one: no f32 gradient of a filter from bf16.
     if (name_ == "cuDNN" && p.pass == Pass::backward_filter && g.src == DType::bf16 && g.dst == DType::f32) return {};
     std::vector<ConvCandidate> list;

@@ -54,9 +54,10 @@ void compute_convolution(const ConvProblem& p, const ConvBuffers& buffers) {
   const ConvFilter both{filter.data(), nullptr};
   switch (p.pass) {
     case Pass::forward: {
-      const auto x = floats(buffers.x, x_size, src), add = p.add ? floats(buffers.add, y_size, dst) : filter;
+      const auto x = floats(buffers.x, x_size, src), add = p.add ? floats(buffers.add, y_size, dst) : filter,
+                 bias = p.bias ? floats(buffers.bias, g.co, dst) : filter;
       std::vector<float> y(static_cast<size_t>(y_size));
-      conv.forward(cx, g, x.data(), both, p.bias ? buffers.bias : nullptr, p.add ? add.data() : nullptr, p.relu,
+      conv.forward(cx, g, x.data(), both, p.bias ? bias.data() : nullptr, p.add ? add.data() : nullptr, p.relu,
                    y.data(), nullptr);
       return put(y, buffers.y, dst);
     }
