@@ -51,7 +51,7 @@ void bench_kernels(const BenchKernels& o) {
   const auto random = [&](const Shape& shape) {
     std::vector<float> v(static_cast<size_t>(numel(shape)));
     for (float& x : v) x = static_cast<float>(rng.uniform());
-    const Tensor t = cx.empty(shape, DType::f32);
+    Tensor t = cx.empty(shape, DType::f32);
     cx.upload(t, std::as_bytes(std::span(v)));
     return t;
   };

@@ -64,6 +64,7 @@ void plot_history(const fs::path& path, const std::vector<EpochRecord>& history)
     for (Measured& m : measured) m.series.x.push_back(x), m.series.y.push_back(r.stats[m.at] / m.unit);
   }
   std::vector<Series> validation;
+  validation.reserve(measured.size());
   for (Measured& m : measured) validation.push_back(std::move(m.series));
   const std::vector<Panel> panels{{"Loss", "epochs", "", {loss}, true, false},
                                   {"Learning rate", "epochs", "", {lr}, true, false},

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The Debian packages that building and testing need. Sourced by the other scripts, which install what is not there yet.
 # By itself, where nothing can be installed (no root, or no network where the program is built):
-#   tools/packages.sh --into DIR      unpacks the packages and what they need below DIR, with apt-get but without root;
-#                                     then configure with CMAKE_PREFIX_PATH=DIR/usr in the environment, here or there
+#   tools/packages.sh --into DIR      unpacks the packages and what they need below DIR, with apt-get but without root.
+# Then configure, here or where DIR was carried to, with this in the environment (tools/gpu_check.sh wants the first):
+#   CMAKE_PREFIX_PATH=DIR/usr LDFLAGS=-Wl,--disable-new-dtags
+# The second lets what the libraries themselves need be found in DIR too.
 set -euo pipefail
 
 hr_libraries=(libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev libspdlog-dev libfmt-dev libgtest-dev
@@ -24,7 +26,7 @@ install_packages() {
 
 # The libraries and those they are linked with; not what every machine with a compiler has.
 unpack_packages() {
-  local folder=$1 packages deb
+  local folder=$1 packages deb headers
   mkdir -p "$folder/debs"
   packages=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
     --no-enhances "${hr_libraries[@]}" | grep -E '^(lib|zlib|rapidjson|ocl-icd)[a-z0-9.+-]*$' | sort -u |
@@ -34,9 +36,13 @@ unpack_packages() {
   for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$folder"; done
   rm -r "$folder/debs" "$folder/usr/share/doc" "$folder/usr/share/man"
   find "$folder" -name '*.a' ! -name 'libg*' -delete  # of what is linked as a shared library
+  cp -a "$folder/lib/." "$folder/usr/lib/" && rm -r "$folder/lib" && ln -s usr/lib "$folder/lib"
+  # A compiler looks for an architecture's headers below /usr only.
+  for headers in "$folder"/usr/include/*-linux-gnu*/; do cp -a "$headers". "$folder/usr/include/" && rm -r "$headers"; done
   # Links to /lib/... are meant for an installed package; the folder may move.
   find "$folder" -type l -lname '/*' -printf '%p %l\n' | while read -r link target; do ln -sfnr "$folder$target" "$link"; done
-  echo "packages.sh: $(wc -w <<<"$packages") packages below $folder, $(du -sh "$folder" | cut -f1); configure with CMAKE_PREFIX_PATH=$(cd "$folder" && pwd)/usr"
+  echo "packages.sh: $(wc -w <<<"$packages") packages below $folder, $(du -sh "$folder" | cut -f1); configure with" \
+    "CMAKE_PREFIX_PATH=$(cd "$folder" && pwd)/usr LDFLAGS=-Wl,--disable-new-dtags"
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

@@ -95,8 +95,8 @@ TEST_F(GpuNccl, ADataParallelStepOfOneRankEqualsAPlainOne) {
       parallel->broadcast(cx, &adam);
     }
     TrainStep step(cx, *model, adam, JointsLoss::official, ranks ? &*parallel : nullptr);
-    std::vector<double> losses;
-    for (int i = 0; i < 6; ++i) losses.push_back(step({images, targets, weights, n, side, side}, 1e-3));
+    std::vector<double> losses(6);
+    for (double& loss : losses) loss = step({images, targets, weights, n, side, side}, 1e-3);
     return std::pair(to_host(cx, model->parameters().values), losses);
   };
   const auto plain = train(false), parallel = train(true);

@@ -13,7 +13,6 @@
 namespace hr {
 namespace {
 
-using test::Input;
 using test::Values;
 
 // float32: a sum of k products in another order is off by about sqrt(k) roundings of its largest partial sum, and k is
@@ -66,7 +65,7 @@ TEST_F(GpuConv, InferenceEpilogue) {
         const Tensor z = test::place(cx, {3, 16, 12, 48}, t, test::random_values(3 * 16 * 12 * 48, 4, t, -9, 9));
         PackedFilters packed{.allocator = cx.allocator};
         const Conv2d options{.pad = 1, .bias = &b, .add = add ? &z : nullptr, .relu = true, .packed = &packed};
-        const Values first = test::fetch(cx, conv2d(cx, x, w, options));
+        Values first = test::fetch(cx, conv2d(cx, x, w, options));
         EXPECT_EQ(test::fetch(cx, conv2d(cx, x, w, options)), first) << "kept filters give the same";
         return first;
       };
@@ -94,6 +93,7 @@ TEST_F(GpuOps, BatchNormAndFuseOfFourResolutions) {
           t, tolerance(t), {{{3, 24, 16, c}, t, 1}, {{3, 12, 8, c}, t, 2}, {{3, 6, 4, c}, t, 3}, {{3, 3, 2, c}, t, 4}},
           [&](Context& cx, const std::vector<Tensor>& in) {
             std::vector<Normalised> norms;
+            norms.reserve(in.size());
             for (const Tensor& x : in) norms.push_back(batch_norm(cx, x, state_on(cx, c)));
             const Tensor y =
                 fuse(cx, {{in[0], &norms[0], 0}, {in[1], &norms[1], 1}, {in[2], &norms[2], 2}, {in[3], nullptr, 3}},

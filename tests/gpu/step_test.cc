@@ -198,7 +198,7 @@ TEST_F(GpuStep, GradientsOfOneStepAreTheCpus) {
     auto model = make_model(cx, "hrnet_w8", d.joints, 3, Init::torch);
     model->parameters().bind(tape);
     const auto put = [&](const Shape& shape, const std::vector<float>& v) {
-      const Tensor t = cx.empty(shape, DType::f32);
+      Tensor t = cx.empty(shape, DType::f32);
       cx.upload(t, std::as_bytes(std::span(v)));
       return t;
     };
