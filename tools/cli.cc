@@ -11,6 +11,7 @@
 #include <new>
 #include <system_error>
 
+#include "core/cuda.h"
 #include "core/error.h"
 
 namespace hr {
@@ -167,6 +168,11 @@ CLI::Option* add_threads(CLI::App& app, int& threads) {
 }
 
 namespace detail {
+namespace {
+std::string version() {
+  return fmt::format("hrnet.cpp {}, for the CPU{}", HR_VERSION, cuda::built() ? " and CUDA" : " (built without CUDA)");
+}
+}  // namespace
 
 int run_program(std::string_view name, int argc, const char* const* argv,
                 const std::function<void(CLI::App&)>& add_options, const std::function<int()>& body) {
@@ -177,11 +183,15 @@ int run_program(std::string_view name, int argc, const char* const* argv,
     formatter->column_width(kColumn);
     app.formatter(formatter);
     app.set_help_flag("-h,--help", "print this help");
+    app.set_version_flag("--version", version, "print the version and for which devices the program was built");
     add_options(app);
     try {
       app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
       fmt::print("{}", app.help());
+      return 0;
+    } catch (const CLI::CallForVersion& text) {
+      fmt::print("{}\n", text.what());
       return 0;
     } catch (const CLI::ParseError& error) {
       print_error(name, error.what(), fmt::format("; `{} --help` lists the options", name));

@@ -73,6 +73,9 @@ TEST(Programs, HelpIsForNewcomers) {
     EXPECT_EQ(e.status, 0) << name;
     EXPECT_NE(e.output.find("Example:"), std::string::npos) << name;
     EXPECT_NE(e.output.find("Usage: "), std::string::npos) << name;
+    const Ended version = run(program(name) + " --version");
+    EXPECT_EQ(version.status, 0) << name;
+    EXPECT_TRUE(version.output.starts_with("hrnet.cpp ")) << version.output;
   }
 }
 
