@@ -108,11 +108,12 @@ target_link_libraries(hr_cuda INTERFACE ${HR_CUDART_STATIC} ${CMAKE_DL_LIBS} rt)
 # Warnings are errors in .cu too; -fmad stays on as contraction does in ops/.
 target_compile_options(hr_cuda INTERFACE
   "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror,-Wno-missing-field-initializers --expt-relaxed-constexpr --extended-lambda>")
-# Where dlopen finds the libraries that were found now; the system's search path comes after.
+# Where dlopen finds the libraries that were found now, in the order in which the headers were looked for; the system's
+# search path comes after.
 set(hr_cuda_libraries "")
 foreach(library cudnn cublasLt nccl)
   find_library(HR_LIB_${library} NAMES lib${library}.so lib${library}.so.9 lib${library}.so.13 lib${library}.so.12 lib${library}.so.2
-    HINTS ${hr_cuda_roots} PATH_SUFFIXES lib64 lib)
+    NAMES_PER_DIR HINTS ${hr_cuda_roots} PATH_SUFFIXES lib64 lib)
   mark_as_advanced(HR_LIB_${library})
   if(HR_LIB_${library})
     get_filename_component(folder ${HR_LIB_${library}} DIRECTORY)

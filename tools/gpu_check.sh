@@ -112,9 +112,9 @@ fi
 say "training from JPEGs"
 jpeg_rate=
 if [ "$(left)" -gt 45 ]; then
-  "$build/tools/synth" --output "$build/data" --train-images 1500 --val-images 8 >"$build/synth.log" 2>&1 &&
+  "$build/tools/synth" --output "$build/data" --train-images 8000 --val-images 8 >"$build/synth.log" 2>&1 &&
     timeout 100 "$build/tools/train" --device cuda --amp --data-path "$build/data" --model hrnet_w32 --batch-size 128 \
-      --epochs 3 --workers 16 --eval-every 3 --output-dir "$build/run" >"$build/train.log" 2>&1
+      --epochs 2 --workers 16 --eval-every 2 --output-dir "$build/run" >"$build/train.log" 2>&1
   jpeg_rate=$(grep -o '[0-9.]* img/s' "$build/train.log" 2>/dev/null | tail -n 1 | cut -d' ' -f1)
 fi
 
