@@ -69,6 +69,7 @@ void launch(uint32_t blocks, Index threads, bool barriers, const Kernel& kernel)
     });
   }
   for (std::thread& t : team) t.join();
+  block_barrier = nullptr;
 }
 
 template <class F, class Body>
