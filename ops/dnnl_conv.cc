@@ -69,6 +69,8 @@ struct DnnlConv::Impl {
     const memory::desc src({g.n, g.ci, g.h, g.w}, src_type, tag::nhwc);
     const memory::desc dst({g.n, g.co, g.out_h(), g.out_w()}, pass == Pass::forward ? type_of(g.dst) : src_type,
                            tag::nhwc);
+    // The backward passes take the forward primitive as a hint; its filter has the activations' type.
+    const memory::desc forward_filter(filter_dims, src_type, tag::any);
     const memory::desc filter(filter_dims, pass == Pass::filter ? memory::data_type::f32 : src_type, tag::any);
     const memory::desc bias_desc = bias ? memory::desc({g.co}, memory::data_type::f32, tag::x) : memory::desc();
     c.plain_filter = memory::desc(filter_dims, memory::data_type::f32, tag::ohwi);
@@ -85,10 +87,12 @@ struct DnnlConv::Impl {
 
     if (g.transposed) {
       build_pass<dnnl::deconvolution_forward, dnnl::deconvolution_backward_data, dnnl::deconvolution_backward_weights>(
-          c, pass, dnnl::algorithm::deconvolution_direct, src, filter, bias_desc, dst, strides, pads, attributes);
+          c, pass, dnnl::algorithm::deconvolution_direct, src, forward_filter, filter, bias_desc, dst, strides, pads,
+          attributes);
     } else {
       build_pass<dnnl::convolution_forward, dnnl::convolution_backward_data, dnnl::convolution_backward_weights>(
-          c, pass, dnnl::algorithm::convolution_direct, src, filter, bias_desc, dst, strides, pads, attributes);
+          c, pass, dnnl::algorithm::convolution_direct, src, forward_filter, filter, bias_desc, dst, strides, pads,
+          attributes);
     }
 
     c.src = src;
@@ -110,10 +114,9 @@ struct DnnlConv::Impl {
   // The three passes of one primitive family (convolution or deconvolution have equal signatures).
   template <class Forward, class Data, class Filter>
   void build_pass(Compiled& c, Pass pass, dnnl::algorithm algorithm, const memory::desc& src,
-                  const memory::desc& filter, const memory::desc& bias, const memory::desc& dst,
-                  const memory::dims& strides, const memory::dims& pads, const dnnl::primitive_attr& attributes) {
-    // The backward passes take the forward primitive as a hint; its filter has the activations' type.
-    const memory::desc forward_filter(filter.dims(), src.data_type(), tag::any);
+                  const memory::desc& forward_filter, const memory::desc& filter, const memory::desc& bias,
+                  const memory::desc& dst, const memory::dims& strides, const memory::dims& pads,
+                  const dnnl::primitive_attr& attributes) {
 #if DNNL_VERSION_MAJOR >= 3
     const typename Forward::primitive_desc forward(engine, dnnl::prop_kind::forward_training, algorithm, src,
                                                    forward_filter, bias, dst, strides, pads, pads, attributes);

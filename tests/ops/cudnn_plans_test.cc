@@ -5,6 +5,8 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+
 #include "core/file.h"
 #include "ops/cudnn_conv.h"
 #include "tests/support/oracle.h"
