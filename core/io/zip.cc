@@ -87,6 +87,8 @@ ZipReader::ZipReader(std::span<const std::byte> bytes, std::string where, Budget
   // Debian's minizip (1.1) compares 32-bit fields with a 64-bit -1 and so misses zip64's sizes and offsets.
   check(bytes.size() <= UINT32_MAX, "{}: a zip file of {} bytes; up to 4 GiB can be read, safetensors have no limit",
         where_, bytes.size());
+  // minizip 1.1 refuses an end record without entries before it, 1.3 does not.
+  check(bytes.size() < 3 || bytes[2] != std::byte{5}, "{}: an empty zip file", where_);
   zlib_filefunc64_def functions = input_->functions();
   if (has_whole_end(bytes)) zip_.reset(unzOpen2_64("", &functions));
   check(zip_ != nullptr, "{}: starts as a zip file and has no valid end record; is the download complete?", where_);

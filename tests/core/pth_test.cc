@@ -140,7 +140,7 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       // zip
       {"PK\x03\x04", "download complete?"},
       {good.substr(0, good.size() - 1), "download complete?"},
-      {zip_of({}), "no valid end record"},
+      {zip_of({}), "an empty zip file"},
       {zip_of({{"archive/data/0", kTwelve}}), "without data.pkl"},
       {zip_of({{"a/b/data.pkl", pickle}}), "without data.pkl"},
       {zip_of({{"a/data.pkl", pickle}, {"b/data.pkl", pickle}}), "2 data.pkl"},
