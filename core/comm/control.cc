@@ -19,7 +19,8 @@ constexpr size_t kLargest = size_t{1} << 30;  // a gather's results; hello is li
 constexpr size_t kWelcome = size_t{1} << 20;  // before rank 0 has proved to be one
 constexpr Milliseconds kGrace{500};           // ranks that fail for the same reason fail within this
 constexpr Milliseconds kPrintedWithin{3000};  // rank 0 is given this long to take over the printing
-constexpr int kPatience = 20;                 // how much longer a barrier or a busy rank may take
+constexpr Milliseconds kHangsUpWithin{1000};
+constexpr int kPatience = 20;  // how much longer a barrier or a busy rank may take
 
 enum Kind : uint8_t {
   // to the server
@@ -116,6 +117,7 @@ class Control::Server {
     int rank = -1;  // until it has said hello
     Clock::time_point heard = Clock::now();
     bool said_bye = false, reported = false, closing = false;
+    std::optional<Clock::time_point> turned_away;
     std::deque<std::string> gathers;
     std::array<uint64_t, kChannels> entered{};
     std::array<Milliseconds, kChannels> waited{};
@@ -143,14 +145,15 @@ class Control::Server {
       judge();
       if (Clock::now() - last_beat >= beat_) {
         last_beat = Clock::now();
-        for (const auto& peer : peers_) peer->channel.send(beat_beat, {});
+        for (const auto& peer : peers_) {
+          if (!peer->closing) peer->channel.send(beat_beat, {});
+        }
       }
       for (const auto& peer : peers_) {
         if (peer->channel.open() && !peer->channel.flush()) drop(*peer);
+        if (peer->turned_away && !peer->channel.pending()) peer->channel.end_sending();
       }
-      std::erase_if(peers_, [](const auto& peer) {
-        return !peer->channel.open() || (peer->closing && !peer->channel.pending());
-      });
+      std::erase_if(peers_, [](const auto& peer) { return !peer->channel.open() || leaves(*peer); });
     }
   }
 
@@ -183,11 +186,11 @@ class Control::Server {
   }
 
   void receive(Peer& peer) {
-    if (!peer.channel.open() || peer.closing) return;
+    if (!peer.channel.open() || (peer.closing && !peer.turned_away)) return;
     const bool alive = peer.channel.fill();
     try {
       Channel::Message message;
-      while (peer.channel.open() && peer.channel.next(message)) {
+      while (peer.channel.open() && !peer.closing && peer.channel.next(message)) {
         peer.heard = Clock::now();
         peer.rank < 0 ? greet(peer, message) : handle(peer, message);
       }
@@ -256,6 +259,13 @@ class Control::Server {
   static void turn_away(Peer& peer, const Failure& failure) {
     peer.channel.send(abort_with, pack(failure));
     peer.closing = true;
+    peer.turned_away = Clock::now();
+  }
+
+  // One that was turned away hangs up first: to close a connection with words still unread would take back ours.
+  static bool leaves(const Peer& peer) {
+    return peer.closing && !peer.channel.pending() &&
+           (!peer.turned_away || Clock::now() - *peer.turned_away > kHangsUpWithin);
   }
 
   void begin() {

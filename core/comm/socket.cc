@@ -196,6 +196,10 @@ bool Channel::flush() {
   return true;
 }
 
+void Channel::end_sending() {
+  if (socket_.open()) ::shutdown(socket_.get(), SHUT_WR);
+}
+
 bool Channel::fill() {
   std::array<char, 1 << 16> bytes;
   for (int part = 0; part < 16; ++part) {  // then the others get their turn

@@ -82,6 +82,7 @@ class Channel {
   void send(uint8_t kind, std::string_view payload);  // queues; flush() writes
   bool flush();                                       // false: the connection is gone
   bool pending() const { return !out_.empty(); }
+  void end_sending();       // the other side reads to the end of what was sent
   bool fill();              // reads what is there; false: the connection is gone
   bool next(Message& out);  // a whole message, if there is one; Error on a length no honest peer sends
   size_t limit = 64 << 10;  // longest message to take; raised once the peer has said who it is

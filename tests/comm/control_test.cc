@@ -166,6 +166,27 @@ TEST(Control, SomethingElseBehindThePortIsSaid) {
   control.settle({});
 }
 
+TEST(Control, ARankThatIsTurnedAwayHearsWhyHoweverMuchItHasSaid) {
+  RankSetup setup(2);
+  Ranks wrong = setup.ranks[1];
+  wrong.size = 3;
+  Control second(wrong, Milliseconds(4000));
+  std::this_thread::sleep_for(3 * second.beat());  // its first words are all there when rank 0 comes to listen
+  Control first(setup.ranks[0], test::kRankTimeout);
+  for (Control* control : {&second, &first}) {
+    try {
+      control->join();
+      ADD_FAILURE();
+    } catch (const RankFailed& e) {
+      EXPECT_NE(std::string(e.what()).find("has WORLD_SIZE=3, rank 0 has WORLD_SIZE=2"), std::string::npos) << e.what();
+      EXPECT_EQ(e.failure.status, 2);
+    }
+  }
+  std::thread other([&] { EXPECT_EQ(second.settle({}).status, 2); });
+  EXPECT_EQ(first.settle({}).status, 2);
+  other.join();
+}
+
 TEST(Control, StrangersAtThePortAreIgnored) {
   RankSetup setup(2);
   Channel stranger(connect_to("127.0.0.1", setup.ranks[0].port, Clock::now() + test::kRankTimeout));
