@@ -21,7 +21,8 @@ enum class Act { none, relu };
 // 1 to 4 terms; y has the shape of a term with up = 0, or of term 0 upsampled. Error if shapes do not agree.
 // Backward: the gradient of y is masked and summed over its fan-out in one pass, reduced for every normalised term
 // (torch's batch-norm derivative when the statistics are of the batch), summed over footprints for upsampled ones.
-// ReLU's derivative at 0 is 0.
+// ReLU's derivative at 0 is 0. ReLU of one normalised tensor that is used once is not masked in a pass of its own: the
+// mask is made again from x where that is read anyway.
 Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act = Act::none);
 
 }  // namespace hr

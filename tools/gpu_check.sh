@@ -14,6 +14,7 @@ for argument in "$@"; do
     *) echo "gpu_check.sh: unknown option $argument; expected --no-sanitizer or --no-torch" >&2; exit 2 ;;
   esac
 done
+unset HRNET_TEST_DEVICE  # with it the tests would compare the CPU with itself
 started=$SECONDS
 say() { printf '[%4ds] %s\n' $((SECONDS - started)) "$*"; }
 left() { echo $((540 - (SECONDS - started))); }
@@ -50,6 +51,7 @@ skipped=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$build/gpu_tests.lo
 test_row="${passed:-0} passed, ${failed:-0} failed, ${skipped:-0} skipped"
 [ -n "$passed$failed$skipped" ] || test_row="ended early: $(tail -n 1 "$build/gpu_tests.log")"
 say "$test_row"
+[ "${passed:-0}" -gt 0 ] || status=1  # only skipped: nothing was checked
 [ "$status" -eq 0 ] || grep -E "Failure|FAILED" "$build/gpu_tests.log" | head -n 20
 
 # verdict TEST: what the log says of one test.
@@ -66,7 +68,7 @@ bench() { # NAME arguments...: one JSON line in $build/NAME.json
   shift
   say "bench $name"
   timeout 60 "$build/tools/bench" --device cuda --json "$@" >"$build/$name.json" 2>"$build/$name.err" ||
-    say "bench $name: $(tail -n 1 "$build/$name.err")"
+    { say "bench $name: $(tail -n 1 "$build/$name.err")"; status=1; }
 }
 bench train128 --mode train --dtype bf16 --batch-size 128 --repeats 30
 bench train256 --mode train --dtype bf16 --batch-size 256 --repeats 20
@@ -170,5 +172,5 @@ awk -v table="$build/gpu_table.md" '
   /<!-- measured: end -->/ { skip = 0 }
   !skip && !/<!-- measured: begin -->/ { print }' docs/gpu.md >"$build/gpu.md" && mv "$build/gpu.md" docs/gpu.md
 cat "$build/gpu_table.md"
-say "done; docs/gpu.md has the table"
+say "done; docs/gpu.md has the table$([ "$status" -eq 0 ] || echo ", and something failed or could not be measured: see above")"
 exit $status
