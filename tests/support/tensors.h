@@ -94,8 +94,8 @@ inline Tensor make_deconv(const Context& cx, const ArrayView& a) {
   return make(cx, {s[1], s[2], s[3], s[0]}, DType::f32, first_to_last(a.to_f64(), s));
 }
 
-// What a trajectory is judged over. Adam turns a tiny gradient's sign into a full step, so that after a few steps two
-// trajectories that began a rounding apart differ by some 1 %: one of them proves little, in either direction.
+// What a trajectory of a tiny batch is judged over: the median of so many. Adam turns a tiny gradient's sign into a
+// full step, so that after a few steps two that began a rounding apart differ by up to 2 %, and one proves little.
 constexpr uint64_t kTrajectories = 5;
 // v, each value moved by up to two roundings; draw 0 is v itself.
 template <class T>
