@@ -8,21 +8,23 @@
 
 namespace hr {
 namespace {
-constexpr size_t kAlign = 64;  // a cache line and an AVX-512 register
-size_t aligned(size_t bytes) { return std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign); }
+// Rounded up to a multiple; nothing needs an address of its own, too.
+size_t round_up(size_t bytes, size_t multiple) {
+  return std::max(multiple, (bytes + multiple - 1) / multiple * multiple);
+}
 }  // namespace
 
-size_t CachingAllocator::rounded(size_t bytes) {
+size_t CachingAllocator::rounded(size_t bytes) const {
   constexpr size_t page = 4096;
-  return bytes < page ? aligned(bytes) : (bytes + page - 1) / page * page;
+  return round_up(bytes, bytes < page ? source_.alignment : page);
 }
 
 CachingAllocator::Source CachingAllocator::host() {
-  return {[](size_t bytes) { return std::aligned_alloc(kAlign, bytes); }, [](void* p) { std::free(p); }};
+  return {[](size_t bytes) { return std::aligned_alloc(kHostAlignment, bytes); }, [](void* p) { std::free(p); }};
 }
 
 CachingAllocator::Source CachingAllocator::gpu() {
-  return {cuda::allocate, [](void* p) { cuda::deallocate(p); }};
+  return {cuda::allocate, [](void* p) { cuda::deallocate(p); }, 256};
 }
 
 CachingAllocator::Source CachingAllocator::pinned(int device) {
@@ -93,6 +95,8 @@ bool CachingAllocator::release() {
 }
 
 Arena::Arena(std::shared_ptr<Allocator> parent) : parent_(std::move(parent)) {}
+
+size_t Arena::aligned(size_t bytes) const { return round_up(bytes, alignment()); }
 
 Arena::~Arena() {
   if (block_ != nullptr) parent_->deallocate(block_, block_bytes_);
@@ -211,8 +215,8 @@ void Arena::plan() {
     placed.push_back(i);
   }
   if (auto* cache = dynamic_cast<CachingAllocator*>(parent_.get())) cache->release_cache();
-  block_ = static_cast<std::byte*>(parent_->allocate(std::max(block_bytes_, kAlign)));
-  block_bytes_ = std::max(block_bytes_, kAlign);
+  block_bytes_ = std::max(block_bytes_, alignment());
+  block_ = static_cast<std::byte*>(parent_->allocate(block_bytes_));
   planned_ = true;
 }
 

@@ -12,12 +12,15 @@
 
 namespace hr {
 
+constexpr size_t kHostAlignment = 64;  // a cache line and an AVX-512 register
+
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned; Error says how much was asked for
+  virtual void* allocate(size_t bytes) = 0;  // aligned to alignment(); Error says how much was asked for
   virtual void deallocate(void* pointer, size_t bytes) noexcept = 0;
-  virtual size_t peak_bytes() const = 0;  // the most that was handed out at one time
+  virtual size_t alignment() const { return kHostAlignment; }  // of every address, in bytes
+  virtual size_t peak_bytes() const = 0;                       // the most that was handed out at one time
 };
 
 // Keeps freed blocks for the next request of the same rounded size: training asks for the same sizes every step, and a
@@ -30,9 +33,10 @@ class CachingAllocator final : public Allocator {
   struct Source {
     std::function<void*(size_t bytes)> allocate;  // null when there is no more, or its own Error
     std::function<void(void* pointer)> deallocate;
+    size_t alignment = kHostAlignment;  // that allocate() keeps
   };
   static Source host();
-  static Source gpu();  // of the current CUDA device
+  static Source gpu();  // of the current CUDA device; 256-byte aligned, as cudaMalloc's
   // Host memory that a CUDA device reads by itself while the host goes on. Threads that ask for it need not know the
   // device.
   static Source pinned(int device);
@@ -42,12 +46,13 @@ class CachingAllocator final : public Allocator {
   ~CachingAllocator() override;
   void* allocate(size_t bytes) override;
   void deallocate(void* pointer, size_t bytes) noexcept override;
+  size_t alignment() const override { return source_.alignment; }
   size_t peak_bytes() const override;
   size_t live_bytes() const;
   void release_cache();  // gives cached blocks back to the system
 
  private:
-  static size_t rounded(size_t bytes);
+  size_t rounded(size_t bytes) const;
   bool release();  // whether there was something; under the mutex
   Source source_;
   mutable std::mutex mutex_;
@@ -71,6 +76,7 @@ class Arena final : public Allocator {
 
   void* allocate(size_t bytes) override;  // Error if a replayed step asks for something else than the recorded one
   void deallocate(void* pointer, size_t bytes) noexcept override;
+  size_t alignment() const override { return parent_->alignment(); }
   size_t peak_bytes() const override;  // the planned block, or the recording's peak
   bool replaying() const { return planned_; }
 
@@ -89,6 +95,7 @@ class Arena final : public Allocator {
     int region = 0, branch = 0;  // where it was born; region 0: outside of all
     int death_region = 0, death_branch = 0;
   };
+  size_t aligned(size_t bytes) const;  // rounded up to alignment()
   bool may_share(const Request& earlier, const Request& later) const;
   void plan();
 
