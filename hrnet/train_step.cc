@@ -151,7 +151,7 @@ void TrainStep::run(Inputs& in) {
   bool whole = true;
   in.arena->begin_step();
   try {
-    model_.parameters().round_values(step);
+    const ParameterStore::Rounded rounded = model_.parameters().round_values(step);
     const Tensor loss = forward(step, in);
     copy_or_add(step, loss, in.loss, false);
     copy_or_add(step, loss, in.status.view({1}, 2), false);
