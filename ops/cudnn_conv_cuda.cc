@@ -174,7 +174,9 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
   };
   const auto operation = [&](Descriptor d) { operations.push_back(keep(std::move(d))); };
   const size_t c = keep(std::move(conv));
-  const double one = 1, zero = 0;
+  // cuDNN reads alpha and beta in the type that they are declared with only for some engines; the ready-made ones read
+  // the compute type's four bytes, and the first four of a double 1.0 are 0, which makes every result 0.
+  const float one = 1, zero = 0;
   // Element types: src everywhere but for the forward result and the filter's gradient.
   const bool epilogue = p.bias || p.add || p.relu;
   if (m.pass == Pass::backward_filter) {
@@ -186,8 +188,8 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, parts[x])
         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, parts[y])
         .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, parts[w])
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one)
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_DOUBLE, 1, &zero)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
         .finalize("gradient of a filter");
     operation(std::move(op));
   } else {
@@ -208,8 +210,8 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
           .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, parts[in])
           .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, parts[w])
           .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, parts[at])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one)
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_DOUBLE, 1, &zero)
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
           .finalize("convolution operation");
       operation(std::move(op));
     } else {
@@ -218,8 +220,8 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
           .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, parts[in])
           .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, parts[w])
           .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, parts[at])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_DOUBLE, 1, &one)
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_DOUBLE, 1, &zero)
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
           .finalize("gradient of the data");
       operation(std::move(op));
     }

@@ -32,7 +32,7 @@ ConvCandidate widened(const ConvCandidate& inner, int64_t count) {
     auto* gradient = static_cast<float*>(const_cast<void*>(buffers.filter));
     for_each_flat(cx, count, Convert<bf16, float>{rounded, gradient});
   };
-  return {inner.name, offset + count * static_cast<int64_t>(sizeof(bf16)), run};
+  return {"cuDNN-bf16" + inner.name.substr(inner.name.find(' ')), offset + count * static_cast<int64_t>(sizeof(bf16)), run};
 }
 
 // Two events of a GPU, to time work on a stream.
@@ -161,6 +161,8 @@ class GpuConv final : public ConvBackend {
     const float* plain = filter.f32;
     Tensor swapped;
     if (g.transposed) {
+      // Never from the step's arena when the filter is kept: it replays a sequence of allocations, and only the first
+      // call makes this one.
       swapped = persistent.empty({count}, DType::f32);
       swap_filter(cx, plain, swapped.data<float>(), g.co, g.kh * g.kw, g.ci);
       plain = swapped.data<float>();
@@ -216,15 +218,13 @@ std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cubl
     return known->starts_with(library + " ") ? std::atoi(known->c_str() + library.size() + 1) + 1 : 0;
   };
   std::vector<ConvCandidate> list;
-  if (const int count = wanted("cuDNN"); count > 0) {
-    list = cudnn.candidates(problem, count);
-    const ConvGeometry& g = problem.geometry;
-    if (list.empty() && problem.pass == Pass::backward_filter && g.src == DType::bf16 && g.dst == DType::f32) {
-      ConvProblem half = problem;  // as PyTorch does it
-      half.geometry.dst = DType::bf16;
-      for (const ConvCandidate& c : cudnn.candidates(half, count))
-        list.push_back(widened(c, g.co * g.kh * g.kw * g.ci));
-    }
+  const ConvGeometry& g = problem.geometry;
+  if (const int count = wanted("cuDNN"); count > 0) list = cudnn.candidates(problem, count);
+  if (const int count = wanted("cuDNN-bf16"); count > 0 && problem.pass == Pass::backward_filter &&
+                                              g.src == DType::bf16 && g.dst == DType::f32) {
+    ConvProblem half = problem;  // as PyTorch does it
+    half.geometry.dst = DType::bf16;
+    for (const ConvCandidate& c : cudnn.candidates(half, count)) list.push_back(widened(c, g.co * g.kh * g.kw * g.ci));
   }
   if (const int count = wanted("cuBLASLt"); count > 0 && cublaslt != nullptr) {
     for (ConvCandidate& c : cublaslt->candidates(problem, count)) list.push_back(std::move(c));

@@ -13,8 +13,9 @@ namespace hr {
 // too old.
 std::shared_ptr<ConvBackend> make_gpu_conv(const Context& cx);
 
-// Everything that is measured for a problem; cublaslt may be null. Where cuDNN makes no f32 gradient of a filter from
-// bf16, its candidates are those that make one in bf16 and widen it: their measured time includes the widening.
+// Everything that is measured for a problem; cublaslt may be null. For an f32 gradient of a filter from bf16,
+// cuDNN's kernels that make one in bf16 and widen it are candidates too: on an H200 the only kernel that makes it in f32
+// at once takes seven times as long. Their measured time includes the widening.
 // `known`: the one to use is this (if it is there still), and only what its library offers up to it is made, since some
 // are compiled for a second.
 std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cublaslt, const ConvProblem& problem,

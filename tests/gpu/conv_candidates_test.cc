@@ -122,7 +122,10 @@ void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const st
       const double sums = g.src == DType::bf16 ? 384 * 0x1p-22 : 1e-5;
       const bool rounded =
           result == DType::bf16 || (writes_filter && g.src == DType::bf16 && candidate.name.starts_with("cuDNN"));
-      const double tolerance = sums + (rounded ? test::rounding(DType::bf16) : 0);
+      // With channels that are no multiple of 8 the libraries round the sum to bf16 before the epilogue, and the result
+      // again (seen on an H200: all of them agree on the same bytes).
+      const bool twice = result == DType::bf16 && (p.bias || p.add) && (g.ci % 8 != 0 || g.co % 8 != 0);
+      const double tolerance = sums + (rounded ? (twice ? 2 : 1) * test::rounding(DType::bf16) : 0);
       EXPECT_TRUE(test::close(test::fetch(cx, out), expected, tolerance * test::max_abs(expected)));
     }
   }
