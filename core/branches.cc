@@ -1,5 +1,9 @@
 #include "core/branches.h"
 
+#include <cstdlib>
+
+#include "core/error.h"
+
 namespace hr {
 namespace {
 Arena* arena_of(const Context& cx) { return dynamic_cast<Arena*>(cx.allocator.get()); }
@@ -43,6 +47,17 @@ void SideStreams::join(Context& cx) {
   }
   cx.stream = base_;
   base_ = nullptr;
+}
+
+int side_stream_count(int by_default) {
+  const char* value = std::getenv("HRNET_SIDE_STREAMS");
+  if (value == nullptr || *value == '\0') return by_default;
+  constexpr int kMost = 15;
+  char* end = nullptr;
+  const long count = std::strtol(value, &end, 10);
+  check(*end == '\0' && count >= 0 && count <= kMost, "HRNET_SIDE_STREAMS={}: expected a number from 0 to {}", value,
+        kMost);
+  return static_cast<int>(count);
 }
 
 Branches::Branches(Context& cx) : cx_(cx) {
