@@ -1,6 +1,9 @@
 #include "core/branches.h"
 
+#include <cstdlib>
 #include <utility>
+
+#include "core/error.h"
 
 namespace hr {
 namespace {
@@ -52,6 +55,17 @@ void SideStreams::abandon(Context& cx) noexcept {
   } catch (const Error&) {
     // The device has failed or the capture is broken, which the exception under way says already.
   }
+}
+
+int side_stream_count(int by_default) {
+  const char* value = std::getenv("HRNET_SIDE_STREAMS");
+  if (value == nullptr || *value == '\0') return by_default;
+  constexpr int kMost = 15;
+  char* end = nullptr;
+  const long count = std::strtol(value, &end, 10);
+  check(*end == '\0' && count >= 0 && count <= kMost, "HRNET_SIDE_STREAMS={}: expected a number from 0 to {}", value,
+        kMost);
+  return static_cast<int>(count);
 }
 
 Branches::Branches(Context& cx) : cx_(cx) {

@@ -42,7 +42,9 @@ Context make_context(const std::string& device, bool amp, int threads, bool tf32
         info.major, info.minor);
   constexpr int kBranches = 4;  // of HRNet's last stages
   cx.stream = cuda::create_stream();
-  cx.side_streams = std::make_shared<SideStreams>(kBranches - 1);
+  if (const int count = side_stream_count(kBranches - 1); count > 0) {
+    cx.side_streams = std::make_shared<SideStreams>(count);
+  }
   cx.allocator = std::make_shared<CachingAllocator>(CachingAllocator::gpu());
   conv_backend(cx);  // a missing cuDNN is told now, not at the first convolution
   return cx;
