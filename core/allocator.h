@@ -2,6 +2,7 @@
 // addresses.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -60,17 +61,43 @@ class CachingAllocator final : public Allocator {
   size_t live_ = 0, peak_ = 0;
 };
 
+// The memory that an arena's plan lies in. Arenas of several shapes may share one block where their steps never
+// overlap: it is then as large as the largest of them, not as all together.
+class ArenaBlock {
+ public:
+  explicit ArenaBlock(std::shared_ptr<Allocator> parent) : parent_(std::move(parent)) {}
+  ~ArenaBlock() { release(); }
+  ArenaBlock(const ArenaBlock&) = delete;
+  ArenaBlock& operator=(const ArenaBlock&) = delete;
+
+  // At least so many bytes. A block that has to grow moves.
+  std::byte* reserve(size_t bytes);
+  // Gives the memory back to the system; the next reserve() takes it anew. Not while an arena's step uses it.
+  void release() noexcept;
+  size_t bytes() const { return bytes_; }
+  // Grows with every change of the address: a CUDA graph that was captured at another count must not be launched.
+  uint64_t moves() const { return moves_; }
+
+ private:
+  friend class Arena;
+  std::shared_ptr<Allocator> parent_;
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+  uint64_t moves_ = 0;
+  bool in_use_ = false;  // by a replayed step
+};
+
 // Static shapes make every step ask for the same memory in the same order. The first step is recorded on the parent
 // allocator, then a layout is planned (lifetimes that overlap do not share), and later steps replay it: allocation is a
-// table look-up and addresses never change, which CUDA graphs need.
+// table look-up and addresses never change, which CUDA graphs need (with a shared block: while it does not move).
 //   arena->begin_step(); ... arena->end_step();
 // Every tensor of a step must be gone before end_step(): Error otherwise, since replay would overwrite it.
 class Arena final : public Allocator {
  public:
-  explicit Arena(std::shared_ptr<Allocator> parent);
-  ~Arena() override;
+  // Without a block: one of its own.
+  explicit Arena(std::shared_ptr<Allocator> parent, std::shared_ptr<ArenaBlock> block = nullptr);
 
-  void begin_step();
+  void begin_step();  // Error while a step of another arena replays in the same block
   void end_step();
   void abort_step() noexcept;  // after an exception: forgets a recording under way
 
@@ -105,7 +132,8 @@ class Arena final : public Allocator {
   size_t clock_ = 0, next_ = 0;
   int regions_ = 0, region_ = 0, branch_ = 0;
   bool in_step_ = false, planned_ = false;
-  std::byte* block_ = nullptr;
+  std::shared_ptr<ArenaBlock> block_;
+  std::byte* base_ = nullptr;  // where the block lies in the step under way
   size_t block_bytes_ = 0, live_bytes_ = 0, peak_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include "tests/gpu/pair.h"
 #include "tests/support/crops.h"
 #include "tests/support/oracle.h"
+#include "tools/heatmap_runner.h"
 #include "tools/train.h"
 
 namespace hr {
