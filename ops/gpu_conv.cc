@@ -161,7 +161,7 @@ class GpuConv final : public ConvBackend {
     const float* plain = filter.f32;
     Tensor swapped;
     if (g.transposed) {
-      swapped = (half ? cx : persistent).empty({count}, DType::f32);
+      swapped = persistent.empty({count}, DType::f32);
       swap_filter(cx, plain, swapped.data<float>(), g.co, g.kh * g.kw, g.ci);
       plain = swapped.data<float>();
     }
