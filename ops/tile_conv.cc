@@ -13,11 +13,17 @@ class TileConvs final : public ConvLibrary {
  public:
   explicit TileConvs(int multiprocessors) : multiprocessors_(multiprocessors) {}
 
-  std::vector<ConvCandidate> candidates(const ConvProblem& p, int at_most) override {
+  std::vector<ConvCandidate> candidates(const ConvProblem& p, const ConvSearch& search) override {
+    if (search.kernels == ConvSearch::Kernels::compiled || search.at_most < 1) return {};
+    if (std::optional<ConvCandidate> only = find(p, kName)) return {std::move(*only)};
+    return {};
+  }
+
+  std::optional<ConvCandidate> find(const ConvProblem& p, const std::string& name) override {
     const ConvGeometry& g = p.geometry;
     const bool shape = g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad == 1 && !g.transposed && g.src == DType::bf16;
     const bool index_fits = g.n * g.h * g.w < int64_t{1} << 30;
-    if (!shape || !index_fits || at_most < 1) return {};
+    if (name != kName || !shape || !index_fits) return {};
     if (p.pass == Pass::backward_filter) return filter_gradient(g);
     if (g.ci != 32 || g.co != 32 || g.dst != DType::bf16) return {};
     const bool flipped = p.pass == Pass::backward_data;
@@ -29,17 +35,19 @@ class TileConvs final : public ConvLibrary {
                                  .filter = static_cast<const bf16*>(b.filter),
                                  .bias = static_cast<const bf16*>(b.bias),
                                  .add = static_cast<const bf16*>(b.add),
-                                 .y = static_cast<bf16*>(const_cast<void*>(flipped ? b.x : b.y)),
+                                 .y = static_cast<bf16*>(b.out),
                                  .relu = relu,
                                  .flipped = flipped});
     };
-    return {{"tile 0", 0, run}};
+    return ConvCandidate{kName, 0, run};
   }
 
-  std::string description() const override { return "tile kernels 1"; }
+  std::string description() const override { return "own tiles"; }
 
  private:
-  std::vector<ConvCandidate> filter_gradient(const ConvGeometry& g) const {
+  static constexpr const char* kName = "tile 1";  // the number is the kernels' version
+
+  std::optional<ConvCandidate> filter_gradient(const ConvGeometry& g) const {
     if (g.ci % 32 != 0 || g.co % 32 != 0 || g.dst != DType::f32) return {};
     const int64_t parts = g.ci / 32 * (g.co / 32);
     const int64_t tiles = g.n * ((g.h + 15) / 16) * ((g.w + 15) / 16);
@@ -54,9 +62,9 @@ class TileConvs final : public ConvLibrary {
                                             .x = static_cast<const bf16*>(b.x),
                                             .dy = static_cast<const bf16*>(b.y),
                                             .partial = static_cast<float*>(workspace),
-                                            .filter = static_cast<float*>(const_cast<void*>(b.filter))});
+                                            .filter = static_cast<float*>(b.out)});
     };
-    return {{"tile 0", slots * parts * gpu::kTilePartBytes, run}};
+    return ConvCandidate{kName, slots * parts * gpu::kTilePartBytes, run};
   }
 
   int multiprocessors_;
