@@ -55,7 +55,7 @@ class Switch:
 
 SWITCHES = [
     Switch("HRNET_SIDE_STREAMS", [None, "0", "1"]),
-    Switch("HRNET_CONV_CANDIDATES", [None, "10"], plans=True),
+    Switch("HRNET_CONV_CANDIDATES", [None, "10", "all"], plans=True),
 ]
 
 
@@ -267,9 +267,7 @@ class Check:
             error.write(("$ " + " ".join(command) + "\n").encode())
             error.flush()
             try:
-                child = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=error, cwd=cwd, start_new_session=True,
-                    env=env or self.environment(), preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None)
+                child = start(command, cores, stdout=output, stderr=error, cwd=cwd, env=env or self.environment())
             except OSError as e:
                 error.write(f"{e}\n".encode())
                 return Outcome(127, 0, False)
@@ -282,7 +280,7 @@ class Check:
                 timed_out = True
                 kill_group(child.pid, signal.SIGTERM)
                 try:
-                    child.wait(3)
+                    child.wait(2)
                 except subprocess.TimeoutExpired:
                     pass
             kill_group(child.pid, signal.SIGKILL)  # also what the command left behind
@@ -407,7 +405,7 @@ class Check:
         facts["gpus"] = len(self.options.gpus)
         facts["cores"] = len(os.sched_getaffinity(0))
         facts["date"] = time.strftime("%Y-%m-%d", time.gmtime())
-        facts["commit"] = commit(self.options.programs)
+        facts["commit"] = commit(None)
         nvcc = shutil.which("nvcc", path=self.environment()["PATH"])
         if nvcc:
             text = subprocess.run([nvcc, "--version"], capture_output=True, text=True, timeout=15).stdout
@@ -415,9 +413,8 @@ class Check:
             facts["cuda"] = release.group(1) if release else "?"
         self.results["facts"] = facts
         smi = open(self.log("smi.csv"), "wb")
-        child = subprocess.Popen(
-            ["nvidia-smi", "--query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu,utilization.gpu",
-             "--format=csv", "-lms", "500"], stdout=smi, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+        child = start(["nvidia-smi", "--query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu,utilization.gpu",
+                       "--format=csv", "-lms", "500"], stdout=smi, stderr=subprocess.STDOUT)
         self.children.add(child.pid)
         self.execute(["bash", "-c", """nvidia-smi; nvidia-smi -q -d CLOCK,PERFORMANCE,POWER,ECC
             nvcc --version; g++ --version; cmake --version; ninja --version; python3 --version; ncu --version; compute-sanitizer --version
@@ -427,12 +424,9 @@ class Check:
         return f"{facts.get('card', 'card unknown')}, driver {facts.get('driver', '?')}, {facts['cores']} cores"
 
     def phase_build(self):
-        for folder in (self.before.get("folder"), os.path.join(TREE, "build-before")):
-            plans = folder and os.path.join(folder, "conv_plans.txt")
-            if plans and os.path.exists(plans):
-                shutil.copyfile(plans, os.path.join(self.cache, "conv_plans.txt"))
-                self.say(f"the plan cache is that of {folder}")
-                break
+        plans = os.path.join(self.before.get("folder", ""), "conv_plans.txt")
+        if self.before and os.path.exists(plans):
+            shutil.copyfile(plans, os.path.join(self.cache, "conv_plans.txt"))
         if self.options.programs:
             reason = self.use_programs(self.options.programs)
             if not reason:
@@ -487,6 +481,7 @@ class Check:
         if outcome.rc != 0 or outcome.timed_out:
             self.programs = None
             return f"bench --version: {describe_rc(outcome.rc)}, {last_line(log)}"
+        self.results.setdefault("facts", {})["commit"] = commit(folder)
         return ""
 
     def phase_torch(self):
@@ -532,7 +527,8 @@ class Check:
         begin = time.monotonic()
         cache = os.path.join(self.build, "cache_tests", safe)  # processes side by side would overwrite each other's plans
         outcome = self.execute([*prefix, self.program("hr_gpu_tests"), f"--gtest_filter={name}", f"--gtest_output=xml:{report}"], limit, log,
-                               env=self.environment(HRNET_CACHE=cache, **env))
+                               env=self.environment(HRNET_CACHE=cache,
+                                                    HRNET_CONV_LOG=self.log("conv_candidates_tests.txt"), **env))
         told = read_test_xml(report)
         if outcome.timed_out:
             result = "no time" if time.monotonic() - begin < 1 else "timed out"
@@ -777,7 +773,7 @@ class Check:
         switches = SWITCHES + self.options.switch
         until = time.monotonic() + self.most("switches")
         table = self.results["switches"]
-        for round_number in range(4):
+        for round_number in range(self.options.rounds):
             for switch in switches:
                 for value in switch.values:
                     rest = min(until - time.monotonic(), self.left() - 40)
@@ -812,6 +808,13 @@ class Check:
         plain = self.bench("train_f32", "--mode", "train", "--dtype", "f32", "--batch-size", batch, "--repeats", self.repeats(10), limit=40)
         tf32 = self.bench("train_tf32", "--mode", "train", "--dtype", "f32", "--tf32", "--batch-size", batch, "--repeats", self.repeats(10), limit=40)
         return f"float32 {plain['img_per_s']:,.0f}, TF32 {tf32['img_per_s']:,.0f} img/s"
+
+
+def start(command, cores=None, **options):
+    """A process that leads a group of its own, so that all it starts can be ended with it, on the given cores."""
+    if cores and shutil.which("taskset"):
+        command = ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, **options)
 
 
 def kill_group(pid, number):
@@ -941,6 +944,7 @@ def parse(arguments):
         sub.add_argument("--before", metavar="DIR", help="what an earlier run brought back: its plans are used, its failures repeated")
         sub.add_argument("--switch", type=switch_of, action="append", default=[], metavar="NAME=VALUE,VALUE",
                          help="one more environment switch for `second`, beside the default")
+        sub.add_argument("--rounds", type=int, default=4, metavar="N", help="runs of each value of a switch, if there is time [%(default)s]")
         sub.add_argument("--rehearsal", action="store_true", help="tiny sizes, to try this script without a GPU's speed")
     sub = which.add_parser("carry", help="make the folder for --programs on a machine without a GPU")
     gpu_check_carry.add_arguments(sub)

@@ -10,7 +10,7 @@ import tempfile
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Another machine of the same family runs these: any x86-64 of the last ten years, an H100 or H200.
 FLAGS = ["-DCMAKE_BUILD_TYPE=Release", "-DHR_CUDA=ON", "-DHR_NATIVE=OFF", "-DCMAKE_CXX_FLAGS=-march=x86-64-v3",
-         "-DCMAKE_CUDA_ARCHITECTURES=90", "-DHR_GLOO=OFF", "-DHR_TESTS=ON"]
+         "-DCMAKE_CUDA_ARCHITECTURES=90", "-DHR_GLOO=OFF", "-DHR_WERROR=OFF", "-DHR_TESTS=ON"]
 TARGETS = ["hr_gpu_tests", "bench", "train", "synth", "validate", "predict", "forward"]
 OPTIONAL = ["cupti_trace"]  # a library, where CUPTI is
 # Every machine with a C++ compiler has these, and its own are at least as new.
