@@ -244,7 +244,7 @@ void HeatmapRunner::submit(std::span<const float> images, std::span<const uint8_
     cuda::copy(slot->host, slot->result, io.maps.bytes(), cuda::Copy::device_to_host, downloads_);
     cuda::record(slot->done, downloads_);
   } catch (...) {
-    settle();  // the caller's memory may be read from still, and the slot is about to go
+    settle();  // the caller may write into the batch again, and the slot's memory is about to go
     throw;
   }
   running_.push_back(std::move(slot));
