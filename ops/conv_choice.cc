@@ -116,6 +116,7 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
   constexpr size_t kFinalists = 8;
   constexpr int kFewLaunches = 3, kManyLaunches = 20, kRounds = 3;
   constexpr float kSpan = 0.3f;  // ms that many launches should take together
+  constexpr float kLong = 5;     // ms of one launch that are measured well enough by themselves
 
   const size_t count = candidates.size();
   ConvChoice choice{count, std::vector<ConvTiming>(count), nullptr};
@@ -154,7 +155,11 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
   for (size_t i = 0; i < count; ++i) {
     if (!time(i, 1, Kind::dropped)) continue;
     if (best_ms > 0 && choice.timings[i].ms > kHopeless * best_ms) continue;
-    if (!time(i, kFewLaunches, Kind::measured)) continue;
+    if (choice.timings[i].ms > kLong) {
+      choice.timings[i].kind = Kind::measured;
+    } else if (!time(i, kFewLaunches, Kind::measured)) {
+      continue;
+    }
     best_ms = best_ms > 0 ? std::min(best_ms, choice.timings[i].ms) : choice.timings[i].ms;
   }
   // Many runs of the fastest, taking turns, so that whatever disturbs a GPU for a while disturbs them all.
@@ -170,14 +175,15 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
     // What they took so far was one lucky run of a few; from here on they are compared by the same number of tries.
     std::vector<int> launches;
     for (const size_t i : finalists) {
-      launches.push_back(std::clamp(static_cast<int>(std::ceil(kSpan / std::max(choice.timings[i].ms, 1e-6f))),
-                                    kFewLaunches, kManyLaunches));
+      const float ms = choice.timings[i].ms;
+      const int fill = static_cast<int>(std::ceil(kSpan / std::max(ms, 1e-6f)));
+      launches.push_back(ms > kLong ? 1 : std::clamp(fill, kFewLaunches, kManyLaunches));
     }
     for (int round = 0; round < kRounds; ++round) {
       for (size_t f = 0; f < finalists.size(); ++f) {
         ConvTiming& t = choice.timings[finalists[f]];
         if (round > 0 && t.kind == Kind::failed) continue;
-        if (round == 0) t.kind = Kind::failed;  // forgets its time
+        if (round == 0) t.kind = Kind::failed;  // time() then forgets what it took before
         time(finalists[f], launches[f], Kind::finalist);
       }
     }

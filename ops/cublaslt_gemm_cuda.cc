@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/cuda.h"
 #include "core/shared_library.h"
 #include "ops/conv_gemm.h"
 #include "ops/cublaslt_gemm.h"
@@ -60,7 +61,10 @@ const CublasLt& cublaslt() {
 }
 
 void expect(cublasStatus_t status, std::string_view what) {
-  if (status != CUBLAS_STATUS_SUCCESS) fail("cuBLASLt: {}: {}", what, cublaslt().error(status));
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  const std::string text = fmt::format("cuBLASLt: {}: {}", what, cublaslt().error(status));
+  if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory(text, 0);
+  throw Error(text);
 }
 
 struct Destroy {

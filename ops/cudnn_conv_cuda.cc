@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "core/cuda.h"
 #include "core/shared_library.h"
 #include "ops/cudnn_conv.h"
 
@@ -51,7 +52,10 @@ const Cudnn& cudnn() {
 }
 
 void expect(cudnnStatus_t status, std::string_view what) {
-  if (status != CUDNN_STATUS_SUCCESS) fail("cuDNN: {}: {}", what, cudnn().error(status));
+  if (status == CUDNN_STATUS_SUCCESS) return;
+  const std::string text = fmt::format("cuDNN: {}: {}", what, cudnn().error(status));
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED) throw OutOfMemory(text, 0);
+  throw Error(text);
 }
 
 // ---- graphs ------------------------------------------------------------------------------------------------------
@@ -314,8 +318,8 @@ std::vector<Descriptor> descriptors_of(const Descriptor& owner, cudnnBackendAttr
     handles.push_back(list.back().get());
   }
   int64_t got = 0;
-  if (most == 0 || cudnn().get(owner.get(), name, CUDNN_TYPE_BACKEND_DESCRIPTOR, most, &got, handles.data()) !=
-                       CUDNN_STATUS_SUCCESS)
+  if (most == 0 ||
+      cudnn().get(owner.get(), name, CUDNN_TYPE_BACKEND_DESCRIPTOR, most, &got, handles.data()) != CUDNN_STATUS_SUCCESS)
     return {};
   list.erase(list.begin() + std::clamp<int64_t>(got, 0, most), list.end());
   return list;

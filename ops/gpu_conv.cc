@@ -167,12 +167,32 @@ class GpuConv final : public ConvBackend {
 
   void run(const Context& cx, const ConvProblem& p, const ConvBuffers& buffers) {
     const std::string name = to_string(p);
-    auto chosen = chosen_.find(name);
-    if (chosen == chosen_.end()) chosen = chosen_.emplace(name, choose(cx, p, name, buffers)).first;
+    const bool shared = ranks != nullptr && ranks->size() > 1;
+    auto& known = shared ? agreed_ : chosen_;
+    auto chosen = known.find(name);
+    if (chosen == known.end()) {
+      ConvCandidate made = shared ? agree(cx, p, name, buffers) : choose(cx, p, name, buffers);
+      chosen = known.emplace(name, std::move(made)).first;
+    }
     const ConvCandidate& candidate = chosen->second;
     const Tensor workspace = cx.empty({std::max<int64_t>(candidate.workspace, 1)}, DType::u8);
     candidate.run(cx, buffers, workspace.raw());
     ++clock.calls;
+  }
+
+  // Rank 0's choice. What this rank knows of its own does not count, so all ranks ask for the same problems in the same
+  // order: those that they compute for the first time together.
+  ConvCandidate agree(const Context& cx, const ConvProblem& p, const std::string& name, const ConvBuffers& buffers) {
+    std::optional<ConvCandidate> own;
+    if (ranks->rank() == 0) own = choose(cx, p, name, buffers);
+    const std::string told = ranks->all_gather(name + '\t' + (own ? own->name : std::string()))[0];
+    const size_t tab = told.find('\t');
+    check(told.substr(0, tab) == name,
+          "rank 0 computes {} where rank {} computes {}: all need the same model and batch", told.substr(0, tab),
+          ranks->rank(), name);
+    if (!own) own = find_candidate(libraries_, p, told.substr(tab + 1));
+    if (!own) own = choose(cx, p, name, buffers);  // this rank's GPU or libraries are others and do not have it
+    return std::move(*own);
   }
 
   // The remembered candidate, or the fastest. Error: none runs.
@@ -219,10 +239,10 @@ class GpuConv final : public ConvBackend {
   std::string description_;
   Search search_;
   ConvPlanMemory memory_;
-  Clock::time_point measured_;            // the last one
-  int shapes_ = 0;                        // measured so far
-  double measuring_ = 0, next_line_ = 2;  // seconds
-  std::unordered_map<std::string, ConvCandidate> chosen_;
+  Clock::time_point measured_;                                      // the last one
+  int shapes_ = 0;                                                  // measured so far
+  double measuring_ = 0, next_line_ = 2;                            // seconds
+  std::unordered_map<std::string, ConvCandidate> chosen_, agreed_;  // by this rank for itself; among the ranks
 };
 
 }  // namespace
