@@ -1,10 +1,10 @@
 // ops/gpu_loops.h on the simulated device: every loop of every functor, by the CPU's loops when its time has come.
 #include <cstring>
-#include <vector>
 
 #include "ops/for_each.h"
 #include "ops/tile_conv_launch.h"
 #include "tests/simulated_gpu/simulator.h"
+#include "tests/support/conv_stand_in.h"
 
 namespace hr::gpu {
 
@@ -42,61 +42,30 @@ void for_each_flat(cuda::Stream stream, int64_t n, const F& f) {
 #include "ops/max_pool2d_instances.h"
 #include "ops/sum_instances.h"
 
-// Our own convolutions, by plain loops.
+// Our own convolutions, as those of the libraries are computed.
 namespace hr::gpu {
 namespace {
 
-// Calls use(output pixel, input pixel, tap) for all that a 3x3 convolution of padding 1 connects.
-template <class Use>
-void for_taps(int n, int h, int w, const Use& use) {
-  for (int64_t out = 0; out < int64_t{n} * h * w; ++out) {
-    const auto x = static_cast<int>(out % w), y = static_cast<int>(out / w % h);
-    for (int tap = 0; tap < 9; ++tap) {
-      const int iy = y + tap / 3 - 1, ix = x + tap % 3 - 1;
-      if (iy >= 0 && iy < h && ix >= 0 && ix < w) use(out, out + (tap / 3 - 1) * w + tap % 3 - 1, tap);
-    }
-  }
+ConvProblem tile_problem(ConvProblem::Pass pass, int n, int h, int w, int ci, int co, DType dst) {
+  return {{.n = n, .h = h, .w = w, .ci = ci, .co = co, .kh = 3, .kw = 3, .pad = 1, .src = DType::bf16, .dst = dst},
+          pass};
 }
 
 }  // namespace
 
 void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
-  simulator::enqueue(stream, [=] {
-    const int64_t count = int64_t{l.n} * l.h * l.w * 32;
-    std::vector<float> sums(static_cast<size_t>(count));
-    for_taps(l.n, l.h, l.w, [&](int64_t out, int64_t in, int tap) {
-      for (int co = 0; co < 32; ++co) {
-        const bf16* filter = l.filter + (co * 9 + tap) * 32;
-        for (int ci = 0; ci < 32; ++ci) {
-          const float weight = to_float(filter[ci]);
-          if (l.flipped) {
-            sums[in * 32 + ci] += weight * to_float(l.x[out * 32 + co]);
-          } else {
-            sums[out * 32 + co] += weight * to_float(l.x[in * 32 + ci]);
-          }
-        }
-      }
-    });
-    for (int64_t i = 0; i < count; ++i) {
-      float v = sums[i];
-      if (l.add != nullptr) v += to_float(l.add[i]);
-      if (l.bias != nullptr) v += to_float(l.bias[i % 32]);
-      l.y[i] = from_float<bf16>(l.relu && v < 0 ? 0 : v);
-    }
-  });
+  using Pass = ConvProblem::Pass;
+  ConvProblem p = tile_problem(l.flipped ? Pass::backward_data : Pass::forward, l.n, l.h, l.w, 32, 32, DType::bf16);
+  p.bias = l.bias != nullptr, p.add = l.add != nullptr, p.relu = l.relu;
+  ConvBuffers buffers{.filter = l.filter, .out = l.y, .bias = l.bias, .add = l.add};
+  (l.flipped ? buffers.y : buffers.x) = l.x;
+  simulator::enqueue(stream, [=] { test::compute_convolution(p, buffers); });
 }
 
 void tile_filter_gradient(cuda::Stream stream, const TileFilterGradientLaunch& l) {
-  simulator::enqueue(stream, [=] {
-    std::vector<float> sums(static_cast<size_t>(l.co) * 9 * l.ci);
-    for_taps(l.n, l.h, l.w, [&](int64_t out, int64_t in, int tap) {
-      for (int co = 0; co < l.co; ++co) {
-        const float dy = to_float(l.dy[out * l.co + co]);
-        for (int ci = 0; ci < l.ci; ++ci) sums[(int64_t{co} * 9 + tap) * l.ci + ci] += dy * to_float(l.x[in * l.ci + ci]);
-      }
-    });
-    std::memcpy(l.filter, sums.data(), sums.size() * sizeof(float));
-  });
+  const ConvProblem p =
+      tile_problem(ConvProblem::Pass::backward_filter, l.n, l.h, l.w, l.ci, l.co, DType::f32);
+  simulator::enqueue(stream, [=] { test::compute_convolution(p, {.x = l.x, .y = l.dy, .out = l.filter}); });
 }
 
 }  // namespace hr::gpu
