@@ -130,7 +130,7 @@ def goal_rows(results):
         measured = f"{value:.2f} (PyTorch {listed} img/s)" if value else "open" + (f" (PyTorch {listed} img/s)" if listed else "")
         rows.add(f"{work}, batch 128", "2", predicted, measured, "open" if value is None else "met" if value >= 2 else "missed")
     rows.number("inference bf16, batch 128", f"{goals['infer']:,} img/s", f"{goals['infer_predicted']:,} img/s", infer128,
-                infer128 and f"{infer128['img_per_s']:,.0f} img/s" + (f"; {128 / infer128['seconds_with_copies']:,.0f} with copies"
+                infer128 and f"{infer128['img_per_s']:,.0f} img/s" + (f"; {infer128['batch_size'] / infer128['seconds_with_copies']:,.0f} with copies"
                                                                      if infer128.get("seconds_with_copies") else ""),
                 infer128 and infer128["img_per_s"] >= goals["infer"])
     rows.number("inference bf16, one person", "0.8 ms", "0.5 to 0.7 ms", infer1, infer1 and f"{1e3 * infer1['seconds']:.3f} ms",

@@ -15,6 +15,7 @@ import unittest
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TREE, "tools"))
 sys.dont_write_bytecode = True
+import gpu_check_carry
 import gpu_check_report
 
 NVIDIA_SMI = """#!/bin/sh
@@ -246,6 +247,26 @@ class GpuCheck(unittest.TestCase):
         self.run_check("--only", "train128", "--phase-limit", "1", FAULT_VERSION="1", CMAKE_PREFIX_PATH="/nonexistent")
         self.assertIn("do not run here (bench --version: status 1, bench: the loader finds no libdnnl.so.2)", self.said)
         self.assertEqual(self.status("build"), "failed")
+
+    def test_carried_programs_bring_their_libraries(self):
+        build = os.path.join(self.folder, "carry")
+        for name in ("tests/hr_gpu_tests", "tools/bench", "tools/train", "tools/synth"):  # any program that knows --version
+            os.makedirs(os.path.dirname(os.path.join(build, name)), exist_ok=True)
+            shutil.copy("/bin/ls", os.path.join(build, name))
+        self.write("oracle/train/train.json", "{}")
+        self.write("oracle/train/main_batch.safetensors", "")
+        self.write("oracle/weights/w8.safetensors", "")
+        packed = os.path.join(self.folder, "packed.tar.xz")
+        done = subprocess.run([os.path.join(TREE, "tools", "gpu_check.sh"), "carry", packed, "--no-build", "--build", build, "--oracle",
+                               os.path.join(self.folder, "oracle")], env={**os.environ, "HR_COMMIT": "c0ffee"}, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("without validate, predict, forward, libcupti_trace.so", done.stdout)
+        self.run_check("--only", "train128", "--programs", packed)
+        self.assertIn("packed.tar.xz run here", self.results["phases"]["build"]["note"])
+        self.assertEqual(self.results["facts"]["commit"], "c0ffee")
+        folder = os.path.join(self.folder, "build", "programs", "programs")
+        self.assertEqual(set(os.listdir(os.path.join(folder, "lib"))), set(gpu_check_carry.needed_libraries("/bin/ls")[0]))
+        self.assertTrue(os.path.exists(os.path.join(folder, "oracle", "train", "train.json")))
 
     def test_no_gpu_is_said(self):
         self.write("bin/nvidia-smi", "#!/bin/sh\nexit 9\n")
