@@ -238,6 +238,18 @@ class GpuCheck(unittest.TestCase):
             text = f.read()
         self.assertTrue(text.startswith("before\n") and text.endswith("after\n") and "old" not in text)
         self.assertIn("at commit abc1234 by `tools/gpu_check.sh` on one NVIDIA H100 80GB HBM3", text)
+        # Later minutes on the same card replace figures; those on another one have a table of their own.
+        again, other = (os.path.join(self.folder, name) for name in ("again", "other"))
+        for folder, card, speed in ((again, "NVIDIA H100 80GB HBM3", 4100.0), (other, "NVIDIA H200", 4200.0)):
+            os.mkdir(folder)
+            with open(os.path.join(folder, "results.json"), "w") as f:
+                json.dump({**self.results, "facts": {"card": card}, "tests": {}, "bench": {"train128": {**self.results["bench"]["train128"], "img_per_s": speed}}}, f)
+        subprocess.run([*command[:3], again, other, *command[3:]], check=True, capture_output=True)
+        with open(document) as f:
+            lines = f.read().splitlines()
+        self.assertEqual([line.split("|")[4:6] for line in lines if "step bf16, batch 128" in line],
+                         [[" 4,100 img/s (32.00 ms) ", " met "], [" 4,200 img/s (32.00 ms) ", " missed "]])
+        self.assertEqual([line.split("|")[4].strip() for line in lines if "tests labelled gpu" in line], ["1 passed", "open"])
         self.results["rehearsal"] = True
         with open(os.path.join(self.out, "results.json"), "w") as f:
             json.dump(self.results, f)
