@@ -6,6 +6,7 @@
 
 #include "core/crop_source.h"
 #include "core/error.h"
+#include "ops/conv_backend.h"
 #include "ops/crop.h"
 #include "ops/heatmaps.h"
 #include "ops/sum.h"
@@ -17,6 +18,22 @@ namespace {
 size_t padded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 constexpr int64_t kStatus = 3;
+
+// While it lives, the ranks choose kernels of convolutions together.
+class OneChoice {
+ public:
+  OneChoice(Context& cx, const DataParallel* parallel) : conv_(parallel != nullptr ? &conv_backend(cx) : nullptr) {
+    if (conv_ != nullptr) conv_->ranks = &parallel->comm();
+  }
+  ~OneChoice() {
+    if (conv_ != nullptr) conv_->ranks = nullptr;
+  }
+  OneChoice(const OneChoice&) = delete;
+  OneChoice& operator=(const OneChoice&) = delete;
+
+ private:
+  ConvBackend* conv_;
+};
 
 }  // namespace
 
@@ -149,9 +166,10 @@ void TrainStep::run(Inputs& in) {
   step.allocator = in.arena;
   const bool gpu = cx_.device.is_cuda();
   bool whole = true;
+  const OneChoice one_choice(step, parallel_);
   in.arena->begin_step();
   try {
-    model_.parameters().round_values(step);
+    const ParameterStore::Rounded rounded = model_.parameters().round_values(step);
     const Tensor loss = forward(step, in);
     copy_or_add(step, loss, in.loss, false);
     copy_or_add(step, loss, in.status.view({1}, 2), false);

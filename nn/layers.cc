@@ -102,18 +102,28 @@ Tensor fuse_terms(Context& cx, const std::vector<ConvBn::Term>& terms, Act act) 
   return fuse(cx, list, act);
 }
 
+struct HeadConv::Packed {
+  uint64_t version = ~uint64_t{0};
+  PackedFilters filters;
+};
+
 HeadConv::HeadConv(ParameterStore& store, const std::string& name, ConvShape shape)
-    : shape_(shape),
+    : store_(&store),
+      shape_(shape),
       weight_(declare_filter(store, name, shape, true)),
-      bias_(&store.add_parameter(name + ".bias", {shape.out}, ParameterLayout::vector, 0.0f, 0)) {}
+      bias_(&store.add_parameter(name + ".bias", {shape.out}, ParameterLayout::vector, 0.0f, 0)),
+      packed_(std::make_shared<Packed>()) {}
 
 Tensor HeadConv::operator()(Context& cx, const Tensor& x) const {
-  return conv2d(cx, x, weight_->value,
-                {.stride = shape_.stride,
-                 .pad = shape_.pad,
-                 .bias = &bias_->value,
-                 .f32_output = true,
-                 .rounded = weight_->rounded_filter()});
+  Conv2d options{.stride = shape_.stride, .pad = shape_.pad, .bias = &bias_->value, .f32_output = true};
+  if (cx.training || cx.recording()) {
+    options.rounded = weight_->rounded_filter();
+  } else {
+    Packed& p = *packed_;
+    if (p.version != store_->version) p = {store_->version, {.allocator = store_->home().allocator}};
+    options.packed = &p.filters;
+  }
+  return conv2d(cx, x, weight_->value, options);
 }
 
 }  // namespace hr

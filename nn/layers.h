@@ -72,8 +72,12 @@ class HeadConv {
   Tensor operator()(Context& cx, const Tensor& x) const;
 
  private:
+  struct Packed;
+
+  ParameterStore* store_;
   ConvShape shape_;
   Parameter *weight_, *bias_;
+  std::shared_ptr<Packed> packed_;  // for inference, remade when the store's version moves on
 };
 
 }  // namespace hr

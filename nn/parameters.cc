@@ -91,17 +91,21 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
   ++version;
 }
 
-void ParameterStore::round_values(Context& cx) {
-  if (!cx.device.is_cuda() || cx.precision != DType::bf16) return;
-  if (!rounded_.defined()) {
-    rounded_ = home_.empty(values.shape(), DType::bf16);
-    int64_t at = 0;
-    for (Parameter& p : parameters_) {
-      if (p.layout != ParameterLayout::vector) p.rounded = rounded_.view(p.shape(), at);
-      at += padded(numel(p.torch_shape));
-    }
-  }
+ParameterStore::Rounded ParameterStore::round_values(Context& cx) {
+  if (!cx.device.is_cuda() || cx.precision != DType::bf16) return Rounded(nullptr);
+  if (!rounded_.defined()) rounded_ = home_.empty(values.shape(), DType::bf16);
   round_to(cx, values, rounded_);
+  int64_t at = 0;
+  for (Parameter& p : parameters_) {
+    if (p.layout != ParameterLayout::vector) p.rounded = rounded_.view(p.shape(), at);
+    at += padded(numel(p.torch_shape));
+  }
+  return Rounded(this);
+}
+
+ParameterStore::Rounded::~Rounded() {
+  if (store_ == nullptr) return;
+  for (Parameter& p : store_->parameters_) p.rounded = Tensor();
 }
 
 void ParameterStore::count_batch() {

@@ -31,7 +31,7 @@ struct Parameter {
   float initial = 0;   // of BN weights (1) and all biases (0)
   int64_t fan_in = 0;  // of a convolution inside the network; 0 for the head
   Tensor value, grad;  // our layout; views onto the slabs
-  Tensor rounded;      // `value` in bf16, as of the last round_values(); undefined without
+  Tensor rounded;      // `value` in bf16, while a ParameterStore::Rounded lives; undefined otherwise
 
   Shape shape() const;  // our layout
   const Tensor* rounded_filter() const { return rounded.defined() ? &rounded : nullptr; }
@@ -61,9 +61,21 @@ class ParameterStore {
   // Makes the slabs and fills in the initial values; random draws are Philox(seed, parameter index).
   void allocate(Context& cx, uint64_t seed, Init init = Init::official);
 
-  // On a GPU under bf16: all values rounded in one pass, at the start of a step, for the convolutions that follow. A
-  // no-op elsewhere (oneDNN converts while it reorders).
-  void round_values(Context& cx);
+  // On a GPU under bf16: all values rounded in one pass, for the convolutions of the training step that follows. They
+  // read the rounded copy only while the returned object lives, so that nothing outside the step reads a copy that the
+  // step's update has made old: there each convolution rounds the values of the moment. Does nothing elsewhere (oneDNN
+  // converts while it reorders).
+  class Rounded {
+   public:
+    explicit Rounded(ParameterStore* store) : store_(store) {}
+    ~Rounded();
+    Rounded(const Rounded&) = delete;
+    Rounded& operator=(const Rounded&) = delete;
+
+   private:
+    ParameterStore* store_;
+  };
+  [[nodiscard]] Rounded round_values(Context& cx);
 
   // What a training-mode forward pass does on the host: every num_batches_tracked counts, and the version is raised.
   // For the launches of a captured graph, which run nothing on the host.
@@ -94,7 +106,7 @@ class ParameterStore {
   uint64_t version = 0;
 
  private:
-  Tensor rounded_;  // bf16, like values
+  Tensor rounded_;  // bf16, like values; the views of a captured step keep their addresses
   Context home_;
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;

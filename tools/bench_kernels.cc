@@ -68,7 +68,7 @@ void bench_kernels(const BenchKernels& o) {
       model->forward(cx, images);
       return;
     }
-    model->parameters().round_values(cx);
+    const ParameterStore::Rounded rounded = model->parameters().round_values(cx);
     tape.backward(cx, joints_loss(cx, model->forward(cx, images), targets, weights, JointsLoss::official));
     optimizer.step(cx, 1e-3);
   };
