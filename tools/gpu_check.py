@@ -55,7 +55,7 @@ class Switch:
 
 SWITCHES = [
     Switch("HRNET_SIDE_STREAMS", [None, "0", "1"]),
-    Switch("HRNET_CONV_CANDIDATES", [None, "10", "all"], plans=True),
+    Switch("HRNET_CONV_CANDIDATES", [None, "10"], plans=True),
 ]
 
 
@@ -751,10 +751,10 @@ class Check:
         return sorted(names, key=lambda name: tests.get(name, {}).get("seconds", 1e9))
 
     def phase_memcheck(self):
-        return self.sanitize("memcheck", self.quick_first(n for n in self.test_names() if re.match(r"GpuOps\.|GpuConv\.", n)), 5)
+        return self.sanitize("memcheck", self.quick_first(n for n in self.test_names() if re.match(r"Gpu(Ops|Conv|Tile\w*)\.", n)), 5)
 
     def phase_racecheck(self):
-        return self.sanitize("racecheck", self.quick_first(n for n in self.test_names() if re.match(r"GpuOps\.", n)), 5)
+        return self.sanitize("racecheck", self.quick_first(n for n in self.test_names() if re.match(r"Gpu(Ops|Tile\w*)\.", n)), 5)
 
     def phase_ncu(self):
         """Counters of the forward pass's own kernels. The first step, which is not looked at, has about 2,100 of them."""
@@ -764,7 +764,7 @@ class Check:
         csv, log = self.log("ncu.csv"), self.log("ncu.log")
         outcome = self.execute(
             [ncu, "--clock-control", "none", "--target-processes", "all", "--launch-skip", "2100", "--launch-count", "500", "--csv", "--page",
-             "raw", "--metrics", NCU_METRICS, "-k", "regex:for_each|reduce_rows|for_columns", "--log-file", csv, self.program("bench"),
+             "raw", "--metrics", NCU_METRICS, "-k", "regex:for_each|reduce_rows|for_columns|tile_", "--log-file", csv, self.program("bench"),
              "--device", "cuda", "--mode", "kernels", "--model", self.size.model, "--fixed-size", str(self.size.height), str(self.size.width),
              "--dtype", "bf16", "--batch-size", str(self.size.batch), "--repeats", "1"], self.most("ncu"), log)
         self.demand(outcome, log, "ncu")
