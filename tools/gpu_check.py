@@ -92,6 +92,10 @@ NCU_METRICS = ("gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.su
                "l1tex__throughput.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active")
 
 
+# What lies in $OUT in the end. At most eight files are brought back from a lent machine: one is left to the caller.
+FILES = ["log.txt", "results.json", "table.md", "logs.tgz", "conv_plans.txt", "trace.txt", "trace.csv.gz"]
+
+
 class Failed(Exception):
     """A phase did not reach its aim. The text is the reason, in one line."""
 
@@ -181,7 +185,9 @@ class Check:
         shutil.rmtree(self.logs, ignore_errors=True)
         for folder in (self.logs, self.cache, self.out):
             os.makedirs(folder, exist_ok=True)
-        open(os.path.join(self.out, "log.txt"), "w").close()
+        for name in FILES:  # what an earlier run left must not be taken for this one's
+            if os.path.exists(os.path.join(self.out, name)):
+                os.remove(os.path.join(self.out, name))
 
     # ---- time, messages, results ------------------------------------------------------------------------------------
 

@@ -188,8 +188,10 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(left, "", "processes were left running")
 
     def test_only_skipped_tests_are_no_success(self):
+        self.write("out/trace.txt", "an earlier run's")
         rc = self.run_check("--only", "tests", TEST_NAMES="GpuOps.Skips GpuModel.ForwardEqualsTheCpusSkips")
         self.assertEqual(rc, 1)
+        self.assertFalse(os.path.exists(os.path.join(self.out, "trace.txt")))
         self.assertEqual(self.rows()["tests labelled gpu"][2:], ["0 passed, 2 skipped", "open"])
         self.assertEqual(self.rows()["float32 within 1e-4, bf16 within 3e-2 of the CPU"][3], "open")
 
