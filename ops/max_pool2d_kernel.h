@@ -22,17 +22,23 @@ struct MaxPoolForward {
   // The part of the window that lies within the picture: pixels [y0, y1) x [x0, x1) of it, the window beginning at
   // (top, left).
   struct Row {
-    int64_t picture, out;  // index of the picture's first element, and of the result's
-    int64_t top, left;
-    int64_t y0, y1, x0, x1;
+    int64_t picture, out;           // index of the picture's first element, and of the result's
+    int top, left, y0, y1, x0, x1;  // 32 bits: a GPU's threads have few registers
   };
   HR_HD Row row(int64_t r) const {
     const int64_t line = r / g.out_w, n = line / g.out_h;
-    const int64_t top = (line - n * g.out_h) * g.stride - g.pad, left = (r - line * g.out_w) * g.stride - g.pad;
-    const int64_t bottom = top + g.kernel, right = left + g.kernel;
-    return {
-        n * g.h * g.w * g.channels, r * g.channels,           top, left, top > 0 ? top : 0, bottom < g.h ? bottom : g.h,
-        left > 0 ? left : 0,        right < g.w ? right : g.w};
+    const int h = static_cast<int>(g.h), w = static_cast<int>(g.w);
+    const int top = static_cast<int>(line - n * g.out_h) * g.stride - g.pad;
+    const int left = static_cast<int>(r - line * g.out_w) * g.stride - g.pad;
+    const int bottom = top + g.kernel, right = left + g.kernel;
+    return {.picture = n * g.h * g.w * g.channels,
+            .out = r * g.channels,
+            .top = top,
+            .left = left,
+            .y0 = top > 0 ? top : 0,
+            .y1 = bottom < h ? bottom : h,
+            .x0 = left > 0 ? left : 0,
+            .x1 = right < w ? right : w};
   }
   template <class V>
   HR_HD void one(const Row& at, int64_t c) const {
@@ -40,10 +46,11 @@ struct MaxPoolForward {
   }
   HR_HD void scalar(const Row& at, int64_t c) const {
     float best = -INFINITY;
-    int64_t where = -1;
-    for (int64_t iy = at.y0; iy < at.y1; ++iy) {
-      for (int64_t ix = at.x0; ix < at.x1; ++ix) {
-        const float v = to_float(x[at.picture + (iy * g.w + ix) * g.channels + c]);
+    int where = -1;
+    for (int iy = at.y0; iy < at.y1; ++iy) {
+      const T* in = x + at.picture + (iy * g.w + at.x0) * g.channels + c;
+      for (int ix = at.x0; ix < at.x1; ++ix, in += g.channels) {
+        const float v = to_float(*in);
         if (where < 0 || v > best || v != v) {
           best = v;
           where = (iy - at.top) * g.kernel + (ix - at.left);
@@ -68,26 +75,27 @@ struct MaxPoolBackward {
 
   // The windows that hold the input element: of output lines [y0, y1] and columns [x0, x1], none if y1 < y0 or x1 < x0.
   struct Row {
-    int64_t map, in;       // index of the gradient's first element of this picture, and of the input's
-    int64_t below, right;  // the element's position in the padded picture
-    int64_t y0, y1, x0, x1;
+    int64_t map, in;   // index of the gradient's first element of this picture, and of the input's
+    int below, right;  // the element's position in the padded picture
+    int y0, y1, x0, x1;
   };
   HR_HD Row row(int64_t r) const {
     const int64_t line = r / g.w, n = line / g.h;
-    const int64_t below = line - n * g.h + g.pad, right = r - line * g.w + g.pad;
-    const int64_t last_y = below / g.stride, last_x = right / g.stride;
-    return {n * g.out_h * g.out_w * g.channels,
-            r * g.channels,
-            below,
-            right,
-            first_window(below),
-            last_y < g.out_h ? last_y : g.out_h - 1,
-            first_window(right),
-            last_x < g.out_w ? last_x : g.out_w - 1};
+    const int below = static_cast<int>(line - n * g.h) + g.pad, right = static_cast<int>(r - line * g.w) + g.pad;
+    return {.map = n * g.out_h * g.out_w * g.channels,
+            .in = r * g.channels,
+            .below = below,
+            .right = right,
+            .y0 = first_window(below),
+            .y1 = last_window(below, g.out_h),
+            .x0 = first_window(right),
+            .x1 = last_window(right, g.out_w)};
   }
-  // The first window along one axis that reaches `position`.
-  HR_HD int64_t first_window(int64_t position) const {
-    return position < g.kernel ? 0 : (position - g.kernel) / g.stride + 1;
+  // Along one axis: the first window that reaches `position`, and the last of `count` that begins at or before it.
+  HR_HD int first_window(int position) const { return position < g.kernel ? 0 : (position - g.kernel) / g.stride + 1; }
+  HR_HD int last_window(int position, int64_t count) const {
+    const int last = position / g.stride;
+    return last < count ? last : static_cast<int>(count) - 1;
   }
   template <class V>
   HR_HD void one(const Row& at, int64_t c) const {
@@ -96,10 +104,10 @@ struct MaxPoolBackward {
   // From the last window to the first, which is the order of positions within the window.
   HR_HD void scalar(const Row& at, int64_t c) const {
     float sum = 0;
-    for (int64_t oy = at.y1; oy >= at.y0; --oy) {
-      for (int64_t ox = at.x1; ox >= at.x0; --ox) {
+    for (int oy = at.y1; oy >= at.y0; --oy) {
+      for (int ox = at.x1; ox >= at.x0; --ox) {
         const int64_t i = at.map + (oy * g.out_w + ox) * g.channels + c;
-        const int64_t position = (at.below - oy * g.stride) * g.kernel + (at.right - ox * g.stride);
+        const int position = (at.below - oy * g.stride) * g.kernel + (at.right - ox * g.stride);
         if (winner[i] == position) sum += to_float(dy[i]);
       }
     }
