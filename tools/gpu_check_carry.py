@@ -85,8 +85,11 @@ def size_of(folder):
 def carry(options):
     if not options.no_build:
         generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-        subprocess.run(["cmake", "-S", TREE, "-B", options.build, *generator, *FLAGS], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["cmake", "--build", options.build, "-j", options.jobs, "--target", *TARGETS], check=True)
+        configure = ["cmake", "-S", TREE, "-B", options.build, *generator, *FLAGS]
+        build = ["cmake", "--build", options.build, "-j", options.jobs, "--target", *TARGETS]
+        if subprocess.run(configure, stdout=subprocess.DEVNULL).returncode or subprocess.run(build).returncode:
+            print(f"gpu_check: {options.build} could not be built; see above", file=sys.stderr)
+            return 1
         subprocess.run(["cmake", "--build", options.build, "--target", *OPTIONAL])
     packed = options.target.endswith(".tar.xz")
     with tempfile.TemporaryDirectory() as scratch:
