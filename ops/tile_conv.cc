@@ -25,12 +25,14 @@ class TileConvs final : public ConvLibrary {
     const bool index_fits = g.n * g.h * g.w < int64_t{1} << 30;
     if (name != kName || !shape || !index_fits) return {};
     if (p.pass == Pass::backward_filter) return filter_gradient(g);
-    if (g.ci != 32 || g.co != 32 || g.dst != DType::bf16) return {};
+    if ((g.ci != 32 && g.ci != 64) || g.co != g.ci || g.dst != DType::bf16) return {};
     const bool flipped = p.pass == Pass::backward_data;
-    const auto run = [g, flipped, relu = p.relu](const Context& cx, const ConvBuffers& b, void*) {
+    const auto run = [g, flipped, relu = p.relu, multiprocessors = multiprocessors_](const Context& cx, const ConvBuffers& b, void*) {
       gpu::tile_conv(cx.stream, {.n = static_cast<int>(g.n),
                                  .h = static_cast<int>(g.h),
                                  .w = static_cast<int>(g.w),
+                                 .channels = static_cast<int>(g.ci),
+                                 .multiprocessors = multiprocessors,
                                  .x = static_cast<const bf16*>(flipped ? b.y : b.x),
                                  .filter = static_cast<const bf16*>(b.filter),
                                  .bias = static_cast<const bf16*>(b.bias),
@@ -45,7 +47,7 @@ class TileConvs final : public ConvLibrary {
   std::string description() const override { return "own tiles"; }
 
  private:
-  static constexpr const char* kName = "tile 1";  // the number is the kernels' version
+  static constexpr const char* kName = "tile 2";  // the number is the kernels' version
 
   std::optional<ConvCandidate> filter_gradient(const ConvGeometry& g) const {
     if (g.ci % 32 != 0 || g.co % 32 != 0 || g.dst != DType::f32) return {};

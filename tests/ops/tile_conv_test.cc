@@ -23,7 +23,7 @@ namespace {
 struct Index {
   uint32_t x = 0, y = 0, z = 0;
 };
-Index threadIdx, blockIdx;
+Index threadIdx, blockIdx, gridDim;
 
 struct Copy {
   void* to;
@@ -121,6 +121,7 @@ void enter() {
 // kernel() for every thread of every block.
 void launch(int blocks, int threads, size_t dynamic_bytes, const std::function<void()>& kernel) {
   kernel_body = kernel;
+  gridDim.x = static_cast<uint32_t>(blocks);
   for (blockIdx = {}; static_cast<int>(blockIdx.x) < blocks; ++blockIdx.x) {
     dynamic_memory.assign(dynamic_bytes + 128, 0xff);
     fibers.clear();
@@ -207,8 +208,8 @@ std::vector<bf16> random_numbers(int64_t count, uint64_t stream) {
   return v;
 }
 
-gpu::Tiles tiles_of(const Case& c) {
-  return {c.n, c.h, c.w, (c.w + gpu::kTile - 1) / gpu::kTile, (c.h + gpu::kTile - 1) / gpu::kTile};
+gpu::Tiles tiles_of(const Case& c, int rows, int columns) {
+  return {c.n, c.h, c.w, (c.w + columns - 1) / columns, (c.h + rows - 1) / rows};
 }
 
 // Calls use(output pixel, input pixel, tap) for all pairs that a 3x3 convolution of padding 1 connects.
@@ -242,53 +243,62 @@ void expect_close(const std::vector<float>& actual, const std::vector<double>& e
 }
 
 const std::vector<Case> kShapes{{1, 1, 1, 32, 32}, {2, 5, 7, 32, 32},    {1, 16, 16, 32, 32},
-                                {1, 17, 33, 32, 32}, {3, 31, 15, 32, 32}, {1, 2, 48, 32, 32}};
+                                {1, 35, 17, 32, 32}, {3, 31, 15, 32, 32}, {1, 2, 48, 32, 32}};
+
+template <class S>
+void expect_forward_and_data_gradient(const Case& c, bool flipped, int epilogue) {
+  constexpr int C = S::kChannels;
+  SCOPED_TRACE(testing::Message() << "[" << c.n << ", " << c.h << ", " << c.w << ", " << C << "], flipped " << flipped
+                                  << ", epilogue " << epilogue);
+  const int64_t pixels = int64_t{c.n} * c.h * c.w;
+  const std::vector<bf16> x = random_numbers(pixels * C, 1), filter = random_numbers(C * 9 * C, 2),
+                          bias = random_numbers(C, 3), add = random_numbers(pixels * C, 4);
+  std::vector<bf16> y(static_cast<size_t>(pixels * C), static_cast<bf16>(12345.0f));
+  const bool biased = epilogue > 0, adds = epilogue > 1;
+  const gpu::Tiles tiles = tiles_of(c, S::kRows, S::kColumns);
+  const gpu::TileConv p{tiles,
+                        tiles.n * tiles.across * tiles.down,
+                        x.data(),
+                        filter.data(),
+                        biased ? bias.data() : nullptr,
+                        adds ? add.data() : nullptr,
+                        y.data(),
+                        adds};
+  // Fewer blocks than tiles, so that blocks take several.
+  launch((p.count + 1) / 2, S::kThreads, S::kBytes,
+         [&] { flipped ? gpu::tile_conv_kernel<S, true>(p) : gpu::tile_conv_kernel<S, false>(p); });
+
+  std::vector<double> expected(y.size(), 0.0);
+  for_pairs(c, [&](int64_t out, int64_t in, int tap) {
+    for (int co = 0; co < C; ++co) {
+      for (int ci = 0; ci < C; ++ci) {
+        const double w = to_float(filter[(co * 9 + tap) * C + ci]);
+        if (flipped) {
+          expected[in * C + ci] += w * to_float(x[out * C + co]);
+        } else {
+          expected[out * C + co] += w * to_float(x[in * C + ci]);
+        }
+      }
+    }
+  });
+  std::vector<float> actual;
+  for (size_t i = 0; i < y.size(); ++i) {
+    if (adds) expected[i] += to_float(add[i]);
+    if (biased) expected[i] += to_float(bias[i % C]);
+    if (adds) expected[i] = std::max(expected[i], 0.0);
+    actual.push_back(to_float(y[i]));
+  }
+  expect_close(actual, expected, 0x1p-8);  // one rounding to bf16
+}
 
 TEST(TileConv, ForwardAndDataGradientAtEveryOddSizeAreAPlainLoops) {
   for (const Case& c : kShapes) {
-    for (const bool flipped : {false, true}) {
-      for (const int epilogue : {0, 1, 2}) {
-        if (flipped && epilogue != 0) continue;
-        SCOPED_TRACE(testing::Message() << "[" << c.n << ", " << c.h << ", " << c.w << "], flipped " << flipped
-                                        << ", epilogue " << epilogue);
-        const int64_t pixels = int64_t{c.n} * c.h * c.w;
-        const std::vector<bf16> x = random_numbers(pixels * 32, 1), filter = random_numbers(32 * 9 * 32, 2),
-                                bias = random_numbers(32, 3), add = random_numbers(pixels * 32, 4);
-        std::vector<bf16> y(static_cast<size_t>(pixels * 32), static_cast<bf16>(12345.0f));
-        const bool biased = epilogue > 0, adds = epilogue > 1;
-        const gpu::TileConv p{tiles_of(c),
-                              x.data(),
-                              filter.data(),
-                              biased ? bias.data() : nullptr,
-                              adds ? add.data() : nullptr,
-                              y.data(),
-                              adds};
-        launch(p.tiles.n * p.tiles.across * p.tiles.down, gpu::kConvThreads, 0,
-               [&] { flipped ? gpu::tile_conv_kernel<true>(p) : gpu::tile_conv_kernel<false>(p); });
-
-        std::vector<double> expected(y.size(), 0.0);
-        for_pairs(c, [&](int64_t out, int64_t in, int tap) {
-          for (int co = 0; co < 32; ++co) {
-            for (int ci = 0; ci < 32; ++ci) {
-              const double w = to_float(filter[(co * 9 + tap) * 32 + ci]);
-              if (flipped) {
-                expected[in * 32 + ci] += w * to_float(x[out * 32 + co]);
-              } else {
-                expected[out * 32 + co] += w * to_float(x[in * 32 + ci]);
-              }
-            }
-          }
-        });
-        std::vector<float> actual;
-        for (size_t i = 0; i < y.size(); ++i) {
-          if (adds) expected[i] += to_float(add[i]);
-          if (biased) expected[i] += to_float(bias[i % 32]);
-          if (adds) expected[i] = std::max(expected[i], 0.0);
-          actual.push_back(to_float(y[i]));
-        }
-        expect_close(actual, expected, 0x1p-8);  // one rounding to bf16
-      }
+    for (const int epilogue : {0, 1, 2}) {
+      expect_forward_and_data_gradient<gpu::TileShape32>(c, false, epilogue);
+      expect_forward_and_data_gradient<gpu::TileShape64>(c, false, epilogue);
     }
+    expect_forward_and_data_gradient<gpu::TileShape32>(c, true, 0);
+    expect_forward_and_data_gradient<gpu::TileShape64>(c, true, 0);
   }
 }
 
@@ -306,7 +316,7 @@ TEST(TileConv, FilterGradientOfEveryPartIsAPlainLoops) {
       constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
       std::vector<float> partial(static_cast<size_t>(slots) * parts * gpu::kGradientQuads * 4, kPoison);
       std::vector<float> filter(static_cast<size_t>(c.co) * 9 * c.ci, kPoison);
-      const gpu::Tiles tiles = tiles_of(c);
+      const gpu::Tiles tiles = tiles_of(c, gpu::kTile, gpu::kTile);
       const gpu::TileFilterGradient p{tiles, tiles.n * tiles.across * tiles.down, x.data(), dy.data(), c.ci, c.co,
                                       parts, slots, partial.data()};
       launch(parts * slots, gpu::kGradientThreads, gpu::kGradientBytes, [&] { gpu::tile_filter_gradient_kernel(p); });
