@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 
 #include "core/crop_source.h"
@@ -35,20 +36,26 @@ class OneChoice {
   ConvBackend* conv_;
 };
 
+// What the host tells a step besides its batch.
+struct Control {
+  double lr;
+  float stop;  // 1: this rank wishes to stop
+};
+
 }  // namespace
 
 // Where a batch lies on the device until its step begins, and the events of its journey.
 struct TrainStep::Slot {
   explicit Slot(size_t size) : bytes(size) {
     staged = static_cast<std::byte*>(cuda::allocate(size));
-    numbers = static_cast<float*>(cuda::allocate_pinned((kAdamNumbers + 1 + kStatus) * sizeof(float)));
-    status = numbers + kAdamNumbers + 1;
+    control = static_cast<Control*>(cuda::allocate_pinned(sizeof(Control) + kStatus * sizeof(float)));
+    status = reinterpret_cast<float*>(control + 1);
     arrived = cuda::create_event();
     done = cuda::create_event();
   }
   ~Slot() {
     cuda::deallocate(staged);
-    cuda::deallocate_pinned(numbers);
+    cuda::deallocate_pinned(control);
     cuda::destroy_event(arrived);
     cuda::destroy_event(done);
   }
@@ -57,7 +64,8 @@ struct TrainStep::Slot {
 
   size_t bytes;
   std::byte* staged = nullptr;
-  float *numbers = nullptr, *status = nullptr;  // pinned: Adam's numbers and the wish to stop; what comes back
+  Control* control = nullptr;  // pinned, as is what comes back:
+  float* status = nullptr;
   cuda::Event arrived = nullptr, done = nullptr;
 };
 
@@ -123,9 +131,8 @@ TrainStep::Inputs& TrainStep::inputs_for(const TrainBatch& b) {
     } else {
       parts = {{&in.images, {n, b.h, b.w, 3}}, {&in.targets, {n, h, w, joints}}};
     }
-    Tensor last;  // Adam's numbers and the wish to stop, which come from here
     parts.push_back({&in.weights, {n, joints}});
-    parts.push_back({&last, {kAdamNumbers + 1}});
+    parts.push_back({&in.control, {sizeof(Control)}, DType::u8});
     size_t bytes = 0;
     for (const Part& part : parts) bytes += padded(part.bytes());
     const auto memory = std::make_shared<Storage>(cx_.allocator, bytes);
@@ -135,8 +142,9 @@ TrainStep::Inputs& TrainStep::inputs_for(const TrainBatch& b) {
       *part.tensor = Tensor(memory, part.shape, part.dtype, cx_.device, at);
       at += padded(part.bytes());
     }
-    in.numbers = last.view({kAdamNumbers});
-    in.stop = last.view({1}, kAdamNumbers);
+    const auto control = static_cast<size_t>(in.control.data<std::byte>() - in.all.data<std::byte>());
+    in.lr = Tensor(memory, {1}, DType::f64, cx_.device, control + offsetof(Control, lr));
+    in.stop = Tensor(memory, {1}, DType::f32, cx_.device, control + offsetof(Control, stop));
     in.h = b.h;
     in.w = b.w;
     in.status = cx_.zeros({kStatus}, DType::f32);
@@ -169,7 +177,11 @@ void TrainStep::run(Inputs& in) {
   const OneChoice one_choice(step, parallel_);
   in.arena->begin_step();
   try {
-    const ParameterStore::Rounded rounded = model_.parameters().round_values(step);
+    ParameterStore& store = model_.parameters();
+    const ParameterStore::Rounded rounded = store.round_values(step);
+    // The forward pass moves the running statistics before the loss is known.
+    const Tensor statistics = step.empty(store.buffers.shape(), DType::f32);
+    copy_or_add(step, store.buffers, statistics, false);
     const Tensor loss = forward(step, in);
     copy_or_add(step, loss, in.loss, false);
     copy_or_add(step, loss, in.status.view({1}, 2), false);
@@ -177,12 +189,13 @@ void TrainStep::run(Inputs& in) {
       copy_or_add(step, in.stop, in.status.view({1}, 1), false);
       parallel_->comm().all_reduce(in.status.view({2}), Reduce::mean, step.stream);
     }
-    // The CPU can look at once and need not go on; on a GPU the optimiser's kernel looks.
+    copy_unless_finite(step, in.loss, statistics, store.buffers);
+    // The CPU can look at once and need not go on; on a GPU the optimiser's kernels look.
     whole = gpu || std::isfinite(*in.loss.data<float>());
     if (whole) {
       tape_.backward(step, loss, one_);
       if (parallel_ != nullptr) parallel_->finish(step);
-      optimizer_.apply(step, in.numbers, in.loss);
+      optimizer_.apply(step, in.lr, in.loss);
     } else {
       tape_.clear();
     }
@@ -210,15 +223,17 @@ void TrainStep::submit_cpu(Inputs& in, const TrainBatch& batch, double lr) {
   for_parts(in, batch, [](const Tensor& part, std::span<const std::byte> given) {
     std::memcpy(part.raw(), given.data(), given.size());
   });
-  const auto numbers = optimizer_.next(lr);
-  std::memcpy(in.numbers.raw(), numbers.data(), sizeof numbers);
+  *in.lr.data<double>() = lr;
   *in.stop.data<float>() = stop_requested_ ? 1.0f : 0.0f;
+  const uint64_t version = model_.parameters().version;
   run(in);
-  if (!std::isfinite(*in.loss.data<float>())) --optimizer_.steps;
+  // Nobody has seen a version between, since the step is over.
+  if (!std::isfinite(*in.loss.data<float>())) model_.parameters().version = version;
   take(in.status.data<float>());
 }
 
 void TrainStep::take(const float* status) {
+  if (!std::isfinite(status[0])) model_.parameters().uncount_batch();
   const bool stop = parallel_ != nullptr ? status[1] > 0 : stop_requested_;
   losses_.push_back({.loss = status[0], .own_loss = status[2], .stop = stop});
 }
@@ -241,10 +256,8 @@ void TrainStep::submit_gpu(Inputs& in, const TrainBatch& batch, double lr) {
     cuda::copy(slot->staged + (part.data<std::byte>() - in.all.data<std::byte>()), from.data(), from.size(),
                cuda::Copy::host_to_device, copies_);
   };
-  const auto numbers = optimizer_.next(lr);
-  std::copy(numbers.begin(), numbers.end(), slot->numbers);
-  slot->numbers[kAdamNumbers] = stop_requested_ ? 1.0f : 0.0f;
-  send(in.numbers, std::as_bytes(std::span(slot->numbers, kAdamNumbers + 1)));
+  *slot->control = {.lr = lr, .stop = stop_requested_ ? 1.0f : 0.0f};
+  send(in.control, std::as_bytes(std::span(slot->control, 1)));
   for_parts(in, batch, send);
   cuda::record(slot->arrived, copies_);
   cuda::wait(cx_.stream, slot->arrived);

@@ -1,6 +1,6 @@
-// One training step: forward, loss, backward, optimiser, on planned memory. On a GPU the third step of a shape and all
-// after it are one captured graph, batches travel on a stream of their own, and nothing waits for the device but the
-// reading of losses.
+// One training step: forward, loss, backward, optimiser, on planned memory. On a GPU the first step of a shape runs
+// eagerly, the second and all after it are one captured graph, batches travel on a stream of their own, and nothing
+// waits for the device but the reading of losses.
 #pragma once
 #include <array>
 #include <deque>
@@ -39,8 +39,11 @@ class TrainStep {
 
   // Puts a step under way; the batch's memory may be reused when this returns. On the CPU the step is then done, on a
   // GPU the batch has arrived (pinned memory saves the driver a copy) and up to kInFlight steps are in work. Losses
-  // come out of wait() in the order of the steps, each the loss before its update (the mean over all ranks). A step
-  // whose loss is not finite updates nothing, on no rank.
+  // come out of wait() in the order of the steps, each the loss before its update (the mean over all ranks).
+  // A step whose loss is not finite changes nothing, on any rank: neither parameters, moments and running statistics,
+  // nor the optimiser's step number and num_batches_tracked. On a GPU the device decides so when the step runs, and
+  // later steps in work go on from there; only num_batches_tracked, which lives on the host, is counted at submit() and
+  // taken back when the loss arrives, so it is exact when nothing is pending.
   static constexpr int kInFlight = 3;
   void submit(const TrainBatch& batch, double lr);
   size_t pending() const { return losses_.size() + running_.size(); }  // losses not yet taken
@@ -68,7 +71,8 @@ class TrainStep {
     Tensor all;
     Tensor images, targets;            // of a batch that brings them
     Tensor sources, normal, profiles;  // of one whose images and targets are made here
-    Tensor weights, numbers, stop;
+    Tensor weights;
+    Tensor control, lr, stop;  // control: the bytes of the other two, learning rate [1] f64 and wish to stop [1] f32
     int h = 0, w = 0;
     Tensor status;                 // [3]: loss and wish to stop, averaged over the ranks; this rank's own loss
     Tensor loss;                   // [1] of status

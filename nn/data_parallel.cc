@@ -51,8 +51,8 @@ void DataParallel::broadcast(const Context& cx, Optimizer* optimizer) {
   if (optimizer != nullptr) {
     comm_.broadcast(optimizer->exp_avg, 0, cx.stream);
     comm_.broadcast(optimizer->exp_avg_sq, 0, cx.stream);
-    const std::string steps = comm_.all_gather(std::to_string(optimizer->steps))[0];
-    optimizer->steps = std::stoll(steps);
+    const std::string steps = comm_.all_gather(std::to_string(optimizer->steps()))[0];
+    optimizer->set_steps(std::stoll(steps));
   }
   broadcast_buffers(cx);
 }

@@ -8,25 +8,27 @@ Optimizer::Optimizer(Context& cx, ParameterStore& store, AdamStep options)
     : exp_avg(cx.zeros(store.values.shape(), DType::f32)),
       exp_avg_sq(cx.zeros(store.values.shape(), DType::f32)),
       store_(&store),
+      steps_(cx.zeros({1}, DType::i64)),
       options_(options) {}
 
-std::array<float, kAdamNumbers> Optimizer::next(double lr) {
-  options_.lr = lr;
-  options_.step = ++steps;
-  ++store_->version;
-  return adam_numbers(options_);
-}
-
 void Optimizer::step(Context& cx, double lr) {
-  const auto values = next(lr);
-  const Tensor numbers = cx.empty({kAdamNumbers}, DType::f32);
-  cx.upload(numbers, std::as_bytes(std::span(values)));
-  apply(cx, numbers, Tensor());
+  const Tensor rate = cx.empty({1}, DType::f64);
+  cx.upload(rate, std::as_bytes(std::span(&lr, 1)));
+  apply(cx, rate, Tensor());
 }
 
-void Optimizer::apply(Context& cx, const Tensor& numbers, const Tensor& loss) {
-  adam(cx, store_->values, store_->grads, exp_avg, exp_avg_sq, numbers, loss);
+void Optimizer::apply(Context& cx, const Tensor& lr, const Tensor& loss) {
+  adam(cx, store_->values, store_->grads, exp_avg, exp_avg_sq, options_, {lr, steps_, loss});
+  ++store_->version;
 }
+
+int64_t Optimizer::steps() const {
+  int64_t steps = 0;
+  store_->home().download(steps_, std::as_writable_bytes(std::span(&steps, 1)));
+  return steps;
+}
+
+void Optimizer::set_steps(int64_t steps) { store_->home().upload(steps_, std::as_bytes(std::span(&steps, 1))); }
 
 double Schedule::at(int epoch, int64_t step_in_epoch, int64_t steps_per_epoch) const {
   double rate = lr;

@@ -15,16 +15,19 @@ class Optimizer {
   void step(Context& cx, double lr);
   const ParameterStore& store() const { return *store_; }
 
-  // The same in two halves, since a captured graph holds only the second: the numbers of the next step, and the update
-  // with numbers that lie on the device. Nothing is updated when `loss` (may be undefined) is not finite.
-  std::array<float, kAdamNumbers> next(double lr);
-  void apply(Context& cx, const Tensor& numbers, const Tensor& loss);
+  // The same with a learning rate [1] f64 that lies on the device: what a captured graph holds. When `loss` ([1] f32,
+  // may be undefined) is not finite, nothing is updated and the step is not counted.
+  void apply(Context& cx, const Tensor& lr, const Tensor& loss);
 
-  int64_t steps = 0;  // taken so far
+  // Steps taken so far. The number lies on the device, since only the device knows which steps in work had a finite
+  // loss; reading it waits for them.
+  int64_t steps() const;
+  void set_steps(int64_t steps);
   Tensor exp_avg, exp_avg_sq;
 
  private:
   ParameterStore* store_;
+  Tensor steps_;  // [1] i64
   AdamStep options_;
 };
 

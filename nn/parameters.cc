@@ -113,6 +113,10 @@ void ParameterStore::count_batch() {
   ++version;
 }
 
+void ParameterStore::uncount_batch() {
+  for (Counter& c : counters_) --c.value;
+}
+
 void ParameterStore::bind(Tape& tape) const {
   for (const Parameter& p : parameters_) tape.bind(p.value, p.grad);
 }

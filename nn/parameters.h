@@ -80,6 +80,9 @@ class ParameterStore {
   // What a training-mode forward pass does on the host: every num_batches_tracked counts, and the version is raised.
   // For the launches of a captured graph, which run nothing on the host.
   void count_batch();
+  // Takes back what one of them counted, since its loss was not finite. The version stays: it never comes down, or a
+  // cache would take later values for those that it knows.
+  void uncount_batch();
 
   // Where the store lives: its device, stream and memory. For what shall live as long as the model, and for files.
   const Context& home() const { return home_; }

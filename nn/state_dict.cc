@@ -212,7 +212,7 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
     exp_avg.emplace(store.home(), optimizer->exp_avg);
     exp_avg_sq.emplace(store.home(), optimizer->exp_avg_sq);
     // The moments stay in our layout: flat slabs, in the order and padding of the parameters.
-    steps = optimizer->steps;
+    steps = optimizer->steps();
     const auto size = static_cast<size_t>(optimizer->exp_avg.numel());
     const Shape shape{optimizer->exp_avg.numel()};
     arrays.push_back({"optimizer.exp_avg", DType::f32, shape, floats({exp_avg->data(), size})});
@@ -234,7 +234,7 @@ void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   }
   const int64_t steps = file.at("optimizer.step").to_i64().at(0);
   for (const auto& [name, target] : moments) optimizer.store().home().upload(target, file.at(name).bytes);
-  optimizer.steps = steps;
+  optimizer.set_steps(steps);
 }
 
 // Adam's `step`: an int up to torch 1.11, a float tensor since.
@@ -284,7 +284,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   if (by_key.empty()) {  // saved before the first step
     optimizer.store().home().zero(optimizer.exp_avg);
     optimizer.store().home().zero(optimizer.exp_avg_sq);
-    optimizer.steps = 0;
+    optimizer.set_steps(0);
     return;
   }
   int64_t steps = -1;
@@ -314,7 +314,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   loading.run();
   exp_avg.commit();
   exp_avg_sq.commit();
-  optimizer.steps = steps;
+  optimizer.set_steps(steps);
 }
 
 }  // namespace

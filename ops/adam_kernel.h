@@ -1,13 +1,50 @@
 #pragma once
+#include "ops/adam_step.h"
+#include "ops/finite.h"
 #include "ops/kernel.h"
 
 namespace hr {
 
-// The numbers of one step. On a GPU they lie in device memory: a captured graph bakes addresses, not values.
+// The factors that one step's arithmetic needs, made in double. On a GPU they lie in device memory: a captured graph
+// bakes addresses, not values.
 struct AdamNumbers {
   // beta's complements come from double: 1 - 0.999f would be off by 5e-5 of itself.
   float beta2, one_minus_beta1, one_minus_beta2, eps, step_size, inv_sqrt_correction2, l2;
   float keep;  // 1 - lr * wd when decoupled
+
+  HR_HD static AdamNumbers of(const AdamStep& s) {
+    const auto t = static_cast<double>(s.step);
+    return {.beta2 = static_cast<float>(s.beta2),
+            .one_minus_beta1 = static_cast<float>(1 - s.beta1),
+            .one_minus_beta2 = static_cast<float>(1 - s.beta2),
+            .eps = static_cast<float>(s.eps),
+            .step_size = static_cast<float>(s.lr / (1 - ::pow(s.beta1, t))),
+            .inv_sqrt_correction2 = static_cast<float>(1 / ::sqrt(1 - ::pow(s.beta2, t))),
+            .l2 = static_cast<float>(s.decoupled ? 0 : s.weight_decay),
+            .keep = static_cast<float>(s.decoupled ? 1 - s.lr * s.weight_decay : 1)};
+  }
+};
+
+// Of one element: counts the step and makes its numbers. Only the device knows the step's number: whether the steps
+// before it, which may still be in work when the host submits this one, had a finite loss.
+struct CountAdamStep {
+  using Element = float;
+  static constexpr const char* kName = "Adam: numbers of the step";
+  double bytes_per_element() const { return sizeof(AdamNumbers) + 24; }
+  AdamStep settings;
+  const double* lr;
+  const float* loss;  // the step does not count when this is not finite; null: it always does
+  int64_t* steps;
+  AdamNumbers* numbers;
+
+  template <class V>
+  HR_HD void one(int64_t) const {
+    if (loss != nullptr && !is_finite(*loss)) return;
+    AdamStep s = settings;
+    s.lr = *lr;
+    s.step = ++*steps;
+    *numbers = AdamNumbers::of(s);
+  }
 };
 
 struct AdamUpdate {
@@ -21,7 +58,7 @@ struct AdamUpdate {
 
   template <class V>
   HR_HD void one(int64_t i) const {
-    if (loss != nullptr && !(*loss - *loss == 0.0f)) return;
+    if (loss != nullptr && !is_finite(*loss)) return;
     const AdamNumbers& s = *numbers;
     const auto fill = [](float x) { return Lanes<V>::fill(x); };
     const V before = load<V>(p + i);

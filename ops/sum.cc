@@ -81,4 +81,11 @@ void copy_or_add(Context& cx, const Tensor& from, const Tensor& to, bool add) {
   }
 }
 
+void copy_unless_finite(Context& cx, const Tensor& loss, const Tensor& from, const Tensor& to) {
+  check(from.numel() == to.numel() && from.dtype() == DType::f32 && to.dtype() == DType::f32, "copy: {} and {} differ",
+        to_string(from.shape()), to_string(to.shape()));
+  check(loss.numel() == 1 && loss.dtype() == DType::f32, "copy: expected one loss, got {}", to_string(loss.shape()));
+  for_each_flat(cx, to.numel(), CopyUnlessFinite{loss.data<float>(), from.data<float>(), to.data<float>()});
+}
+
 }  // namespace hr

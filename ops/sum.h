@@ -25,4 +25,7 @@ void column_sum(Context& cx, const Tensor& x, const Tensor& y);
 // Writes `from` (any shape of equal numel) over or onto `to`; both f32.
 void copy_or_add(Context& cx, const Tensor& from, const Tensor& to, bool add);
 
+// Writes `from` over `to`, both f32 of equal numel, if `loss` ([1] f32) is infinite or NaN.
+void copy_unless_finite(Context& cx, const Tensor& loss, const Tensor& from, const Tensor& to);
+
 }  // namespace hr

@@ -1,4 +1,5 @@
 #pragma once
+#include "ops/finite.h"
 #include "ops/kernel.h"
 
 namespace hr {
@@ -27,6 +28,19 @@ struct Convert {
   template <class V>
   HR_HD void one(int64_t i) const {
     store<V>(y + i, load<V>(x + i));
+  }
+};
+
+// y = x where the loss is not finite; nothing otherwise.
+struct CopyUnlessFinite {
+  using Element = float;
+  static constexpr const char* kName = "running statistics, put back";
+  double bytes_per_element() const { return 0; }  // the loss is finite
+  const float *loss, *x;
+  float* y;
+  template <class V>
+  HR_HD void one(int64_t i) const {
+    if (!is_finite(*loss)) store<V>(y + i, load<V>(x + i));
   }
 };
 

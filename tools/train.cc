@@ -386,7 +386,7 @@ void Trainer::resume_own(const WeightFile& file) {
 // A PyTorch training checkpoint: weights, moments and the epoch continue; the order of the pictures is ours.
 void Trainer::resume_torch(const WeightFile& file) {
   at_.epoch = static_cast<int>(std::clamp<int64_t>(file.next_epoch().value_or(0), 0, o_.epochs));
-  fmt::print("resume     {}, Adam's step {}\n", file.wrapper().describe(), optimizer_->steps);
+  fmt::print("resume     {}, Adam's step {}\n", file.wrapper().describe(), optimizer_->steps());
   // Learning rate and decay are flags here; say so when the checkpoint had others.
   const Value* groups = file.optimizer()->find("param_groups");
   const auto* list = groups != nullptr ? groups->as<Value::List>() : nullptr;

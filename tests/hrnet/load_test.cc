@@ -270,7 +270,7 @@ TEST_P(TorchCheckpoint, MomentsAreTheFilesAndTheNextStepIsAdams) {
   const double decay = GetParam() == "w2_checkpoint.pth" ? 1e-4 : 0, lr = 1e-3;
   Optimizer optimizer(cx, store, {.weight_decay = decay, .decoupled = true});
   load_optimizer(file, optimizer);
-  EXPECT_EQ(optimizer.steps, 1);
+  EXPECT_EQ(optimizer.steps(), 1);
 
   const auto& parameters = store.parameters();
   std::vector<Values> before(parameters.size()), m(parameters.size()), v(parameters.size()), g(parameters.size());

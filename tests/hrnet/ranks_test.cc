@@ -141,17 +141,30 @@ TEST(Ranks, TheSameBitsInEveryRun) {
   EXPECT_EQ(a.losses, b.losses);
 }
 
-// One rank's request ends all of them after the same step; one rank's infinite loss updates none of them.
-TEST(Ranks, AgreeOnTheEndAndOnWhatIsNotFinite) {
-  const auto ends = test::run_ranks(3, [](World& w) {
+// One rank's request ends all of them after the same step; one rank's infinite loss changes nothing on any of them.
+class RanksThatAgree : public testing::TestWithParam<bool> {};
+
+TEST_P(RanksThatAgree, OnTheEndAndOnWhatIsNotFinite) {
+  const bool sync_bn = GetParam();
+  const auto ends = test::run_ranks(3, [sync_bn](World& w) {
     set_compute_threads(1);
     Context cx;
+    cx.sync_bn = sync_bn ? w.comm.get() : nullptr;
     const auto model = make_model(cx, "hrnet_w2", kJoints, 1, Init::torch);
     Optimizer adam(cx, model->parameters(), {});
+    const auto state = [&] {
+      const ParameterStore& p = model->parameters();
+      std::vector<float> all;
+      for (const Tensor& slab : {p.values, p.buffers, adam.exp_avg, adam.exp_avg_sq})
+        all.insert(all.end(), slab.data<float>(), slab.data<float>() + slab.numel());
+      for (const auto& e : p.entries()) {
+        if (e.counter != nullptr) all.push_back(static_cast<float>(e.counter->value));
+      }
+      return all;
+    };
     DataParallel parallel(*w.comm, model->parameters());
     TrainStep step(cx, *model, adam, JointsLoss::official, &parallel);
-    const std::vector<float> before(model->parameters().values.data<float>(),
-                                    model->parameters().values.data<float>() + model->parameters().values.numel());
+    const std::vector<float> before = state();
     int taken = 0;
     for (; taken < 10 && !step.must_stop(); ++taken) {
       Samples s(taken, {w.rank()});
@@ -161,14 +174,19 @@ TEST(Ranks, AgreeOnTheEndAndOnWhatIsNotFinite) {
       EXPECT_EQ(std::isfinite(loss), taken != 0);
       EXPECT_EQ(std::isfinite(step.own_loss()), taken != 0 || w.rank() != 1);
       if (taken == 0) {
-        EXPECT_TRUE(std::equal(before.begin(), before.end(), model->parameters().values.data<float>()));
-        EXPECT_EQ(adam.steps, 0);
+        EXPECT_TRUE(state() == before);
+        EXPECT_EQ(adam.steps(), 0);
       }
     }
     EXPECT_EQ(taken, 4);
+    EXPECT_EQ(adam.steps(), 3);
+    EXPECT_FALSE(state() == before);
   });
   expect_no_errors(ends);
 }
+
+INSTANTIATE_TEST_SUITE_P(Ranks, RanksThatAgree, testing::Bool(),
+                         [](const auto& i) { return i.param ? "SyncBatchNorm" : "OwnBatchNorm"; });
 
 }  // namespace
 }  // namespace hr

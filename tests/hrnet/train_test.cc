@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "hrnet/hrnet.h"
 #include "hrnet/pose_resnet.h"
+#include "hrnet/train_step.h"
 #include "nn/optimizer.h"
 #include "nn/state_dict.h"
 #include "ops/joints_loss.h"
@@ -342,6 +343,55 @@ TEST(Train, Bf16FollowsFloat32) {
   testing::Test::RecordProperty("cosine", std::to_string(cosine));
   EXPECT_GE(cosine, 0.98);
   EXPECT_NEAR(test::norm(a), test::norm(b), 0.05 * test::norm(b));
+}
+
+TEST(Train, AStepWithoutAFiniteLossChangesNothing) {
+  set_compute_threads(1);
+  constexpr int kSide = 64, kJoints = 3;
+  const auto floats = [](int64_t n, uint64_t seed) {
+    const Values v = test::random_values(n, seed, DType::f32, 0, 1);
+    return std::vector<float>(v.begin(), v.end());
+  };
+  for (const DType t : {DType::f32, DType::bf16}) {
+    for (const bool pixel : {true, false}) {
+      SCOPED_TRACE(fmt::format("{}, {}", name_of(t), pixel ? "a pixel is NaN" : "a target is infinite"));
+      Context cx;
+      cx.precision = t;
+      const auto model = make_model(cx, "hrnet_w2", kJoints, 3, Init::torch);
+      ParameterStore& store = model->parameters();
+      Optimizer adam(cx, store, {});
+      TrainStep step(cx, *model, adam, JointsLoss::official);
+      auto images = floats(2 * kSide * kSide * 3, 1), targets = floats(2 * kSide / 4 * kSide / 4 * kJoints, 2);
+      const auto weights = floats(2 * kJoints, 3);
+      const auto run = [&] { return step({images, targets, weights, 2, kSide, kSide}, 1e-3); };
+      EXPECT_TRUE(std::isfinite(run()));
+
+      const auto state = [&] {
+        std::vector<std::vector<std::byte>> all;
+        for (const Tensor& slab : {store.values, store.buffers, adam.exp_avg, adam.exp_avg_sq})
+          all.emplace_back(slab.data<std::byte>(), slab.data<std::byte>() + slab.bytes());
+        return all;
+      };
+      const auto before = state();
+      const uint64_t version = store.version;
+      float& spoilt = pixel ? images[77] : targets[5];
+      const float good = std::exchange(spoilt, pixel ? NAN : INFINITY);
+      for (int i = 0; i < 2; ++i) EXPECT_FALSE(std::isfinite(run()));
+      EXPECT_TRUE(state() == before);
+      EXPECT_EQ(adam.steps(), 1);
+      EXPECT_EQ(store.version, version) << "inference would fold the same weights again";
+      for (const auto& e : store.entries()) {
+        if (e.counter != nullptr) {
+          EXPECT_EQ(e.counter->value, 1) << e.name();
+        }
+      }
+      spoilt = good;
+      EXPECT_TRUE(std::isfinite(run()));
+      EXPECT_EQ(adam.steps(), 2);
+      EXPECT_GT(store.version, version);
+      EXPECT_FALSE(state() == before);
+    }
+  }
 }
 
 TEST(Train, AStepInAReplayedArenaHasTheSameBitsAndAddresses) {

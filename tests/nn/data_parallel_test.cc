@@ -152,7 +152,7 @@ TEST(DataParallel, StartsFromRankZeroAndKeepsItsStatistics) {
       if (e.counter != nullptr) e.counter->value = 100 + w.rank();
     }
     Optimizer adam(m.cx, m.store, {});
-    adam.steps = 70 + w.rank();
+    adam.set_steps(70 + w.rank());
     std::fill_n(adam.exp_avg.data<float>(), adam.exp_avg.numel(), static_cast<float>(w.rank()));
     DataParallel parallel(*w.comm, m.store);
     const uint64_t version = m.store.version;
@@ -160,7 +160,7 @@ TEST(DataParallel, StartsFromRankZeroAndKeepsItsStatistics) {
     EXPECT_GT(m.store.version, version);
     for (size_t i = 0; i < 3; ++i) EXPECT_EQ(m.store.parameters()[i].value.data<float>()[0], static_cast<float>(i));
     EXPECT_EQ(m.store.buffers.data<float>()[0], 5);
-    EXPECT_EQ(adam.steps, 70);
+    EXPECT_EQ(adam.steps(), 70);
     EXPECT_EQ(adam.exp_avg.data<float>()[0], 0);
     for (const auto& e : m.store.entries()) {
       if (e.counter != nullptr) {

@@ -59,7 +59,7 @@ TEST(Optimizer, UpdatesEveryParameterAndRaisesTheVersion) {
   const uint64_t version = store.version;
   o.step(cx, 0.5);
   EXPECT_GT(store.version, version);
-  EXPECT_EQ(o.steps, 1);
+  EXPECT_EQ(o.steps(), 1);
   // The first step of Adam is lr * sign(gradient).
   EXPECT_TRUE(test::close(test::values(a.value), {0.5, 1.5, 1}, 1e-6));
   test::Values expected(20, 2);

@@ -222,7 +222,7 @@ TEST(StateDict, OptimizerStateSurvivesARestart) {
   const SafetensorsFile file(path);
   load_state_dict(file, after.store);
   load_optimizer(file, c);
-  EXPECT_EQ(c.steps, 3);
+  EXPECT_EQ(c.steps(), 3);
   train(after, c, 3, 5);
   EXPECT_TRUE(test::same_bytes(straight.store.values, after.store.values));
   EXPECT_TRUE(test::same_bytes(a.exp_avg, c.exp_avg));
@@ -235,7 +235,7 @@ TEST(StateDict, WeightsWithoutOptimizerStateCannotBeResumed) {
   const auto path = fresh();
   save_state_dict(path, s.store, {});
   EXPECT_THROW(load_optimizer(SafetensorsFile(path), o), Error);
-  o.steps = 7;
+  o.set_steps(7);
   save_state_dict(path, s.store, {}, &o);
   Contents c(path);
   c.arrays["optimizer.exp_avg_sq"].shape[0] -= 4;

@@ -62,6 +62,37 @@ TEST(Adam, FollowsThePapersOverTenSteps) {
   }
 }
 
+// The step number and learning rate that lie on the device make the same bits as those of the host; a step without a
+// finite loss changes nothing and is not counted.
+TEST(Adam, OnTheDeviceCountsWhatHasAFiniteLoss) {
+  for (const AdamStep& settings :
+       {AdamStep{.weight_decay = 1e-2}, AdamStep{.beta2 = 0.99, .weight_decay = 0.1, .decoupled = true}}) {
+    constexpr int64_t n = 33;
+    Context cx;
+    Tensor p[2], m[2], v[2];
+    for (int k = 0; k < 2; ++k) {
+      p[k] = test::make(cx, {n}, DType::f32, test::random_values(n, 1));
+      m[k] = cx.zeros({n}, DType::f32);
+      v[k] = cx.zeros({n}, DType::f32);
+    }
+    const AdamOnDevice d{cx.zeros({1}, DType::f64), cx.zeros({1}, DType::i64), cx.zeros({1}, DType::f32)};
+    for (AdamStep s = settings; s.step <= 10; ++s.step) {
+      s.lr = 1e-2 / static_cast<double>(s.step);
+      *d.lr.data<double>() = s.lr;
+      const Tensor g = test::make(cx, {n}, DType::f32, test::random_values(n, 10 + s.step));
+      adam(cx, p[0], g, m[0], v[0], s);
+      for (const float loss : {INFINITY, 1.0f, -INFINITY, NAN}) {
+        *d.loss.data<float>() = loss;
+        adam(cx, p[1], g, m[1], v[1], settings, d);
+      }
+      EXPECT_EQ(*d.steps.data<int64_t>(), s.step);
+      EXPECT_TRUE(test::same_bytes(p[1], p[0]));
+      EXPECT_TRUE(test::same_bytes(m[1], m[0]));
+      EXPECT_TRUE(test::same_bytes(v[1], v[0]));
+    }
+  }
+}
+
 TEST(Adam, PaddingOfASlabStaysZero) {
   Context cx;
   const Tensor p = cx.zeros({64}, DType::f32), g = cx.zeros({64}, DType::f32);
