@@ -18,7 +18,7 @@ void launch_conv(cuda::Stream stream, const TileConvLaunch& l) {
   // More than the 48 KiB that a kernel may use unasked. Per device, so it is set at every launch; it costs nothing.
   cudaFuncSetAttribute(tile_conv_kernel<S, Flipped>, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kBytes);
   const int resident = l.multiprocessors * S::kBlocks;
-  tile_conv_kernel<S, Flipped><<<p.count < resident ? p.count : resident, S::kThreads, S::kBytes, stream>>>(p);
+  tile_conv_kernel<S, Flipped> < <<p.count<resident ? p.count : resident, S::kThreads, S::kBytes, stream>>>(p);
   cuda::check_launch("tile_conv");
 }
 
@@ -35,13 +35,30 @@ void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
 void tile_filter_gradient(cuda::Stream stream, const TileFilterGradientLaunch& l) {
   const Tiles tiles = tiles_of(l.n, l.h, l.w, kTile, kTile);
   const int parts = l.ci / 32 * (l.co / 32);
-  const TileFilterGradient p{tiles, tiles.n * tiles.across * tiles.down, l.x, l.dy, l.ci, l.co, parts, l.slots,
+  const TileFilterGradient p{tiles,    tiles.n * tiles.across * tiles.down, l.x, l.dy, l.ci, l.co, parts, l.slots,
                              l.partial};
   cudaFuncSetAttribute(tile_filter_gradient_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kGradientBytes);
   tile_filter_gradient_kernel<<<parts * l.slots, kGradientThreads, kGradientBytes, stream>>>(p);
   cuda::check_launch("tile_filter_gradient");
   tile_filter_sum_kernel<<<parts * kGradientQuads / 32, kSumThreads, 0, stream>>>(p, l.filter);
   cuda::check_launch("tile_filter_sum");
+}
+
+void stem_conv(cuda::Stream stream, const StemConvLaunch& l) {
+  const Tiles tiles = tiles_of(l.n, (l.h + 1) / 2, (l.w + 1) / 2, 16, 16);
+  const StemConv p{tiles, tiles.n * tiles.across * tiles.down, l.h, l.w, l.x, l.filter, l.bias, l.y, l.relu};
+  stem_conv_kernel<<<p.count, kStemThreads, 0, stream>>>(p);
+  cuda::check_launch("stem_conv");
+}
+
+void stem_filter_gradient(cuda::Stream stream, const StemFilterGradientLaunch& l) {
+  const Tiles tiles = tiles_of(l.n, (l.h + 1) / 2, (l.w + 1) / 2, 16, 16);
+  const StemFilterGradient p{tiles, tiles.n * tiles.across * tiles.down, l.h, l.w, l.x, l.dy, l.partial, l.blocks};
+  cudaFuncSetAttribute(stem_filter_gradient_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kStemGradientBytes);
+  stem_filter_gradient_kernel<<<p.blocks, kStemThreads, kStemGradientBytes, stream>>>(p);
+  cuda::check_launch("stem_filter_gradient");
+  stem_filter_sum_kernel<<<64, kSumThreads, 0, stream>>>(p, l.filter);
+  cuda::check_launch("stem_filter_sum");
 }
 
 }  // namespace hr::gpu

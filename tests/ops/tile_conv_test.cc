@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 #include <ucontext.h>
 
+#include <array>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -28,6 +30,7 @@ Index threadIdx, blockIdx, gridDim;
 struct Copy {
   void* to;
   const void* from;  // null: zeros
+  size_t bytes;
 };
 
 // What a fiber waits for.
@@ -61,9 +64,7 @@ void wait_as(State state) {
 
 void __syncthreads() { wait_as(State::block); }
 
-float value_of(uint32_t word, int half) {
-  return std::bit_cast<float>(half == 0 ? word << 16 : word & 0xffff0000u);
-}
+float value_of(uint32_t word, int half) { return std::bit_cast<float>(half == 0 ? word << 16 : word & 0xffff0000u); }
 
 // Does together what the 32 fibers from `first` on asked for.
 void run_warp(size_t first) {
@@ -170,14 +171,17 @@ void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b
   wait_as(State::warp);
 }
 void copy_16(void* shared, const void* global, bool valid) {
-  current->groups.back().push_back({shared, valid ? global : nullptr});
+  current->groups.back().push_back({shared, valid ? global : nullptr, 16});
+}
+void copy_4(void* shared, const void* global, bool valid) {
+  current->groups.back().push_back({shared, valid ? global : nullptr, 4});
 }
 void end_copy_group() { current->groups.emplace_back(); }
 template <int Pending>
 void wait_for_copies() {
   while (current->groups.size() > Pending + 1) {
     for (const Copy& c : current->groups.front()) {
-      c.from != nullptr ? std::memcpy(c.to, c.from, 16) : std::memset(c.to, 0, 16);
+      c.from != nullptr ? std::memcpy(c.to, c.from, c.bytes) : std::memset(c.to, 0, c.bytes);
     }
     current->groups.pop_front();
   }
@@ -242,7 +246,7 @@ void expect_close(const std::vector<float>& actual, const std::vector<double>& e
                                        << (at < 0 ? 0 : expected[at]);
 }
 
-const std::vector<Case> kShapes{{1, 1, 1, 32, 32}, {2, 5, 7, 32, 32},    {1, 16, 16, 32, 32},
+const std::vector<Case> kShapes{{1, 1, 1, 32, 32},   {2, 5, 7, 32, 32},   {1, 16, 16, 32, 32},
                                 {1, 35, 17, 32, 32}, {3, 31, 15, 32, 32}, {1, 2, 48, 32, 32}};
 
 template <class S>
@@ -317,8 +321,8 @@ TEST(TileConv, FilterGradientOfEveryPartIsAPlainLoops) {
       std::vector<float> partial(static_cast<size_t>(slots) * parts * gpu::kGradientQuads * 4, kPoison);
       std::vector<float> filter(static_cast<size_t>(c.co) * 9 * c.ci, kPoison);
       const gpu::Tiles tiles = tiles_of(c, gpu::kTile, gpu::kTile);
-      const gpu::TileFilterGradient p{tiles, tiles.n * tiles.across * tiles.down, x.data(), dy.data(), c.ci, c.co,
-                                      parts, slots, partial.data()};
+      const gpu::TileFilterGradient p{
+          tiles, tiles.n * tiles.across * tiles.down, x.data(), dy.data(), c.ci, c.co, parts, slots, partial.data()};
       launch(parts * slots, gpu::kGradientThreads, gpu::kGradientBytes, [&] { gpu::tile_filter_gradient_kernel(p); });
       launch(parts * gpu::kGradientQuads / 32, gpu::kSumThreads, 0,
              [&] { gpu::tile_filter_sum_kernel(p, filter.data()); });
@@ -333,6 +337,60 @@ TEST(TileConv, FilterGradientOfEveryPartIsAPlainLoops) {
         }
       });
       expect_close(filter, expected, 1e-5);
+    }
+  }
+}
+
+TEST(TileConv, TheStemsForwardAndFilterGradientAreAPlainLoops) {
+  for (const auto& [n, in_h, in_w] : {std::array{1, 2, 2}, {2, 9, 14}, {1, 33, 34}, {1, 64, 48}}) {
+    for (const int epilogue : {0, 1}) {
+      SCOPED_TRACE(testing::Message() << "[" << n << ", " << in_h << ", " << in_w << "], epilogue " << epilogue);
+      const int h = (in_h + 1) / 2, w = (in_w + 1) / 2;
+      const Case result{n, h, w, 3, 64};
+      const std::vector<bf16> x = random_numbers(int64_t{n} * in_h * in_w * 3, 1), filter = random_numbers(64 * 27, 2),
+                              bias = random_numbers(64, 3), dy = random_numbers(int64_t{n} * h * w * 64, 4);
+      // Calls use(result's pixel, picture's pixel, tap).
+      const auto for_taps = [&](const auto& use) {
+        for (int64_t out = 0; out < int64_t{n} * h * w; ++out) {
+          for (int tap = 0; tap < 9; ++tap) {
+            const int64_t y = 2 * (out / w % h) + tap / 3 - 1, px = 2 * (out % w) + tap % 3 - 1;
+            if (y >= 0 && y < in_h && px >= 0 && px < in_w) use(out, (out / w / h * in_h + y) * in_w + px, tap);
+          }
+        }
+      };
+      std::vector<bf16> y(dy.size(), static_cast<bf16>(12345.0f));
+      const gpu::Tiles tiles = tiles_of(result, 16, 16);
+      const int count = tiles.n * tiles.across * tiles.down;
+      const gpu::StemConv p{
+          tiles,    count,       in_h, in_w, x.data(), filter.data(), epilogue > 0 ? bias.data() : nullptr,
+          y.data(), epilogue > 0};
+      launch(count, gpu::kStemThreads, 0, [&] { gpu::stem_conv_kernel(p); });
+      std::vector<double> expected(y.size(), 0.0), gradient(64 * 27, 0.0);
+      for_taps([&](int64_t out, int64_t in, int tap) {
+        for (int co = 0; co < 64; ++co) {
+          for (int c = 0; c < 3; ++c) {
+            expected[out * 64 + co] +=
+                static_cast<double>(to_float(filter[co * 27 + tap * 3 + c])) * to_float(x[in * 3 + c]);
+            gradient[co * 27 + tap * 3 + c] +=
+                static_cast<double>(to_float(dy[out * 64 + co])) * to_float(x[in * 3 + c]);
+          }
+        }
+      });
+      std::vector<float> actual;
+      for (size_t i = 0; i < y.size(); ++i) {
+        if (epilogue > 0) expected[i] = std::max(0.0, expected[i] + to_float(bias[i % 64]));
+        actual.push_back(to_float(y[i]));
+      }
+      expect_close(actual, expected, 0x1p-8);
+      if (epilogue > 0) continue;
+
+      const int blocks = (count + 1) / 2;
+      constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
+      std::vector<float> partial(static_cast<size_t>(blocks) * gpu::kStemSums, kPoison), made(64 * 27, kPoison);
+      const gpu::StemFilterGradient q{tiles, count, in_h, in_w, x.data(), dy.data(), partial.data(), blocks};
+      launch(blocks, gpu::kStemThreads, gpu::kStemGradientBytes, [&] { gpu::stem_filter_gradient_kernel(q); });
+      launch(64, gpu::kSumThreads, 0, [&] { gpu::stem_filter_sum_kernel(q, made.data()); });
+      expect_close(made, gradient, 1e-5);
     }
   }
 }

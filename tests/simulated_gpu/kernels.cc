@@ -51,11 +51,27 @@ ConvProblem tile_problem(ConvProblem::Pass pass, int n, int h, int w, int ci, in
           pass};
 }
 
+ConvProblem stem_problem(ConvProblem::Pass pass, int n, int h, int w, DType dst) {
+  return {{.n = n,
+           .h = h,
+           .w = w,
+           .ci = 3,
+           .co = 64,
+           .kh = 3,
+           .kw = 3,
+           .stride = 2,
+           .pad = 1,
+           .src = DType::bf16,
+           .dst = dst},
+          pass};
+}
+
 }  // namespace
 
 void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
   using Pass = ConvProblem::Pass;
-  ConvProblem p = tile_problem(l.flipped ? Pass::backward_data : Pass::forward, l.n, l.h, l.w, l.channels, l.channels, DType::bf16);
+  ConvProblem p =
+      tile_problem(l.flipped ? Pass::backward_data : Pass::forward, l.n, l.h, l.w, l.channels, l.channels, DType::bf16);
   p.bias = l.bias != nullptr, p.add = l.add != nullptr, p.relu = l.relu;
   ConvBuffers buffers{.filter = l.filter, .out = l.y, .bias = l.bias, .add = l.add};
   (l.flipped ? buffers.y : buffers.x) = l.x;
@@ -63,8 +79,19 @@ void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
 }
 
 void tile_filter_gradient(cuda::Stream stream, const TileFilterGradientLaunch& l) {
-  const ConvProblem p =
-      tile_problem(ConvProblem::Pass::backward_filter, l.n, l.h, l.w, l.ci, l.co, DType::f32);
+  const ConvProblem p = tile_problem(ConvProblem::Pass::backward_filter, l.n, l.h, l.w, l.ci, l.co, DType::f32);
+  simulator::enqueue(stream, [=] { test::compute_convolution(p, {.x = l.x, .y = l.dy, .out = l.filter}); });
+}
+
+void stem_conv(cuda::Stream stream, const StemConvLaunch& l) {
+  ConvProblem p = stem_problem(ConvProblem::Pass::forward, l.n, l.h, l.w, DType::bf16);
+  p.bias = l.bias != nullptr, p.relu = l.relu;
+  simulator::enqueue(stream,
+                     [=] { test::compute_convolution(p, {.x = l.x, .filter = l.filter, .out = l.y, .bias = l.bias}); });
+}
+
+void stem_filter_gradient(cuda::Stream stream, const StemFilterGradientLaunch& l) {
+  const ConvProblem p = stem_problem(ConvProblem::Pass::backward_filter, l.n, l.h, l.w, DType::f32);
   simulator::enqueue(stream, [=] { test::compute_convolution(p, {.x = l.x, .y = l.dy, .out = l.filter}); });
 }
 
