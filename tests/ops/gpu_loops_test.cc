@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <barrier>
 #include <bit>
 #include <thread>
@@ -28,7 +27,6 @@ thread_local Index threadIdx;
 Index blockIdx, blockDim, gridDim;
 std::barrier<>* block_barrier = nullptr;
 void __syncthreads() { block_barrier->arrive_and_wait(); }
-void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 uint32_t atomicInc(uint32_t* at, uint32_t last) {  // one block after the other
   const uint32_t old = *at;
   *at = old >= last ? 0 : old + 1;
