@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<F>) for_each_kernel(
 // merges them, and leaves the ticket at 0 for the next launch. A launch takes the tickets after those of the launch
 // before it, round and round; that is right as long as launches that run at the same time are fewer than the tickets.
 // Launches of one stream, and replays of graphs in one stream, never run at the same time.
-constexpr uint32_t kTickets = 4096;
+constexpr uint32_t kTickets = 1 << 16;
 static __device__ uint32_t tickets[kTickets];
 
 // Orders what this thread knows of before it and after it, as seen from all of the device. __threadfence() would also

@@ -27,14 +27,13 @@ class TileConvs final : public ConvLibrary {
     if (g.stride == 2) return stem(p);
     if (g.stride != 1) return {};
     if (p.pass == Pass::backward_filter) return filter_gradient(g);
-    if ((g.ci != 32 && g.ci != 64) || g.co != g.ci || g.dst != DType::bf16) return {};
+    if (g.ci != 32 || g.co != 32 || g.dst != DType::bf16) return {};
     const bool flipped = p.pass == Pass::backward_data;
     const auto run = [g, flipped, relu = p.relu, multiprocessors = multiprocessors_](const Context& cx,
                                                                                      const ConvBuffers& b, void*) {
       gpu::tile_conv(cx.stream, {.n = static_cast<int>(g.n),
                                  .h = static_cast<int>(g.h),
                                  .w = static_cast<int>(g.w),
-                                 .channels = static_cast<int>(g.ci),
                                  .multiprocessors = multiprocessors,
                                  .x = static_cast<const bf16*>(flipped ? b.y : b.x),
                                  .filter = static_cast<const bf16*>(b.filter),

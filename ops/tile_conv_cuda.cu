@@ -17,19 +17,16 @@ void launch_conv(cuda::Stream stream, const TileConvLaunch& l) {
   const TileConv p{tiles, tiles.n * tiles.across * tiles.down, l.x, l.filter, l.bias, l.add, l.y, l.relu};
   // More than the 48 KiB that a kernel may use unasked. Per device, so it is set at every launch; it costs nothing.
   cudaFuncSetAttribute(tile_conv_kernel<S, Flipped>, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kBytes);
-  const int resident = l.multiprocessors * S::kBlocks;
-  tile_conv_kernel<S, Flipped> < <<p.count<resident ? p.count : resident, S::kThreads, S::kBytes, stream>>>(p);
+  const int resident = l.multiprocessors * S::kBlocks, blocks = p.count < resident ? p.count : resident;
+  const auto kernel = tile_conv_kernel<S, Flipped>;
+  kernel<<<blocks, S::kThreads, S::kBytes, stream>>>(p);
   cuda::check_launch("tile_conv");
 }
 
 }  // namespace
 
 void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
-  if (l.channels == 32) {
-    l.flipped ? launch_conv<TileShape32, true>(stream, l) : launch_conv<TileShape32, false>(stream, l);
-  } else {
-    l.flipped ? launch_conv<TileShape64, true>(stream, l) : launch_conv<TileShape64, false>(stream, l);
-  }
+  l.flipped ? launch_conv<TileShape32, true>(stream, l) : launch_conv<TileShape32, false>(stream, l);
 }
 
 void tile_filter_gradient(cuda::Stream stream, const TileFilterGradientLaunch& l) {

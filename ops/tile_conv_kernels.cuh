@@ -1,7 +1,7 @@
 // Our own bf16 kernels of the 3x3 convolution with stride 1 and padding 1, for few channels, where the libraries fetch
 // the input nine times: a tile of pixels with its border lies in shared memory once, and nine shifted matrix products
 // read it there. Activations [n, h, w, c], filters [co, 3, 3, ci] dense; sums in float32.
-//   tile_conv_kernel<Shape, false>   y = relu?(conv(x, filter) + add? + bias?)    32 -> 32 or 64 -> 64 channels
+//   tile_conv_kernel<Shape, false>   y = relu?(conv(x, filter) + add? + bias?)    32 -> 32 channels
 //   tile_conv_kernel<Shape, true>    the gradient of x from that of y             likewise
 //   tile_filter_gradient_kernel + tile_filter_sum_kernel                          multiples of 32 -> multiples of 32
 // and of the first convolution of a network, which has stride 2 and reads pictures of 3 channels:
@@ -75,7 +75,6 @@ struct TileShape {
   static constexpr int kBytes = kFilterBytes + 2 * kHaloBytes;
 };
 using TileShape32 = TileShape<32, 16, 16, 3>;
-using TileShape64 = TileShape<64, 32, 8, 1>;
 
 // A block takes every gridDim.x-th tile; the next tile arrives while it computes one. A warp's share is two products of
 // 16 pixels (two rows of eight) with four groups of eight channels. Channel 8 t + 2 j + e of 32 is put where lane t

@@ -9,10 +9,10 @@
 namespace hr::gpu {
 
 struct TileConvLaunch {
-  int n, h, w, channels;  // x and y are [n, h, w, channels], 32 or 64
+  int n, h, w;  // x and y are [n, h, w, 32]
   int multiprocessors;
   const bf16 *x, *filter;
-  const bf16 *bias, *add;  // [channels] and like y, or null
+  const bf16 *bias, *add;  // [32] and like y, or null
   bf16* y;
   bool relu;
   bool flipped;  // x is the gradient of a result, y that of its input

@@ -74,7 +74,7 @@ void expect_the_cpus(const ConvProblem& p) {
                        .add = p.add ? ta.raw() : nullptr},
                       workspace.raw());
     const Values actual = test::fetch(cx, out), wanted = test::values(expected);
-    // Sums of up to 576 products, or of one per pixel, in float32; then one rounding where the result is bf16.
+    // Sums of up to 288 products, or of one per pixel, in float32; then one rounding where the result is bf16.
     const double tolerance = writes_filter ? 1e-5 : test::rounding(DType::bf16) + 1e-5;
     EXPECT_TRUE(test::close(actual, wanted, tolerance * test::max_abs(wanted)));
     if (repeat == 0) first = test::bytes_of(cx, out);
@@ -84,26 +84,16 @@ void expect_the_cpus(const ConvProblem& p) {
 
 TEST_F(GpuTileConv, EveryPassAtOddAndEvenSizesGivesTheCpusNumbers) {
   for (const auto& [n, h, w] : {std::array{1, 1, 1}, {2, 9, 7}, {3, 33, 17}, {2, 64, 48}, {16, 32, 24}}) {
-    for (const int channels : {32, 64}) {
-      ConvProblem p{{.n = n,
-                     .h = h,
-                     .w = w,
-                     .ci = channels,
-                     .co = channels,
-                     .kh = 3,
-                     .kw = 3,
-                     .pad = 1,
-                     .src = DType::bf16,
-                     .dst = DType::bf16},
-                    Pass::forward};
-      for (const int epilogue : {0, 1, 2, 3}) {
-        p.bias = epilogue > 0, p.relu = epilogue > 1, p.add = epilogue > 2;
-        expect_the_cpus(p);
-      }
-      p.bias = p.relu = p.add = false;
-      p.pass = Pass::backward_data;
+    ConvProblem p{{.n = n, .h = h, .w = w, .ci = 32, .co = 32, .kh = 3, .kw = 3, .pad = 1, .src = DType::bf16,
+                   .dst = DType::bf16},
+                  Pass::forward};
+    for (const int epilogue : {0, 1, 2, 3}) {
+      p.bias = epilogue > 0, p.relu = epilogue > 1, p.add = epilogue > 2;
       expect_the_cpus(p);
     }
+    p.bias = p.relu = p.add = false;
+    p.pass = Pass::backward_data;
+    expect_the_cpus(p);
     for (const auto& [ci, co] : {std::array{32, 32}, {64, 32}, {64, 64}, {128, 96}}) {
       ConvProblem p{{.n = n,
                      .h = h,
