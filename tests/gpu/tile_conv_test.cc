@@ -84,7 +84,15 @@ void expect_the_cpus(const ConvProblem& p) {
 
 TEST_F(GpuTileConv, EveryPassAtOddAndEvenSizesGivesTheCpusNumbers) {
   for (const auto& [n, h, w] : {std::array{1, 1, 1}, {2, 9, 7}, {3, 33, 17}, {2, 64, 48}, {16, 32, 24}}) {
-    ConvProblem p{{.n = n, .h = h, .w = w, .ci = 32, .co = 32, .kh = 3, .kw = 3, .pad = 1, .src = DType::bf16,
+    ConvProblem p{{.n = n,
+                   .h = h,
+                   .w = w,
+                   .ci = 32,
+                   .co = 32,
+                   .kh = 3,
+                   .kw = 3,
+                   .pad = 1,
+                   .src = DType::bf16,
                    .dst = DType::bf16},
                   Pass::forward};
     for (const int epilogue : {0, 1, 2, 3}) {
@@ -95,18 +103,18 @@ TEST_F(GpuTileConv, EveryPassAtOddAndEvenSizesGivesTheCpusNumbers) {
     p.pass = Pass::backward_data;
     expect_the_cpus(p);
     for (const auto& [ci, co] : {std::array{32, 32}, {64, 32}, {64, 64}, {128, 96}}) {
-      ConvProblem p{{.n = n,
-                     .h = h,
-                     .w = w,
-                     .ci = ci,
-                     .co = co,
-                     .kh = 3,
-                     .kw = 3,
-                     .pad = 1,
-                     .src = DType::bf16,
-                     .dst = DType::f32},
-                    Pass::backward_filter};
-      expect_the_cpus(p);
+      const ConvProblem gradient{{.n = n,
+                                  .h = h,
+                                  .w = w,
+                                  .ci = ci,
+                                  .co = co,
+                                  .kh = 3,
+                                  .kw = 3,
+                                  .pad = 1,
+                                  .src = DType::bf16,
+                                  .dst = DType::f32},
+                                 Pass::backward_filter};
+      expect_the_cpus(gradient);
     }
   }
 }

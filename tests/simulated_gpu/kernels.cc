@@ -70,8 +70,7 @@ ConvProblem stem_problem(ConvProblem::Pass pass, int n, int h, int w, DType dst)
 
 void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
   using Pass = ConvProblem::Pass;
-  ConvProblem p =
-      tile_problem(l.flipped ? Pass::backward_data : Pass::forward, l.n, l.h, l.w, 32, 32, DType::bf16);
+  ConvProblem p = tile_problem(l.flipped ? Pass::backward_data : Pass::forward, l.n, l.h, l.w, 32, 32, DType::bf16);
   p.bias = l.bias != nullptr, p.add = l.add != nullptr, p.relu = l.relu;
   ConvBuffers buffers{.filter = l.filter, .out = l.y, .bias = l.bias, .add = l.add};
   (l.flipped ? buffers.y : buffers.x) = l.x;
