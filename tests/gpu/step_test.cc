@@ -236,6 +236,7 @@ TEST_F(GpuStep, TenStepsFollowTheCpusAndBf16FollowsFloat32) {
     for (size_t i = 0; i < own.size(); ++i) own[i] = std::max(own[i], std::abs(other.losses[i] - cpu.losses[i]));
   }
   for (size_t i = 0; i < cpu.losses.size(); ++i) {
+    if (i > 0) own[i] = std::max(own[i], own[i - 1]);  // runs that have parted may cross by chance
     EXPECT_NEAR(gpu.losses[i], cpu.losses[i], 3 * own[i] + 1e-5 * cpu.losses[i]) << i;
     RecordProperty(fmt::format("f32_{}", i), fmt::format("{:.5f}", gpu.losses[i] / cpu.losses[i] - 1));
     RecordProperty(fmt::format("own_{}", i), fmt::format("{:.5f}", own[i] / cpu.losses[i]));
