@@ -85,24 +85,27 @@ const std::string* ConvPlanMemory::find(const std::string& problem) const {
   return it == choices_.end() ? nullptr : &it->second;
 }
 
-void ConvPlanMemory::put(const std::string& problem, const std::string& candidate) {
-  own_[problem] = choices_[problem] = candidate;
-  if (path_.empty()) return;
+std::string ConvPlanMemory::put(const std::string& problem, const std::string& candidate) {
+  const std::string* before = find(problem);
+  const std::string useless = before != nullptr ? *before : "";
+  choices_[problem] = candidate;
+  if (path_.empty()) return candidate;
   try {
     fs::create_directories(path_.parent_path());
-    write();
+    write(problem, useless);
   } catch (const std::exception& e) {
     // Only the next start gets slower; but say so, since it will every time.
     if (!told_) fmt::print(stderr, "note: measured convolution plans were not kept: {}\n", e.what());
     told_ = true;
   }
+  return choices_[problem];
 }
 
-void ConvPlanMemory::write() {
+void ConvPlanMemory::write(const std::string& put, const std::string& useless) {
   const FileLock lock(path_);
-  // What others have put since we read the file stays; of a problem that both measured, the later choice.
+  // What others have put since we read the file stays, also for the problem that was measured here.
   for (auto& [problem, candidate] : read_plans(path_, heading_)) {
-    if (!own_.contains(problem)) choices_[problem] = std::move(candidate);
+    if (problem != put || candidate != useless) choices_[problem] = std::move(candidate);
   }
   std::string text = heading_ + "\n";
   for (const auto& [problem, candidate] : choices_) text += fmt::format("{}\t{}\n", candidate, problem);

@@ -25,15 +25,17 @@ class ConvPlanMemory {
 
   const std::string* find(const std::string& problem) const;  // null if unknown; valid until the next put
   // Writes the file at once, so that a program that is killed has not measured in vain, together with what other
-  // programs have put into it meanwhile. That it cannot be written is a note on stderr, once.
-  void put(const std::string& problem, const std::string& candidate);
+  // programs have put into it meanwhile. Returns the choice that holds: of programs that measure the same problem at the
+  // same time the first one's, so that all of them, and whoever starts later, run the same kernel. What find() gave is
+  // replaced, since who measures again could not use it. That the file cannot be written is a note on stderr, once.
+  std::string put(const std::string& problem, const std::string& candidate);
 
  private:
-  void write();
+  void write(const std::string& put, const std::string& useless);
 
   fs::path path_;
   std::string heading_;
-  std::map<std::string, std::string> choices_, own_;  // all; those that were put here
+  std::map<std::string, std::string> choices_;
   bool told_ = false;
 };
 

@@ -226,7 +226,9 @@ class GpuConv final : public ConvBackend {
     }
     if (!best && failure) std::rethrow_exception(failure);
     check(best.has_value(), "{}: no kernel for {}", description_, name);
-    memory_.put(name, best->name);
+    if (const std::string kept = memory_.put(name, best->name); kept != best->name) {
+      if (auto found = find_candidate(libraries_, p, kept)) best = std::move(found);
+    }
     measured_ = Clock::now();
     tell(seconds_since(start));
     return std::move(*best);

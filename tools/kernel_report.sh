@@ -22,11 +22,15 @@ awk '
     shared = 0
     if (match($0, /[0-9]+ bytes smem/)) { shared = substr($0, RSTART, RLENGTH); sub(/ .*/, "", shared) }
     print name, registers, shared, spilled
-  }' "$folder/report" | c++filt | sed -E 's/^void hr::gpu::detail::([a-z_]+)_kernel<(.*)>\(.*\) ([0-9]+) ([0-9]+) ([0-9]+)$/\1|\2|\3|\4|\5/; s/hr:://g' |
+  }' "$folder/report" | c++filt | sed -E 's/^void hr::gpu::detail::([a-z_]+)_kernel<(.*)>\(.*\) ([0-9]+) ([0-9]+) ([0-9]+)$/\1|\2|\3|\4|\5/
+    s/^(void )?hr::gpu::([a-z_]+)_kernel(<(.*)>)?\(.*\) ([0-9]+) ([0-9]+) ([0-9]+)$/\2|\4|\5|\6|\7/
+    s/hr::(gpu::)?//g' |
   sort -t'|' -k2,2 >"$folder/kernels"
 echo "| loop | functor, lanes | registers | shared memory, bytes | spilled bytes |"
 echo "|---|---|---|---|---|"
 awk -F'|' '{ printf "| %s | `%s` | %s | %s | %s |\n", $1, $2, $3, $4, $5 }' "$folder/kernels"
+unread=$(grep -cvE '^[^|]*[|][^|]*[|][0-9]+[|][0-9]+[|][0-9]+$' "$folder/kernels" || true)
+[ "$unread" -eq 0 ] || { echo "kernel_report.sh: $unread lines of the compiler's report do not read as expected" >&2; exit 1; }
 spills=$(awk -F'|' '$5 > 0' "$folder/kernels" | wc -l)
 echo "kernel_report.sh: $(wc -l <"$folder/kernels") kernels for $architecture, $spills with spills" >&2
 [ "$spills" -eq 0 ]

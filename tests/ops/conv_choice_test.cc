@@ -67,6 +67,19 @@ TEST(ConvPlanMemory, ProgramsWithDifferentShapesDoNotForgetEachOthersChoices) {
   EXPECT_NE(memory.find("of both"), nullptr);
 }
 
+TEST(ConvPlanMemory, OfTwoProgramsThatMeasureTheSameTheFirstOnesChoiceHoldsForBoth) {
+  const fs::path file = test::temporary_folder() / "plans.txt";
+  ConvPlanMemory a(file, "heading"), b(file, "heading");
+  EXPECT_EQ(a.put("conv", "cuDNN eng1"), "cuDNN eng1");
+  EXPECT_EQ(b.put("conv", "cuDNN eng2"), "cuDNN eng1");
+  EXPECT_EQ(*b.find("conv"), "cuDNN eng1");
+  EXPECT_EQ(*ConvPlanMemory(file, "heading").find("conv"), "cuDNN eng1");
+
+  ConvPlanMemory c(file, "heading");  // knows it, and cannot use it
+  EXPECT_EQ(c.put("conv", "cuDNN eng3"), "cuDNN eng3");
+  EXPECT_EQ(*ConvPlanMemory(file, "heading").find("conv"), "cuDNN eng3");
+}
+
 TEST(ConvPlanMemory, ManyAtOnceLoseNothing) {
   const fs::path file = test::temporary_folder() / "plans.txt";
   constexpr int kThreads = 4, kPuts = 15;
