@@ -8,21 +8,23 @@
 
 namespace hr {
 namespace {
-constexpr size_t kAlign = 64;  // a cache line and an AVX-512 register
-size_t aligned(size_t bytes) { return std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign); }
+// Rounded up to a multiple; nothing needs an address of its own, too.
+size_t round_up(size_t bytes, size_t multiple) {
+  return std::max(multiple, (bytes + multiple - 1) / multiple * multiple);
+}
 }  // namespace
 
-size_t CachingAllocator::rounded(size_t bytes) {
+size_t CachingAllocator::rounded(size_t bytes) const {
   constexpr size_t page = 4096;
-  return bytes < page ? aligned(bytes) : (bytes + page - 1) / page * page;
+  return round_up(bytes, bytes < page ? source_.alignment : page);
 }
 
 CachingAllocator::Source CachingAllocator::host() {
-  return {[](size_t bytes) { return std::aligned_alloc(kAlign, bytes); }, [](void* p) { std::free(p); }};
+  return {[](size_t bytes) { return std::aligned_alloc(kHostAlignment, bytes); }, [](void* p) { std::free(p); }};
 }
 
 CachingAllocator::Source CachingAllocator::gpu() {
-  return {cuda::allocate, [](void* p) { cuda::deallocate(p); }};
+  return {cuda::allocate, [](void* p) { cuda::deallocate(p); }, 256};
 }
 
 CachingAllocator::Source CachingAllocator::pinned(int device) {
@@ -92,15 +94,39 @@ bool CachingAllocator::release() {
   return any;
 }
 
-Arena::Arena(std::shared_ptr<Allocator> parent) : parent_(std::move(parent)) {}
-
-Arena::~Arena() {
-  if (block_ != nullptr) parent_->deallocate(block_, block_bytes_);
+std::byte* ArenaBlock::reserve(size_t bytes) {
+  if (bytes <= bytes_) return data_;
+  check(!in_use_, "arena: a block cannot move while a step uses it");
+  release();
+  data_ = static_cast<std::byte*>(parent_->allocate(bytes));
+  bytes_ = bytes;
+  ++moves_;
+  return data_;
 }
+
+void ArenaBlock::release() noexcept {
+  if (data_ == nullptr) return;
+  parent_->deallocate(data_, bytes_);
+  if (auto* cache = dynamic_cast<CachingAllocator*>(parent_.get())) cache->release_cache();
+  data_ = nullptr;
+  bytes_ = 0;
+  ++moves_;
+}
+
+Arena::Arena(std::shared_ptr<Allocator> parent, std::shared_ptr<ArenaBlock> block)
+    : parent_(std::move(parent)), block_(block ? std::move(block) : std::make_shared<ArenaBlock>(parent_)) {}
+
+size_t Arena::aligned(size_t bytes) const { return round_up(bytes, alignment()); }
 
 void Arena::begin_step() {
   check(!in_step_ && live_.empty(), "arena: a step began while another one was under way");
-  if (!planned_) requests_.clear();
+  if (planned_) {
+    check(!block_->in_use_, "arena: a step began while another arena's step used the same block");
+    base_ = block_->reserve(block_bytes_);
+    block_->in_use_ = true;
+  } else {
+    requests_.clear();
+  }
   in_step_ = true;
   clock_ = next_ = 0;
   regions_ = region_ = branch_ = 0;
@@ -114,10 +140,11 @@ void Arena::end_step() {
   check(!planned_ || next_ == requests_.size(), "arena: this step made {} allocations, the recorded one {}", next_,
         requests_.size());
   in_step_ = false;
-  if (!planned_) plan();
+  planned_ ? void(block_->in_use_ = false) : plan();
 }
 
 void Arena::abort_step() noexcept {
+  if (in_step_ && planned_) block_->in_use_ = false;
   in_step_ = false;
   if (!planned_) requests_.clear();
 }
@@ -135,7 +162,7 @@ void* Arena::allocate(size_t bytes) {
   check(next_ < requests_.size() && requests_[next_].bytes == bytes,
         "arena: allocation {} of this step asks for {} bytes, the recorded step asked for {}", next_, bytes,
         next_ < requests_.size() ? requests_[next_].bytes : 0);
-  std::byte* pointer = block_ + requests_[next_].offset;
+  std::byte* pointer = base_ + requests_[next_].offset;
   // A tensor that lives longer than it did in the recording would be overwritten here.
   const auto after = live_.lower_bound(pointer);
   const bool hits_next = after != live_.end() && after->first < pointer + aligned(bytes);
@@ -185,6 +212,7 @@ bool Arena::may_share(const Request& earlier, const Request& later) const {
 
 // Largest first, each at the lowest offset free during its lifetime (the usual greedy for offset assignment).
 void Arena::plan() {
+  block_bytes_ = 0;
   std::vector<size_t> order(requests_.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
@@ -211,8 +239,8 @@ void Arena::plan() {
     placed.push_back(i);
   }
   if (auto* cache = dynamic_cast<CachingAllocator*>(parent_.get())) cache->release_cache();
-  block_ = static_cast<std::byte*>(parent_->allocate(std::max(block_bytes_, kAlign)));
-  block_bytes_ = std::max(block_bytes_, kAlign);
+  block_bytes_ = std::max(block_bytes_, alignment());
+  block_->reserve(block_bytes_);
   planned_ = true;
 }
 

@@ -2,6 +2,7 @@
 // addresses.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,12 +13,15 @@
 
 namespace hr {
 
+constexpr size_t kHostAlignment = 64;  // a cache line and an AVX-512 register
+
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual void* allocate(size_t bytes) = 0;  // 64-byte aligned; Error says how much was asked for
+  virtual void* allocate(size_t bytes) = 0;  // aligned to alignment(); Error says how much was asked for
   virtual void deallocate(void* pointer, size_t bytes) noexcept = 0;
-  virtual size_t peak_bytes() const = 0;  // the most that was handed out at one time
+  virtual size_t alignment() const { return kHostAlignment; }  // of every address, in bytes
+  virtual size_t peak_bytes() const = 0;                       // the most that was handed out at one time
 };
 
 // Keeps freed blocks for the next request of the same rounded size: training asks for the same sizes every step, and a
@@ -30,9 +34,10 @@ class CachingAllocator final : public Allocator {
   struct Source {
     std::function<void*(size_t bytes)> allocate;  // null when there is no more, or its own Error
     std::function<void(void* pointer)> deallocate;
+    size_t alignment = kHostAlignment;  // that allocate() keeps
   };
   static Source host();
-  static Source gpu();  // of the current CUDA device
+  static Source gpu();  // of the current CUDA device; 256-byte aligned, as cudaMalloc's
   // Host memory that a CUDA device reads by itself while the host goes on. Threads that ask for it need not know the
   // device.
   static Source pinned(int device);
@@ -42,12 +47,13 @@ class CachingAllocator final : public Allocator {
   ~CachingAllocator() override;
   void* allocate(size_t bytes) override;
   void deallocate(void* pointer, size_t bytes) noexcept override;
+  size_t alignment() const override { return source_.alignment; }
   size_t peak_bytes() const override;
   size_t live_bytes() const;
   void release_cache();  // gives cached blocks back to the system
 
  private:
-  static size_t rounded(size_t bytes);
+  size_t rounded(size_t bytes) const;
   bool release();  // whether there was something; under the mutex
   Source source_;
   mutable std::mutex mutex_;
@@ -55,22 +61,49 @@ class CachingAllocator final : public Allocator {
   size_t live_ = 0, peak_ = 0;
 };
 
+// The memory that an arena's plan lies in. Arenas of several shapes may share one block where their steps never
+// overlap: it is then as large as the largest of them, not as all together.
+class ArenaBlock {
+ public:
+  explicit ArenaBlock(std::shared_ptr<Allocator> parent) : parent_(std::move(parent)) {}
+  ~ArenaBlock() { release(); }
+  ArenaBlock(const ArenaBlock&) = delete;
+  ArenaBlock& operator=(const ArenaBlock&) = delete;
+
+  // At least so many bytes. A block that has to grow moves.
+  std::byte* reserve(size_t bytes);
+  // Gives the memory back to the system; the next reserve() takes it anew. Not while an arena's step uses it.
+  void release() noexcept;
+  size_t bytes() const { return bytes_; }
+  // Grows with every change of the address: a CUDA graph that was captured at another count must not be launched.
+  uint64_t moves() const { return moves_; }
+
+ private:
+  friend class Arena;
+  std::shared_ptr<Allocator> parent_;
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+  uint64_t moves_ = 0;
+  bool in_use_ = false;  // by a replayed step
+};
+
 // Static shapes make every step ask for the same memory in the same order. The first step is recorded on the parent
 // allocator, then a layout is planned (lifetimes that overlap do not share), and later steps replay it: allocation is a
-// table look-up and addresses never change, which CUDA graphs need.
+// table look-up and addresses never change, which CUDA graphs need (with a shared block: while it does not move).
 //   arena->begin_step(); ... arena->end_step();
 // Every tensor of a step must be gone before end_step(): Error otherwise, since replay would overwrite it.
 class Arena final : public Allocator {
  public:
-  explicit Arena(std::shared_ptr<Allocator> parent);
-  ~Arena() override;
+  // Without a block: one of its own.
+  explicit Arena(std::shared_ptr<Allocator> parent, std::shared_ptr<ArenaBlock> block = nullptr);
 
-  void begin_step();
+  void begin_step();  // Error while a step of another arena replays in the same block
   void end_step();
   void abort_step() noexcept;  // after an exception: forgets a recording under way
 
   void* allocate(size_t bytes) override;  // Error if a replayed step asks for something else than the recorded one
   void deallocate(void* pointer, size_t bytes) noexcept override;
+  size_t alignment() const override { return parent_->alignment(); }
   size_t peak_bytes() const override;  // the planned block, or the recording's peak
   bool replaying() const { return planned_; }
 
@@ -89,6 +122,7 @@ class Arena final : public Allocator {
     int region = 0, branch = 0;  // where it was born; region 0: outside of all
     int death_region = 0, death_branch = 0;
   };
+  size_t aligned(size_t bytes) const;  // rounded up to alignment()
   bool may_share(const Request& earlier, const Request& later) const;
   void plan();
 
@@ -98,7 +132,8 @@ class Arena final : public Allocator {
   size_t clock_ = 0, next_ = 0;
   int regions_ = 0, region_ = 0, branch_ = 0;
   bool in_step_ = false, planned_ = false;
-  std::byte* block_ = nullptr;
+  std::shared_ptr<ArenaBlock> block_;
+  std::byte* base_ = nullptr;  // where the block lies in the step under way
   size_t block_bytes_ = 0, live_bytes_ = 0, peak_ = 0;
 };
 

@@ -1,5 +1,10 @@
 #include "core/branches.h"
 
+#include <cstdlib>
+#include <utility>
+
+#include "core/error.h"
+
 namespace hr {
 namespace {
 Arena* arena_of(const Context& cx) { return dynamic_cast<Arena*>(cx.allocator.get()); }
@@ -24,9 +29,9 @@ void SideStreams::fork(Context& cx) {
   if (arena == nullptr) return;
   arena->begin_branches();
   if (!arena->replaying()) return;
-  base_ = cx.stream;
-  cuda::record(forked_, base_);
+  cuda::record(forked_, cx.stream);
   for (const cuda::Stream s : streams_) cuda::wait(s, forked_);
+  base_ = cx.stream;  // last: a fork that throws has not begun a region
 }
 
 void SideStreams::enter(Context& cx, int branch) {
@@ -37,18 +42,40 @@ void SideStreams::enter(Context& cx, int branch) {
 void SideStreams::join(Context& cx) {
   if (Arena* arena = arena_of(cx)) arena->end_branches();
   if (base_ == nullptr) return;
+  cx.stream = std::exchange(base_, nullptr);
   for (size_t i = 0; i < streams_.size(); ++i) {
     cuda::record(joined_[i], streams_[i]);
-    cuda::wait(base_, joined_[i]);
+    cuda::wait(cx.stream, joined_[i]);
   }
-  cx.stream = base_;
-  base_ = nullptr;
+}
+
+void SideStreams::abandon(Context& cx) noexcept {
+  try {
+    join(cx);
+  } catch (const Error&) {
+    // The device has failed or the capture is broken, which the exception under way says already.
+  }
+}
+
+int side_stream_count(int by_default) {
+  const char* value = std::getenv("HRNET_SIDE_STREAMS");
+  if (value == nullptr || *value == '\0') return by_default;
+  constexpr int kMost = 15;
+  char* end = nullptr;
+  const long count = std::strtol(value, &end, 10);
+  check(*end == '\0' && count >= 0 && count <= kMost, "HRNET_SIDE_STREAMS={}: expected a number from 0 to {}", value,
+        kMost);
+  return static_cast<int>(count);
 }
 
 Branches::Branches(Context& cx) : cx_(cx) {
   if (!cx.side_streams) return;
   cx.side_streams->fork(cx);
   if (cx.recording()) cx.tape->record([](Context& bx) { bx.side_streams->join(bx); });
+}
+
+Branches::~Branches() {
+  if (cx_.side_streams && !joined_) cx_.side_streams->abandon(cx_);
 }
 
 void Branches::enter(int branch) {
@@ -61,6 +88,7 @@ void Branches::enter(int branch) {
 }
 
 void Branches::join() {
+  joined_ = true;
   if (!cx_.side_streams) return;
   cx_.side_streams->join(cx_);
   if (cx_.recording()) {

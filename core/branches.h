@@ -23,6 +23,9 @@ class SideStreams {
   void fork(Context& cx);
   void enter(Context& cx, int branch);
   void join(Context& cx);
+  // After an exception within a region, which nobody will join: the context's stream waits for what the branches have
+  // begun, and the next step starts outside of any region. Does nothing outside of one.
+  void abandon(Context& cx) noexcept;
   bool forked() const { return base_ != nullptr; }  // within a region, where streams do not wait for each other
 
  private:
@@ -32,15 +35,24 @@ class SideStreams {
   cuda::Stream base_ = nullptr;  // the context's own, within a region that forked
 };
 
+// How many streams to make: the environment's HRNET_SIDE_STREAMS, a number from 0 (branches run one after another) to 15,
+// or `by_default` where it is not set. Results do not depend on it: it is for measuring and for finding mistakes.
+// Throws Error if the variable is something else.
+int side_stream_count(int by_default);
+
 class Branches {
  public:
   explicit Branches(Context& cx);
+  ~Branches();  // without join(), because of an exception: abandons the region
+  Branches(const Branches&) = delete;
+  Branches& operator=(const Branches&) = delete;
   void enter(int branch);
   void join();
 
  private:
   Context& cx_;
   int current_ = 0;
+  bool joined_ = false;
 };
 
 }  // namespace hr

@@ -1,6 +1,7 @@
 // What a step is made of: one entry per kind of kernel, with the bytes it must move and, on a GPU, the time it took.
 // For `bench --mode kernels`; a context without a profile pays one comparison per launch.
 #pragma once
+#include <exception>
 #include <map>
 #include <string>
 #include <string_view>
@@ -20,21 +21,28 @@ class Profile {
   struct Kind {
     int64_t launches = 0;
     double bytes = 0, operations = 0;  // device memory read and written; multiplications and additions of convolutions
-    double seconds = 0;                // GPU only, after finish()
+    double seconds = 0;                // GPU only, after finish(); without the spans within
   };
+  // Spans nest: a convolution may cast its filter. The time of an inner span is taken out of the outer one's, so that
+  // all kinds together took as long as the device did. end() ends the span that was begun last; it is called by
+  // destructors and never throws, an error of the device is kept for finish().
   void begin(std::string_view kind, double bytes, double operations, cuda::Stream stream);
-  void end(cuda::Stream stream);
-  // Waits for the device and adds up the times.
+  void end(cuda::Stream stream) noexcept;
+  // Waits for the device and adds up the times. Throws Error if the device failed.
   const std::map<std::string, Kind, std::less<>>& finish();
 
  private:
   struct Span {
-    Kind* kind;
-    cuda::Event from, to;
+    Kind *kind, *outer;  // outer: of the span around this one, or null
+    cuda::Event from = nullptr, to = nullptr;
+    bool ended = false;
   };
+  void clear();
   bool on_gpu_;
   std::map<std::string, Kind, std::less<>> kinds_;
   std::vector<Span> spans_;
+  std::vector<size_t> open_;  // begun and not ended, the innermost one last
+  std::exception_ptr error_;  // of end()
 };
 
 }  // namespace hr

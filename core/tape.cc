@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/branches.h"
 #include "core/context.h"
 #include "core/error.h"
 
@@ -66,7 +67,13 @@ void Tape::backward(Context& cx, const Tensor& loss, Tensor one) {
   while (!nodes_.empty()) {
     const Backward node = std::move(nodes_.back());
     nodes_.pop_back();
-    node(cx);
+    try {
+      node(cx);
+    } catch (...) {
+      // The region of branches that this op belongs to was to be joined by an op further down the tape.
+      if (cx.side_streams) cx.side_streams->abandon(cx);
+      throw;
+    }
     for (const uint64_t id : touched_) {
       Leaf& leaf = leaves_.at(id);
       leaf.last_write = nodes_.size();

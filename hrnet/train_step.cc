@@ -7,6 +7,7 @@
 
 #include "core/crop_source.h"
 #include "core/error.h"
+#include "ops/conv_backend.h"
 #include "ops/crop.h"
 #include "ops/heatmaps.h"
 #include "ops/sum.h"
@@ -23,6 +24,22 @@ constexpr int64_t kStatus = 3;
 struct Control {
   double lr;
   float stop;  // 1: this rank wishes to stop
+};
+
+// While it lives, the ranks choose kernels of convolutions together.
+class OneChoice {
+ public:
+  OneChoice(Context& cx, const DataParallel* parallel) : conv_(parallel != nullptr ? &conv_backend(cx) : nullptr) {
+    if (conv_ != nullptr) conv_->ranks = &parallel->comm();
+  }
+  ~OneChoice() {
+    if (conv_ != nullptr) conv_->ranks = nullptr;
+  }
+  OneChoice(const OneChoice&) = delete;
+  OneChoice& operator=(const OneChoice&) = delete;
+
+ private:
+  ConvBackend* conv_;
 };
 
 }  // namespace
@@ -157,6 +174,7 @@ void TrainStep::run(Inputs& in) {
   step.allocator = in.arena;
   const bool gpu = cx_.device.is_cuda();
   bool whole = true;
+  const OneChoice one_choice(step, parallel_);
   in.arena->begin_step();
   try {
     ParameterStore& store = model_.parameters();

@@ -53,6 +53,11 @@ class ConvBackend : public OpState {
   virtual std::string description() const = 0;
 
   ConvClock clock;
+
+  // Set while all these ranks do the same work on the same shapes, as in a training step: where there are several
+  // kernels for a convolution they all run the one that rank 0 chooses, so that a run with the same ranks gives the
+  // same bytes whichever of them measured what. A collective at the first call of each shape. Null: each for itself.
+  Comm* ranks = nullptr;
 };
 
 // The context's backend, made at first use: oneDNN or cuDNN by its device. Error: cuDNN cannot be loaded.

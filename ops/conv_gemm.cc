@@ -10,11 +10,11 @@ std::optional<ConvGemm> as_gemm(const ConvProblem& p) {
   // As BLAS sees our memory: x is [ci, rows], y is [co, rows], the filter is [ci, co].
   switch (p.pass) {
     case ConvProblem::Pass::forward:
-      return ConvGemm{filter, x, y, co, rows, ci, true, false, ci, ci, co, g.src, g.dst};
+      return ConvGemm{filter, x, co, rows, ci, true, false, ci, ci, co, g.src, g.dst};
     case ConvProblem::Pass::backward_data:
-      return ConvGemm{filter, y, x, ci, rows, co, false, false, ci, co, ci, g.src, g.src};
+      return ConvGemm{filter, y, ci, rows, co, false, false, ci, co, ci, g.src, g.src};
     case ConvProblem::Pass::backward_filter:
-      return ConvGemm{x, y, filter, ci, co, rows, false, true, ci, co, ci, g.src, g.dst};
+      return ConvGemm{x, y, ci, co, rows, false, true, ci, co, ci, g.src, g.dst};
   }
   return {};
 }

@@ -10,10 +10,9 @@ namespace hr {
 // op transposes or does nothing and element (row, column) of a matrix lies at row + column * ld. Our row-major [rows,
 // channels] is such a matrix of [channels, rows], so a bias is added to each column of D, channel by channel.
 struct ConvGemm {
-  // Where a matrix lies. C is ConvBuffers::add, of D's type and ld, and never D itself.
+  // Where a matrix lies. D is ConvBuffers::out; C is ConvBuffers::add, of D's type and ld, and never D itself.
   const void* ConvBuffers::*a = nullptr;
   const void* ConvBuffers::*b = nullptr;
-  const void* ConvBuffers::*d = nullptr;
   int64_t m = 0, n = 0, k = 0;
   bool transpose_a = false, transpose_b = false;
   int64_t lda = 0, ldb = 0, ldd = 0;

@@ -106,9 +106,12 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
 }
 
 // One result per channel from `parts` pieces: state = f.part(0, c), then state.add(f.part(b, c)) ... f.finish(c,
-// state). On a GPU the parts are dealt to strands of neighbours, which are added pairwise.
+// state). On a GPU the parts are dealt to strands of neighbours, which are added pairwise. Throws Error if there are no
+// parts: a functor's sum of nothing is not defined.
 template <class F>
 void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f) {
+  check(parts > 0, "merge of partial sums: there is nothing to merge for {} channels; the tensor has no rows",
+        channels);
   const Profiled profiled(cx, "merge of partial sums", 8.0 * static_cast<double>(parts * channels));
   if (cx.device.is_cuda()) return gpu::for_columns(cx.stream, parts, channels, f);
   constexpr int64_t kTile = 16;  // channels that share cache lines

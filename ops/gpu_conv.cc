@@ -1,92 +1,81 @@
 #include "ops/gpu_conv.h"
 
-#include <algorithm>
+#include <charconv>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <unordered_map>
 
+#include "core/comm/comm.h"
+#include "core/file.h"
+#include "ops/conv_candidates.h"
 #include "ops/conv_choice.h"
+#include "ops/conv_timer.h"
 #include "ops/cublaslt_gemm.h"
 #include "ops/cudnn_conv.h"
-#include "ops/filter_layout_kernel.h"
 #include "ops/for_each.h"
+#include "ops/gpu_conv_kernel.h"
 #include "ops/sum_kernel.h"
+#include "ops/tile_conv.h"
 
 namespace hr {
 namespace {
 
 using Pass = ConvProblem::Pass;
+using Clock = std::chrono::steady_clock;
 
-constexpr int kCandidates = 10, kRepeats = 3;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// A candidate that makes a filter's gradient in bf16 as one that makes it in f32: what it wrote behind the workspace is
-// widened.
-ConvCandidate widened(const ConvCandidate& inner, int64_t count) {
-  const int64_t offset = (inner.workspace + 63) / 64 * 64;
-  const auto run = [inner, count, offset](const Context& cx, const ConvBuffers& buffers, void* workspace) {
-    const auto* rounded = reinterpret_cast<const bf16*>(static_cast<std::byte*>(workspace) + offset);
-    ConvBuffers half = buffers;
-    half.filter = rounded;
-    inner.run(cx, half, workspace);
-    auto* gradient = static_cast<float*>(const_cast<void*>(buffers.filter));
-    for_each_flat(cx, count, Convert<bf16, float>{rounded, gradient});
-  };
-  return {inner.name, offset + count * static_cast<int64_t>(sizeof(bf16)), run};
-}
+// What is measured, from the environment (docs/gpu.md).
+struct Search {
+  bool all = false;                    // HRNET_CONV_CANDIDATES=all
+  int at_most = ConvSearch().at_most;  // HRNET_CONV_CANDIDATES=N
+  fs::path log;                        // HRNET_CONV_LOG
 
-// Two events of a GPU, to time work on a stream.
-struct Stopwatch {
-  cuda::Event begin = cuda::create_event(true), end = cuda::create_event(true);
-  Stopwatch() = default;
-  ~Stopwatch() {
-    cuda::destroy_event(begin);
-    cuda::destroy_event(end);
+  Search() {
+    if (const char* file = std::getenv("HRNET_CONV_LOG")) log = file;
+    const char* wish = std::getenv("HRNET_CONV_CANDIDATES");
+    if (wish == nullptr || *wish == 0) return;
+    const std::string_view text(wish);
+    all = text == "all";
+    if (all) return;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), at_most);
+    check(error == std::errc() && end == text.data() + text.size() && at_most >= 1,
+          "HRNET_CONV_CANDIDATES={}: expected a number of candidates from each library, 1 or more, or all", text);
   }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
 };
-
-// The fastest of some runs after a first one. Error: it does not run, or its workspace does not fit.
-float milliseconds(const Context& cx, const Stopwatch& watch, const ConvCandidate& candidate,
-                   const ConvBuffers& buffers) {
-  Context plain = cx;
-  plain.profile = nullptr;  // a measurement is no part of the step
-  const std::unique_ptr<void, decltype(&cuda::deallocate)> workspace(
-      cuda::allocate(std::max<int64_t>(candidate.workspace, 1)), &cuda::deallocate);
-  candidate.run(plain, buffers, workspace.get());
-  float best = 0;
-  for (int r = 0; r < kRepeats; ++r) {
-    cuda::record(watch.begin, cx.stream);
-    candidate.run(plain, buffers, workspace.get());
-    cuda::record(watch.end, cx.stream);
-    cuda::synchronize(watch.end);
-    const float ms = cuda::elapsed_ms(watch.begin, watch.end);
-    best = r == 0 ? ms : std::min(best, ms);
-  }
-  return best;
-}
 
 class GpuConv final : public ConvBackend {
  public:
   explicit GpuConv(const Context& cx)
       : cudnn_(open_cudnn()),
         cublaslt_(open_cublaslt()),
-        libraries_(cudnn_->description() + ", " + (cublaslt_ != nullptr ? cublaslt_->description() : "no cuBLASLt")),
-        memory_(conv_plan_file(), heading(cx, libraries_)) {}
+        tile_(make_tile_conv(cuda::device_info(cx.device.index).multiprocessors)),
+        description_(fmt::format("{}, {}, {}", cudnn_->description(),
+                                 cublaslt_ != nullptr ? cublaslt_->description() : "no cuBLASLt",
+                                 tile_->description())),
+        memory_(conv_plan_file(), heading(cx, description_)) {
+    for (ConvLibrary* library : {cudnn_.get(), cublaslt_.get(), tile_.get()}) {
+      if (library != nullptr) libraries_.push_back(library);
+    }
+  }
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                const void* add, bool relu, void* y, PackedFilters* packed) override {
     const ConvProblem p{g, Pass::forward, bias != nullptr, add != nullptr, relu, cx.tf32};
     Tensor kept, kept_bias;
-    run(cx, p, {x, filter_for(cx, g, filter, packed, kept), y, bias_for(cx, g, bias, packed, kept_bias), add});
+    run(cx, p,
+        {.x = x,
+         .filter = filter_for(cx, g, filter, packed, kept),
+         .out = y,
+         .bias = bias_for(cx, g, bias, packed, kept_bias),
+         .add = add});
   }
 
   void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override {
     ConvProblem p{g, Pass::backward_data};
     p.tf32 = cx.tf32;
     Tensor kept;
-    run(cx, p, {dx, filter_for(cx, g, filter, nullptr, kept), dy});
+    run(cx, p, {.filter = filter_for(cx, g, filter, nullptr, kept), .y = dy, .out = dx});
   }
 
   void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
@@ -97,7 +86,7 @@ class GpuConv final : public ConvBackend {
     Tensor swapped;
     if (g.transposed) swapped = cx.empty({g.co * g.kh * g.kw * g.ci}, DType::f32);
     float* f32 = g.transposed ? swapped.data<float>() : dfilter;
-    run(cx, p, {x, f32, dy});
+    run(cx, p, {.x = x, .y = dy, .out = f32});
     if (g.transposed) swap_filter(cx, f32, dfilter, g.ci, g.kh * g.kw, g.co);
     if (dbias == nullptr) return;
     const int64_t rows = g.n * g.out_h() * g.out_w();
@@ -108,12 +97,12 @@ class GpuConv final : public ConvBackend {
     g.src == DType::bf16 ? total(static_cast<const bf16*>(dy)) : total(static_cast<const float*>(dy));
   }
 
-  std::string description() const override { return libraries_; }
+  std::string description() const override { return description_; }
 
  private:
   static std::string heading(const Context& cx, const std::string& libraries) {
     const cuda::DeviceInfo info = cuda::device_info(cx.device.index);
-    return fmt::format("hrnet.cpp plans 3; {}; sm_{}{}; {} multiprocessors; {}", info.name, info.major, info.minor,
+    return fmt::format("hrnet.cpp plans 4; {}; sm_{}{}; {} multiprocessors; {}", info.name, info.major, info.minor,
                        info.multiprocessors, libraries);
   }
 
@@ -161,7 +150,9 @@ class GpuConv final : public ConvBackend {
     const float* plain = filter.f32;
     Tensor swapped;
     if (g.transposed) {
-      swapped = (half ? cx : persistent).empty({count}, DType::f32);
+      // Never from the step's arena when the filter is kept: it replays a sequence of allocations, and only the first
+      // call makes this one.
+      swapped = persistent.empty({count}, DType::f32);
       swap_filter(cx, plain, swapped.data<float>(), g.co, g.kh * g.kw, g.ci);
       plain = swapped.data<float>();
     }
@@ -176,19 +167,12 @@ class GpuConv final : public ConvBackend {
 
   void run(const Context& cx, const ConvProblem& p, const ConvBuffers& buffers) {
     const std::string name = to_string(p);
-    auto chosen = chosen_.find(name);
-    if (chosen == chosen_.end()) {
-      std::vector<ConvCandidate> candidates = conv_candidates(*cudnn_, cublaslt_.get(), p, memory_.find(name));
-      check(!candidates.empty(), "{}: no kernel for {}", libraries_, name);
-      const Stopwatch watch;
-      bool measured = false;
-      const auto start = std::chrono::steady_clock::now();
-      const size_t best = choose_candidate(memory_, name, candidates, [&](const ConvCandidate& candidate) {
-        measured = true;
-        return milliseconds(cx, watch, candidate, buffers);
-      });
-      chosen = chosen_.emplace(name, std::move(candidates[best])).first;
-      if (measured) tell(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const bool shared = ranks != nullptr && ranks->size() > 1;
+    auto& known = shared ? agreed_ : chosen_;
+    auto chosen = known.find(name);
+    if (chosen == known.end()) {
+      ConvCandidate made = shared ? agree(cx, p, name, buffers) : choose(cx, p, name, buffers);
+      chosen = known.emplace(name, std::move(made)).first;
     }
     const ConvCandidate& candidate = chosen->second;
     const Tensor workspace = cx.empty({std::max<int64_t>(candidate.workspace, 1)}, DType::u8);
@@ -196,42 +180,73 @@ class GpuConv final : public ConvBackend {
     ++clock.calls;
   }
 
-  std::unique_ptr<ConvLibrary> cudnn_, cublaslt_;  // candidates refer to them; cublaslt_ may be null
-  std::string libraries_;
+  // Rank 0's choice. What this rank knows of its own does not count, so all ranks ask for the same problems in the same
+  // order: those that they compute for the first time together.
+  ConvCandidate agree(const Context& cx, const ConvProblem& p, const std::string& name, const ConvBuffers& buffers) {
+    std::optional<ConvCandidate> own;
+    if (ranks->rank() == 0) own = choose(cx, p, name, buffers);
+    const std::string told = ranks->all_gather(name + '\t' + (own ? own->name : std::string()))[0];
+    const size_t tab = told.find('\t');
+    check(told.substr(0, tab) == name,
+          "rank 0 computes {} where rank {} computes {}: all need the same model and batch", told.substr(0, tab),
+          ranks->rank(), name);
+    if (!own) own = find_candidate(libraries_, p, told.substr(tab + 1));
+    if (!own) own = choose(cx, p, name, buffers);  // this rank's GPU or libraries are others and do not have it
+    return std::move(*own);
+  }
+
+  // The remembered candidate, or the fastest. Error: none runs.
+  ConvCandidate choose(const Context& cx, const ConvProblem& p, const std::string& name, const ConvBuffers& buffers) {
+    if (const std::string* known = memory_.find(name)) {
+      if (auto found = find_candidate(libraries_, p, *known)) return std::move(*found);
+    }
+    const auto start = Clock::now();
+    const bool idle = seconds_since(measured_) > kIdleSeconds || shapes_ == 0;
+    ConvTimer timer(cx, buffers, idle);
+    std::exception_ptr failure;
+    const auto of_tier = [&](ConvTier tier) -> std::optional<ConvCandidate> {
+      std::vector<ConvCandidate> candidates = conv_candidates(libraries_, p, tier, search_.at_most);
+      if (candidates.empty()) return {};
+      const ConvChoice choice = choose_candidate(name, candidates, std::ref(timer));
+      if (!search_.log.empty()) {
+        std::string table = table_of(name, candidates, choice);
+        table.pop_back();  // append_line ends the last line
+        append_line(search_.log, table);
+      }
+      if (choice.failure && !failure) failure = choice.failure;
+      if (choice.failure) return {};
+      return std::move(candidates[choice.best]);
+    };
+    std::optional<ConvCandidate> best;
+    using Tiers = std::vector<ConvTier>;
+    for (const ConvTier tier : search_.all
+                                   ? Tiers{ConvTier::all, ConvTier::rounded}
+                                   : Tiers{ConvTier::ready, ConvTier::apart, ConvTier::compiled, ConvTier::rounded}) {
+      if (!best) best = of_tier(tier);
+    }
+    if (!best && failure) std::rethrow_exception(failure);
+    check(best.has_value(), "{}: no kernel for {}", description_, name);
+    memory_.put(name, best->name);
+    measured_ = Clock::now();
+    tell(seconds_since(start));
+    return std::move(*best);
+  }
+
+  static constexpr double kIdleSeconds = 1;  // without a measurement; a GPU that was idle for so long lowers its clocks
+
+  std::unique_ptr<ConvLibrary> cudnn_, cublaslt_, tile_;  // candidates refer to them; cublaslt_ may be null
+  ConvLibraries libraries_;                               // those that there are
+  std::string description_;
+  Search search_;
   ConvPlanMemory memory_;
-  int shapes_ = 0;                        // measured so far
-  double measuring_ = 0, next_line_ = 2;  // seconds
-  std::unordered_map<std::string, ConvCandidate> chosen_;
+  Clock::time_point measured_;                                      // the last one
+  int shapes_ = 0;                                                  // measured so far
+  double measuring_ = 0, next_line_ = 2;                            // seconds
+  std::unordered_map<std::string, ConvCandidate> chosen_, agreed_;  // by this rank for itself; among the ranks
 };
 
 }  // namespace
 
 std::shared_ptr<ConvBackend> make_gpu_conv(const Context& cx) { return std::make_shared<GpuConv>(cx); }
-
-std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cublaslt, const ConvProblem& problem,
-                                           const std::string* known) {
-  // Up to the one that is known by its library and number.
-  const auto wanted = [&](const std::string& library) {
-    if (known == nullptr) return kCandidates;
-    return known->starts_with(library + " ") ? std::atoi(known->c_str() + library.size() + 1) + 1 : 0;
-  };
-  std::vector<ConvCandidate> list;
-  if (const int count = wanted("cuDNN"); count > 0) {
-    list = cudnn.candidates(problem, count);
-    const ConvGeometry& g = problem.geometry;
-    if (list.empty() && problem.pass == Pass::backward_filter && g.src == DType::bf16 && g.dst == DType::f32) {
-      ConvProblem half = problem;  // as PyTorch does it
-      half.geometry.dst = DType::bf16;
-      for (const ConvCandidate& c : cudnn.candidates(half, count))
-        list.push_back(widened(c, g.co * g.kh * g.kw * g.ci));
-    }
-  }
-  if (const int count = wanted("cuBLASLt"); count > 0 && cublaslt != nullptr) {
-    for (ConvCandidate& c : cublaslt->candidates(problem, count)) list.push_back(std::move(c));
-  }
-  const auto is_known = [&](const ConvCandidate& c) { return c.name == *known; };
-  if (known == nullptr || std::any_of(list.begin(), list.end(), is_known)) return list;
-  return conv_candidates(cudnn, cublaslt, problem);
-}
 
 }  // namespace hr

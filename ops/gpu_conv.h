@@ -2,22 +2,13 @@
 // buffers and runs the fastest. Knows no library itself.
 #pragma once
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "ops/conv_library.h"
+#include "ops/conv_backend.h"
 
 namespace hr {
 
 // A backend for the context's device; choices are remembered on disk (ops/conv_choice.h). Error: cuDNN is missing or
-// too old.
+// too old, or a wish in the environment (docs/gpu.md) does not make sense.
 std::shared_ptr<ConvBackend> make_gpu_conv(const Context& cx);
-
-// Everything that is measured for a problem; cublaslt may be null. Where cuDNN makes no f32 gradient of a filter from
-// bf16, its candidates are those that make one in bf16 and widen it: their measured time includes the widening.
-// `known`: the one to use is this (if it is there still), and only what its library offers up to it is made, since some
-// are compiled for a second.
-std::vector<ConvCandidate> conv_candidates(ConvLibrary& cudnn, ConvLibrary* cublaslt, const ConvProblem& problem,
-                                           const std::string* known = nullptr);
 
 }  // namespace hr

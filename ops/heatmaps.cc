@@ -40,14 +40,6 @@ Tensor flip_average(Context& cx, const Tensor& maps, const Tensor& mirror, bool 
   return y;
 }
 
-Tensor decode_quarter(Context& cx, const Tensor& maps) {
-  expect_maps("decode_quarter", maps);
-  Tensor poses = cx.empty({maps.dim(0), maps.dim(3), 3}, DType::f32);
-  for_each(cx, maps.dim(0), maps.dim(3),
-           QuarterPeak{maps.data<float>(), poses.data<float>(), maps.dim(1), maps.dim(2), maps.dim(3)});
-  return poses;
-}
-
 Tensor gaussian_targets(Context& cx, const Tensor& profiles, int h, int w) {
   check(profiles.rank() == 3 && profiles.dim(1) == h + w && profiles.dtype() == DType::f64,
         "gaussian_targets: expected profiles [N, {} + {}, K] f64, got {} of {}", w, h, to_string(profiles.shape()),

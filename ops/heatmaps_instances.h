@@ -3,5 +3,4 @@
 
 HR_FOR_EACH(hr::MirrorColumns)
 HR_FOR_EACH(hr::FlipAverage)
-HR_FOR_EACH(hr::QuarterPeak)
 HR_FOR_EACH(hr::GaussianTargets)

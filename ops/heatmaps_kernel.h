@@ -56,47 +56,6 @@ struct FlipAverage {
   }
 };
 
-// The first maximum of each map in row-major order, moved a quarter pixel towards the larger neighbour where the
-// official decoder does: if 1 < x < w - 1 and 1 < y < h - 1.
-struct QuarterPeak {
-  using Element = float;
-  static constexpr const char* kName = "decode";
-  double bytes_per_element() const { return 4.0 * static_cast<double>(h * w); }
-  const float* maps;
-  float* poses;  // [n, joints, 3]
-  int64_t h, w, joints;
-
-  HR_HD int64_t row(int64_t n) const { return n; }
-  template <class V>
-  HR_HD void one(int64_t n, int64_t k) const {
-    for (int64_t lane = k; lane < k + Lanes<V>::kCount; ++lane) scalar(n, lane);
-  }
-  HR_HD static float quarter_towards(float before, float after) {
-    return after > before ? 0.25f : after < before ? -0.25f : 0.0f;
-  }
-  HR_HD void scalar(int64_t n, int64_t k) const {
-    const float* map = maps + n * h * w * joints + k;
-    float best = map[0];
-    int64_t at = 0;
-    for (int64_t p = 1; p < h * w; ++p) {
-      const float v = map[p * joints];
-      if (v > best) {
-        best = v;
-        at = p;
-      }
-    }
-    float* pose = poses + (n * joints + k) * 3;
-    const int64_t x = at % w, y = at / w;
-    pose[0] = best > 0 ? static_cast<float>(x) : 0.0f;
-    pose[1] = best > 0 ? static_cast<float>(y) : 0.0f;
-    pose[2] = best;
-    if (best > 0 && x > 1 && x < w - 1 && y > 1 && y < h - 1) {
-      pose[0] += quarter_towards(map[(at - 1) * joints], map[(at + 1) * joints]);
-      pose[1] += quarter_towards(map[(at - w) * joints], map[(at + w) * joints]);
-    }
-  }
-};
-
 // targets[n, y, x, k] = column factor of x times row factor of y, in double.
 struct GaussianTargets {
   using Element = float;

@@ -50,6 +50,11 @@ foreach(wanted "CUDART;cuda_runtime_api.h" "CUDNN;cudnn_graph.h" "CUBLASLT;cubla
 endforeach()
 find_path(HR_NCCL_INCLUDE nccl.h HINTS ${hr_cuda_roots} PATH_SUFFIXES include)
 mark_as_advanced(HR_NCCL_INCLUDE)
+# Only tools/cupti_trace.cc needs CUPTI.
+find_path(HR_CUPTI_INCLUDE cupti.h HINTS ${hr_cudart_roots} ${hr_cuda_roots} PATH_SUFFIXES include extras/CUPTI/include)
+find_library(HR_LIB_cupti NAMES libcupti.so libcupti.so.13 libcupti.so.12 NAMES_PER_DIR HINTS ${hr_cudart_roots} ${hr_cuda_roots}
+  PATH_SUFFIXES lib64 lib extras/CUPTI/lib64)
+mark_as_advanced(HR_CUPTI_INCLUDE HR_LIB_cupti)
 find_library(HR_CUDART_STATIC libcudart_static.a HINTS ${hr_cudart_roots} ${hr_cuda_roots} PATH_SUFFIXES lib64 lib lib/x86_64-linux-gnu)
 mark_as_advanced(HR_CUDART_STATIC)
 if(NOT HR_CUDART_STATIC)
@@ -105,9 +110,13 @@ if(hr_cudnn_describes)
   target_compile_definitions(hr_cuda INTERFACE HR_CUDNN_DESCRIBES_GPUS)
 endif()
 target_link_libraries(hr_cuda INTERFACE ${HR_CUDART_STATIC} ${CMAKE_DL_LIBS} rt)
-# Warnings are errors in .cu too; -fmad stays on as contraction does in ops/.
+# The warnings are those of C++; -fmad stays on as contraction does in ops/.
+set(hr_cuda_warnings "-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers")
+if(HR_WERROR)
+  string(APPEND hr_cuda_warnings ",-Werror -Werror all-warnings")
+endif()
 target_compile_options(hr_cuda INTERFACE
-  "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror,-Wno-missing-field-initializers --expt-relaxed-constexpr --extended-lambda>")
+  "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:${hr_cuda_warnings} --expt-relaxed-constexpr --extended-lambda>")
 # Where dlopen finds the libraries that were found now, in the order in which the headers were looked for; the system's
 # search path comes after.
 set(hr_cuda_libraries "")

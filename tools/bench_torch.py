@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """HRNet and PoseResNet in plain PyTorch, with the official parameter names, and how fast they run.
 
-For comparing only: nothing of hrnet.cpp needs Python. One JSON line a run:
+For comparing only: nothing of hrnet.cpp needs Python. One JSON line for each variant:
 
     tools/bench_torch.py --model hrnet_w32 --batch 32 --size 256 192 --mode train --device cuda --variant compile
 
-Variants: eager (float32), channels_last (bfloat16 autocast, NHWC memory), compile (the same, through torch.compile).
+Variants: eager (float32), channels_last (bfloat16 autocast, NHWC memory), compile (the same, through torch.compile), graph
+(channels_last with the whole step captured as one CUDA graph, so that the host's part costs nothing; on a GPU only).
 A training step is forward, joints MSE loss (1/J sum over joints of half the mean square), backward, Adam.
 """
 import argparse
@@ -149,62 +150,79 @@ def joints_mse(heatmaps, targets, weights):
     return 0.5 * (weights * (heatmaps - targets)).square().mean()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="hrnet_w32")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, nargs=2, default=[256, 192], metavar=("H", "W"))
-    parser.add_argument("--mode", choices=["train", "infer"], default="train")
-    parser.add_argument("--variant", choices=["eager", "channels_last", "compile"], default="eager")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--warmup", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=0, help="on the CPU; 0: torch's choice")
-    o = parser.parse_args()
-
-    torch.manual_seed(0)
-    if o.threads > 0:
-        torch.set_num_threads(o.threads)
+def make_step(o, variant):
+    """The step to measure, as a function without arguments."""
     device = torch.device(o.device)
     cuda = device.type == "cuda"
-    torch.backends.cudnn.benchmark = True
-    # float32 means float32: no TensorFloat-32 in `eager`.
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    amp = o.variant != "eager"
+    amp = variant != "eager"
     layout = torch.channels_last if amp else torch.contiguous_format
     h, w = o.size
     model = make_model(o.model).to(device, memory_format=layout)
     images = torch.randn(o.batch, 3, h, w, device=device).to(memory_format=layout)
     targets = torch.rand(o.batch, 17, h // 4, w // 4, device=device).to(memory_format=layout)
     weights = torch.ones(o.batch, 17, 1, 1, device=device)
+    # A captured step may not keep a cast of a weight that the next replay would take for the current one.
+    autocast = lambda: torch.autocast(device.type, torch.bfloat16, enabled=amp, cache_enabled=variant != "graph")
 
     if o.mode == "train":
         model.train()
-        adam = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True) if cuda else torch.optim.Adam(
-            model.parameters(), lr=1e-3)
-        forward = torch.compile(model) if o.variant == "compile" else model
+        options = {"fused": True, "capturable": variant == "graph"} if cuda else {}
+        adam = torch.optim.Adam(model.parameters(), lr=1e-3, **options)
+        forward = torch.compile(model) if variant == "compile" else model
 
         def step():
-            with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                heatmaps = forward(images)
-            loss = joints_mse(heatmaps.float(), targets, weights)
             adam.zero_grad(set_to_none=True)
-            loss.backward()
+            with autocast():
+                heatmaps = forward(images)
+            joints_mse(heatmaps.float(), targets, weights).backward()
             adam.step()
     else:
         model.eval()
         options = {"mode": "max-autotune"} if cuda else {}
-        forward = torch.compile(model, **options) if o.variant == "compile" else model
+        forward = torch.compile(model, **options) if variant == "compile" else model
 
         def step():
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                forward(images)
+            with torch.inference_mode(), autocast():
+                return forward(images)
 
+    return captured(step, o.warmup) if variant == "graph" else step
+
+
+def captured(step, warmup):
+    """The step as one CUDA graph. What it needs for the first time (cuDNN's choices, Adam's moments) is made before, on a
+    stream beside, as torch.cuda.graph asks for."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(max(warmup, 3)):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = step()
+
+    def replay():
+        graph.replay()
+        return result
+    return replay
+
+
+def measure(o, variant):
+    device = torch.device(o.device)
+    cuda = device.type == "cuda"
+    if variant == "graph" and not cuda:
+        raise SystemExit("--variant graph: a CUDA graph needs --device cuda")
+    torch.manual_seed(0)
+    if cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    step = make_step(o, variant)
     wait = torch.cuda.synchronize if cuda else lambda: None
     for _ in range(o.warmup):
         step()
     wait()
-    if cuda:
+    # A graph's memory stays allocated from its capture on, so its peak is that of the capture.
+    if cuda and variant != "graph":
         torch.cuda.reset_peak_memory_stats()
     seconds = []
     for _ in range(o.steps):
@@ -220,11 +238,32 @@ def main():
     stream = (time.perf_counter() - start) / o.steps
     peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({
-        "mode": o.mode, "model": o.model, "fixed_size": [h, w], "batch_size": o.batch, "variant": o.variant,
-        "dtype": "bf16" if amp else "f32", "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "mode": o.mode, "model": o.model, "fixed_size": o.size, "batch_size": o.batch, "variant": variant,
+        "dtype": "f32" if variant == "eager" else "bf16", "device": torch.cuda.get_device_name() if cuda else "cpu",
         "threads": torch.get_num_threads(), "steps": o.steps, "seconds": round(statistics.median(seconds), 6),
         "seconds_back_to_back": round(stream, 6), "img_per_s": round(o.batch / stream, 3), "peak_bytes": peak,
-        "torch": torch.__version__}))
+        "torch": torch.__version__}), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="hrnet_w32")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--size", type=int, nargs=2, default=[256, 192], metavar=("H", "W"))
+    parser.add_argument("--mode", choices=["train", "infer"], default="train")
+    parser.add_argument("--variant", choices=["eager", "channels_last", "compile", "graph"], nargs="+", default=["eager"])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--warmup", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=0, help="on the CPU; 0: torch's choice")
+    o = parser.parse_args()
+    if o.threads > 0:
+        torch.set_num_threads(o.threads)
+    torch.backends.cudnn.benchmark = True
+    # float32 means float32: no TensorFloat-32 in `eager`.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    for variant in o.variant:
+        measure(o, variant)
 
 
 if __name__ == "__main__":

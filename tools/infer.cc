@@ -9,11 +9,7 @@
 #include "core/branches.h"
 #include "core/error.h"
 #include "core/parallel.h"
-#include "data/crop_source.h"
 #include "ops/conv_backend.h"
-#include "ops/crop.h"
-#include "ops/heatmaps.h"
-#include "ops/sum.h"
 #include "tools/cli.h"
 
 namespace hr {
@@ -42,7 +38,9 @@ Context make_context(const std::string& device, bool amp, int threads, bool tf32
         info.major, info.minor);
   constexpr int kBranches = 4;  // of HRNet's last stages
   cx.stream = cuda::create_stream();
-  cx.side_streams = std::make_shared<SideStreams>(kBranches - 1);
+  if (const int count = side_stream_count(kBranches - 1); count > 0) {
+    cx.side_streams = std::make_shared<SideStreams>(count);
+  }
   cx.allocator = std::make_shared<CachingAllocator>(CachingAllocator::gpu());
   conv_backend(cx);  // a missing cuDNN is told now, not at the first convolution
   return cx;
@@ -171,101 +169,6 @@ LoaderOptions loader_for(const Device& device, LoaderOptions options) {
   options.profiles = std::exchange(options.targets, false);
   options.allocator = batch_memory(device);
   return options;
-}
-
-HeatmapRunner::HeatmapRunner(const Context& cx, const PoseModel& model, std::vector<int> mirror, Options options)
-    : cx_(cx), model_(model), options_(options) {
-  cx_.tape = nullptr;
-  cx_.training = false;
-  // Its own memory pool: what inference frees must not fragment a training step's.
-  const bool gpu = cx_.device.is_cuda();
-  cx_.allocator = std::make_shared<CachingAllocator>(gpu ? CachingAllocator::gpu() : CachingAllocator::host());
-  const std::vector<int32_t> indices(mirror.begin(), mirror.end());
-  mirror_ = cx_.empty({static_cast<int64_t>(indices.size())}, DType::i32);
-  cx_.upload(mirror_, std::as_bytes(std::span(indices)));
-  normal_ = cx_.empty({3, 256}, DType::f32);
-  cx_.upload(normal_, std::as_bytes(std::span(normal_table())));
-}
-
-HeatmapRunner::~HeatmapRunner() {
-  for (auto& [shape, s] : shapes_) {
-    if (s.graph != nullptr) cuda::destroy_graph(s.graph);
-  }
-}
-
-void HeatmapRunner::run(Shaped& s) {
-  Context step = cx_;
-  step.allocator = s.arena;
-  s.arena->begin_step();
-  try {
-    if (s.sources.defined()) {
-      crop(step, s.sources, normal_, s.input.view({s.sources.dim(0), s.input.dim(1), s.input.dim(2), 3}));
-    }
-    if (options_.flip) append_mirrored(step, s.input);
-    Tensor maps = model_.forward(step, s.input);
-    if (options_.flip) maps = flip_average(step, maps, mirror_, options_.shift);
-    if (!s.maps.defined()) s.maps = cx_.empty(maps.shape(), DType::f32);
-    copy_or_add(step, maps, s.maps, false);
-  } catch (...) {
-    s.arena->abort_step();
-    throw;
-  }
-  s.arena->end_step();
-  cx_.ops = step.ops;  // compiled primitives are worth keeping
-}
-
-Heatmaps HeatmapRunner::operator()(std::span<const float> images, int n, int h, int w) {
-  const size_t image = static_cast<size_t>(w) * 3 * h;
-  check(images.size() == image * n, "heatmaps: expected {} x {} x {} x 3 numbers, got {}", n, h, w, images.size());
-  return maps(images, {}, n, h, w);
-}
-
-Heatmaps HeatmapRunner::operator()(std::span<const uint8_t> sources, int n, int h, int w) {
-  const size_t slot = CropSource::slot_bytes(w, h);
-  check(sources.size() == slot * n, "heatmaps: expected {} slots of {} bytes, got {}", n, slot, sources.size());
-  return maps({}, sources, n, h, w);
-}
-
-Heatmaps HeatmapRunner::operator()(const Batch& batch) {
-  return batch.sources.empty() ? (*this)(batch.images, batch.size, batch.h, batch.w)
-                               : (*this)(batch.sources, batch.size, batch.h, batch.w);
-}
-
-Heatmaps HeatmapRunner::maps(std::span<const float> images, std::span<const uint8_t> sources, int n, int h, int w) {
-  const int passes = options_.flip ? 2 : 1;
-  Shaped& s = shapes_[{n * passes, h, w, sources.empty() ? 0 : 1}];
-  const uint64_t version = model_.parameters().version;
-  if (!s.arena || (cx_.device.is_cuda() && s.version != version)) {
-    // A graph holds the addresses of folded weights: new weights, new graph.
-    if (s.graph != nullptr) cuda::destroy_graph(s.graph);
-    s = {.arena = std::make_shared<Arena>(cx_.allocator)};
-    s.input = cx_.empty({n * passes, h, w, 3}, DType::f32);
-    if (!sources.empty()) s.sources = cx_.empty({n, static_cast<int64_t>(sources.size()) / n}, DType::u8);
-  }
-  s.version = version;
-  if (sources.empty()) {
-    cx_.upload(s.input.view({n, h, w, 3}), std::as_bytes(images));
-  } else {
-    cx_.upload(s.sources, std::as_bytes(sources));
-  }
-  if (cx_.device.is_cuda() && s.graph == nullptr && s.arena->replaying()) {
-    cuda::begin_capture(cx_.stream);
-    try {
-      run(s);
-    } catch (...) {
-      cuda::abort_capture(cx_.stream);
-      throw;
-    }
-    s.graph = cuda::end_capture(cx_.stream);
-  }
-  if (s.graph != nullptr) {
-    cuda::launch(s.graph, cx_.stream);
-  } else {
-    run(s);
-  }
-  heatmaps_.resize(static_cast<size_t>(s.maps.numel()));
-  cx_.download(s.maps, std::as_writable_bytes(std::span(heatmaps_)));
-  return {heatmaps_.data(), n, static_cast<int>(s.maps.dim(1)), static_cast<int>(s.maps.dim(2)), model_.joints()};
 }
 
 }  // namespace hr

@@ -1,18 +1,14 @@
-// Running a model for its heatmaps: weights in, flip test, decoding. Used by validate, predict, train and forward.
+// What every program with a network starts from: its options, a device, a model with weights.
 #pragma once
 #include <array>
-#include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
-#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "data/loader.h"
 #include "data/skeleton.h"
-#include "eval/decode.h"
 #include "hrnet/load.h"
 
 namespace hr {
@@ -74,47 +70,5 @@ LoadedModel load_model(const ModelOptions& options);
 std::shared_ptr<Allocator> batch_memory(const Device& device);
 // What a loader makes for a device, and where: a GPU makes images and targets by itself; for the CPU the workers do.
 LoaderOptions loader_for(const Device& device, LoaderOptions options);
-
-// Heatmaps of images, with the flip test as one doubled batch. On a GPU the second call of a shape and all after it are
-// one captured graph.
-class HeatmapRunner {
- public:
-  struct Options {
-    bool flip = true;
-    bool shift = true;  // move the flipped-back heatmaps by a column, as the published weights expect
-  };
-  // The model must outlive the runner. cx: precision, device and threads; training and tape are ignored.
-  HeatmapRunner(const Context& cx, const PoseModel& model, std::vector<int> mirror, Options options);
-  ~HeatmapRunner();
-  HeatmapRunner(const HeatmapRunner&) = delete;
-  HeatmapRunner& operator=(const HeatmapRunner&) = delete;
-
-  // images [n, h, w, 3] normalised -> heatmaps [n, h/4, w/4, joints]; valid until the next call.
-  Heatmaps operator()(std::span<const float> images, int n, int h, int w);
-  // The same of crops that the device makes: n slots (data/crop_source.h).
-  Heatmaps operator()(std::span<const uint8_t> sources, int n, int h, int w);
-  // Of a batch's images or sources, whichever it has.
-  Heatmaps operator()(const Batch& batch);
-
-  Context& context() { return cx_; }
-
- private:
-  struct Shaped {
-    std::shared_ptr<Arena> arena;  // a replayed plan fits one shape
-    Tensor sources, input, maps;   // sources: of crops that are made here
-    cuda::Graph graph = nullptr;
-    uint64_t version = 0;  // of the weights that the graph has folded
-  };
-  Heatmaps maps(std::span<const float> images, std::span<const uint8_t> sources, int n, int h, int w);
-  void run(Shaped& s);
-
-  Context cx_;
-  const PoseModel& model_;
-  Tensor mirror_;  // [joints] i32
-  Tensor normal_;  // [3, 256]
-  Options options_;
-  std::map<std::array<int, 4>, Shaped> shapes_;  // by n, h, w and whether crops are made here
-  std::vector<float> heatmaps_;
-};
 
 }  // namespace hr

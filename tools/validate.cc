@@ -1,5 +1,7 @@
 #include "tools/validate.h"
 
+#include <deque>
+
 #include "core/error.h"
 #include "core/json.h"
 #include "core/json_cursor.h"
@@ -330,6 +332,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   check((encoding_of(decoding.codec) == Encoding::udp) == (dataset.options().encoding == Encoding::udp),
         "decoding with codec {}, but the crops were made for {}", codec_name(decoding.codec),
         encoding_name(dataset.options().encoding));
+  runner.discard();  // of a call that ended with an error
   const double started = now();
   const auto rate = [&](size_t n) {
     return fmt::format("{:.1f} people/s", static_cast<double>(n) / (now() - started));
@@ -342,15 +345,23 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   std::vector<PersonResult> people;
   people.reserve(dataset.size());
   Batch batch;
-  while (loader.next(batch)) {
-    const Heatmaps maps = runner(batch);
-    std::vector<float> poses = decode(maps, decoding);
+  std::deque<std::vector<SampleMeta>> metas;  // of the batches under way
+  for (bool more = true;;) {
+    while (!runner.full() && (more = more && loader.next(batch))) {
+      runner.submit(batch);
+      metas.push_back(std::move(batch.meta));
+    }
+    if (metas.empty()) break;
+    const Heatmaps maps = runner.wait();
+    const std::vector<SampleMeta> meta_of = std::move(metas.front());
+    metas.pop_front();
+    std::vector<float> poses = decode(maps, decoding);  // while the device has the batches after this one
     std::vector<Affine> places;
-    for (const SampleMeta& meta : batch.meta) places.push_back(meta.heatmap_to_image);
+    for (const SampleMeta& meta : meta_of) places.push_back(meta.heatmap_to_image);
     to_image(poses, maps.joints, places);
     const auto numbers = static_cast<ptrdiff_t>(maps.joints) * 3;
-    for (int i = 0; i < batch.size; ++i) {
-      const SampleMeta& meta = batch.meta[i];
+    for (int i = 0; i < maps.n; ++i) {
+      const SampleMeta& meta = meta_of[i];
       if (meta.substitute) continue;  // the picture has turned bad; nobody is found where nobody was looked for
       PersonResult& person = people.emplace_back();
       person.image_id = meta.image_id;

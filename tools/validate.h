@@ -12,6 +12,7 @@
 #include "eval/pckh.h"
 #include "eval/results.h"
 #include "tools/decoding.h"
+#include "tools/heatmap_runner.h"
 #include "tools/infer.h"
 
 namespace hr {

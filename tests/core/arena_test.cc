@@ -100,6 +100,51 @@ TEST(Arena, TensorsThatNeverMeetShareMemory) {
   EXPECT_EQ(arena.peak_bytes(), 1024u);
 }
 
+TEST(Arena, StepsThatTakeTurnsShareABlockOfTheLargestsSize) {
+  const auto parent = std::make_shared<CachingAllocator>();
+  const auto block = std::make_shared<ArenaBlock>(parent);
+  std::vector<Script> scripts;
+  std::deque<Arena> arenas;
+  for (uint64_t i = 0; i < 6; ++i) {
+    scripts.push_back(random_script(i, 20 * (i + 1)));
+    arenas.emplace_back(parent, block);
+  }
+  size_t largest = 0;
+  for (size_t i = 0; i < arenas.size(); ++i) {
+    play(arenas[i], scripts[i]);  // recorded
+    largest = std::max(largest, arenas[i].peak_bytes());
+    for (size_t k = 0; k <= i; ++k) play(arenas[k], scripts[k]);
+  }
+  EXPECT_EQ(block->bytes(), largest);
+  EXPECT_LE(parent->live_bytes(), largest + 4096) << "in whole pages";
+  const auto addresses = play(arenas[0], scripts[0]);
+  const uint64_t moves = block->moves();
+  for (size_t k = 0; k < arenas.size(); ++k) play(arenas[k], scripts[k]);
+  EXPECT_EQ(play(arenas[0], scripts[0]), addresses);
+  EXPECT_EQ(block->moves(), moves) << "nothing had to grow";
+  block->release();
+  EXPECT_EQ(parent->live_bytes(), 0u);
+  EXPECT_NE(block->moves(), moves);
+  play(arenas[5], scripts[5]);  // takes it anew
+}
+
+TEST(Arena, TwoStepsAtOnceMayNotShareABlock) {
+  const auto parent = std::make_shared<CachingAllocator>();
+  const auto block = std::make_shared<ArenaBlock>(parent);
+  Arena a(parent, block), b(parent, block);
+  const Script s = random_script(1, 5);
+  play(a, s);
+  play(b, s);
+  a.begin_step();
+  EXPECT_THROW(b.begin_step(), Error);
+  EXPECT_THROW(block->reserve(size_t{1} << 30), Error) << "it would move";
+  a.abort_step();
+  play(b, s);
+  b.begin_step();
+  b.abort_step();
+  play(a, s);
+}
+
 TEST(Arena, RefusesAStepThatAsksForSomethingElse) {
   Arena arena(std::make_shared<CachingAllocator>());
   const auto step = [&](const std::vector<size_t>& sizes) {

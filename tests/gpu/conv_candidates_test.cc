@@ -1,9 +1,9 @@
 // Every candidate of both libraries for 1x1 convolutions against the CPU, not only the one that would be chosen.
 #include <algorithm>
 
+#include "ops/conv_candidates.h"
 #include "ops/cublaslt_gemm.h"
 #include "ops/cudnn_conv.h"
-#include "ops/gpu_conv.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/conv_stand_in.h"
 
@@ -46,9 +46,14 @@ Values on_the_cpu(const ConvProblem& p, const Values& x, const Values& filter, c
 class StandIn final : public ConvLibrary {
  public:
   explicit StandIn(std::string name) : name_(std::move(name)) {}
-  std::vector<ConvCandidate> candidates(const ConvProblem& p, int) override {
+  std::vector<ConvCandidate> candidates(const ConvProblem& p, const ConvSearch&) override {
     const auto run = [p](const Context&, const ConvBuffers& b, void*) { test::compute_convolution(p, b); };
     return {{.name = name_ + " 0", .run = run}};
+  }
+  std::optional<ConvCandidate> find(const ConvProblem& p, const std::string& name) override {
+    std::vector<ConvCandidate> only = candidates(p, {});
+    if (name != only[0].name) return {};
+    return std::move(only[0]);
   }
   std::string description() const override { return "oneDNN as " + name_; }
 
@@ -58,6 +63,9 @@ class StandIn final : public ConvLibrary {
 
 struct Libraries {
   std::unique_ptr<ConvLibrary> cudnn, cublaslt;
+  ConvLibraries all() const {
+    return cublaslt != nullptr ? ConvLibraries{cudnn.get(), cublaslt.get()} : ConvLibraries{cudnn.get()};
+  }
 };
 Libraries open_libraries() {
   if (test::test_device() == "cpu") return {std::make_unique<StandIn>("cuDNN"), std::make_unique<StandIn>("cuBLASLt")};
@@ -96,12 +104,14 @@ void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const st
                    tf = input_or(writes_filter, {g.co, g.ci}, filter),
                    ty = input_or(writes_y, {g.n, g.h, g.w, g.co}, y);
       const Tensor tb = test::place(cx, {g.co}, g.dst, bias), ta = test::place(cx, ty.shape(), g.dst, add);
+      const Tensor& out = writes_x ? tx : writes_filter ? tf : ty;
       const Tensor workspace = cx.empty({std::max<int64_t>(candidate.workspace, 1)}, DType::u8);
       try {
         candidate.run(cx,
-                      {.x = tx.raw(),
-                       .filter = tf.raw(),
-                       .y = ty.raw(),
+                      {.x = writes_x ? nullptr : tx.raw(),
+                       .filter = writes_filter ? nullptr : tf.raw(),
+                       .y = writes_y ? nullptr : ty.raw(),
+                       .out = out.raw(),
                        .bias = p.bias ? tb.raw() : nullptr,
                        .add = p.add ? ta.raw() : nullptr},
                       workspace.raw());
@@ -110,7 +120,6 @@ void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const st
         break;
       }
       ++ran;
-      const Tensor& out = writes_x ? tx : writes_filter ? tf : ty;
       if (repeat == 1) {
         EXPECT_EQ(test::bytes_of(cx, out), first) << "depends on more than its inputs";
         continue;
@@ -118,11 +127,15 @@ void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const st
       first = test::bytes_of(cx, out);
       // float32: a sum of k products in another order is off by about sqrt(k) roundings of its largest partial sum; a
       // tensor core cuts off where it should round, so there k of them. A bf16 result is rounded once more, and so is
-      // a gradient that cuDNN makes in bf16 to be widened; one that cuBLASLt makes in float32 is not.
+      // what is made in bf16 to be widened; a result whose epilogue is a pass of its own is rounded twice.
       const double sums = g.src == DType::bf16 ? 384 * 0x1p-22 : 1e-5;
-      const bool rounded =
-          result == DType::bf16 || (writes_filter && g.src == DType::bf16 && candidate.name.starts_with("cuDNN"));
-      const double tolerance = sums + (rounded ? test::rounding(DType::bf16) : 0);
+      const bool apart = candidate.name.ends_with("apart"),
+                 on_the_way = candidate.name.ends_with("widened") || candidate.name.ends_with("rounded");
+      // With channels that are no multiple of 8 both libraries round the sum to bf16 before the epilogue and the result
+      // again: seen on an H200, where all their kernels give the same bytes.
+      const bool twice = apart || ((p.bias || p.add) && (g.ci % 8 != 0 || g.co % 8 != 0));
+      const int roundings = result == DType::bf16 ? (twice ? 2 : 1) : on_the_way ? 1 : 0;
+      const double tolerance = sums + roundings * test::rounding(DType::bf16);
       EXPECT_TRUE(test::close(test::fetch(cx, out), expected, tolerance * test::max_abs(expected)));
     }
   }
@@ -140,7 +153,11 @@ TEST_F(GpuConvCandidates, OfBothLibrariesGiveTheCpusNumbersInEveryPass) {
                                  {.n = 1, .h = 5, .w = 3, .ci = 7, .co = 33}};
   int64_t gemms = 0;
   const auto expect_all = [&](const ConvProblem& p) {
-    const auto candidates = conv_candidates(*libraries.cudnn, libraries.cublaslt.get(), p);
+    std::vector<ConvCandidate> candidates;
+    for (const ConvTier tier : {ConvTier::ready, ConvTier::apart, ConvTier::rounded}) {
+      for (ConvCandidate& c : conv_candidates(libraries.all(), p, tier))
+        candidates.push_back(std::move(c));
+    }
     gemms += count_of(candidates, "cuBLASLt");
     expect_all_equal_the_cpus(cx, p, candidates);
   };
@@ -175,12 +192,12 @@ TEST_F(GpuConvCandidates, CublasltOffersEveryPassOfAlignedChannels) {
     for (const bool add : {false, true}) {
       for (const bool relu : {false, true}) {
         const ConvProblem p{g, Pass::forward, true, add, relu};
-        EXPECT_FALSE(libraries.cublaslt->candidates(p, 1).empty()) << to_string(p);
+        EXPECT_FALSE(libraries.cublaslt->candidates(p, {.at_most = 1}).empty()) << to_string(p);
       }
     }
-    EXPECT_FALSE(libraries.cublaslt->candidates({g, Pass::backward_data}, 1).empty());
+    EXPECT_FALSE(libraries.cublaslt->candidates({g, Pass::backward_data}, {.at_most = 1}).empty());
     g.dst = DType::f32;
-    EXPECT_FALSE(libraries.cublaslt->candidates({g, Pass::backward_filter}, 1).empty());
+    EXPECT_FALSE(libraries.cublaslt->candidates({g, Pass::backward_filter}, {.at_most = 1}).empty());
   }
 }
 

@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
+#include <thread>
 
-#include "ops/gpu_conv.h"
+#include "core/cuda.h"
+#include "ops/conv_candidates.h"
 #include "tests/support/oracle.h"
 #include "tests/support/tensors.h"
 
@@ -14,56 +17,99 @@ namespace {
 ConvCandidate named(const std::string& name) {
   return {.name = name, .run = [](const Context&, const ConvBuffers&, void*) {}};
 }
-const std::vector<ConvCandidate> kThree{named("cuDNN 0"), named("cuDNN 1"), named("cuBLASLt 0")};
+const std::vector<ConvCandidate> kThree{named("cuDNN eng1"), named("cuDNN eng2 k2=1"), named("cuBLASLt 1f.2")};
 const std::string kProblem = "conv forward [1, 2, 3, 4] -> 5, 1x1 stride 1 pad 0, bf16 -> f32 + bias";
-
-// A measurement that nobody should need.
-float unasked(const ConvCandidate& c) {
-  ADD_FAILURE() << c.name << " was measured";
-  return 0;
-}
 
 TEST(ConvPlanMemory, WhatWasPutIsFoundAfterwardsInTheSameAndInTheNextProgram) {
   const fs::path file = test::temporary_folder() / "new folder" / "plans.txt";
   {
     ConvPlanMemory memory(file, "GPU A; cuDNN 9");
     EXPECT_EQ(memory.find(kProblem), nullptr);
-    memory.put(kProblem, "cuBLASLt 12");
-    memory.put("other", "cuDNN 0");
+    memory.put(kProblem, "cuDNN eng34 k2=1 k24=3, widened");
+    memory.put("other", "cuBLASLt 1f.0.2");
     ASSERT_NE(memory.find(kProblem), nullptr);
-    EXPECT_EQ(*memory.find(kProblem), "cuBLASLt 12");
+    EXPECT_EQ(*memory.find(kProblem), "cuDNN eng34 k2=1 k24=3, widened");
   }
   const ConvPlanMemory memory(file, "GPU A; cuDNN 9");
   ASSERT_NE(memory.find(kProblem), nullptr);
-  EXPECT_EQ(*memory.find(kProblem), "cuBLASLt 12");
-  EXPECT_EQ(*memory.find("other"), "cuDNN 0");
+  EXPECT_EQ(*memory.find(kProblem), "cuDNN eng34 k2=1 k24=3, widened");
+  EXPECT_EQ(*memory.find("other"), "cuBLASLt 1f.0.2");
   EXPECT_EQ(memory.find("third"), nullptr);
+}
+
+TEST(ConvPlanMemory, AProgramThatIsKilledHasNotMeasuredInVain) {
+  const fs::path file = test::temporary_folder() / "plans.txt";
+  ConvPlanMemory killed(file, "heading");
+  for (const char* problem : {"one", "two"}) {
+    killed.put(problem, "cuDNN eng1");
+    const ConvPlanMemory next(file, "heading");  // while the first has not ended
+    ASSERT_NE(next.find(problem), nullptr) << problem;
+  }
+}
+
+TEST(ConvPlanMemory, ProgramsWithDifferentShapesDoNotForgetEachOthersChoices) {
+  const fs::path file = test::temporary_folder() / "plans.txt";
+  {
+    ConvPlanMemory a(file, "heading"), b(file, "heading");
+    a.put("of a", "cuDNN eng1");
+    b.put("of b", "cuDNN eng2");
+    a.put("of both", "cuDNN eng3");
+    b.put("of both", "cuDNN eng4");
+    a.put("last of a", "cuDNN eng5");
+    EXPECT_EQ(*a.find("of both"), "cuDNN eng3") << "what this program runs";
+  }
+  const ConvPlanMemory memory(file, "heading");
+  for (const auto& [problem, candidate] :
+       {std::pair{"of a", "cuDNN eng1"}, {"of b", "cuDNN eng2"}, {"last of a", "cuDNN eng5"}}) {
+    ASSERT_NE(memory.find(problem), nullptr) << problem;
+    EXPECT_EQ(*memory.find(problem), candidate);
+  }
+  EXPECT_NE(memory.find("of both"), nullptr);
+}
+
+TEST(ConvPlanMemory, ManyAtOnceLoseNothing) {
+  const fs::path file = test::temporary_folder() / "plans.txt";
+  constexpr int kThreads = 4, kPuts = 15;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&file, t] {
+      ConvPlanMemory memory(file, "heading");
+      for (int i = 0; i < kPuts; ++i) memory.put(fmt::format("problem {} {}", t, i), fmt::format("cuDNN eng{}", i));
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  const ConvPlanMemory memory(file, "heading");
+  for (int t = 0; t < kThreads; ++t) {
+    for (int i = 0; i < kPuts; ++i)
+      EXPECT_NE(memory.find(fmt::format("problem {} {}", t, i)), nullptr) << t << " " << i;
+  }
 }
 
 TEST(ConvPlanMemory, AFileOfAnotherHeadingIsNotUsedAndIsReplacedOnlyWhenThereIsSomethingToWrite) {
   const fs::path file = test::temporary_folder() / "plans.txt";
-  const std::string ours = "hrnet.cpp plans 3; GPU A; cuDNN 9";
-  const std::string line = "cuDNN 3 " + kProblem;
-  for (const std::string& old : {fmt::format("hrnet.cpp plans 1; GPU A; cuDNN 9\n3 {}\n", kProblem),
-                                 fmt::format("hrnet.cpp plans 3; GPU B; cuDNN 9\n{}\n", line),
+  const std::string ours = "hrnet.cpp plans 4; GPU A; cuDNN 9";
+  const std::string line = "cuDNN eng3\t" + kProblem;
+  for (const std::string& old : {fmt::format("hrnet.cpp plans 3; GPU A; cuDNN 9\ncuDNN 3 {}\n", kProblem),
+                                 fmt::format("hrnet.cpp plans 4; GPU B; cuDNN 9\n{}\n", line),
                                  fmt::format("{}.1\n{}\n", ours, line), fmt::format("{}\n{}\n", line, ours)}) {
     SCOPED_TRACE(old);
     write_file(file, old);
     { EXPECT_EQ(ConvPlanMemory(file, ours).find(kProblem), nullptr); }
     EXPECT_EQ(read_file(file), old);
-    { ConvPlanMemory(file, ours).put("other", "cuDNN 1"); }
-    EXPECT_EQ(read_file(file), ours + "\ncuDNN 1 other\n");
+    { ConvPlanMemory(file, ours).put("other", "cuDNN eng1"); }
+    EXPECT_EQ(read_file(file), ours + "\ncuDNN eng1\tother\n");
   }
 }
 
 TEST(ConvPlanMemory, DamagedLinesAreLeftOutAndTheOthersCount) {
   const fs::path file = test::temporary_folder() / "plans.txt";
-  write_file(file, std::string("heading\n\n \ncuDNN\ncuDNN 3\ncuDNN 3 \ncuDNN x a\ncuDNN  b\n 3 c\n3 d\ncuDNN -1 e\n") +
-                       '\0' + "\xff\x80\ncuBLASLt 4 good one\ncuDNN 5 cut o");
+  write_file(file, std::string("heading\n\n\t\ncuDNN\ncuDNN eng3\t\n\ta\ncuDNN eng3 b\ncuDNN\teng3\tc\n") + '\0' +
+                       "\td\ncuDNN eng3\te\r\n\xff\x80\ncuBLASLt 4 k2=1\tgood one\ncuDNN eng5\tcut o");
   const ConvPlanMemory memory(file, "heading");
-  for (const char* broken : {"", " ", "a", "b", "c", "d", "e", "cut o"}) EXPECT_EQ(memory.find(broken), nullptr);
+  for (const char* broken : {"", "a", "b", "eng3\tc", "c", "d", "e", "e\r", "cut o"})
+    EXPECT_EQ(memory.find(broken), nullptr) << broken;
   ASSERT_NE(memory.find("good one"), nullptr);
-  EXPECT_EQ(*memory.find("good one"), "cuBLASLt 4");
+  EXPECT_EQ(*memory.find("good one"), "cuBLASLt 4 k2=1");
   for (const char* text : {"", "heading", "head"}) {
     write_file(file, text);
     EXPECT_EQ(ConvPlanMemory(file, "heading").find("good one"), nullptr) << text;
@@ -74,151 +120,269 @@ TEST(ConvPlanMemory, WhatCannotBeReadOrWrittenIsNoError) {
   const fs::path folder = test::temporary_folder();  // a folder where the file should be
   {
     ConvPlanMemory memory(folder, "heading");
-    memory.put(kProblem, "cuDNN 0");
+    memory.put(kProblem, "cuDNN eng0");
     EXPECT_NE(memory.find(kProblem), nullptr);
   }
   EXPECT_TRUE(fs::is_directory(folder));
   ConvPlanMemory nowhere({}, "heading");
-  nowhere.put(kProblem, "cuDNN 0");
-  EXPECT_EQ(*nowhere.find(kProblem), "cuDNN 0");
+  nowhere.put(kProblem, "cuDNN eng0");
+  EXPECT_EQ(*nowhere.find(kProblem), "cuDNN eng0");
 }
 
-TEST(ConvChoice, TheFastestOfThoseThatRunIsChosenAndRemembered) {
-  ConvPlanMemory memory({}, "");
-  int measured = 0;
-  const size_t best = choose_candidate(memory, kProblem, kThree, [&](const ConvCandidate& c) {
-    ++measured;
-    if (c.name == "cuDNN 0") fail("needs a GPU of another kind");
-    return c.name == "cuDNN 1" ? 2.5f : 0.5f;
+std::string failure_of(const ConvChoice& choice) {
+  try {
+    std::rethrow_exception(choice.failure);
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+TEST(ConvChoice, TheFastestOfThoseThatRunIsChosen) {
+  std::vector<std::string> measured;
+  const ConvChoice choice = choose_candidate(kProblem, kThree, [&](const ConvCandidate& c, int) {
+    if (measured.empty() || measured.back() != c.name) measured.push_back(c.name);
+    if (c.name == "cuDNN eng1") fail("needs a GPU of another kind");
+    return c.name == "cuDNN eng2 k2=1" ? 2.5f : 0.5f;
   });
-  EXPECT_EQ(best, 2u);
-  EXPECT_EQ(measured, 3);
-  EXPECT_EQ(*memory.find(kProblem), "cuBLASLt 0");
-  EXPECT_EQ(choose_candidate(memory, kProblem, kThree, unasked), 2u);
+  EXPECT_EQ(choice.best, 2u);
+  EXPECT_EQ(measured, (std::vector<std::string>{"cuDNN eng1", "cuDNN eng2 k2=1", "cuBLASLt 1f.2"}));
+  EXPECT_EQ(choice.timings[0].kind, ConvTiming::Kind::failed);
+  EXPECT_EQ(choice.timings[0].reason, "needs a GPU of another kind");
+  EXPECT_FALSE(choice.failure);
 }
 
 TEST(ConvChoice, OfEquallyFastOnesTheLibrarysPreferredIsTaken) {
-  ConvPlanMemory memory({}, "");
-  EXPECT_EQ(choose_candidate(memory, kProblem, kThree, [](const ConvCandidate&) { return 1.0f; }), 0u);
+  EXPECT_EQ(choose_candidate(kProblem, kThree, [](const ConvCandidate&, int) { return 1.0f; }).best, 0u);
 }
 
-TEST(ConvChoice, ARememberedCandidateThatNobodyOffersIsMeasuredAnew) {
-  ConvPlanMemory memory({}, "");
-  memory.put(kProblem, "cuBLASLt 7");
-  const auto last = [](const ConvCandidate& c) { return c.name == "cuBLASLt 0" ? 0.0f : 1.0f; };
-  EXPECT_EQ(choose_candidate(memory, kProblem, kThree, last), 2u);
-  EXPECT_EQ(*memory.find(kProblem), "cuBLASLt 0");
+TEST(ConvChoice, ManyRunsOfTheFastestDecideAndNotOneLuckyRun) {
+  std::map<std::string, int> launches;
+  const ConvChoice choice = choose_candidate(kProblem, kThree, [&](const ConvCandidate& c, int count) {
+    launches[c.name] += count;
+    if (count <= 3) return c.name == "cuDNN eng1" ? 0.010f : 0.012f;  // the first looks fastest
+    return c.name == "cuBLASLt 1f.2" ? 0.011f : 0.0115f;
+  });
+  EXPECT_EQ(choice.best, 2u);
+  for (const auto& [name, count] : launches) EXPECT_GE(count, 30) << name;
 }
 
-TEST(ConvChoice, NoneThatRunsIsAnErrorWithTheProblemAndTheLastReason) {
-  ConvPlanMemory memory({}, "");
-  try {
-    choose_candidate(memory, kProblem, kThree, [](const ConvCandidate&) -> float { fail("no memory"); });
-    ADD_FAILURE() << "no error";
-  } catch (const Error& e) {
-    EXPECT_EQ(std::string(e.what()), "none of 3 kernels for " + kProblem + " runs (cuBLASLt 0: no memory)");
-  }
-  EXPECT_EQ(memory.find(kProblem), nullptr);
+TEST(ConvChoice, AHopelessCandidateRunsOnceAndDoesNotDecideWhatIsHopeless) {
+  std::map<std::string, std::vector<int>> runs;
+  const auto slow = [&](const ConvCandidate& c, int count) {
+    runs[c.name].push_back(count);
+    return c.name == "cuDNN eng2 k2=1" ? 100.0f : 1.0f;
+  };
+  const ConvChoice choice = choose_candidate(kProblem, kThree, slow);
+  EXPECT_EQ(runs["cuDNN eng2 k2=1"], std::vector{1});
+  EXPECT_EQ(choice.timings[1].kind, ConvTiming::Kind::dropped);
+  EXPECT_EQ(choice.best, 0u);
+  EXPECT_GT(runs["cuBLASLt 1f.2"].size(), 1u);
+}
+
+TEST(ConvChoice, ACandidateThatFailsLaterIsNotTaken) {
+  int asked = 0;
+  const ConvChoice choice = choose_candidate(kProblem, kThree, [&](const ConvCandidate& c, int count) {
+    if (c.name == "cuDNN eng1" && ++asked > 3) fail("no more");
+    return count > 3 && c.name == "cuDNN eng1" ? 0.1f : 0.11f;
+  });
+  EXPECT_EQ(choice.best, 1u);
+  EXPECT_EQ(choice.timings[0].kind, ConvTiming::Kind::failed);
+}
+
+TEST(ConvChoice, NoneThatRunsIsAnErrorWithTheProblemAndTheFirstReason) {
+  const ConvChoice choice = choose_candidate(kProblem, kThree, [](const ConvCandidate& c, int) -> float {
+    fail("{}", c.name == "cuDNN eng1" ? "an illegal address" : "the device has failed before");
+  });
+  EXPECT_EQ(choice.best, 3u);
+  EXPECT_EQ(failure_of(choice), "none of 3 kernels for " + kProblem + " runs (cuDNN eng1: an illegal address)");
 }
 
 TEST(ConvChoice, NoneThatFitsIsOutOfMemory) {
-  ConvPlanMemory memory({}, "");
-  const auto full = [](const ConvCandidate& c) -> float {
-    if (c.name == "cuBLASLt 0") fail("will not");
+  const ConvChoice choice = choose_candidate(kProblem, kThree, [](const ConvCandidate& c, int) -> float {
+    if (c.name == "cuBLASLt 1f.2") fail("will not");
     throw OutOfMemory("full", 1 << 20);
-  };
-  EXPECT_THROW(choose_candidate(memory, kProblem, kThree, full), OutOfMemory);
+  });
+  EXPECT_THROW(std::rethrow_exception(choice.failure), OutOfMemory);
 }
 
-// Offers what it is told to, by the type of the result, and keeps what it was asked for.
+TEST(ConvChoice, TheTableHasALineForEveryCandidate) {
+  std::vector<ConvCandidate> candidates = kThree;
+  candidates[1].workspace = 4096;
+  const ConvChoice choice = choose_candidate(kProblem, candidates, [](const ConvCandidate& c, int) {
+    if (c.name == "cuDNN eng1") fail("not\there\n");
+    return c.name == "cuDNN eng2 k2=1" ? 0.25f : 2.0f;
+  });
+  EXPECT_EQ(table_of(kProblem, candidates, choice), fmt::format("failed\t0.00000\t0\tcuDNN eng1\t{0}\tnot here \n"
+                                                                "chosen\t0.25000\t4096\tcuDNN eng2 k2=1\t{0}\t\n"
+                                                                "dropped\t2.00000\t0\tcuBLASLt 1f.2\t{0}\t\n",
+                                                                kProblem));
+}
+
+// Offers what it is told to, by the kind of kernels and the type of the result, and keeps what it was asked for.
 struct Library final : ConvLibrary {
   std::string name;
-  std::vector<ConvCandidate> f32, bf16;
-  std::vector<int> asked;
-  std::vector<ConvCandidate> candidates(const ConvProblem& p, int at_most) override {
-    asked.push_back(at_most);
-    std::vector<ConvCandidate> list = p.geometry.dst == DType::f32 ? f32 : bf16;
-    if (static_cast<int>(list.size()) > at_most) list.resize(static_cast<size_t>(at_most));
+  std::vector<ConvCandidate> f32, bf16, compiled;
+  bool no_epilogues = false;  // ready-made
+  std::vector<std::string> asked;
+  std::vector<ConvCandidate> candidates(const ConvProblem& p, const ConvSearch& search) override {
+    std::vector<ConvCandidate> list;
+    if (search.kernels != ConvSearch::Kernels::compiled && !(no_epilogues && (p.bias || p.add || p.relu)))
+      list = p.geometry.dst == DType::f32 ? f32 : bf16;
+    if (search.kernels != ConvSearch::Kernels::ready) list.insert(list.end(), compiled.begin(), compiled.end());
+    if (static_cast<int>(list.size()) > search.at_most) list.resize(static_cast<size_t>(search.at_most));
     return list;
+  }
+  std::optional<ConvCandidate> find(const ConvProblem& p, const std::string& wanted) override {
+    asked.push_back(wanted);
+    for (const auto& c : p.geometry.dst == DType::f32 ? f32 : bf16) {
+      if (c.name == wanted) return c;
+    }
+    return {};
   }
   std::string description() const override { return name; }
 };
+
+std::vector<std::string> names(const std::vector<ConvCandidate>& list) {
+  std::vector<std::string> result;
+  for (const ConvCandidate& c : list) result.push_back(c.name);
+  return result;
+}
+using Names = std::vector<std::string>;
+
+// A candidate of cuDNN that writes these numbers as bf16.
+ConvCandidate writes(const std::string& name, const std::vector<float>& numbers) {
+  ConvCandidate c = named(name);
+  c.workspace = 100;
+  c.run = [numbers](const Context&, const ConvBuffers& b, void* workspace) {
+    std::memset(workspace, 0xee, 100);
+    for (size_t i = 0; i < numbers.size(); ++i) static_cast<hr::bf16*>(b.out)[i] = hr::bf16(numbers[i]);
+  };
+  return c;
+}
 
 TEST(ConvCandidates, AFilterGradientThatIsMadeInBf16IsWidenedBehindTheWorkspace) {
   Context cx;
   const std::vector<float> numbers{1.5f, -2, 0.25f, 3, 7, -0.5f};
   Library cudnn;
-  ConvCandidate half = named("cuDNN 0");
-  half.workspace = 100;
-  half.run = [&](const Context&, const ConvBuffers& b, void* workspace) {
-    std::memset(workspace, 0xee, 100);
-    auto* gradient = static_cast<bf16*>(const_cast<void*>(b.filter));
-    for (size_t i = 0; i < numbers.size(); ++i) gradient[i] = bf16(numbers[i]);
-  };
-  cudnn.bf16 = {half};
+  cudnn.bf16 = {writes("cuDNN eng7", numbers)};
   ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2, .src = DType::bf16, .dst = DType::f32},
                 ConvProblem::Pass::backward_filter};
-  const std::vector<ConvCandidate> list = conv_candidates(cudnn, nullptr, p);
-  ASSERT_EQ(list.size(), 1u);
-  EXPECT_EQ(list[0].name, "cuDNN 0");
+  const std::vector<ConvCandidate> list = conv_candidates({&cudnn}, p, ConvTier::ready);
+  ASSERT_EQ(names(list), Names{"cuDNN eng7, widened"});
   EXPECT_EQ(list[0].workspace, 128 + 12);
-  const Tensor gradient = cx.zeros({2, 1, 1, 3}, DType::f32), workspace = cx.zeros({list[0].workspace}, DType::u8);
-  list[0].run(cx, {.filter = gradient.raw()}, workspace.raw());
-  EXPECT_EQ(to_host(cx, gradient), numbers);
+  const auto run = [&](const ConvCandidate& c) {
+    const Tensor gradient = cx.zeros({2, 1, 1, 3}, DType::f32), workspace = cx.zeros({c.workspace}, DType::u8);
+    c.run(cx, {.out = gradient.raw()}, workspace.raw());
+    return to_host(cx, gradient);
+  };
+  EXPECT_EQ(run(list[0]), numbers);
+  const auto found = find_candidate({&cudnn}, p, "cuDNN eng7, widened");
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->name, "cuDNN eng7, widened");
+  EXPECT_EQ(run(*found), numbers);
 
-  cudnn.f32 = {named("cuDNN 4")};  // one that needs no widening goes first
-  ASSERT_EQ(conv_candidates(cudnn, nullptr, p).size(), 1u);
-  EXPECT_EQ(conv_candidates(cudnn, nullptr, p)[0].name, "cuDNN 4");
+  cudnn.f32 = {named("cuDNN eng4")};  // one that needs no widening goes first, and may still be the slower one
+  EXPECT_EQ(names(conv_candidates({&cudnn}, p, ConvTier::ready)), (Names{"cuDNN eng4", "cuDNN eng7, widened"}));
   cudnn.f32.clear();
   p.geometry.src = DType::f32;
-  EXPECT_TRUE(conv_candidates(cudnn, nullptr, p).empty()) << "f32 is not rounded on the way";
+  EXPECT_TRUE(conv_candidates({&cudnn}, p, ConvTier::ready).empty()) << "f32 is not rounded on the way";
   p.geometry.src = DType::bf16;
   p.pass = ConvProblem::Pass::forward;
-  EXPECT_TRUE(conv_candidates(cudnn, nullptr, p).empty()) << "only gradients of filters are widened";
+  EXPECT_TRUE(conv_candidates({&cudnn}, p, ConvTier::ready).empty()) << "only gradients of filters are widened";
+}
+
+TEST(ConvCandidates, WhereOnlyCompiledKernelsHaveTheEpilogueABareOneIsReadyAndAPassDoesTheRest) {
+  Context cx;
+  Library cudnn;
+  const std::vector<float> sums{1, -2, 3, -4};
+  cudnn.no_epilogues = true;
+  cudnn.bf16 = {writes("cuDNN eng7", sums)};
+  cudnn.compiled = {named("cuDNN eng71")};
+  ConvProblem p{{.n = 1, .h = 1, .w = 2, .ci = 3, .co = 2, .src = DType::bf16, .dst = DType::bf16}};
+  p.bias = p.add = p.relu = true;
+  EXPECT_TRUE(conv_candidates({&cudnn}, p, ConvTier::ready).empty());
+  const auto list = conv_candidates({&cudnn}, p, ConvTier::apart);
+  ASSERT_EQ(names(list), Names{"cuDNN eng7, epilogue apart"});
+  EXPECT_EQ(names(conv_candidates({&cudnn}, p, ConvTier::compiled)), Names{"cuDNN eng71"});
+  const auto found = find_candidate({&cudnn}, p, "cuDNN eng7, epilogue apart");
+  ASSERT_TRUE(found.has_value());
+  const Tensor bias = test::make(cx, {2}, DType::bf16, {10, 0.5}),
+               add = test::make(cx, {2, 2}, DType::bf16, {0, 0, -99, 8});
+  for (const ConvCandidate& c : {list[0], *found}) {
+    const Tensor y = cx.zeros({2, 2}, DType::bf16), workspace = cx.zeros({c.workspace}, DType::u8);
+    c.run(cx, {.out = y.raw(), .bias = bias.raw(), .add = add.raw()}, workspace.raw());
+    EXPECT_EQ(test::values(y), (test::Values{11, 0, 0, 4.5}));
+  }
+  p.bias = p.add = p.relu = false;
+  EXPECT_TRUE(conv_candidates({&cudnn}, p, ConvTier::apart).empty()) << "there is no epilogue";
+}
+
+TEST(ConvCandidates, TheLastResortForF32FromBf16IsRoundedOnTheWay) {
+  Context cx;
+  Library cudnn;
+  cudnn.no_epilogues = true;
+  cudnn.bf16 = {writes("cuDNN eng7", {1, -2, 3, -4})};
+  ConvProblem p{{.n = 1, .h = 1, .w = 2, .ci = 3, .co = 2, .src = DType::bf16, .dst = DType::f32}};
+  p.bias = true;
+  for (const ConvTier tier : {ConvTier::ready, ConvTier::apart, ConvTier::compiled})
+    EXPECT_TRUE(conv_candidates({&cudnn}, p, tier).empty());
+  const auto list = conv_candidates({&cudnn}, p, ConvTier::rounded);
+  ASSERT_EQ(names(list), Names{"cuDNN eng7, rounded"});
+  ASSERT_TRUE(find_candidate({&cudnn}, p, "cuDNN eng7, rounded").has_value());
+  const Tensor bias = test::make(cx, {2}, DType::f32, {10.0009765625, 0.5}), y = cx.zeros({2, 2}, DType::f32),
+               workspace = cx.zeros({list[0].workspace}, DType::u8);
+  list[0].run(cx, {.out = y.raw(), .bias = bias.raw()}, workspace.raw());
+  EXPECT_EQ(test::values(y), (test::Values{11.0009765625, -1.5, 13.0009765625, -3.5}));
 }
 
 TEST(ConvCandidates, BothLibrariesAreAskedAndCudnnsComeFirst) {
   const ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2}};
   Library cudnn, cublaslt;
-  cudnn.f32 = {named("cuDNN 0"), named("cuDNN 1")};
-  cublaslt.f32 = {named("cuBLASLt 0")};
-  std::vector<std::string> names;
-  for (const ConvCandidate& c : conv_candidates(cudnn, &cublaslt, p)) names.push_back(c.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"cuDNN 0", "cuDNN 1", "cuBLASLt 0"}));
+  cudnn.f32 = {named("cuDNN eng0"), named("cuDNN eng1")};
+  cublaslt.f32 = {named("cuBLASLt 0"), named("cuBLASLt 1")};
+  EXPECT_EQ(names(conv_candidates({&cudnn, &cublaslt}, p, ConvTier::ready)),
+            (Names{"cuDNN eng0", "cuDNN eng1", "cuBLASLt 0", "cuBLASLt 1"}));
+  EXPECT_EQ(names(conv_candidates({&cudnn, &cublaslt}, p, ConvTier::ready, 1)), (Names{"cuDNN eng0", "cuBLASLt 0"}));
   cudnn.f32.clear();
-  ASSERT_EQ(conv_candidates(cudnn, &cublaslt, p).size(), 1u) << "one library that can is enough";
-  EXPECT_EQ(conv_candidates(cudnn, nullptr, p).size(), 0u);
+  EXPECT_EQ(conv_candidates({&cudnn, &cublaslt}, p, ConvTier::ready).size(), 2u) << "one library that can is enough";
+  EXPECT_EQ(conv_candidates({&cudnn}, p, ConvTier::ready).size(), 0u);
 }
 
 TEST(ConvCandidates, AGradientInFloat32CompetesWithTheWidenedOne) {
   const ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2, .src = DType::bf16, .dst = DType::f32},
                       ConvProblem::Pass::backward_filter};
   Library cudnn, cublaslt;
-  cudnn.bf16 = {named("cuDNN 0")};
+  cudnn.bf16 = {named("cuDNN eng0")};
   cublaslt.f32 = {named("cuBLASLt 0")};
   cublaslt.bf16 = {named("never asked for")};
-  std::vector<std::string> names;
-  for (const ConvCandidate& c : conv_candidates(cudnn, &cublaslt, p)) names.push_back(c.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"cuDNN 0", "cuBLASLt 0"}));
+  EXPECT_EQ(names(conv_candidates({&cudnn, &cublaslt}, p, ConvTier::ready)), (Names{"cuDNN eng0, widened", "cuBLASLt 0"}));
 }
 
-TEST(ConvCandidates, NoMoreAreMadeThanTheRememberedOneNeeds) {
+TEST(ConvCandidates, TheWholeSearchHasCompiledOnesAndDetoursBesideTheReadyOnes) {
+  ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2}};
+  p.relu = true;
+  Library cudnn;
+  cudnn.f32 = {named("cuDNN eng0")};
+  cudnn.compiled = {named("cuDNN eng71")};
+  EXPECT_EQ(names(conv_candidates({&cudnn}, p, ConvTier::ready)), Names{"cuDNN eng0"});
+  EXPECT_EQ(names(conv_candidates({&cudnn}, p, ConvTier::all)),
+            (Names{"cuDNN eng0", "cuDNN eng71", "cuDNN eng0, epilogue apart", "cuDNN eng71, epilogue apart"}));
+}
+
+TEST(ConvCandidates, ARememberedOneIsAskedForByNameAndNoOtherIsMade) {
   const ConvProblem p{{.n = 1, .h = 1, .w = 1, .ci = 3, .co = 2}};
   Library cudnn, cublaslt;
-  for (int i = 0; i < 4; ++i) {
-    cudnn.f32.push_back(named(fmt::format("cuDNN {}", i)));
-    cublaslt.f32.push_back(named(fmt::format("cuBLASLt {}", i)));
-  }
-  const auto last = [&](const std::string& known) { return conv_candidates(cudnn, &cublaslt, p, &known).back().name; };
-  EXPECT_EQ(last("cuDNN 2"), "cuDNN 2");
-  EXPECT_EQ(cudnn.asked, std::vector{3});
-  EXPECT_TRUE(cublaslt.asked.empty());
-  EXPECT_EQ(last("cuBLASLt 0"), "cuBLASLt 0");
-  EXPECT_EQ(cudnn.asked, std::vector{3});
-  EXPECT_EQ(cublaslt.asked, std::vector{1});
-  // One that is there no longer: everything is asked for, to be measured again.
-  EXPECT_EQ(last("cuDNN 7"), "cuBLASLt 3");
-  EXPECT_EQ(last("another 0"), "cuBLASLt 3");
+  cudnn.f32 = {named("cuDNN eng0"), named("cuDNN eng2 k1=3")};
+  cublaslt.f32 = {named("cuBLASLt 1f")};
+  const auto found = [&](const std::string& name) { return find_candidate({&cudnn, &cublaslt}, p, name); };
+  ASSERT_TRUE(found("cuDNN eng2 k1=3").has_value());
+  EXPECT_EQ(cudnn.asked, Names{"cuDNN eng2 k1=3"});
+  ASSERT_TRUE(found("cuBLASLt 1f").has_value());
+  EXPECT_EQ(found("cuBLASLt 1f")->name, "cuBLASLt 1f");
+  for (const char* unknown : {"", ",", "cuDNN eng9", "cuDNN eng0, widened", "cuDNN eng0, rounded", "cuDNN eng0,",
+                              "cuDNN eng0, epilogue apart", "cuDNN eng0, something else"})
+    EXPECT_FALSE(found(unknown).has_value()) << unknown;
+  EXPECT_FALSE(find_candidate({&cudnn}, p, "cuBLASLt 1f").has_value());
 }
 
 }  // namespace

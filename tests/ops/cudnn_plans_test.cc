@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/file.h"
 #include "ops/cudnn_conv.h"
@@ -75,10 +76,15 @@ std::string h200() { return read_file(test::source_folder() / "tests/ops/h200.js
 #define NEEDS_CUDNN() GTEST_SKIP() << "built without CUDA, or with cuDNN headers that cannot describe a GPU"
 #endif
 
-// Every problem has a kernel; prints those without.
-void expect_kernels(const std::vector<ConvProblem>& problems) {
+// Every problem has a kernel of this kind; prints those without.
+using Kernels = ConvSearch::Kernels;
+void expect_kernels(const std::vector<ConvProblem>& problems, Kernels kernels = Kernels::ready) {
   const std::string device = h200();
-  for (const ConvProblem& p : problems) EXPECT_FALSE(cudnn_engines(p, device, 1).empty()) << to_string(p);
+  for (const ConvProblem& p : problems) {
+    const auto engines = cudnn_engines(p, device, {kernels, 1});
+    EXPECT_FALSE(engines.empty()) << to_string(p);
+    for (const ConvEngine& e : engines) EXPECT_EQ(e.compiled, kernels == Kernels::compiled) << to_string(p);
+  }
 }
 
 TEST(CudnnPlans, TrainingHasAKernelForEveryConvolutionAndItsGradients) {
@@ -101,7 +107,7 @@ TEST(CudnnPlans, Bf16KernelsUseTensorCoresWhereChannelsAllow) {
   for (const ConvGeometry& g : convolutions(128, 32, DType::bf16)) {
     if (g.ci % 8 != 0 || g.co % 8 != 0) continue;
     for (const Pass pass : {Pass::forward, Pass::backward_data, Pass::backward_filter}) {
-      const auto engines = cudnn_engines({g, pass}, device, 8);
+      const auto engines = cudnn_engines({g, pass}, device, {.at_most = 8});
       EXPECT_TRUE(std::any_of(engines.begin(), engines.end(), [](const ConvEngine& e) { return e.tensor_core; }))
           << to_string(ConvProblem{g, pass});
     }
@@ -112,9 +118,9 @@ TEST(CudnnPlans, Float32WithoutTf32RoundsNothing) {
   NEEDS_CUDNN();
   const std::string device = h200();
   ConvProblem p{convolutions(8, 32, DType::f32)[4]};
-  for (const ConvEngine& e : cudnn_engines(p, device, 8)) EXPECT_FALSE(e.tensor_core) << e.name;
+  for (const ConvEngine& e : cudnn_engines(p, device, {.at_most = 8})) EXPECT_FALSE(e.tensor_core) << e.name;
   p.tf32 = true;
-  const auto engines = cudnn_engines(p, device, 8);
+  const auto engines = cudnn_engines(p, device, {.at_most = 8});
   EXPECT_TRUE(std::any_of(engines.begin(), engines.end(), [](const ConvEngine& e) { return e.tensor_core; }));
 }
 
@@ -145,7 +151,55 @@ TEST(CudnnPlans, InferenceHasOneKernelForHeatmapsAndDeconvolutions) {
   NEEDS_CUDNN();
   // These kernels are compiled when asked for, which cuDNN does only where a driver's library can be loaded.
   if (::dlopen("libcuda.so.1", RTLD_NOW) == nullptr) GTEST_SKIP() << "no driver library: " << ::dlerror();
-  expect_kernels(epilogues(true));
+  expect_kernels(epilogues(true), Kernels::compiled);
+}
+
+TEST(CudnnPlans, BareDeconvolutionsInBf16HaveReadyKernels) {
+  NEEDS_CUDNN();
+  std::vector<ConvProblem> problems;
+  for (const ConvGeometry& g : convolutions(16, 32, DType::bf16)) {
+    if (g.transposed) problems.push_back({g});
+  }
+  ASSERT_FALSE(problems.empty());
+  expect_kernels(problems);
+}
+
+// The name of an engine with its knobs is enough to make the same plan again, alone.
+TEST(CudnnPlans, EveryEngineIsFoundByItsName) {
+  NEEDS_CUDNN();
+  const std::string device = h200();
+  const auto all = convolutions(128, 32, DType::bf16);
+  size_t seen = 0;
+  for (const size_t which : {size_t{1}, size_t{4}, size_t{6}, all.size() - 1}) {
+    for (const Pass pass : {Pass::forward, Pass::backward_data, Pass::backward_filter}) {
+      const ConvProblem p{all[which], pass};
+      SCOPED_TRACE(to_string(p));
+      std::set<std::string> names;
+      for (const ConvEngine& e : cudnn_engines(p, device, {})) {
+        ++seen;
+        EXPECT_TRUE(names.insert(e.name).second) << e.name << " is offered twice";
+        const auto again = cudnn_engine(p, device, e.name);
+        ASSERT_TRUE(again.has_value()) << e.name;
+        EXPECT_EQ(again->name, e.name);
+        EXPECT_EQ(again->workspace, e.workspace) << e.name;
+        EXPECT_EQ(again->tensor_core, e.tensor_core) << e.name;
+      }
+    }
+  }
+  EXPECT_GT(seen, 100u) << "all of the heuristic's suggestions, not only the first ten";
+}
+
+TEST(CudnnPlans, ANameThatMakesNoSenseIsNoEngine) {
+  NEEDS_CUDNN();
+  const std::string device = h200();
+  const ConvProblem p{convolutions(128, 32, DType::bf16)[4]};
+  const std::string good = cudnn_engines(p, device, {.at_most = 1}).at(0).name;
+  ASSERT_TRUE(cudnn_engine(p, device, good).has_value());
+  for (const std::string& name :
+       {std::string(), std::string("eng"), std::string("3"), std::string("eng-1"), std::string("eng99999"),
+        std::string("eng99999999999999999999"), good + " ", good + " k", good + " k2", good + " k2=", good + " k2=x",
+        good + " k99999=1", good + " k-1=1", "x" + good, good.substr(0, good.size() - 1) + "99999"})
+    EXPECT_FALSE(cudnn_engine(p, device, name).has_value()) << name;
 }
 
 }  // namespace

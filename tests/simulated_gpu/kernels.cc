@@ -2,7 +2,9 @@
 #include <cstring>
 
 #include "ops/for_each.h"
+#include "ops/tile_conv_launch.h"
 #include "tests/simulated_gpu/simulator.h"
+#include "tests/support/conv_stand_in.h"
 
 namespace hr::gpu {
 
@@ -33,9 +35,37 @@ void for_each_flat(cuda::Stream stream, int64_t n, const F& f) {
 #include "ops/adam_instances.h"
 #include "ops/batch_norm_instances.h"
 #include "ops/crop_instances.h"
-#include "ops/filter_layout_instances.h"
 #include "ops/fuse_instances.h"
+#include "ops/gpu_conv_instances.h"
 #include "ops/heatmaps_instances.h"
 #include "ops/joints_loss_instances.h"
 #include "ops/max_pool2d_instances.h"
 #include "ops/sum_instances.h"
+
+// Our own convolutions, as those of the libraries are computed.
+namespace hr::gpu {
+namespace {
+
+ConvProblem tile_problem(ConvProblem::Pass pass, int n, int h, int w, int ci, int co, DType dst) {
+  return {{.n = n, .h = h, .w = w, .ci = ci, .co = co, .kh = 3, .kw = 3, .pad = 1, .src = DType::bf16, .dst = dst},
+          pass};
+}
+
+}  // namespace
+
+void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
+  using Pass = ConvProblem::Pass;
+  ConvProblem p = tile_problem(l.flipped ? Pass::backward_data : Pass::forward, l.n, l.h, l.w, 32, 32, DType::bf16);
+  p.bias = l.bias != nullptr, p.add = l.add != nullptr, p.relu = l.relu;
+  ConvBuffers buffers{.filter = l.filter, .out = l.y, .bias = l.bias, .add = l.add};
+  (l.flipped ? buffers.y : buffers.x) = l.x;
+  simulator::enqueue(stream, [=] { test::compute_convolution(p, buffers); });
+}
+
+void tile_filter_gradient(cuda::Stream stream, const TileFilterGradientLaunch& l) {
+  const ConvProblem p =
+      tile_problem(ConvProblem::Pass::backward_filter, l.n, l.h, l.w, l.ci, l.co, DType::f32);
+  simulator::enqueue(stream, [=] { test::compute_convolution(p, {.x = l.x, .y = l.dy, .out = l.filter}); });
+}
+
+}  // namespace hr::gpu

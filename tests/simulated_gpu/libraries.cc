@@ -16,16 +16,20 @@ class Library final : public ConvLibrary {
  public:
   explicit Library(std::string name) : name_(std::move(name)) {}
 
-  // Two candidates; the second one needs its workspace to itself while it runs.
-  std::vector<ConvCandidate> candidates(const ConvProblem& p, int at_most) override {
+  // Two candidates; the second one needs its workspace to itself while it runs. cuDNN makes no f32 gradient of a filter
+  // from bf16, and has no ready-made deconvolution in bf16 with an epilogue.
+  std::vector<ConvCandidate> candidates(const ConvProblem& p, const ConvSearch& search) override {
     const ConvGeometry& g = p.geometry;
     const bool gemm = g.kh == 1 && g.kw == 1 && g.stride == 1 && g.pad == 0 && !g.transposed;
+    const bool epilogue = p.bias || p.add || p.relu;
     if (name_ == "cuBLASLt" && !gemm) return {};
-    // As the real one: no f32 gradient of a filter from bf16.
     if (name_ == "cuDNN" && p.pass == Pass::backward_filter && g.src == DType::bf16 && g.dst == DType::f32) return {};
+    const bool compiled = name_ == "cuDNN" && g.transposed && g.src == DType::bf16 && epilogue;
+    if (search.kernels != ConvSearch::Kernels::all && compiled != (search.kernels == ConvSearch::Kernels::compiled))
+      return {};
     std::vector<ConvCandidate> list;
     for (const int64_t workspace : {int64_t{0}, int64_t{4096}}) {
-      if (static_cast<int>(list.size()) == at_most) break;
+      if (static_cast<int>(list.size()) == search.at_most) break;
       const auto run = [p, workspace](const Context& cx, const ConvBuffers& buffers, void* scratch) {
         simulator::enqueue(cx.stream, [p, workspace, buffers, scratch] {
           std::memset(scratch, 0x5a, static_cast<size_t>(workspace));
@@ -35,6 +39,12 @@ class Library final : public ConvLibrary {
       list.push_back({fmt::format("{} {}", name_, list.size()), workspace, run});
     }
     return list;
+  }
+  std::optional<ConvCandidate> find(const ConvProblem& p, const std::string& name) override {
+    for (ConvCandidate& c : candidates(p, {ConvSearch::Kernels::all})) {
+      if (c.name == name) return std::move(c);
+    }
+    return {};
   }
   std::string description() const override { return "simulated " + name_; }
 
@@ -46,7 +56,12 @@ class Library final : public ConvLibrary {
 
 std::unique_ptr<ConvLibrary> open_cudnn() { return std::make_unique<Library>("cuDNN"); }
 std::unique_ptr<ConvLibrary> open_cublaslt() { return std::make_unique<Library>("cuBLASLt"); }
-std::vector<ConvEngine> cudnn_engines(const ConvProblem&, const std::string&, int) { fail("simulated cuDNN"); }
+std::vector<ConvEngine> cudnn_engines(const ConvProblem&, const std::string&, const ConvSearch&) {
+  fail("simulated cuDNN");
+}
+std::optional<ConvEngine> cudnn_engine(const ConvProblem&, const std::string&, const std::string&) {
+  fail("simulated cuDNN");
+}
 std::string cudnn_version() { return "simulated cuDNN"; }
 bool cudnn_available() { return true; }
 

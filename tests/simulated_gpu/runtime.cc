@@ -174,6 +174,7 @@ class Simulator {
   }
 
   void record(CUevent_st* event, CUstream_st* stream) {
+    if (stream == nullptr) fail("simulated GPU: an event on no stream");
     event->capture = stream->capture;
     if (stream->capture) {
       event->nodes = stream->heads;
@@ -196,6 +197,14 @@ class Simulator {
     }
     if (stream->capture) fail("simulated GPU: a captured stream waits for an event of the outside");
     if (event->marker && !event->marker->done) push(*stream, {.after = event->marker});
+  }
+
+  float elapsed_ms(const CUevent_st* begin, const CUevent_st* end) const {
+    for (const CUevent_st* event : {begin, end}) {
+      if (!event->marker) fail("simulated GPU: the time of an event that was never recorded");
+      if (!event->marker->done) fail("simulated GPU: the time of an event that nobody has waited for");
+    }
+    return std::chrono::duration<float, std::milli>(end->marker->at - begin->marker->at).count();
   }
 
   void synchronize(CUevent_st* event) {
@@ -491,7 +500,7 @@ void synchronize(Stream stream) {
   locked([&](Simulator& s) { s.synchronize(stream); });
 }
 float elapsed_ms(Event begin, Event end) {
-  return std::chrono::duration<float, std::milli>(end->marker->at - begin->marker->at).count();
+  return locked([&](Simulator& s) { return s.elapsed_ms(begin, end); });
 }
 void copy(void* to, const void* from, size_t bytes, Copy kind, Stream stream) {
   locked([&](Simulator& s) { s.copy(to, from, bytes, kind, stream); });

@@ -161,6 +161,19 @@ TEST_F(Simulator, ACaptureRefusesWhatCudaRefuses) {
   expect_refused("of the outside", capture([&] { cuda::wait(m.a, m.event); }));
 }
 
+TEST_F(Simulator, TimesAreThoseOfEventsThatHaveHappened) {
+  Machine m;
+  const cuda::Event begin = cuda::create_event(true), end = cuda::create_event(true);
+  expect_refused("never recorded", [&] { cuda::elapsed_ms(begin, end); });
+  cuda::record(begin, m.a);
+  cuda::record(end, m.a);
+  expect_refused("nobody has waited for", [&] { cuda::elapsed_ms(begin, end); });
+  cuda::synchronize(end);
+  EXPECT_GE(cuda::elapsed_ms(begin, end), 0);
+  cuda::destroy_event(begin);
+  cuda::destroy_event(end);
+}
+
 TEST_F(Simulator, MemoryRunsOutAndComesBack) {
   const size_t before = cuda::free_bytes();
   void* most = cuda::allocate(before - 4096);

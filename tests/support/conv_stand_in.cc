@@ -13,8 +13,7 @@ std::vector<float> floats(const void* from, int64_t n, DType t) {
   return out;
 }
 
-void put(const std::vector<float>& from, const void* to, DType t) {
-  void* out = const_cast<void*>(to);
+void put(const std::vector<float>& from, void* out, DType t) {
   for (size_t i = 0; i < from.size(); ++i) {
     if (t == DType::f32) {
       static_cast<float*>(out)[i] = from[i];
@@ -59,20 +58,20 @@ void compute_convolution(const ConvProblem& p, const ConvBuffers& buffers) {
       std::vector<float> y(static_cast<size_t>(y_size));
       conv.forward(cx, g, x.data(), both, p.bias ? bias.data() : nullptr, p.add ? add.data() : nullptr, p.relu,
                    y.data(), nullptr);
-      return put(y, buffers.y, dst);
+      return put(y, buffers.out, dst);
     }
     case Pass::backward_data: {
       const auto dy = floats(buffers.y, y_size, src);
       std::vector<float> dx(static_cast<size_t>(x_size));
       conv.backward_data(cx, g, dy.data(), both, dx.data());
-      return put(dx, buffers.x, src);
+      return put(dx, buffers.out, src);
     }
     case Pass::backward_filter: {
       const auto x = floats(buffers.x, x_size, src), dy = floats(buffers.y, y_size, src);
       std::vector<float> gradient(static_cast<size_t>(filter_size));
       conv.backward_filter(cx, g, x.data(), dy.data(), gradient.data(), nullptr);
       if (g.transposed) gradient = ends_swapped(gradient, g.co, taps, g.ci);
-      return put(gradient, buffers.filter, dst);
+      return put(gradient, buffers.out, dst);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "hrnet/hrnet.h"
 #include "ops/heatmaps.h"
 #include "tests/support/crops.h"
+#include "tools/heatmap_runner.h"
 #include "tools/train.h"
 
 namespace hr {

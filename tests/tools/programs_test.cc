@@ -1,11 +1,8 @@
 // The programs as a user starts them: exit status, one message, nothing half-written.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <cstdio>
 
 #include "core/error.h"
 #include "core/io/safetensors.h"
@@ -13,6 +10,7 @@
 #include "data/coco.h"
 #include "data/image.h"
 #include "tests/support/oracle.h"
+#include "tests/support/program.h"
 #include "tests/support/tensors.h"
 #include "tools/synth.h"
 #include "tools/train.h"
@@ -20,22 +18,9 @@
 namespace hr {
 namespace {
 
-struct Ended {
-  int status = -1;
-  std::string output;  // stdout and stderr
-};
-
-Ended run(const std::string& command) {
-  Ended ended;
-  std::FILE* pipe = ::popen((std::string("cd / && ") + command + " 2>&1").c_str(), "r");
-  std::array<char, 4096> buffer{};
-  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) ended.output += buffer.data();
-  const int status = ::pclose(pipe);
-  ended.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return ended;
-}
-
-std::string program(const std::string& name) { return std::string(HR_PROGRAMS) + "/" + name; }
+using test::Ended;
+using test::program;
+using test::run;
 
 // A small set and weights trained on it for one epoch, made once.
 struct Setting {

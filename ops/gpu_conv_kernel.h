@@ -1,0 +1,65 @@
+#pragma once
+#include "ops/kernel.h"
+
+namespace hr {
+
+// [a, taps, b] -> [b, taps, a]: a deconvolution's filter as the convolution it mirrors has it. Filters are small, so
+// the reads may stride.
+template <class T>
+struct SwapFilterEnds {
+  using Element = T;
+  static constexpr const char* kName = "deconvolution filter order";
+  double bytes_per_element() const { return 2 * sizeof(T); }
+  const T* from;
+  T* to;
+  int64_t a, taps, b;
+  template <class V>
+  HR_HD void one(int64_t i) const {
+    for (int lane = 0; lane < Lanes<V>::kCount; ++lane) {
+      const int64_t j = i + lane, end = j % a, rest = j / a, tap = rest % taps, begin = rest / taps;
+      to[j] = from[(end * taps + tap) * b + begin];
+    }
+  }
+};
+
+// y = max(x + add? + bias?, floor): what is left of a convolution whose library only computes the sums. y may be x.
+template <class From, class To>
+struct ConvEpilogue {
+  using Element = From;
+  static constexpr const char* kName = "convolution: epilogue";
+  double bytes_per_element() const { return sizeof(From) + (add != nullptr ? 2 : 1) * sizeof(To); }
+  const From* x;
+  const To *bias, *add;  // [C] and like y; may be null
+  To* y;
+  int64_t channels;
+  float floor;  // 0 for ReLU, -inf for none
+
+  HR_HD int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c) const {
+    V v = load<V>(x + at + c);
+    if (add != nullptr) v = v + load<V>(add + at + c);
+    if (bias != nullptr) v = v + load<V>(bias + c);
+    store<V>(y + at + c, at_least(v, Lanes<V>::fill(floor)));
+  }
+};
+
+// Keeps a GPU busy for so long, with one thread: meanwhile the host can queue work behind it. Nothing on the CPU.
+struct OccupyDevice {
+  using Element = float;
+  static constexpr const char* kName = "waiting";
+  double bytes_per_element() const { return 0; }
+  uint32_t nanoseconds;
+  template <class V>
+  HR_HD void one(int64_t) const {
+#ifdef __CUDA_ARCH__
+    uint64_t begin = 0, now = 0;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
+    do {
+      asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+    } while (now - begin < nanoseconds);
+#endif
+  }
+};
+
+}  // namespace hr

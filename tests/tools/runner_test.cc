@@ -1,0 +1,43 @@
+// Heatmaps of batches of many sizes, on the CPU; tests/gpu/runner_test.cc has the pipeline.
+#include <gtest/gtest.h>
+
+#include "core/philox.h"
+#include "hrnet/model.h"
+#include "tools/heatmap_runner.h"
+#include "tools/infer.h"
+
+namespace hr {
+namespace {
+
+std::vector<float> images(int n, uint64_t seed) {
+  std::vector<float> v(static_cast<size_t>(n) * 64 * 64 * 3);
+  Philox random(seed, 0, 0);
+  for (float& x : v) x = static_cast<float>(random.normal());
+  return v;
+}
+
+size_t held(HeatmapRunner& runner) {
+  return dynamic_cast<const CachingAllocator&>(*runner.context().allocator).live_bytes();
+}
+
+TEST(HeatmapRunner, BatchesOfAllSizesTakeTheMemoryOfTheLargest) {
+  Context cx = make_context("cpu", false, 1);
+  const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
+  const HeatmapRunner::Options options{.flip = true};
+  const std::vector<int> mirror(17);
+  HeatmapRunner one(cx, *model, mirror, options);
+  for (int round = 0; round < 2; ++round) one(images(6, 6), 6, 64, 64);
+  for (const auto& sizes : {std::vector<int>{1, 2, 3, 4, 5, 6}, {6, 5, 4, 3, 2, 1}}) {
+    HeatmapRunner all(cx, *model, mirror, options);
+    for (int round = 0; round < 2; ++round) {
+      for (const int n : sizes) all(images(n, n), n, 64, 64);
+    }
+    RecordProperty("all", std::to_string(held(all)));
+    EXPECT_LE(held(all), held(one) + held(one) / 50);
+    const auto peak = [](HeatmapRunner& r) { return r.context().allocator->peak_bytes(); };
+    EXPECT_LE(peak(all), peak(one) + peak(one) / 50);
+  }
+}
+
+}  // namespace
+}  // namespace hr
