@@ -54,7 +54,7 @@ const Cudnn& cudnn() {
 void expect(cudnnStatus_t status, std::string_view what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   const std::string text = fmt::format("cuDNN: {}: {}", what, cudnn().error(status));
-  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED) throw OutOfMemory(text, 0);
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED) throw OutOfMemory("out of GPU memory: " + text, 0);
   throw Error(text);
 }
 
