@@ -20,6 +20,7 @@ namespace {
 struct Cudnn {
   decltype(&cudnnGetVersion) version;
   decltype(&cudnnGetErrorString) error;
+  decltype(&cudnnGetLastErrorString) last_error;
   decltype(&cudnnCreate) create;
   decltype(&cudnnDestroy) destroy;
   decltype(&cudnnSetStream) set_stream;
@@ -34,6 +35,7 @@ struct Cudnn {
     const SharedLibrary library("cuDNN", {"libcudnn.so.9"}, "install cuDNN 9, or add its folder to LD_LIBRARY_PATH");
     library.bind(version, "cudnnGetVersion");
     library.bind(error, "cudnnGetErrorString");
+    library.bind(last_error, "cudnnGetLastErrorString");
     library.bind(create, "cudnnCreate");
     library.bind(destroy, "cudnnDestroy");
     library.bind(set_stream, "cudnnSetStream");
@@ -53,7 +55,10 @@ const Cudnn& cudnn() {
 
 void expect(cudnnStatus_t status, std::string_view what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
-  const std::string text = fmt::format("cuDNN: {}: {}", what, cudnn().error(status));
+  std::array<char, 512> why{};  // what this thread's last call had to say, often nothing
+  cudnn().last_error(why.data(), why.size());
+  const std::string text =
+      fmt::format("cuDNN: {}: {}{}{}", what, cudnn().error(status), why[0] == 0 ? "" : ": ", why.data());
   if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED) throw OutOfMemory("out of GPU memory: " + text, 0);
   throw Error(text);
 }

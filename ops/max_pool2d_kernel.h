@@ -19,28 +19,46 @@ struct MaxPoolForward {
   uint8_t* winner;
   PoolGeometry g;
 
-  HR_HD int64_t row(int64_t r) const { return r; }
-  template <class V>
-  HR_HD void one(int64_t row, int64_t c) const {
-    for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) scalar(row, lane);
+  // The part of the window that lies within the picture: pixels [y0, y1) x [x0, x1) of it, the window beginning at
+  // (top, left).
+  struct Row {
+    int64_t picture, out;           // index of the picture's first element, and of the result's
+    int top, left, y0, y1, x0, x1;  // 32 bits: a GPU's threads have few registers
+  };
+  HR_HD Row row(int64_t r) const {
+    const int64_t line = r / g.out_w, n = line / g.out_h;
+    const int h = static_cast<int>(g.h), w = static_cast<int>(g.w);
+    const int top = static_cast<int>(line - n * g.out_h) * g.stride - g.pad;
+    const int left = static_cast<int>(r - line * g.out_w) * g.stride - g.pad;
+    const int bottom = top + g.kernel, right = left + g.kernel;
+    return {.picture = n * g.h * g.w * g.channels,
+            .out = r * g.channels,
+            .top = top,
+            .left = left,
+            .y0 = top > 0 ? top : 0,
+            .y1 = bottom < h ? bottom : h,
+            .x0 = left > 0 ? left : 0,
+            .x1 = right < w ? right : w};
   }
-  HR_HD void scalar(int64_t row, int64_t c) const {
-    const int64_t ox = row % g.out_w, line = row / g.out_w, oy = line % g.out_h, n = line / g.out_h;
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c) const {
+    for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) scalar(at, lane);
+  }
+  HR_HD void scalar(const Row& at, int64_t c) const {
     float best = -INFINITY;
     int where = -1;
-    for (int ky = 0; ky < g.kernel; ++ky) {
-      for (int kx = 0; kx < g.kernel; ++kx) {
-        const int64_t iy = oy * g.stride - g.pad + ky, ix = ox * g.stride - g.pad + kx;
-        if (iy < 0 || iy >= g.h || ix < 0 || ix >= g.w) continue;
-        const float v = to_float(x[((n * g.h + iy) * g.w + ix) * g.channels + c]);
+    for (int iy = at.y0; iy < at.y1; ++iy) {
+      const T* in = x + at.picture + (iy * g.w + at.x0) * g.channels + c;
+      for (int ix = at.x0; ix < at.x1; ++ix, in += g.channels) {
+        const float v = to_float(*in);
         if (where < 0 || v > best || v != v) {
           best = v;
-          where = ky * g.kernel + kx;
+          where = (iy - at.top) * g.kernel + (ix - at.left);
         }
       }
     }
-    y[row * g.channels + c] = from_float<T>(best);
-    winner[row * g.channels + c] = static_cast<uint8_t>(where);
+    y[at.out + c] = from_float<T>(best);
+    winner[at.out + c] = static_cast<uint8_t>(where);
   }
 };
 
@@ -55,25 +73,45 @@ struct MaxPoolBackward {
   T* dx;
   PoolGeometry g;
 
-  HR_HD int64_t row(int64_t r) const { return r; }
-  template <class V>
-  HR_HD void one(int64_t row, int64_t c) const {
-    for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) scalar(row, lane);
+  // The windows that hold the input element: of output lines [y0, y1] and columns [x0, x1], none if y1 < y0 or x1 < x0.
+  struct Row {
+    int64_t map, in;   // index of the gradient's first element of this picture, and of the input's
+    int below, right;  // the element's position in the padded picture
+    int y0, y1, x0, x1;
+  };
+  HR_HD Row row(int64_t r) const {
+    const int64_t line = r / g.w, n = line / g.h;
+    const int below = static_cast<int>(line - n * g.h) + g.pad, right = static_cast<int>(r - line * g.w) + g.pad;
+    return {.map = n * g.out_h * g.out_w * g.channels,
+            .in = r * g.channels,
+            .below = below,
+            .right = right,
+            .y0 = first_window(below),
+            .y1 = last_window(below, g.out_h),
+            .x0 = first_window(right),
+            .x1 = last_window(right, g.out_w)};
   }
-  HR_HD void scalar(int64_t row, int64_t c) const {
-    const int64_t ix = row % g.w, line = row / g.w, iy = line % g.h, n = line / g.h;
+  // Along one axis: the first window that reaches `position`, and the last of `count` that begins at or before it.
+  HR_HD int first_window(int position) const { return position < g.kernel ? 0 : (position - g.kernel) / g.stride + 1; }
+  HR_HD int last_window(int position, int64_t count) const {
+    const int last = position / g.stride;
+    return last < count ? last : static_cast<int>(count) - 1;
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c) const {
+    for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) scalar(at, lane);
+  }
+  // From the last window to the first, which is the order of positions within the window.
+  HR_HD void scalar(const Row& at, int64_t c) const {
     float sum = 0;
-    for (int ky = 0; ky < g.kernel; ++ky) {
-      for (int kx = 0; kx < g.kernel; ++kx) {
-        const int64_t sy = iy + g.pad - ky, sx = ix + g.pad - kx;
-        if (sy < 0 || sx < 0 || sy % g.stride != 0 || sx % g.stride != 0) continue;
-        const int64_t oy = sy / g.stride, ox = sx / g.stride;
-        if (oy >= g.out_h || ox >= g.out_w) continue;
-        const int64_t i = ((n * g.out_h + oy) * g.out_w + ox) * g.channels + c;
-        if (winner[i] == ky * g.kernel + kx) sum += to_float(dy[i]);
+    for (int oy = at.y1; oy >= at.y0; --oy) {
+      for (int ox = at.x1; ox >= at.x0; --ox) {
+        const int64_t i = at.map + (oy * g.out_w + ox) * g.channels + c;
+        const int position = (at.below - oy * g.stride) * g.kernel + (at.right - ox * g.stride);
+        if (winner[i] == position) sum += to_float(dy[i]);
       }
     }
-    dx[row * g.channels + c] = from_float<T>(sum);
+    dx[at.in + c] = from_float<T>(sum);
   }
 };
 

@@ -21,16 +21,20 @@ class TileConvs final : public ConvLibrary {
 
   std::optional<ConvCandidate> find(const ConvProblem& p, const std::string& name) override {
     const ConvGeometry& g = p.geometry;
-    const bool shape = g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad == 1 && !g.transposed && g.src == DType::bf16;
+    const bool ours = g.kh == 3 && g.kw == 3 && g.pad == 1 && !g.transposed && g.src == DType::bf16;
     const bool index_fits = g.n * g.h * g.w < int64_t{1} << 30;
-    if (name != kName || !shape || !index_fits) return {};
+    if (name != kName || !ours || !index_fits) return {};
+    if (g.stride == 2) return stem(p);
+    if (g.stride != 1) return {};
     if (p.pass == Pass::backward_filter) return filter_gradient(g);
     if (g.ci != 32 || g.co != 32 || g.dst != DType::bf16) return {};
     const bool flipped = p.pass == Pass::backward_data;
-    const auto run = [g, flipped, relu = p.relu](const Context& cx, const ConvBuffers& b, void*) {
+    const auto run = [g, flipped, relu = p.relu, multiprocessors = multiprocessors_](const Context& cx,
+                                                                                     const ConvBuffers& b, void*) {
       gpu::tile_conv(cx.stream, {.n = static_cast<int>(g.n),
                                  .h = static_cast<int>(g.h),
                                  .w = static_cast<int>(g.w),
+                                 .multiprocessors = multiprocessors,
                                  .x = static_cast<const bf16*>(flipped ? b.y : b.x),
                                  .filter = static_cast<const bf16*>(b.filter),
                                  .bias = static_cast<const bf16*>(b.bias),
@@ -45,7 +49,7 @@ class TileConvs final : public ConvLibrary {
   std::string description() const override { return "own tiles"; }
 
  private:
-  static constexpr const char* kName = "tile 1";  // the number is the kernels' version
+  static constexpr const char* kName = "tile 3";  // the number is the kernels' version
 
   std::optional<ConvCandidate> filter_gradient(const ConvGeometry& g) const {
     if (g.ci % 32 != 0 || g.co % 32 != 0 || g.dst != DType::f32) return {};
@@ -67,11 +71,46 @@ class TileConvs final : public ConvLibrary {
     return ConvCandidate{kName, slots * parts * gpu::kTilePartBytes, run};
   }
 
+  // The first convolution of a network. Nobody wants its gradient of the data, the picture's.
+  std::optional<ConvCandidate> stem(const ConvProblem& p) const {
+    const ConvGeometry& g = p.geometry;
+    if (g.ci != 3 || g.co != 64 || g.w % 2 != 0 || p.add) return {};
+    if (p.pass == Pass::forward && g.dst == DType::bf16) {
+      const auto run = [g, relu = p.relu](const Context& cx, const ConvBuffers& b, void*) {
+        gpu::stem_conv(cx.stream, {.n = static_cast<int>(g.n),
+                                   .h = static_cast<int>(g.h),
+                                   .w = static_cast<int>(g.w),
+                                   .x = static_cast<const bf16*>(b.x),
+                                   .filter = static_cast<const bf16*>(b.filter),
+                                   .bias = static_cast<const bf16*>(b.bias),
+                                   .y = static_cast<bf16*>(b.out),
+                                   .relu = relu});
+      };
+      return ConvCandidate{kName, 0, run};
+    }
+    if (p.pass != Pass::backward_filter || g.dst != DType::f32) return {};
+    const int64_t tiles = g.n * ((g.out_h() + 15) / 16) * ((g.out_w() + 15) / 16);
+    const auto blocks = static_cast<int>(std::min<int64_t>(tiles, 2 * multiprocessors_));
+    const auto run = [g, blocks](const Context& cx, const ConvBuffers& b, void* workspace) {
+      gpu::stem_filter_gradient(cx.stream, {.n = static_cast<int>(g.n),
+                                            .h = static_cast<int>(g.h),
+                                            .w = static_cast<int>(g.w),
+                                            .blocks = blocks,
+                                            .x = static_cast<const bf16*>(b.x),
+                                            .dy = static_cast<const bf16*>(b.y),
+                                            .partial = static_cast<float*>(workspace),
+                                            .filter = static_cast<float*>(b.out)});
+    };
+    return ConvCandidate{kName, blocks * gpu::kStemPartBytes, run};
+  }
+
   int multiprocessors_;
 };
 
 }  // namespace
 
-std::unique_ptr<ConvLibrary> make_tile_conv(int multiprocessors) { return std::make_unique<TileConvs>(multiprocessors); }
+std::unique_ptr<ConvLibrary> make_tile_conv(int multiprocessors) {
+  return std::make_unique<TileConvs>(multiprocessors);
+}
 
 }  // namespace hr

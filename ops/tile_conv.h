@@ -7,8 +7,8 @@
 
 namespace hr {
 
-// Forward and the gradient of the data for 32 -> 32 channels, the gradient of the filter (bf16 -> f32) for multiples of
-// 32; bf16 only, no bias in f32. `multiprocessors`: of the GPU that will run them.
+// Forward and the gradient of the data for 32 -> 32 channels, the gradient of the filter (bf16 -> f32) for
+// multiples of 32; bf16 only, no bias in f32. `multiprocessors`: of the GPU that will run them.
 std::unique_ptr<ConvLibrary> make_tile_conv(int multiprocessors);
 
 }  // namespace hr

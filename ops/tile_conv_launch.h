@@ -10,6 +10,7 @@ namespace hr::gpu {
 
 struct TileConvLaunch {
   int n, h, w;  // x and y are [n, h, w, 32]
+  int multiprocessors;
   const bf16 *x, *filter;
   const bf16 *bias, *add;  // [32] and like y, or null
   bf16* y;
@@ -27,5 +28,24 @@ struct TileFilterGradientLaunch {
 };
 constexpr int64_t kTilePartBytes = 32 * 9 * 32 * 4;
 void tile_filter_gradient(cuda::Stream stream, const TileFilterGradientLaunch& launch);
+
+// The first convolution of a network: pictures [n, h, w, 3] -> [n, (h + 1) / 2, (w + 1) / 2, 64], 3x3 with stride 2.
+struct StemConvLaunch {
+  int n, h, w;  // w: even
+  const bf16 *x, *filter;
+  const bf16* bias;  // [64] or null
+  bf16* y;
+  bool relu;
+};
+void stem_conv(cuda::Stream stream, const StemConvLaunch& launch);
+
+struct StemFilterGradientLaunch {
+  int n, h, w, blocks;
+  const bf16 *x, *dy;
+  float* partial;  // [blocks, kStemPartBytes / 4]
+  float* filter;   // [64, 3, 3, 3]
+};
+constexpr int64_t kStemPartBytes = 64 * 32 * 4;
+void stem_filter_gradient(cuda::Stream stream, const StemFilterGradientLaunch& launch);
 
 }  // namespace hr::gpu

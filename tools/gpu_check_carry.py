@@ -22,7 +22,12 @@ def add_arguments(parser):
     parser.add_argument("target", metavar="DIR|FILE.tar.xz", help="what to write, below the tree that is carried")
     parser.add_argument("--build", default=os.path.join(TREE, "build-carry"), metavar="DIR", help="build folder [build-carry]")
     parser.add_argument("--no-build", action="store_true", help="take what lies in the build folder as it is")
+    parser.add_argument("--oracle", metavar="DIR", help="golden data, of which what the GPU's tests read is taken along")
     parser.add_argument("--jobs", default=str(os.cpu_count() or 1), metavar="N")
+
+
+# What the tests labelled gpu read of the golden data.
+ORACLE = ["train/train.json", "train/main_batch.safetensors", "weights/w8.safetensors"]
 
 
 def git_commit(tree):
@@ -80,8 +85,11 @@ def size_of(folder):
 def carry(options):
     if not options.no_build:
         generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-        subprocess.run(["cmake", "-S", TREE, "-B", options.build, *generator, *FLAGS], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["cmake", "--build", options.build, "-j", options.jobs, "--target", *TARGETS], check=True)
+        configure = ["cmake", "-S", TREE, "-B", options.build, *generator, *FLAGS]
+        build = ["cmake", "--build", options.build, "-j", options.jobs, "--target", *TARGETS]
+        if subprocess.run(configure, stdout=subprocess.DEVNULL).returncode or subprocess.run(build).returncode:
+            print(f"gpu_check: {options.build} could not be built; see above", file=sys.stderr)
+            return 1
         subprocess.run(["cmake", "--build", options.build, "--target", *OPTIONAL])
     packed = options.target.endswith(".tar.xz")
     with tempfile.TemporaryDirectory() as scratch:
@@ -90,6 +98,9 @@ def carry(options):
         if "bench" in missing or "hr_gpu_tests" in missing:
             print(f"gpu_check: {options.build} has no {' and no '.join(missing)}", file=sys.stderr)
             return 1
+        for name in ORACLE if options.oracle else []:
+            os.makedirs(os.path.dirname(os.path.join(folder, "oracle", name)), exist_ok=True)
+            shutil.copyfile(os.path.join(options.oracle, name), os.path.join(folder, "oracle", name))
         target = os.path.abspath(options.target)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if packed:

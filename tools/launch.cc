@@ -88,6 +88,7 @@ class Launcher {
       : program_(program),
         o_(o),
         checkpoint_before_(identity(o.checkpoint)),
+        gpus_(o.devices.empty() ? "" : visible_devices(o.devices, std::getenv("CUDA_VISIBLE_DEVICES"))),
         command_(read_file("/proc/self/cmdline")) {
     for (size_t at = 0; at < command_.size(); at = command_.find('\0', at) + 1) argv_.push_back(command_.data() + at);
     argv_.push_back(nullptr);
@@ -183,27 +184,11 @@ class Launcher {
       ::dup2(nothing, STDIN_FILENO);
       ::dup2(errors, STDERR_FILENO);
     }
-    if (!o_.devices.empty()) choose_gpus();
+    if (!gpus_.empty()) set("CUDA_VISIBLE_DEVICES", gpus_);
     if (o_.divide_cpus) take_cpus(rank);
     ::execv("/proc/self/exe", argv_.data());
     fmt::print(stderr, "{}: cannot start rank {}: {}\n", program_, rank, std::strerror(errno));
     ::_exit(2);
-  }
-
-  // Local rank r computes on cuda:r; which GPU that is, CUDA_VISIBLE_DEVICES says.
-  void choose_gpus() const {
-    std::vector<std::string> visible;
-    if (const char* list = std::getenv("CUDA_VISIBLE_DEVICES"); list != nullptr && *list != '\0') {
-      for (std::string_view rest = list; !rest.empty();) {
-        visible.emplace_back(rest.substr(0, rest.find(',')));
-        rest.remove_prefix(std::min(rest.size(), visible.back().size() + 1));
-      }
-    }
-    std::vector<std::string> chosen;
-    for (const int d : o_.devices) {
-      chosen.push_back(static_cast<size_t>(d) < visible.size() ? visible[d] : std::to_string(d));
-    }
-    ::setenv("CUDA_VISIBLE_DEVICES", fmt::format("{}", fmt::join(chosen, ",")).c_str(), 1);
   }
 
   // Its own processors, so that ranks do not disturb each other; one thread each where there are too few.
@@ -301,7 +286,8 @@ class Launcher {
   const std::string& program_;
   const LaunchOptions& o_;
   const std::optional<FileIdentity> checkpoint_before_;
-  std::string command_;  // the words of the command line, each with its zero
+  const std::string gpus_;  // the ranks' CUDA_VISIBLE_DEVICES; empty: as it is
+  std::string command_;     // the words of the command line, each with its zero
   std::vector<char*> argv_;
   SignalQueue signals_;
   std::vector<Child> children_;
@@ -315,6 +301,26 @@ class Launcher {
 int launch(const std::string& program, const LaunchOptions& options) {
   std::fflush(nullptr);
   return Launcher(program, options).run();
+}
+
+std::string visible_devices(const std::vector<int>& devices, const char* visible) {
+  if (visible == nullptr) return fmt::format("{}", fmt::join(devices, ","));
+  std::vector<std::string> all;
+  for (std::string_view rest = visible; !rest.empty();) {
+    const std::string_view one = rest.substr(0, rest.find(','));
+    if (one.starts_with('-')) break;  // CUDA takes such an entry for the end of the list
+    all.emplace_back(one);
+    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+  }
+  std::vector<std::string> chosen;
+  for (const int d : devices) {
+    check(static_cast<size_t>(d) < all.size(),
+          "--devices {}: there is no GPU {} under CUDA_VISIBLE_DEVICES={}, which shows {} GPU{}; --devices counts them "
+          "from 0, or unset the variable to name any GPU of this host",
+          fmt::join(devices, ","), d, visible, all.size(), all.size() == 1 ? "" : "s");
+    chosen.push_back(all[d]);
+  }
+  return fmt::format("{}", fmt::join(chosen, ","));
 }
 
 std::vector<int> parse_devices(const std::string& text) {

@@ -23,6 +23,10 @@ struct LaunchOptions {
 // first that did not (128 + n for signal n).
 int launch(const std::string& program, const LaunchOptions& options);
 
+// The CUDA_VISIBLE_DEVICES under which local rank r finds GPU devices[r] as cuda:r. Numbers count within `visible`, the
+// value that this process was started with; null: all GPUs are visible. Throws Error if one of them is not in it.
+std::string visible_devices(const std::vector<int>& devices, const char* visible);
+
 // "0,3" -> {0, 3}. Error unless these are different numbers.
 std::vector<int> parse_devices(const std::string& text);
 

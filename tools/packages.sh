@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # The Debian packages that building and testing need. Sourced by the other scripts, which install what is not there yet.
 # By itself, where nothing can be installed (no root, or no network where the program is built):
-#   tools/packages.sh --into DIR      unpacks the packages and what they need below DIR, with apt-get but without root.
-# Then configure, here or where DIR was carried to, with this in the environment (tools/gpu_check.sh wants the first):
+#   tools/packages.sh --into DIR [--no-gloo]    unpacks the packages and what they need below DIR, with apt-get but without
+#                                               root. Without Gloo, for -DHR_GLOO=OFF, there is less to carry.
+# Then configure, here or where DIR was carried to, with this in the environment :
 #   CMAKE_PREFIX_PATH=DIR/usr LDFLAGS=-Wl,--disable-new-dtags
-# The second lets what the libraries themselves need be found in DIR too.
+# The second lets what the libraries themselves need be found in DIR too. tools/gpu_check.sh finds build-deps by itself,
+# also as build-deps.tar.xz.
 set -euo pipefail
 
 hr_libraries=(libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev libspdlog-dev libfmt-dev libgtest-dev
@@ -46,10 +48,14 @@ unpack_packages() {
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  if [ $# -eq 3 ] && [ "$3" = --no-gloo ]; then
+    mapfile -t hr_libraries < <(printf '%s\n' "${hr_libraries[@]}" | grep -v '^libgloo-dev$')
+    set -- "$1" "$2"
+  fi
   if [ $# -eq 2 ] && [ "$1" = --into ]; then
     unpack_packages "$2"
   else
-    echo "packages.sh: usage: tools/packages.sh --into DIR (sourced, it offers install_packages)" >&2
+    echo "packages.sh: usage: tools/packages.sh --into DIR [--no-gloo] (sourced, it offers install_packages)" >&2
     exit 2
   fi
 fi

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "core/comm/nccl.h"
 #include "core/parallel.h"
 #include "tools/cli.h"
 #include "tools/launch.h"
@@ -166,6 +167,7 @@ int run_ranks(const std::string& program, const RankOptions& o, int threads, con
   if (world.ranks.size == 1) return body(world);
   if (threads == 0 && world.ranks.launcher != "--nproc" && std::getenv("OMP_NUM_THREADS") == nullptr)
     set_compute_threads(std::max(1, compute_threads() / world.ranks.local_size));
+  choose_nccl_interface(world.ranks);
   const auto timeout = Milliseconds(static_cast<int64_t>(o.dist_timeout * 1000));
   return run_one(program, world, timeout, checkpoint, body);
 }

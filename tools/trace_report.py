@@ -74,7 +74,7 @@ def short(name):
 
 def kind_of(name):
     """Our loops by their own name, a library's kernels by the beginning of theirs."""
-    own = re.match(r"(for_each|for_each_flat|reduce_rows|for_columns)\w*", name)
+    own = re.match(r"(for_each|reduce_rows|for_columns|tile_)\w*", name)
     return own.group(0) if own else "library: " + re.sub(r"[0-9<].*", "", name)[:30]
 
 

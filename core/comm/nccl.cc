@@ -1,7 +1,10 @@
 #include "core/comm/nccl.h"
 
 #include <array>
+#include <condition_variable>
+#include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 #include "core/comm/nccl_api.h"
 #include "core/cuda.h"
@@ -11,6 +14,10 @@ namespace hr {
 namespace {
 
 using nccl::api;
+
+// How long abort() waits for calls that are inside NCCL. A call that only enqueues takes microseconds; one that
+// connects to a rank which is gone never ends by itself.
+constexpr auto kPatience = std::chrono::seconds(1);
 
 // A stream and two events on the device; memory for host numbers on their way.
 class Gpu {
@@ -80,7 +87,9 @@ class NcclComm final : public Comm {
 
   void broadcast(const Tensor& t, int root, void* stream) override {
     expect_device("broadcast", t);
-    expect("ncclBroadcast", api().broadcast(t.raw(), t.raw(), t.bytes(), nccl::kUint8, root, comms_[kCaller], stream));
+    call("ncclBroadcast", kCaller, [&](nccl::Comm comm) {
+      return api().broadcast(t.raw(), t.raw(), t.bytes(), nccl::kUint8, root, comm, stream);
+    });
   }
 
   void all_gather(const Tensor& mine, const Tensor& all, void* stream) override {
@@ -88,11 +97,13 @@ class NcclComm final : public Comm {
     hr::check(all.dtype() == mine.dtype() && all.numel() == mine.numel() * size(),
               "all_gather: {} ranks' {} of {} do not fill {} of {}", size(), mine.numel(), name_of(mine.dtype()),
               all.numel(), name_of(all.dtype()));
-    expect("ncclAllGather",
-           api().all_gather(mine.raw(), all.raw(), mine.bytes(), nccl::kUint8, comms_[kCaller], stream));
+    call("ncclAllGather", kCaller, [&](nccl::Comm comm) {
+      return api().all_gather(mine.raw(), all.raw(), mine.bytes(), nccl::kUint8, comm, stream);
+    });
   }
 
   void start_all_reduce(const Tensor& t, Reduce op, void* stream) override {
+    expect_alive();
     cuda::record(gpu_.forked, static_cast<cuda::Stream>(stream));
     cuda::wait(gpu_.stream, gpu_.forked);
     reduce(kBackground, t, op, gpu_.stream);
@@ -101,19 +112,22 @@ class NcclComm final : public Comm {
   }
 
   void finish(void* stream) override {
+    expect_alive();
     if (!std::exchange(started_, false)) return;
     cuda::record(gpu_.joined, gpu_.stream);
     cuda::wait(static_cast<cuda::Stream>(stream), gpu_.joined);
   }
 
   void all_reduce(std::span<double> values, Reduce op) override {
+    expect_alive();
     if (values.empty()) return;
     void* device_values = gpu_.scratch(values.size_bytes());
     if (control_) control_->begin_collective(kCaller);
     cuda::copy(device_values, values.data(), values.size_bytes(), cuda::Copy::host_to_device, gpu_.stream);
-    expect("ncclAllReduce",
-           api().all_reduce(device_values, device_values, values.size(), nccl::kFloat64,
-                            op == Reduce::mean ? nccl::kAvg : nccl::kSum, comms_[kCaller], gpu_.stream));
+    call("ncclAllReduce", kCaller, [&](nccl::Comm comm) {
+      return api().all_reduce(device_values, device_values, values.size(), nccl::kFloat64,
+                              op == Reduce::mean ? nccl::kAvg : nccl::kSum, comm, gpu_.stream);
+    });
     cuda::copy(values.data(), device_values, values.size_bytes(), cuda::Copy::device_to_host, gpu_.stream);
     cuda::synchronize(gpu_.stream);
     if (control_) control_->end_collective(kCaller);
@@ -122,26 +136,34 @@ class NcclComm final : public Comm {
 
   // Results and messages are host memory and rare: by the control connections.
   std::vector<std::string> all_gather(std::string_view mine) override {
+    expect_alive();
     if (!control_) return {std::string(mine)};
     return control_->all_gather(mine);
   }
   void barrier() override {
+    expect_alive();
     if (control_) control_->barrier();
   }
 
   void check() override {
     if (control_) control_->check();
-    for (const nccl::Comm comm : comms_) {
+    for (const Which which : {kCaller, kBackground}) {
       int code = nccl::kSuccess;
-      expect("ncclCommGetAsyncError", api().comm_get_async_error(comm, &code));
+      call("ncclCommGetAsyncError", which, [&](nccl::Comm comm) { return api().comm_get_async_error(comm, &code); });
       expect("NCCL", code);
     }
   }
 
-  // Kernels that wait for a rank that is gone end, and so does whoever waits for the stream.
+  // Kernels that wait for a rank that is gone end, and so does whoever waits for the stream. NCCL frees a communicator
+  // when it aborts it, so nobody may be inside NCCL with it any more; except a call that hangs, which only the abort
+  // ends.
   void abort() noexcept override {
-    if (aborted_.exchange(true)) return;
-    for (const nccl::Comm comm : comms_) {
+    std::unique_lock lock(mutex_);
+    if (std::exchange(aborted_, true)) return;
+    left_.wait_for(lock, kPatience, [this] { return inside_ == 0; });
+    const auto comms = std::exchange(comms_, {});
+    lock.unlock();
+    for (const nccl::Comm comm : comms) {
       if (comm != nullptr) api().comm_abort(comm);
     }
   }
@@ -158,6 +180,35 @@ class NcclComm final : public Comm {
     fail("{}: {} ({})", what, api().get_error_string(code), api().get_last_error(nullptr));
   }
 
+  // Throws Error after abort().
+  void expect_alive() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!aborted_) return;
+    }
+    if (control_) control_->check();
+    fail("NCCL: the communicators were aborted");
+  }
+
+  // Runs one function of NCCL on a communicator, which abort() does not free meanwhile. Throws Error after abort().
+  template <class Function>
+  void call(const char* what, Which which, const Function& function) {
+    std::unique_lock lock(mutex_);
+    if (aborted_) {
+      lock.unlock();
+      return expect_alive();
+    }
+    const nccl::Comm comm = comms_[which];
+    ++inside_;
+    lock.unlock();
+    const int code = function(comm);
+    lock.lock();
+    --inside_;
+    left_.notify_all();
+    lock.unlock();
+    expect(what, code);
+  }
+
   static void expect_device(const char* what, const Tensor& t) {
     hr::check(t.device().type == Device::Type::cuda, "{}: NCCL works in GPU memory, the tensor is on {}", what,
               to_string(t.device()));
@@ -167,9 +218,11 @@ class NcclComm final : public Comm {
     expect_device("all_reduce", t);
     hr::check(t.dtype() == DType::f32 || t.dtype() == DType::f64, "all_reduce: expected f32 or f64 elements, got {}",
               name_of(t.dtype()));
-    expect("ncclAllReduce", api().all_reduce(t.raw(), t.raw(), static_cast<size_t>(t.numel()),
-                                             t.dtype() == DType::f32 ? nccl::kFloat32 : nccl::kFloat64,
-                                             op == Reduce::mean ? nccl::kAvg : nccl::kSum, comms_[which], stream));
+    call("ncclAllReduce", which, [&](nccl::Comm comm) {
+      return api().all_reduce(t.raw(), t.raw(), static_cast<size_t>(t.numel()),
+                              t.dtype() == DType::f32 ? nccl::kFloat32 : nccl::kFloat64,
+                              op == Reduce::mean ? nccl::kAvg : nccl::kSum, comm, stream);
+    });
   }
 
   nccl::UniqueId exchange_id(int which) {
@@ -203,7 +256,8 @@ class NcclComm final : public Comm {
   }
 
   void destroy() {
-    if (aborted_.exchange(true)) return;
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(aborted_, true)) return;
     for (nccl::Comm& comm : comms_) {
       if (comm != nullptr) api().comm_destroy(std::exchange(comm, nullptr));
     }
@@ -211,8 +265,11 @@ class NcclComm final : public Comm {
 
   std::shared_ptr<Control> control_;
   Gpu gpu_;
+  std::mutex mutex_;  // of the four below
+  std::condition_variable left_;
   std::array<nccl::Comm, 2> comms_{};
-  std::atomic<bool> aborted_{false};
+  int inside_ = 0;        // calls that are in NCCL
+  bool aborted_ = false;  // or destroyed
   bool started_ = false;
 };
 
@@ -221,6 +278,10 @@ class NcclComm final : public Comm {
 std::unique_ptr<Comm> make_nccl_comm(std::shared_ptr<Control> control, Device device) {
   api();  // first: its absence is the message to give, not what follows from it
   return std::make_unique<NcclComm>(std::move(control), device);
+}
+
+void choose_nccl_interface(const Ranks& ranks) {
+  if (ranks.size > 1 && ranks.local_size == ranks.size) ::setenv("NCCL_SOCKET_IFNAME", "lo", 0);
 }
 
 std::string nccl_description() {

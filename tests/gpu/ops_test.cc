@@ -220,5 +220,12 @@ TEST_F(GpuOps, CropsAreTheHostsByteForByte) {
   }
 }
 
+TEST_F(GpuOps, SumsOfNoRowsAreRefused) {
+  Context cx = test::device_context();
+  const Tensor y = cx.zeros({5}, DType::f32);
+  EXPECT_THROW(column_sum(cx, cx.empty({0, 5}, DType::f32), y), Error);
+  EXPECT_EQ(test::fetch(cx, y), Values(5, 0.0));
+}
+
 }  // namespace
 }  // namespace hr

@@ -35,11 +35,13 @@ void expect_the_cpus(const ConvProblem& p) {
   const auto candidates = library->candidates(p, {});
   ASSERT_EQ(candidates.size(), 1u);
   const ConvGeometry& g = p.geometry;
-  const int64_t pixels = g.n * g.h * g.w;
-  const Shape x_shape{g.n, g.h, g.w, g.ci}, y_shape{g.n, g.h, g.w, g.co}, filter_shape{g.co, 3, 3, g.ci};
-  const Values x = test::random_values(pixels * g.ci, 1, DType::bf16), y = test::random_values(pixels * g.co, 2, DType::bf16),
+  const int64_t pixels = g.n * g.h * g.w, results = g.n * g.out_h() * g.out_w();
+  const Shape x_shape{g.n, g.h, g.w, g.ci}, y_shape{g.n, g.out_h(), g.out_w(), g.co}, filter_shape{g.co, 3, 3, g.ci};
+  const Values x = test::random_values(pixels * g.ci, 1, DType::bf16),
+               y = test::random_values(results * g.co, 2, DType::bf16),
                filter = test::random_values(g.co * 9 * g.ci, 3, DType::bf16),
-               bias = test::random_values(g.co, 4, DType::bf16), add = test::random_values(pixels * g.co, 5, DType::bf16);
+               bias = test::random_values(g.co, 4, DType::bf16),
+               add = test::random_values(results * g.co, 5, DType::bf16);
   const bool writes_x = p.pass == Pass::backward_data, writes_filter = p.pass == Pass::backward_filter,
              writes_y = p.pass == Pass::forward;
   const Shape& out_shape = writes_x ? x_shape : writes_filter ? filter_shape : y_shape;
@@ -82,22 +84,54 @@ void expect_the_cpus(const ConvProblem& p) {
 
 TEST_F(GpuTileConv, EveryPassAtOddAndEvenSizesGivesTheCpusNumbers) {
   for (const auto& [n, h, w] : {std::array{1, 1, 1}, {2, 9, 7}, {3, 33, 17}, {2, 64, 48}, {16, 32, 24}}) {
+    ConvProblem p{{.n = n, .h = h, .w = w, .ci = 32, .co = 32, .kh = 3, .kw = 3, .pad = 1, .src = DType::bf16,
+                   .dst = DType::bf16},
+                  Pass::forward};
     for (const int epilogue : {0, 1, 2, 3}) {
-      ConvProblem p{{.n = n, .h = h, .w = w, .ci = 32, .co = 32, .kh = 3, .kw = 3, .pad = 1, .src = DType::bf16,
-                     .dst = DType::bf16},
-                    Pass::forward};
       p.bias = epilogue > 0, p.relu = epilogue > 1, p.add = epilogue > 2;
       expect_the_cpus(p);
     }
+    p.bias = p.relu = p.add = false;
+    p.pass = Pass::backward_data;
+    expect_the_cpus(p);
     for (const auto& [ci, co] : {std::array{32, 32}, {64, 32}, {64, 64}, {128, 96}}) {
-      ConvProblem p{{.n = n, .h = h, .w = w, .ci = ci, .co = co, .kh = 3, .kw = 3, .pad = 1, .src = DType::bf16,
+      ConvProblem p{{.n = n,
+                     .h = h,
+                     .w = w,
+                     .ci = ci,
+                     .co = co,
+                     .kh = 3,
+                     .kw = 3,
+                     .pad = 1,
+                     .src = DType::bf16,
                      .dst = DType::f32},
                     Pass::backward_filter};
       expect_the_cpus(p);
     }
-    expect_the_cpus({{.n = n, .h = h, .w = w, .ci = 32, .co = 32, .kh = 3, .kw = 3, .pad = 1, .src = DType::bf16,
-                      .dst = DType::bf16},
-                     Pass::backward_data});
+  }
+}
+
+TEST_F(GpuTileConv, TheStemGivesTheCpusNumbers) {
+  for (const auto& [n, h, w] : {std::array{1, 2, 2}, {2, 9, 14}, {3, 65, 66}, {2, 256, 192}}) {
+    ConvProblem p{{.n = n,
+                   .h = h,
+                   .w = w,
+                   .ci = 3,
+                   .co = 64,
+                   .kh = 3,
+                   .kw = 3,
+                   .stride = 2,
+                   .pad = 1,
+                   .src = DType::bf16,
+                   .dst = DType::bf16},
+                  Pass::forward};
+    expect_the_cpus(p);
+    p.bias = p.relu = true;
+    expect_the_cpus(p);
+    p.bias = p.relu = false;
+    p.pass = Pass::backward_filter;
+    p.geometry.dst = DType::f32;
+    expect_the_cpus(p);
   }
 }
 

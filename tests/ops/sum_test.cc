@@ -89,5 +89,13 @@ TEST(CopyOrAdd, OverwritesOrAdds) {
   }
 }
 
+// There is no first part to begin with.
+TEST(ColumnSum, OfNoRowsIsRefused) {
+  Context cx;
+  const Tensor y = cx.zeros({5}, DType::f32);
+  for (const DType t : {DType::f32, DType::bf16}) EXPECT_THROW(column_sum(cx, cx.empty({0, 5}, t), y), Error);
+  EXPECT_EQ(test::values(y), Values(5, 0.0));
+}
+
 }  // namespace
 }  // namespace hr

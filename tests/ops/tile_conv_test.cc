@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 #include <ucontext.h>
 
+#include <array>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -23,11 +25,12 @@ namespace {
 struct Index {
   uint32_t x = 0, y = 0, z = 0;
 };
-Index threadIdx, blockIdx;
+Index threadIdx, blockIdx, gridDim;
 
 struct Copy {
   void* to;
   const void* from;  // null: zeros
+  size_t bytes;
 };
 
 // What a fiber waits for.
@@ -61,9 +64,7 @@ void wait_as(State state) {
 
 void __syncthreads() { wait_as(State::block); }
 
-float value_of(uint32_t word, int half) {
-  return std::bit_cast<float>(half == 0 ? word << 16 : word & 0xffff0000u);
-}
+float value_of(uint32_t word, int half) { return std::bit_cast<float>(half == 0 ? word << 16 : word & 0xffff0000u); }
 
 // Does together what the 32 fibers from `first` on asked for.
 void run_warp(size_t first) {
@@ -121,6 +122,7 @@ void enter() {
 // kernel() for every thread of every block.
 void launch(int blocks, int threads, size_t dynamic_bytes, const std::function<void()>& kernel) {
   kernel_body = kernel;
+  gridDim.x = static_cast<uint32_t>(blocks);
   for (blockIdx = {}; static_cast<int>(blockIdx.x) < blocks; ++blockIdx.x) {
     dynamic_memory.assign(dynamic_bytes + 128, 0xff);
     fibers.clear();
@@ -169,14 +171,17 @@ void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b
   wait_as(State::warp);
 }
 void copy_16(void* shared, const void* global, bool valid) {
-  current->groups.back().push_back({shared, valid ? global : nullptr});
+  current->groups.back().push_back({shared, valid ? global : nullptr, 16});
+}
+void copy_4(void* shared, const void* global, bool valid) {
+  current->groups.back().push_back({shared, valid ? global : nullptr, 4});
 }
 void end_copy_group() { current->groups.emplace_back(); }
 template <int Pending>
 void wait_for_copies() {
   while (current->groups.size() > Pending + 1) {
     for (const Copy& c : current->groups.front()) {
-      c.from != nullptr ? std::memcpy(c.to, c.from, 16) : std::memset(c.to, 0, 16);
+      c.from != nullptr ? std::memcpy(c.to, c.from, c.bytes) : std::memset(c.to, 0, c.bytes);
     }
     current->groups.pop_front();
   }
@@ -207,8 +212,8 @@ std::vector<bf16> random_numbers(int64_t count, uint64_t stream) {
   return v;
 }
 
-gpu::Tiles tiles_of(const Case& c) {
-  return {c.n, c.h, c.w, (c.w + gpu::kTile - 1) / gpu::kTile, (c.h + gpu::kTile - 1) / gpu::kTile};
+gpu::Tiles tiles_of(const Case& c, int rows, int columns) {
+  return {c.n, c.h, c.w, (c.w + columns - 1) / columns, (c.h + rows - 1) / rows};
 }
 
 // Calls use(output pixel, input pixel, tap) for all pairs that a 3x3 convolution of padding 1 connects.
@@ -241,54 +246,61 @@ void expect_close(const std::vector<float>& actual, const std::vector<double>& e
                                        << (at < 0 ? 0 : expected[at]);
 }
 
-const std::vector<Case> kShapes{{1, 1, 1, 32, 32}, {2, 5, 7, 32, 32},    {1, 16, 16, 32, 32},
-                                {1, 17, 33, 32, 32}, {3, 31, 15, 32, 32}, {1, 2, 48, 32, 32}};
+const std::vector<Case> kShapes{{1, 1, 1, 32, 32},   {2, 5, 7, 32, 32},   {1, 16, 16, 32, 32},
+                                {1, 35, 17, 32, 32}, {3, 31, 15, 32, 32}, {1, 2, 48, 32, 32}};
+
+template <class S>
+void expect_forward_and_data_gradient(const Case& c, bool flipped, int epilogue) {
+  constexpr int C = S::kChannels;
+  SCOPED_TRACE(testing::Message() << "[" << c.n << ", " << c.h << ", " << c.w << ", " << C << "], flipped " << flipped
+                                  << ", epilogue " << epilogue);
+  const int64_t pixels = int64_t{c.n} * c.h * c.w;
+  const std::vector<bf16> x = random_numbers(pixels * C, 1), filter = random_numbers(C * 9 * C, 2),
+                          bias = random_numbers(C, 3), add = random_numbers(pixels * C, 4);
+  std::vector<bf16> y(static_cast<size_t>(pixels * C), static_cast<bf16>(12345.0f));
+  const bool biased = epilogue > 0, adds = epilogue > 1;
+  const gpu::Tiles tiles = tiles_of(c, S::kRows, S::kColumns);
+  const gpu::TileConv p{tiles,
+                        tiles.n * tiles.across * tiles.down,
+                        x.data(),
+                        filter.data(),
+                        biased ? bias.data() : nullptr,
+                        adds ? add.data() : nullptr,
+                        y.data(),
+                        adds};
+  // Fewer blocks than tiles, so that blocks take several.
+  launch((p.count + 1) / 2, S::kThreads, S::kBytes,
+         [&] { flipped ? gpu::tile_conv_kernel<S, true>(p) : gpu::tile_conv_kernel<S, false>(p); });
+
+  std::vector<double> expected(y.size(), 0.0);
+  for_pairs(c, [&](int64_t out, int64_t in, int tap) {
+    for (int co = 0; co < C; ++co) {
+      for (int ci = 0; ci < C; ++ci) {
+        const double w = to_float(filter[(co * 9 + tap) * C + ci]);
+        if (flipped) {
+          expected[in * C + ci] += w * to_float(x[out * C + co]);
+        } else {
+          expected[out * C + co] += w * to_float(x[in * C + ci]);
+        }
+      }
+    }
+  });
+  std::vector<float> actual;
+  for (size_t i = 0; i < y.size(); ++i) {
+    if (adds) expected[i] += to_float(add[i]);
+    if (biased) expected[i] += to_float(bias[i % C]);
+    if (adds) expected[i] = std::max(expected[i], 0.0);
+    actual.push_back(to_float(y[i]));
+  }
+  expect_close(actual, expected, 0x1p-8);  // one rounding to bf16
+}
 
 TEST(TileConv, ForwardAndDataGradientAtEveryOddSizeAreAPlainLoops) {
   for (const Case& c : kShapes) {
-    for (const bool flipped : {false, true}) {
-      for (const int epilogue : {0, 1, 2}) {
-        if (flipped && epilogue != 0) continue;
-        SCOPED_TRACE(testing::Message() << "[" << c.n << ", " << c.h << ", " << c.w << "], flipped " << flipped
-                                        << ", epilogue " << epilogue);
-        const int64_t pixels = int64_t{c.n} * c.h * c.w;
-        const std::vector<bf16> x = random_numbers(pixels * 32, 1), filter = random_numbers(32 * 9 * 32, 2),
-                                bias = random_numbers(32, 3), add = random_numbers(pixels * 32, 4);
-        std::vector<bf16> y(static_cast<size_t>(pixels * 32), static_cast<bf16>(12345.0f));
-        const bool biased = epilogue > 0, adds = epilogue > 1;
-        const gpu::TileConv p{tiles_of(c),
-                              x.data(),
-                              filter.data(),
-                              biased ? bias.data() : nullptr,
-                              adds ? add.data() : nullptr,
-                              y.data(),
-                              adds};
-        launch(p.tiles.n * p.tiles.across * p.tiles.down, gpu::kConvThreads, 0,
-               [&] { flipped ? gpu::tile_conv_kernel<true>(p) : gpu::tile_conv_kernel<false>(p); });
-
-        std::vector<double> expected(y.size(), 0.0);
-        for_pairs(c, [&](int64_t out, int64_t in, int tap) {
-          for (int co = 0; co < 32; ++co) {
-            for (int ci = 0; ci < 32; ++ci) {
-              const double w = to_float(filter[(co * 9 + tap) * 32 + ci]);
-              if (flipped) {
-                expected[in * 32 + ci] += w * to_float(x[out * 32 + co]);
-              } else {
-                expected[out * 32 + co] += w * to_float(x[in * 32 + ci]);
-              }
-            }
-          }
-        });
-        std::vector<float> actual;
-        for (size_t i = 0; i < y.size(); ++i) {
-          if (adds) expected[i] += to_float(add[i]);
-          if (biased) expected[i] += to_float(bias[i % 32]);
-          if (adds) expected[i] = std::max(expected[i], 0.0);
-          actual.push_back(to_float(y[i]));
-        }
-        expect_close(actual, expected, 0x1p-8);  // one rounding to bf16
-      }
+    for (const int epilogue : {0, 1, 2}) {
+      expect_forward_and_data_gradient<gpu::TileShape32>(c, false, epilogue);
     }
+    expect_forward_and_data_gradient<gpu::TileShape32>(c, true, 0);
   }
 }
 
@@ -306,9 +318,9 @@ TEST(TileConv, FilterGradientOfEveryPartIsAPlainLoops) {
       constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
       std::vector<float> partial(static_cast<size_t>(slots) * parts * gpu::kGradientQuads * 4, kPoison);
       std::vector<float> filter(static_cast<size_t>(c.co) * 9 * c.ci, kPoison);
-      const gpu::Tiles tiles = tiles_of(c);
-      const gpu::TileFilterGradient p{tiles, tiles.n * tiles.across * tiles.down, x.data(), dy.data(), c.ci, c.co,
-                                      parts, slots, partial.data()};
+      const gpu::Tiles tiles = tiles_of(c, gpu::kTile, gpu::kTile);
+      const gpu::TileFilterGradient p{
+          tiles, tiles.n * tiles.across * tiles.down, x.data(), dy.data(), c.ci, c.co, parts, slots, partial.data()};
       launch(parts * slots, gpu::kGradientThreads, gpu::kGradientBytes, [&] { gpu::tile_filter_gradient_kernel(p); });
       launch(parts * gpu::kGradientQuads / 32, gpu::kSumThreads, 0,
              [&] { gpu::tile_filter_sum_kernel(p, filter.data()); });
@@ -323,6 +335,60 @@ TEST(TileConv, FilterGradientOfEveryPartIsAPlainLoops) {
         }
       });
       expect_close(filter, expected, 1e-5);
+    }
+  }
+}
+
+TEST(TileConv, TheStemsForwardAndFilterGradientAreAPlainLoops) {
+  for (const auto& [n, in_h, in_w] : {std::array{1, 2, 2}, {2, 9, 14}, {1, 33, 34}, {1, 64, 48}}) {
+    for (const int epilogue : {0, 1}) {
+      SCOPED_TRACE(testing::Message() << "[" << n << ", " << in_h << ", " << in_w << "], epilogue " << epilogue);
+      const int h = (in_h + 1) / 2, w = (in_w + 1) / 2;
+      const Case result{n, h, w, 3, 64};
+      const std::vector<bf16> x = random_numbers(int64_t{n} * in_h * in_w * 3, 1), filter = random_numbers(64 * 27, 2),
+                              bias = random_numbers(64, 3), dy = random_numbers(int64_t{n} * h * w * 64, 4);
+      // Calls use(result's pixel, picture's pixel, tap).
+      const auto for_taps = [&](const auto& use) {
+        for (int64_t out = 0; out < int64_t{n} * h * w; ++out) {
+          for (int tap = 0; tap < 9; ++tap) {
+            const int64_t y = 2 * (out / w % h) + tap / 3 - 1, px = 2 * (out % w) + tap % 3 - 1;
+            if (y >= 0 && y < in_h && px >= 0 && px < in_w) use(out, (out / w / h * in_h + y) * in_w + px, tap);
+          }
+        }
+      };
+      std::vector<bf16> y(dy.size(), static_cast<bf16>(12345.0f));
+      const gpu::Tiles tiles = tiles_of(result, 16, 16);
+      const int count = tiles.n * tiles.across * tiles.down;
+      const gpu::StemConv p{
+          tiles,    count,       in_h, in_w, x.data(), filter.data(), epilogue > 0 ? bias.data() : nullptr,
+          y.data(), epilogue > 0};
+      launch(count, gpu::kStemThreads, 0, [&] { gpu::stem_conv_kernel(p); });
+      std::vector<double> expected(y.size(), 0.0), gradient(64 * 27, 0.0);
+      for_taps([&](int64_t out, int64_t in, int tap) {
+        for (int co = 0; co < 64; ++co) {
+          for (int c = 0; c < 3; ++c) {
+            expected[out * 64 + co] +=
+                static_cast<double>(to_float(filter[co * 27 + tap * 3 + c])) * to_float(x[in * 3 + c]);
+            gradient[co * 27 + tap * 3 + c] +=
+                static_cast<double>(to_float(dy[out * 64 + co])) * to_float(x[in * 3 + c]);
+          }
+        }
+      });
+      std::vector<float> actual;
+      for (size_t i = 0; i < y.size(); ++i) {
+        if (epilogue > 0) expected[i] = std::max(0.0, expected[i] + to_float(bias[i % 64]));
+        actual.push_back(to_float(y[i]));
+      }
+      expect_close(actual, expected, 0x1p-8);
+      if (epilogue > 0) continue;
+
+      const int blocks = (count + 1) / 2;
+      constexpr float kPoison = std::numeric_limits<float>::quiet_NaN();
+      std::vector<float> partial(static_cast<size_t>(blocks) * gpu::kStemSums, kPoison), made(64 * 27, kPoison);
+      const gpu::StemFilterGradient q{tiles, count, in_h, in_w, x.data(), dy.data(), partial.data(), blocks};
+      launch(blocks, gpu::kStemThreads, gpu::kStemGradientBytes, [&] { gpu::stem_filter_gradient_kernel(q); });
+      launch(64, gpu::kSumThreads, 0, [&] { gpu::stem_filter_sum_kernel(q, made.data()); });
+      expect_close(made, gradient, 1e-5);
     }
   }
 }

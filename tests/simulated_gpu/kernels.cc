@@ -1,6 +1,4 @@
 // ops/gpu_loops.h on the simulated device: every loop of every functor, by the CPU's loops when its time has come.
-#include <cstring>
-
 #include "ops/for_each.h"
 #include "ops/tile_conv_launch.h"
 #include "tests/simulated_gpu/simulator.h"
@@ -12,11 +10,12 @@ template <class F>
 void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f) {
   simulator::enqueue(stream, [=] { hr::for_each(Context(), rows, channels, f); });
 }
-template <class F>
-void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const F& f, float* partial) {
+template <class R>
+void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const R& f, float* partial) {
+  const auto blocks = launch_reduction(rows, channels, sizeof(typename decltype(f.rows)::Element)).row_blocks(rows);
   simulator::enqueue(stream, [=] {
-    const Partials p = hr::reduce_rows(Context(), rows, channels, f);
-    std::memcpy(partial, p.sums.raw(), p.sums.bytes());
+    hr::detail::reduce_blocks(blocks, channels, f.rows, partial);
+    hr::detail::merge_parts(blocks.count, channels, f.merge);
   });
 }
 template <class F>
@@ -51,11 +50,27 @@ ConvProblem tile_problem(ConvProblem::Pass pass, int n, int h, int w, int ci, in
           pass};
 }
 
+ConvProblem stem_problem(ConvProblem::Pass pass, int n, int h, int w, DType dst) {
+  return {{.n = n,
+           .h = h,
+           .w = w,
+           .ci = 3,
+           .co = 64,
+           .kh = 3,
+           .kw = 3,
+           .stride = 2,
+           .pad = 1,
+           .src = DType::bf16,
+           .dst = dst},
+          pass};
+}
+
 }  // namespace
 
 void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
   using Pass = ConvProblem::Pass;
-  ConvProblem p = tile_problem(l.flipped ? Pass::backward_data : Pass::forward, l.n, l.h, l.w, 32, 32, DType::bf16);
+  ConvProblem p =
+      tile_problem(l.flipped ? Pass::backward_data : Pass::forward, l.n, l.h, l.w, 32, 32, DType::bf16);
   p.bias = l.bias != nullptr, p.add = l.add != nullptr, p.relu = l.relu;
   ConvBuffers buffers{.filter = l.filter, .out = l.y, .bias = l.bias, .add = l.add};
   (l.flipped ? buffers.y : buffers.x) = l.x;
@@ -63,8 +78,19 @@ void tile_conv(cuda::Stream stream, const TileConvLaunch& l) {
 }
 
 void tile_filter_gradient(cuda::Stream stream, const TileFilterGradientLaunch& l) {
-  const ConvProblem p =
-      tile_problem(ConvProblem::Pass::backward_filter, l.n, l.h, l.w, l.ci, l.co, DType::f32);
+  const ConvProblem p = tile_problem(ConvProblem::Pass::backward_filter, l.n, l.h, l.w, l.ci, l.co, DType::f32);
+  simulator::enqueue(stream, [=] { test::compute_convolution(p, {.x = l.x, .y = l.dy, .out = l.filter}); });
+}
+
+void stem_conv(cuda::Stream stream, const StemConvLaunch& l) {
+  ConvProblem p = stem_problem(ConvProblem::Pass::forward, l.n, l.h, l.w, DType::bf16);
+  p.bias = l.bias != nullptr, p.relu = l.relu;
+  simulator::enqueue(stream,
+                     [=] { test::compute_convolution(p, {.x = l.x, .filter = l.filter, .out = l.y, .bias = l.bias}); });
+}
+
+void stem_filter_gradient(cuda::Stream stream, const StemFilterGradientLaunch& l) {
+  const ConvProblem p = stem_problem(ConvProblem::Pass::backward_filter, l.n, l.h, l.w, DType::f32);
   simulator::enqueue(stream, [=] { test::compute_convolution(p, {.x = l.x, .y = l.dy, .out = l.filter}); });
 }
 

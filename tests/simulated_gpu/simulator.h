@@ -23,6 +23,9 @@ namespace hr::simulator {
 void enqueue(cuda::Stream stream, std::function<void()> kernel);
 // Whether device memory is kept from the host; false where the kernel has no transparent huge pages.
 bool protects_memory();
+// Called within every call of the simulated NCCL that takes a communicator, with its name, before it does anything;
+// what it returns, unless 0, is the call's code. For tests of what happens meanwhile. Null: nothing.
+void on_nccl_call(std::function<int(const std::string& name)> hook);
 // Another order from here on; for tests of the simulator.
 void set_order(const std::string& order);
 

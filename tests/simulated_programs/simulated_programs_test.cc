@@ -89,6 +89,9 @@ class SimulatedPrograms : public testing::TestWithParam<std::tuple<const char*, 
  protected:
   std::string model() const { return std::get<0>(GetParam()); }
   std::string amp() const { return std::get<1>(GetParam()) ? " --amp" : ""; }
+  // One person at a time, batches the last of which is not full, all at once. PoseResNet's 34 million parameters take
+  // seconds to start with, so the middle one must do for it: it has two shapes in one run.
+  std::vector<int> batch_sizes() const { return model() == "hrnet_w2" ? std::vector{1, 3, 64} : std::vector{3}; }
 };
 
 // Batches of 2 and a last one that is smaller, so two shapes take turns. PoseResNet's checkpoints are 400 MB, so one
@@ -99,6 +102,7 @@ TEST_P(SimulatedPrograms, TrainAndResumeGiveTheBytesOfAnUninterruptedRun) {
   if (model() != "hrnet_w2") {
     done(train + train_flags(root / "one", model(), 2, 1) + amp());
     EXPECT_TRUE(fs::exists(root / "one" / "last.safetensors"));
+    fs::remove_all(root / "one");
     return;
   }
   done(train + train_flags(root / "whole", model(), 2, 2) + amp());
@@ -114,7 +118,7 @@ TEST_P(SimulatedPrograms, ValidateAtSeveralBatchSizes) {
   const std::string flags =
       " --data-path " + data().string() + " --weights " + made_weights(model()).string() + amp() + " --output-dir ";
   std::vector<std::vector<double>> results;
-  for (const int batch : {1, 3, 64}) {  // the second leaves a batch that is not full
+  for (const int batch : batch_sizes()) {
     const fs::path out = root / std::to_string(batch);
     const std::string text = done(on_gpu("validate") + flags + out.string() + fmt::format(" --batch-size {}", batch));
     EXPECT_NE(text.find(" Average Precision"), std::string::npos) << text;
@@ -134,7 +138,7 @@ TEST_P(SimulatedPrograms, PredictAtSeveralBatchSizes) {
   const std::string flags = " " + (data() / "val2017").string() + " --boxes " +
                             (data() / "annotations/person_keypoints_val2017.json").string() + " --weights " +
                             made_weights(model()).string() + amp() + " --output-dir ";
-  for (const int batch : {1, 3, 64}) {
+  for (const int batch : batch_sizes()) {
     const fs::path out = root / std::to_string(batch);
     done(on_gpu("predict") + flags + out.string() + fmt::format(" --batch-size {}", batch));
     EXPECT_GT(parse_json_file(out / "poses.json").Size(), 3u);

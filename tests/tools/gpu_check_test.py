@@ -15,6 +15,7 @@ import unittest
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TREE, "tools"))
 sys.dont_write_bytecode = True
+import gpu_check_carry
 import gpu_check_report
 
 NVIDIA_SMI = """#!/bin/sh
@@ -187,8 +188,10 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(left, "", "processes were left running")
 
     def test_only_skipped_tests_are_no_success(self):
+        self.write("out/trace.txt", "an earlier run's")
         rc = self.run_check("--only", "tests", TEST_NAMES="GpuOps.Skips GpuModel.ForwardEqualsTheCpusSkips")
         self.assertEqual(rc, 1)
+        self.assertFalse(os.path.exists(os.path.join(self.out, "trace.txt")))
         self.assertEqual(self.rows()["tests labelled gpu"][2:], ["0 passed, 2 skipped", "open"])
         self.assertEqual(self.rows()["float32 within 1e-4, bf16 within 3e-2 of the CPU"][3], "open")
 
@@ -237,6 +240,18 @@ class GpuCheck(unittest.TestCase):
             text = f.read()
         self.assertTrue(text.startswith("before\n") and text.endswith("after\n") and "old" not in text)
         self.assertIn("at commit abc1234 by `tools/gpu_check.sh` on one NVIDIA H100 80GB HBM3", text)
+        # Later minutes on the same card replace figures; those on another one have a table of their own.
+        again, other = (os.path.join(self.folder, name) for name in ("again", "other"))
+        for folder, card, speed in ((again, "NVIDIA H100 80GB HBM3", 4100.0), (other, "NVIDIA H200", 4200.0)):
+            os.mkdir(folder)
+            with open(os.path.join(folder, "results.json"), "w") as f:
+                json.dump({**self.results, "facts": {"card": card}, "tests": {}, "bench": {"train128": {**self.results["bench"]["train128"], "img_per_s": speed}}}, f)
+        subprocess.run([*command[:3], again, other, *command[3:]], check=True, capture_output=True)
+        with open(document) as f:
+            lines = f.read().splitlines()
+        self.assertEqual([line.split("|")[4:6] for line in lines if "step bf16, batch 128" in line],
+                         [[" 4,100 img/s (32.00 ms) ", " met "], [" 4,200 img/s (32.00 ms) ", " missed "]])
+        self.assertEqual([line.split("|")[4].strip() for line in lines if "tests labelled gpu" in line], ["1 passed", "open"])
         self.results["rehearsal"] = True
         with open(os.path.join(self.out, "results.json"), "w") as f:
             json.dump(self.results, f)
@@ -246,6 +261,26 @@ class GpuCheck(unittest.TestCase):
         self.run_check("--only", "train128", "--phase-limit", "1", FAULT_VERSION="1", CMAKE_PREFIX_PATH="/nonexistent")
         self.assertIn("do not run here (bench --version: status 1, bench: the loader finds no libdnnl.so.2)", self.said)
         self.assertEqual(self.status("build"), "failed")
+
+    def test_carried_programs_bring_their_libraries(self):
+        build = os.path.join(self.folder, "carry")
+        for name in ("tests/hr_gpu_tests", "tools/bench", "tools/train", "tools/synth"):  # any program that knows --version
+            os.makedirs(os.path.dirname(os.path.join(build, name)), exist_ok=True)
+            shutil.copy("/bin/ls", os.path.join(build, name))
+        self.write("oracle/train/train.json", "{}")
+        self.write("oracle/train/main_batch.safetensors", "")
+        self.write("oracle/weights/w8.safetensors", "")
+        packed = os.path.join(self.folder, "packed.tar.xz")
+        done = subprocess.run([os.path.join(TREE, "tools", "gpu_check.sh"), "carry", packed, "--no-build", "--build", build, "--oracle",
+                               os.path.join(self.folder, "oracle")], env={**os.environ, "HR_COMMIT": "c0ffee"}, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("without validate, predict, forward, libcupti_trace.so", done.stdout)
+        self.run_check("--only", "train128", "--programs", packed)
+        self.assertIn("packed.tar.xz run here", self.results["phases"]["build"]["note"])
+        self.assertEqual(self.results["facts"]["commit"], "c0ffee")
+        folder = os.path.join(self.folder, "build", "programs", "programs")
+        self.assertEqual(set(os.listdir(os.path.join(folder, "lib"))), set(gpu_check_carry.needed_libraries("/bin/ls")[0]))
+        self.assertTrue(os.path.exists(os.path.join(folder, "oracle", "train", "train.json")))
 
     def test_no_gpu_is_said(self):
         self.write("bin/nvidia-smi", "#!/bin/sh\nexit 9\n")

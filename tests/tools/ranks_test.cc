@@ -11,6 +11,7 @@
 #include <sstream>
 #include <thread>
 
+#include "core/comm/nccl.h"
 #include "core/comm/socket.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -425,6 +426,55 @@ TEST(Launch, DevicesAreDifferentNumbers) {
   EXPECT_EQ(parse_devices("2"), (std::vector{2}));
   for (const char* bad : {"", ",", "0,,1", "0,0", "a", "1,b", "-1", "0 1"})
     EXPECT_THROW(parse_devices(bad), Error) << bad;
+}
+
+std::string refused_devices(const std::vector<int>& devices, const char* visible) {
+  try {
+    return "accepted: " + visible_devices(devices, visible);
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+TEST(Launch, DevicesAreCountedAmongTheVisibleOnes) {
+  EXPECT_EQ(visible_devices({0, 3}, nullptr), "0,3");
+  EXPECT_EQ(visible_devices({0, 1}, "4,5"), "4,5");
+  EXPECT_EQ(visible_devices({1}, "4,5"), "5");
+  EXPECT_EQ(visible_devices({2, 0}, "GPU-8932f937,1,MIG-dd7"), "MIG-dd7,GPU-8932f937");
+  // Another user's GPU 2 is out of reach.
+  for (const auto& [visible, shown] :
+       {std::pair{"4,5", "2 GPUs"}, {"7", "1 GPU;"}, {"", "0 GPUs"}, {"0,1,-1,2", "2 GPUs"}}) {
+    const std::string message = refused_devices({0, 2}, visible);
+    EXPECT_TRUE(message.starts_with("--devices 0,2: ")) << message;
+    EXPECT_NE(message.find(std::string("CUDA_VISIBLE_DEVICES=") + visible + ", which shows " + shown),
+              std::string::npos)
+        << message;
+  }
+}
+
+TEST(RankProgram, DevicesThatAreNotVisibleAreRefusedBeforeARankStarts) {
+  Process p(train_command(test::temporary_folder(), {"--device", "cuda", "--devices", "0,2"}),
+            {{"CUDA_VISIBLE_DEVICES", "4,5"}});
+  EXPECT_EQ(p.wait(), 2) << p.output();
+  EXPECT_NE(p.output().find("--devices 0,2: there is no GPU 2 under CUDA_VISIBLE_DEVICES=4,5"), std::string::npos)
+      << p.output();
+  EXPECT_EQ(count(p.output(), "error: "), 1u) << p.output();
+}
+
+// NCCL looks for a network interface by itself and skips the loopback; without another one it fails.
+TEST(RankProgram, NcclTalksOverTheLoopbackWhereAllRanksAreOnOneHost) {
+  const auto chosen = [](const Ranks& ranks, const char* users) {
+    users != nullptr ? ::setenv("NCCL_SOCKET_IFNAME", users, 1) : ::unsetenv("NCCL_SOCKET_IFNAME");
+    choose_nccl_interface(ranks);
+    const char* value = std::getenv("NCCL_SOCKET_IFNAME");
+    const std::string text = value != nullptr ? value : "(unset)";
+    ::unsetenv("NCCL_SOCKET_IFNAME");
+    return text;
+  };
+  EXPECT_EQ(chosen({.rank = 1, .size = 4, .local_rank = 1, .local_size = 4}, nullptr), "lo");
+  EXPECT_EQ(chosen({.rank = 1, .size = 4, .local_rank = 1, .local_size = 4}, "eth7"), "eth7");
+  EXPECT_EQ(chosen({.rank = 1, .size = 4, .local_rank = 1, .local_size = 2}, nullptr), "(unset)") << "two hosts";
+  EXPECT_EQ(chosen({}, nullptr), "(unset)") << "one process";
 }
 
 }  // namespace
