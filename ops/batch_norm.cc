@@ -37,17 +37,12 @@ Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state)
     return out;
   }
   for_dtype("batch_norm", x.dtype(), [&]<class T>() {
-    const ShiftedMoments<T> moments{x.data<T>(), channels};
-    if (ranks == nullptr) {
-      reduce_rows(cx, rows, channels, moments, [&](const float* sums, const RowBlocks& blocks) {
-        return BatchStatistics{{sums, channels, blocks}, p};
-      });
-      return;
-    }
+    const int64_t block = block_rows(rows);
+    const Partials partials = reduce_rows(cx, rows, channels, ShiftedMoments<T>{x.data<T>(), channels, block});
+    const BlockMoments<T> blocks{x.data<T>(), partials.sums.data<float>(), rows, channels, block};
+    if (ranks == nullptr) return for_columns(cx, partials.blocks, channels, BatchStatistics<T>{blocks, p});
     const Tensor mine = cx.empty({3, channels}, DType::f64), all = cx.empty({ranks->size(), 3, channels}, DType::f64);
-    reduce_rows(cx, rows, channels, moments, [&](const float* sums, const RowBlocks& blocks) {
-      return RankStatistics{{sums, channels, blocks}, mine.data<double>()};
-    });
+    for_columns(cx, partials.blocks, channels, RankStatistics<T>{blocks, mine.data<double>()});
     ranks->all_gather(mine, all, cx.stream);
     out.ranks = ranks;
     out.count = cx.empty({channels}, DType::f64);

@@ -10,31 +10,21 @@ struct ShiftedMoments {
   static constexpr const char* kName = "batch norm: statistics";
   double bytes_per_element() const { return sizeof(T); }
   static constexpr int kSums = 2;
-  static constexpr bool kKeepsRow = true;  // k
   const T* x;
-  int64_t channels;
+  int64_t channels, block;  // block_rows(rows): a power of two
 
-  static constexpr int kAhead = 8;
-  template <class V>
-  struct Column {
-    V k;
+  static constexpr int kAhead = 4;
+  struct Row {
+    const T *x, *first;
   };
+  HR_HD Row row(int64_t r) const { return {x + r * channels, x + (r & -block) * channels}; }
   template <class V>
-  HR_HD Column<V> column(int64_t first, int64_t c) const {
-    return {load<V>(x + first * channels + c)};
+  HR_HD Fetched<V, T> read(const Row& at, int64_t c) const {
+    return Fetched<V, T>(at.x + c);
   }
   template <class V>
-  HR_HD V kept(const Column<V>& column) const {
-    return column.k;
-  }
-  HR_HD int64_t row(int64_t r) const { return r * channels; }
-  template <class V>
-  HR_HD Fetched<V, T> read(int64_t at, int64_t c) const {
-    return Fetched<V, T>(x + at + c);
-  }
-  template <class V>
-  HR_HD void one(int64_t, int64_t, const Fetched<V, T>& in, const Column<V>& column, V* terms) const {
-    const V d = in.value() - column.k;
+  HR_HD void one(const Row& at, int64_t c, const Fetched<V, T>& in, V* terms) const {
+    const V d = in.value() - load<V>(at.first + c);
     terms[0] = d;
     terms[1] = d * d;
   }
@@ -59,17 +49,17 @@ struct NormalisedPointers {
   float *scale, *shift, *mean, *inv_std;
 
   HR_HD void write(int64_t c, double batch_mean, double variance) const {
-    const float w = weight[c], b = bias[c];  // before the writes, behind which the compiler may not move them
-    const double inverse = 1.0 / ::sqrt(variance + eps), s = w * inverse;
+    const double inverse = 1.0 / ::sqrt(variance + eps), s = weight[c] * inverse;
     mean[c] = static_cast<float>(batch_mean);
     inv_std[c] = static_cast<float>(inverse);
     scale[c] = static_cast<float>(s);
-    shift[c] = static_cast<float>(b - batch_mean * s);
+    shift[c] = static_cast<float>(bias[c] - batch_mean * s);
   }
 };
 
 // The blocks of ShiftedMoments, all about the tensor's first row. In double that costs no digits, and adding is all
 // that is left: a chain of merged means would be one of divisions.
+template <class T>
 struct BlockMoments {
   struct State {
     double sum = 0, squares = 0;
@@ -78,45 +68,46 @@ struct BlockMoments {
       squares += o.squares;
     }
   };
-  const float* sums;  // [blocks, 3, channels]: both sums and the block's k
-  int64_t channels;
-  RowBlocks blocks;
+  const T* x;
+  const float* sums;  // [blocks, 2, channels]
+  int64_t rows, channels, block;
 
-  HR_HD double first(int64_t c) const { return sums[2 * channels + c]; }
   HR_HD State part(int64_t b, int64_t c) const {
-    const double n = blocks.rows_of(b);
-    const float* block = sums + b * 3 * channels + c;
-    const double s = block[0], squares = block[channels], d = block[2 * channels] - first(c);
+    const int64_t left = rows - b * block;
+    const auto n = static_cast<double>(left < block ? left : block);
+    const double s = sums[b * 2 * channels + c], squares = sums[(b * 2 + 1) * channels + c];
+    const double d = static_cast<double>(to_float(x[b * block * channels + c])) - to_float(x[c]);
     return {s + n * d, squares + d * (2 * s + n * d)};
   }
   HR_HD Moments moments(int64_t c, const State& s) const {
-    const auto n = static_cast<double>(blocks.rows);
-    return {n, first(c) + s.sum / n, s.squares - s.sum * s.sum / n};
+    const auto n = static_cast<double>(rows);
+    return {n, to_float(x[c]) + s.sum / n, s.squares - s.sum * s.sum / n};
   }
 };
 
 // Biased where it normalises, unbiased in running_var: torch does the same.
 HR_HD void write_statistics(const NormalisedPointers& out, int64_t c, const Moments& m) {
   const double keep = 1 - out.momentum;
-  const float old_mean = out.running_mean[c], old_var = out.running_var[c];
+  out.running_mean[c] = static_cast<float>(keep * out.running_mean[c] + out.momentum * m.mean);
+  out.running_var[c] = static_cast<float>(keep * out.running_var[c] + out.momentum * m.m2 / (m.n - 1));
   out.write(c, m.mean, m.m2 / m.n);
-  out.running_mean[c] = static_cast<float>(keep * old_mean + out.momentum * m.mean);
-  out.running_var[c] = static_cast<float>(keep * old_var + out.momentum * m.m2 / (m.n - 1));
 }
 
 // Training: merges ShiftedMoments' blocks.
+template <class T>
 struct BatchStatistics {
-  using State = BlockMoments::State;
-  BlockMoments blocks;
+  using State = typename BlockMoments<T>::State;
+  BlockMoments<T> blocks;
   NormalisedPointers out;
   HR_HD State part(int64_t b, int64_t c) const { return blocks.part(b, c); }
   HR_HD void finish(int64_t c, const State& s) const { write_statistics(out, c, blocks.moments(c, s)); }
 };
 
 // Training on several ranks, first half: this rank's moments [3, channels], to be gathered.
+template <class T>
 struct RankStatistics {
-  using State = BlockMoments::State;
-  BlockMoments blocks;
+  using State = typename BlockMoments<T>::State;
+  BlockMoments<T> blocks;
   double* out;
   HR_HD State part(int64_t b, int64_t c) const { return blocks.part(b, c); }
   HR_HD void finish(int64_t c, const State& s) const {

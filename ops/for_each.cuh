@@ -2,18 +2,12 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <atomic>
-#include <cstdint>
-
 #include "ops/instantiate.h"
 #include "ops/kernel.h"
 #include "ops/loops_kernels.cuh"
 
 namespace hr::gpu {
 namespace detail {
-
-// Of this file's kernels, as the tickets are.
-[[maybe_unused]] static std::atomic<uint32_t> next_ticket{0};
 
 // Calls body.operator()<N>() for the launch's number of lanes.
 template <class F, class Body>
@@ -29,7 +23,7 @@ void for_lanes(int lanes, const Body& body) {
 template <class F>
 void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f) {
   if (rows == 0) return;
-  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), detail::kBlocksCap<F>);
+  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), detail::kRowsAtOnce<F>);
   detail::for_lanes<F>(l.lanes, [&]<int N>() {
     detail::for_each_kernel<F, N>
         <<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(f, rows, static_cast<int>(channels));
@@ -37,14 +31,13 @@ void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f) {
   cuda::check_launch("for_each");
 }
 
-template <class R>
-void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const R& f, float* partial) {
-  using F = decltype(f.rows);
-  const ReductionLaunch l = launch_reduction(rows, channels, sizeof(typename F::Element));
-  const uint32_t ticket = detail::next_ticket.fetch_add(l.groups, std::memory_order_relaxed);
+template <class F>
+void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const F& f, float* partial) {
+  if (rows == 0) return;
+  const RowsLaunch l = launch_reduction(rows, channels, sizeof(typename F::Element));
   detail::for_lanes<F>(l.lanes, [&]<int N>() {
-    detail::reduce_rows_kernel<R, N><<<dim3(l.blocks, l.groups), dim3(l.threads_x, l.threads_y), 0, stream>>>(
-        f, rows, l.width, static_cast<int>(channels), partial, ticket);
+    detail::reduce_rows_kernel<F, N><<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(
+        f, rows, static_cast<int>(block_rows(rows)), static_cast<int>(channels), partial);
   });
   cuda::check_launch("reduce_rows");
 }

@@ -3,8 +3,8 @@
 // takes the channels of one 16-byte access (ops/for_each.cuh).
 //
 // A functor has row(r), which does the index arithmetic of row r once, one<V>(at, c), which computes the channels from
-// c on that a V holds, and Element, the type whose size decides how many channels an access holds; ops/kernel.h says
-// how it may be split further. Functors that a GPU shall run are listed in the op's <op>_instances.h.
+// c on that a V holds, and Element, the type whose size decides how many channels an access holds. Functors that a GPU
+// shall run are listed in the op's <op>_instances.h.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -44,13 +44,12 @@ void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
     for (int64_t row = chunk * kChunk; row < end; ++row) {
       const auto at = f.row(row);
       int64_t c = 0;
-      const auto one = [&]<class V>() { run<V>(f, at, c, column_of<V>(f, row, c)); };
-      for (; c + 16 <= channels; c += 16) one.template operator()<Floats16>();
+      for (; c + 16 <= channels; c += 16) run<Floats16>(f, at, c);
       if (c + 8 <= channels) {
-        one.template operator()<Floats8>();
+        run<Floats8>(f, at, c);
         c += 8;
       }
-      for (; c < channels; ++c) one.template operator()<float>();
+      for (; c < channels; ++c) run<float>(f, at, c);
     }
   });
 }
@@ -58,57 +57,53 @@ void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
 namespace detail {
 // Sums over the rows of one block for `Vectors` neighbouring V of channels; several at once hide the adds' latency.
 template <class V, int Vectors, class F>
-void reduce_lanes(const F& f, const RowBlocks& blocks, int64_t block, int64_t c0, int64_t channels, float* partial) {
+void reduce_lanes(const F& f, int64_t begin, int64_t end, int64_t c0, int64_t channels, float* partial) {
   constexpr int kCount = Lanes<V>::kCount;
   V sums[Vectors][F::kSums] = {};
-  decltype(column_of<V>(f, 0, c0)) columns[Vectors];
-  for (int v = 0; v < Vectors; ++v) columns[v] = column_of<V>(f, block * blocks.run, c0 + v * kCount);
-  for (int64_t begin = block * blocks.run; begin < blocks.rows; begin += blocks.count * blocks.run) {
-    const int64_t end = std::min(blocks.rows, begin + blocks.run);
-    for (int64_t row = begin; row < end; ++row) {
-      const auto at = f.row(row);
+  for (int64_t row = begin; row < end; ++row) {
+    const auto at = f.row(row);
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) {
-        V terms[F::kSums];
-        run<V>(f, at, c0 + v * kCount, columns[v], terms);
-        for (int s = 0; s < F::kSums; ++s) sums[v][s] += terms[s];
-      }
+    for (int v = 0; v < Vectors; ++v) {
+      V terms[F::kSums];
+      run<V>(f, at, c0 + v * kCount, terms);
+      for (int s = 0; s < F::kSums; ++s) sums[v][s] += terms[s];
     }
   }
   for (int v = 0; v < Vectors; ++v) {
     for (int s = 0; s < F::kSums; ++s) store<V>(partial + s * channels + c0 + v * kCount, sums[v][s]);
-    if constexpr (KeepsRow<F>) store<V>(partial + F::kSums * channels + c0 + v * kCount, f.kept(columns[v]));
   }
 }
-
-// The partial sums [blocks, partial_rows, channels].
-template <class F>
-void reduce_blocks(const RowBlocks& blocks, int64_t channels, const F& f, float* partial) {
-  parallel_for(blocks.count, blocks.rows * channels, [&](int64_t block) {
-    float* out = partial + block * partial_rows<F> * channels;
-    int64_t c = 0;
-    for (; c + 64 <= channels; c += 64) reduce_lanes<Floats16, 4>(f, blocks, block, c, channels, out);
-    for (; c + 32 <= channels; c += 32) reduce_lanes<Floats16, 2>(f, blocks, block, c, channels, out);
-    for (; c + 16 <= channels; c += 16) reduce_lanes<Floats16, 1>(f, blocks, block, c, channels, out);
-    for (; c + 8 <= channels; c += 8) reduce_lanes<Floats8, 1>(f, blocks, block, c, channels, out);
-    for (; c < channels; ++c) reduce_lanes<float, 1>(f, blocks, block, c, channels, out);
-  });
-}
-
-template <class F>
-void merge_parts(int64_t parts, int64_t channels, const F& f) {
-  constexpr int64_t kTile = 16;  // channels that share cache lines
-  parallel_for((channels + kTile - 1) / kTile, parts * channels, [&](int64_t tile) {
-    const int64_t first = tile * kTile, count = std::min(kTile, channels - first);
-    typename F::State state[kTile];
-    for (int64_t c = 0; c < count; ++c) state[c] = f.part(0, first + c);
-    for (int64_t b = 1; b < parts; ++b) {
-      for (int64_t c = 0; c < count; ++c) state[c].add(f.part(b, first + c));
-    }
-    for (int64_t c = 0; c < count; ++c) f.finish(first + c, state[c]);
-  });
-}
 }  // namespace detail
+
+// Sums of a reduction over each block of block_rows(rows) rows.
+struct Partials {
+  Tensor sums;  // [blocks, kSums, channels] f32
+  int64_t blocks = 0;
+};
+
+// f.one<V>(at, c, terms) gives F::kSums numbers (and may write outputs); for_columns merges their sums over blocks.
+template <class F>
+Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F& f) {
+  const int64_t rows_each = block_rows(rows), blocks = (rows + rows_each - 1) / rows_each;
+  Partials partials{cx.empty({blocks, F::kSums, channels}, DType::f32), blocks};
+  float* partial = partials.sums.data<float>();
+  const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
+  if (cx.device.is_cuda()) {
+    gpu::reduce_rows(cx.stream, rows, channels, f, partial);
+    return partials;
+  }
+  parallel_for(blocks, rows * channels, [&](int64_t block) {
+    const int64_t begin = block * rows_each, end = std::min(rows, begin + rows_each);
+    float* out = partial + block * F::kSums * channels;
+    int64_t c = 0;
+    for (; c + 64 <= channels; c += 64) detail::reduce_lanes<Floats16, 4>(f, begin, end, c, channels, out);
+    for (; c + 32 <= channels; c += 32) detail::reduce_lanes<Floats16, 2>(f, begin, end, c, channels, out);
+    for (; c + 16 <= channels; c += 16) detail::reduce_lanes<Floats16, 1>(f, begin, end, c, channels, out);
+    for (; c + 8 <= channels; c += 8) detail::reduce_lanes<Floats8, 1>(f, begin, end, c, channels, out);
+    for (; c < channels; ++c) detail::reduce_lanes<float, 1>(f, begin, end, c, channels, out);
+  });
+  return partials;
+}
 
 // One result per channel from `parts` pieces: state = f.part(0, c), then state.add(f.part(b, c)) ... f.finish(c,
 // state). On a GPU the parts are dealt to strands of neighbours, which are added pairwise. Throws Error if there are no
@@ -119,36 +114,16 @@ void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f)
         channels);
   const Profiled profiled(cx, "merge of partial sums", 8.0 * static_cast<double>(parts * channels));
   if (cx.device.is_cuda()) return gpu::for_columns(cx.stream, parts, channels, f);
-  detail::merge_parts(parts, channels, f);
-}
-
-// Sums of a reduction over each block of rows.
-struct Partials {
-  Tensor sums;  // [blocks, partial_rows, channels] f32
-  int64_t blocks = 0;
-};
-
-// Sums over all rows: f.one<V>(at, c, terms) gives F::kSums numbers (and may write outputs). Their sums over each block
-// of rows are merged like for_columns merges parts, by the functor merge_for(sums, blocks); its State{} must be what
-// adds nothing. On a GPU the merge is done by the last of the reduction's blocks, so it needs no launch of its own.
-// Returns the partial sums, for a second merge. Throws Error if there are no rows.
-template <class F, class MergeFor>
-Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F& f, const MergeFor& merge_for) {
-  check(rows > 0, "sums over rows: the tensor of {} channels has no rows", channels);
-  const RowBlocks blocks = cx.device.is_cuda()
-                               ? launch_reduction(rows, channels, sizeof(typename F::Element)).row_blocks(rows)
-                               : row_blocks(rows);
-  const Partials partials{cx.empty({blocks.count, partial_rows<F>, channels}, DType::f32), blocks.count};
-  float* sums = partials.sums.data<float>();
-  const Reduction<F, decltype(merge_for(sums, blocks))> reduction{f, merge_for(sums, blocks)};
-  const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
-  if (cx.device.is_cuda()) {
-    gpu::reduce_rows(cx.stream, rows, channels, reduction, sums);
-  } else {
-    detail::reduce_blocks(blocks, channels, f, sums);
-    detail::merge_parts(blocks.count, channels, reduction.merge);
-  }
-  return partials;
+  constexpr int64_t kTile = 16;  // channels that share cache lines
+  parallel_for((channels + kTile - 1) / kTile, parts * channels, [&](int64_t tile) {
+    const int64_t first = tile * kTile, count = std::min(kTile, channels - first);
+    typename F::State state[kTile];
+    for (int64_t c = 0; c < count; ++c) state[c] = f.part(0, first + c);
+    for (int64_t b = 1; b < parts; ++b) {
+      for (int64_t c = 0; c < count; ++c) state[c].add(f.part(b, first + c));
+    }
+    for (int64_t c = 0; c < count; ++c) f.finish(first + c, state[c]);
+  });
 }
 
 // f.one<V>(i) for flat arrays of n elements.

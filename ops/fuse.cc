@@ -72,33 +72,30 @@ GradientTarget gradient_target(Context& cx, const Tensor& parameter) {
   return {cx.empty(parameter.shape(), DType::f32)};
 }
 
-// Runs a reduction f that makes a normalised term's two sums, merges them into the learned tensors' gradients, and
-// returns the coefficients [3, C] of dx.
-template <class F>
-Tensor reduce_gradients(Context& cx, const SavedTerm& term, const F& f) {
+// Given dz (gradient of the normalised term at the term's own resolution) and its reductions, writes the learned
+// tensors' gradients and dx. Relu: dz is still without ReLU's mask.
+template <class T, bool Relu>
+void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partials& partials, T* dx) {
   const int64_t channels = term.x.dim(3), rows = term.x.numel() / channels;
   const GradientTarget weight = gradient_target(cx, term.norm.weight), bias = gradient_target(cx, term.norm.bias);
   const Tensor coefficients = cx.empty({3, channels}, DType::f32);
   float* a = coefficients.data<float>();
-  NormCoefficients<float> own{.sums = nullptr,
-                              .rows = rows,
-                              .channels = channels,
-                              .count = nullptr,
-                              .batch_statistics = term.norm.batch_statistics,
-                              .weight = term.norm.weight.data<float>(),
-                              .inv_std = term.norm.inv_std.data<float>(),
-                              .dweight = weight.grad.defined() ? weight.grad.data<float>() : nullptr,
-                              .dbias = bias.grad.defined() ? bias.grad.data<float>() : nullptr,
-                              .accumulate_weight = weight.accumulate,
-                              .accumulate_bias = bias.accumulate,
-                              .a = a,
-                              .b = a + channels,
-                              .d = a + 2 * channels};
-  const Partials partials = reduce_rows(cx, rows, channels, f, [&](const float* sums, const RowBlocks&) {
-    own.sums = sums;
-    return own;
-  });
-  if (term.norm.ranks != nullptr && term.x.requires_grad()) {
+  const NormCoefficients<float> own{.sums = partials.sums.data<float>(),
+                                    .rows = rows,
+                                    .channels = channels,
+                                    .count = nullptr,
+                                    .batch_statistics = term.norm.batch_statistics,
+                                    .weight = term.norm.weight.data<float>(),
+                                    .inv_std = term.norm.inv_std.data<float>(),
+                                    .dweight = weight.grad.defined() ? weight.grad.data<float>() : nullptr,
+                                    .dbias = bias.grad.defined() ? bias.grad.data<float>() : nullptr,
+                                    .accumulate_weight = weight.accumulate,
+                                    .accumulate_bias = bias.accumulate,
+                                    .a = a,
+                                    .b = a + channels,
+                                    .d = a + 2 * channels};
+  for_columns(cx, partials.blocks, channels, own);
+  if (term.norm.ranks != nullptr && dx != nullptr) {
     // Every rank's rows take part in dx; the learned tensors' gradients are averaged with all the others.
     const Tensor sums = cx.empty({2, channels}, DType::f64);
     for_columns(cx, partials.blocks, channels, RankSums{own.sums, channels, sums.data<double>()});
@@ -121,26 +118,18 @@ Tensor reduce_gradients(Context& cx, const SavedTerm& term, const F& f) {
   }
   if (weight.grad.defined() && !weight.bound) cx.tape->add(term.norm.weight, weight.grad);
   if (bias.grad.defined() && !bias.bound) cx.tape->add(term.norm.bias, bias.grad);
-  return coefficients;
-}
-
-// The same for dz, the gradient of the normalised term at the term's own resolution, with a pass over memory of its
-// own. Relu: dz is still without ReLU's mask.
-template <class T, bool Relu>
-Tensor reduce_gradients(Context& cx, const SavedTerm& term, const T* dz) {
-  return reduce_gradients(
-      cx, term,
-      NormReduce<T, Relu>{dz, term.x.data<T>(), term.norm.mean.data<float>(), term.norm.scale.data<float>(),
-                          term.norm.shift.data<float>(), term.x.dim(3)});
-}
-
-template <class T, bool Relu>
-void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Tensor& coefficients, T* dx) {
-  const int64_t channels = term.x.dim(3);
-  const float* a = coefficients.data<float>();
-  for_each(cx, term.x.numel() / channels, channels,
+  if (dx == nullptr) return;
+  for_each(cx, rows, channels,
            NormBackward<T, Relu>{dz, term.x.data<T>(), term.norm.mean.data<float>(), term.norm.scale.data<float>(),
                                  term.norm.shift.data<float>(), a, a + channels, a + 2 * channels, dx, channels});
+}
+
+template <class T, bool Relu>
+Partials norm_sums(const Context& cx, const SavedTerm& term, const T* dz) {
+  const int64_t channels = term.x.dim(3);
+  return reduce_rows(cx, term.x.numel() / channels, channels,
+                     NormReduce<T, Relu>{dz, term.x.data<T>(), term.norm.mean.data<float>(),
+                                         term.norm.scale.data<float>(), term.norm.shift.data<float>(), channels});
 }
 
 template <class T>
@@ -164,7 +153,7 @@ void backward(Context& cx, const Saved& saved) {
   // mask it themselves.
   const bool mask_later = relu && addends.size() == 1 && saved.terms.size() == 1 && first != nullptr;
   Tensor dz;
-  Tensor first_coefficients;
+  Partials first_sums;
   if (!relu || mask_later) {
     dz = addends.size() == 1 ? std::move(addends[0]) : sum(cx, addends);
   } else {
@@ -174,7 +163,7 @@ void backward(Context& cx, const Saved& saved) {
       for (int a = 0; a < N; ++a) masked.dy[a] = addends[a].data<T>();
       if (first != nullptr) {
         const MaskedSumReduce<T, N> f{masked, first->x.data<T>(), first->norm.mean.data<float>()};
-        first_coefficients = reduce_gradients(cx, *first, f);
+        first_sums = reduce_rows(cx, rows, channels, f);
       } else {
         for_each(cx, rows, channels, masked);
       }
@@ -203,8 +192,8 @@ void backward(Context& cx, const Saved& saved) {
       at = dx.data<T>();
     }
     if (term.normalised) {
-      const Tensor coefficients = reduce_gradients<T, false>(cx, term, at);
-      if (term.x.requires_grad()) norm_backward<T, false>(cx, term, at, coefficients, dx.data<T>());
+      norm_backward<T, false>(cx, term, at, norm_sums<T, false>(cx, term, at),
+                              term.x.requires_grad() ? dx.data<T>() : nullptr);
     }
     if (term.x.requires_grad()) cx.tape->add(term.x, std::move(dx));
   }
@@ -212,11 +201,10 @@ void backward(Context& cx, const Saved& saved) {
   // 3. The first normalised term, over dz in place when nobody else needs it.
   if (first == nullptr) return;
   const auto finish = [&]<bool Relu>() {
-    if (!first_coefficients.defined()) first_coefficients = reduce_gradients<T, Relu>(cx, *first, dz.data<T>());
-    if (!first->x.requires_grad()) return;
+    if (!first_sums.sums.defined()) first_sums = norm_sums<T, Relu>(cx, *first, dz.data<T>());
     Tensor dx = dz.unique() ? dz : cx.empty(saved.shape, dz.dtype());
-    norm_backward<T, Relu>(cx, *first, dz.data<T>(), first_coefficients, dx.data<T>());
-    cx.tape->add(first->x, std::move(dx));
+    norm_backward<T, Relu>(cx, *first, dz.data<T>(), first_sums, first->x.requires_grad() ? dx.data<T>() : nullptr);
+    if (first->x.requires_grad()) cx.tape->add(first->x, std::move(dx));
   };
   mask_later ? finish.template operator()<true>() : finish.template operator()<false>();
 }

@@ -31,29 +31,15 @@ struct FuseForward {
   int64_t channels;
   float floor;  // 0 for ReLU, -inf for none
 
-  static constexpr int kAhead = Terms == 1 ? 8 : Terms == 2 ? 4 : Terms == 3 ? 2 : 1;
+  static constexpr int kAhead = Terms == 1 ? 2 : 1;
   struct Row {
     const T* x[Terms];
     T* y;
   };
   template <class V>
-  struct Column {
-    V scale[Terms], shift[Terms];
-  };
-  template <class V>
   struct In {
     Fetched<V, T> x[Terms];
   };
-  template <class V>
-  HR_HD Column<V> column(int64_t, int64_t c) const {
-    Column<V> column;
-    HR_UNROLL for (int t = 0; t < Terms; ++t) {
-      const bool normalised = scale[t] != nullptr;
-      column.scale[t] = normalised ? load<V>(scale[t] + c) : Lanes<V>::fill(1);
-      column.shift[t] = normalised ? load<V>(shift[t] + c) : Lanes<V>::fill(0);
-    }
-    return column;
-  }
   HR_HD Row row(int64_t r) const {
     Row at;
     HR_UNROLL for (int t = 0; t < Terms; ++t) at.x[t] = x[t] + low_row(r, h, w, up[t]) * channels;
@@ -67,11 +53,11 @@ struct FuseForward {
     return in;
   }
   template <class V>
-  HR_HD void one(const Row& at, int64_t c, const In<V>& in, const Column<V>& column) const {
+  HR_HD void one(const Row& at, int64_t c, const In<V>& in) const {
     V sum;
     HR_UNROLL for (int t = 0; t < Terms; ++t) {
       V v = in.x[t].value();
-      if (scale[t] != nullptr) v = v * column.scale[t] + column.shift[t];
+      if (scale[t] != nullptr) v = v * load<V>(scale[t] + c) + load<V>(shift[t] + c);
       sum = t == 0 ? v : sum + v;
     }
     store<V>(at.y + c, at_least(sum, Lanes<V>::fill(floor)));
@@ -89,7 +75,7 @@ struct MaskedSum {
   T* dz;
   int64_t channels;
 
-  static constexpr int kAhead = 2;
+  static constexpr int kAhead = 1;
   template <class V>
   struct In {
     Fetched<V, T> dy[Addends], y;
@@ -125,49 +111,33 @@ struct MaskedSumReduce {
   const T* x;
   const float* mean;
 
-  static constexpr int kAhead = Addends == 1 ? 4 : 2;
-  template <class V>
-  struct Column {
-    V mean;
-  };
+  static constexpr int kAhead = 1;
   template <class V>
   struct In {
     typename MaskedSum<T, Addends>::template In<V> masked;
     Fetched<V, T> x;
+    V mean;
   };
-  template <class V>
-  HR_HD Column<V> column(int64_t, int64_t c) const {
-    return {load<V>(mean + c)};
-  }
   HR_HD int64_t row(int64_t r) const { return masked.row(r); }
   template <class V>
   HR_HD In<V> read(int64_t at, int64_t c) const {
-    return {masked.template read<V>(at, c), Fetched<V, T>(x + at + c)};
+    return {masked.template read<V>(at, c), Fetched<V, T>(x + at + c), load<V>(mean + c)};
   }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c, const In<V>& in, const Column<V>& column, V* terms) const {
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in, V* terms) const {
     const V g = masked.template value<V>(in.masked);
     store<V>(masked.dz + at + c, g);
     terms[0] = rounded<T>(g);  // what later passes will read
-    terms[1] = terms[0] * (in.x.value() - column.mean);
+    terms[1] = terms[0] * (in.x.value() - in.mean);
   }
 };
 
 // What y = relu(scale x + shift) lets pass of dz. y is made again, as FuseForward made it: that saves reading it, and
-// writing what passed. Without Relu everything passes.
-template <class V, bool Relu>
-struct Passed {
-  Passed() = default;
-  HR_HD Passed(const float*, const float*) {}
-  HR_HD V operator()(V dz, V) const { return dz; }
-};
+// writing what passed.
 template <class V>
-struct Passed<V, true> {
-  V scale, shift;
-  Passed() = default;
-  HR_HD Passed(const float* scales, const float* shifts) : scale(load<V>(scales)), shift(load<V>(shifts)) {}
-  HR_HD V operator()(V dz, V x) const { return where_positive(x * scale + shift, dz); }
-};
+HR_HD V passed(V dz, V x, const float* scale, const float* shift) {
+  return where_positive(x * load<V>(scale) + load<V>(shift), dz);
+}
 
 // Batch normalisation's two reductions alone. Relu: dz has ReLU's mask still to come.
 template <class T, bool Relu>
@@ -180,30 +150,23 @@ struct NormReduce {
   const float *mean, *scale, *shift;
   int64_t channels;
 
-  static constexpr int kAhead = 4;
-  template <class V>
-  struct Column {
-    Passed<V, Relu> passed;
-    V mean;
-  };
+  static constexpr int kAhead = 2;
   template <class V>
   struct In {
     Fetched<V, T> dz, x;
   };
-  template <class V>
-  HR_HD Column<V> column(int64_t, int64_t c) const {
-    return {Passed<V, Relu>(scale + c, shift + c), load<V>(mean + c)};
-  }
   HR_HD int64_t row(int64_t r) const { return r * channels; }
   template <class V>
   HR_HD In<V> read(int64_t at, int64_t c) const {
     return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
   }
   template <class V>
-  HR_HD void one(int64_t, int64_t, const In<V>& in, const Column<V>& column, V* terms) const {
-    const V x_here = in.x.value(), g = column.passed(in.dz.value(), x_here);
+  HR_HD void one(int64_t, int64_t c, const In<V>& in, V* terms) const {
+    const V xs = in.x.value();
+    V g = in.dz.value();
+    if constexpr (Relu) g = passed(g, xs, scale + c, shift + c);
     terms[0] = g;
-    terms[1] = g * (x_here - column.mean);
+    terms[1] = g * (xs - load<V>(mean + c));
   }
 };
 
@@ -262,13 +225,13 @@ struct NormCoefficients {
     return {sums[block * 2 * channels + c], sums[(block * 2 + 1) * channels + c]};
   }
   HR_HD void finish(int64_t c, const State& s) const {
-    const float inverse = inv_std[c], w = weight[c];  // before the writes, behind which the compiler may not move them
-    const double n = count != nullptr ? count[c] : static_cast<double>(rows);
-    const double dw = s.dz_x * inverse, scale = static_cast<double>(w) * inverse;
     if (dbias != nullptr) dbias[c] = static_cast<float>(accumulate_bias ? dbias[c] + s.dz : s.dz);
+    const double dw = s.dz_x * inv_std[c];
     if (dweight != nullptr) dweight[c] = static_cast<float>(accumulate_weight ? dweight[c] + dw : dw);
+    const double scale = static_cast<double>(weight[c]) * inv_std[c];
+    const double n = count != nullptr ? count[c] : static_cast<double>(rows);
     a[c] = static_cast<float>(scale);
-    b[c] = batch_statistics ? static_cast<float>(-scale * inverse * inverse * s.dz_x / n) : 0.0f;
+    b[c] = batch_statistics ? static_cast<float>(-scale * inv_std[c] * inv_std[c] * s.dz_x / n) : 0.0f;
     d[c] = batch_statistics ? static_cast<float>(-scale * s.dz / n) : 0.0f;
   }
 };
@@ -300,29 +263,22 @@ struct NormBackward {
   T* dx;
   int64_t channels;
 
-  static constexpr int kAhead = 4;
-  template <class V>
-  struct Column {
-    Passed<V, Relu> passed;
-    V mean, a, b, d;
-  };
+  static constexpr int kAhead = 1;
   template <class V>
   struct In {
     Fetched<V, T> dz, x;
   };
-  template <class V>
-  HR_HD Column<V> column(int64_t, int64_t c) const {
-    return {Passed<V, Relu>(scale + c, shift + c), load<V>(mean + c), load<V>(a + c), load<V>(b + c), load<V>(d + c)};
-  }
   HR_HD int64_t row(int64_t r) const { return r * channels; }
   template <class V>
   HR_HD In<V> read(int64_t at, int64_t c) const {
     return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
   }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c, const In<V>& in, const Column<V>& column) const {
-    const V x_here = in.x.value(), g = column.passed(in.dz.value(), x_here);
-    store<V>(dx + at + c, column.a * g + column.b * (x_here - column.mean) + column.d);
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in) const {
+    const V xs = in.x.value();
+    V g = in.dz.value();
+    if constexpr (Relu) g = passed(g, xs, scale + c, shift + c);
+    store<V>(dx + at + c, load<V>(a + c) * g + load<V>(b + c) * (xs - load<V>(mean + c)) + load<V>(d + c));
   }
 };
 

@@ -91,9 +91,8 @@ class GpuConv final : public ConvBackend {
     if (dbias == nullptr) return;
     const int64_t rows = g.n * g.out_h() * g.out_w();
     const auto total = [&]<class T>(const T* rows_of_dy) {
-      reduce_rows(cx, rows, g.co, ColumnSum<T>{rows_of_dy, g.co}, [&](const float* sums, const RowBlocks&) {
-        return ColumnTotal{sums, g.co, dbias};
-      });
+      const Partials partials = reduce_rows(cx, rows, g.co, ColumnSum<T>{rows_of_dy, g.co});
+      for_columns(cx, partials.blocks, g.co, ColumnTotal{partials.sums.data<float>(), g.co, dbias});
     };
     g.src == DType::bf16 ? total(static_cast<const bf16*>(dy)) : total(static_cast<const float*>(dy));
   }

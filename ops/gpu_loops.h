@@ -9,9 +9,8 @@ namespace hr::gpu {
 
 template <class F>
 void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f);
-// `partial` holds [blocks, partial_rows, channels] of launch_reduction's blocks, and f.merge reads it.
-template <class R>
-void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const R& f, float* partial);
+template <class F>
+void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const F& f, float* partial);
 template <class F>
 void for_columns(cuda::Stream stream, int64_t parts, int64_t channels, const F& f);
 template <class F>

@@ -21,10 +21,9 @@ Tensor joints_loss(Context& cx, const Tensor& pred, const Tensor& target, const 
   Tensor loss = cx.empty({1}, DType::f32);
   for_dtype("joints_loss", pred.dtype(), [&]<class T>() {
     const SquaredError<T> f{pred.data<T>(), target.data<float>(), joint_weight.data<float>(), pixels, joints, squared};
+    const Partials partials = reduce_rows(cx, n * pixels, joints, f);
     const Tensor totals = cx.empty({joints}, DType::f64);
-    reduce_rows(cx, n * pixels, joints, f, [&](const float* sums, const RowBlocks&) {
-      return JointTotals{sums, joints, totals.data<double>()};
-    });
+    for_columns(cx, partials.blocks, joints, JointTotals{partials.sums.data<float>(), joints, totals.data<double>()});
     for_columns(cx, joints, 1, LossTotal{totals.data<double>(), scale, loss.data<float>()});
   });
 

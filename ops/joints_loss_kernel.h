@@ -19,20 +19,11 @@ struct SquaredError {
     const T* pred;
     const float *target, *weight;
   };
-  static constexpr int kAhead = sizeof(T) == 4 ? 8 : 4;
-  template <class V>
-  struct In {
-    Fetched<V, T> pred;
-    Fetched<V, float> target, weight;
-  };
   HR_HD Row row(int64_t r) const { return {pred + r * joints, target + r * joints, weight + r / pixels * joints}; }
   template <class V>
-  HR_HD In<V> read(const Row& at, int64_t k) const {
-    return {Fetched<V, T>(at.pred + k), Fetched<V, float>(at.target + k), Fetched<V, float>(at.weight + k)};
-  }
-  template <class V>
-  HR_HD void one(const Row&, int64_t, const In<V>& in, V* terms) const {
-    const V d = in.pred.value() - in.target.value(), w = in.weight.value();
+  HR_HD void one(const Row& at, int64_t k, V* terms) const {
+    const V d = load<V>(at.pred + k) - load<V>(at.target + k);
+    const V w = load<V>(at.weight + k);
     terms[0] = (squared ? w * w : w) * d * d;
   }
 };

@@ -10,8 +10,8 @@ template <class F>
 void for_each(cuda::Stream, int64_t, int64_t, const F&) {
   absent();
 }
-template <class R>
-void reduce_rows(cuda::Stream, int64_t, int64_t, const R&, float*) {
+template <class F>
+void reduce_rows(cuda::Stream, int64_t, int64_t, const F&, float*) {
   absent();
 }
 template <class F>

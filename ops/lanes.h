@@ -4,10 +4,8 @@
 #pragma once
 #include <bit>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #include "core/dtype.h"
 
@@ -252,30 +250,6 @@ HR_HD void store(T* p, V v) {
   Lanes<V>::store(p, v);
 }
 
-#ifdef __CUDA_ARCH__
-// One access of 2, 4, 8 or 16 bytes that leaves the L1 cache to data that is read again. It is volatile so that it
-// stays where it stands: the compiler moves other loads behind the question whether their row exists.
-HR_HD void fetch(uint16_t (&to)[1], const void* from) {
-  asm volatile("ld.global.L1::no_allocate.u16 %0, [%1];" : "=h"(to[0]) : "l"(from));
-}
-HR_HD void fetch(uint32_t (&to)[1], const void* from) {
-  asm volatile("ld.global.L1::no_allocate.u32 %0, [%1];" : "=r"(to[0]) : "l"(from));
-}
-HR_HD void fetch(uint32_t (&to)[2], const void* from) {
-  asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(to[0]), "=r"(to[1]) : "l"(from));
-}
-HR_HD void fetch(uint32_t (&to)[4], const void* from) {
-  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "l"(from));
-}
-HR_HD void fetch(uint32_t (&to)[8], const void* from) {
-  const auto* p = static_cast<const char*>(from);
-  fetch(reinterpret_cast<uint32_t(&)[4]>(to[0]), p);
-  fetch(reinterpret_cast<uint32_t(&)[4]>(to[4]), p + 16);
-}
-#endif
-
 // A V of elements as memory has them. A GPU thread that fetches much before it computes (ops/kernel.h) needs half the
 // registers for bf16 so; on the CPU it is the value itself.
 template <class V, class T>
@@ -283,13 +257,11 @@ class Fetched {
  public:
   Fetched() = default;
 #ifdef __CUDA_ARCH__
-  HR_HD explicit Fetched(const T* p) { fetch(words_, p); }
-  HR_HD V value() const { return load<V>(reinterpret_cast<const T*>(words_)); }
+  HR_HD explicit Fetched(const T* p) { *this = *reinterpret_cast<const Fetched*>(p); }
+  HR_HD V value() const { return load<V>(elements_); }
 
  private:
-  static constexpr size_t kBytes = sizeof(T) * Lanes<V>::kCount;
-  using Word = std::conditional_t<kBytes == 2, uint16_t, uint32_t>;
-  alignas(kBytes < 16 ? kBytes : 16) Word words_[kBytes / sizeof(Word)];
+  alignas(sizeof(T) * Lanes<V>::kCount) T elements_[Lanes<V>::kCount];
 #else
   HR_HD explicit Fetched(const T* p) : value_(load<V>(p)) {}
   HR_HD V value() const { return value_; }

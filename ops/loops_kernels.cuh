@@ -1,6 +1,7 @@
 // The loops of ops/for_each.h as CUDA kernels. Their numbers come from ops/launch.h. tests/ops/gpu_loops_test.cc
 // compiles this file for the CPU, with a thread for a thread, so nothing here may need more of CUDA than the built-in
-// variables, __shared__, __syncthreads() and atomicInc().
+// variables,
+// __shared__ and __syncthreads().
 #pragma once
 #include "ops/kernel.h"
 
@@ -21,173 +22,84 @@ struct ValueOf<1> {
 template <class F>
 inline constexpr int kRowsAtOnce = rows_ahead<F> > 0 ? rows_ahead<F> : 1;
 
-// Blocks of for_each per multiprocessor: 64 registers a thread, with the compiler's own choice of 40 some spill; 128
-// where a thread keeps the coefficients of its channels and several rows.
-template <class F>
-inline constexpr int kResidentBlocks = HasColumn<F> ? 2 : 4;
-// Of for_each in all.
-template <class F>
-inline constexpr int64_t kBlocksCap = rows_ahead<F> > 0 ? kResidentBlocks<F> * kProcessors : kGridCap;
-// Blocks of a reduction per multiprocessor.
-inline constexpr int kResidentReductions = 2;
-
 // Calls use(one) for the rows row, row + stride, ... below `end`, kRowsAtOnce<F> at once: all reads before the first
-// use. one(terms...) is the functor on a row.
-template <class V, class F, class Column, class Use>
-HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_t c, const Column& column,
-                    const Use& use_row) {
-  if constexpr (rows_ahead<F> > 0) {
-    constexpr int kRows = kRowsAtOnce<F>;
-    for (; row < end; row += kRows * stride) {
+// use. one(terms...) is the functor on a row. In a group all rows exist: the compiler would move the read of one that
+// may not exist behind the question.
+template <class V, class F, class Use>
+HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_t c, const Use& use) {
+  constexpr int kRows = kRowsAtOnce<F>;
+  if constexpr (kRows > 1) {
+    for (; row + (kRows - 1) * stride < end; row += kRows * stride) {
       decltype(f.row(row)) at[kRows];
       decltype(f.template read<V>(at[0], c)) in[kRows];
       HR_UNROLL for (int u = 0; u < kRows; ++u) {
-        if (row + u * stride < end) {
-          at[u] = f.row(row + u * stride);
-          in[u] = f.template read<V>(at[u], c);
-        }
+        at[u] = f.row(row + u * stride);
+        in[u] = f.template read<V>(at[u], c);
       }
       HR_UNROLL for (int u = 0; u < kRows; ++u) {
-        if (row + u * stride < end) use_row([&](auto*... terms) { use<V>(f, at[u], c, in[u], column, terms...); });
+        use([&](auto*... terms) { f.template one<V>(at[u], c, in[u], terms...); });
       }
     }
-  } else {
-    for (; row < end; row += stride) {
-      use_row([&](auto*... terms) { f.template one<V>(f.row(row), c, terms...); });
-    }
   }
+  for (; row < end; row += stride) use([&](auto*... terms) { run<V>(f, f.row(row), c, terms...); });
 }
 
 template <class F, int N>
-__global__ void __launch_bounds__(kThreads, kResidentBlocks<F>) for_each_kernel(const F f, int64_t rows, int channels) {
+__global__ void __launch_bounds__(kThreads, 4)  // 64 registers: with the compiler's own choice of 40, some spill
+    for_each_kernel(const F f, int64_t rows, int channels) {
   using V = typename ValueOf<N>::type;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.y;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   for (int c = static_cast<int>(threadIdx.x) * N; c < channels; c += static_cast<int>(blockDim.x) * N)
-    for_rows<V>(f, first, stride, rows, c, column_of<V>(f, first, c), [](const auto& one) { one(); });
+    for_rows<V>(f, first, stride, rows, c, [](const auto& one) { one(); });
 }
 
-// One ticket for each group of channels of a reduction: how many of its blocks have written their sums. The last one
-// merges them, and leaves the ticket at 0 for the next launch. A launch takes the tickets after those of the launch
-// before it, round and round; that is right as long as launches that run at the same time are fewer than the tickets.
-// Launches of one stream, and replays of graphs in one stream, never run at the same time.
-constexpr uint32_t kTickets = 1 << 16;
-static __device__ uint32_t tickets[kTickets];
-
-// Orders what this thread knows of before it and after it, as seen from all of the device. __threadfence() would also
-// put the fences of all threads in one order, which takes longer.
-__device__ inline void fence() {
-#ifdef __CUDA_ARCH__
-  asm volatile("fence.acq_rel.gpu;" ::: "memory");
-#endif
-}
-
-// Whether all the other blocks of this block's group have been here before; what they wrote is then visible.
-__device__ inline bool is_last_block(uint32_t first_ticket, int thread) {
-  __shared__ bool last;
-  __syncthreads();
-  if (thread == 0) {
-    fence();
-    last = atomicInc(&tickets[(first_ticket + blockIdx.y) % kTickets], gridDim.x - 1) == gridDim.x - 1;
-    if (last) fence();
-  }
-  __syncthreads();
-  return last;
-}
-
-// Adds the states [strands][width] up pairwise, into those of strand 0. All threads of the block come here.
-template <class State>
-__device__ void add_strands(State* states, int strands, int width, int strand, int x) {
-  for (int have = strands; have > 1;) {
-    const int half = (have + 1) / 2;
-    __syncthreads();
-    if (strand < have - half) states[strand * width + x].add(states[(strand + half) * width + x]);
-    have = half;
-  }
-}
-
-// Adds the parts part, part + step, ... below `parts` to the state, kParts at a time while there are so many: their loads
-// are under way at once.
-template <int kParts, class Merge, class State>
-__device__ void add_parts(const Merge& merge, int& part, int step, int parts, int c, State& state) {
-  for (; part + (kParts - 1) * step < parts; part += kParts * step) {
-    State some[kParts];
-    HR_UNROLL for (int u = 0; u < kParts; ++u) some[u] = merge.part(part + u * step, c);
-    HR_UNROLL for (int u = 0; u < kParts; ++u) state.add(some[u]);
-  }
-}
-
-// Each thread sums every blockDim.y-th row of the block's runs; the strands of one channel group are then added
-// pairwise. The last block of a group of channels merges the sums of all its blocks, in the same way. The order of all
-// this depends on the shape alone.
-template <class R, int N>
-__global__ void __launch_bounds__(kThreads, kResidentReductions)
-    reduce_rows_kernel(const R f, int64_t rows, int width, int channels, float* __restrict__ partial,
-                       uint32_t first_ticket) {
+// Each thread sums every blockDim.y-th row of the block; the strands of one channel group are then added pairwise, in
+// an order that depends on the block's shape alone.
+template <class F, int N>
+__global__ void __launch_bounds__(kThreads, 3)  // 80 registers: with the compiler's own choice of 40, some spill
+    reduce_rows_kernel(const F f, int64_t rows, int block, int channels, float* __restrict__ partial) {
   using V = typename ValueOf<N>::type;
-  using F = decltype(f.rows);
-  using State = typename decltype(f.merge)::State;
-  constexpr int kSums = F::kSums;
-  constexpr size_t kStrandBytes = sizeof(float) * kSums * N * kThreads, kStateBytes = sizeof(State) * kThreads;
-  alignas(16) __shared__ unsigned char memory[kStrandBytes > kStateBytes ? kStrandBytes : kStateBytes];
+  __shared__ float strands[F::kSums * N * kThreads];
+  const int64_t begin = static_cast<int64_t>(blockIdx.x) * block;
+  const int64_t end = begin + block < rows ? begin + block : rows;
   const int thread = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
-  const int first_channel = static_cast<int>(blockIdx.y) * width;
-  const int end_channel = first_channel + width < channels ? first_channel + width : channels;
-  {
-    float* strands = reinterpret_cast<float*>(memory);
-    const int c = first_channel + static_cast<int>(threadIdx.x) * N;
-    const bool mine = c < end_channel;
-    const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y;
-    V sums[kSums];
-    HR_UNROLL for (int s = 0; s < kSums; ++s) sums[s] = Lanes<V>::fill(0);
-    const auto column = column_of<V>(f.rows, first, mine ? c : first_channel);
-    if (mine) {
-      for_rows<V>(f.rows, first + threadIdx.y, static_cast<int64_t>(gridDim.x) * blockDim.y, rows, c, column,
-                  [&](const auto& one) {
-                    V terms[kSums];
-                    one(terms);
-                    HR_UNROLL for (int s = 0; s < kSums; ++s) sums[s] += terms[s];
-                  });
+  for (int first = 0; first < channels; first += static_cast<int>(blockDim.x) * N) {
+    const int c = first + static_cast<int>(threadIdx.x) * N;
+    V sums[F::kSums];
+    HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] = Lanes<V>::fill(0);
+    if (c < channels) {
+      for_rows<V>(f, begin + threadIdx.y, blockDim.y, end, c, [&](const auto& one) {
+        V terms[F::kSums];
+        one(terms);
+        HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] += terms[s];
+      });
     }
     // [sum][lane][thread]: neighbouring threads on neighbouring banks.
-    HR_UNROLL for (int s = 0; s < kSums; ++s) {
+    HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
       HR_UNROLL for (int i = 0; i < N; ++i) strands[(s * N + i) * kThreads + thread] = lane(sums[s], i);
     }
+    __syncthreads();
     for (int have = static_cast<int>(blockDim.y); have > 1;) {
       const int half = (have + 1) / 2;
-      __syncthreads();
       if (static_cast<int>(threadIdx.y) < have - half) {
         const int other = thread + half * static_cast<int>(blockDim.x);
-        HR_UNROLL for (int i = 0; i < kSums * N; ++i) strands[i * kThreads + thread] += strands[i * kThreads + other];
+        HR_UNROLL for (int i = 0; i < F::kSums * N; ++i) strands[i * kThreads + thread] +=
+            strands[i * kThreads + other];
       }
       have = half;
+      __syncthreads();
     }
-    if (threadIdx.y == 0 && mine) {
-      float* out = partial + static_cast<int64_t>(blockIdx.x) * partial_rows<F> * channels + c;
-      HR_UNROLL for (int s = 0; s < kSums; ++s) {
+    if (threadIdx.y == 0 && c < channels) {
+      HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
+        float* out = partial + (static_cast<int64_t>(blockIdx.x) * F::kSums + s) * channels + c;
         V total;
         HR_UNROLL for (int i = 0; i < N; ++i) set_lane(total, i, strands[(s * N + i) * kThreads + thread]);
-        store<V>(out + s * channels, total);
+        store<V>(out, total);
       }
-      if constexpr (KeepsRow<F>) store<V>(out + kSums * channels, f.rows.kept(column));
     }
+    __syncthreads();  // before the next channels reuse the strands
   }
-  if (!is_last_block(first_ticket, thread)) return;
-
-  const int count = end_channel - first_channel, parts = static_cast<int>(gridDim.x);
-  const int threads = static_cast<int>(blockDim.x * blockDim.y), strands = threads / count;
-  const int strand = thread / count, x = thread - strand * count;
-  State* states = reinterpret_cast<State*>(memory);
-  if (strand < strands) {
-    State state;
-    int part = strand;
-    add_parts<16>(f.merge, part, strands, parts, first_channel + x, state);
-    add_parts<4>(f.merge, part, strands, parts, first_channel + x, state);
-    add_parts<1>(f.merge, part, strands, parts, first_channel + x, state);
-    states[strand * count + x] = state;
-  }
-  add_strands(states, strands, count, strand, x);
-  if (strand == 0) f.merge.finish(first_channel + x, states[x]);
 }
 
 template <class F>

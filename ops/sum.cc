@@ -64,9 +64,8 @@ void column_sum(Context& cx, const Tensor& x, const Tensor& y) {
   check(y.numel() == channels && y.dtype() == DType::f32, "column_sum: {} into {}", to_string(x.shape()),
         to_string(y.shape()));
   for_dtype("column_sum", x.dtype(), [&]<class T>() {
-    reduce_rows(cx, rows, channels, ColumnSum<T>{x.data<T>(), channels}, [&](const float* sums, const RowBlocks&) {
-      return ColumnTotal{sums, channels, y.data<float>()};
-    });
+    const Partials partials = reduce_rows(cx, rows, channels, ColumnSum<T>{x.data<T>(), channels});
+    for_columns(cx, partials.blocks, channels, ColumnTotal{partials.sums.data<float>(), channels, y.data<float>()});
   });
 }
 

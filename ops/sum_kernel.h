@@ -53,15 +53,10 @@ struct ColumnSum {
   static constexpr int kSums = 1;
   const T* x;
   int64_t channels;
-  static constexpr int kAhead = 8;
   HR_HD int64_t row(int64_t r) const { return r * channels; }
   template <class V>
-  HR_HD Fetched<V, T> read(int64_t at, int64_t c) const {
-    return Fetched<V, T>(x + at + c);
-  }
-  template <class V>
-  HR_HD void one(int64_t, int64_t, const Fetched<V, T>& in, V* terms) const {
-    terms[0] = in.value();
+  HR_HD void one(int64_t at, int64_t c, V* terms) const {
+    terms[0] = load<V>(x + at + c);
   }
 };
 

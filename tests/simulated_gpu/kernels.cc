@@ -1,4 +1,6 @@
 // ops/gpu_loops.h on the simulated device: every loop of every functor, by the CPU's loops when its time has come.
+#include <cstring>
+
 #include "ops/for_each.h"
 #include "ops/tile_conv_launch.h"
 #include "tests/simulated_gpu/simulator.h"
@@ -10,12 +12,11 @@ template <class F>
 void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f) {
   simulator::enqueue(stream, [=] { hr::for_each(Context(), rows, channels, f); });
 }
-template <class R>
-void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const R& f, float* partial) {
-  const auto blocks = launch_reduction(rows, channels, sizeof(typename decltype(f.rows)::Element)).row_blocks(rows);
+template <class F>
+void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const F& f, float* partial) {
   simulator::enqueue(stream, [=] {
-    hr::detail::reduce_blocks(blocks, channels, f.rows, partial);
-    hr::detail::merge_parts(blocks.count, channels, f.merge);
+    const Partials p = hr::reduce_rows(Context(), rows, channels, f);
+    std::memcpy(partial, p.sums.raw(), p.sums.bytes());
   });
 }
 template <class F>
