@@ -364,8 +364,8 @@ void TrainStep::explain_memory(const OutOfMemory& e, const TrainBatch& batch) {
     for (int n = batch.n > 1 ? std::max(1, batch.n / 8) : 0; n >= 1; n = n > 1 ? std::max(1, n / 4) : 0) {
       const std::optional<size_t> taken = measure(batch, n);
       if (!taken) continue;
-      // Part of a step's memory does not shrink with the batch, so a batch smaller than the measured one is not foretold
-      // from it but measured itself.
+      // Part of a step's memory does not shrink with the batch, so a batch smaller than the measured one is not
+      // foretold from it but measured itself.
       const auto fits = static_cast<int64_t>(0.95 * free / static_cast<double>(*taken) * n);
       if (fits < n) continue;
       fail("{}; --batch-size {} would fit", asked, std::min<int64_t>(fits, batch.n - 1));
