@@ -11,7 +11,10 @@ namespace {
 void expect(cudaError_t status, std::string_view what) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // the error has been told; the next call starts clean
-  fail("CUDA: {}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status));
+  const std::string text = fmt::format("CUDA: {}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status));
+  // Instantiating a graph and the first launch of a kernel take device memory, too.
+  if (status == cudaErrorMemoryAllocation) throw OutOfMemory("out of GPU memory: " + text, 0);
+  throw Error(text);
 }
 
 }  // namespace
@@ -98,7 +101,12 @@ void deallocate(void* pointer) noexcept { cudaFree(pointer); }
 
 void* allocate_pinned(size_t bytes) {
   void* p = nullptr;
-  expect(cudaMallocHost(&p, bytes), fmt::format("{} MiB of pinned host memory", bytes >> 20));
+  const cudaError_t status = cudaMallocHost(&p, bytes);
+  if (status == cudaErrorMemoryAllocation) {  // the machine's memory: no smaller batch is the cure
+    cudaGetLastError();
+    fail("CUDA: the machine has no {} MiB of host memory left to pin", bytes >> 20);
+  }
+  expect(status, "cudaMallocHost");
   return p;
 }
 

@@ -20,6 +20,10 @@ size_t padded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 constexpr int64_t kStatus = 3;
 
+// Of the device memory that is free before a step's plans are made, what the advice on a batch size leaves to the
+// driver: instantiated graphs, modules of kernels that are loaded when they are first needed, local memory.
+constexpr double kReserve = 256 << 20;
+
 // While it lives, the ranks choose kernels of convolutions together.
 class OneChoice {
  public:
@@ -356,12 +360,15 @@ void TrainStep::explain_memory(const OutOfMemory& e, const TrainBatch& batch) {
   const std::string asked = fmt::format("{} while training with batches of {}", e.what(), batch.n);
   if (cx_.device.is_cuda()) {
     drop_plans();
-    const auto free = static_cast<double>(cuda::free_bytes());
-    for (int n = batch.n > 1 ? std::max(1, batch.n / 8) : 0; n >= 1; n /= 4) {
+    const double free = std::max(0.0, static_cast<double>(cuda::free_bytes()) - kReserve);
+    for (int n = batch.n > 1 ? std::max(1, batch.n / 8) : 0; n >= 1; n = n > 1 ? std::max(1, n / 4) : 0) {
       const std::optional<size_t> taken = measure(batch, n);
       if (!taken) continue;
+      // Part of a step's memory does not shrink with the batch, so a batch smaller than the measured one is not
+      // foretold from it but measured itself.
       const auto fits = static_cast<int64_t>(0.95 * free / static_cast<double>(*taken) * n);
-      fail("{}; --batch-size {} would fit", asked, std::clamp<int64_t>(fits, n, batch.n - 1));
+      if (fits < n) continue;
+      fail("{}; --batch-size {} would fit", asked, std::min<int64_t>(fits, batch.n - 1));
     }
   }
   fail("{}; a smaller model or input needs less", asked);

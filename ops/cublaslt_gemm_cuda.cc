@@ -63,7 +63,7 @@ const CublasLt& cublaslt() {
 void expect(cublasStatus_t status, std::string_view what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   const std::string text = fmt::format("cuBLASLt: {}: {}", what, cublaslt().error(status));
-  if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory(text, 0);
+  if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory("out of GPU memory: " + text, 0);
   throw Error(text);
 }
 

@@ -59,7 +59,8 @@ void expect(cudnnStatus_t status, std::string_view what) {
   cudnn().last_error(why.data(), why.size());
   const std::string text =
       fmt::format("cuDNN: {}: {}{}{}", what, cudnn().error(status), why[0] == 0 ? "" : ": ", why.data());
-  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED) throw OutOfMemory(text, 0);
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
+    throw OutOfMemory("out of GPU memory: " + text, 0);
   throw Error(text);
 }
 

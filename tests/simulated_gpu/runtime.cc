@@ -62,6 +62,8 @@ namespace hr {
 namespace {
 
 constexpr size_t kTotal = size_t{2} << 30, kAlignment = 256, kPoisoned = size_t{256} << 20;
+// What the driver takes for an instantiated graph and what comes with it; on a GPU it varies.
+constexpr size_t kGraphBytes = size_t{64} << 20;
 
 class Simulator {
  public:
@@ -99,7 +101,7 @@ class Simulator {
     refuse_in_capture("allocating memory");
     bytes = std::max<size_t>((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment);
     const auto it = std::find_if(free_.begin(), free_.end(), [&](const auto& f) { return f.second >= bytes; });
-    if (it == free_.end())
+    if (it == free_.end() || bytes > free_bytes())
       throw OutOfMemory(
           fmt::format("out of GPU memory: {} MiB asked for, {} MiB free", bytes >> 20, free_bytes() >> 20), bytes);
     const auto [offset, size] = *it;
@@ -138,7 +140,7 @@ class Simulator {
   size_t free_bytes() const {
     size_t sum = 0;
     for (const auto& [offset, size] : free_) sum += size;
-    return sum;
+    return sum - std::min(sum, graphs_ * kGraphBytes);
   }
   void* allocate_pinned(size_t bytes) {
     refuse_in_capture("allocating pinned memory");
@@ -270,7 +272,14 @@ class Simulator {
     const auto left = std::count(joined.begin(), joined.end(), false);
     if (left > 0)
       fail("simulated GPU: {} of {} captured nodes are on streams that were not joined", left, joined.size());
+    if (free_bytes() < kGraphBytes) throw OutOfMemory("out of GPU memory: graph instantiation", kGraphBytes);
+    ++graphs_;
     return new CUgraphExec_st{std::move(c->nodes)};
+  }
+  void destroy_graph(CUgraphExec_st* graph) {
+    if (graph == nullptr) return;
+    --graphs_;
+    delete graph;
   }
   void abort_capture(CUstream_st* stream) {
     if (stream->capture) close(*stream->capture);
@@ -405,6 +414,7 @@ class Simulator {
 
   std::byte* heap_ = nullptr;
   std::map<size_t, size_t> free_, used_;  // offset -> bytes
+  size_t graphs_ = 0;                     // instantiated and not destroyed
   std::map<const std::byte*, size_t> pinned_;
   std::set<CUstream_st*> streams_;
   std::vector<std::shared_ptr<Capture>> captures_;
@@ -520,7 +530,9 @@ void abort_capture(Stream stream) noexcept {
 void launch(Graph graph, Stream stream) {
   locked([&](Simulator& s) { s.launch(graph, stream); });
 }
-void destroy_graph(Graph graph) noexcept { delete graph; }
+void destroy_graph(Graph graph) noexcept {
+  locked([&](Simulator& s) { s.destroy_graph(graph); });
+}
 void check_launch(const char*) {}
 
 }  // namespace cuda
