@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
 
 #include "core/error.h"
 #include "nn/state_dict.h"
@@ -111,6 +112,109 @@ TEST(WeightFile, FindsTheStateDictInsideItsWrapper) {
       EXPECT_EQ(file.optimizer() != nullptr, c.optimizer);
       EXPECT_FALSE(file.contains("other"));
       EXPECT_THROW(file.at("other"), Error);
+    }
+  }
+}
+
+TEST(WeightFile, WrappersOfOtherToolsArePeeled) {
+  const struct {
+    const char* what;
+    std::function<std::string(PthBuilder&)> value;
+    std::string entry, prefix;
+  } cases[] = {
+      {"torch.compile", [](auto& b) { return state_dict(b, "_orig_mod."); }, "", "\"_orig_mod.\""},
+      {"DataParallel twice", [](auto& b) { return state_dict(b, "module.module."); }, "", "\"module.\", \"module.\""},
+      {"compiled, then parallel", [](auto& b) { return state_dict(b, "module._orig_mod."); }, "",
+       "\"module.\", \"_orig_mod.\""},
+      {"Lightning",
+       [](auto& b) {
+         return dict({{"epoch", integer(3)}, {"state_dict", state_dict(b, "model.")}});
+       },
+       "state_dict", "\"model.\""},
+      {"a class around it", [](auto& b) { return state_dict(b, "net."); }, "", "\"net.\""},
+      {"a backbone alone", [](auto& b) { return state_dict(b, "model.backbone."); }, "", "\"model.\", \"backbone.\""},
+      {"PyTorch's tutorial",
+       [](auto& b) {
+         return dict({{"model_state_dict", state_dict(b)}, {"optimizer_state_dict", dict({{"state", "}"}})}});
+       },
+       "model_state_dict", ""},
+      {"net",
+       [](auto& b) {
+         return dict({{"net", state_dict(b)}, {"acc", integer(1)}});
+       },
+       "net", ""},
+      {"weights",
+       [](auto& b) {
+         return dict({{"weights", state_dict(b)}});
+       },
+       "weights", ""},
+      {"ema alone",
+       [](auto& b) {
+         return dict({{"ema", state_dict(b)}});
+       },
+       "ema", ""},
+      {"ema beside the model",
+       [](auto& b) {
+         return dict({{"ema", dict({{"other", b.tensor({1}, {9})}})}, {"model", state_dict(b)}});
+       },
+       "model", ""},
+      {"ema with a module inside",
+       [](auto& b) {
+         return dict({{"ema", dict({{"decay", integer(1)}, {"module", state_dict(b, "module.")}})}});
+       },
+       "ema.module", "\"module.\""},
+      {"AveragedModel",
+       [](auto& b) {
+         return dict({{"n_averaged", b.tensor({}, {7})},
+                      {"module.conv.weight", b.tensor({2, 1, 1, 1}, {1, 2})},
+                      {"module.bn.bias", b.tensor({1}, {3})}});
+       },
+       "", "\"module.\""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    PthBuilder b;
+    const fs::path path = test::temporary_folder() / "weights.pth";
+    b.write_zip(path, c.value(b));
+    ASSERT_EQ(why_refused(path), "");
+    const WeightFile file(path);
+    EXPECT_EQ(file.wrapper().entry, c.entry);
+    if (c.prefix.find("backbone") == std::string::npos) {
+      EXPECT_EQ(file.wrapper().prefix, c.prefix);
+    }
+    EXPECT_EQ(file.names(), (Names{"conv.weight", "bn.bias"}));
+    ASSERT_TRUE(file.contains("conv.weight") && file.contains("bn.bias"));
+    EXPECT_EQ(file.at("conv.weight").to_f64(), (Values{1, 2}));
+    EXPECT_EQ(file.at("bn.bias").to_f64(), (Values{3}));
+    EXPECT_EQ(file.optimizer() != nullptr, c.entry == "model_state_dict");
+  }
+  // A name that is nothing but prefixes must neither vanish nor take quadratic time.
+  PthBuilder b;
+  const fs::path path = test::temporary_folder() / "weights.pth";
+  std::string name;
+  for (int i = 0; i < 100000; ++i) name += "net.";
+  b.write_zip(path, dict({{name, b.tensor({1}, {1})}}));
+  const WeightFile file(path);
+  EXPECT_GT(file.names().at(0).size(), 1000u);
+  b.write_zip(path, dict({{"net.", b.tensor({1}, {1})}}));
+  EXPECT_EQ(WeightFile(path).names(), Names{"net."});
+}
+
+TEST(WeightFile, AnEpochThatNoTrainingReachesIsRefusedWhenItIsAsked) {
+  const fs::path path = test::temporary_folder() / "weights.pth";
+  for (const int64_t epoch : {std::numeric_limits<int64_t>::max(), int64_t{-5}, int64_t{2'000'000'000}}) {
+    PthBuilder b;
+    b.write_zip(path, dict({{"model", state_dict(b)}, {"lr_scheduler", "}"}, {"epoch", big_integer(epoch)}}));
+    const WeightFile file(path);  // the weights themselves are sound
+    std::string why;
+    try {
+      static_cast<void>(file.next_epoch());
+    } catch (const Error& e) {
+      why = e.what();
+    }
+    for (const std::string& word : {std::string("weights.pth: "), std::string("epoch = ") + std::to_string(epoch),
+                                    std::string("from 0 to 1000000000")}) {
+      EXPECT_NE(why.find(word), std::string::npos) << word << " in: " << why;
     }
   }
 }
