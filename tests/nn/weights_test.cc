@@ -299,6 +299,14 @@ TEST(WeightFile, HashesItsWholeFile) {
   EXPECT_EQ(total, static_cast<int64_t>(fs::file_size(path)));
 }
 
+std::string real(double v) {  // BINFLOAT: big-endian
+  uint64_t bits = 0;
+  std::memcpy(&bits, &v, 8);
+  std::string out = "G";
+  for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>(bits >> shift & 255);
+  return out;
+}
+
 float half_to_float(uint16_t h) {
   const int exponent = (h >> 10) & 31, mantissa = h & 1023;
   const double v = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
@@ -375,6 +383,9 @@ struct AdamState {
   std::vector<std::string> steps{integer(5), integer(5), integer(5)};
   std::string second = "exp_avg_sq", amsgrad = no();
   size_t states = 3;
+  std::vector<std::pair<std::string, std::string>> group{};        // further fields of the parameter groups
+  std::vector<std::pair<std::string, std::string>> state_extra{};  // further fields of every state
+  size_t groups = 1;                                               // the parameters are dealt out evenly
   bool tensor_steps = false;  // what torch writes since 1.12: a float32 tensor without dims
 };
 
@@ -387,13 +398,24 @@ fs::path checkpoint(const Small& small, const AdamState& s) {
     params.push_back(big_integer(s.keys[k]));
     if (k >= s.states) continue;
     const auto first = static_cast<double>(k);
-    state.insert(state.begin(),  // in another order than the parameters
-                 {s.keys[k], dict({{"step", s.tensor_steps ? b.tensor({}, {5}) : s.steps[k]},
-                                   {"exp_avg", b.tensor(p.torch_shape, moment(p, first))},
-                                   {s.second, b.tensor(p.torch_shape, moment(p, first + 0.5))}})});
+    std::vector<std::pair<std::string, std::string>> fields{
+        {"step", s.tensor_steps ? b.tensor({}, {5}) : s.steps[k]},
+        {"exp_avg", b.tensor(p.torch_shape, moment(p, first))},
+        {s.second, b.tensor(p.torch_shape, moment(p, first + 0.5))}};
+    fields.insert(fields.end(), s.state_extra.begin(), s.state_extra.end());
+    state.insert(state.begin(), {s.keys[k], dict(fields)});  // in another order than the parameters
   }
-  const std::string adam = dict({{"state", dict_by_number(state)},
-                                 {"param_groups", list({dict({{"amsgrad", s.amsgrad}, {"params", list(params)}})})}});
+  std::vector<std::string> groups;
+  for (size_t i = 0; i < s.groups; ++i) {
+    const auto from = static_cast<ptrdiff_t>(params.size() * i / s.groups),
+               to = static_cast<ptrdiff_t>(params.size() * (i + 1) / s.groups);
+    std::vector<std::pair<std::string, std::string>> fields{
+        {"params", list({params.begin() + from, params.begin() + to})}};
+    if (!s.amsgrad.empty()) fields.emplace_back("amsgrad", s.amsgrad);
+    fields.insert(fields.end(), s.group.begin(), s.group.end());
+    groups.push_back(dict(fields));
+  }
+  const std::string adam = dict({{"state", dict_by_number(state)}, {"param_groups", list(groups)}});
   fs::path path = test::temporary_folder() / "checkpoint.pth";
   b.write_zip(path, dict({{"model", dict({{"c.bias", b.tensor({5}, {1, 2, 3, 4, 5})}})},
                           {"optimizer", adam},
@@ -431,6 +453,19 @@ TEST(TorchOptimizer, MomentsGoToTheirParametersByPosition) {
   EXPECT_EQ(o.steps(), 0) << "saved before the first step";
 }
 
+TEST(TorchOptimizer, TheUsualHyperparametersAreNoReasonToRefuse) {
+  Small small;
+  Optimizer o(small.cx, small.store, {});
+  load_optimizer(WeightFile(checkpoint(small, {.group = {{"betas", real(0.9) + real(0.999) + "\x86"},
+                                                         {"eps", real(1e-8)},
+                                                         {"lr", real(1e-3)},
+                                                         {"weight_decay", integer(0)},
+                                                         {"maximize", no()}}})),
+                 o);
+  EXPECT_EQ(o.steps(), 5);
+  expect_moments(small, o);
+}
+
 TEST(TorchOptimizer, WhatCannotBeResumedIsRefusedAndChangesNothing) {
   Small small;
   Optimizer o(small.cx, small.store, {});
@@ -450,6 +485,13 @@ TEST(TorchOptimizer, WhatCannotBeResumedIsRefusedAndChangesNothing) {
   expect({.states = 2}, {"c.bias", "missing", "--weights"});
   expect({.steps = {integer(5), integer(4), integer(5)}}, {"b.weight", "4", "5"});
   expect({.second = "momentum_buffer"}, {"a.weight", "exp_avg_sq", "Adam"});
+  expect({.amsgrad = "", .group = {{"momentum", real(0.9)}, {"nesterov", no()}}}, {"SGD", "Adam", "--weights"});
+  expect({.amsgrad = "", .group = {{"momentum_decay", real(0.004)}}}, {"NAdam", "--weights"});
+  expect({.state_extra = {{"max_exp_avg_sq", integer(1)}}}, {"AMSGrad", "--weights"});
+  expect({.group = {{"betas", real(0.5) + real(0.999) + "\x86"}}}, {"betas", "0.5", "0.9", "--weights"});
+  expect({.group = {{"eps", real(1e-4)}}}, {"eps", "0.0001", "1e-08", "--weights"});
+  expect({.group = {{"maximize", yes()}}}, {"maximize", "--weights"});
+  expect({.groups = 2}, {"2 parameter groups", "order", "--weights"});
   expect({.amsgrad = yes()}, {"amsgrad", "--weights"});
   expect({.steps = {text("5"), text("5"), text("5")}}, {"step"});
   expect({.steps = {integer(-1), integer(-1), integer(-1)}}, {"step"});
