@@ -10,8 +10,9 @@ namespace hr {
 // What the tensors say. HRNet's width is that of its first branch, PoseResNet's depth follows from its blocks, the
 // joints are the output channels of final_layer.
 struct ModelGuess {
-  std::string model;  // a name for make_model: "hrnet_w32", "pose_resnet50"; empty: none of ours
-  int joints = 0;     // 0: no heatmap head: an ImageNet backbone
+  std::string model;   // a name for make_model: "hrnet_w32", "pose_resnet50"; empty: none of ours
+  int joints = 0;      // 0: no heatmap head: an ImageNet backbone
+  std::string sister;  // the name of a network that shares HRNet's body but not its head; empty: it is none of these
   std::string
       what;  // in words: "hrnet_w32 with 17 joints", "an ImageNet backbone for hrnet_w32", "a torchvision ResNet-18"
 };
