@@ -155,9 +155,13 @@ std::string likely_reason(const WeightFile& file, const PoseModel& model) {
   return "";
 }
 
-void load_weights(const WeightFile& file, PoseModel& model) {
+void check_weights(const WeightFile& file, const PoseModel& model) {
   const Fit fit = compare(file, model.parameters());
   if (!fit.exact()) refuse(file, model, fit, false);
+}
+
+void load_weights(const WeightFile& file, PoseModel& model) {
+  check_weights(file, model);
   load_matching(file, model.parameters());
 }
 

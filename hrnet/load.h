@@ -22,6 +22,9 @@ ModelGuess guess_model(const WeightFile& file);
 // hrnet_w32: --model hrnet_w48". Empty when none can be told.
 std::string likely_reason(const WeightFile& file, const PoseModel& model);
 
+// Throws the Error of load_weights if the file does not fit. The model may be declared only, without memory.
+void check_weights(const WeightFile& file, const PoseModel& model);
+
 // Strict: every entry, no other. The Error has the reason and the differences; nothing is changed then.
 void load_weights(const WeightFile& file, PoseModel& model);
 
