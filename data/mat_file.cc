@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <optional>
@@ -13,8 +14,12 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "MAT files are read as little-endian");
 
-constexpr size_t kHeader = 128, kUnpackedLimit = size_t{1} << 30;
+constexpr size_t kHeader = 128, kMaxDimensions = 64;
 constexpr int kMaxDepth = 8;  // cells in cells
+
+// zlib packs a run of equal bytes a thousand times over, and every number becomes a double here, so a small file could
+// ask for gigabytes. Files of measurements unpack to a few times their size; 32 MiB hold MPII's annotations many times.
+size_t memory_limit(size_t file_bytes) { return std::clamp(64 * file_bytes, size_t{32} << 20, size_t{1} << 30); }
 
 enum Type : uint32_t {
   kInt8 = 1,
@@ -42,10 +47,17 @@ struct Place {
   const std::string& path;
   Bytes all;
   std::string inside;  // ", in the compressed element at byte 128"
+  size_t limit;        // bytes that the file may unpack to, and that its arrays may take
+  size_t& taken;       // by the arrays so far
 
   template <class... Args>
   [[noreturn]] void wrong(const std::byte* at, fmt::format_string<Args...> format, Args&&... args) const {
     fail("{}: byte {}{}: {}", path, at - all.data(), inside, fmt::format(format, std::forward<Args>(args)...));
+  }
+  // Counts memory before it is allocated.
+  void take_memory(const std::byte* at, size_t bytes) const {
+    if (bytes > limit - taken) wrong(at, "the arrays up to here need more than {} MiB of memory", limit >> 20);
+    taken += bytes;
   }
 };
 
@@ -114,6 +126,7 @@ std::vector<double> numbers(const Place& place, const Element& e) {
   const size_t size = type_size(e.type);
   if (size == 0) place.wrong(e.data.data(), "data type {}, expected numbers", e.type);
   if (e.data.size() % size != 0) place.wrong(e.data.data(), "{} bytes of {}-byte numbers", e.data.size(), size);
+  place.take_memory(e.data.data(), e.data.size() / size * sizeof(double));
   std::vector<double> out;
   out.reserve(e.data.size() / size);
   switch (e.type) {
@@ -167,8 +180,10 @@ std::optional<MatArray> matrix(const Place& place, Bytes rest, std::string& name
   size_t count = 1;
   const Element dimensions = take(place, rest);
   if (dimensions.type != kInt32) place.wrong(at, "dimensions of type {}, expected {}", dimensions.type, +kInt32);
+  const size_t sides_there = dimensions.data.size() / sizeof(int32_t);
+  if (sides_there < 2 || sides_there > kMaxDimensions)
+    place.wrong(at, "{} dimensions, expected 2 to {}", sides_there, kMaxDimensions);
   const std::vector<double> sides = numbers(place, dimensions);
-  if (sides.size() < 2) place.wrong(at, "{} dimensions, expected at least 2", sides.size());
   for (const double side : sides) {
     if (side < 0) place.wrong(at, "a dimension of {}", side);
     array.shape.push_back(static_cast<int64_t>(side));
@@ -201,7 +216,9 @@ std::optional<MatArray> matrix(const Place& place, Bytes rest, std::string& name
   if (kind == kChar) {
     std::string& text = array.text.emplace_back();
     for (const double c : array.values) text += c >= 0 && c < 128 ? static_cast<char>(c) : '?';
-    array.values.clear();
+    place.taken -= array.values.size() * sizeof(double);
+    place.take_memory(data.data.data(), text.size());
+    array.values = {};
   }
   return array;
 }
@@ -220,8 +237,8 @@ std::vector<std::byte> unpacked(const Place& place, Bytes packed) {
   size_t have = 0;
   int status = Z_OK;
   while (status == Z_OK) {
-    if (have >= kUnpackedLimit) place.wrong(packed.data(), "unpacks to more than {} bytes", kUnpackedLimit);
-    if (have == out.size()) out.resize(2 * have);
+    if (have >= place.limit) place.wrong(packed.data(), "unpacks to more than {} MiB", place.limit >> 20);
+    if (have == out.size()) out.resize(std::min(2 * have, place.limit));
     stream.next_out = reinterpret_cast<Bytef*>(out.data() + have);
     stream.avail_out = static_cast<uInt>(out.size() - have);
     status = inflate(&stream, Z_NO_FLUSH);
@@ -241,7 +258,8 @@ void read_element(const Place& place, const Element& e, std::map<std::string, Ma
   if (e.type == kCompressed && !packed) {
     const std::vector<std::byte> bytes = unpacked(place, e.data);
     const Place inner{place.path, bytes,
-                      fmt::format(" of the compressed element at byte {}", e.data.data() - place.all.data() - 8)};
+                      fmt::format(" of the compressed element at byte {}", e.data.data() - place.all.data() - 8),
+                      place.limit, place.taken};
     Bytes rest = bytes;
     read_element(inner, take(inner, rest), out, true);
     return;
@@ -278,7 +296,8 @@ std::map<std::string, MatArray> parse_mat(std::span<const std::byte> all, const 
   check(all.size() >= kHeader, "{}: {} bytes; a MATLAB file has a header of {}", name, all.size(), kHeader);
   check(text.substr(126, 2) != "MI", "{}: a big-endian MATLAB file; expected little-endian", name);
   check(text.substr(126, 2) == "IM", "{}: not a MATLAB file of level 5 (no \"IM\" at byte 126)", name);
-  const Place place{name, all, {}};
+  size_t taken = 0;
+  const Place place{name, all, {}, memory_limit(all.size()), taken};
   std::map<std::string, MatArray> out;
   for (Bytes rest = all.subspan(kHeader); !rest.empty();) read_element(place, take(place, rest), out, false);
   return out;

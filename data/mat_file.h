@@ -23,7 +23,8 @@ struct MatArray {
 };
 
 // By variable name. Error (path, byte, what was expected) for anything malformed; the sizes in the file are never
-// trusted: no more memory than the data that is really there (compressed: at most 1 GiB unpacked).
+// trusted. Memory is bounded by what is really there: the arrays together, and each compressed element when it is
+// unpacked, may take 64 times the file's size, at least 32 MiB and at most 1 GiB.
 std::map<std::string, MatArray> read_mat(const fs::path& path);
 std::map<std::string, MatArray> parse_mat(std::span<const std::byte> file, const std::string& name);
 

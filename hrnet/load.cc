@@ -56,6 +56,22 @@ bool is_pose_part(std::string_view name) {
   return name.starts_with("final_layer.") || name.starts_with("deconv_layers.");
 }
 
+// The networks that put another head onto HRNet's body, told by names that only they have.
+std::string sister_network(const WeightFile& file) {
+  const auto any = [&](std::initializer_list<std::string_view> prefixes) {
+    return std::any_of(file.names().begin(), file.names().end(), [&](const std::string& name) {
+      return std::any_of(prefixes.begin(), prefixes.end(), [&](auto prefix) { return name.starts_with(prefix); });
+    });
+  };
+  if (any({"final_layers."})) return "HigherHRNet, a bottom-up network";
+  if (any({"offset_final_layer.", "head_heatmap.", "transition_heatmap."})) return "DEKR, a bottom-up network";
+  if (any({"ocr_", "aux_head.", "last_layer."})) return "HRNet for segmentation";
+  // Convolution, normalisation, activation, convolution; a classification head begins with head.0.0 and lies beside
+  // incre_modules.
+  if (shape_of(file, "head.0.weight").size() > 0 && file.contains("head.3.weight")) return "facial landmark HRNet";
+  return "";
+}
+
 // "incre_modules (4), classifier (2)": names by their first part, in order.
 std::string by_part(const std::vector<std::string>& names) {
   std::vector<std::pair<std::string, int>> parts;
@@ -77,7 +93,7 @@ std::string by_part(const std::vector<std::string>& names) {
 [[noreturn]] void refuse(const WeightFile& file, const PoseModel& model, const Fit& fit, bool as_a_start) {
   const ModelGuess guess = guess_model(file);
   // A backbone is what a start may be, so that it is one explains nothing there.
-  const bool explained = as_a_start && guess.model == model.name() && guess.joints == 0;
+  const bool explained = as_a_start && guess.model == model.name() && guess.joints == 0 && guess.sister.empty();
   const std::string reason = explained ? "" : likely_reason(file, model);
   const size_t all = fit.missing.size() + fit.unexpected.size() + fit.misshaped.size() + fit.mistyped.size();
   fail(
@@ -101,6 +117,8 @@ ModelGuess guess_model(const WeightFile& file) {
     guess.model = fmt::format("hrnet_w{}", branch[0]);
     backbone = fmt::format("an ImageNet backbone for {}", guess.model);
     if (head.size() == 4) guess.joints = static_cast<int>(head[0]);
+    if (guess.joints == 0) guess.sister = sister_network(file);
+    if (!guess.sister.empty()) guess.what = fmt::format("a {} on the body of {}", guess.sister, guess.model);
   } else if (const int depth = resnet_depth(file); depth > 0 && stem.size() == 4 && stem[2] == 7) {
     const std::string name = fmt::format("pose_resnet{}", depth);
     if (depth >= 50) guess.model = name;
@@ -119,6 +137,10 @@ ModelGuess guess_model(const WeightFile& file) {
 std::string likely_reason(const WeightFile& file, const PoseModel& model) {
   const ModelGuess guess = guess_model(file);
   if (guess.model.empty()) return fmt::format("this is {}; expected {}", guess.what, model.name());
+  if (!guess.sister.empty()) {
+    return fmt::format("this is {}; only top-down pose networks are known here, whose head is one final_layer",
+                       guess.what);
+  }
   const bool same = guess.model == model.name();
   if (guess.joints == 0) {
     return fmt::format(
@@ -133,9 +155,13 @@ std::string likely_reason(const WeightFile& file, const PoseModel& model) {
   return "";
 }
 
-void load_weights(const WeightFile& file, PoseModel& model) {
+void check_weights(const WeightFile& file, const PoseModel& model) {
   const Fit fit = compare(file, model.parameters());
   if (!fit.exact()) refuse(file, model, fit, false);
+}
+
+void load_weights(const WeightFile& file, PoseModel& model) {
+  check_weights(file, model);
   load_matching(file, model.parameters());
 }
 

@@ -14,6 +14,7 @@ class Optimizer {
 
   void step(Context& cx, double lr);
   const ParameterStore& store() const { return *store_; }
+  const AdamStep& options() const { return options_; }
 
   // The same with a learning rate [1] f64 that lies on the device: what a captured graph holds. When `loss` ([1] f32,
   // may be undefined) is not finite, nothing is updated and the step is not counted.

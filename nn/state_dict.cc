@@ -224,6 +224,8 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
 
 namespace {
 
+constexpr int64_t kMostSteps = 1'000'000'000'000'000;  // a double still counts them one by one
+
 void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   const std::pair<const char*, Tensor> moments[] = {{"optimizer.exp_avg", optimizer.exp_avg},
                                                     {"optimizer.exp_avg_sq", optimizer.exp_avg_sq}};
@@ -232,7 +234,13 @@ void load_slabs(const WeightFile& file, Optimizer& optimizer) {
     check(array.dtype == DType::f32 && array.dense() && array.numel() == target.numel(),
           "{}: {} has {} elements, the model needs {}", file.path().string(), name, array.numel(), target.numel());
   }
-  const int64_t steps = file.at("optimizer.step").to_i64().at(0);
+  const ArrayView& counted = file.at("optimizer.step");
+  const bool whole = !is_floating(counted.dtype) && counted.dtype != DType::boolean && counted.numel() == 1;
+  const int64_t steps = whole ? counted.to_i64().at(0) : -1;
+  check(steps >= 0 && steps < kMostSteps, "{}: optimizer.step is {}; expected one whole number from 0 to {}",
+        file.path().string(),
+        whole ? std::to_string(steps) : fmt::format("{} of {}", to_string(counted.shape), name_of(counted.dtype)),
+        kMostSteps);
   for (const auto& [name, target] : moments) optimizer.store().home().upload(target, file.at(name).bytes);
   optimizer.set_steps(steps);
 }
@@ -246,8 +254,53 @@ int64_t step_count(const Value* value, const std::string& where) {
     if (const auto* array = value->as<ArrayView>(); array != nullptr && array->numel() == 1)
       steps = is_floating(array->dtype) ? array->to_f64().at(0) : static_cast<double>(array->to_i64().at(0));
   }
-  check(steps >= 0 && steps == std::floor(steps) && steps < 1e15, "{}: its `step` is no whole number", where);
+  check(steps >= 0 && steps == std::floor(steps) && steps < static_cast<double>(kMostSteps),
+        "{}: its `step` is no whole number", where);
   return static_cast<int64_t>(steps);
+}
+
+// A number of a parameter group; nullopt if it is not there or no number.
+std::optional<double> number_of(const Value* value) {
+  if (value == nullptr) return std::nullopt;
+  if (const auto* d = value->as<double>()) return *d;
+  if (const auto* i = value->as<int64_t>()) return static_cast<double>(*i);
+  return std::nullopt;
+}
+
+// Throws Error if going on from a parameter group with our Adam would not be what the file's optimiser does.
+void check_group(const Value& group, const AdamStep& ours, const std::string& where) {
+  const auto on = [&](const char* name) {
+    const Value* value = group.find(name);
+    const bool* flag = value != nullptr ? value->as<bool>() : nullptr;
+    return flag != nullptr && *flag;
+  };
+  constexpr std::pair<const char*, const char*> others[] = {// the field that only this optimiser has
+                                                            {"momentum_decay", "NAdam"},
+                                                            {"nesterov", "SGD"},
+                                                            {"alpha", "RMSprop or ASGD"},
+                                                            {"rho", "Adadelta"},
+                                                            {"lr_decay", "Adagrad"}};
+  for (const auto& [field, name] : others) {
+    check(group.find(field) == nullptr, "{}: its state is {}'s; only Adam and AdamW can be resumed, use --weights",
+          where, name);
+  }
+  check(!on("amsgrad"), "{}: was trained with amsgrad, which is not supported here; use --weights", where);
+  check(!on("maximize"), "{}: was trained with maximize, which is not supported here; use --weights", where);
+  const auto same = [&](const char* name, const std::optional<double>& value, double our_value) {
+    check(!value || std::abs(*value - our_value) <= 1e-6 * our_value,
+          "{}: was trained with {} = {}; training here uses {}; use --weights", where, name, value.value_or(0),
+          our_value);
+  };
+  const Value* betas = group.find("betas");
+  if (betas != nullptr) {
+    const auto* tuple = betas->as<Value::Tuple>();
+    const auto* list = betas->as<Value::List>();
+    const auto* items = tuple != nullptr ? &tuple->items : list != nullptr ? &list->items : nullptr;
+    check(items != nullptr && items->size() == 2, "{}: its betas are no pair of numbers", where);
+    same("betas[0]", number_of((*items)[0].get()), ours.beta1);
+    same("betas[1]", number_of((*items)[1].get()), ours.beta2);
+  }
+  same("eps", number_of(group.find("eps")), ours.eps);
 }
 
 // torch's optimizer.state_dict(): {"state": {key: {"step", "exp_avg", "exp_avg_sq"}}, "param_groups": [{"params": [key,
@@ -261,13 +314,13 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   const auto* state_dict = state != nullptr ? state->as<Value::Dict>() : nullptr;
   check(group_list != nullptr && state_dict != nullptr, "{}: expected `state` and `param_groups`", where);
   std::vector<int64_t> keys;
+  int groups_with_parameters = 0;
   for (const ValuePtr& group : group_list->items) {
     const Value* params = group->find("params");
     const auto* list = params != nullptr ? params->as<Value::List>() : nullptr;
     check(list != nullptr, "{}: a parameter group without `params`", where);
-    const Value* amsgrad = group->find("amsgrad");
-    const bool* on = amsgrad != nullptr ? amsgrad->as<bool>() : nullptr;
-    check(on == nullptr || !*on, "{}: was trained with amsgrad, which is not supported here; use --weights", where);
+    check_group(*group, optimizer.options(), where);
+    groups_with_parameters += list->items.empty() ? 0 : 1;
     for (const ValuePtr& key : list->items) {
       const auto* number = key->as<int64_t>();
       check(number != nullptr, "{}: a parameter's key is no whole number", where);
@@ -275,6 +328,11 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     }
   }
   const std::deque<Parameter>& parameters = optimizer.store().parameters();
+  // The states are told apart by position alone, and groups are sorted by what their writer wanted to treat alike.
+  check(
+      groups_with_parameters <= 1,
+      "{}: has {} parameter groups, and does not say in which order the model's parameters lie in them; use --weights",
+      where, groups_with_parameters);
   check(keys.size() == parameters.size(), "{}: is for {} parameters, the model has {}", where, keys.size(),
         parameters.size());
   std::unordered_map<int64_t, const Value*> by_key;
@@ -296,6 +354,8 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     const std::string place = fmt::format("{}: state {} ({})", where, k, p.name);
     const auto found = by_key.find(keys[k]);
     check(found != by_key.end(), "{}: is missing; was this parameter frozen? Use --weights", place);
+    check(found->second->find("max_exp_avg_sq") == nullptr,
+          "{}: was trained with AMSGrad (max_exp_avg_sq), which is not supported here; use --weights", place);
     const int64_t own = step_count(found->second->find("step"), place);
     check(steps < 0 || own == steps, "{}: has taken {} steps, the parameters before it {}; only equal counts resume",
           place, own, steps);

@@ -1,8 +1,10 @@
 #include "nn/weights.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "core/error.h"
+#include "core/io/text.h"
 #include "core/sha256.h"
 
 namespace hr {
@@ -50,9 +52,36 @@ std::string keys_of(const Value::Dict& dict) {
   return dict.items.size() > shown ? text + fmt::format(", ... ({} in all)", dict.items.size()) : text;
 }
 
+// The entries that tools keep a state dict under, the likeliest first: weights that were trained before their average.
+constexpr const char* kEntries[] = {
+    "model",  "state_dict",     "best_state_dict", "model_state_dict", "net",       "network", "weights",
+    "module", "state_dict_ema", "ema_state_dict",  "model_ema",        "ema_model", "ema"};
+
+// The state dict inside `dict`, through at most `depth` entries; `path` gets their names, joined with dots. Null if
+// there is none.
+const Value::Dict* state_dict_in(const Value& dict, int depth, std::string& path) {
+  for (const char* entry : kEntries) {
+    const Value::Dict* inner = dict_at(dict, entry);
+    if (inner == nullptr) continue;
+    std::string deeper;
+    if (tensors_in(*inner) == 0) {
+      inner = depth > 1 ? state_dict_in(*dict.find(entry), depth - 1, deeper) : nullptr;
+      if (inner == nullptr) continue;
+    }
+    path = deeper.empty() ? entry : fmt::format("{}.{}", entry, deeper);
+    return inner;
+  }
+  return nullptr;
+}
+
+// What wrappers put before every name: DataParallel, torch.compile, Lightning modules and classes around the network.
+constexpr std::string_view kPrefixes[] = {"module.", "_orig_mod.", "model.", "net.", "network.", "ema_model.", "ema."};
+constexpr int kMostPrefixes = 8;  // a name could be one prefix a million times
+
 bool all_start_with(const std::vector<std::string>& names, std::string_view prefix) {
-  return !names.empty() &&
-         std::all_of(names.begin(), names.end(), [&](const std::string& name) { return name.starts_with(prefix); });
+  return !names.empty() && std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+    return name.starts_with(prefix) && name.size() > prefix.size();
+  });
 }
 
 bool is_mmpose(const std::vector<std::string>& names) {
@@ -100,15 +129,21 @@ std::string Wrapper::describe() const {
 
 WeightFile::WeightFile(const fs::path& path) : path_(path) {
   sniff(path) == Container::pth ? open_pth() : open_safetensors();
-  // Written by a DataParallel model, or by mmpose.
-  const bool parallel = all_start_with(names_, "module.");
-  if (parallel) {
-    rename({"module."});
-    wrapper_.prefix = "\"module.\"";
+  // The counter of torch's AveragedModel stands beside the module, so it would hide the prefix of all other names.
+  if (const auto counter = std::find(names_.begin(), names_.end(), "n_averaged"); counter != names_.end()) {
+    skipped_.push_back(*counter);
+    names_.erase(counter);
+  }
+  for (int i = 0; i < kMostPrefixes; ++i) {
+    const auto* prefix = std::find_if(std::begin(kPrefixes), std::end(kPrefixes),
+                                      [&](std::string_view p) { return all_start_with(names_, p); });
+    if (prefix == std::end(kPrefixes)) break;
+    rename({*prefix});
+    wrapper_.prefix += fmt::format("{}\"{}\"", wrapper_.prefix.empty() ? "" : ", ", *prefix);
   }
   if (is_mmpose(names_)) {
     rename({"backbone.", "keypoint_head.", "head."});
-    wrapper_.prefix += std::string(parallel ? ", " : "") + "\"backbone.\" and \"head.\"";
+    wrapper_.prefix += std::string(wrapper_.prefix.empty() ? "" : ", ") + "\"backbone.\" and \"head.\"";
     wrapper_.writer = Wrapper::Writer::mmpose;
   }
 }
@@ -153,17 +188,11 @@ void WeightFile::open_pth() {
   const auto* dict = root.as<Value::Dict>();  // PthFile has seen to that
   const Value::Dict* weights = nullptr;
   if (tensors_in(*dict) < dict->items.size()) {
-    for (const char* entry : {"model", "state_dict", "best_state_dict"}) {
-      const Value::Dict* inner = dict_at(root, entry);
-      if (inner == nullptr || tensors_in(*inner) == 0) continue;
-      weights = inner;
-      wrapper_.entry = entry;
-      break;
-    }
+    constexpr int kMostEntries = 4;  // one inside the other
+    weights = state_dict_in(root, kMostEntries, wrapper_.entry);
     check(weights != nullptr || tensors_in(*dict) > 0,
-          "{}: holds no weights; expected tensors, or a dict of them under \"model\", \"state_dict\" or "
-          "\"best_state_dict\". It has {}",
-          path_.string(), keys_of(*dict));
+          "{}: holds no weights; expected tensors, or a dict of them under one of {}. It has {}", path_.string(),
+          fmt::join(kEntries, ", "), keys_of(*dict));
   }
   if (weights != nullptr) {
     using Writer = Wrapper::Writer;
@@ -173,13 +202,12 @@ void WeightFile::open_pth() {
                       : root.find("perf") != nullptr                ? Writer::official
                                                                     : Writer::other;
     const Value* optimizer = root.find("optimizer");
+    if (optimizer == nullptr) optimizer = root.find("optimizer_state_dict");
     if (optimizer != nullptr && optimizer->as<Value::Dict>() != nullptr) optimizer_ = optimizer;
     const Value* epoch = root.find("epoch");
     const Value* meta = root.find("meta");  // mmpose
     if (epoch == nullptr && meta != nullptr) epoch = meta->find("epoch");
-    // The seed writes the epoch it has finished; the others write the one to begin with.
-    if (const auto* number = epoch != nullptr ? epoch->as<int64_t>() : nullptr)
-      next_epoch_ = *number + (wrapper_.writer == Writer::seed ? 1 : 0);
+    if (const auto* number = epoch != nullptr ? epoch->as<int64_t>() : nullptr) epoch_ = *number;
   }
   for (const auto& [key, value] : (weights != nullptr ? weights : dict)->items) {
     const auto* name = key->as<std::string>();
@@ -195,6 +223,30 @@ void WeightFile::open_pth() {
     // Of two equal keys the last one counts, as in Python.
     if (add(*name, *array)) names_.push_back(*name);
   }
+}
+
+std::optional<int64_t> WeightFile::metadata_number(const std::string& field, int64_t least, int64_t most,
+                                                   int64_t step) const {
+  const auto found = metadata_.find(field);
+  if (found == metadata_.end()) return std::nullopt;
+  const std::string& text = found->second;
+  int64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, code] = std::from_chars(text.data(), end, number);
+  if (code != std::errc() || stop != end || number < least || number > most || number % step != 0) {
+    fail("{}: its metadata has {} = {}; expected a whole number from {} to {}{}", path_.string(), field, shown(text),
+         least, most, step == 1 ? "" : fmt::format(", a multiple of {}", step));
+  }
+  return number;
+}
+
+std::optional<int64_t> WeightFile::next_epoch() const {
+  constexpr int64_t kMost = 1'000'000'000;
+  if (!epoch_) return std::nullopt;
+  if (*epoch_ < 0 || *epoch_ > kMost)
+    fail("{}: has epoch = {}; expected a whole number from 0 to {}", path_.string(), *epoch_, kMost);
+  // The seed writes the epoch it has finished; the others write the one to begin with.
+  return *epoch_ + (wrapper_.writer == Wrapper::Writer::seed ? 1 : 0);
 }
 
 const ArrayView* WeightFile::find(std::string_view name) const {

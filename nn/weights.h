@@ -6,6 +6,8 @@
 //   {"state_dict": {"module....": ...}, ...}    the official training checkpoint
 //   {"state_dict": {"backbone....": ...}, ...}  mmpose ("keypoint_head." or "head." holds the rest)
 //   {"best_state_dict": {...}, ...}
+//   {"model_state_dict"|"net"|"weights"|"ema"|...: {...}, ...}, also one inside the other
+//   names that all begin with "module.", "_orig_mod.", "model.", "net.", ..., also several of them
 //
 // Nothing is copied: the arrays are views onto the file.
 #pragma once
@@ -29,7 +31,7 @@ namespace hr {
 struct Wrapper {
   enum class Writer { plain, ours, seed, official, simple_hrnet, mmpose, other };
   Writer writer = Writer::plain;
-  std::string entry;   // "model", "state_dict", "best_state_dict"; empty: the file itself is the state dict
+  std::string entry;   // "model", "state_dict", "ema.module", ...; empty: the file itself is the state dict
   std::string prefix;  // taken off the names, in words; empty: none
   std::string describe() const;
 };
@@ -53,10 +55,15 @@ class WeightFile {
 
   // Of safetensors files; ours say model, joints, color, codec, input_h, input_w.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // A whole number of the metadata; nullopt if the field is not there. Throws Error, with the file, the field, its
+  // value and the range, if it is no number from `least` to `most` or no multiple of `step`: sizes of memory are made
+  // of it.
+  std::optional<int64_t> metadata_number(const std::string& field, int64_t least, int64_t most, int64_t step = 1) const;
   // torch's optimizer.state_dict() of a training checkpoint; null if there is none.
   const Value* optimizer() const { return optimizer_; }
-  // The first epoch that a PyTorch training checkpoint has not done yet.
-  std::optional<int64_t> next_epoch() const { return next_epoch_; }
+  // The first epoch that a PyTorch training checkpoint has not done yet. Throws Error if the file says a number that no
+  // training reaches.
+  std::optional<int64_t> next_epoch() const;
 
   // Entries of the state dict that are no tensors but plain values (numbers, text, lists): not loaded.
   const std::vector<std::string>& skipped() const { return skipped_; }
@@ -83,7 +90,7 @@ class WeightFile {
   std::unordered_map<std::string_view, const ArrayView*> arrays_;  // names are in all_names_, arrays in the files
   std::map<std::string, std::string> metadata_;
   const Value* optimizer_ = nullptr;
-  std::optional<int64_t> next_epoch_;
+  std::optional<int64_t> epoch_;  // as the file says it, not yet believed
 };
 
 }  // namespace hr

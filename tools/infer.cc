@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 
@@ -85,22 +84,20 @@ WeightInfo weight_info(const WeightFile& file) {
     const auto it = file.metadata().find(key);
     return it == file.metadata().end() ? std::nullopt : std::optional(it->second);
   };
-  const auto number = [&](const char* key) -> std::optional<int> {
-    const auto value = text(key);
-    int n = 0;
-    if (!value || std::from_chars(value->data(), value->data() + value->size(), n).ec != std::errc()) return {};
-    return n;
-  };
+  // The same limits as those of --fixed-size. Memory is allocated by these numbers.
+  const auto side = [&](const char* key) -> std::optional<int> { return file.metadata_number(key, 32, 4096, 32); };
   info.codec = text("codec");
-  info.input_h = number("input_h");
-  info.input_w = number("input_w");
+  info.input_h = side("input_h");
+  info.input_w = side("input_w");
   info.color = text("color");
   // mmpose turns pictures to RGB for every network.
   if (!info.color && file.wrapper().writer == Wrapper::Writer::mmpose) info.color = "rgb";
   // The tensors know better than any text.
   const ModelGuess guess = guess_model(file);
   info.model = guess.model.empty() ? text("model") : guess.model;
-  info.joints = guess.joints > 0 ? guess.joints : number("joints");
+  constexpr int kMaxJoints = 10'000;
+  const std::optional<int> said = file.metadata_number("joints", 1, kMaxJoints);
+  info.joints = guess.joints > 0 ? guess.joints : said;
   return info;
 }
 
@@ -127,6 +124,8 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::
         file.path().string(), guess.what);
     joints = info.joints;
   }
+  // The file alone says how large the network is, so it has to have all of its tensors before memory is taken for it.
+  check_weights(file, *declare_model(name, *joints));
   auto model = make_model(cx, name, *joints, 0, Init::none);
   load_weights(file, *model);
   set_color(*model, color, info.color);

@@ -184,11 +184,18 @@ void SafetensorsFile::load(std::span<const std::byte> bytes) {
       fail("{}: tensor {}: data_offsets [{}] do not lie in the {} bytes of data", where, shown(e.name),
            fmt::join(e.offsets, ", "), data.size());
     }
-    uint64_t expected = size_of(type->dtype);
+    // The product of the other dimensions has to fit too: a 0 hides it here, but strides are made of it elsewhere.
+    uint64_t expected = size_of(type->dtype), without_zeros = expected;
     bool fits = true;
-    for (const uint64_t d : e.shape) fits = fits && !__builtin_mul_overflow(expected, d, &expected);
-    for (const uint64_t d : e.shape) fits = fits && d <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-    if (!fits || expected != e.offsets[1] - e.offsets[0]) {
+    for (const uint64_t d : e.shape) {
+      expected *= d;
+      fits = fits && !__builtin_mul_overflow(without_zeros, std::max<uint64_t>(d, 1), &without_zeros);
+    }
+    if (!fits || without_zeros > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+      fail("{}: tensor {}: shape [{}] of {} is too large: its size in bytes does not fit into 63 bits", where,
+           shown(e.name), fmt::join(e.shape, ", "), e.dtype);
+    }
+    if (expected != e.offsets[1] - e.offsets[0]) {
       fail("{}: tensor {}: shape [{}] of {} does not fill its {} bytes", where, shown(e.name), fmt::join(e.shape, ", "),
            e.dtype, e.offsets[1] - e.offsets[0]);
     }

@@ -106,6 +106,20 @@ TEST(Safetensors, TruncatedOrFlippedAnywhereIsAnErrorOrAFile) {
   EXPECT_GT(refused, 500);
 }
 
+// A dimension of 0 makes the product 0 whatever the others are, but code that multiplies them one by one overflows.
+TEST(Safetensors, DimensionsThatOverflowBesideAZeroAreRefused) {
+  const auto why = [](const std::string& shape) {
+    return why_refused(with_header(R"({"a":{"dtype":"F32","shape":[)" + shape + R"(],"data_offsets":[0,0]}})", 0));
+  };
+  for (const char* shape : {"4611686018427387904,2,0", "0,4611686018427387904,4611686018427387904",
+                            "9223372036854775807,0", "18446744073709551615,0"}) {
+    const std::string message = why(shape);
+    EXPECT_NE(message.find("tensor \"a\": shape ["), std::string::npos) << shape << ": " << message;
+    EXPECT_NE(message.find("too large"), std::string::npos) << shape << ": " << message;
+  }
+  EXPECT_EQ(why("0,1000000"), "");
+}
+
 TEST(Safetensors, NamesCanNeitherSpoilAMessageNorFillTheMemory) {
   const std::string newline = R"({"a\nb\u001b[2J":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}})";
   EXPECT_NE(why_refused_in_memory(with_header(newline, 8)).find(R"("a\nb\u001B[2J")"), std::string::npos);

@@ -1,6 +1,7 @@
 #include "data/mpii.h"
 
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <cstring>
 
@@ -75,6 +76,36 @@ TEST(MatFile, RefusesOtherFilesWithAHint) {
   EXPECT_TRUE(contains(refusal(good.substr(0, good.size() - 300)), "are left"));
   write_file(path, "[]");
   EXPECT_TRUE(contains(error_of([&] { read_mpii_truth(path); }), "x.mat"));
+}
+
+// zlib packs zeros a thousand times over, and every number becomes eight bytes in memory.
+TEST(MatFile, AFewPackedBytesCannotFillTheMemory) {
+  const auto word = [](uint32_t v) { return std::string(reinterpret_cast<const char*>(&v), 4); };
+  const auto file_of = [&](uint32_t count) {
+    const std::string flags = word(6) + word(8) + word(9) + word(0);  // uint8
+    const std::string sides = word(5) + word(8) + word(1) + word(count);
+    const std::string label = word(1 << 16 | 1) + std::string("x\0\0\0", 4);
+    const std::string body = flags + sides + label + word(2) + word(count) + std::string(count, '\0');
+    const std::string plain = word(14) + word(static_cast<uint32_t>(body.size())) + body;
+    uLongf size = compressBound(plain.size());
+    std::string packed(size, '\0');
+    EXPECT_EQ(compress(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(plain.data()),
+                       plain.size()),
+              Z_OK);
+    packed.resize(size);
+    std::string head = "MATLAB 5.0 MAT-file";
+    head.resize(124, ' ');
+    return head + std::string("\x00\x01IM", 4) + word(15) + word(static_cast<uint32_t>(size)) + packed;
+  };
+  const std::string small = file_of(1 << 20);
+  EXPECT_EQ(parse_mat(std::as_bytes(std::span(small)), "small.mat").at("x").values.size(), size_t{1} << 20);
+  for (const uint32_t count : {8u << 20, 48u << 20}) {
+    const std::string bomb = file_of(count);
+    ASSERT_LT(bomb.size(), 64u << 10);
+    const std::string why = error_of([&] { parse_mat(std::as_bytes(std::span(bomb)), "bomb.mat"); });
+    EXPECT_TRUE(contains(why, "bomb.mat: byte ")) << count << why;
+    EXPECT_TRUE(contains(why, "more than 32 MiB")) << count << why;
+  }
 }
 
 // Whatever the bytes: an error or arrays, no more.

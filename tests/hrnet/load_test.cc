@@ -77,6 +77,34 @@ TEST(GuessModel, KnowsEveryArchitectureAndJointCount) {
   EXPECT_EQ(guess_model(WeightFile(names_of_model("hrnet_w2", 17, [](auto& n) { return n == "bn1.bias"; }))).model, "");
 }
 
+// They share HRNet's body, but have other heads: naming what is missing from ours explains nothing.
+TEST(GuessModel, SisterNetworksAreCalledByTheirNames) {
+  const auto no_head = [](const std::string& n) { return !n.starts_with("final_layer."); };
+  const struct {
+    Names head;
+    const char* name;
+  } sisters[] = {
+      {{"final_layers.0.weight", "final_layers.1.weight", "deconv_layers.0.0.0.weight"}, "HigherHRNet"},
+      {{"transition_heatmap.0.weight", "head_heatmap.1.weight", "offset_final_layer.0.weight"}, "DEKR"},
+      {{"head.0.weight", "head.1.weight", "head.3.weight", "head.3.bias"}, "facial landmark HRNet"},
+      {{"aux_head.0.weight", "ocr_distri_head.object_context_block.f_up.0.weight"}, "segmentation"},
+      {{"last_layer.0.weight", "last_layer.3.weight"}, "segmentation"},
+  };
+  const auto model = declare_model("hrnet_w2", 17);
+  for (const auto& sister : sisters) {
+    SCOPED_TRACE(sister.name);
+    const WeightFile file(names_of_model("hrnet_w2", 17, no_head, sister.head));
+    EXPECT_NE(guess_model(file).what.find(sister.name), std::string::npos) << guess_model(file).what;
+    for (const bool as_a_start : {false, true}) {
+      if (as_a_start && std::string_view(sister.name) == "facial landmark HRNet") continue;  // its body may be a start
+      const std::string why = error_of(
+          [&] { as_a_start ? static_cast<void>(load_pretrained(file, *model, false)) : load_weights(file, *model); });
+      expect_words(why, {"this is a", sister.name, "hrnet_w2", "top-down"});
+      EXPECT_EQ(why.find("classification checkpoint"), std::string::npos) << why;
+    }
+  }
+}
+
 TEST(GuessModel, NamesTheSmallResNetsThatAreNotHere) {
   std::vector<float> zeros(64 * 3 * 49);
   const auto resnet = [&](std::array<int, 4> blocks) {

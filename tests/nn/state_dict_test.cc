@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 
 #include "core/error.h"
 #include "nn/layers.h"
@@ -242,6 +243,39 @@ TEST(StateDict, WeightsWithoutOptimizerStateCannotBeResumed) {
   c.arrays["optimizer.exp_avg_sq"].bytes.resize(c.arrays["optimizer.exp_avg_sq"].bytes.size() - 16);
   c.write(path);
   EXPECT_THROW(load_optimizer(SafetensorsFile(path), o), Error) << "moments of another model";
+}
+
+TEST(StateDict, AStepCountThatIsNoneIsCalledThat) {
+  Small s;
+  Optimizer o(s.cx, s.store, {});
+  o.set_steps(7);
+  const auto path = fresh();
+  save_state_dict(path, s.store, {}, &o);
+  const auto expect = [&](const Contents& c) {
+    c.write(path);
+    std::string why;
+    try {
+      load_optimizer(SafetensorsFile(path), o);
+    } catch (const Error& e) {
+      why = e.what();
+    }
+    EXPECT_NE(why.find("w.safetensors: optimizer.step"), std::string::npos) << why;
+    EXPECT_NE(why.find("expected one whole number"), std::string::npos) << why;
+    EXPECT_EQ(o.steps(), 7);
+  };
+  Contents c(path);
+  const auto number = [](int64_t v) {
+    const auto bytes = std::as_bytes(std::span(&v, 1));
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
+  };
+  c.arrays["optimizer.step"] = {DType::i64, {0}, {}};
+  expect(c);
+  c.arrays["optimizer.step"] = {DType::f64, {}, number(0)};
+  expect(c);
+  c.arrays["optimizer.step"] = {DType::i64, {}, number(-1)};
+  expect(c);
+  c.arrays["optimizer.step"] = {DType::i64, {}, number(std::numeric_limits<int64_t>::max())};
+  expect(c);
 }
 
 TEST(ParameterStore, InitialValuesDependOnTheSeedOnly) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
 
 #include "core/error.h"
 #include "nn/state_dict.h"
@@ -115,6 +116,109 @@ TEST(WeightFile, FindsTheStateDictInsideItsWrapper) {
   }
 }
 
+TEST(WeightFile, WrappersOfOtherToolsArePeeled) {
+  const struct {
+    const char* what;
+    std::function<std::string(PthBuilder&)> value;
+    std::string entry, prefix;
+  } cases[] = {
+      {"torch.compile", [](auto& b) { return state_dict(b, "_orig_mod."); }, "", "\"_orig_mod.\""},
+      {"DataParallel twice", [](auto& b) { return state_dict(b, "module.module."); }, "", "\"module.\", \"module.\""},
+      {"compiled, then parallel", [](auto& b) { return state_dict(b, "module._orig_mod."); }, "",
+       "\"module.\", \"_orig_mod.\""},
+      {"Lightning",
+       [](auto& b) {
+         return dict({{"epoch", integer(3)}, {"state_dict", state_dict(b, "model.")}});
+       },
+       "state_dict", "\"model.\""},
+      {"a class around it", [](auto& b) { return state_dict(b, "net."); }, "", "\"net.\""},
+      {"a backbone alone", [](auto& b) { return state_dict(b, "model.backbone."); }, "", "\"model.\", \"backbone.\""},
+      {"PyTorch's tutorial",
+       [](auto& b) {
+         return dict({{"model_state_dict", state_dict(b)}, {"optimizer_state_dict", dict({{"state", "}"}})}});
+       },
+       "model_state_dict", ""},
+      {"net",
+       [](auto& b) {
+         return dict({{"net", state_dict(b)}, {"acc", integer(1)}});
+       },
+       "net", ""},
+      {"weights",
+       [](auto& b) {
+         return dict({{"weights", state_dict(b)}});
+       },
+       "weights", ""},
+      {"ema alone",
+       [](auto& b) {
+         return dict({{"ema", state_dict(b)}});
+       },
+       "ema", ""},
+      {"ema beside the model",
+       [](auto& b) {
+         return dict({{"ema", dict({{"other", b.tensor({1}, {9})}})}, {"model", state_dict(b)}});
+       },
+       "model", ""},
+      {"ema with a module inside",
+       [](auto& b) {
+         return dict({{"ema", dict({{"decay", integer(1)}, {"module", state_dict(b, "module.")}})}});
+       },
+       "ema.module", "\"module.\""},
+      {"AveragedModel",
+       [](auto& b) {
+         return dict({{"n_averaged", b.tensor({}, {7})},
+                      {"module.conv.weight", b.tensor({2, 1, 1, 1}, {1, 2})},
+                      {"module.bn.bias", b.tensor({1}, {3})}});
+       },
+       "", "\"module.\""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    PthBuilder b;
+    const fs::path path = test::temporary_folder() / "weights.pth";
+    b.write_zip(path, c.value(b));
+    ASSERT_EQ(why_refused(path), "");
+    const WeightFile file(path);
+    EXPECT_EQ(file.wrapper().entry, c.entry);
+    if (c.prefix.find("backbone") == std::string::npos) {
+      EXPECT_EQ(file.wrapper().prefix, c.prefix);
+    }
+    EXPECT_EQ(file.names(), (Names{"conv.weight", "bn.bias"}));
+    ASSERT_TRUE(file.contains("conv.weight") && file.contains("bn.bias"));
+    EXPECT_EQ(file.at("conv.weight").to_f64(), (Values{1, 2}));
+    EXPECT_EQ(file.at("bn.bias").to_f64(), (Values{3}));
+    EXPECT_EQ(file.optimizer() != nullptr, c.entry == "model_state_dict");
+  }
+  // A name that is nothing but prefixes must neither vanish nor take quadratic time.
+  PthBuilder b;
+  const fs::path path = test::temporary_folder() / "weights.pth";
+  std::string name;
+  for (int i = 0; i < 100000; ++i) name += "net.";
+  b.write_zip(path, dict({{name, b.tensor({1}, {1})}}));
+  const WeightFile file(path);
+  EXPECT_GT(file.names().at(0).size(), 1000u);
+  b.write_zip(path, dict({{"net.", b.tensor({1}, {1})}}));
+  EXPECT_EQ(WeightFile(path).names(), Names{"net."});
+}
+
+TEST(WeightFile, AnEpochThatNoTrainingReachesIsRefusedWhenItIsAsked) {
+  const fs::path path = test::temporary_folder() / "weights.pth";
+  for (const int64_t epoch : {std::numeric_limits<int64_t>::max(), int64_t{-5}, int64_t{2'000'000'000}}) {
+    PthBuilder b;
+    b.write_zip(path, dict({{"model", state_dict(b)}, {"lr_scheduler", "}"}, {"epoch", big_integer(epoch)}}));
+    const WeightFile file(path);  // the weights themselves are sound
+    std::string why;
+    try {
+      static_cast<void>(file.next_epoch());
+    } catch (const Error& e) {
+      why = e.what();
+    }
+    for (const std::string& word : {std::string("weights.pth: "), std::string("epoch = ") + std::to_string(epoch),
+                                    std::string("from 0 to 1000000000")}) {
+      EXPECT_NE(why.find(word), std::string::npos) << word << " in: " << why;
+    }
+  }
+}
+
 TEST(WeightFile, WhatIsNoTensorIsReportedOrRefused) {
   const fs::path path = test::temporary_folder() / "w.pth";
   PthBuilder b;
@@ -195,6 +299,14 @@ TEST(WeightFile, HashesItsWholeFile) {
   EXPECT_EQ(total, static_cast<int64_t>(fs::file_size(path)));
 }
 
+std::string real(double v) {  // BINFLOAT: big-endian
+  uint64_t bits = 0;
+  std::memcpy(&bits, &v, 8);
+  std::string out = "G";
+  for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>(bits >> shift & 255);
+  return out;
+}
+
 float half_to_float(uint16_t h) {
   const int exponent = (h >> 10) & 31, mantissa = h & 1023;
   const double v = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
@@ -271,6 +383,9 @@ struct AdamState {
   std::vector<std::string> steps{integer(5), integer(5), integer(5)};
   std::string second = "exp_avg_sq", amsgrad = no();
   size_t states = 3;
+  std::vector<std::pair<std::string, std::string>> group{};        // further fields of the parameter groups
+  std::vector<std::pair<std::string, std::string>> state_extra{};  // further fields of every state
+  size_t groups = 1;                                               // the parameters are dealt out evenly
   bool tensor_steps = false;  // what torch writes since 1.12: a float32 tensor without dims
 };
 
@@ -283,13 +398,24 @@ fs::path checkpoint(const Small& small, const AdamState& s) {
     params.push_back(big_integer(s.keys[k]));
     if (k >= s.states) continue;
     const auto first = static_cast<double>(k);
-    state.insert(state.begin(),  // in another order than the parameters
-                 {s.keys[k], dict({{"step", s.tensor_steps ? b.tensor({}, {5}) : s.steps[k]},
-                                   {"exp_avg", b.tensor(p.torch_shape, moment(p, first))},
-                                   {s.second, b.tensor(p.torch_shape, moment(p, first + 0.5))}})});
+    std::vector<std::pair<std::string, std::string>> fields{
+        {"step", s.tensor_steps ? b.tensor({}, {5}) : s.steps[k]},
+        {"exp_avg", b.tensor(p.torch_shape, moment(p, first))},
+        {s.second, b.tensor(p.torch_shape, moment(p, first + 0.5))}};
+    fields.insert(fields.end(), s.state_extra.begin(), s.state_extra.end());
+    state.insert(state.begin(), {s.keys[k], dict(fields)});  // in another order than the parameters
   }
-  const std::string adam = dict({{"state", dict_by_number(state)},
-                                 {"param_groups", list({dict({{"amsgrad", s.amsgrad}, {"params", list(params)}})})}});
+  std::vector<std::string> groups;
+  for (size_t i = 0; i < s.groups; ++i) {
+    const auto from = static_cast<ptrdiff_t>(params.size() * i / s.groups),
+               to = static_cast<ptrdiff_t>(params.size() * (i + 1) / s.groups);
+    std::vector<std::pair<std::string, std::string>> fields{
+        {"params", list({params.begin() + from, params.begin() + to})}};
+    if (!s.amsgrad.empty()) fields.emplace_back("amsgrad", s.amsgrad);
+    fields.insert(fields.end(), s.group.begin(), s.group.end());
+    groups.push_back(dict(fields));
+  }
+  const std::string adam = dict({{"state", dict_by_number(state)}, {"param_groups", list(groups)}});
   fs::path path = test::temporary_folder() / "checkpoint.pth";
   b.write_zip(path, dict({{"model", dict({{"c.bias", b.tensor({5}, {1, 2, 3, 4, 5})}})},
                           {"optimizer", adam},
@@ -327,6 +453,19 @@ TEST(TorchOptimizer, MomentsGoToTheirParametersByPosition) {
   EXPECT_EQ(o.steps(), 0) << "saved before the first step";
 }
 
+TEST(TorchOptimizer, TheUsualHyperparametersAreNoReasonToRefuse) {
+  Small small;
+  Optimizer o(small.cx, small.store, {});
+  load_optimizer(WeightFile(checkpoint(small, {.group = {{"betas", real(0.9) + real(0.999) + "\x86"},
+                                                         {"eps", real(1e-8)},
+                                                         {"lr", real(1e-3)},
+                                                         {"weight_decay", integer(0)},
+                                                         {"maximize", no()}}})),
+                 o);
+  EXPECT_EQ(o.steps(), 5);
+  expect_moments(small, o);
+}
+
 TEST(TorchOptimizer, WhatCannotBeResumedIsRefusedAndChangesNothing) {
   Small small;
   Optimizer o(small.cx, small.store, {});
@@ -346,6 +485,13 @@ TEST(TorchOptimizer, WhatCannotBeResumedIsRefusedAndChangesNothing) {
   expect({.states = 2}, {"c.bias", "missing", "--weights"});
   expect({.steps = {integer(5), integer(4), integer(5)}}, {"b.weight", "4", "5"});
   expect({.second = "momentum_buffer"}, {"a.weight", "exp_avg_sq", "Adam"});
+  expect({.amsgrad = "", .group = {{"momentum", real(0.9)}, {"nesterov", no()}}}, {"SGD", "Adam", "--weights"});
+  expect({.amsgrad = "", .group = {{"momentum_decay", real(0.004)}}}, {"NAdam", "--weights"});
+  expect({.state_extra = {{"max_exp_avg_sq", integer(1)}}}, {"AMSGrad", "--weights"});
+  expect({.group = {{"betas", real(0.5) + real(0.999) + "\x86"}}}, {"betas", "0.5", "0.9", "--weights"});
+  expect({.group = {{"eps", real(1e-4)}}}, {"eps", "0.0001", "1e-08", "--weights"});
+  expect({.group = {{"maximize", yes()}}}, {"maximize", "--weights"});
+  expect({.groups = 2}, {"2 parameter groups", "order", "--weights"});
   expect({.amsgrad = yes()}, {"amsgrad", "--weights"});
   expect({.steps = {text("5"), text("5"), text("5")}}, {"step"});
   expect({.steps = {integer(-1), integer(-1), integer(-1)}}, {"step"});

@@ -136,6 +136,64 @@ TEST(Convert, ColourOrderAndInputSizeTravelWithTheWeights) {
   EXPECT_TRUE(load_model(cx, folder / "again.safetensors")->bgr_input());
 }
 
+// What a file says about itself decides how much memory the programs ask for.
+TEST(WeightInfo, NumbersOutOfRangeAreRefusedWithFileFieldValueAndRange) {
+  const fs::path path = test::temporary_folder() / "w.safetensors";
+  const float one = 1;
+  const NamedArray array{"w", DType::f32, {1}, std::as_bytes(std::span(&one, 1))};
+  const auto why = [&](const char* field, const std::string& value) -> std::string {
+    write_safetensors(path, std::span(&array, 1), {{field, value}});
+    try {
+      static_cast<void>(weight_info(WeightFile(path)));
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  const std::string range = "expected a whole number from 32 to 4096, a multiple of 32";
+  for (const char* field : {"input_h", "input_w"}) {
+    for (const char* value : {"1073741824", "99999999999999999999", "0", "-64", "256abc", "", "100", "1e2", "4128"}) {
+      expect_words(why(field, value), {"w.safetensors: ", field, fmt::format("\"{}\"", value).c_str(), range.c_str()});
+    }
+    EXPECT_EQ(why(field, "4096"), "");
+    EXPECT_EQ(why(field, "32"), "");
+  }
+  for (const char* value : {"0", "1073741824", "x"}) {
+    expect_words(why("joints", value), {"w.safetensors: ", "joints", value, "expected a whole number from 1 to 10000"});
+  }
+  expect_words(why("input_h", std::string(5000, '9')), {"99999"});
+  EXPECT_LT(why("input_h", std::string(5000, '9')).size(), 500u);
+}
+
+// hrnet_w1024 has 120 GB of parameters; nothing of it may be allocated for a file of one number.
+TEST(WeightInfo, AModelThatDoesNotFitTheFileIsRefusedBeforeItsMemoryIsTaken) {
+  const fs::path path = test::temporary_folder() / "w.safetensors";
+  const float one = 1;
+  const NamedArray array{"w", DType::f32, {1}, std::as_bytes(std::span(&one, 1))};
+  write_safetensors(path, std::span(&array, 1), {{"model", "hrnet_w1024"}, {"joints", "17"}});
+  class Counting : public Allocator {
+   public:
+    void* allocate(size_t bytes) override {
+      largest = std::max(largest, bytes);
+      throw Error("the model was allocated");
+    }
+    void deallocate(void*, size_t) noexcept override {}
+    size_t peak_bytes() const override { return largest; }
+    size_t largest = 0;
+  };
+  Context cx;
+  const auto counting = std::make_shared<Counting>();
+  cx.allocator = counting;
+  std::string message;
+  try {
+    static_cast<void>(load_model(cx, path));
+  } catch (const Error& e) {
+    message = e.what();
+  }
+  expect_words(message, {"w.safetensors: ", "hrnet_w1024", "missing: conv1.weight"});
+  EXPECT_EQ(counting->largest, 0u);
+}
+
 TEST(Convert, RefusesWhatWouldLoseSomething) {
   const fs::path folder = test::temporary_folder();
   PthBuilder b;
