@@ -46,6 +46,7 @@ struct Position {
   int64_t step = 0;
   double loss_sum = 0;  // over the samples of the started epoch
   int64_t samples = 0;
+  bool trained = false;    // all steps of the epoch are done, and its validation is not
   double best_score = -1;  // EpochRecord::score()
   std::vector<EpochRecord> history;
 };
@@ -281,11 +282,16 @@ void Trainer::start_or_resume() {
         at_.epoch = o_.start_epoch;
         at_.step = at_.samples = 0;
         at_.loss_sum = 0;
+        at_.trained = false;
       }
       const bool restarted = !world_.ranks.resume.empty();  // the crash may have come after the end
       check(at_.epoch < o_.epochs || o_.test_only || restarted,
             "--resume {}: has finished epoch {} of {}; raise --epochs to go on", o_.resume, at_.epoch, o_.epochs);
-      fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
+      if (at_.trained) {
+        fmt::print("resume     {}: epoch {} is trained and still to be validated\n", o_.resume, at_.epoch + 1);
+      } else {
+        fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
+      }
     }
   }
   file_.reset();  // the map is not needed any more
@@ -306,8 +312,8 @@ void Trainer::start_or_resume() {
 // Rank 0 has loaded; the others take it from there.
 void Trainer::share_start() {
   parallel_->broadcast(cx_, &*optimizer_);
-  const std::string mine =
-      fmt::format("[{},{},{},{},{},{}]", at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_score, batch_size_);
+  const std::string mine = fmt::format("[{},{},{},{},{},{},{}]", at_.epoch, at_.step, at_.samples, at_.loss_sum,
+                                       at_.best_score, batch_size_, at_.trained);
   const rapidjson::Document first = parse_json(world_.comm->all_gather(mine)[0], "rank 0's position");
   at_.epoch = first[0].GetInt();
   at_.step = first[1].GetInt64();
@@ -315,6 +321,7 @@ void Trainer::share_start() {
   at_.loss_sum = first[3].GetDouble();
   at_.best_score = first[4].GetDouble();
   batch_size_ = first[5].GetInt();
+  at_.trained = first[6].GetBool();
 }
 
 // A run goes on with the batch it had, all ranks together, whatever their number is now.
@@ -323,7 +330,7 @@ void Trainer::set_batch_size(int saved_batch_size, int saved_ranks) {
   if (asked == had) return;
   if (o_.new_global_batch) {
     // What has been seen of the epoch counts in samples now; a started batch is seen again.
-    if (at_.step > 0) {
+    if (at_.step > 0 && !at_.trained) {
       at_.step = at_.samples / asked;
       const double mean = at_.loss_sum / static_cast<double>(at_.samples);
       at_.samples = at_.step * asked;
@@ -342,11 +349,12 @@ void Trainer::set_batch_size(int saved_batch_size, int saved_ranks) {
                batch_size_, o_.batch_size, ranks, saved_ranks, had);
     return;
   }
-  check(saved_ranks == ranks && at_.step == 0,
+  const bool between_epochs = at_.step == 0 || at_.trained;
+  check(saved_ranks == ranks && between_epochs,
         "--resume {}: {} {} people per step ({} ranks, --batch-size {}), these flags mean {} ({} ranks, --batch-size "
         "{}); "
         "choose --batch-size so that they agree, or add --new-global-batch",
-        o_.resume, at_.step == 0 ? "trained with" : "stopped within an epoch of", had, saved_ranks, saved_batch_size,
+        o_.resume, between_epochs ? "trained with" : "stopped within an epoch of", had, saved_ranks, saved_batch_size,
         asked, ranks, o_.batch_size);
 }
 
@@ -369,6 +377,10 @@ void Trainer::resume_own(const WeightFile& file) {
   at_.samples = static_cast<int64_t>(number("samples"));
   at_.loss_sum = number("loss_sum");
   at_.best_score = number("best_ap");
+  if (const auto trained = position.FindMember("trained"); trained != position.MemberEnd()) {
+    check(trained->value.IsBool(), "--resume {}: 'trained' of its position is neither true nor false", o_.resume);
+    at_.trained = trained->value.GetBool();
+  }
   at_.history = history_from_json(text("history"), o_.resume);
   const std::string saved_seed = text("seed");
   check(saved_seed == std::to_string(o_.seed),
@@ -424,8 +436,9 @@ std::map<std::string, std::string> Trainer::metadata() const {
           {"batch_size", std::to_string(batch_size_)},
           {"ranks", std::to_string(world_.size())},
           {"history", history_to_json(at_.history)},
-          {"position", fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{}}}",
-                                   at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_score)}};
+          {"position",
+           fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{},\"trained\":{}}}",
+                       at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_score, at_.trained)}};
 }
 
 void Trainer::save(const std::string& name, bool with_optimizer) const {
@@ -548,10 +561,7 @@ bool Trainer::train_epoch() {
     if (save_now) save("last.safetensors", true);
   }
   progress.finish(note());
-  at_.history.push_back({.epoch = at_.epoch,
-                         .loss = at_.loss_sum / static_cast<double>(at_.samples),
-                         .lr = lr,
-                         .pckh = mpii_truth_.has_value()});
+  at_.trained = true;
   return true;
 }
 
@@ -591,12 +601,19 @@ void Trainer::report_bad_samples() {
 }
 
 void Trainer::finish_epoch() {
-  EpochRecord& record = at_.history.back();
+  const auto steps = static_cast<int64_t>(loader_->batches());
+  EpochRecord record{.epoch = at_.epoch,
+                     .loss = at_.loss_sum / static_cast<double>(at_.samples),
+                     .lr = schedule().at(at_.epoch, steps - 1, steps),
+                     .pckh = mpii_truth_.has_value()};
   const bool last = at_.epoch + 1 == o_.epochs;
   bool best = false;
   if (parallel_ && !o_.sync_bn) parallel_->broadcast_buffers(cx_);
   const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // the others wait for it to write
   if (last || (at_.epoch + 1) % o_.eval_every == 0) {
+    // A picture that cannot be read or a full disk may end the validation with an error. The epoch's training is on
+    // the disk by then, and --resume only validates it again.
+    save("last.safetensors", true);
     const ValidationRun run = measure("  validate");
     if (world_.first()) {
       if (run.pckh) {
@@ -619,9 +636,11 @@ void Trainer::finish_epoch() {
   report_bad_samples();
   if (world_.first()) append_line(results_file_, results_line(record));
   if (best) at_.best_score = record.score();
+  at_.history.push_back(record);
   ++at_.epoch;
   at_.step = at_.samples = 0;
   at_.loss_sum = 0;
+  at_.trained = false;
   if (!world_.first()) return;
   if (best) save("best.safetensors", false);
   if (o_.keep_all) save(fmt::format("epoch_{}.safetensors", at_.epoch - 1), true);
@@ -663,7 +682,7 @@ int Trainer::run() {
   const auto before_interrupt = std::signal(SIGINT, on_interrupt),
              before_terminate = std::signal(SIGTERM, on_interrupt);
   while (at_.epoch < o_.epochs) {
-    const bool done = train_epoch();
+    const bool done = at_.trained || train_epoch();
     if (done) finish_epoch();
     if (const int signal = stopping_signal(); signal != 0 || !done) {
       if (!done) save("last.safetensors", true);

@@ -166,6 +166,43 @@ TEST(Train, ANonFiniteLossStopsAndKeepsTheLastCheckpoint) {
   EXPECT_EQ(read_file(out / "last.safetensors"), before);
 }
 
+// A folder stands where validation writes its results, so that validation fails after the last batch of the epoch.
+TEST(Train, AnEpochWhoseValidationFailsIsKeptAndOnlyValidatedAgain) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions whole = tiny(root / "whole");
+  whole.epochs = 2;
+  ASSERT_EQ(train(whole), 0);
+  for (const int failing_epoch : {0, 1}) {
+    SCOPED_TRACE(failing_epoch);
+    TrainOptions o = tiny(root / fmt::format("run{}", failing_epoch));
+    o.epochs = 2;
+    const fs::path last = last_checkpoint(o), obstacle = fs::path(o.output_dir) / "key_results.json";
+    if (failing_epoch == 1) {  // the first epoch ends well
+      o.epochs = 1;
+      ASSERT_EQ(train(o), 0);
+      fs::remove(obstacle);
+      o.epochs = 2;
+      o.resume = last.string();
+    }
+    fs::create_directories(obstacle);
+    EXPECT_NE(error_of(o).find("key_results.json"), std::string::npos);
+    ASSERT_TRUE(fs::exists(last));
+    if (failing_epoch == 1) expect_same_arrays(last, root / "whole" / "last.safetensors");
+    fs::remove(obstacle);
+    o.resume = last.string();
+    testing::internal::CaptureStdout();
+    ASSERT_EQ(train(o), 0);
+    const std::string said = testing::internal::GetCapturedStdout();
+    EXPECT_NE(said.find(fmt::format("epoch {} is trained and still to be validated", failing_epoch + 1)),
+              std::string::npos)
+        << said;
+    expect_same_arrays(root / "whole" / "last.safetensors", last);
+    // The history, with its losses, learning rates and scores, is that of the run without an accident.
+    EXPECT_EQ(SafetensorsFile(last).metadata().at("history"),
+              SafetensorsFile(root / "whole" / "last.safetensors").metadata().at("history"));
+  }
+}
+
 TEST(Train, BadInputNamesTheFlagAndTheNextStep) {
   const fs::path root = test::temporary_folder();
   const auto expect = [&](const char* what, const TrainOptions& o, std::initializer_list<const char*> words) {
