@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <csignal>
 #include <ctime>
 #include <deque>
+#include <limits>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -22,6 +24,8 @@
 
 namespace hr {
 namespace {
+
+constexpr int max_epochs = 1'000'000'000;  // of a checkpoint; one more still fits an int
 
 volatile std::sig_atomic_t interrupted = 0;  // the signal that asks for an orderly end
 
@@ -326,7 +330,8 @@ void Trainer::share_start() {
 
 // A run goes on with the batch it had, all ranks together, whatever their number is now.
 void Trainer::set_batch_size(int saved_batch_size, int saved_ranks) {
-  const int ranks = world_.size(), had = saved_batch_size * saved_ranks, asked = o_.batch_size * ranks;
+  const int ranks = world_.size();
+  const int64_t had = int64_t{saved_batch_size} * saved_ranks, asked = int64_t{o_.batch_size} * ranks;
   if (asked == had) return;
   if (o_.new_global_batch) {
     // What has been seen of the epoch counts in samples now; a started batch is seen again.
@@ -344,7 +349,7 @@ void Trainer::set_batch_size(int saved_batch_size, int saved_ranks) {
           "equally; "
           "choose a --batch-size and add --new-global-batch",
           o_.resume, had, saved_ranks, saved_batch_size, ranks);
-    batch_size_ = had / ranks;
+    batch_size_ = static_cast<int>(had / ranks);
     fmt::print("note       {} people per rank and step instead of {}: {} ranks now, {} before, {} people per step\n",
                batch_size_, o_.batch_size, ranks, saved_ranks, had);
     return;
@@ -367,16 +372,28 @@ void Trainer::resume_own(const WeightFile& file) {
     return it->second;
   };
   const rapidjson::Document position = parse_json(text("position"), o_.resume);
-  const auto number = [&](const char* key) {
-    check(position.IsObject() && position.HasMember(key) && position[key].IsNumber(),
-          "--resume {}: its position has no number '{}'", o_.resume, key);
-    return position[key].GetDouble();
+  check(position.IsObject(), "--resume {}: its position is not an object", o_.resume);
+  // What comes from a file is limited before it is converted or divided by.
+  const auto number = [&](const char* key, double least, double most) {
+    check(position.HasMember(key) && position[key].IsNumber(), "--resume {}: its position has no number '{}'",
+          o_.resume, key);
+    const double value = position[key].GetDouble();
+    check(value >= least && value <= most, "--resume {}: {} of its position is {}, expected {} to {}", o_.resume, key,
+          value, least, most);
+    return value;
   };
-  at_.epoch = static_cast<int>(number("epoch"));
-  at_.step = static_cast<int64_t>(number("step"));
-  at_.samples = static_cast<int64_t>(number("samples"));
-  at_.loss_sum = number("loss_sum");
-  at_.best_score = number("best_ap");
+  const auto whole_number = [&](const char* key, int64_t least, int64_t most) {
+    const double value = number(key, static_cast<double>(least), static_cast<double>(most));
+    check(value == std::floor(value), "--resume {}: {} of its position is {}, expected a whole number", o_.resume, key,
+          value);
+    return static_cast<int64_t>(value);
+  };
+  constexpr int64_t most_samples = int64_t{1} << 40;
+  at_.epoch = static_cast<int>(whole_number("epoch", 0, max_epochs));
+  at_.step = whole_number("step", 0, most_samples);
+  at_.samples = whole_number("samples", at_.step, most_samples);  // a step has at least one
+  at_.loss_sum = number("loss_sum", 0, std::numeric_limits<double>::max());
+  at_.best_score = number("best_ap", -1, 1);
   if (const auto trained = position.FindMember("trained"); trained != position.MemberEnd()) {
     check(trained->value.IsBool(), "--resume {}: 'trained' of its position is neither true nor false", o_.resume);
     at_.trained = trained->value.GetBool();
@@ -390,9 +407,16 @@ void Trainer::resume_own(const WeightFile& file) {
     check(codec->second == o_.codec, "--resume {}: the run learnt codec {}, this one asks for {}; give --codec {}",
           o_.resume, codec->second, o_.codec, codec->second);
   }
-  const auto ranks = file.metadata().find("ranks");  // absent in files of one process
-  set_batch_size(std::atoi(text("batch_size").c_str()),
-                 ranks == file.metadata().end() ? 1 : std::atoi(ranks->second.c_str()));
+  const auto parsed = [&](const char* key, int most) {
+    const std::string value = text(key);
+    int n = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
+    check(error == std::errc() && end == value.data() + value.size() && n >= 1 && n <= most,
+          "--resume {}: its {} is '{}', expected a whole number from 1 to {}", o_.resume, key, value, most);
+    return n;
+  };
+  const int batch_size = parsed("batch_size", 1'000'000);  // times ranks it fits an int
+  set_batch_size(batch_size, file.metadata().contains("ranks") ? parsed("ranks", 2'000) : 1);  // else one process
 }
 
 // A PyTorch training checkpoint: weights, moments and the epoch continue; the order of the pictures is ours.

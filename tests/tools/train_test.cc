@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <map>
 #include <thread>
 
 #include "core/error.h"
@@ -166,6 +167,20 @@ TEST(Train, ANonFiniteLossStopsAndKeepsTheLastCheckpoint) {
   EXPECT_EQ(read_file(out / "last.safetensors"), before);
 }
 
+// A run's last.safetensors with some of its metadata replaced.
+fs::path with_metadata(const fs::path& from, const fs::path& to, const std::map<std::string, std::string>& changes) {
+  const SafetensorsFile file(from);
+  std::map<std::string, std::string> metadata = file.metadata();
+  for (const auto& [key, value] : changes) metadata[key] = value;
+  std::vector<NamedArray> arrays;
+  for (const std::string& name : file.names()) {
+    const ArrayView& a = file.at(name);
+    arrays.push_back({name, a.dtype, a.shape, a.bytes});
+  }
+  write_safetensors(to, arrays, metadata);
+  return to;
+}
+
 // A folder stands where validation writes its results, so that validation fails after the last batch of the epoch.
 TEST(Train, AnEpochWhoseValidationFailsIsKeptAndOnlyValidatedAgain) {
   const fs::path root = test::temporary_folder();
@@ -200,6 +215,49 @@ TEST(Train, AnEpochWhoseValidationFailsIsKeptAndOnlyValidatedAgain) {
     // The history, with its losses, learning rates and scores, is that of the run without an accident.
     EXPECT_EQ(SafetensorsFile(last).metadata().at("history"),
               SafetensorsFile(root / "whole" / "last.safetensors").metadata().at("history"));
+  }
+}
+
+TEST(Train, NumbersOfACheckpointThatCannotBeAreRefusedByName) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions o = tiny(root / "run");
+  o.epochs = 1;
+  ASSERT_EQ(train(o), 0);
+  const auto position = [](const char* epoch, const char* step, const char* samples, const char* sum, const char* ap) {
+    return fmt::format(R"({{"epoch":{},"step":{},"samples":{},"loss_sum":{},"best_ap":{}}})", epoch, step, samples, sum,
+                       ap);
+  };
+  struct Case {
+    const char* key;
+    std::string value;
+    const char *field, *shown;
+  };
+  const Case cases[] = {
+      {"position", position("1e300", "0", "0", "0", "0"), "epoch", "1e+300"},
+      {"position", position("-1", "0", "0", "0", "0"), "epoch", "-1"},
+      {"position", position("0.5", "0", "0", "0", "0"), "epoch", "0.5"},
+      {"position", position("0", "1e30", "6", "1", "0"), "step", "1e+30"},
+      {"position", position("0", "1", "0", "1", "0"), "samples", "0"},
+      {"position", position("0", "1", "-6", "1", "0"), "samples", "-6"},
+      {"position", position("0", "1", "6", "1", "7"), "best_ap", "7"},
+      {"batch_size", "x", "batch_size", "x"},
+      {"batch_size", "6x", "batch_size", "6x"},
+      {"batch_size", "0", "batch_size", "0"},
+      {"batch_size", "99999999999999", "batch_size", "99999999999999"},
+      {"ranks", "", "ranks", "''"},
+      {"ranks", "-1", "ranks", "-1"},
+      {"history", R"([{"epoch":0,"loss":1,"lr":1,"stats":["a",1,1,1,1,1,1,1,1,1]}])", "stats", "numbers"},
+  };
+  o.epochs = 3;
+  o.new_global_batch = true;  // the arithmetic that divides by these numbers
+  o.batch_size = 3;
+  for (const Case& c : cases) {
+    const fs::path file =
+        with_metadata(root / "run" / "last.safetensors", root / "changed.safetensors", {{c.key, c.value}});
+    o.resume = file.string();
+    const std::string message = error_of(o);
+    for (const char* word : {"changed.safetensors", c.field, c.shown})
+      EXPECT_NE(message.find(word), std::string::npos) << c.key << " " << c.value << ": \"" << message << '"';
   }
 }
 
