@@ -167,6 +167,7 @@ class Trainer {
   int stopping_signal() const;  // 0: nobody wants to stop; the same on all ranks
   void set_batch_size(int saved_batch_size, int saved_ranks);
   void resume_own(const WeightFile& file);
+  void note_other_flags(const WeightFile& file) const;
   void resume_torch(const WeightFile& file);
   bool train_epoch();  // false when interrupted
   void finish_epoch();
@@ -290,7 +291,8 @@ void Trainer::start_or_resume() {
       }
       const bool restarted = !world_.ranks.resume.empty();  // the crash may have come after the end
       check(at_.epoch < o_.epochs || o_.test_only || restarted,
-            "--resume {}: has finished epoch {} of {}; raise --epochs to go on", o_.resume, at_.epoch, o_.epochs);
+            "--resume {}: has finished {} epoch{}, and --epochs asks for {} in all; raise --epochs to go on", o_.resume,
+            at_.epoch, at_.epoch == 1 ? "" : "s", o_.epochs);
       if (at_.trained) {
         fmt::print("resume     {}: epoch {} is trained and still to be validated\n", o_.resume, at_.epoch + 1);
       } else {
@@ -407,6 +409,7 @@ void Trainer::resume_own(const WeightFile& file) {
     check(codec->second == o_.codec, "--resume {}: the run learnt codec {}, this one asks for {}; give --codec {}",
           o_.resume, codec->second, o_.codec, codec->second);
   }
+  note_other_flags(file);
   const auto parsed = [&](const char* key, int most) {
     const std::string value = text(key);
     int n = 0;
@@ -419,9 +422,33 @@ void Trainer::resume_own(const WeightFile& file) {
   set_batch_size(batch_size, file.metadata().contains("ranks") ? parsed("ranks", 2'000) : 1);  // else one process
 }
 
+// Flags may differ from those of the checkpoint's run; the numbers of the run then do too, so it is said.
+void Trainer::note_other_flags(const WeightFile& file) const {
+  const std::map<std::string, std::string> ours = metadata();
+  const auto say = [](const char* flag, const std::string& theirs, const std::string& now) {
+    if (theirs != now) fmt::print("note       the checkpoint's {} is {}, this run's is {}\n", flag, theirs, now);
+  };
+  // A file of an older version may lack some of them.
+  const auto value = [&](const char* key) {
+    const auto it = file.metadata().find(key);
+    return it == file.metadata().end() ? ours.at(key) : it->second;
+  };
+  for (const auto& [flag, key] : {std::pair{"--lr", "lr"},
+                                  {"--lr-steps", "lr_steps"},
+                                  {"--lr-gamma", "lr_gamma"},
+                                  {"--weight-decay", "weight_decay"},
+                                  {"--recipe", "recipe"}}) {
+    say(flag, value(key), ours.at(key));
+  }
+  say("--fixed-size", value("input_h") + " " + value("input_w"), fmt::format("{} {}", input_h_, input_w_));
+}
+
 // A PyTorch training checkpoint: weights, moments and the epoch continue; the order of the pictures is ours.
 void Trainer::resume_torch(const WeightFile& file) {
-  at_.epoch = static_cast<int>(std::clamp<int64_t>(file.next_epoch().value_or(0), 0, o_.epochs));
+  const int64_t epoch = file.next_epoch().value_or(0);
+  check(epoch >= 0 && epoch <= max_epochs, "--resume {}: its epoch is {}, expected 0 to {}", o_.resume, epoch,
+        max_epochs);
+  at_.epoch = static_cast<int>(epoch);
   fmt::print("resume     {}, Adam's step {}\n", file.wrapper().describe(), optimizer_->steps());
   // Learning rate and decay are flags here; say so when the checkpoint had others.
   const Value* groups = file.optimizer()->find("param_groups");
@@ -457,6 +484,10 @@ std::map<std::string, std::string> Trainer::metadata() const {
           {"input_w", std::to_string(input_w_)},
           {"color", model_->bgr_input() ? "bgr" : "rgb"},
           {"seed", std::to_string(o_.seed)},
+          {"lr", fmt::format("{}", o_.lr)},
+          {"lr_steps", fmt::format("{}", fmt::join(o_.lr_steps, " "))},
+          {"lr_gamma", fmt::format("{}", o_.lr_gamma)},
+          {"weight_decay", fmt::format("{}", weight_decay())},
           {"batch_size", std::to_string(batch_size_)},
           {"ranks", std::to_string(world_.size())},
           {"history", history_to_json(at_.history)},

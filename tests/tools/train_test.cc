@@ -261,6 +261,52 @@ TEST(Train, NumbersOfACheckpointThatCannotBeAreRefusedByName) {
   }
 }
 
+TEST(Train, ResumeSaysWhichFlagsDifferFromTheCheckpoints) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions o = tiny(root / "run");
+  o.epochs = 1;
+  ASSERT_EQ(train(o), 0);
+  o.resume = last_checkpoint(o).string();
+  const auto output_of = [](const TrainOptions& options) {
+    testing::internal::CaptureStdout();
+    EXPECT_EQ(train(options), 0);
+    return testing::internal::GetCapturedStdout();
+  };
+  o.epochs = 2;
+  EXPECT_EQ(output_of(o).find("note "), std::string::npos);
+  o.epochs = 3;
+  o.lr = 5e-4;
+  o.fixed_size = {96, 64};
+  const std::string said = output_of(o);
+  EXPECT_NE(said.find("note       the checkpoint's --lr is 0.001, this run's is 0.0005\n"), std::string::npos) << said;
+  EXPECT_NE(said.find("note       the checkpoint's --fixed-size is 64 64, this run's is 96 64\n"), std::string::npos)
+      << said;
+  EXPECT_EQ(said.find("--lr-steps"), std::string::npos) << said;
+}
+
+TEST(Train, AFinishedCheckpointSaysHowManyEpochsItHas) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions o = tiny(root / "run");
+  o.epochs = 1;
+  ASSERT_EQ(train(o), 0);
+  o.resume = last_checkpoint(o).string();
+  EXPECT_NE(error_of(o).find("has finished 1 epoch, and --epochs asks for 1 in all; raise --epochs to go on"),
+            std::string::npos)
+      << error_of(o);
+  const fs::path later =
+      with_metadata(o.resume, root / "later.safetensors",
+                    {{"position", R"({"epoch":210,"step":0,"samples":0,"loss_sum":0,"best_ap":-1})"}});
+  o.resume = later.string();
+  o.epochs = 2;
+  EXPECT_NE(error_of(o).find("has finished 210 epochs, and --epochs asks for 2 in all"), std::string::npos)
+      << error_of(o);
+  if (fs::exists(test::oracle("weights/w2_official_checkpoint.pth"))) {  // of 210 epochs too
+    o.resume = test::oracle("weights/w2_official_checkpoint.pth").string();
+    EXPECT_NE(error_of(o).find("has finished 210 epochs, and --epochs asks for 2 in all"), std::string::npos)
+        << error_of(o);
+  }
+}
+
 TEST(Train, BadInputNamesTheFlagAndTheNextStep) {
   const fs::path root = test::temporary_folder();
   const auto expect = [&](const char* what, const TrainOptions& o, std::initializer_list<const char*> words) {
