@@ -40,7 +40,10 @@ std::vector<EpochRecord> history_from_json(std::string_view text, std::string_vi
     if (const auto stats = item.FindMember("stats"); stats != item.MemberEnd()) {
       check(stats->value.IsArray() && stats->value.Size() == (r.pckh ? 9 : 10),
             "{}: an epoch's stats must be {} numbers", where, r.pckh ? 9 : 10);
-      for (const Json& number : stats->value.GetArray()) r.stats.push_back(number.GetDouble());
+      for (const Json& number : stats->value.GetArray()) {
+        check(number.IsNumber(), "{}: an epoch's stats must be {} numbers", where, r.pckh ? 9 : 10);
+        r.stats.push_back(number.GetDouble());
+      }
     }
   }
   return history;

@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <csignal>
 #include <ctime>
 #include <deque>
+#include <limits>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -22,6 +24,8 @@
 
 namespace hr {
 namespace {
+
+constexpr int max_epochs = 1'000'000'000;  // of a checkpoint; one more still fits an int
 
 volatile std::sig_atomic_t interrupted = 0;  // the signal that asks for an orderly end
 
@@ -46,6 +50,7 @@ struct Position {
   int64_t step = 0;
   double loss_sum = 0;  // over the samples of the started epoch
   int64_t samples = 0;
+  bool trained = false;    // all steps of the epoch are done, and its validation is not
   double best_score = -1;  // EpochRecord::score()
   std::vector<EpochRecord> history;
 };
@@ -162,6 +167,7 @@ class Trainer {
   int stopping_signal() const;  // 0: nobody wants to stop; the same on all ranks
   void set_batch_size(int saved_batch_size, int saved_ranks);
   void resume_own(const WeightFile& file);
+  void note_other_flags(const WeightFile& file) const;
   void resume_torch(const WeightFile& file);
   bool train_epoch();  // false when interrupted
   void finish_epoch();
@@ -281,11 +287,17 @@ void Trainer::start_or_resume() {
         at_.epoch = o_.start_epoch;
         at_.step = at_.samples = 0;
         at_.loss_sum = 0;
+        at_.trained = false;
       }
       const bool restarted = !world_.ranks.resume.empty();  // the crash may have come after the end
       check(at_.epoch < o_.epochs || o_.test_only || restarted,
-            "--resume {}: has finished epoch {} of {}; raise --epochs to go on", o_.resume, at_.epoch, o_.epochs);
-      fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
+            "--resume {}: has finished {} epoch{}, and --epochs asks for {} in all; raise --epochs to go on", o_.resume,
+            at_.epoch, at_.epoch == 1 ? "" : "s", o_.epochs);
+      if (at_.trained) {
+        fmt::print("resume     {}: epoch {} is trained and still to be validated\n", o_.resume, at_.epoch + 1);
+      } else {
+        fmt::print("resume     {}: epoch {}, step {}\n", o_.resume, at_.epoch, at_.step);
+      }
     }
   }
   file_.reset();  // the map is not needed any more
@@ -306,8 +318,8 @@ void Trainer::start_or_resume() {
 // Rank 0 has loaded; the others take it from there.
 void Trainer::share_start() {
   parallel_->broadcast(cx_, &*optimizer_);
-  const std::string mine =
-      fmt::format("[{},{},{},{},{},{}]", at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_score, batch_size_);
+  const std::string mine = fmt::format("[{},{},{},{},{},{},{}]", at_.epoch, at_.step, at_.samples, at_.loss_sum,
+                                       at_.best_score, batch_size_, at_.trained);
   const rapidjson::Document first = parse_json(world_.comm->all_gather(mine)[0], "rank 0's position");
   at_.epoch = first[0].GetInt();
   at_.step = first[1].GetInt64();
@@ -315,15 +327,17 @@ void Trainer::share_start() {
   at_.loss_sum = first[3].GetDouble();
   at_.best_score = first[4].GetDouble();
   batch_size_ = first[5].GetInt();
+  at_.trained = first[6].GetBool();
 }
 
 // A run goes on with the batch it had, all ranks together, whatever their number is now.
 void Trainer::set_batch_size(int saved_batch_size, int saved_ranks) {
-  const int ranks = world_.size(), had = saved_batch_size * saved_ranks, asked = o_.batch_size * ranks;
+  const int ranks = world_.size();
+  const int64_t had = int64_t{saved_batch_size} * saved_ranks, asked = int64_t{o_.batch_size} * ranks;
   if (asked == had) return;
   if (o_.new_global_batch) {
     // What has been seen of the epoch counts in samples now; a started batch is seen again.
-    if (at_.step > 0) {
+    if (at_.step > 0 && !at_.trained) {
       at_.step = at_.samples / asked;
       const double mean = at_.loss_sum / static_cast<double>(at_.samples);
       at_.samples = at_.step * asked;
@@ -337,16 +351,17 @@ void Trainer::set_batch_size(int saved_batch_size, int saved_ranks) {
           "equally; "
           "choose a --batch-size and add --new-global-batch",
           o_.resume, had, saved_ranks, saved_batch_size, ranks);
-    batch_size_ = had / ranks;
+    batch_size_ = static_cast<int>(had / ranks);
     fmt::print("note       {} people per rank and step instead of {}: {} ranks now, {} before, {} people per step\n",
                batch_size_, o_.batch_size, ranks, saved_ranks, had);
     return;
   }
-  check(saved_ranks == ranks && at_.step == 0,
+  const bool between_epochs = at_.step == 0 || at_.trained;
+  check(saved_ranks == ranks && between_epochs,
         "--resume {}: {} {} people per step ({} ranks, --batch-size {}), these flags mean {} ({} ranks, --batch-size "
         "{}); "
         "choose --batch-size so that they agree, or add --new-global-batch",
-        o_.resume, at_.step == 0 ? "trained with" : "stopped within an epoch of", had, saved_ranks, saved_batch_size,
+        o_.resume, between_epochs ? "trained with" : "stopped within an epoch of", had, saved_ranks, saved_batch_size,
         asked, ranks, o_.batch_size);
 }
 
@@ -359,16 +374,32 @@ void Trainer::resume_own(const WeightFile& file) {
     return it->second;
   };
   const rapidjson::Document position = parse_json(text("position"), o_.resume);
-  const auto number = [&](const char* key) {
-    check(position.IsObject() && position.HasMember(key) && position[key].IsNumber(),
-          "--resume {}: its position has no number '{}'", o_.resume, key);
-    return position[key].GetDouble();
+  check(position.IsObject(), "--resume {}: its position is not an object", o_.resume);
+  // What comes from a file is limited before it is converted or divided by.
+  const auto number = [&](const char* key, double least, double most) {
+    check(position.HasMember(key) && position[key].IsNumber(), "--resume {}: its position has no number '{}'",
+          o_.resume, key);
+    const double value = position[key].GetDouble();
+    check(value >= least && value <= most, "--resume {}: {} of its position is {}, expected {} to {}", o_.resume, key,
+          value, least, most);
+    return value;
   };
-  at_.epoch = static_cast<int>(number("epoch"));
-  at_.step = static_cast<int64_t>(number("step"));
-  at_.samples = static_cast<int64_t>(number("samples"));
-  at_.loss_sum = number("loss_sum");
-  at_.best_score = number("best_ap");
+  const auto whole_number = [&](const char* key, int64_t least, int64_t most) {
+    const double value = number(key, static_cast<double>(least), static_cast<double>(most));
+    check(value == std::floor(value), "--resume {}: {} of its position is {}, expected a whole number", o_.resume, key,
+          value);
+    return static_cast<int64_t>(value);
+  };
+  constexpr int64_t most_samples = int64_t{1} << 40;
+  at_.epoch = static_cast<int>(whole_number("epoch", 0, max_epochs));
+  at_.step = whole_number("step", 0, most_samples);
+  at_.samples = whole_number("samples", at_.step, most_samples);  // a step has at least one
+  at_.loss_sum = number("loss_sum", 0, std::numeric_limits<double>::max());
+  at_.best_score = number("best_ap", -1, 1);
+  if (const auto trained = position.FindMember("trained"); trained != position.MemberEnd()) {
+    check(trained->value.IsBool(), "--resume {}: 'trained' of its position is neither true nor false", o_.resume);
+    at_.trained = trained->value.GetBool();
+  }
   at_.history = history_from_json(text("history"), o_.resume);
   const std::string saved_seed = text("seed");
   check(saved_seed == std::to_string(o_.seed),
@@ -378,14 +409,46 @@ void Trainer::resume_own(const WeightFile& file) {
     check(codec->second == o_.codec, "--resume {}: the run learnt codec {}, this one asks for {}; give --codec {}",
           o_.resume, codec->second, o_.codec, codec->second);
   }
-  const auto ranks = file.metadata().find("ranks");  // absent in files of one process
-  set_batch_size(std::atoi(text("batch_size").c_str()),
-                 ranks == file.metadata().end() ? 1 : std::atoi(ranks->second.c_str()));
+  note_other_flags(file);
+  const auto parsed = [&](const char* key, int most) {
+    const std::string value = text(key);
+    int n = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
+    check(error == std::errc() && end == value.data() + value.size() && n >= 1 && n <= most,
+          "--resume {}: its {} is '{}', expected a whole number from 1 to {}", o_.resume, key, value, most);
+    return n;
+  };
+  const int batch_size = parsed("batch_size", 1'000'000);  // times ranks it fits an int
+  set_batch_size(batch_size, file.metadata().contains("ranks") ? parsed("ranks", 2'000) : 1);  // else one process
+}
+
+// Flags may differ from those of the checkpoint's run; the numbers of the run then do too, so it is said.
+void Trainer::note_other_flags(const WeightFile& file) const {
+  const std::map<std::string, std::string> ours = metadata();
+  const auto say = [](const char* flag, const std::string& theirs, const std::string& now) {
+    if (theirs != now) fmt::print("note       the checkpoint's {} is {}, this run's is {}\n", flag, theirs, now);
+  };
+  // A file of an older version may lack some of them.
+  const auto value = [&](const char* key) {
+    const auto it = file.metadata().find(key);
+    return it == file.metadata().end() ? ours.at(key) : it->second;
+  };
+  for (const auto& [flag, key] : {std::pair{"--lr", "lr"},
+                                  {"--lr-steps", "lr_steps"},
+                                  {"--lr-gamma", "lr_gamma"},
+                                  {"--weight-decay", "weight_decay"},
+                                  {"--recipe", "recipe"}}) {
+    say(flag, value(key), ours.at(key));
+  }
+  say("--fixed-size", value("input_h") + " " + value("input_w"), fmt::format("{} {}", input_h_, input_w_));
 }
 
 // A PyTorch training checkpoint: weights, moments and the epoch continue; the order of the pictures is ours.
 void Trainer::resume_torch(const WeightFile& file) {
-  at_.epoch = static_cast<int>(std::clamp<int64_t>(file.next_epoch().value_or(0), 0, o_.epochs));
+  const int64_t epoch = file.next_epoch().value_or(0);
+  check(epoch >= 0 && epoch <= max_epochs, "--resume {}: its epoch is {}, expected 0 to {}", o_.resume, epoch,
+        max_epochs);
+  at_.epoch = static_cast<int>(epoch);
   fmt::print("resume     {}, Adam's step {}\n", file.wrapper().describe(), optimizer_->steps());
   // Learning rate and decay are flags here; say so when the checkpoint had others.
   const Value* groups = file.optimizer()->find("param_groups");
@@ -421,11 +484,16 @@ std::map<std::string, std::string> Trainer::metadata() const {
           {"input_w", std::to_string(input_w_)},
           {"color", model_->bgr_input() ? "bgr" : "rgb"},
           {"seed", std::to_string(o_.seed)},
+          {"lr", fmt::format("{}", o_.lr)},
+          {"lr_steps", fmt::format("{}", fmt::join(o_.lr_steps, " "))},
+          {"lr_gamma", fmt::format("{}", o_.lr_gamma)},
+          {"weight_decay", fmt::format("{}", weight_decay())},
           {"batch_size", std::to_string(batch_size_)},
           {"ranks", std::to_string(world_.size())},
           {"history", history_to_json(at_.history)},
-          {"position", fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{}}}",
-                                   at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_score)}};
+          {"position",
+           fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{},\"trained\":{}}}",
+                       at_.epoch, at_.step, at_.samples, at_.loss_sum, at_.best_score, at_.trained)}};
 }
 
 void Trainer::save(const std::string& name, bool with_optimizer) const {
@@ -548,10 +616,7 @@ bool Trainer::train_epoch() {
     if (save_now) save("last.safetensors", true);
   }
   progress.finish(note());
-  at_.history.push_back({.epoch = at_.epoch,
-                         .loss = at_.loss_sum / static_cast<double>(at_.samples),
-                         .lr = lr,
-                         .pckh = mpii_truth_.has_value()});
+  at_.trained = true;
   return true;
 }
 
@@ -591,12 +656,19 @@ void Trainer::report_bad_samples() {
 }
 
 void Trainer::finish_epoch() {
-  EpochRecord& record = at_.history.back();
+  const auto steps = static_cast<int64_t>(loader_->batches());
+  EpochRecord record{.epoch = at_.epoch,
+                     .loss = at_.loss_sum / static_cast<double>(at_.samples),
+                     .lr = schedule().at(at_.epoch, steps - 1, steps),
+                     .pckh = mpii_truth_.has_value()};
   const bool last = at_.epoch + 1 == o_.epochs;
   bool best = false;
   if (parallel_ && !o_.sync_bn) parallel_->broadcast_buffers(cx_);
   const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // the others wait for it to write
   if (last || (at_.epoch + 1) % o_.eval_every == 0) {
+    // A picture that cannot be read or a full disk may end the validation with an error. The epoch's training is on
+    // the disk by then, and --resume only validates it again.
+    save("last.safetensors", true);
     const ValidationRun run = measure("  validate");
     if (world_.first()) {
       if (run.pckh) {
@@ -619,9 +691,11 @@ void Trainer::finish_epoch() {
   report_bad_samples();
   if (world_.first()) append_line(results_file_, results_line(record));
   if (best) at_.best_score = record.score();
+  at_.history.push_back(record);
   ++at_.epoch;
   at_.step = at_.samples = 0;
   at_.loss_sum = 0;
+  at_.trained = false;
   if (!world_.first()) return;
   if (best) save("best.safetensors", false);
   if (o_.keep_all) save(fmt::format("epoch_{}.safetensors", at_.epoch - 1), true);
@@ -663,7 +737,7 @@ int Trainer::run() {
   const auto before_interrupt = std::signal(SIGINT, on_interrupt),
              before_terminate = std::signal(SIGTERM, on_interrupt);
   while (at_.epoch < o_.epochs) {
-    const bool done = train_epoch();
+    const bool done = at_.trained || train_epoch();
     if (done) finish_epoch();
     if (const int signal = stopping_signal(); signal != 0 || !done) {
       if (!done) save("last.safetensors", true);

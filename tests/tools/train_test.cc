@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <map>
 #include <thread>
 
 #include "core/error.h"
@@ -164,6 +165,146 @@ TEST(Train, ANonFiniteLossStopsAndKeepsTheLastCheckpoint) {
   EXPECT_NE(message.find("batch 0 of"), std::string::npos) << message;
   EXPECT_NE(message.find("last.safetensors"), std::string::npos) << message;
   EXPECT_EQ(read_file(out / "last.safetensors"), before);
+}
+
+// A run's last.safetensors with some of its metadata replaced.
+fs::path with_metadata(const fs::path& from, const fs::path& to, const std::map<std::string, std::string>& changes) {
+  const SafetensorsFile file(from);
+  std::map<std::string, std::string> metadata = file.metadata();
+  for (const auto& [key, value] : changes) metadata[key] = value;
+  std::vector<NamedArray> arrays;
+  for (const std::string& name : file.names()) {
+    const ArrayView& a = file.at(name);
+    arrays.push_back({name, a.dtype, a.shape, a.bytes});
+  }
+  write_safetensors(to, arrays, metadata);
+  return to;
+}
+
+// A folder stands where validation writes its results, so that validation fails after the last batch of the epoch.
+TEST(Train, AnEpochWhoseValidationFailsIsKeptAndOnlyValidatedAgain) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions whole = tiny(root / "whole");
+  whole.epochs = 2;
+  ASSERT_EQ(train(whole), 0);
+  for (const int failing_epoch : {0, 1}) {
+    SCOPED_TRACE(failing_epoch);
+    TrainOptions o = tiny(root / fmt::format("run{}", failing_epoch));
+    o.epochs = 2;
+    const fs::path last = last_checkpoint(o), obstacle = fs::path(o.output_dir) / "key_results.json";
+    if (failing_epoch == 1) {  // the first epoch ends well
+      o.epochs = 1;
+      ASSERT_EQ(train(o), 0);
+      fs::remove(obstacle);
+      o.epochs = 2;
+      o.resume = last.string();
+    }
+    fs::create_directories(obstacle);
+    EXPECT_NE(error_of(o).find("key_results.json"), std::string::npos);
+    ASSERT_TRUE(fs::exists(last));
+    if (failing_epoch == 1) expect_same_arrays(last, root / "whole" / "last.safetensors");
+    fs::remove(obstacle);
+    o.resume = last.string();
+    testing::internal::CaptureStdout();
+    ASSERT_EQ(train(o), 0);
+    const std::string said = testing::internal::GetCapturedStdout();
+    EXPECT_NE(said.find(fmt::format("epoch {} is trained and still to be validated", failing_epoch + 1)),
+              std::string::npos)
+        << said;
+    expect_same_arrays(root / "whole" / "last.safetensors", last);
+    // The history, with its losses, learning rates and scores, is that of the run without an accident.
+    EXPECT_EQ(SafetensorsFile(last).metadata().at("history"),
+              SafetensorsFile(root / "whole" / "last.safetensors").metadata().at("history"));
+  }
+}
+
+TEST(Train, NumbersOfACheckpointThatCannotBeAreRefusedByName) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions o = tiny(root / "run");
+  o.epochs = 1;
+  ASSERT_EQ(train(o), 0);
+  const auto position = [](const char* epoch, const char* step, const char* samples, const char* sum, const char* ap) {
+    return fmt::format(R"({{"epoch":{},"step":{},"samples":{},"loss_sum":{},"best_ap":{}}})", epoch, step, samples, sum,
+                       ap);
+  };
+  struct Case {
+    const char* key;
+    std::string value;
+    const char *field, *shown;
+  };
+  const Case cases[] = {
+      {"position", position("1e300", "0", "0", "0", "0"), "epoch", "1e+300"},
+      {"position", position("-1", "0", "0", "0", "0"), "epoch", "-1"},
+      {"position", position("0.5", "0", "0", "0", "0"), "epoch", "0.5"},
+      {"position", position("0", "1e30", "6", "1", "0"), "step", "1e+30"},
+      {"position", position("0", "1", "0", "1", "0"), "samples", "0"},
+      {"position", position("0", "1", "-6", "1", "0"), "samples", "-6"},
+      {"position", position("0", "1", "6", "1", "7"), "best_ap", "7"},
+      {"batch_size", "x", "batch_size", "x"},
+      {"batch_size", "6x", "batch_size", "6x"},
+      {"batch_size", "0", "batch_size", "0"},
+      {"batch_size", "99999999999999", "batch_size", "99999999999999"},
+      {"ranks", "", "ranks", "''"},
+      {"ranks", "-1", "ranks", "-1"},
+      {"history", R"([{"epoch":0,"loss":1,"lr":1,"stats":["a",1,1,1,1,1,1,1,1,1]}])", "stats", "numbers"},
+  };
+  o.epochs = 3;
+  o.new_global_batch = true;  // the arithmetic that divides by these numbers
+  o.batch_size = 3;
+  for (const Case& c : cases) {
+    const fs::path file =
+        with_metadata(root / "run" / "last.safetensors", root / "changed.safetensors", {{c.key, c.value}});
+    o.resume = file.string();
+    const std::string message = error_of(o);
+    for (const char* word : {"changed.safetensors", c.field, c.shown})
+      EXPECT_NE(message.find(word), std::string::npos) << c.key << " " << c.value << ": \"" << message << '"';
+  }
+}
+
+TEST(Train, ResumeSaysWhichFlagsDifferFromTheCheckpoints) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions o = tiny(root / "run");
+  o.epochs = 1;
+  ASSERT_EQ(train(o), 0);
+  o.resume = last_checkpoint(o).string();
+  const auto output_of = [](const TrainOptions& options) {
+    testing::internal::CaptureStdout();
+    EXPECT_EQ(train(options), 0);
+    return testing::internal::GetCapturedStdout();
+  };
+  o.epochs = 2;
+  EXPECT_EQ(output_of(o).find("note "), std::string::npos);
+  o.epochs = 3;
+  o.lr = 5e-4;
+  o.fixed_size = {96, 64};
+  const std::string said = output_of(o);
+  EXPECT_NE(said.find("note       the checkpoint's --lr is 0.001, this run's is 0.0005\n"), std::string::npos) << said;
+  EXPECT_NE(said.find("note       the checkpoint's --fixed-size is 64 64, this run's is 96 64\n"), std::string::npos)
+      << said;
+  EXPECT_EQ(said.find("--lr-steps"), std::string::npos) << said;
+}
+
+TEST(Train, AFinishedCheckpointSaysHowManyEpochsItHas) {
+  const fs::path root = test::temporary_folder();
+  TrainOptions o = tiny(root / "run");
+  o.epochs = 1;
+  ASSERT_EQ(train(o), 0);
+  o.resume = last_checkpoint(o).string();
+  EXPECT_NE(error_of(o).find("has finished 1 epoch, and --epochs asks for 1 in all; raise --epochs to go on"),
+            std::string::npos)
+      << error_of(o);
+  const fs::path later =
+      with_metadata(o.resume, root / "later.safetensors",
+                    {{"position", R"({"epoch":210,"step":0,"samples":0,"loss_sum":0,"best_ap":-1})"}});
+  o.resume = later.string();
+  o.epochs = 2;
+  EXPECT_NE(error_of(o).find("has finished 210 epochs, and --epochs asks for 2 in all"), std::string::npos)
+      << error_of(o);
+  if (fs::exists(test::oracle("weights/w2_official_checkpoint.pth"))) {  // of 210 epochs too
+    o.resume = test::oracle("weights/w2_official_checkpoint.pth").string();
+    EXPECT_NE(error_of(o).find("has finished 210 epochs, and --epochs asks for 2 in all"), std::string::npos)
+        << error_of(o);
+  }
 }
 
 TEST(Train, BadInputNamesTheFlagAndTheNextStep) {
