@@ -9,7 +9,6 @@
 #include <cstring>
 #include <limits>
 #include <map>
-#include <mutex>
 
 #include "core/error.h"
 #include "core/io/zip.h"
@@ -107,11 +106,8 @@ class Zip final : public PictureSource {
     check(member != nullptr, "{}: no such picture in the zip file ({} members, looked for \"{}\" and \"{}\")", where,
           zip_.members().size(), file_name, name);
     check_bytes(member->size, where);
-    std::span<const std::byte> packed;
-    {
-      const std::lock_guard lock(mutex_);  // minizip has a position
-      packed = zip_.stored(name);
-    }
+    check_bytes(member->packed_size, where);
+    const std::span<const std::byte> packed = zip_.stored(name);
     if (!member->deflated) return packed;
     if (scratch.size() < member->size) scratch.resize(member->size + member->size / 4);
     z_stream stream{};
@@ -140,8 +136,7 @@ class Zip final : public PictureSource {
   std::string path_, inner_folder_;
   MappedFile file_;
   Budget budget_;
-  mutable std::mutex mutex_;
-  mutable ZipReader zip_;
+  ZipReader zip_;
 };
 
 }  // namespace

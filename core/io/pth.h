@@ -1,6 +1,6 @@
 // PyTorch's .pth files: the zip container of torch >= 1.6 (stored or deflated members) and the legacy stream of five
-// pickles before it. Reading is memory-mapped and executes nothing; every size is checked before it is used. Zip files
-// are read up to 4 GiB, and written beyond that.
+// pickles before it. Reading is memory-mapped and executes nothing; every size is checked before it is used. Files may
+// be larger than 4 GiB.
 #pragma once
 #include <memory>
 #include <span>

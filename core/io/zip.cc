@@ -1,12 +1,13 @@
 #include "core/io/zip.h"
 
-#include <minizip/unzip.h>
 #include <minizip/zip.h>
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
-#include <vector>
+#include <optional>
+#include <string_view>
 
 #include "core/error.h"
 #include "core/io/text.h"
@@ -26,157 +27,203 @@ bool move_to(uint64_t& position, uint64_t size, uint64_t offset, int origin) {
   return true;
 }
 
-// True if the end record and its comment are there to the last byte; minizip does not look.
-bool has_whole_end(std::span<const std::byte> bytes) {
-  constexpr size_t kRecord = 22, kLongestComment = 0xffff;
+// Little-endian numbers of the zip format. The caller has made sure that they lie in the file.
+uint64_t number_at(std::span<const std::byte> bytes, uint64_t at, size_t size) {
+  uint64_t value = 0;
+  for (size_t i = size; i-- > 0;) value = value << 8 | std::to_integer<uint64_t>(bytes[at + i]);
+  return value;
+}
+
+bool lies_in(std::span<const std::byte> bytes, uint64_t at, uint64_t size) {
+  return at <= bytes.size() && size <= bytes.size() - at;
+}
+
+bool has_signature(std::span<const std::byte> bytes, uint64_t at, std::string_view signature) {
+  return lies_in(bytes, at, signature.size()) &&
+         std::memcmp(bytes.data() + at, signature.data(), signature.size()) == 0;
+}
+
+constexpr uint64_t kEndRecord = 22, kZip64Locator = 20, kZip64EndRecord = 56, kEntry = 46, kLocalHeader = 30;
+constexpr uint64_t kLongestName = 1024;
+constexpr uint64_t kIn64 = UINT32_MAX;  // this in a field of 32 bits says that a zip64 record has the value
+
+// Where the directory lies and how many members it announces.
+struct Directory {
+  uint64_t begin = 0, end = 0, members = 0;
+  uint64_t prefix = 0;  // bytes before the zip file proper, as in a program that unpacks itself
+};
+
+// The end record, which must be there to the last byte of its comment.
+std::optional<Directory> find_directory(std::span<const std::byte> bytes) {
+  constexpr size_t kLongestComment = 0xffff;
   const std::string_view file(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  const std::string_view tail = file.substr(file.size() - std::min(file.size(), kRecord + kLongestComment));
-  const size_t record = tail.rfind("PK\x05\x06");
-  if (record == std::string_view::npos || tail.size() - record < kRecord) return false;
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(tail[record + i]); };
-  return tail.size() - record == kRecord + byte(20) + 256u * byte(21);
+  const size_t record = file.substr(file.size() - std::min(file.size(), kEndRecord + kLongestComment)).rfind("PK\5\6");
+  if (record == std::string_view::npos) return std::nullopt;
+  const uint64_t end = file.size() - std::min(file.size(), kEndRecord + kLongestComment) + record;
+  if (!lies_in(bytes, end, kEndRecord)) return std::nullopt;
+  if (bytes.size() - end != kEndRecord + number_at(bytes, end + 20, 2)) return std::nullopt;
+  Directory directory{.end = end, .members = number_at(bytes, end + 10, 2)};
+  // The first of several files numbers its disks, and counts its own members apart.
+  bool in_one_piece = number_at(bytes, end + 4, 4) == 0 && number_at(bytes, end + 8, 2) == directory.members;
+  uint64_t size = number_at(bytes, end + 12, 4), offset = number_at(bytes, end + 16, 4);
+  if (end >= kZip64Locator && has_signature(bytes, end - kZip64Locator, "PK\6\7")) {
+    const uint64_t record64 = number_at(bytes, end - kZip64Locator + 8, 8);
+    if (!has_signature(bytes, record64, "PK\6\6") || !lies_in(bytes, record64, kZip64EndRecord)) return std::nullopt;
+    in_one_piece = number_at(bytes, record64 + 16, 8) == 0 &&
+                   number_at(bytes, record64 + 24, 8) == number_at(bytes, record64 + 32, 8);
+    directory.end = record64;
+    directory.members = number_at(bytes, record64 + 32, 8);
+    size = number_at(bytes, record64 + 40, 8);
+    offset = number_at(bytes, record64 + 48, 8);
+  }
+  if (!in_one_piece || size > directory.end || offset > directory.end - size) return std::nullopt;
+  directory.begin = directory.end - size;
+  directory.prefix = directory.begin - offset;
+  return directory;
+}
+
+// Values of an entry that do not fit their 32 bits stand in its zip64 field, in this order. False if they do not.
+bool read_zip64(std::span<const std::byte> extra, std::array<uint64_t*, 3> values) {
+  if (std::ranges::none_of(values, [](const uint64_t* v) { return *v == kIn64; })) return true;
+  for (uint64_t at = 0; lies_in(extra, at, 4);) {
+    const uint64_t id = number_at(extra, at, 2), size = number_at(extra, at + 2, 2);
+    if (!lies_in(extra, at + 4, size)) return false;
+    if (id != 1) {
+      at += 4 + size;
+      continue;
+    }
+    const std::span<const std::byte> field = extra.subspan(at + 4, size);
+    uint64_t next = 0;
+    for (uint64_t* value : values) {
+      if (*value != kIn64) continue;
+      if (!lies_in(field, next, 8)) return false;
+      *value = number_at(field, next, 8);
+      next += 8;
+    }
+    return true;
+  }
+  return false;
 }
 
 }  // namespace
 
-struct ZipReader::Input {
-  std::span<const std::byte> bytes;
-  const MappedFile* map = nullptr;
-  uint64_t position = 0;
-  uint64_t released = 0;  // while inflating: up to here the map's pages were handed back
-
-  static Input& of(void* stream) { return *static_cast<Input*>(stream); }
-
-  zlib_filefunc64_def functions() {
-    return {.zopen64_file = [](void* self, const void*, int) { return self; },
-            .zread_file =
-                [](void*, void* stream, void* to, uLong n) {
-                  Input& in = of(stream);
-                  n = std::min<uint64_t>(n, in.bytes.size() - in.position);
-                  if (n == 1) {  // how minizip reads its numbers
-                    *static_cast<std::byte*>(to) = in.bytes[in.position];
-                  } else if (n > 0) {
-                    std::memcpy(to, in.bytes.data() + in.position, n);
-                  }
-                  in.position += n;
-                  return n;
-                },
-            .zwrite_file = nullptr,
-            .ztell64_file = [](void*, void* stream) -> ZPOS64_T { return of(stream).position; },
-            .zseek64_file = [](void*, void* stream, ZPOS64_T offset, int origin) -> long {
-              Input& in = of(stream);
-              return move_to(in.position, in.bytes.size(), offset, origin) ? 0 : -1;
-            },
-            .zclose_file = [](void*, void*) { return 0; },
-            .zerror_file = [](void*, void*) { return 0; },
-            .opaque = this};
-  }
-
-  // Packed data that have been inflated are not needed again; without this, a deflated file would be in memory twice.
-  void release_up_to_position() {
-    if (map == nullptr || position < released + kStep) return;
-    map->release(bytes.subspan(released, position - released));
-    released = position;
-  }
-};
-
-void ZipReader::Close::operator()(void* zip) const { unzClose(zip); }
-
 ZipReader::ZipReader(std::span<const std::byte> bytes, std::string where, Budget& budget, const MappedFile* map)
-    : where_(std::move(where)), input_(std::make_unique<Input>(Input{.bytes = bytes, .map = map})) {
-  // Debian's minizip (1.1) compares 32-bit fields with a 64-bit -1 and so misses zip64's sizes and offsets.
-  check(bytes.size() <= UINT32_MAX, "{}: a zip file of {} bytes; up to 4 GiB can be read, safetensors have no limit",
-        where_, bytes.size());
-  // minizip 1.1 refuses an end record without entries before it, 1.3 does not.
+    : where_(std::move(where)), bytes_(bytes), map_(map) {
   check(bytes.size() < 3 || bytes[2] != std::byte{5}, "{}: an empty zip file", where_);
-  zlib_filefunc64_def functions = input_->functions();
-  if (has_whole_end(bytes)) zip_.reset(unzOpen2_64("", &functions));
-  check(zip_ != nullptr, "{}: starts as a zip file and has no valid end record; is the download complete?", where_);
-  unz_global_info64 about{};
-  check(unzGetGlobalInfo64(zip_.get(), &about) == UNZ_OK && about.number_entry > 0, "{}: an empty zip file", where_);
-  members_.reserve(std::min<uint64_t>(about.number_entry, bytes.size() / 46));  // the bytes of an entry, at least
-  std::vector<char> buffer(1024);
-  int state = unzGoToFirstFile(zip_.get());
-  for (uint64_t i = 0; i < about.number_entry; ++i) {
-    unz_file_info64 info{};
-    unz64_file_pos place{};
-    if (state != UNZ_OK || unzGetFilePos64(zip_.get(), &place) != UNZ_OK ||
-        unzGetCurrentFileInfo64(zip_.get(), &info, buffer.data(), buffer.size(), nullptr, 0, nullptr, 0) != UNZ_OK) {
-      fail("{}: broken zip directory: {} members announced, number {} cannot be read", where_, about.number_entry,
+  const std::optional<Directory> directory = find_directory(bytes);
+  check(directory.has_value(), "{}: starts as a zip file and has no valid end record; is the download complete?",
+        where_);
+  check(directory->members > 0, "{}: an empty zip file", where_);
+  members_.reserve(std::min<uint64_t>(directory->members, bytes.size() / kEntry));
+  uint64_t at = directory->begin;
+  for (uint64_t i = 0; i < directory->members; ++i) {
+    const auto unreadable = [&] {
+      fail("{}: broken zip directory: {} members announced, number {} cannot be read", where_, directory->members,
            i + 1);
+    };
+    const std::span<const std::byte> listed = bytes.first(directory->end);
+    if (!lies_in(listed, at, kEntry) || !has_signature(listed, at, "PK\1\2")) unreadable();
+    const uint64_t name_size = number_at(bytes, at + 28, 2), extra_size = number_at(bytes, at + 30, 2);
+    const uint64_t entry_size = kEntry + name_size + extra_size + number_at(bytes, at + 32, 2);
+    if (!lies_in(listed, at, entry_size)) unreadable();
+    check(name_size <= kLongestName, "{}: broken zip directory: a name of {} bytes", where_, name_size);
+    std::string name(reinterpret_cast<const char*>(bytes.data()) + at + kEntry, name_size);
+    Member member{.size = number_at(bytes, at + 24, 4),
+                  .packed_size = number_at(bytes, at + 20, 4),
+                  .header_offset = number_at(bytes, at + 42, 4),
+                  .crc = static_cast<uint32_t>(number_at(bytes, at + 16, 4)),
+                  .deflated = false};
+    if (!read_zip64(bytes.subspan(at + kEntry + name_size, extra_size),
+                    {&member.size, &member.packed_size, &member.header_offset})) {
+      fail("{}: broken zip directory: member {} has no zip64 field for its size or place", where_, shown(name));
     }
-    check(info.size_filename <= buffer.size(), "{}: broken zip directory: a name of {} bytes", where_,
-          info.size_filename);
-    std::string name(buffer.data(), info.size_filename);
-    if ((info.flag & 1) != 0) fail("{}: member {} is encrypted", where_, shown(name));
-    const bool deflated = info.compression_method == Z_DEFLATED;
-    if (info.compression_method != 0 && !deflated) {
+    const uint64_t method = number_at(bytes, at + 10, 2);
+    if ((number_at(bytes, at + 8, 2) & 1) != 0) fail("{}: member {} is encrypted", where_, shown(name));
+    member.deflated = method == Z_DEFLATED;
+    if (method != 0 && !member.deflated) {
       fail("{}: member {} has compression method {}; stored (0) and deflated (8) can be read", where_, shown(name),
-           info.compression_method);
+           method);
     }
-    if (info.compressed_size > bytes.size() || (!deflated && info.compressed_size != info.uncompressed_size)) {
+    if (member.packed_size > bytes.size() || (!member.deflated && member.packed_size != member.size)) {
       fail("{}: broken zip directory: member {} takes {} bytes for {}, the file has {}", where_, shown(name),
-           info.compressed_size, info.uncompressed_size, bytes.size());
+           member.packed_size, member.size, bytes.size());
     }
+    // A place outside of the file is left as it is, and the member's header is then not found there.
+    if (member.header_offset <= bytes.size()) member.header_offset += directory->prefix;
     budget.take(sizeof(Member) + 128 + name.size());
-    const Member member{.size = info.uncompressed_size,
-                        .packed_size = info.compressed_size,
-                        .directory_offset = place.pos_in_zip_directory,
-                        .ordinal = place.num_of_file,
-                        .crc = static_cast<uint32_t>(info.crc),
-                        .deflated = deflated};
     const auto [it, fresh] = members_.emplace(std::move(name), member);
     if (!fresh) fail("{}: member {} occurs twice in the zip directory", where_, shown(it->first));
-    state = unzGoToNextFile(zip_.get());
+    at += entry_size;
   }
 }
-
-ZipReader::~ZipReader() = default;
 
 const ZipReader::Member* ZipReader::find(const std::string& name) const {
   const auto it = members_.find(name);
   return it == members_.end() ? nullptr : &it->second;
 }
 
-void ZipReader::open(const std::string& name, bool raw) {
+// The member's own header repeats what the directory says, but its sizes and CRC may stand after the data instead
+// (bit 3 of the flags) or in a zip64 field.
+std::span<const std::byte> ZipReader::stored(const std::string& name) const {
   const Member* member = find(name);
   if (member == nullptr) fail("{}: has no member {}", where_, shown(name));
-  const unz64_file_pos place{.pos_in_zip_directory = member->directory_offset, .num_of_file = member->ordinal};
-  int method = 0, level = 0;
-  // Opening compares the member's own header with the directory.
-  if (unzGoToFilePos64(zip_.get(), &place) != UNZ_OK ||
-      unzOpenCurrentFile2(zip_.get(), &method, &level, raw ? 1 : 0) != UNZ_OK) {
+  const uint64_t at = member->header_offset;
+  const auto repeats = [&](uint64_t field, uint64_t value) {
+    const uint64_t own = number_at(bytes_, at + field, 4);
+    return own == value || own == kIn64;
+  };
+  const bool header = has_signature(bytes_, at, "PK\3\4") && lies_in(bytes_, at, kLocalHeader);
+  const bool sizes_follow = header && (number_at(bytes_, at + 6, 2) & 8) != 0;
+  if (!header || number_at(bytes_, at + 8, 2) != (member->deflated ? Z_DEFLATED : 0) ||
+      number_at(bytes_, at + 26, 2) != name.size() || !has_signature(bytes_, at + kLocalHeader, name) ||
+      (!sizes_follow && (number_at(bytes_, at + 14, 4) != member->crc || !repeats(18, member->packed_size) ||
+                         !repeats(22, member->size)))) {
     fail("{}: broken zip file: the header of member {} is not where or what the directory says", where_, shown(name));
   }
-}
-
-std::span<const std::byte> ZipReader::stored(const std::string& name) {
-  open(name, true);
-  const uint64_t begin = unzGetCurrentFileZStreamPos64(zip_.get()), size = members_.at(name).packed_size;
-  unzCloseCurrentFile(zip_.get());
-  if (begin > input_->bytes.size() || size > input_->bytes.size() - begin) {
-    fail("{}: member {} announces {} bytes from byte {} on, the file has {}", where_, shown(name), size, begin,
-         input_->bytes.size());
+  const uint64_t begin = at + kLocalHeader + name.size() + number_at(bytes_, at + 28, 2);
+  if (!lies_in(bytes_, begin, member->packed_size)) {
+    fail("{}: member {} announces {} bytes from byte {} on, the file has {}", where_, shown(name), member->packed_size,
+         begin, bytes_.size());
   }
-  return input_->bytes.subspan(begin, size);
+  return bytes_.subspan(begin, member->packed_size);
 }
 
-void ZipReader::inflate(const std::string& name, std::span<std::byte> out) {
-  open(name, false);
-  input_->released = unzGetCurrentFileZStreamPos64(zip_.get());
+void ZipReader::inflate(const std::string& name, std::span<std::byte> out) const {
+  const std::span<const std::byte> packed = stored(name);
+  const Member& member = members_.at(name);
   size_t done = 0;
-  int got = 0;
-  while (done < out.size()) {
-    got = unzReadCurrentFile(zip_.get(), out.data() + done, static_cast<unsigned>(std::min(kStep, out.size() - done)));
-    if (got <= 0) break;
-    done += static_cast<size_t>(got);
-    input_->release_up_to_position();
+  if (!member.deflated) {
+    done = std::min(out.size(), packed.size());
+    std::copy_n(packed.begin(), done, out.begin());
+  } else {
+    z_stream stream{};
+    check(inflateInit2(&stream, -MAX_WBITS) == Z_OK, "{}: no memory to inflate", where_);
+    size_t taken = 0, released = 0;
+    int state = Z_OK;
+    while (state == Z_OK && done < out.size()) {
+      const size_t in = std::min(kStep, packed.size() - taken), room = std::min(kStep, out.size() - done);
+      stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data() + taken));  // zlib only reads it
+      stream.avail_in = static_cast<uInt>(in);
+      stream.next_out = reinterpret_cast<Bytef*>(out.data() + done);
+      stream.avail_out = static_cast<uInt>(room);
+      state = ::inflate(&stream, Z_NO_FLUSH);
+      taken += in - stream.avail_in;
+      done += room - stream.avail_out;
+      // Packed data that have been inflated are not needed again; without this, a deflated file would be in memory
+      // twice.
+      if (map_ != nullptr && taken >= released + kStep) {
+        map_->release(packed.subspan(released, taken - released));
+        released = taken;
+      }
+    }
+    inflateEnd(&stream);
   }
-  const int closed = unzCloseCurrentFile(zip_.get());
-  if (got < 0 || done != out.size()) {
+  if (done != out.size()) {
     fail("{}: member {} is damaged: {} of {} bytes could be inflated", where_, shown(name), done, out.size());
   }
-  if (closed != UNZ_OK) fail("{}: member {} is damaged: its CRC is not the one announced", where_, shown(name));
+  if (zip_crc(out) != member.crc) {
+    fail("{}: member {} is damaged: its CRC is not the one announced", where_, shown(name));
+  }
 }
 
 uint32_t zip_crc(std::span<const std::byte> bytes) {

@@ -1,6 +1,7 @@
 // The zip container, for weight files: reading finds stored members inside the memory map, so that their bytes need no
-// copy, and inflates the others; writing streams stored members at aligned offsets. minizip (zlib's own zip code) knows
-// the format; what it tells is checked against the file's size before it is used.
+// copy, and inflates the others; writing streams stored members at aligned offsets, through minizip. Reading does
+// without minizip, because Debian's (1.1) misses zip64's sizes and offsets, which files beyond 4 GiB have. Everything a
+// file says about itself is checked against its size before it is used.
 #pragma once
 #include <cstdint>
 #include <exception>
@@ -17,8 +18,8 @@ namespace hr {
 class ZipReader {
  public:
   struct Member {
-    uint64_t size, packed_size;          // bytes before and after compression
-    uint64_t directory_offset, ordinal;  // where minizip finds it again
+    uint64_t size, packed_size;  // bytes before and after compression
+    uint64_t header_offset;      // of the member's own header, in the file
     uint32_t crc;
     bool deflated;
   };
@@ -27,27 +28,20 @@ class ZipReader {
   // Error: no end record, a directory that does not fit its records, the same name twice, encryption, a method other
   // than stored and deflated.
   ZipReader(std::span<const std::byte> bytes, std::string where, Budget& budget, const MappedFile* map = nullptr);
-  ~ZipReader();
-  ZipReader(const ZipReader&) = delete;
-  ZipReader& operator=(const ZipReader&) = delete;
 
   const std::unordered_map<std::string, Member>& members() const { return members_; }
   const Member* find(const std::string& name) const;
 
-  // A stored member's bytes, in the map. Error if they do not lie in the file. Its CRC is not computed.
-  std::span<const std::byte> stored(const std::string& name);
+  // A member's bytes as they are in the file: for a stored one, the data. Error if they do not lie in the file. The CRC
+  // is not computed.
+  std::span<const std::byte> stored(const std::string& name) const;
   // Inflates into `out`, which is `size` bytes long. Error if the data end early or their CRC is another.
-  void inflate(const std::string& name, std::span<std::byte> out);
+  void inflate(const std::string& name, std::span<std::byte> out) const;
 
  private:
-  struct Input;
-  struct Close {
-    void operator()(void* zip) const;
-  };
-  void open(const std::string& name, bool raw);
   std::string where_;
-  std::unique_ptr<Input> input_;
-  std::unique_ptr<void, Close> zip_;
+  std::span<const std::byte> bytes_;
+  const MappedFile* map_;
   std::unordered_map<std::string, Member> members_;
 };
 

@@ -204,6 +204,8 @@ TEST(Batches, WhatADeviceGetsDoesNotDependOnTheWorkers) {
 
 // One deflated member, written by hand: ZipWriter only stores.
 std::string deflated_zip(const std::string& name, const std::string& bytes);
+std::string little(uint64_t value, int bytes);
+uint32_t crc(const std::string& text);
 
 TEST(Zip, PicturesInAZipAreThePicturesInAFolder) {
   MadeSet made(4);
@@ -262,6 +264,58 @@ TEST(Zip, DeflatedMembersAndDamage) {
     }
   }
   EXPECT_GT(refused, zip.size() * 9 / 10);
+}
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// COCO's train2017.zip has 19 GB. Beyond 4 GiB the directory keeps a member's place in a zip64 field, here after a
+// field of another kind as Info-ZIP writes them. The hole between the members takes no room on the disk.
+TEST(Zip, MembersBeyondFourGibAreRead) {
+  const auto folder = test::temporary_folder();
+  const std::string first = "the first picture", last = "the last picture, beyond 4 GiB";
+  const uint64_t far = (uint64_t{1} << 32) + 12345;
+  const auto common = [](const std::string& name, const std::string& bytes, size_t extra) {
+    return little(20, 2) + little(0, 2) + little(0, 2) + little(0, 4) + little(crc(bytes), 4) +
+           little(bytes.size(), 4) + little(bytes.size(), 4) + little(name.size(), 2) + little(extra, 2);
+  };
+  const auto entry = [&](const std::string& name, const std::string& bytes, uint64_t offset, const std::string& extra) {
+    return "PK\1\2" + little(45, 2) + common(name, bytes, extra.size()) + little(0, 2 + 2 + 2 + 4) + little(offset, 4) +
+           name + extra;
+  };
+  const std::string time = "UT" + little(5, 2) + std::string(5, '\7');
+  const std::string directory = entry("a.jpg", first, 0, time) +
+                                entry("b.jpg", last, UINT32_MAX, time + little(1, 2) + little(8, 2) + little(far, 8));
+  const std::string begin = "PK\3\4" + common("a.jpg", first, 0) + "a.jpg" + first;
+  const std::string tail = "PK\3\4" + common("b.jpg", last, 0) + "b.jpg" + last;
+  const uint64_t at = far + tail.size(), end = at + directory.size();
+  const std::string end64 = "PK\6\6" + little(44, 8) + little(45, 2) + little(45, 2) + little(0, 4) + little(0, 4) +
+                            little(2, 8) + little(2, 8) + little(directory.size(), 8) + little(at, 8);
+  const std::string locator = "PK\6\7" + little(0, 4) + little(end, 8) + little(1, 4);
+  const std::string end32 = "PK\5\6" + little(0, 4) + little(2, 2) + little(2, 2) + little(directory.size(), 4) +
+                            little(UINT32_MAX, 4) + little(0, 2);
+  {
+    std::ofstream file(folder / "train2017.zip", std::ios::binary);
+    file << begin;
+    file.seekp(static_cast<std::streamoff>(far));
+    file << tail << directory << end64 << locator << end32;
+    ASSERT_TRUE(file.flush());
+  }
+  const auto pictures = open_pictures(folder / "train2017.zip");
+  std::vector<std::byte> scratch;
+  EXPECT_EQ(text_of(pictures->read("a.jpg", scratch)), first);
+  EXPECT_EQ(text_of(pictures->read("b.jpg", scratch)), last);
+}
+
+TEST(Zip, Zip64OfAnotherWriterIsRead) {
+  const fs::path cases = test::source_folder() / ".." / "shared" / "cases";
+  if (!fs::exists(cases)) GTEST_SKIP() << "no such folder: " << cases.string();
+  const auto zipped = open_pictures(cases / "zip" / "small64.zip"), plain = open_pictures(cases / "truth" / "img");
+  std::vector<std::byte> one, other;
+  for (const char* name : {"p1.jpg", "p2.jpg", "p3.jpg"}) {
+    EXPECT_EQ(text_of(zipped->read(name, one)), text_of(plain->read(name, other))) << name;
+  }
 }
 
 // ---- EXIF -----------------------------------------------------------------------------------------------------------
@@ -438,7 +492,7 @@ TEST(Bad, OtherCategoriesOnlyWhereAskedFor) {
 
 std::string little(uint64_t value, int bytes) {
   std::string out;
-  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> 8 * i);
+  for (int i = 0; i < bytes; ++i) out += static_cast<char>(i < 8 ? value >> 8 * i : 0);
   return out;
 }
 std::string big(uint64_t value, int bytes) {
