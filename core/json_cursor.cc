@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <utility>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -47,6 +48,12 @@ void append_utf8(std::string& out, uint32_t c) {
 }
 
 }  // namespace
+
+JsonCursor::JsonCursor(std::string_view text, std::string name) : name_(std::move(name)) {
+  text = json_text(text, name_);
+  begin_ = p_ = text.data();
+  end_ = begin_ + text.size();
+}
 
 void JsonCursor::bad(const char* why) const {
   fail("{}:{}: not valid JSON: {}", name_, line_and_column({begin_, static_cast<size_t>(end_ - begin_)}, offset()),

@@ -27,9 +27,8 @@ class JsonCursor {
  public:
   enum class Kind { null, boolean, number, string, list, object };
 
-  // `text` must outlive the cursor.
-  JsonCursor(std::string_view text, std::string name)
-      : name_(std::move(name)), begin_(text.data()), p_(begin_), end_(begin_ + text.size()) {}
+  // `text` must outlive the cursor. A byte order mark before it is passed over; Error as json_text() has them.
+  JsonCursor(std::string_view text, std::string name);
 
   Kind kind();  // of the value ahead
 
@@ -65,7 +64,7 @@ class JsonCursor {
   bool next(char close);
 
   std::string name_;
-  const char *begin_, *p_, *end_;
+  const char *begin_ = nullptr, *p_ = nullptr, *end_ = nullptr;
   bool first_ = false;  // nothing of the list or object just entered has been taken
   std::string unescaped_;
   std::vector<char> open_;  // closing brackets that skip() waits for

@@ -466,10 +466,25 @@ void gather_people(const CocoAnnotations& gt, const Setup& s, bool strict, Gathe
   }
 }
 
+// Whether detections have a bbox, which then decides their area. pycocotools and xtcocotools ask the first entry alone:
+// they end at a later one without, and pass over later boxes when the first has none.
+bool have_boxes(const std::vector<CocoDetection>& dt, const std::string& name) {
+  const bool first = !dt.empty() && dt[0].has_box;
+  for (size_t i = 1; i < dt.size(); ++i) {
+    if (dt[i].has_box == first) continue;
+    fail(
+        "{}: entry [{}] (image {}) has {} bbox, entry [0] has {}; a detection's area is of its bbox or of its "
+        "keypoints, the same way in the whole file: give all entries a bbox, or none",
+        name, i, dt[i].image_id, first ? "no" : "a", first ? "one" : "none");
+  }
+  return first;
+}
+
 void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt, const Setup& s,
                        const CocoEvalOptions& options, Gathered& in, CocoEvalResult::Counts& counts) {
   check(!options.strict || !dt.empty(), "{}: the list of detections is empty; nothing to evaluate against {}",
         options.detections_name, gt.path);
+  const bool boxes = have_boxes(dt, options.detections_name);
   Position image_position(s.images), category_position(s.categories);
   in.detection_image.assign(dt.size(), -1);
   in.detection_category.assign(dt.size(), -1);
@@ -495,7 +510,7 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
     }
     in.detection_image[i] = image;
     in.detection_category[i] = category;
-    in.dt_area[i] = extent_area(dt[i].keypoints);
+    in.dt_area[i] = boxes ? dt[i].box.w * dt[i].box.h : extent_area(dt[i].keypoints);
     ++counts.detections;
   }
   const bool only_others = counts.detections + counts.detections_unseen == 0 && counts.detections_other_category > 0;

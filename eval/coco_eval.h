@@ -80,9 +80,11 @@ struct CocoEvalResult {
   double match_seconds = 0, accumulate_seconds = 0;
 };
 
+// A detection's area is of its box when the detections have boxes, else the extent of its points, as in loadRes of
+// pycocotools and xtcocotools.
 // Error (naming the file, the entry's index and what was expected): an unknown image id, no keypoints or another number
 // than 3 x sigmas, a number that is not finite (strict), no detections at all (strict), none of an evaluated category
-// (strict), a category or image in `options` that the ground truth does not have.
+// (strict), a category or image in `options` that the ground truth does not have, boxes in some entries only.
 CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt,
                              const CocoEvalOptions& options = {});
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/philox.h"
 
 namespace hr {
@@ -226,6 +227,39 @@ TEST(JsonCursor, RefusesWhatIsNotJsonWithItsPlace) {
 }
 
 // The other reader in the house says yes and no to the same texts, and reads the same from them.
+// Both readers, so that a file that one of them takes is not refused by the other.
+std::string by_both(const std::string& text) {
+  const std::string cursor = message([&] {
+    JsonCursor json(text, "t.json");
+    json.skip();
+    json.finish();
+  });
+  EXPECT_EQ(message([&] { parse_json(text, "t.json"); }), cursor);
+  return cursor;
+}
+
+TEST(JsonText, AByteOrderMarkIsPassedOver) {
+  EXPECT_EQ(by_both("\xEF\xBB\xBF{\"a\": [1, 2]}"), "(no error)");
+  EXPECT_EQ(parse_json("\xEF\xBB\xBF[7]", "t.json")[0].GetInt(), 7);
+  EXPECT_EQ(message([] { JsonCursor("\xEF\xBB\xBF]", "t.json").kind(); }),
+            "t.json:1:1: not valid JSON: expected a value");
+}
+
+TEST(JsonText, OtherKindsOfFilesAreCalledByTheirNames) {
+  using namespace std::string_literals;
+  EXPECT_NE(by_both("\x1f\x8b\x08\0\0"s).find("t.json: is compressed with gzip; unpack it first"), std::string::npos);
+  for (const std::string& text : {"\xff\xfe[\0]\0"s, "\xfe\xff\0[\0]"s, "[\0]\0"s, "\0[\0]"s}) {
+    EXPECT_NE(by_both(text).find("t.json: is UTF-16 text; save it as UTF-8"), std::string::npos) << text;
+  }
+  for (const std::string text : {"<!DOCTYPE html><html>", "\n  <html lang=\"en\">", "\xEF\xBB\xBF<HTML>"}) {
+    EXPECT_NE(by_both(text).find("t.json: is an HTML page"), std::string::npos) << text;
+  }
+  EXPECT_NE(by_both("version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n")
+                .find("t.json: is a Git LFS pointer; fetch the file itself with git lfs pull"),
+            std::string::npos);
+  EXPECT_NE(by_both("PK\3\4").find("t.json: is a zip file; unpack it first"), std::string::npos);
+}
+
 TEST(JsonCursor, AgreesWithRapidJsonOnDamagedTexts) {
   const std::string whole =
       R"({"images": [{"id": 7, "name": "a\"\\\/\b\f\n\r\té\u20ac\ud83d\ude00b"}, {}], "x": [[1.5, -2e3, 0.25, 0], [], [[true, false, null]]], "y": -0.5})";

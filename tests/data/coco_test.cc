@@ -268,5 +268,12 @@ TEST(Coco, GoldenResultFilesToRefuse) {
   }
 }
 
+TEST(Coco, AByteOrderMarkIsPassedOver) {
+  EXPECT_EQ(read(std::string("\xEF\xBB\xBF") + good).annotations.size(), 1u);
+  const fs::path file = test::source_folder() / ".." / "shared" / "cases" / "truth" / "bom.json";
+  if (!fs::exists(file)) GTEST_SKIP() << "no such file: " << file.string();
+  EXPECT_FALSE(read_coco(file).annotations.empty());
+}
+
 }  // namespace
 }  // namespace hr

@@ -11,6 +11,7 @@
 #include "core/philox.h"
 #include "eval/pairwise.h"
 #include "tests/eval/plain_evaluator.h"
+#include "tests/support/oracle.h"
 
 namespace hr {
 namespace {
@@ -157,6 +158,36 @@ TEST(CocoEval, APersonWithIdZeroIsNeverFound) {
   gt.annotations = {person(0, 1, 2000, {5, 5, 2})};
   const auto r = evaluate_coco(gt, {detection(1, 0.9, {5, 5, 1})}, {.sigmas = {0.1}});
   EXPECT_EQ(r.stats[0], 0.0);
+}
+
+// loadRes of both: the area is of the box when the first entry has one, else of the extent of the points.
+TEST(CocoEval, ADetectionsAreaIsOfItsBoxWhenTheFileHasBoxes) {
+  CocoAnnotations gt = one_image();
+  gt.annotations = {person(7, 1, 2000, {10, 10, 2, 40, 50, 2})};
+  std::vector<CocoDetection> dt = {detection(1, 0.9, {300, 10, 1, 340, 60, 1}),  // misses; extent of 2000, medium
+                                   detection(1, 0.5, {10, 10, 1, 40, 50, 1})};
+  EXPECT_NEAR(evaluate_coco(gt, dt, {.sigmas = {0.05, 0.1}}).stats[3], 0.5, 1e-12);
+  for (CocoDetection& d : dt) d.has_box = true;
+  dt[0].box = {300, 10, 200, 200};  // large: outside of the range, so no false alarm there
+  dt[1].box = {10, 10, 40, 50};
+  for (const CocoRules rules : {CocoRules::pycocotools, CocoRules::xtcocotools}) {
+    EXPECT_NEAR(evaluate_coco(gt, dt, {.sigmas = {0.05, 0.1}, .rules = rules}).stats[3], 1, 1e-12);
+  }
+  const CocoEvalOptions options{.sigmas = {0.05, 0.1}, .detections_name = "dt.json"};
+  dt[1].has_box = false;
+  EXPECT_EQ(message(gt, dt, options),
+            "dt.json: entry [1] (image 1) has no bbox, entry [0] has one; a detection's area is of its bbox or of its "
+            "keypoints, the same way in the whole file: give all entries a bbox, or none");
+  std::swap(dt[0], dt[1]);
+  EXPECT_EQ(message(gt, dt, options).substr(0, 63), "dt.json: entry [1] (image 1) has a bbox, entry [0] has none; a ");
+}
+
+TEST(CocoEval, BoxedResultsOfOthersGiveTheirNumbers) {
+  const std::filesystem::path results = test::source_folder() / ".." / "shared" / "cases" / "results";
+  if (!std::filesystem::exists(results)) GTEST_SKIP() << "no such folder: " << results.string();
+  const auto r = evaluate_coco(read_coco(results / "boxed.gt.json"), read_coco_detections(results / "boxed.dt.json"));
+  EXPECT_NEAR(r.stats[3], 0.151, 0.0005);
+  EXPECT_NEAR(r.stats[4], 0.618, 0.0005);
 }
 
 TEST(CocoEval, OnlyTwentyDetectionsOfAPictureCount) {
