@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/counted.h"
 #include "core/error.h"
 
 namespace hr {
@@ -46,10 +47,10 @@ std::string BadSamples::summary() const {
     }
   }
   std::string text;
-  if (annotations > 0) text = fmt::format("{} annotation{}", annotations, annotations == 1 ? "" : "s");
+  if (annotations > 0) text = counted(annotations, "annotation");
   if (pictures > 0) {
-    text += fmt::format("{}{} picture{} (with {} {})", text.empty() ? "" : " and ", pictures, pictures == 1 ? "" : "s",
-                        people, people == 1 ? "person" : "people");
+    text += fmt::format("{}{} (with {})", text.empty() ? "" : " and ", counted(pictures, "picture"),
+                        counted_people(people));
   }
   return text;
 }

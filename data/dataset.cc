@@ -9,6 +9,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
@@ -70,7 +71,9 @@ SampleClock& SampleClock::operator+=(const SampleClock& other) {
 }
 
 std::string DatasetCounts::summary() const {
-  std::string text = fmt::format("{} {}: {} kept", entries, noun, kept);
+  const std::string singular =
+      noun == "people" ? "person" : noun.substr(0, noun.size() - 1);  // annotations, detections
+  std::string text = fmt::format("{}: {} kept", counted(entries, singular, noun), kept);
   const auto add = [&](size_t n, const char* what) {
     if (n != 0) text += fmt::format(", {} {}", n, what);
   };

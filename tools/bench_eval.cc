@@ -12,6 +12,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -254,8 +255,8 @@ void bench_eval(const EvalBenchOptions& o) {
         peak, peak_ratio, official_ratio, result.stats[0], one, same);
     return;
   }
-  fmt::print("{} images, {} people, {} detections; one core, medians of {}\n", o.images, o.people, o.detections,
-             o.repeats);
+  fmt::print("{}, {}, {}; one core, medians of {}\n", counted(o.images, "image"), counted_people(o.people),
+             counted(o.detections, "detection"), o.repeats);
   fmt::print("  {:<34} {:>8} {:>9} {:>8} {:>9} {:>13} {:>14}\n", "reading", "MB", "ms", "MB/s", "MB/cpu s",
              "over memcpy", "RapidJSON SAX");
   for (const Reading& r : readings) {

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/counted.h"
 #include "core/crop_source.h"
 #include "core/error.h"
 #include "core/philox.h"
@@ -307,8 +308,9 @@ void bench_loader(const BenchLoaderOptions& o) {
         "{{\"mode\": \"loader\", \"fixed_size\": [{}, {}], \"people\": {}, \"pictures\": {}, \"megapixels\": {:.3f}, "
         "\"kilobytes\": {:.1f}, \"workers\": {}, \"decode_per_s\": {{\"stb_image\": {:.1f}, \"turbo\": {:.1f}, "
         "\"turbo_region\": {:.1f}}}",
-        o.fixed_size[0], o.fixed_size[1], jpeg.size(), count, megapixels / static_cast<double>(count),
-        kilobytes / static_cast<double>(count), workers, median(stb), median(whole), median(region));
+        o.fixed_size[0], o.fixed_size[1], counted_people(jpeg.size()), counted(count, "picture"),
+        megapixels / static_cast<double>(count), kilobytes / static_cast<double>(count), workers, median(stb),
+        median(whole), median(region));
     for (const auto& [name, row] : rows) {
       fmt::print(
           ", \"{}\": {{\"samples_per_s\": {:.1f}, \"read_ms\": {:.4f}, \"decode_ms\": {:.4f}, \"warp_ms\": {:.4f}, "
@@ -320,10 +322,9 @@ void bench_loader(const BenchLoaderOptions& o) {
                parts.kilobytes, fs::file_size(pack_path));
     return;
   }
-  fmt::print(
-      "{} people in {} pictures of {:.2f} MP and {:.0f} kB on average; official augmentation, {} x {}; medians of {}\n",
-      jpeg.size(), count, megapixels / static_cast<double>(count), kilobytes / static_cast<double>(count),
-      o.fixed_size[0], o.fixed_size[1], o.repeats);
+  fmt::print("{} in {} of {:.2f} MP and {:.0f} kB on average; official augmentation, {} x {}; medians of {}\n",
+             jpeg.size(), count, megapixels / static_cast<double>(count), kilobytes / static_cast<double>(count),
+             o.fixed_size[0], o.fixed_size[1], o.repeats);
   fmt::print("  decoding, pictures/s of a core\n");
   fmt::print("    stb_image                    {:8.0f}\n", median(stb));
   fmt::print("    libjpeg-turbo                {:8.0f}   {:.2f} x stb_image\n", median(whole),

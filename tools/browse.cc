@@ -5,6 +5,7 @@
 #include <numeric>
 #include <unordered_map>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "tools/cli.h"
 #include "tools/draw.h"
@@ -60,7 +61,7 @@ std::string what_was_drawn(const Augmentation& a) {
   if (a.flip) text += " flip";
   if (a.half_body) text += a.upper_first ? " half:upper" : " half:lower";
   if (a.brightness != 0 || a.contrast != 1 || a.saturation != 1 || a.hue != 0) text += " colour";
-  if (!a.holes.empty()) text += fmt::format(" {} hole{}", a.holes.size(), a.holes.size() == 1 ? "" : "s");
+  if (!a.holes.empty()) text += fmt::format(" {}", counted(a.holes.size(), "hole"));
   return text;
 }
 
@@ -107,10 +108,10 @@ std::string summarize(const PoseDataset& data) {
     pictures_with_one += static_cast<size_t>(n == 1);
     most = std::max(most, static_cast<size_t>(n));
   }
-  out += fmt::format("  {} people in {} of {} pictures ({:.2f} each, {} at most, {} pictures with one)\n", data.size(),
-                     people_of.size(), data.annotations().images.size(),
+  out += fmt::format("  {} in {} of {} ({:.2f} each, {} at most, {} with one)\n", counted_people(data.size()),
+                     people_of.size(), counted(data.annotations().images.size(), "picture"),
                      static_cast<double>(data.size()) / static_cast<double>(std::max<size_t>(people_of.size(), 1)),
-                     most, pictures_with_one);
+                     most, counted(pictures_with_one, "picture"));
   out += "  picture width   " + spread(width, "px") + "\n  picture height  " + spread(height, "px") + "\n";
   out += "  person's side   " + spread(side, "px (root of the box)") + "\n";
   out += fmt::format("  boxes by COCO's areas: {} small (under 32 x 32), {} medium, {} large (from 96 x 96)\n", small,

@@ -1,5 +1,6 @@
 #include "tools/pack.h"
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "data/pack.h"
 #include "tools/cli.h"
@@ -16,13 +17,13 @@ std::string size_text(uint64_t bytes) {
 void describe_pack(const fs::path& path) {
   const Pack pack(path);
   const Skeleton& skeleton = pack.skeleton();
-  fmt::print("{}: {}, skeleton {} ({} joints)\n", path.string(), size_text(fs::file_size(path)), skeleton.name,
-             skeleton.joints());
+  fmt::print("{}: {}, skeleton {} ({})\n", path.string(), size_text(fs::file_size(path)), skeleton.name,
+             counted(skeleton.joints(), "joint"));
   for (const std::string& split : pack.splits()) {
     const PackLimits& l = pack.limits(split);
     const PackSize size = pack.size(split);
-    fmt::print("  {:<6} {} people, {} pictures in {} parts, {} of pixels\n", split, size.people, size.pictures,
-               size.blocks, size_text(size.bytes));
+    fmt::print("  {:<6} {}, {} in {}, {} of pixels\n", split, counted_people(size.people),
+               counted(size.pictures, "picture"), counted(size.blocks, "part"), size_text(size.bytes));
     fmt::print("         {} recipe, input {} x {} or any of this ratio, {}\n",
                l.recipe == Recipe::seed ? "seed" : "official", l.input_h, l.input_w,
                l.augment ? fmt::format("margin for --scale-factor {} --rot-factor {}{}", l.scale, l.rotation,
@@ -48,8 +49,8 @@ void make_pack(const PackOptions& o) {
     check_samples(set, o, split, folder, o.threads);
     inputs.push_back({split, &set});
     const PackSize size = pack_size(set);
-    fmt::print("{:<10} {} ({}): {} pictures in {} parts, {}\n", split, set.size(), set.counts().summary(),
-               size.pictures, size.blocks, size_text(size.bytes));
+    fmt::print("{:<10} {} ({}): {} in {}, {}\n", split, set.size(), set.counts().summary(),
+               counted(size.pictures, "picture"), counted(size.blocks, "part"), size_text(size.bytes));
     all.bytes += size.bytes;
   }
   std::fflush(stdout);

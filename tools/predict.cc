@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "tools/cli.h"
@@ -199,8 +200,8 @@ void predict(const PredictOptions& o) {
     write_image(folder / (pictures[i].stem().string() + "_pose.jpg"), image);
   }
   write_file(folder / "poses.json", results_json(people, pictures));
-  fmt::print("{} people in {} pictures: wrote {}/*_pose.jpg and {}\n", people.size(), pictures.size(), folder.string(),
-             (folder / "poses.json").string());
+  fmt::print("{} in {}: wrote {}/*_pose.jpg and {}\n", counted_people(people.size()),
+             counted(pictures.size(), "picture"), folder.string(), (folder / "poses.json").string());
 }
 
 }  // namespace hr

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "core/counted.h"
 #include "tools/cli.h"
 #include "tools/synth.h"
 #include "tools/synth_annotations.h"
@@ -42,15 +43,16 @@ void run(const Options& options) {
     hr::prepare_output_folder(folder, "--output");
     const auto file = folder / "person_keypoints_train2017.json";
     const auto made = hr::synth_annotations({file, o.train_images, o.seed});
-    fmt::print("{}: {} images, {} people ({} with labelled joints, {} crowds), {:.1f} MB\n", file.string(), made.images,
-               made.annotations, made.labelled, made.crowds, static_cast<double>(made.bytes) / 1e6);
+    fmt::print("{}: {}, {} ({} with labelled joints, {}), {:.1f} MB\n", file.string(),
+               hr::counted(made.images, "image"), hr::counted_people(made.annotations), made.labelled,
+               hr::counted(made.crowds, "crowd"), static_cast<double>(made.bytes) / 1e6);
     return;
   }
   o.sizes.clear();
   for (const std::string& size : options.sizes) o.sizes.push_back(hr::parse_picture_size(size));
   const bool made = hr::synth(o);
-  fmt::print("{}: {} pictures to train on, {} to validate on{}\n", o.output, o.train_images, o.val_images,
-             made ? "" : " (already there, reused)");
+  fmt::print("{}: {} to train on, {} to validate on{}\n", o.output, hr::counted(o.train_images, "picture"),
+             o.val_images, made ? "" : " (already there, reused)");
 }
 
 }  // namespace

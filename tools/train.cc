@@ -10,6 +10,7 @@
 #include <deque>
 #include <limits>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/parallel.h"
@@ -291,8 +292,8 @@ void Trainer::start_or_resume() {
       }
       const bool restarted = !world_.ranks.resume.empty();  // the crash may have come after the end
       check(at_.epoch < o_.epochs || o_.test_only || restarted,
-            "--resume {}: has finished {} epoch{}, and --epochs asks for {} in all; raise --epochs to go on", o_.resume,
-            at_.epoch, at_.epoch == 1 ? "" : "s", o_.epochs);
+            "--resume {}: has finished {}, and --epochs asks for {} in all; raise --epochs to go on", o_.resume,
+            counted(at_.epoch, "epoch"), o_.epochs);
       if (at_.trained) {
         fmt::print("resume     {}: epoch {} is trained and still to be validated\n", o_.resume, at_.epoch + 1);
       } else {
@@ -305,12 +306,12 @@ void Trainer::start_or_resume() {
   step_.emplace(cx_, *model_, *optimizer_, seed_recipe_ ? JointsLoss::seed : JointsLoss::official,
                 parallel_ ? &*parallel_ : nullptr);
   runner_.emplace(cx_, *model_, skeleton_.mirror(), HeatmapRunner::Options{.flip = o_.flip, .shift = decoding().shift});
-  fmt::print("model      {}: {:.1f} M parameters, {}, {} threads, input {} x {}, recipe {}\n", model_->name(),
+  fmt::print("model      {}: {:.1f} M parameters, {}, {}, input {} x {}, recipe {}\n", model_->name(),
              static_cast<double>(model_->parameters().parameter_count()) / 1e6, o_.amp ? "bf16" : "f32",
-             compute_threads(), input_h_, input_w_, o_.recipe);
+             counted(compute_threads(), "thread"), input_h_, input_w_, o_.recipe);
   if (parallel_) {
-    fmt::print("ranks      {} over {}, {} people per rank and step, batch norm {}\n", world_.size(),
-               world_.comm->engine(), batch_size_, o_.sync_bn ? "over all ranks" : "per rank");
+    fmt::print("ranks      {} over {}, {} per rank and step, batch norm {}\n", world_.size(), world_.comm->engine(),
+               counted_people(batch_size_), o_.sync_bn ? "over all ranks" : "per rank");
   }
   std::fflush(stdout);
 }
@@ -352,8 +353,8 @@ void Trainer::set_batch_size(int saved_batch_size, int saved_ranks) {
           "choose a --batch-size and add --new-global-batch",
           o_.resume, had, saved_ranks, saved_batch_size, ranks);
     batch_size_ = static_cast<int>(had / ranks);
-    fmt::print("note       {} people per rank and step instead of {}: {} ranks now, {} before, {} people per step\n",
-               batch_size_, o_.batch_size, ranks, saved_ranks, had);
+    fmt::print("note       {} per rank and step instead of {}: {} now, {} before, {} per step\n",
+               counted_people(batch_size_), o_.batch_size, counted(ranks, "rank"), saved_ranks, counted_people(had));
     return;
   }
   const bool between_epochs = at_.step == 0 || at_.trained;
@@ -650,8 +651,8 @@ void Trainer::report_bad_samples() {
   for (const auto& [split, name] : {std::pair{&bad[0], "train"}, {&bad[1], "val"}}) {
     if (split->size() > 0 && world_.first()) split->write(bad_samples_file(folder_, name));
   }
-  fmt::print("  {} more bad sample{}, others took their places; all are listed in {}\n", count - bad_known_,
-             count - bad_known_ == 1 ? "" : "s", (folder_ / "bad_samples_*.tsv").string());
+  fmt::print("  {}, others took their places; all are listed in {}\n", counted(count - bad_known_, "more bad sample"),
+             (folder_ / "bad_samples_*.tsv").string());
   bad_known_ = count;
 }
 

@@ -99,6 +99,24 @@ TEST(Programs, PredictDrawsAndWritesJson) {
   EXPECT_EQ(overlays, 3);
 }
 
+TEST(Programs, OneIsCountedInTheSingular) {
+  const fs::path out = test::temporary_folder();
+  const Ended one = run(program("synth") + " --output " + (out / "data").string() +
+                        " --train-images 1 --val-images 1 --size 160x120");
+  ASSERT_EQ(one.status, 0) << one.output;
+  EXPECT_NE(one.output.find(": 1 picture to train on, 1 to validate on"), std::string::npos) << one.output;
+  const fs::path pictures = out / "data" / "val2017";
+  const fs::path picture = fs::directory_iterator(pictures)->path();
+  const Ended e = run(program("predict") + " " + picture.string() + " --weights " + setting().weights.string() +
+                      " --output-dir " + (out / "poses").string());
+  ASSERT_EQ(e.status, 0) << e.output;
+  EXPECT_NE(e.output.find("1 person in 1 picture: wrote "), std::string::npos) << e.output;
+  const Ended two = run(program("predict") + " " + (setting().data / "val2017").string() + " --weights " +
+                        setting().weights.string() + " --output-dir " + (out / "more").string());
+  ASSERT_EQ(two.status, 0) << two.output;
+  EXPECT_NE(two.output.find("3 people in 3 pictures: wrote "), std::string::npos) << two.output;
+}
+
 TEST(Programs, ForwardWritesHeatmaps) {
   const Setting& s = setting();
   const fs::path out = test::temporary_folder();
