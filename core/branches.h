@@ -35,7 +35,7 @@ class SideStreams {
   cuda::Stream base_ = nullptr;  // the context's own, within a region that forked
 };
 
-// How many streams to make: the environment's HRNET_SIDE_STREAMS, a number from 0 (branches run one after another) to
+// Returns how many streams to make: the environment's HRNET_SIDE_STREAMS, a number from 0 (branches run one after another) to
 // 15, or `by_default` where it is not set. Results do not depend on it: it is for measuring and for finding mistakes.
 // Throws Error if the variable is something else.
 int side_stream_count(int by_default);

@@ -40,7 +40,7 @@ class OneChoice {
   ConvBackend* conv_;
 };
 
-// What the host tells a step besides its batch.
+// The host tells a step this besides its batch.
 struct Control {
   double lr;
   float stop;  // 1: this rank wishes to stop

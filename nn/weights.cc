@@ -74,7 +74,7 @@ const Value::Dict* state_dict_in(const Value& dict, int depth, std::string& path
   return nullptr;
 }
 
-// What wrappers put before every name: DataParallel, torch.compile, Lightning modules and classes around the network.
+// Wrappers put these before every name: DataParallel, torch.compile, Lightning modules and classes around the network.
 constexpr std::string_view kPrefixes[] = {"module.", "_orig_mod.", "model.", "net.", "network.", "ema_model.", "ema."};
 constexpr int kMostPrefixes = 8;  // a name could be one prefix a million times
 

@@ -47,7 +47,7 @@ constexpr uint64_t kEndRecord = 22, kZip64Locator = 20, kZip64EndRecord = 56, kE
 constexpr uint64_t kLongestName = 1024;
 constexpr uint64_t kIn64 = UINT32_MAX;  // this in a field of 32 bits says that a zip64 record has the value
 
-// Where the directory lies and how many members it announces.
+// This says where the directory lies and how many members it announces.
 struct Directory {
   uint64_t begin = 0, end = 0, members = 0;
   uint64_t prefix = 0;  // bytes before the zip file proper, as in a program that unpacks itself
