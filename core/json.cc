@@ -1,12 +1,15 @@
 #include "core/json.h"
 
-#include <rapidjson/error/en.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
 
 #include "core/error.h"
+#include "core/json_cursor.h"
 
 namespace hr {
 
@@ -36,16 +39,80 @@ std::string_view json_text(std::string_view text, std::string_view name) {
   return text;
 }
 
+namespace {
+
+// Tells the value ahead to a RapidJSON handler. A stack instead of recursion: an enemy's deep nesting must not overflow
+// the one of the thread.
+template <class Handler>
+void tell(JsonCursor& json, Handler& handler) {
+  struct Open {
+    bool object;
+    rapidjson::SizeType entries = 0;
+  };
+  std::vector<Open> open;
+  do {
+    if (!open.empty()) {
+      std::string_view key;
+      const bool object = open.back().object;
+      if (!(object ? json.member(key) : json.item())) {
+        object ? handler.EndObject(open.back().entries) : handler.EndArray(open.back().entries);
+        open.pop_back();
+        continue;
+      }
+      ++open.back().entries;
+      if (object) handler.Key(key.data(), static_cast<rapidjson::SizeType>(key.size()), true);
+    }
+    switch (json.kind()) {
+      case JsonCursor::Kind::null:
+        json.null();
+        handler.Null();
+        break;
+      case JsonCursor::Kind::boolean:
+        handler.Bool(json.boolean());
+        break;
+      case JsonCursor::Kind::number: {
+        const JsonNumber number = json.number();
+        if (number.is_whole && number.whole >= 0) {  // unsigned, as RapidJSON has them: it converts those both ways
+          number.whole <= std::numeric_limits<unsigned>::max() ? handler.Uint(static_cast<unsigned>(number.whole))
+                                                               : handler.Uint64(static_cast<uint64_t>(number.whole));
+        } else if (number.is_whole && !(number.whole == 0 && std::signbit(number.real))) {
+          number.whole >= std::numeric_limits<int>::min() ? handler.Int(static_cast<int>(number.whole))
+                                                          : handler.Int64(number.whole);
+        } else {
+          handler.Double(number.real);
+        }
+        break;
+      }
+      case JsonCursor::Kind::string: {
+        const std::string_view text = json.string();
+        handler.String(text.data(), static_cast<rapidjson::SizeType>(text.size()), true);
+        break;
+      }
+      case JsonCursor::Kind::list:
+        json.enter_list();
+        handler.StartArray();
+        open.push_back({false});
+        break;
+      case JsonCursor::Kind::object:
+        json.enter_object();
+        handler.StartObject();
+        open.push_back({true});
+        break;
+    }
+  } while (!open.empty());
+}
+
+}  // namespace
+
 rapidjson::Document parse_json(std::string_view text, std::string_view name) {
-  text = json_text(text, name);
+  JsonCursor json(text, std::string(name));
   rapidjson::Document document;
-  // Iterative: an enemy's deep nesting must not overflow the stack.
-  document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag | rapidjson::kParseNanAndInfFlag>(
-      text.data(), text.size());
-  if (document.HasParseError()) {
-    fail("{}:{}: not valid JSON: {}", name, line_and_column(text, document.GetErrorOffset()),
-         rapidjson::GetParseError_En(document.GetParseError()));
-  }
+  const auto all = [&](rapidjson::Document& handler) {
+    tell(json, handler);
+    json.finish();
+    return true;
+  };
+  document.Populate(all);
   return document;
 }
 

@@ -47,6 +47,8 @@ class JsonCursor {
   void skip();    // the value ahead, of any kind
   void finish();  // only white space may be left
 
+  // Back to where offset() was, before a value that could not be used was taken in part: to skip() it, for instance.
+  void back_to(size_t offset) { p_ = begin_ + offset; }
   size_t offset() const { return static_cast<size_t>(p_ - begin_); }
 
  private:

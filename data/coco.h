@@ -37,6 +37,7 @@ struct CocoCategory {
   std::string name;
   std::vector<std::string> keypoints;
   std::vector<std::pair<int, int>> skeleton;  // 1-based, as in the file
+  std::string trouble = {};                   // why `keypoints` could not be read; told when they are needed
 };
 
 struct CocoAnnotations {
@@ -46,14 +47,17 @@ struct CocoAnnotations {
   std::vector<CocoCategory> categories;
 };
 
-// Error: "path:line:column: ..." for malformed JSON; path plus the entry's index for a missing or wrong field, an
-// annotation whose keypoints do not have joints*3 numbers, an annotation of an unknown image, or duplicate ids.
-// joints = 0 accepts any (equal) length. When `keypoints` is shorter than that, COCO-WholeBody's separate lists are
-// appended: foot_kpts, face_kpts, lefthand_kpts, righthand_kpts; visibilities there count as 0, 1 or 2, and as 0 where
-// the part's *_valid says no.
-// `bad`: annotations whose numbers cannot be used (a box or joint that is no number, a keypoint list of the wrong
-// length) are named there and left out; without it they are errors.
-CocoAnnotations read_coco(const fs::path& path, int joints = 0, BadSamples* bad = nullptr);
+// Error: "path:line:column: ..." for malformed JSON; path plus the entry's index for an entry that cannot be used: a
+// needed field that is missing or wrong, an annotation whose keypoints do not have joints*3 numbers, an annotation of
+// an unknown image, a repeated id. What is not needed is not judged: sizes of pictures, num_keypoints and a category's
+// limbs count as absent when they are no such thing, and so do an area and iscrowd of null; so is where an unlabelled
+// joint would be. joints = 0 accepts any (equal) length. When `keypoints` is shorter than that, COCO-WholeBody's
+// separate lists are appended: foot_kpts, face_kpts, lefthand_kpts, righthand_kpts; visibilities there count as 0, 1 or
+// 2, and as 0 where the part's *_valid says no. `bad`: entries that cannot be used, whatever is wrong with them, are
+// named there and left out. `categories`: whose boxes and joints are needed when joints are asked for; empty: every
+// category's, and a person without keypoints is then no bad one.
+CocoAnnotations read_coco(const fs::path& path, int joints = 0, BadSamples* bad = nullptr,
+                          const std::vector<int64_t>& categories = {1});
 
 // The categories alone, from the same kind of file.
 std::vector<CocoCategory> read_coco_categories(const fs::path& path);

@@ -1,18 +1,16 @@
 #include "data/dataset.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <ctime>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <unordered_map>
 
 #include "core/counted.h"
 #include "core/error.h"
-#include "core/parallel.h"
 #include "core/philox.h"
+#include "core/threads.h"
 #include "data/crop_source.h"
 #include "data/targets.h"
 
@@ -327,39 +325,32 @@ void PoseDataset::check_pictures(int threads, const std::function<void(size_t do
   for (size_t i = 0; i < people_of_.size(); ++i) {
     if (!people_of_[i].empty()) todo.push_back(static_cast<int>(i));
   }
-  std::atomic<size_t> next{0};
   std::mutex mutex;  // guards done and progress
   size_t done = 0;
-  const auto work = [&] {
-    ImageDecoder decoder;
-    for (size_t i = next++; i < todo.size(); i = next++) {
-      CocoImage& entry = annotations_.images[todo[i]];
-      try {
-        pictures_->glance(entry.file_name, [&](std::span<const std::byte> bytes) {
-          const std::string place = pictures_->place(entry.file_name);
-          const PictureInfo info = decoder.open(bytes, place, orientation_of(options_.recipe), options_.max_pixels);
-          check_size(info, entry, place, annotations_.path);
-          if (!info.whole) decoder.decode({0, 0, info.width, info.height});
-          entry.width = info.width;
-          entry.height = info.height;
-        });
-      } catch (const Error& error) {
-        note_bad(todo[i], error.what());
-      }
+  for_each_on_threads(todo.size(), threads, [&] {
+    return [&, decoder = std::make_unique<ImageDecoder>()](size_t i) {
+      look_at_picture(todo[i], *decoder);
       const std::lock_guard lock(mutex);
       ++done;
       if (progress) progress(done, todo.size());
-    }
-  };
-  if (threads <= 0) threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  std::vector<std::jthread> team;
-  for (int t = 1; t < threads && t < static_cast<int>(todo.size()); ++t) {
-    team.emplace_back([&] {
-      unpin_this_thread();
-      work();
+    };
+  });
+}
+
+void PoseDataset::look_at_picture(int image_index, ImageDecoder& decoder) {
+  CocoImage& entry = annotations_.images[image_index];
+  try {
+    pictures_->glance(entry.file_name, [&](std::span<const std::byte> bytes) {
+      const std::string place = pictures_->place(entry.file_name);
+      const PictureInfo info = decoder.open(bytes, place, orientation_of(options_.recipe), options_.max_pixels);
+      check_size(info, entry, place, annotations_.path);
+      if (!info.whole) decoder.decode({0, 0, info.width, info.height});
+      entry.width = info.width;
+      entry.height = info.height;
     });
+  } catch (const Error& error) {
+    note_bad(image_index, error.what());
   }
-  work();
 }
 
 bool PoseDataset::bad_picture(int image_index) const {

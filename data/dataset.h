@@ -177,6 +177,7 @@ class PoseDataset {
   PictureInfo open(int image_index, SampleWorkspace& workspace) const;
   void together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
                 std::span<const SampleTarget> targets, std::span<SampleMeta> metas, SampleWorkspace& workspace) const;
+  void look_at_picture(int image_index, ImageDecoder& decoder);
   bool bad_picture(int image_index) const;
   void note_bad(int image_index, const std::string& why) const;
 

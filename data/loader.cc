@@ -7,13 +7,13 @@
 #include <map>
 #include <mutex>
 #include <numeric>
-#include <thread>
 #include <unordered_map>
 
 #include "core/crop_source.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "core/threads.h"
 
 namespace hr {
 namespace {
@@ -40,7 +40,7 @@ struct Loader::State {
   uint64_t epoch = 0;
   std::vector<size_t> order;
   double waited = 0;
-  std::vector<std::thread> threads;
+  ThreadTeam threads;
   SampleWorkspace own;  // of the calling thread
 
   // Shared with the workers, under the mutex.
@@ -48,6 +48,7 @@ struct Loader::State {
   std::condition_variable work_there, batch_there;
   size_t to_open = 0, to_give = 0;  // next batch to begin; next batch that the caller gets
   bool stop = false;
+  std::exception_ptr lost;       // what ended a worker outside of a sample: memory for a batch, for instance
   std::map<size_t, Slot> slots;  // begun and not given; a map keeps its elements in place
   std::vector<Batch> spare;      // memory to use again
   SampleClock clock;
@@ -125,17 +126,19 @@ struct Loader::State {
       if (slot.second.next < slot.second.slices.size()) return &slot;
     }
     if (to_open >= batches || to_open >= to_give + static_cast<size_t>(options.prefetch)) return nullptr;
-    const size_t b = to_open++;
-    auto& slot = *slots.try_emplace(b).first;
+    const size_t b = to_open;
+    Slot fresh;  // complete before anybody sees it: memory for it may be refused
     if (spare.empty()) {
-      slot.second.batch = empty_batch();
+      fresh.batch = empty_batch();
     } else {
-      slot.second.batch = std::move(spare.back());
+      fresh.batch = std::move(spare.back());
       spare.pop_back();
     }
-    shape(b, slot.second.batch);
-    slot.second.slices = slices(b, static_cast<size_t>(slot.second.batch.size));
-    slot.second.left = slot.second.slices.size();
+    shape(b, fresh.batch);
+    fresh.slices = slices(b, static_cast<size_t>(fresh.batch.size));
+    fresh.left = fresh.slices.size();
+    auto& slot = *slots.try_emplace(b, std::move(fresh)).first;
+    ++to_open;
     return &slot;
   }
 
@@ -145,8 +148,8 @@ struct Loader::State {
     std::unique_lock lock(mutex);
     while (true) {
       std::pair<const size_t, Slot>* slot = nullptr;
-      work_there.wait(lock, [&] { return stop || to_give >= batches || (slot = slot_with_work()) != nullptr; });
-      if (stop || slot == nullptr) return;
+      work_there.wait(lock, [&] { return stop || lost || to_give >= batches || (slot = slot_with_work()) != nullptr; });
+      if (stop || lost || slot == nullptr) return;
       Slot& s = slot->second;
       const size_t slice = s.next++;
       if (s.next < s.slices.size() || to_open < batches) work_there.notify_one();
@@ -168,17 +171,25 @@ struct Loader::State {
     }
   }
 
+  // For an exception that ended a worker. The caller gets it instead of a batch.
+  void lose(std::exception_ptr error) noexcept {
+    const std::lock_guard lock(mutex);
+    if (!lost) lost = std::move(error);
+    batch_there.notify_all();
+    work_there.notify_all();
+  }
+
   void join() {
     {
       const std::lock_guard lock(mutex);
       stop = true;
     }
     work_there.notify_all();
-    for (std::thread& thread : threads) thread.join();
-    threads.clear();
+    threads.join();
     for (auto& [b, slot] : slots) spare.push_back(std::move(slot.batch));
     slots.clear();
     stop = false;
+    lost = nullptr;
   }
 
   // The batch that is due, or the error that befell it.
@@ -202,8 +213,9 @@ struct Loader::State {
     if (out.images.capacity() + out.sources.capacity() > 0) spare.push_back(std::move(out));
     batch_there.wait(lock, [&] {
       const auto due = slots.find(to_give);
-      return due != slots.end() && due->second.left == 0;
+      return lost || (due != slots.end() && due->second.left == 0);
     });
+    if (lost) std::rethrow_exception(lost);
     auto due = slots.extract(to_give++);
     work_there.notify_all();
     if (due.mapped().error) {
@@ -247,7 +259,8 @@ void Loader::start_epoch(uint64_t epoch, size_t first_batch) {
   }
   s.order = s.options.shard.of(std::move(s.order));
   if (first_batch == s.batches) return;
-  for (int i = 0; i < s.options.workers; ++i) s.threads.emplace_back(&State::work, &s);
+  s.threads.start(
+      s.options.workers, [&s] { s.work(); }, [&s](std::exception_ptr error) { s.lose(std::move(error)); });
 }
 
 bool Loader::next(Batch& out) {

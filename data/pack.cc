@@ -4,10 +4,9 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
-#include <thread>
 
 #include "core/error.h"
-#include "core/parallel.h"
+#include "core/threads.h"
 
 namespace hr {
 namespace {
@@ -406,7 +405,7 @@ PackSize pack_size(const PoseDataset& dataset) {
 void write_pack(const fs::path& path, std::span<const PackInput> splits, int threads,
                 const std::function<void(uint64_t bytes)>& progress) {
   check(!splits.empty(), "{}: nothing to pack", path.string());
-  if (threads <= 0) threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  threads = threads_or_all(threads);
   const Skeleton& skeleton = splits[0].dataset->skeleton();
   AtomicFile file(path);
   uint64_t at = header_bytes;
@@ -447,24 +446,12 @@ void write_pack(const fs::path& path, std::span<const PackInput> splits, int thr
     for (size_t first = 0; first < pictures.size(); first += step) {
       const size_t n = std::min(step, pictures.size() - first);
       std::vector<Decoded> decoded(n);
-      std::atomic<size_t> next{0};
-      const auto work = [&] {
-        SampleWorkspace workspace;
-        for (size_t i = next++; i < n; i = next++) {
+      for_each_on_threads(n, threads, [&] {
+        return [&, workspace = std::make_unique<SampleWorkspace>()](size_t i) {
           const size_t image = pictures[first + i];
-          decoded[i] = decode_blocks(dataset, image, people[image], workspace);
-        }
-      };
-      {
-        std::vector<std::jthread> team;
-        for (int t = 1; t < threads; ++t) {
-          team.emplace_back([&] {
-            unpin_this_thread();
-            work();
-          });
-        }
-        work();
-      }
+          decoded[i] = decode_blocks(dataset, image, people[image], *workspace);
+        };
+      });
       for (size_t i = 0; i < n; ++i) {
         const size_t image = pictures[first + i];
         if (!decoded[i].trouble.empty()) {

@@ -3,14 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
-#include <exception>
 #include <mutex>
-#include <thread>
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/threads.h"
 #include "tools/progress.h"
 
 namespace hr {
@@ -81,33 +79,18 @@ std::vector<Made> make_pictures(const SynthOptions& o, SynthSplit split, int cou
   const auto name = kSplitName[static_cast<size_t>(split)];
   std::vector<Made> made(static_cast<size_t>(count));
   Progress progress(fmt::format("{} pictures", name), count);
-  std::atomic<int> next{0};
-  std::mutex mutex;  // guards done, progress, error
+  std::mutex mutex;  // guards done and progress
   int done = 0;
-  std::exception_ptr error;
-  const auto work = [&] {
-    for (int i = next++; i < count; i = next++) {
-      try {
-        const SynthScene scene = synth_scene(o.seed, split, i, o.sizes);
-        write_image(folder / picture_name(picture_id(split, i)), scene.image, scene.jpeg_quality);
-        made[static_cast<size_t>(i)] = {scene.image.width, scene.image.height, scene.people};
-        const std::lock_guard lock(mutex);
-        progress.update(++done);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!error) error = std::current_exception();
-        next = count;
-      }
-    }
-  };
-  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  const int threads = std::clamp(o.threads > 0 ? o.threads : cores, 1, std::max(count, 1));
-  {
-    std::vector<std::jthread> team;
-    for (int t = 1; t < threads; ++t) team.emplace_back(work);
-    work();
-  }
-  if (error) std::rethrow_exception(error);
+  for_each_on_threads(made.size(), o.threads, [&] {
+    return [&](size_t at) {
+      const auto i = static_cast<int>(at);
+      const SynthScene scene = synth_scene(o.seed, split, i, o.sizes);
+      write_image(folder / picture_name(picture_id(split, i)), scene.image, scene.jpeg_quality);
+      made[at] = {scene.image.width, scene.image.height, scene.people};
+      const std::lock_guard lock(mutex);
+      progress.update(++done);
+    };
+  });
   progress.finish();
   return made;
 }

@@ -15,6 +15,7 @@
 #include <numeric>
 
 #include "core/parallel.h"
+#include "core/threads.h"
 
 namespace hr {
 namespace {
@@ -180,7 +181,7 @@ class GlooComm final : public Comm {
     gloo::transport::tcp::attr attr(control_->address().c_str());
     if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"); interface != nullptr) attr.iface = interface;
     std::shared_ptr<gloo::transport::Device> device;
-    std::thread([&] {
+    call_on_new_thread([&] {
       unpin_this_thread();
       // The device's thread inherits this. Gloo's threads spin while the other one holds the lock of a connection. On a
       // busy core the device's thread, woken by an answer, would throw the caller off in the middle of its request and
@@ -188,7 +189,7 @@ class GlooComm final : public Comm {
       const sched_param none{};
       if (channel == kCaller) ::sched_setscheduler(0, SCHED_BATCH, &none);
       device = gloo::transport::tcp::CreateDevice(attr);
-    }).join();
+    });
     const auto context = std::make_shared<gloo::rendezvous::Context>(rank(), size());
     context->setTimeout(control_->timeout());
     ControlStore store(*control_, fmt::format("gloo/{}/", static_cast<int>(channel)));
