@@ -3,6 +3,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <vector>
 
 #include "core/context.h"
 
@@ -23,7 +24,16 @@ struct ConvGeometry {
 // outlive steps, so their memory comes from an allocator of their own.
 struct PackedFilters {
   std::shared_ptr<Allocator> allocator = std::make_shared<CachingAllocator>();
-  std::map<std::string, Tensor> by_layout;
+  std::map<std::string, Tensor> by_layout;  // on a GPU: one filter and one bias for each type
+
+  // On the CPU: the library chooses a layout for each shape of the input, and most shapes agree on one. The last few
+  // are kept, the most recently used one first, so that a layer's filters take a few times their size whatever comes.
+  struct Recent {
+    int layout = 0;
+    Tensor filter;
+  };
+  static constexpr size_t kMostRecent = 3;
+  std::vector<Recent> recent;
 };
 
 // A filter, and the same already rounded to bf16 where the caller keeps it so (null: rounded on the way in).

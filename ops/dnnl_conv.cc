@@ -1,9 +1,13 @@
 #include "ops/dnnl_conv.h"
 
+#include <algorithm>
 #include <chrono>
 #include <dnnl.hpp>
+#include <list>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "core/error.h"
 
@@ -33,30 +37,57 @@ struct Compiled {
   memory::desc src, filter, bias, dst;  // what the primitive wants; filter may be packed
   memory::desc plain_filter;            // ours: f32, O.kh.kw.I
   bool packs = false;
+  int layout = 0;  // of the filter that the primitive wants
   memory src_memory, filter_memory, bias_memory, dst_memory, add_memory, plain_memory;
   std::optional<dnnl::reorder> reorder;  // plain -> packed (forward, data) or packed -> plain (filter)
 };
+
+// A number for each layout of filters that has come up in this process. Models keep packed filters and are used with
+// the backends of several contexts, so the numbers have to mean the same to all of them.
+int layout_number(const memory::desc& desc) {
+  static std::mutex mutex;
+  static std::vector<memory::desc> known;  // a few hundred: filter shapes times the library's blockings of them
+  const std::lock_guard lock(mutex);
+  const auto found = std::find(known.begin(), known.end(), desc);
+  if (found != known.end()) return static_cast<int>(found - known.begin());
+  known.push_back(desc);
+  return static_cast<int>(known.size()) - 1;
+}
 
 }  // namespace
 
 struct DnnlConv::Impl {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
-  std::unordered_map<std::string, Compiled> cache;
 
+  // Compiled primitives, the most recently used one first. oneDNN does not tell how large one is: about 30 KB were
+  // measured for HRNet-W32, so that all of them stay below 100 MB. A shape of input needs about 120 for inference.
+  static constexpr size_t kMostCompiled = 2048;
+  using Compilations = std::list<std::pair<std::string, Compiled>>;
+  Compilations compilations;
+  std::unordered_map<std::string_view, Compilations::iterator> by_key;  // views of the list's keys
+
+  // Valid until the next call.
   Compiled& compiled(Pass pass, const ConvGeometry& g, bool bias, bool add, bool relu) {
-    const std::string key = key_of(pass, g, bias, add, relu);
-    auto [it, is_new] = cache.try_emplace(key);
-    if (is_new) {
-      try {
-        build(it->second, pass, g, bias, add, relu);
-      } catch (const dnnl::error& e) {
-        cache.erase(it);
-        fail("convolution [{}, {}, {}, {}] -> {} channels, kernel {}x{}: oneDNN: {}", g.n, g.h, g.w, g.ci, g.co, g.kh,
-             g.kw, e.what());
-      }
+    std::string key = key_of(pass, g, bias, add, relu);
+    if (const auto found = by_key.find(key); found != by_key.end()) {
+      compilations.splice(compilations.begin(), compilations, found->second);
+      return found->second->second;
     }
-    return it->second;
+    Compiled made;  // kept only when it is complete, whatever is thrown
+    try {
+      build(made, pass, g, bias, add, relu);
+    } catch (const dnnl::error& e) {
+      fail("convolution [{}, {}, {}, {}] -> {} channels, kernel {}x{}: oneDNN: {}", g.n, g.h, g.w, g.ci, g.co, g.kh,
+           g.kw, e.what());
+    }
+    compilations.emplace_front(std::move(key), std::move(made));
+    by_key.emplace(compilations.front().first, compilations.begin());
+    if (compilations.size() > kMostCompiled) {
+      by_key.erase(compilations.back().first);
+      compilations.pop_back();
+    }
+    return compilations.front().second;
   }
 
   void build(Compiled& c, Pass pass, const ConvGeometry& g, bool bias, bool add, bool relu) {
@@ -99,6 +130,7 @@ struct DnnlConv::Impl {
     c.dst = dst;
     c.bias = bias_desc;
     c.packs = c.filter != c.plain_filter;
+    c.layout = layout_number(c.filter);
     c.src_memory = memory(c.src, engine, nullptr);
     c.dst_memory = memory(c.dst, engine, nullptr);
     c.filter_memory = memory(c.filter, engine, nullptr);
@@ -163,29 +195,35 @@ struct DnnlConv::Impl {
   }
 
   // Points c.filter_memory at the filter in the layout the primitive wants; `scratch` keeps a fresh packing alive.
-  void bring_filter(const Context& cx, Compiled& c, const std::string& layout, const float* filter,
-                    PackedFilters* packed, Tensor& scratch, double& seconds) {
+  void bring_filter(const Context& cx, Compiled& c, const float* filter, PackedFilters* packed, Tensor& scratch,
+                    double& seconds) {
     if (!c.packs) {
       c.filter_memory.set_data_handle(const_cast<float*>(filter));
       return;
     }
     if (packed != nullptr) {
-      if (const auto it = packed->by_layout.find(layout); it != packed->by_layout.end()) {
-        c.filter_memory.set_data_handle(it->second.raw());
+      auto& recent = packed->recent;
+      const auto found =
+          std::find_if(recent.begin(), recent.end(), [&](const auto& kept) { return kept.layout == c.layout; });
+      if (found != recent.end()) {
+        std::rotate(recent.begin(), found, found + 1);
+        c.filter_memory.set_data_handle(recent.front().filter.raw());
         return;
       }
     }
     const auto bytes = static_cast<int64_t>(c.filter.get_size());
     if (packed != nullptr) {
+      auto& recent = packed->recent;
+      if (recent.size() == PackedFilters::kMostRecent) recent.pop_back();  // first: its memory is used again
       scratch = Tensor(std::make_shared<Storage>(packed->allocator, static_cast<size_t>(bytes)), {bytes}, DType::u8,
                        cx.device);
-      packed->by_layout.emplace(layout, scratch);
     } else {
       scratch = cx.empty({bytes}, DType::u8);
     }
     c.plain_memory.set_data_handle(const_cast<float*>(filter));
     c.filter_memory.set_data_handle(scratch.raw());
     run(*c.reorder, {{DNNL_ARG_FROM, c.plain_memory}, {DNNL_ARG_TO, c.filter_memory}}, seconds);
+    if (packed != nullptr) packed->recent.insert(packed->recent.begin(), {c.layout, scratch});  // it is complete now
   }
 };
 
@@ -196,8 +234,7 @@ void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, 
                        const void* add, bool relu, void* y, PackedFilters* packed) {
   Compiled& c = impl_->compiled(Pass::forward, g, bias != nullptr, add != nullptr, relu);
   Tensor scratch;
-  const std::string layout = packed != nullptr ? key_of(Pass::forward, g, bias != nullptr, add != nullptr, relu) : "";
-  impl_->bring_filter(cx, c, layout, filter.f32, packed, scratch, clock.reorders);
+  impl_->bring_filter(cx, c, filter.f32, packed, scratch, clock.reorders);
   c.src_memory.set_data_handle(const_cast<void*>(x));
   c.dst_memory.set_data_handle(y);
   std::unordered_map<int, memory> arguments{
@@ -217,7 +254,7 @@ void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, 
 void DnnlConv::backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) {
   Compiled& c = impl_->compiled(Pass::data, g, false, false, false);
   Tensor scratch;
-  impl_->bring_filter(cx, c, "", filter.f32, nullptr, scratch, clock.reorders);
+  impl_->bring_filter(cx, c, filter.f32, nullptr, scratch, clock.reorders);
   c.src_memory.set_data_handle(dx);
   c.dst_memory.set_data_handle(const_cast<void*>(dy));
   impl_->run(

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -78,7 +80,7 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
       ->check(CLI::IsMember({"rgb", "bgr"}));
 }
 
-WeightInfo weight_info(const WeightFile& file) {
+WeightInfo weight_info(const WeightFile& file, bool sizes) {
   WeightInfo info;
   const auto text = [&](const char* key) -> std::optional<std::string> {
     const auto it = file.metadata().find(key);
@@ -87,8 +89,10 @@ WeightInfo weight_info(const WeightFile& file) {
   // The same limits as those of --fixed-size. Memory is allocated by these numbers.
   const auto side = [&](const char* key) -> std::optional<int> { return file.metadata_number(key, 32, 4096, 32); };
   info.codec = text("codec");
-  info.input_h = side("input_h");
-  info.input_w = side("input_w");
+  if (sizes) {
+    info.input_h = side("input_h");
+    info.input_w = side("input_w");
+  }
   info.color = text("color");
   // mmpose turns pictures to RGB for every network.
   if (!info.color && file.wrapper().writer == Wrapper::Writer::mmpose) info.color = "rgb";
@@ -108,9 +112,28 @@ void set_color(PoseModel& model, const std::string& asked, const std::optional<s
   model.set_bgr_input(color == "bgr");
 }
 
+namespace {
+// A ReLU turns NaN into 0 on some processors, so that a damaged weight would give poses that look like any others.
+void check_finite(const WeightFile& file, const PoseModel& model) {
+  for (const auto& entry : model.parameters().entries()) {
+    const ArrayView* array = entry.counter != nullptr ? nullptr : file.find(entry.name());
+    if (array == nullptr) continue;
+    const std::vector<float> values = array->to_f32();
+    const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+    check(bad == values.end(),
+          "{}: {}: element {} is {}, which is not finite; the file is damaged or its training has diverged, use "
+          "another checkpoint",
+          file.path().string(), entry.name(), bad - values.begin(),
+          bad == values.end() ? ""
+          : std::isnan(*bad)  ? "NaN"
+                              : "infinity");
+  }
+}
+}  // namespace
+
 std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::string name, std::optional<int> joints,
                                       const std::string& color) {
-  const WeightInfo info = weight_info(file);
+  const WeightInfo info = weight_info(file, false);
   const ModelGuess guess = guess_model(file);
   if (name.empty()) {
     check(info.model.has_value(), "{}: holds {}; name the network with --model if it is one all the same",
@@ -128,6 +151,7 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::
   check_weights(file, *declare_model(name, *joints));
   auto model = make_model(cx, name, *joints, 0, Init::none);
   load_weights(file, *model);
+  check_finite(file, *model);
   set_color(*model, color, info.color);
   return model;
 }
@@ -150,7 +174,7 @@ Skeleton load_skeleton(const std::string& path, int joints) {
 LoadedModel load_model(const ModelOptions& o) {
   LoadedModel loaded{.cx = make_context(o.device, o.amp, o.threads, o.tf32)};
   const WeightFile file(o.weights);
-  loaded.info = weight_info(file);
+  loaded.info = weight_info(file, !o.fixed_size);
   loaded.model = load_model(loaded.cx, file, o.model, o.joints, o.color);
   loaded.skeleton = load_skeleton(o.keypoints_path, loaded.model->joints());
   loaded.input_h = o.fixed_size ? (*o.fixed_size)[0] : loaded.info.input_h.value_or(256);

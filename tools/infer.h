@@ -44,7 +44,8 @@ struct WeightInfo {
   std::optional<std::string> model, codec, color;  // "hrnet_w32", "quarter", "rgb" or "bgr"
   std::optional<int> joints, input_h, input_w;
 };
-WeightInfo weight_info(const WeightFile& file);
+// sizes = false: input_h and input_w are not needed, so they are not looked at.
+WeightInfo weight_info(const WeightFile& file, bool sizes = true);
 
 // The model's colour order: what was asked for, else the weights', else its own default.
 void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights);

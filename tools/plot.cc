@@ -24,7 +24,12 @@ struct Range {
   bool empty() const { return lo > hi; }
 };
 
-bool usable(double x, double y, bool log_y) { return std::isfinite(x) && std::isfinite(y) && (!log_y || y > 0); }
+// Differences of numbers up to here, margins included, are finite.
+constexpr double kLargest = 1e300;
+
+bool usable(double x, double y, bool log_y) {
+  return std::abs(x) <= kLargest && std::abs(y) <= kLargest && (!log_y || y > 0);  // false for NaN
+}
 
 // Short and exact enough for a tick: 0.001, 2.5, 40, 1e-05.
 std::string tick_label(double value) { return fmt::format("{:.4g}", std::abs(value) < 1e-300 ? 0.0 : value); }
@@ -183,7 +188,7 @@ Point PlotFrame::at(double x, double y) const {
 std::vector<double> nice_ticks(double lo, double hi, int wanted) {
   std::vector<double> ticks;
   if (!(std::isfinite(lo) && std::isfinite(hi) && hi > lo) || wanted < 1) return ticks;
-  const double raw = (hi - lo) / wanted, power = std::pow(10.0, std::floor(std::log10(raw)));
+  const double raw = hi / wanted - lo / wanted, power = std::pow(10.0, std::floor(std::log10(raw)));
   double step = power * 10;
   for (const double m : {1.0, 2.0, 5.0}) {
     if (power * m >= raw * (1 - 1e-9)) {
@@ -191,8 +196,15 @@ std::vector<double> nice_ticks(double lo, double hi, int wanted) {
       break;
     }
   }
-  // Multiples of the step, each computed anew: adding up would drift and print 0.30000000000000004.
-  for (double k = std::ceil(lo / step - 1e-9); k * step <= hi + step * 1e-9; ++k) ticks.push_back(k * step);
+  if (!(std::isfinite(step) && step > 0)) return ticks;
+  // Multiples of the step, each computed anew: adding up would drift and print 0.30000000000000004. In a range that is
+  // much narrower than its numbers are large, multiples could no longer be told apart (and from 2^53 on, counting with
+  // doubles would not even move), so there is no round number to show.
+  constexpr double kCountable = 1e12;
+  const double first = std::ceil(lo / step - 1e-9), last = std::floor(hi / step + 1e-9);
+  if (!(std::abs(first) < kCountable && std::abs(last) < kCountable)) return ticks;
+  const int count = static_cast<int>(std::min(last - first, 2.0 * wanted + 2)) + 1;
+  for (int i = 0; i < count; ++i) ticks.push_back((first + i) * step);
   return ticks;
 }
 

@@ -10,7 +10,7 @@ namespace hr {
 
 struct Series {
   std::string name;          // legend; empty: not listed
-  std::vector<double> x, y;  // same length; a point with a non-finite number (or y <= 0 under log_y) is a gap
+  std::vector<double> x, y;  // same length; a point that is not within +-1e300 (or y <= 0 under log_y) is a gap
 };
 
 struct Panel {
@@ -34,7 +34,8 @@ struct PlotFrame {
 // given, receives one entry per panel.
 Image plot(const std::vector<Panel>& panels, int width, int height, std::vector<PlotFrame>* frames = nullptr);
 
-// At most about `wanted` round numbers (1, 2, 5 times a power of ten) inside [lo, hi].
+// At most about `wanted` round numbers (1, 2, 5 times a power of ten) inside [lo, hi]. None if the ends are not finite,
+// not in order, or so close that no round numbers lie between them.
 std::vector<double> nice_ticks(double lo, double hi, int wanted);
 
 }  // namespace hr

@@ -16,6 +16,8 @@ struct PredictOptions : ModelOptions {
   DecodingOptions decoding;
 };
 void add_predict_options(CLI::App& app, PredictOptions& options);
-void predict(const PredictOptions& options);
+// Exit status: 0, or 2 when some of the pictures could not be read; those are listed last, and all others are done.
+// Throws Error if none can be read, or if the weights give heatmaps that are not finite.
+int predict(const PredictOptions& options);
 
 }  // namespace hr

@@ -126,7 +126,7 @@ struct Validation {
 
   void open_weights() {
     const WeightFile file(o.weights);
-    const WeightInfo info = weight_info(file);
+    const WeightInfo info = weight_info(file, !o.fixed_size);
     container = file.container();
     model = load_model(cx, file, o.model, o.joints, o.color);
     sha256 = file.sha256();

@@ -150,7 +150,10 @@ class Control::Server {
         }
       }
       for (const auto& peer : peers_) {
-        if (peer->channel.open() && !peer->channel.flush()) drop(*peer);
+        if (peer->channel.open() && !peer->channel.flush()) {
+          hear_out(*peer);
+          drop(*peer);
+        }
         if (peer->turned_away && !peer->channel.pending()) peer->channel.end_sending();
       }
       std::erase_if(peers_, [](const auto& peer) { return !peer->channel.open() || leaves(*peer); });
@@ -199,6 +202,16 @@ class Control::Server {
       return;
     }
     if (!alive) drop(peer);
+  }
+
+  // A connection that cannot be written to may have ended after receive() looked. What its rank said before, its error
+  // above all, counts more than the end.
+  void hear_out(Peer& peer) {
+    for (bool more = true; more && peer.channel.open();) {
+      const size_t had = peer.channel.received();
+      receive(peer);
+      more = peer.channel.open() && peer.channel.received() > had;
+    }
   }
 
   void drop(Peer& peer) {
@@ -553,26 +566,46 @@ void Control::run() {
     if (open) {
       talk(last_beat);
     }
-    std::optional<Failure> resort;
+    std::function<void(const Settlement&)> end;
     {
       const std::lock_guard lock(mutex_);
       const auto patience = std::max(Milliseconds(1000), timeout_ / 10);
-      if (failed_at_ && !settling_ && last_resort_ && since(*failed_at_) > patience) resort = failure_;
+      if (failed_at_ && !settling_ && last_resort_ && since(*failed_at_) > patience) {
+        resorting_ = true;  // the rest of the program must not settle as well from here on
+        end = std::exchange(last_resort_, nullptr);
+      }
     }
-    if (resort) {
-      std::thread([this, end = std::exchange(last_resort_, nullptr)] { end(settle({})); }).detach();
-    }
+    if (end) std::thread([this, end = std::move(end)] { end(settled({})); }).detach();
   }
 }
 
-// Reads, judges, writes.
+// Writes, reads, judges, in this order: the other side may send its last words and close the connection between any two
+// of these lines, and then a write fails although the words, which say why, are there to be read.
 void Control::talk(Clock::time_point& last_beat) {
-  const bool alive = channel_.fill();
-  Channel::Message message;
+  bool written = true;
+  {
+    const std::lock_guard lock(mutex_);
+    if (Clock::now() - last_beat >= beat()) {
+      last_beat = Clock::now();
+      Packer word;
+      for (const Progress& p : progress_) {
+        word.u64(p.entered).u64(p.inside ? static_cast<uint64_t>(since(p.since).count()) : 0);
+      }
+      channel_.send(beat_beat, word.u32(busy_ > 0).str());
+    }
+    written = channel_.flush();
+  }
+  bool alive = true;
   try {
-    while (channel_.next(message)) {
-      heard_ = Clock::now();
-      handle(message);
+    for (bool more = true; more;) {
+      const size_t had = channel_.received();
+      alive = channel_.fill();
+      more = !written && alive && channel_.received() > had;  // of a connection that has ended: all there is
+      Channel::Message message;
+      while (channel_.next(message)) {
+        heard_ = Clock::now();
+        handle(message);
+      }
     }
   } catch (const Error&) {
     learn({.rank = -1,
@@ -581,20 +614,6 @@ void Control::talk(Clock::time_point& last_beat) {
                                ranks_.port_name)});
     hang_up();  // after learn(): whoever waits shall wake up to the reason
     return;
-  }
-  if (Clock::now() - last_beat >= beat()) {
-    last_beat = Clock::now();
-    Packer word;
-    const std::lock_guard lock(mutex_);
-    for (const Progress& p : progress_) {
-      word.u64(p.entered).u64(p.inside ? static_cast<uint64_t>(since(p.since).count()) : 0);
-    }
-    channel_.send(beat_beat, word.u32(busy_ > 0).str());
-  }
-  bool written = true;
-  {
-    const std::lock_guard lock(mutex_);
-    written = channel_.flush();
   }
   if (!alive || !written) {
     learn({.rank = 0,
@@ -791,9 +810,15 @@ bool Control::speaks_for_host(int lost) const {
 
 Control::Settlement Control::settle(const std::optional<Failure>& own) {
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     settling_ = true;
+    // The last resort ends the process. Two settlements would print twice and close the connection under each other.
+    changed_.wait(lock, [&] { return !resorting_; });
   }
+  return settled(own);
+}
+
+Control::Settlement Control::settled(const std::optional<Failure>& own) {
   tell(Kind::fail_with, pack(own.value_or(Failure{})));
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, kPrintedWithin, [&] { return printed_ || gone_; });

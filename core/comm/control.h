@@ -103,6 +103,7 @@ class Control {
     std::vector<std::string> lines;
     int status = 2;
   };
+  // Does not return once the last resort has taken over, since that ends the process.
   Settlement settle(const std::optional<Failure>& own);
   // If the rest of the program does not get round to settle() soon after a failure has become known (it computes, or
   // waits for a disk), the control thread does, and hands the settlement to `last_resort`, which must not return.
@@ -124,6 +125,7 @@ class Control {
   void run();
   void talk(Clock::time_point& last_beat);
   void hang_up();
+  Settlement settled(const std::optional<Failure>& own);  // without a look at the last resort
   bool ready() const;
   void handle(const Channel::Message& message);
   void learn(Failure failure);
@@ -143,8 +145,8 @@ class Control {
   Channel channel_;
   WakePipe wake_;
   std::thread thread_;
-  bool ready_ = false, stopping_ = false, farewell_ = false, printed_ = false, settling_ = false, gone_ = false,
-       waking_ = false;
+  bool ready_ = false, stopping_ = false, farewell_ = false, printed_ = false, settling_ = false, resorting_ = false,
+       gone_ = false, waking_ = false;
   Clock::time_point heard_;
   Clock::time_point started_;
   std::vector<std::string> lines_;  // rank 0: to print

@@ -208,6 +208,7 @@ bool Channel::fill() {
     if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK;
     if (n == 0) return false;
     in_.append(bytes.data(), static_cast<size_t>(n));
+    received_ += static_cast<size_t>(n);
   }
   return true;
 }

@@ -85,11 +85,13 @@ class Channel {
   void end_sending();       // the other side reads to the end of what was sent
   bool fill();              // reads what is there; false: the connection is gone
   bool next(Message& out);  // a whole message, if there is one; Error on a length no honest peer sends
-  size_t limit = 64 << 10;  // longest message to take; raised once the peer has said who it is
+  size_t received() const { return received_; }  // bytes that fill() has read so far
+  size_t limit = 64 << 10;                       // longest message to take; raised once the peer has said who it is
 
  private:
   Descriptor socket_;
   std::string in_, out_;
+  size_t received_ = 0;
 };
 
 // Numbers and strings in a payload. Reading past the end is an Error.

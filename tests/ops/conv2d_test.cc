@@ -1,4 +1,5 @@
 #include "ops/conv2d.h"
+#include "ops/dnnl_conv.h"
 
 #include <gtest/gtest.h>
 
@@ -246,6 +247,23 @@ TEST(Conv2d, PackedFiltersServeEveryInput) {
         EXPECT_TRUE(within_rounding(convolve(cx, g, tx, tf, {.relu = relu, .packed = &packed}), y))
             << g.name() << " " << name_of(t);
       }
+    }
+  }
+}
+
+// The first call of a shape compiles. When that fails, the second one must fail for the same reason.
+TEST(Conv2d, AConvolutionThatCannotBeCompiledIsRefusedEveryTime) {
+  Context cx;
+  DnnlConv conv;
+  const ConvGeometry g{.n = 1, .h = 4, .w = 4, .ci = 1, .co = 1, .src = DType::i32};
+  const std::vector<float> x(16), filter(1);
+  std::vector<float> y(16);
+  for (int call = 0; call < 3; ++call) {
+    try {
+      conv.forward(cx, g, x.data(), {filter.data()}, nullptr, nullptr, false, y.data(), nullptr);
+      ADD_FAILURE() << "call " << call;
+    } catch (const std::exception& e) {
+      EXPECT_NE(std::string(e.what()).find("expected f32 or bf16"), std::string::npos) << call << ": " << e.what();
     }
   }
 }

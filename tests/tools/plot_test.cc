@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "core/error.h"
+#include "tests/support/child.h"
 
 namespace hr {
 namespace {
@@ -95,6 +97,48 @@ TEST(Plot, OddInputIsRefusedOrSurvived) {
     Panel one{"", "", "", {{"point", {7}, {y}}}};
     EXPECT_EQ(plot({one}, 320, 240).height, 240) << y;
   }
+}
+
+// Numbers that differ in their last digits only: counting with a double came to a number that ++ does not change.
+TEST(Plot, TicksOfRangesAtTheEdgeOfDoublesEnd) {
+  const double huge = std::numeric_limits<double>::max(), tiny = std::numeric_limits<double>::denorm_min();
+  const std::pair<double, double> ranges[] = {
+      {1e17, 1e17 + 64}, {-1e17 - 64, -1e17}, {1, std::nextafter(1, 2)}, {-huge, huge},
+      {-huge, -1e308},   {0, tiny},           {tiny, 3 * tiny},          {1e300, std::nextafter(1e300, huge)}};
+  for (const auto& [lo, hi] : ranges) {
+    const test::ChildResult r = test::in_child(int64_t{64} << 20, [lo = lo, hi = hi] {
+      std::string bad;
+      for (int wanted = 1; wanted <= 10; ++wanted) {
+        const std::vector<double> ticks = nice_ticks(lo, hi, wanted);
+        const double slack = (hi / 2 - lo / 2) * 1e-8;
+        for (const double t : ticks) {
+          if (!(t >= lo - slack && t <= hi + slack)) bad += fmt::format("{} of {} ", t, wanted);
+        }
+        if (ticks.size() > 3 * static_cast<size_t>(wanted) + 3) bad += fmt::format("{} of {} ", ticks.size(), wanted);
+      }
+      return bad;
+    });
+    EXPECT_TRUE(r.exited && !r.threw) << r.said;
+    EXPECT_EQ(r.said, "") << lo << " to " << hi;
+  }
+}
+
+TEST(Plot, HugeNumbersAreAGapToo) {
+  const double huge = std::numeric_limits<double>::max();
+  Panel panel{"", "", "", {{"", {0, 1, 2, 3, 4}, {1, 1, huge, 1, 1}}, {"", {0, 1, 2}, {2, -huge, 2}}}};
+  std::vector<PlotFrame> frames;
+  const Image image = plot({panel}, 500, 400, &frames);
+  const PlotFrame& f = frames[0];
+  EXPECT_LT(f.y_hi, 3);
+  EXPECT_TRUE(is(image, f.at(0.5, 1), kFirst));
+  EXPECT_FALSE(is(image, f.at(2, 1), kFirst));
+  panel.series = {{"", {-1e300, 1e300}, {-1e300, 1e300}}};
+  plot({panel}, 500, 400, &frames);
+  EXPECT_TRUE(std::isfinite(frames[0].at(0, 0).x) && std::isfinite(frames[0].at(0, 0).y));
+  panel.log_y = true;
+  panel.series = {{"", {0, 1}, {std::numeric_limits<double>::denorm_min(), 1e300}}};
+  plot({panel}, 500, 400, &frames);
+  EXPECT_TRUE(std::isfinite(frames[0].at(0, 1).y));
 }
 
 TEST(Plot, TicksAreRoundNumbersInsideTheRange) {

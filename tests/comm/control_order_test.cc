@@ -1,0 +1,152 @@
+// Control connections that end at the worst moment. The moment is forced: this program's send() first does what the
+// other side is to have done by then.
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <latch>
+
+#include "core/comm/control.h"
+#include "tests/support/ranks.h"
+
+namespace {
+
+std::function<void(int fd)> before_send;  // set while no thread sends
+
+int port_of_peer(int fd) {
+  sockaddr_in to{};
+  socklen_t size = sizeof to;
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&to), &size) == 0 ? ntohs(to.sin_port) : 0;
+}
+
+}  // namespace
+
+extern "C" ssize_t send(int fd, const void* data, size_t size, int flags) {
+  if (before_send) before_send(fd);
+  return ::sendto(fd, data, size, flags, nullptr, 0);
+}
+
+namespace hr {
+namespace {
+
+using test::RankSetup;
+
+constexpr uint8_t kHello = 1, kFailWith = 5, kAbortWith = 10;  // as in control.cc
+
+std::string packed(const Failure& f) {
+  return Packer()
+      .u32(static_cast<uint32_t>(f.rank))
+      .u32(static_cast<uint32_t>(f.status))
+      .u32(f.lost)
+      .text(f.what)
+      .str();
+}
+
+Descriptor accepted(const Descriptor& listener) {
+  pollfd ready{listener.get(), POLLIN, 0};
+  ::poll(&ready, 1, 10'000);
+  return accept_from(listener);
+}
+
+// On a slow machine a rank that is turned away reads nothing yet, then rank 0 says why and closes the connection, then
+// the rank's next heartbeat cannot be written. It ended with status 75, which asks for a restart.
+TEST(ControlOrder, ARankWhoseHeartbeatFailsStillHearsWhyItWasTurnedAway) {
+  const Descriptor listener = listen_on(0, true);
+  std::atomic<int> sent{0};
+  before_send = [&](int) {
+    if (++sent != 2) return;  // the first is the rank's hello, the second its heartbeat
+    Channel server(accepted(listener));
+    server.send(kAbortWith, packed({.rank = -1, .status = 2, .what = "has WORLD_SIZE=4, rank 0 has WORLD_SIZE=3"}));
+    server.flush();
+  };  // closed with the hello unread, which makes the rank's kernel refuse to send
+  {
+    Control control({.rank = 1, .size = 4, .local_rank = 1, .port = port_of(listener)}, Milliseconds(2000));
+    try {
+      control.join();
+      ADD_FAILURE() << "joined";
+    } catch (const RankFailed& e) {
+      EXPECT_NE(std::string(e.what()).find("WORLD_SIZE=4"), std::string::npos) << e.what();
+      EXPECT_EQ(e.failure.status, 2);
+    }
+    EXPECT_EQ(control.settle({}).status, 2);
+  }
+  before_send = nullptr;
+}
+
+// The same at the other end: a rank says what is wrong with its input and is gone when rank 0 sends its next heartbeat.
+TEST(ControlOrder, TheErrorOfARankThatIsGoneAtTheNextHeartbeatIsHeard) {
+  RankSetup setup(2);
+  auto rank = std::make_unique<Channel>(
+      connect_to("127.0.0.1", setup.ranks[0].port, Clock::now() + test::kRankTimeout, "the test"));
+  const int port = port_of(rank->socket());
+  std::atomic<int> sent{0};
+  before_send = [&](int fd) {
+    if (port_of_peer(fd) != port || ++sent != 2) return;  // the first is rank 0's welcome
+    rank->send(kFailWith, packed({.rank = 1, .status = 2, .what = "photo.jpg: truncated"}));
+    rank->flush();
+    rank.reset();  // with the welcome unread
+  };
+  rank->send(
+      kHello,
+      Packer().text("hrnet.cpp ranks 1").u32(1).u32(2).text("here").u32(77).u32(1).text(setup.ranks[0].run).str());
+  rank->flush();
+  {
+    Control first(setup.ranks[0], test::kRankTimeout);
+    const std::optional<Failure> failure = first.await_failure(test::kRankTimeout);
+    ASSERT_TRUE(failure.has_value());
+    EXPECT_EQ(failure->what, "photo.jpg: truncated");
+    EXPECT_EQ(failure->status, 2);
+    EXPECT_FALSE(failure->lost);
+    EXPECT_EQ(first.settle({}).status, 2);
+  }
+  before_send = nullptr;
+}
+
+// The program computes for a while after another rank has failed, and comes to its own end just when the last resort
+// has begun to end the process: one of them prints and closes the connection, not both.
+TEST(ControlOrder, TheProgramDoesNotSettleBesideTheLastResort) {
+  RankSetup setup(2);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    Channel rank(connect_to("127.0.0.1", setup.ranks[0].port, Clock::now() + test::kRankTimeout, "the test"));
+    rank.send(
+        kHello,
+        Packer().text("hrnet.cpp ranks 1").u32(1).u32(2).text("here").u32(77).u32(1).text(setup.ranks[0].run).str());
+    rank.send(kFailWith, packed({.rank = 1, .status = 2, .what = "photo.jpg: truncated"}));
+    rank.flush();
+    Control control(setup.ranks[0], test::kRankTimeout);
+    std::latch begun(1);
+    std::atomic<bool> settled_twice{false};
+    control.set_last_resort([&](const Control::Settlement& end) {
+      begun.count_down();
+      settled_twice.wait(false, std::memory_order_acquire);  // forever, if all is well
+      ::_exit(end.lines.size() == 1 ? 3 : 4);
+    });
+    std::thread watch([&] {
+      begun.wait();
+      std::this_thread::sleep_for(Milliseconds(300));  // for what must not happen; it took no time before
+      if (!settled_twice) ::_exit(0);
+    });
+    begun.wait();
+    control.settle(Failure{.rank = 0, .what = "loss is nan"});
+    settled_twice = true;
+    settled_twice.notify_all();
+    watch.join();
+    ::_exit(5);
+  }
+  Descriptor(setup.ranks[0].listen_fd).reset();
+  int status = -1;
+  ::waitpid(pid, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status)) << status;
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "settled beside the last resort";
+}
+
+}  // namespace
+}  // namespace hr
