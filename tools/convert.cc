@@ -117,6 +117,8 @@ std::string color_of(const WeightInfo& info, const std::string& asked) {
   return info.model && info.model->starts_with("pose_resnet") ? "bgr" : info.model ? "rgb" : "";
 }
 
+std::string shortened(const std::string& text) { return text.size() > 60 ? text.substr(0, 57) + "..." : text; }
+
 // What travels with the weights. Run-specific entries (position, history, seed) do not.
 std::map<std::string, std::string> metadata_for(const WeightFile& file, const std::string& color) {
   std::map<std::string, std::string> metadata{{"format", "pt"}};  // the convention for PyTorch's names and layouts
@@ -124,7 +126,7 @@ std::map<std::string, std::string> metadata_for(const WeightFile& file, const st
   if (info.model) metadata["model"] = *info.model;
   if (info.joints) metadata["joints"] = std::to_string(*info.joints);
   if (const std::string order = color_of(info, color); !order.empty()) metadata["color"] = order;
-  for (const char* key : {"codec", "input_h", "input_w", "recipe"}) {
+  for (const char* key : {"codec", "input_h", "input_w", "recipe", "skeleton"}) {
     const auto found = file.metadata().find(key);
     if (found != file.metadata().end()) metadata.insert(*found);
   }
@@ -167,8 +169,7 @@ std::string report(const WeightFile& file, const ConvertOptions& o) {
   line("optimizer", optimizer_in_words(file));
   if (file.next_epoch()) line("next epoch", std::to_string(*file.next_epoch()));
   for (const std::string& name : file.skipped()) line("not a tensor", name);
-  for (const auto& [key, value] : file.metadata())
-    line("metadata", fmt::format("{} = {}", key, value.size() > 60 ? value.substr(0, 57) + "..." : value));
+  for (const auto& [key, value] : file.metadata()) line("metadata", fmt::format("{} = {}", key, shortened(value)));
 
   PatientProgress progress("SHA-256");
   const std::string sha = file.sha256(std::ref(progress));
@@ -266,7 +267,8 @@ void convert(const ConvertOptions& o) {
   for (const auto& [key, value] : metadata) {
     const bool told_by_tensors = key == "format" || key == "model" || key == "joints";
     const bool by_default = key == "color" && value == color_of({.model = weight_info(file).model}, "");
-    if (!told_by_tensors && !by_default) lost += fmt::format("{}{} = {}", lost.empty() ? "" : ", ", key, value);
+    if (!told_by_tensors && !by_default)
+      lost += fmt::format("{}{} = {}", lost.empty() ? "" : ", ", key, shortened(value));
   }
   if (!lost.empty()) fmt::print("  left  {}: a .pth has no place for it\n", lost);
 }

@@ -92,6 +92,7 @@ struct Validation {
   const ValidateOptions& o;
   ValidationFiles files;
   Context cx;
+  std::optional<WeightFile> weights;
   std::string container, sha256;
   std::unique_ptr<PoseModel> model;
   Skeleton skeleton;
@@ -121,11 +122,12 @@ struct Validation {
                    : o.soft_nms ? NmsKind::soft
                                 : NmsKind::hard};
     open_dataset();
+    weights.reset();  // the map is not needed any more
     post.sigmas = skeleton.sigmas;
   }
 
   void open_weights() {
-    const WeightFile file(o.weights);
+    const WeightFile& file = weights.emplace(fs::path(o.weights));
     const WeightInfo info = weight_info(file, !o.fixed_size);
     container = file.container();
     model = load_model(cx, file, o.model, o.joints, o.color);
@@ -135,18 +137,35 @@ struct Validation {
     decoding = choose_decoding(o.decoding, info.codec, o.weights, h);
   }
 
-  // The joints: as the flag says, else the annotation's own.
+  // The joints: as the flag says, else those that the checkpoint carries, else the annotation file's own.
   Skeleton joints_of(const CocoAnnotations* annotations) const {
-    Skeleton joints = !o.keypoints_path.empty() ? find_skeleton(o.keypoints_path)
-                      : annotations == nullptr  ? built_in_skeleton("mpii")
-                                                : skeleton_of(*annotations, files.kind == Kind::crowdpose);
+    const auto of_the_data = [&] {
+      return annotations == nullptr ? built_in_skeleton("mpii")
+                                    : skeleton_of(*annotations, files.kind == Kind::crowdpose);
+    };
+    Skeleton joints;
+    std::string note;
+    if (!o.keypoints_path.empty()) {
+      const bool categories = o.keypoints_path == "categories" && annotations != nullptr;
+      joints =
+          categories ? category_skeleton(annotations->categories, annotations->path) : find_skeleton(o.keypoints_path);
+      note = skeleton_note(*weights, joints, "--keypoints-path " + o.keypoints_path);
+    } else if (std::optional<Skeleton> own = carried_skeleton(*weights)) {
+      joints = *std::move(own);
+      const Skeleton theirs = of_the_data();
+      for (int k = 0; k < joints.joints() && theirs.joints() == joints.joints() && note.empty(); ++k) {
+        if (joints.names[k] == theirs.names[k]) continue;
+        note = fmt::format("joint {} is \"{}\" in {}, and \"{}\" in the skeleton that {} carries, which is used", k,
+                           theirs.names[k], files.annotations.string(), joints.names[k], o.weights);
+      }
+    } else {
+      joints = of_the_data();
+    }
     check(joints.joints() == model->joints(),
           "{}: the weights are for {} joints, the dataset's skeleton ({}) has {}; name the right one with "
           "--keypoints-path",
           o.weights, model->joints(), joints.name, joints.joints());
-    check(!joints.sigmas_assumed,
-          "{}: the OKS sigmas of its joints ({}, ...) are not known; name a skeleton with --keypoints-path",
-          files.annotations.string(), joints.names.front());
+    if (!note.empty()) fmt::print("note       {}\n", note);
     return joints;
   }
 
