@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "tools/cli.h"
 #include "tools/infer.h"
@@ -108,7 +109,7 @@ std::string optimizer_in_words(const WeightFile& file) {
   if (file.optimizer() == nullptr) return "none";
   const Value* state = file.optimizer()->find("state");
   const auto* dict = state != nullptr ? state->as<Value::Dict>() : nullptr;
-  return fmt::format("torch's, state of {} parameters", dict != nullptr ? dict->items.size() : 0);
+  return fmt::format("torch's, state of {}", counted(dict != nullptr ? dict->items.size() : 0, "parameter"));
 }
 
 std::string color_of(const WeightInfo& info, const std::string& asked) {
@@ -165,7 +166,8 @@ std::string report(const WeightFile& file, const ConvertOptions& o) {
     line("color", fmt::format("{}{}", color, info.color ? "" : " (the architecture's; the file does not say)"));
   line("tensors", fmt::format("{}{}{}", grouped(static_cast<int64_t>(file.names().size())),
                               file.names().empty() ? "" : ": ", types_in_words(file)));
-  line("parameters", fmt::format("{}, and {} numbers in buffers", grouped(parameters), grouped(others)));
+  line("parameters", fmt::format("{}, and {} {} in buffers", grouped(parameters), grouped(others),
+                                 others == 1 ? "number" : "numbers"));
   line("optimizer", optimizer_in_words(file));
   if (file.next_epoch()) line("next epoch", std::to_string(*file.next_epoch()));
   for (const std::string& name : file.skipped()) line("not a tensor", name);
@@ -187,10 +189,9 @@ std::string report(const WeightFile& file, const ConvertOptions& o) {
     const auto model = declare_model(name, o.joints.value_or(info.joints.value_or(17)));
     const Fit fit = compare(file, model->parameters());
     const std::string reason = fit.exact() ? "" : likely_reason(file, *model);
-    line("fit",
-         fmt::format("{} of {} entries of {} with {} joints match{}{}", grouped(static_cast<int64_t>(fit.matched)),
-                     grouped(static_cast<int64_t>(model->parameters().entries().size())), model->name(),
-                     model->joints(), reason.empty() ? "" : "; ", reason));
+    line("fit", fmt::format("{} of {} entries of {} with {} match{}{}", grouped(static_cast<int64_t>(fit.matched)),
+                            grouped(static_cast<int64_t>(model->parameters().entries().size())), model->name(),
+                            counted(model->joints(), "joint"), reason.empty() ? "" : "; ", reason));
     if (!fit.exact() && (o.all || !o.model.empty())) {
       text += differences(fit);
     } else if (!fit.exact()) {
@@ -257,8 +258,9 @@ void convert(const ConvertOptions& o) {
     pth ? write_pth(out, arrays, std::ref(progress)) : write_safetensors(out, arrays, metadata, std::ref(progress));
   }
 
-  fmt::print("{} -> {}: {} tensors, {:.1f} MiB, {}\n", o.input, o.output, grouped(static_cast<int64_t>(arrays.size())),
-             static_cast<double>(fs::file_size(out)) / (1 << 20), guess_model(file).what);
+  fmt::print("{} -> {}: {} {}, {:.1f} MiB, {}\n", o.input, o.output, grouped(static_cast<int64_t>(arrays.size())),
+             arrays.size() == 1 ? "tensor" : "tensors", static_cast<double>(fs::file_size(out)) / (1 << 20),
+             guess_model(file).what);
   if (file.wrapper().writer != Wrapper::Writer::plain) fmt::print("  from  {}\n", file.wrapper().describe());
   if (optimizer_in_words(file) != "none") fmt::print("  left  optimiser state ({})\n", optimizer_in_words(file));
   for (const std::string& name : file.skipped()) fmt::print("  left  {}, which is no tensor\n", name);

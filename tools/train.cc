@@ -414,6 +414,8 @@ void Trainer::resume_own(const WeightFile& file) {
   if (const auto trained = position.FindMember("trained"); trained != position.MemberEnd()) {
     check(trained->value.IsBool(), "--resume {}: 'trained' of its position is neither true nor false", o_.resume);
     at_.trained = trained->value.GetBool();
+    check(!at_.trained || at_.samples > 0, "--resume {}: samples of its position is 0 although the epoch is trained",
+          o_.resume);
   }
   at_.history = history_from_json(text("history"), o_.resume);
   const std::string saved_seed = text("seed");

@@ -2,6 +2,7 @@
 
 #include <deque>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/json_cursor.h"
@@ -207,8 +208,8 @@ struct Validation {
     fmt::print("dataset    {}: {}\n", kind_name(files.kind), files.annotations.string());
     fmt::print("boxes      {}: {} ({})\n", boxes, dataset->size(), dataset->counts().summary());
     fmt::print("weights    {}, SHA-256 {}\n", o.weights, sha256);
-    fmt::print("model      {}, {} joints, {} x {} (h x w), {}, {}\n", model->name(), model->joints(), h, w, color,
-               type);
+    fmt::print("model      {}, {}, {} x {} (h x w), {}, {}\n", model->name(), counted(model->joints(), "joint"), h, w,
+               color, type);
     fmt::print("decoding   codec {}, recipe {}\n", decoding.summary(), o.recipe);
     if (mpii) {
       fmt::print("measure    PCKh with the head boxes of {}\n", files.truth.string());
