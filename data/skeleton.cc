@@ -203,7 +203,7 @@ void check_limits(const Skeleton& s, const std::string& where) {
 enum class Source {
   built_in,  // says everything; looking its sigmas up among the built-in skeletons would be circular
   file,      // what a user wrote, where two joints of one name are a slip
-  text,      // what skeleton_text() wrote, of any skeleton that the program accepts
+  text,      // what skeleton_to_text() wrote, of any skeleton that the program accepts
 };
 Skeleton from_json(const Json& document, const std::string& file, Source source) {
   check(document.IsObject(), "{}: expected an object with keypoints, skeleton, flip_pairs, ...", file);
@@ -343,7 +343,7 @@ std::set<std::pair<int, int>> unordered(const std::vector<std::pair<int, int>>& 
 
 }  // namespace
 
-std::string skeleton_text(const Skeleton& s) {
+std::string skeleton_to_text(const Skeleton& s) {
   for (const BuiltIn& known : built_in()) {
     if (known.skeleton == s) return s.name;
   }

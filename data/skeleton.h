@@ -43,7 +43,7 @@ Skeleton parse_skeleton(std::string_view json, const std::string& where);
 
 // A skeleton as one text, which travels in the metadata of a weight file: the name of a built-in skeleton that is the
 // same in everything, else the JSON of a skeleton file. Folders in the name are left out.
-std::string skeleton_text(const Skeleton& skeleton);
+std::string skeleton_to_text(const Skeleton& skeleton);
 // Reads such a text. The file may come from anybody: at most 1,000 joints with names of at most 200 bytes are accepted.
 // Throws Error with `where` and the reason.
 Skeleton skeleton_from_text(std::string_view text, const std::string& where);

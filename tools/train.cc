@@ -129,7 +129,7 @@ TrainOptions decided(TrainOptions o, const std::optional<WeightFile>& file) {
     check(packed.joints() == own->joints(), "{}: was trained with {} ({}), but {} was packed with {} ({})",
           file->path().string(), counted(own->joints(), "joint"), own->name, o.data_path, packed.joints(), packed.name);
   }
-  if (own) o.skeleton = skeleton_text(*own);
+  if (own) o.skeleton = skeleton_to_text(*own);
   if (!o.joints) o.joints = own ? own->joints() : data_skeleton(o, o.keypoints_path).joints();
   if (!o.fixed_size) {
     const bool resumed = !o.resume.empty() && info.input_h && info.input_w;
@@ -495,7 +495,7 @@ std::map<std::string, std::string> Trainer::metadata() const {
   return {{"format", "hrnet.cpp checkpoint 1"},
           {"model", model_->name()},
           {"joints", std::to_string(joints_)},
-          {"skeleton", skeleton_text(skeleton_)},
+          {"skeleton", skeleton_to_text(skeleton_)},
           {"codec", o_.codec},
           {"recipe", o_.recipe},
           {"input_h", std::to_string(input_h_)},

@@ -25,7 +25,8 @@ struct TrainOptions : ModelOptions, DataOptions {
   RankOptions ranks;
   int checkpoint_every = 0, print_freq = 0;
   bool sync_bn = false, new_global_batch = false, test_only = false;
-  // No flag: the skeleton that the checkpoint carries (skeleton_text), when a run goes on with it. Rank 0 fills it in.
+  // No flag: the skeleton that the checkpoint carries (skeleton_to_text), when a run goes on with it. Rank 0 fills it
+  // in.
   std::string skeleton;
 };
 void add_train_options(CLI::App& app, TrainOptions& options);

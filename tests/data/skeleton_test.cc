@@ -193,7 +193,7 @@ TEST(Skeleton, CategoriesOfAnAnnotationFile) {
 
 TEST(Skeleton, TravelsAsOneText) {
   for (const std::string& name : built_in_skeleton_names()) {
-    EXPECT_EQ(skeleton_text(built_in_skeleton(name)), name) << "a built-in skeleton stays short";
+    EXPECT_EQ(skeleton_to_text(built_in_skeleton(name)), name) << "a built-in skeleton stays short";
     EXPECT_EQ(skeleton_from_text(name, "x"), built_in_skeleton(name));
   }
   // COCO's joints in other words, joints without sigmas, sigmas of a file's own, two joints of one name.
@@ -204,12 +204,12 @@ TEST(Skeleton, TravelsAsOneText) {
        {skeleton_from_names(names, {}, "x"), read(good),
         read(replaced(good, "\"kps_weights\"", "\"sigmas\": [0.1, 0.026, 1e-3], \"kps_weights\"")),
         skeleton_from_names({"a", "a", "", "l_ear", "r_ear"}, limbs, "/home/me/animals.json: category 3")}) {
-    const std::string text = skeleton_text(s);
+    const std::string text = skeleton_to_text(s);
     EXPECT_FALSE(contains(text, "/")) << "folders are nobody's business: " << text;
     Skeleton again = skeleton_from_text(text, "x");
     again.name = s.name;
     EXPECT_EQ(again, s) << text;
-    EXPECT_EQ(skeleton_text(skeleton_from_text(text, "x")), text);
+    EXPECT_EQ(skeleton_to_text(skeleton_from_text(text, "x")), text);
   }
 }
 
