@@ -151,7 +151,7 @@ TEST(Programs, BenchLoaderPrintsOneJsonObject) {
   ASSERT_EQ(e.status, 0) << e.output;
   const auto json = parse_json(e.output.substr(e.output.find('{')), "bench");
   EXPECT_GT(json["people"].GetInt(), 0);
-  EXPECT_EQ(json["pictures"].GetInt(), 4);
+  EXPECT_GT(json["pictures"].GetInt(), 0);
 }
 
 TEST(Programs, HelpOfPredictSaysWhatIsWrittenAndTheExitStatus) {
