@@ -34,7 +34,7 @@ struct Line {
 // The numbers of a line. A comma ends a field, so two in a row leave an empty one, which is an error; blanks do not,
 // and one comma may end the line.
 int read_numbers(const Line& line, std::array<double, kMaxColumns>& numbers) {
-  static constexpr std::array<const char*, kMaxColumns> kNames{"frame", "id",    "left",  "top",        "width",
+  static constexpr std::array<const char*, kMaxColumns> kNames{"frame",  "id",    "left",  "top",        "width",
                                                                "height", "score", "class", "visibility", "unused"};
   std::string_view rest = line.text;
   int count = 0;
@@ -84,8 +84,8 @@ void refuse_twice(std::span<const MotBox> frame, std::string_view name) {
   for (const MotBox& b : frame) ids.emplace_back(b.id, b.line);
   std::sort(ids.begin(), ids.end());
   for (size_t i = 1; i < ids.size(); ++i) {
-    check(ids[i].first != ids[i - 1].first, "{}:{}: id {} is in frame {} a second time; it was in line {} already", name,
-          ids[i].second, ids[i].first, frame[0].frame, ids[i - 1].second);
+    check(ids[i].first != ids[i - 1].first, "{}:{}: id {} is in frame {} a second time; it was in line {} already",
+          name, ids[i].second, ids[i].first, frame[0].frame, ids[i - 1].second);
   }
 }
 

@@ -32,7 +32,8 @@ enum class MotKind {
 // a byte order mark and numbers such as 1.0 or 1e+00 for integers are read; six columns suffice (the score is 1 then).
 // A score of -1 means "not given" and is kept. An empty file has no boxes.
 // Throws Error "path:line: why" if a line has another number of columns or something that is no finite number, if a
-// frame is below 1 or above 1e9, a size is negative, a pixel above 1e9, or (truth, result) an id is negative or twice in a frame.
+// frame is below 1 or above 1e9, a size is negative, a pixel above 1e9, or (truth, result) an id is negative or twice
+// in a frame.
 std::vector<MotBox> read_mot(const fs::path& path, MotKind kind);
 std::vector<MotBox> parse_mot(std::string_view text, std::string_view name, MotKind kind);
 

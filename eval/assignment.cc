@@ -9,8 +9,9 @@
 namespace hr {
 namespace {
 
-// rows <= columns. Row after row is added to the assignment along the shortest path of alternating free and taken pairs;
-// the potentials u and v keep every reduced cost  cost - u - v  at or above zero, so that Dijkstra's search finds it.
+// rows <= columns. Row after row is added to the assignment along the shortest path of alternating free and taken
+// pairs; the potentials u and v keep every reduced cost  cost - u - v  at or above zero, so that Dijkstra's search
+// finds it.
 std::vector<int> assign_wide(std::span<const double> cost, int rows, int columns) {
   constexpr double kFar = std::numeric_limits<double>::infinity();
   std::vector<double> u(rows, 0.0), v(columns, 0.0), shortest(columns);
@@ -77,7 +78,8 @@ std::vector<int> assign(std::span<const double> cost, int rows, int columns) {
   if (rows <= columns) return assign_wide(cost, rows, columns);
   std::vector<double> turned(cost.size());
   for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < columns; ++j) turned[static_cast<size_t>(j) * rows + i] = cost[static_cast<size_t>(i) * columns + j];
+    for (int j = 0; j < columns; ++j)
+      turned[static_cast<size_t>(j) * rows + i] = cost[static_cast<size_t>(i) * columns + j];
   }
   const std::vector<int> row_of = assign_wide(turned, columns, rows);
   std::vector<int> column_of(rows, -1);

@@ -145,7 +145,8 @@ std::vector<int> match_frame(const Frame& f, std::span<const int> partner, const
     for (int i = 0; i < rows; ++i) {
       for (int j = 0; j < columns; ++j) {
         if (f.at(i, j) < options.min_iou - kEpsilon) continue;
-        cost[static_cast<size_t>(i) * columns + j] = -(f.at(i, j) + (partner[f.truth[i]] == f.result[j] ? 1000.0 : 0.0));
+        cost[static_cast<size_t>(i) * columns + j] =
+            -(f.at(i, j) + (partner[f.truth[i]] == f.result[j] ? 1000.0 : 0.0));
       }
     }
     std::vector<int> match = assign(cost, rows, columns);
@@ -168,7 +169,8 @@ std::vector<int> match_frame(const Frame& f, std::span<const int> partner, const
   const double worth = rows + 1;
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < columns; ++j) {
-      if (match[i] < 0 && taken[j] == 0 && fits(i, j)) cost[static_cast<size_t>(i) * columns + j] = 1 - f.at(i, j) - worth;
+      if (match[i] < 0 && taken[j] == 0 && fits(i, j))
+        cost[static_cast<size_t>(i) * columns + j] = 1 - f.at(i, j) - worth;
     }
   }
   const std::vector<int> rest = assign(cost, rows, columns);
@@ -225,7 +227,8 @@ TrackEvalResult::Clear clear_metrics(const Sequence& sequence, const TrackEvalOp
     }
     if (trackeval) clear.fragmentations += std::max<int64_t>(stretches[person] - 1, 0);
   }
-  const auto people = static_cast<double>(clear.matches + clear.fn), boxes = static_cast<double>(clear.matches + clear.fp);
+  const auto people = static_cast<double>(clear.matches + clear.fn),
+             boxes = static_cast<double>(clear.matches + clear.fp);
   clear.mota = ratio(people - static_cast<double>(clear.fp + clear.fn + clear.id_switches), people);
   clear.motp = ratio(iou_sum, static_cast<double>(clear.matches));
   clear.recall = ratio(static_cast<double>(clear.matches), people);

@@ -13,7 +13,7 @@
 
 namespace hr {
 
-inline constexpr int kHotaThresholds = 19;            // 0.05, 0.10, ..., 0.95
+inline constexpr int kHotaThresholds = 19;              // 0.05, 0.10, ..., 0.95
 std::array<double, kHotaThresholds> hota_thresholds();  // the bits of numpy.arange(0.05, 0.99, 0.05)
 
 // Whose CLEAR numbers to equal. IDF1 and HOTA are the same everywhere. py-motmetrics equals the MATLAB devkit that
@@ -40,8 +40,8 @@ struct TrackEvalOptions {
 struct TrackEvalResult {
   // A ratio whose denominator is 0 is NaN.
   struct Clear {
-    double mota = 0;       // 1 - (fp + fn + id_switches) / people
-    double motp = 0;       // mean IoU of the matches
+    double mota = 0;  // 1 - (fp + fn + id_switches) / people
+    double motp = 0;  // mean IoU of the matches
     double recall = 0, precision = 0;
     int64_t matches = 0, fp = 0, fn = 0;
     int64_t id_switches = 0, fragmentations = 0;
@@ -60,11 +60,11 @@ struct TrackEvalResult {
     Curve hota_at{}, det_a_at{}, ass_a_at{}, det_re_at{}, det_pr_at{}, ass_re_at{}, ass_pr_at{}, loc_a_at{};
   } hota;
   struct Counts {
-    int64_t frames = 0;  // with a box of either
-    int64_t common_frames = 0;  // with boxes of both, before anything is dropped
+    int64_t frames = 0;                                            // with a box of either
+    int64_t common_frames = 0;                                     // with boxes of both, before anything is dropped
     int64_t people = 0, people_tracks = 0, boxes = 0, tracks = 0;  // evaluated; boxes and tracks of the result
-    int64_t people_ignored = 0;       // not evaluated: not to be considered (score 0), or of another class than 1
-    int64_t boxes_on_distractors = 0; // dropped
+    int64_t people_ignored = 0;        // not evaluated: not to be considered (score 0), or of another class than 1
+    int64_t boxes_on_distractors = 0;  // dropped
   } counts;
 };
 

@@ -86,7 +86,9 @@ void check_option(bool condition, const char* name, double value) {
   check(condition, "TrackerOptions: {} cannot be {}", name, value);
 }
 
-bool finite(const Box& b) { return std::isfinite(b.x) && std::isfinite(b.y) && std::isfinite(b.w) && std::isfinite(b.h); }
+bool finite(const Box& b) {
+  return std::isfinite(b.x) && std::isfinite(b.y) && std::isfinite(b.w) && std::isfinite(b.h);
+}
 
 }  // namespace
 
@@ -190,7 +192,8 @@ Tracker& Tracker::operator=(Tracker&&) noexcept = default;
 
 std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const TrackerDetection> detections) {
   check(std::isfinite(seconds), "Tracker: the time of a frame is {}", seconds);
-  check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s; restart() begins anew", now_, seconds);
+  check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s; restart() begins anew", now_,
+        seconds);
   for (size_t i = 0; i < detections.size(); ++i) {
     const TrackerDetection& d = detections[i];
     check(finite(d.box) && std::isfinite(d.score), "Tracker: detection {} has a box or a score that is not finite", i);

@@ -24,7 +24,7 @@ struct TrackedJoint {
 };
 
 struct TrackerDetection {
-  Box box;  // pixels; width and height above 0
+  Box box;                           // pixels; width and height above 0
   double score = 1;                  // 0 to 1; what lies outside counts as the nearer end when it weighs an overlap
   std::vector<TrackedJoint> joints;  // empty where the pose is not known
 };
@@ -51,10 +51,10 @@ struct TrackerOptions {
 };
 
 struct TrackedPerson {
-  int64_t id = 0;      // from 1, in the order in which people were confirmed; never used twice
-  Box box;             // the filter's estimate, pixels
-  double score = 0;    // of the detection
-  int detection = -1;  // index into the frame's detections; -1: predicted
+  int64_t id = 0;                    // from 1, in the order in which people were confirmed; never used twice
+  Box box;                           // the filter's estimate, pixels
+  double score = 0;                  // of the detection
+  int detection = -1;                // index into the frame's detections; -1: predicted
   std::vector<TrackedJoint> joints;  // smoothed; empty where the pose is not known
   double seconds = 0;                // since the track's first detection
 };
@@ -71,8 +71,8 @@ class Tracker {
 
   // The next frame. `seconds` is its time stamp; an empty list says that nobody is in the picture. Returns the people
   // that were seen in this frame, in the order of their ids.
-  // Throws Error if the time is not finite or before the last one; if a number of a detection is not finite or a box has
-  // no area; if a pose has another number of joints than there are sigmas.
+  // Throws Error if the time is not finite or before the last one; if a number of a detection is not finite or a box
+  // has no area; if a pose has another number of joints than there are sigmas.
   std::vector<TrackedPerson> update(double seconds, std::span<const TrackerDetection> detections);
 
   // Where the people of the last frame are expected at a later time, for frames on which no detector ran. Changes
