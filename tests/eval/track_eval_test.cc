@@ -76,7 +76,7 @@ TEST(TrackEval, EqualsMotmetricsAndTrackEval) {
 }
 
 TEST(TrackEval, EqualsTheBenchmarksOwnToolOnTudCampus) {
-  HR_REQUIRE_ORACLE("../real/tracks/TUD-Campus.gt.txt");
+  HR_NEEDS_ORACLE("../real/tracks/TUD-Campus.gt.txt");
   const auto truth = read_mot(test::oracle("../real/tracks/TUD-Campus.gt.txt"), MotKind::truth);
   const auto result = read_mot(test::oracle("../real/tracks/TUD-Campus.cem.txt"), MotKind::result);
   const TrackEvalResult r = evaluate_tracks(truth, result);
