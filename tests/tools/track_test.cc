@@ -1,4 +1,5 @@
 // track and track_eval as a user starts them.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
