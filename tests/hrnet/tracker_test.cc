@@ -119,6 +119,9 @@ TEST(Tracker, WeakDetectionsProlongATrackAndStartNone) {
     EXPECT_EQ(people[0].score, 0.3);
   }
   EXPECT_TRUE(tracker.update(3, std::vector{person(10, 10, 0.05)}).empty());  // too weak to be looked at
+  for (int f = 91; f < 95; ++f) {  // strong enough to be associated, not to start a track
+    EXPECT_TRUE(tracker.update(f / 30.0, std::vector{person(600, 10, 0.65)}).empty());
+  }
 }
 
 // Two people in the same place exchange their boxes' order; only their poses tell them apart.
