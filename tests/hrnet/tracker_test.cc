@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <ctime>
 #include <limits>
 #include <map>
 #include <random>
@@ -287,22 +286,5 @@ TEST(Smoothing, StartsAnewWithTheTrackAndSkipsUnseenJoints) {
 }
 
 // Time of the processor, so that neighbours do not count.
-TEST(Tracker, IsFast) {
-  std::vector<std::vector<TrackerDetection>> frames(3000);
-  for (size_t f = 0; f < frames.size(); ++f) {
-    for (int k = 0; k < 10; ++k) {
-      frames[f].push_back(person(100.0 * k + 30 * std::sin(0.05 * static_cast<double>(f) + k), 50));
-      frames[f].back().joints = pose(frames[f].back().box, 0);
-    }
-  }
-  Tracker tracker;
-  const auto start = std::clock();
-  size_t people = 0;
-  for (size_t f = 0; f < frames.size(); ++f) people += tracker.update(static_cast<double>(f) / 30, frames[f]).size();
-  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-  EXPECT_EQ(people, 30000u);
-  EXPECT_GT(3000 / seconds, 5000);
-}
-
 }  // namespace
 }  // namespace hr
