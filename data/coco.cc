@@ -254,6 +254,7 @@ class AnnotationReader {
     const auto begin = [&] {
       a = {};
       a.has_area = false;
+      a.lacks = coco_field::area | coco_field::iscrowd | coco_field::num_keypoints | coco_field::category;
       for (auto& part : parts) part.clear();
       valid.fill(true);
       id = image_id = bbox = num_keypoints = false;
@@ -269,20 +270,24 @@ class AnnotationReader {
         image_id = true;
       } else if (name == "category_id") {
         a.category_id = in_.whole();
+        a.lacks &= ~coco_field::category;
       } else if (name == "bbox") {
         a.box = in_.box(bad_ == nullptr);
         bbox = true;
       } else if (name == "area") {
         a.area = in_.finite();
         a.has_area = true;
+        a.lacks &= ~coco_field::area;
       } else if (name == "iscrowd") {
         if (in_.json.kind() != Kind::boolean && in_.json.kind() != Kind::number) in_.wrong("0 or 1");
         a.iscrowd = in_.json.kind() == Kind::boolean ? in_.json.boolean() : in_.whole() != 0;
+        a.lacks &= ~coco_field::iscrowd;
       } else if (name == "num_keypoints") {
         const int64_t n = in_.whole();
         if (n < 0 || n > 1000000) in_.wrong("a number of joints", static_cast<double>(n));
         a.num_keypoints = static_cast<int>(n);
         num_keypoints = true;
+        a.lacks &= ~coco_field::num_keypoints;
       } else if (const auto [part, is_valid] = part_of(name); part >= 0 && joints_ != 0) {
         if (!is_valid) {
           in_.numbers(parts[part], bad_ == nullptr, "a list of numbers");
