@@ -25,7 +25,7 @@ struct CocoImage {
 
 // Fields that the evaluation needs, as bits of what an entry lacks: they are absent or not of their type.
 namespace coco_field {
-inline constexpr uint8_t area = 1, iscrowd = 2, num_keypoints = 4, category = 8, box = 16, keypoints = 32;
+inline constexpr uint8_t area = 1, iscrowd = 2, num_keypoints = 4, category = 8, box = 16, keypoints = 32, score = 64;
 }
 
 struct CocoAnnotation {

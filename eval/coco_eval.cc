@@ -162,12 +162,8 @@ int first_not_finite(const std::vector<double>& v) {
   return static_cast<int>(std::find_if(v.begin(), v.end(), [](double x) { return !std::isfinite(x); }) - v.begin());
 }
 
-void check_person(const CocoAnnotations& gt, size_t i, const Setup& s, bool strict) {
+void check_person(const CocoAnnotations& gt, size_t i, bool strict) {
   const CocoAnnotation& person = gt.annotations[i];
-  const size_t numbers = person.keypoints.size();
-  check(numbers == 0 || numbers == 3 * s.sigmas.size(),
-        "{}: annotations[{}] (id {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)", gt.path, i,
-        person.id, numbers, s.joints());
   if (!strict) return;
   const int at = first_not_finite(person.keypoints);
   check(at < 0, "{}: annotations[{}] (id {}): keypoints[{}] is not a finite number", gt.path, i, person.id, at);
@@ -180,9 +176,8 @@ void check_person(const CocoAnnotations& gt, size_t i, const Setup& s, bool stri
 bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const CocoEvalOptions& options) {
   check(!d.keypoints.empty(), "{}: entry [{}] (image {}) has no keypoints; expected 3 x {} numbers",
         options.detections_name, i, d.image_id, s.joints());
-  check(d.keypoints.size() == 3 * s.sigmas.size(),
-        "{}: entry [{}] (image {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)",
-        options.detections_name, i, d.image_id, d.keypoints.size(), s.joints());
+  check((d.lacks & coco_field::score) == 0, "{}: entry [{}] (image {}): no \"score\" (a number)",
+        options.detections_name, i, d.image_id);
   const int at = first_not_finite(d.keypoints);
   const bool finite = at < 0 && std::isfinite(d.score);
   if (!options.strict || finite) return finite;
@@ -224,7 +219,7 @@ void oks_column(const CocoAnnotation& person, double person_area, const Setup& s
                 size_t people, bool prune, Scratch& m) {
   const int joints = s.joints();
   m.joint.clear();
-  if (!person.keypoints.empty()) {
+  if (person.keypoints.size() == 3 * s.sigmas.size()) {  // others have no visible joint: check_compared()
     for (int k = 0; k < joints; ++k) {
       if (person.keypoints[3 * k + 2] > 0) m.joint.push_back(k);
     }
@@ -298,6 +293,8 @@ struct Matcher {
   }
 
   void compute_oks(std::span<const int> detections, std::span<const int> people, Scratch& m) const {
+    m.oks.resize(detections.size() * people.size());
+    if (people.empty()) return;
     const int joints = s.joints();
     m.x.resize(detections.size() * joints);
     m.y.resize(detections.size() * joints);
@@ -308,7 +305,6 @@ struct Matcher {
         m.y[d * joints + k] = from[3 * k + 1];
       }
     }
-    m.oks.resize(detections.size() * people.size());
     for (size_t g = 0; g < people.size(); ++g) {
       oks_column(gt.annotations[people[g]], in.person_area[people[g]], s, detections.size(), g, people.size(), prune,
                  m);
@@ -479,7 +475,7 @@ void gather_people(const CocoAnnotations& gt, const Setup& s, const CocoEvalOpti
     if (!options.fill_in && s.rules == CocoRules::pycocotools) {
       check_fields(gt, i, coco_field::iscrowd | coco_field::num_keypoints);
     }
-    check_person(gt, i, s, options.strict);
+    check_person(gt, i, options.strict);
     in.person_image[i] = image;
     in.person_area[i] = coco_person_area(person, s.rules);
     in.person_ignored[i] = coco_person_ignored(person, s.rules) ? 1 : 0;
@@ -544,20 +540,27 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
   }
 }
 
-// What pycocotools reads of a person only when there is a detection to compare with (or, the area, when the person
-// counts).
+// What is read of a person only when there is a detection to compare with (or, the area, when the person counts), and of
+// a detection when there is a person.
 void check_compared(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt, const Setup& s,
                     const CocoEvalOptions& options, const Gathered& in) {
-  std::vector<uint8_t> found(s.images.size() * s.categories.size());
+  constexpr uint8_t has_detection = 1, has_person = 2;
+  std::vector<uint8_t> pictures(s.images.size() * s.categories.size());
   const auto at = [&](int image, size_t category) { return static_cast<size_t>(image) * s.categories.size() + category; };
   for (size_t i = 0; i < dt.size(); ++i) {
-    if (in.detection_image[i] >= 0) found[at(in.detection_image[i], in.detection_category[i])] = 1;
+    if (in.detection_image[i] >= 0) pictures[at(in.detection_image[i], in.detection_category[i])] |= has_detection;
   }
   Position category_position(s.categories);
   for (size_t i = 0; i < gt.annotations.size(); ++i) {
     const CocoAnnotation& person = gt.annotations[i];
-    if (person.lacks == 0 || in.person_image[i] < 0) continue;
-    const bool compared = found[at(in.person_image[i], category_position(person.category_id))] != 0;
+    if (in.person_image[i] < 0) continue;
+    uint8_t& picture = pictures[at(in.person_image[i], category_position(person.category_id))];
+    picture |= has_person;
+    const bool compared = (picture & has_detection) != 0;
+    check(!compared || person.keypoints.size() == 3 * s.sigmas.size() || !any_third_value(person.keypoints),
+          "{}: annotations[{}] (id {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)", gt.path, i,
+          person.id, person.keypoints.size(), s.joints());
+    if (person.lacks == 0) continue;
     if (!options.fill_in && s.rules == CocoRules::pycocotools) {
       if (in.person_ignored[i] == 0 || compared) check_fields(gt, i, coco_field::area);
       if (compared) check_fields(gt, i, coco_field::box | coco_field::keypoints);
@@ -568,6 +571,12 @@ void check_compared(const CocoAnnotations& gt, const std::vector<CocoDetection>&
           person.num_keypoints);
     check((person.lacks & coco_field::box) == 0 || any_third_value(person.keypoints),
           "{}: annotations[{}] (id {}) has neither a visible joint nor a bbox to measure from", gt.path, i, person.id);
+  }
+  for (size_t i = 0; i < dt.size(); ++i) {
+    if (in.detection_image[i] < 0 || dt[i].keypoints.size() == 3 * s.sigmas.size()) continue;
+    check(pictures[at(in.detection_image[i], in.detection_category[i])] == has_detection,
+          "{}: entry [{}] (image {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)",
+          options.detections_name, i, dt[i].image_id, dt[i].keypoints.size(), s.joints());
   }
 }
 

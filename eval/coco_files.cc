@@ -316,11 +316,11 @@ std::vector<CocoDetection> read_results(const fs::path& path) {
   std::vector<CocoDetection> out;
   CocoDetection d;
   std::vector<double> box;
-  bool image_id = false, score = false, segmentation = false, caption = false;
+  bool image_id = false, segmentation = false, caption = false;
   const auto begin = [&] {
     d = {};
-    d.lacks = coco_field::category | coco_field::keypoints;
-    image_id = score = segmentation = caption = false;
+    d.lacks = coco_field::category | coco_field::keypoints | coco_field::score;
+    image_id = segmentation = caption = false;
   };
   const auto field = [&](std::string_view name) {
     if (name == "keypoints") {
@@ -334,9 +334,10 @@ std::vector<CocoDetection> read_results(const fs::path& path) {
       d.category_id = in.whole();
       d.lacks &= static_cast<uint8_t>(~coco_field::category);
     } else if (name == "score") {
-      if (in.json.kind() != Kind::number && in.json.kind() != Kind::boolean) in.wrong("a number");
-      d.score = in.number().value_or(0);
-      score = true;
+      if (const auto v = in.number()) {
+        d.score = *v;
+        d.lacks &= static_cast<uint8_t>(~coco_field::score);
+      }
     } else if (name == "bbox") {
       if (in.json.kind() == Kind::null && !out.empty()) {
         in.json.skip();
@@ -358,7 +359,6 @@ std::vector<CocoDetection> read_results(const fs::path& path) {
   };
   in.list("", begin, field, [&] {
     check(image_id, "{}: no \"image_id\"", in.place());
-    check(score, "{}: no \"score\"", in.place());
     in.triples(d.keypoints, "score");
     check((d.lacks & coco_field::keypoints) != 0 || !d.keypoints.empty(), "{}: keypoints: the list is empty",
           in.place());

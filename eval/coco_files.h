@@ -17,8 +17,8 @@ namespace hr {
 CocoAnnotations read_truth(const fs::path& path);
 
 // A list of results {image_id, category_id, keypoints, score, bbox}. bbox counts with at least 4 numbers (detectors
-// often append the score) and may be an empty list, as pycocotools has it.
-// Error: malformed JSON, not a list of objects; and naming the entry: no image_id or score, a bbox of 1 to 3 numbers,
+// often append the score) and may be an empty list, as pycocotools has it. What else an entry lacks is in its `lacks`.
+// Error: malformed JSON, not a list of objects; and naming the entry: no image_id, a bbox of 1 to 3 numbers,
 // neither keypoints nor bbox, keypoints that are not triples; a first entry from which pycocotools would take another
 // area than that of bbox or keypoints.
 std::vector<CocoDetection> read_results(const fs::path& path);

@@ -2,9 +2,10 @@
 // (tests/eval/make_pairs.py): ten numbers equal to the last bit, or both refuse.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <fstream>
-#include <map>
 #include <optional>
 #include <sstream>
 
@@ -67,9 +68,12 @@ Verdict our_verdict(const Pair& pair, const std::filesystem::path& folder) {
   }
 }
 
+// Where pycocotools counts on and we stop, on purpose: it pairs the x of one joint with the y of another when a list
+// is no triples, and passes over boxes when the first entry has none.
+constexpr std::array<const char*, 2> kStricter = {"keypoints: expected x, y,", "give all entries a bbox, or none"};
+
 struct Tally {
-  int pairs = 0, equal = 0, refused = 0, only_ours = 0, only_theirs = 0, different = 0;
-  std::map<std::string, int> reasons;
+  int pairs = 0, equal = 0, refused = 0, by_rule = 0, only_ours = 0, only_theirs = 0, different = 0;
 };
 
 Tally compare(const std::filesystem::path& file) {
@@ -86,6 +90,10 @@ Tally compare(const std::filesystem::path& file) {
       }
     } else if (!ours.stats && !pair.stats) {
       ++tally.refused;
+    } else if (pair.stats && std::ranges::any_of(kStricter, [&](const char* rule) {
+                 return ours.message.find(rule) != std::string::npos;
+               })) {
+      ++tally.by_rule;
     } else if (pair.stats) {
       ++tally.only_ours;
       ADD_FAILURE() << pair.what << ": refused, pycocotools has " << pair.stats->at(0) << ": " << ours.message;
@@ -102,8 +110,11 @@ TEST(Pairs, TenNumbersEqualToTheLastBitOrBothRefuse) {
   const std::filesystem::path file =
       asked != nullptr ? std::filesystem::path(asked) : test::source_folder() / "tests/eval/data/pairs.txt";
   const Tally t = compare(file);
-  std::printf("%d pairs: %d equal, %d refused by both, %d refused by us alone, %d by pycocotools alone, %d different\n",
-              t.pairs, t.equal, t.refused, t.only_ours, t.only_theirs, t.different);
+  std::printf(
+      "%d pairs: %d equal, %d refused by both, %d refused by us on purpose, %d refused by us alone, %d by pycocotools "
+      "alone, %d different\n",
+      t.pairs, t.equal, t.refused, t.by_rule, t.only_ours, t.only_theirs, t.different);
+  EXPECT_LT(t.by_rule, t.pairs / 25);
   EXPECT_GE(t.pairs, 100);
   EXPECT_GT(t.equal, t.pairs / 2) << "most of the pairs should say something about numbers";
   EXPECT_GT(t.refused, t.pairs / 20);
