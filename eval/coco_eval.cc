@@ -173,8 +173,8 @@ void check_person(const CocoAnnotations& gt, size_t i, bool strict) {
 }
 
 // True if all numbers are finite; with `strict` anything else is an Error.
-bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const CocoEvalOptions& options) {
-  check(!d.keypoints.empty(), "{}: entry [{}] (image {}) has no keypoints; expected 3 x {} numbers",
+bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const CocoEvalOptions& options, bool boxes) {
+  check(boxes || !d.keypoints.empty(), "{}: entry [{}] (image {}) has no keypoints; expected 3 x {} numbers",
         options.detections_name, i, d.image_id, s.joints());
   check((d.lacks & coco_field::score) == 0, "{}: entry [{}] (image {}): no \"score\" (a number)",
         options.detections_name, i, d.image_id);
@@ -528,7 +528,7 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
       if (counts.detections_other_category++ == 0) counts.first_other_category = static_cast<int64_t>(i);
       continue;
     }
-    counts.detections_not_finite += check_detection(dt[i], i, s, options) ? 0 : 1;
+    counts.detections_not_finite += check_detection(dt[i], i, s, options, boxes) ? 0 : 1;
     if (s.rules != CocoRules::pycocotools && !any_third_value(dt[i].keypoints)) {
       ++counts.detections_unseen;
       continue;

@@ -127,7 +127,7 @@ class TruthReader {
  public:
   explicit TruthReader(const fs::path& path) : in_(path) { out_.path = in_.path(); }
 
-  CocoAnnotations read() {
+  CocoAnnotations read(bool truth) {
     if (in_.json.kind() != Kind::object) {
       fail("{}: expected an object with images and annotations at the top, got {}", in_.path(), in_.got());
     }
@@ -148,7 +148,7 @@ class TruthReader {
     }
     in_.json.finish();
     check(images, "{}: no \"images\"; expected a COCO person_keypoints file", in_.path());
-    check(annotations,
+    check(annotations || !truth,
           "{}: no \"annotations\"; expected a COCO person_keypoints file (a list of images alone, such as "
           "image_info_test-dev2017.json, has nothing to compare results with: the evaluation server does that)",
           in_.path());
@@ -306,7 +306,21 @@ class TruthReader {
 
 }  // namespace
 
-CocoAnnotations read_truth(const fs::path& path) { return TruthReader(path).read(); }
+CocoAnnotations read_truth(const fs::path& path) { return TruthReader(path).read(true); }
+CocoAnnotations read_image_list(const fs::path& path) { return TruthReader(path).read(false); }
+
+bool has_annotations(const fs::path& path) {
+  const MappedFile file(path);
+  JsonCursor json(file.text(), path.string());
+  if (json.kind() != Kind::object) return true;  // read_coco says what is wrong
+  json.enter_object();
+  bool images = false;
+  for (std::string_view section; json.member(section); json.skip()) {
+    if (section == "annotations") return true;
+    images = images || section == "images";
+  }
+  return !images;
+}
 
 std::vector<CocoDetection> read_results(const fs::path& path) {
   Entries in(path);

@@ -16,6 +16,10 @@ namespace hr {
 // images or two annotations with the same id, a list of keypoints that are not triples.
 CocoAnnotations read_truth(const fs::path& path);
 
+// Lists of images without annotations, such as image_info_test-dev2017.json, have no "annotations" at the top.
+bool has_annotations(const fs::path& path);
+CocoAnnotations read_image_list(const fs::path& path);
+
 // A list of results {image_id, category_id, keypoints, score, bbox}. bbox counts with at least 4 numbers (detectors
 // often append the score) and may be an empty list, as pycocotools has it. What else an entry lacks is in its `lacks`.
 // Error: malformed JSON, not a list of objects; and naming the entry: no image_id, a bbox of 1 to 3 numbers,
