@@ -32,7 +32,7 @@ Values on_the_cpu(const ConvProblem& p, const Values& x, const Values& filter, c
                                                               : filter_shape,
                               DType::f32);
   if (p.pass == Pass::forward) {
-    conv.forward(cx, g, tx.raw(), both, p.bias ? tb.data<float>() : nullptr, p.add ? ta.raw() : nullptr, p.relu,
+    conv.forward(cx, g, tx.raw(), both, p.bias ? tb.data<float>() : nullptr, p.add ? ta.raw() : nullptr, p.relu ? ConvAct::relu : ConvAct::none,
                  out.raw(), nullptr);
   } else if (p.pass == Pass::backward_data) {
     conv.backward_data(cx, g, ty.raw(), both, out.raw());
