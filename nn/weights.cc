@@ -88,7 +88,8 @@ bool all_start_with(const std::vector<std::string>& names, std::string_view pref
 bool is_mmpose(const std::vector<std::string>& names) {
   const bool yolox = std::any_of(names.begin(), names.end(),
                                  [](const std::string& name) { return name.starts_with("backbone.backbone."); });
-  return !yolox && std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("backbone."); });
+  return !yolox &&
+         std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("backbone."); });
 }
 
 std::string without_prefix(const std::string& name, std::initializer_list<std::string_view> prefixes) {

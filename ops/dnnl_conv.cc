@@ -25,7 +25,8 @@ enum class Pass { forward, data, filter };
 // Everything that selects a primitive.
 std::string key_of(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
   return fmt::format("{}.{}.{}x{}x{}x{}.{}.{}x{}.{}.{}.{}{}{}{}{}", static_cast<int>(pass), g.transposed, g.n, g.h, g.w,
-                     g.ci, g.co, g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), bias, add, static_cast<int>(act));
+                     g.ci, g.co, g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), bias, add,
+                     static_cast<int>(act));
 }
 
 struct Compiled {

@@ -15,8 +15,8 @@ namespace hr {
 
 // Everything that tells one YOLOX from another. The official code calls stem / 64 the width and depth / 3 the depth.
 struct YoloxShape {
-  int stem = 32;           // channels of the stem
-  int depth = 1;           // bottlenecks of the first stage; later stages have 3 * depth, 3 * depth, depth, the neck depth
+  int stem = 32;  // channels of the stem
+  int depth = 1;  // bottlenecks of the first stage; later stages have 3 * depth, 3 * depth, depth, the neck depth
   bool depthwise = false;  // 3x3 convolutions are depthwise ones and 1x1 ones (nano)
   int classes = 80;
   bool operator==(const YoloxShape&) const = default;

@@ -63,8 +63,8 @@ TEST(Yolox, NamesOrderAndShapesAreTheOfficialStateDicts) {
 // The published numbers of entries and parameters, for a clone without the golden data.
 TEST(Yolox, HasThePublishedNumberOfParameters) {
   const std::tuple<const char*, size_t, int64_t> published[] = {
-      {"yolox_nano", 642, 912'159},   {"yolox_tiny", 462, 5'055'855}, {"yolox_s", 462, 8'968'255},
-      {"yolox_m", 606, 25'326'495},   {"yolox_l", 750, 54'208'895},   {"yolox_x", 894, 99'071'455}};
+      {"yolox_nano", 642, 912'159}, {"yolox_tiny", 462, 5'055'855}, {"yolox_s", 462, 8'968'255},
+      {"yolox_m", 606, 25'326'495}, {"yolox_l", 750, 54'208'895},   {"yolox_x", 894, 99'071'455}};
   for (const auto& [name, entries, parameters] : published) {
     const Yolox network(yolox_shape(name).value());
     EXPECT_EQ(network.layout().entries().size(), entries) << name;
@@ -137,10 +137,9 @@ TEST(Yolox, ACheckpointOfTheOfficialProjectIsLoaded) {
     model.emplace_back(name, builder.tensor(e.shape, e.numbers));
   }
   const fs::path folder = test::temporary_folder();
-  builder.write_zip(folder / "nano_mot17.pth.tar",
-                    test::pickled::dict({{"start_epoch", test::pickled::integer(80)},
-                                         {"model", test::pickled::dict(model)},
-                                         {"optimizer", test::pickled::dict({})}}));
+  builder.write_zip(folder / "nano_mot17.pth.tar", test::pickled::dict({{"start_epoch", test::pickled::integer(80)},
+                                                                        {"model", test::pickled::dict(model)},
+                                                                        {"optimizer", test::pickled::dict({})}}));
   const WeightFile file(folder / "nano_mot17.pth.tar");
   const std::optional<YoloxInfo> info = yolox_info(file);
   ASSERT_TRUE(info.has_value());
@@ -182,13 +181,14 @@ TEST(Yolox, AFileThatDoesNotFitIsRefusedWithTheReason) {
                        "missing: backbone.C3_n4.conv2.bn.running_var"));
   auto more = entries;
   more.emplace_back("head.extra.weight", test::MadeEntry{{2}, {1, 2}});
-  EXPECT_TRUE(contains(message_of([&] { load_yolox(cx, WeightFile(test::write_entries(more))); }), "head.extra.weight"));
+  EXPECT_TRUE(
+      contains(message_of([&] { load_yolox(cx, WeightFile(test::write_entries(more))); }), "head.extra.weight"));
   auto other = entries;
   for (auto& [name, e] : other) {
     if (name == "head.obj_preds.2.weight") e = {{2, 32, 1, 1}, std::vector<float>(64)};
   }
-  EXPECT_TRUE(contains(message_of([&] { load_yolox(cx, WeightFile(test::write_entries(other))); }),
-                       "head.obj_preds.2.weight"));
+  EXPECT_TRUE(
+      contains(message_of([&] { load_yolox(cx, WeightFile(test::write_entries(other))); }), "head.obj_preds.2.weight"));
   const WeightFile file(test::write_entries(entries));
   EXPECT_TRUE(contains(message_of([&] { load_yolox(cx, file, "yolox_s"); }),
                        "this is yolox_c8_d1, a detector of 3 classes; you asked for yolox_s"));
@@ -202,7 +202,9 @@ TEST(Yolox, WhatCannotRunIsRefused) {
   const Yolox empty({8, 1, false, 3});
   EXPECT_TRUE(contains(message_of([&] { empty.forward(cx, cx.zeros({1, 64, 64, 3}, DType::f32)); }), "no weights"));
   const auto network = load_yolox(cx, WeightFile(test::write_yolox({8, 1, false, 3})));
-  EXPECT_TRUE(contains(message_of([&] { network->forward(cx, cx.zeros({1, 60, 64, 3}, DType::f32)); }),
+  EXPECT_TRUE(contains(message_of([&] {
+                         network->forward(cx, cx.zeros({1, 60, 64, 3}, DType::f32));
+                       }),
                        "multiples of 32, got 60 x 64"));
 }
 

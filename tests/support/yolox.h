@@ -1,4 +1,5 @@
-// Weight files of YOLOX networks whose numbers follow from their names (oracle/yolox/README.md), written as safetensors.
+// Weight files of YOLOX networks whose numbers follow from their names (oracle/yolox/README.md), written as
+// safetensors.
 #pragma once
 #include "core/io/safetensors.h"
 #include "hrnet/model/yolox.h"
