@@ -10,21 +10,22 @@ namespace {
 
 constexpr int kOne = 2048;  // OpenCV's INTER_RESIZE_COEF_SCALE
 
-// The two source positions of each destination position along one axis, and their weights.
+// The two source positions of each destination position along one axis, and their weights. Beyond the first and the
+// last position OpenCV gives columns one weight of 1, but lines two weights of the same line, which are rounded apart.
 struct Tap {
   int from = 0, next = 0;
   int weight_from = kOne, weight_next = 0;
 };
-std::vector<Tap> taps(int source, int destination) {
+std::vector<Tap> taps(int source, int destination, bool columns) {
   const double scale = 1.0 / (static_cast<double>(destination) / source);
   std::vector<Tap> list(static_cast<size_t>(destination));
   for (int i = 0; i < destination; ++i) {
     auto fraction = static_cast<float>((i + 0.5) * scale - 0.5);
     int at = static_cast<int>(std::floor(fraction));
     fraction -= static_cast<float>(at);
-    if (at < 0) at = 0, fraction = 0;
-    if (at >= source - 1) at = source - 1, fraction = 0;
-    list[i] = {at, std::min(at + 1, source - 1), static_cast<int>(std::lrint((1.0F - fraction) * kOne)),
+    if (columns && (at < 0 || at >= source - 1)) fraction = 0;
+    const auto inside = [source](int position) { return std::clamp(position, 0, source - 1); };
+    list[i] = {inside(at), inside(at + 1), static_cast<int>(std::lrint((1.0F - fraction) * kOne)),
                static_cast<int>(std::lrint(fraction * kOne))};
   }
   return list;
@@ -54,7 +55,7 @@ Image resized_bilinear(const ImageView& source, int w, int h) {
     for (int y = 0; y < h; ++y) std::copy_n(source.at(0, y), static_cast<size_t>(w) * 3, out.at(0, y));
     return out;
   }
-  const std::vector<Tap> columns = taps(source.width, w), lines = taps(source.height, h);
+  const std::vector<Tap> columns = taps(source.width, w, true), lines = taps(source.height, h, false);
   // Lines of the source scaled along x, 11 bits of fraction; each is made once.
   std::vector<int> rows[2] = {std::vector<int>(static_cast<size_t>(w) * 3),
                               std::vector<int>(static_cast<size_t>(w) * 3)};
