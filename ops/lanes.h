@@ -51,7 +51,7 @@ struct Lanes<float> {
   }
   HR_HD static float fill(float v) { return v; }
 };
-HR_HD float at_least(float v, float low) { return v < low ? low : v; }  // a NaN stays a NaN
+HR_HD float at_least(float v, float low) { return v < low ? low : v; }    // a NaN stays a NaN
 HR_HD float larger(float a, float b) { return b > a || b != b ? b : a; }  // a NaN stays a NaN
 HR_HD float where_positive(float v, float then) { return v > 0 ? then : 0.0f; }
 HR_HD float square_root(float v) { return std::sqrt(v); }
