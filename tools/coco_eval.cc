@@ -164,6 +164,10 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   app.add_option("--dt", arguments.dt, "detections, a JSON list of {image_id, category_id, keypoints, score}")
       ->required()
       ->type_name("FILE");
+  app.add_option("--type", arguments.type, "what is measured: keypoints (OKS) or bbox (boxes, IoU)")
+      ->check(CLI::IsMember({"keypoints", "bbox"}));
+  app.add_flag("!--no-categories", arguments.use_categories,
+               "with --type bbox: a box may match an object of any category (pycocotools' useCats = 0)");
   auto* skeleton = app.add_option("--keypoints-path", arguments.keypoints_path,
                                   "skeleton: a name (coco, mpii, crowdpose, ...) or a file with joints and sigmas "
                                   "(without: the joints that --gt names, else COCO's 17)");
@@ -196,6 +200,8 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
 }
 
 void run_coco_eval(const CocoEvalArguments& arguments) {
+  if (arguments.type == "bbox") return run_box_eval(arguments);
+  check(arguments.use_categories, "--no-categories: is for --type bbox; keypoints are compared by category");
   Evaluation e = load(arguments);
   if (e.crowdpose) {
     CrowdPoseResult crowdpose = evaluate_crowdpose(e.gt, e.dt, e.options);

@@ -52,7 +52,7 @@ void expect_refused(const std::string& command, std::initializer_list<const char
 }
 
 TEST(Programs, HelpIsForNewcomers) {
-  for (const char* name : {"train", "validate", "predict", "synth", "forward", "bench", "coco_eval", "convert", "pack",
+  for (const char* name : {"train", "validate", "predict", "detect", "synth", "forward", "bench", "coco_eval", "convert", "pack",
                            "browse", "track", "track_eval"}) {
     const Ended e = run(program(name) + " --help");
     EXPECT_EQ(e.status, 0) << name;
