@@ -318,6 +318,119 @@ TEST(Zip, Zip64OfAnotherWriterIsRead) {
   }
 }
 
+// ---- names ----------------------------------------------------------------------------------------------------------
+
+TEST(Names, AreFoundAsPeopleWriteThem) {
+  const auto folder = test::temporary_folder() / "img";
+  fs::create_directories(folder / "sub");
+  const std::string composed = "caf\xc3\xa9 \xc5\x81\xd0\xb9 \xea\xb0\x81.jpg";
+  const std::string decomposed = "cafe\xcc\x81 \xc5\x81\xd0\xb8\xcc\x86 \xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8.jpg";
+  write_file(folder / "P1.JPG", "one");
+  write_file(folder / "sub" / "shot 1 (\xc3\xa4).jpg", "two");
+  write_file(folder / composed, "three");
+  write_file(folder / "50%.jpg", "four");
+  write_file(folder / "a%20b.jpg", "five");
+  write_file(folder / "twins.jpg", "six");
+  write_file(folder / "TWINS.jpg", "seven");
+  const std::map<std::string, std::string> names = {{"P1.JPG", "one"},
+                                                    {"p1.jpg", "one"},
+                                                    {"img/P1.JPG", "one"},
+                                                    {"img\\p1.jpg", "one"},
+                                                    {"./img/P1.JPG", "one"},
+                                                    {"sub\\shot 1 (\xc3\xa4).jpg", "two"},
+                                                    {"sub/shot%201%20%28%C3%A4%29.jpg", "two"},
+                                                    {"sub%5Cshot%201%20(%c3%a4).jpg", "two"},
+                                                    {"Sub/Shot 1 (A\xcc\x88).JPG", "two"},
+                                                    {composed, "three"},
+                                                    {decomposed, "three"},
+                                                    {"50%.jpg", "four"},
+                                                    {"50%25.jpg", "four"},
+                                                    {"a%20b.jpg", "five"},
+                                                    {"a b.jpg", "five"},
+                                                    {"twins.jpg", "six"}};
+  // The same files in a zip, at the top or in a folder named after it.
+  for (const std::string prefix : {"", "img/"}) {
+    AtomicFile file(folder.parent_path() / (prefix.empty() ? "img.zip" : "img2.zip"));
+    ZipWriter zip(file);
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      if (!entry.is_regular_file()) continue;
+      const std::string bytes = read_file(entry.path());
+      const std::string name = entry.path().lexically_relative(folder).string();
+      zip.add((prefix.empty() ? "" : "img2/") + name, std::as_bytes(std::span(bytes)));
+    }
+    zip.finish();
+    file.commit();
+  }
+  for (const char* source : {"img", "img.zip", "img2.zip"}) {
+    const auto pictures = open_pictures(folder.parent_path() / source);
+    const auto again = open_pictures(folder.parent_path() / source);
+    for (const auto& [written, want] : names) {
+      std::string name = written;
+      if (const size_t own = name.find("img"); own < 3 && source == std::string("img2.zip")) name.insert(own + 3, "2");
+      std::vector<std::byte> scratch;
+      EXPECT_EQ(error_of([&] { EXPECT_EQ(text_of(pictures->read(name, scratch)), want); }), "") << source;
+      std::string seen;
+      EXPECT_EQ(error_of([&] { again->glance(name, [&](auto bytes) { seen = text_of(bytes); }); }), "") << source;
+      EXPECT_EQ(seen, want) << name;
+      pictures->read(name, scratch);  // counted once
+    }
+    std::vector<std::byte> scratch;
+    const std::string why = error_of([&] { pictures->read("Twins.jpg", scratch); });
+    EXPECT_TRUE(contains(why, "TWINS.jpg") && contains(why, "twins.jpg") && contains(why, "either may be meant"))
+        << why;
+    const auto remarks = pictures->remarks();
+    EXPECT_EQ(again->remarks(), remarks);
+    std::string all;
+    for (const std::string& remark : remarks) all += remark + "\n";
+    EXPECT_TRUE(contains(all, "1 picture was found with \"/\" for \"\\\": \"sub\\shot 1 (\xc3\xa4).jpg\" is \""))
+        << all;
+    EXPECT_TRUE(contains(all, "3 pictures were found with %XX decoded: ")) << all;
+    EXPECT_TRUE(contains(all, "pictures were found with upper and lower case")) << all;
+  }
+  EXPECT_TRUE(contains(open_pictures(folder)->place("p1.jpg"), "p1.jpg"));
+}
+
+TEST(Names, WhatIsNotFoundIsNamedWithTheLikelyCause) {
+  const auto folder = test::temporary_folder() / "img";
+  fs::create_directories(folder / "sub");
+  fs::create_directories(folder / "none");
+  write_file(folder / "p1.png", "one");
+  write_file(folder / "sub" / "p2.jpg", "two");
+  const auto why = [&](const std::string& name, const fs::path& where) {
+    return error_of([&] {
+      std::vector<std::byte> scratch;
+      open_pictures(where)->read(name, scratch);
+    });
+  };
+  const auto expect = [&](const std::string& message, const std::string& tried, const std::string& cause) {
+    EXPECT_TRUE(contains(message, tried + ": no such picture") && contains(message, cause)) << message;
+  };
+  const std::string at = folder.string();
+  expect(why("p1.jpg", folder), at + "/p1.jpg", "there is \"p1.png\", which has another extension");
+  expect(why("p2.jpg", folder), at + "/p2.jpg", "the folder sub within");
+  expect(why("p3.jpg", folder), at + "/p3.jpg", "among the 3 entries of");
+  expect(why("p3.jpg", folder / "none"), at + "/none/p3.jpg", "is empty");
+  expect(why("p3.jpg", folder / "gone"), at + "/gone/p3.jpg", "there is no folder " + at + "/gone");
+  expect(why("val/p1.png", folder), at + "/val/p1.png", "has folders, a plain \"p1.png\" is not looked for, though");
+  expect(why("/home/anna/p1.png", folder), "/home/anna/p1.png", "an absolute path");
+  expect(why("C:\\data\\p1.png", folder), at + "/C:\\data\\p1.png", "an absolute path");
+  expect(why("C:\\data\\p1.png", folder), "", "where a plain \"p1.png\" is");
+  expect(why("http://images.cocodataset.org/p1.png", folder), "", "a web address");
+}
+
+TEST(Names, OtherPeoplesNames) {
+  const fs::path cases = test::source_folder() / ".." / "shared" / "cases" / "names";
+  if (!fs::exists(cases)) GTEST_SKIP() << "no such folder: " << cases.string();
+  for (const std::string name : {"backslash_sub", "case", "urlenc"}) {
+    PoseDataset data = PoseDataset::from_annotations(read_coco(cases / (name + ".json"), 17), cases / ("img_" + name),
+                                                     coco_skeleton(), {.input_h = 64, .input_w = 48});
+    data.check_pictures(1);
+    EXPECT_EQ(data.bad().size(), 0u) << name;
+    EXPECT_EQ(data.pictures().remarks().size(), 1u) << name;
+    data.sample(0, 0);
+  }
+}
+
 // ---- EXIF -----------------------------------------------------------------------------------------------------------
 
 TEST(Exif, TheSeedTurnsPicturesTheOfficialRecipeDoesNot) {
