@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "core/file.h"
+#include "core/io/zip.h"
 #include "data/coco.h"
 #include "data/dataset.h"
 #include "data/image.h"
