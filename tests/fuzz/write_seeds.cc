@@ -2,7 +2,6 @@
 #include <cstdio>
 
 #include "core/file.h"
-#include "tests/fuzz/data_entry.h"
 #include "tests/fuzz/data_seeds.h"
 #include "tests/fuzz/seeds.h"
 
