@@ -53,6 +53,7 @@ std::vector<CocoDetection> boxes_of_annotations(const std::string& path, const s
     if (found == by_id.end() || person.iscrowd || !(person.box.w > 0 && person.box.h > 0)) continue;
     CocoDetection& d = detections.emplace_back();
     d.image_id = found->second;
+    d.category_id = person.category_id;
     d.box = person.box;
     d.has_box = true;
     d.score = 1;
@@ -96,6 +97,9 @@ std::vector<CocoDetection> read_boxes(const std::string& path, const std::vector
     } else {
       complain("needs file_name (or a whole-number image_id)");
     }
+    if (const auto category = entry.FindMember("category_id");
+        category != entry.MemberEnd() && category->value.IsInt64())
+      d.category_id = category->value.GetInt64();
     const auto box = entry.FindMember("bbox");
     if (box == entry.MemberEnd() || !box->value.IsArray() || box->value.Size() != 4)
       complain("needs bbox: [x, y, width, height]");
@@ -183,7 +187,8 @@ void predict(const PredictOptions& o) {
                                                            {.input_h = loaded.input_h,
                                                             .input_w = loaded.input_w,
                                                             .bgr = model.bgr_input(),
-                                                            .encoding = encoding_of(decoding.decode.codec)});
+                                                            .encoding = encoding_of(decoding.decode.codec),
+                                                            .categories = {}});
   HeatmapRunner runner(loaded.cx, model, skeleton.mirror(), {.flip = decoding.flip, .shift = decoding.shift});
   const std::vector<PersonResult> people =
       postprocess_official(predict_people(runner, dataset, o.batch_size, o.workers, "predict", decoding.decode),
