@@ -179,6 +179,7 @@ class PoseDataset {
   PictureInfo open(int image_index, SampleWorkspace& workspace) const;
   void together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
                 std::span<const SampleTarget> targets, std::span<SampleMeta> metas, SampleWorkspace& workspace) const;
+  bool learn_size(int image_index);  // of the picture's header into its entry; false: the picture is in bad()
   void look_at_picture(int image_index, ImageDecoder& decoder);
   bool bad_picture(int image_index) const;
   void note_bad(int image_index, const std::string& why) const;
