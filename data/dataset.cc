@@ -168,7 +168,7 @@ std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, b
 
 }  // namespace
 
-bool PoseDataset::learn_size(int image_index) {
+bool PoseDataset::learn_size(int image_index, size_t people) {
   CocoImage& entry = annotations_.images[image_index];
   if (bad_picture(image_index)) return false;
   try {
@@ -179,7 +179,7 @@ bool PoseDataset::learn_size(int image_index) {
       entry.height = info.height;
     });
   } catch (const Error& error) {
-    bad_->add({BadSamples::Kind::picture, entry.id, error.what(), 1});
+    bad_->add({BadSamples::Kind::picture, entry.id, error.what(), people});
     return false;
   }
   return true;
@@ -216,7 +216,7 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
             "{}: annotations[{}] (id {}): {} keypoint numbers, but the skeleton has {} joints (x 3 = {})", file.path, i,
             a.id, a.keypoints.size(), skeleton.joints(), skeleton.joints() * 3);
       // The official recipe clips boxes to the picture. Where the file does not say its size, the picture itself does.
-      if (official && (image.width <= 0 || image.height <= 0) && !out.learn_size(static_cast<int>(image_index))) {
+      if (official && (image.width <= 0 || image.height <= 0) && !out.learn_size(static_cast<int>(image_index), here->second.size())) {
         ++out.counts_.bad_picture;
         continue;
       }

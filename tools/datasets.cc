@@ -101,8 +101,8 @@ SplitFiles find_split(const DataOptions& o, const std::string& split) {
   }
   if (!named || files.images.empty()) {
     check(fs::is_directory(root),
-          "--data-path {}: no such folder; expected a pack, or a folder with {}2017/ and annotations/ in it",
-          o.data_path, split);
+          "--data-path {}: no such folder; expected a pack, or a folder with pictures and one of {}", o.data_path,
+          joined(tried));
   }
   check(!files.annotations.empty(), "--data-path {}: no annotations of {} there (looked for {}); name the file with "
                                     "--{}-annotations",

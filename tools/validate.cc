@@ -135,11 +135,11 @@ struct Validation {
                                   .categories = read_coco_categories(files.annotations)};
       joints = skeleton_of(names, files.kind == Kind::crowdpose);
     }
-    check(joints.joints() == model->joints(),
-          "{}: the weights are for {} joints, the skeleton {} that {} has {}; {}", o.weights, model->joints(),
-          joints.name, o.keypoints_path.empty() ? "the annotations describe" : "--keypoints-path names", joints.joints(),
-          o.keypoints_path.empty() ? "do they belong together? A skeleton is named with --keypoints-path"
-                                   : "leave the flag out for the annotations' own, or name the weights' skeleton");
+    check(joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
+          model->joints(), o.keypoints_path.empty() ? "dataset's skeleton" : "skeleton of --keypoints-path", joints.name,
+          joints.joints(),
+          o.keypoints_path.empty() ? "do they belong together? If so, name the skeleton with --keypoints-path"
+                                   : "without the flag the annotations' own skeleton is taken");
     return joints;
   }
 
