@@ -143,9 +143,10 @@ std::string other_categories(const CocoAnnotations& file, const std::vector<int6
   }
   std::string list;
   for (const auto& [id, name] : there) list += fmt::format("{}{}{}", list.empty() ? "" : ", ", id, name);
-  return fmt::format("--categories is {}, and the people have category {}: choose with --categories {}, or take "
-                     "everybody with --categories all",
-                     fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
+  return fmt::format(
+      "--categories is {}, and the people have category {}: choose with --categories {}, or take "
+      "everybody with --categories all",
+      fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
 }
 
 // The box a person is trained or evaluated with; why there is none goes to `why`.
@@ -216,7 +217,8 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
             "{}: annotations[{}] (id {}): {} keypoint numbers, but the skeleton has {} joints (x 3 = {})", file.path, i,
             a.id, a.keypoints.size(), skeleton.joints(), skeleton.joints() * 3);
       // The official recipe clips boxes to the picture. Where the file does not say its size, the picture itself does.
-      if (official && (image.width <= 0 || image.height <= 0) && !out.learn_size(static_cast<int>(image_index), here->second.size())) {
+      if (official && (image.width <= 0 || image.height <= 0) &&
+          !out.learn_size(static_cast<int>(image_index), here->second.size())) {
         ++out.counts_.bad_picture;
         continue;
       }
@@ -239,7 +241,7 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
   }
   out.counts_.kept = out.people_.size();
   check(!out.people_.empty(), "{}: nobody to train or evaluate on: {}; {}", file.path, out.counts_.summary(),
-        out.bad_->size() > 0            ? "the first: " + out.bad_->entries().front().message
+        out.bad_->size() > 0             ? "the first: " + out.bad_->entries().front().message
         : out.counts_.other_category > 0 ? other_categories(file, out.options_.categories)
                                          : "is this a person_keypoints file?");
   out.index_people();

@@ -55,9 +55,10 @@ std::string other_skeleton(const fs::path& annotations, const Skeleton& skeleton
   try {
     const Skeleton own = category_skeleton(read_coco_categories(annotations), annotations.string());
     if (own.joints() == skeleton.joints()) return "";
-    return fmt::format("; its categories describe {} joints ({}, ...) and the skeleton {} has {}: take the file's with "
-                       "--keypoints-path categories",
-                       own.joints(), own.names.front(), skeleton.name, skeleton.joints());
+    return fmt::format(
+        "; its categories describe {} joints ({}, ...) and the skeleton {} has {}: take the file's with "
+        "--keypoints-path categories",
+        own.joints(), own.names.front(), skeleton.name, skeleton.joints());
   } catch (const Error&) {
     return "; a skeleton of its own is given with --keypoints-path FILE";
   }
@@ -86,13 +87,12 @@ SplitFiles find_split(const DataOptions& o, const std::string& split) {
   };
   const std::string crowd = train ? "trainval" : "test";
   std::vector<std::string> tried;
-  for (const Layout& layout :
-       {Layout{Kind::coco, fmt::format("annotations/person_keypoints_{}2017.json", split)},
-        Layout{Kind::coco, fmt::format("annotations/coco_wholebody_{}_v1.0.json", split)},
-        Layout{Kind::mpii, fmt::format("annot/{}.json", train ? "train" : "valid")},
-        Layout{Kind::crowdpose, fmt::format("annotations/mmpose_crowdpose_{}.json", crowd)},
-        Layout{Kind::crowdpose, fmt::format("json/crowdpose_{}.json", crowd)},
-        Layout{Kind::crowdpose, fmt::format("crowdpose_{}.json", crowd)}}) {
+  for (const Layout& layout : {Layout{Kind::coco, fmt::format("annotations/person_keypoints_{}2017.json", split)},
+                               Layout{Kind::coco, fmt::format("annotations/coco_wholebody_{}_v1.0.json", split)},
+                               Layout{Kind::mpii, fmt::format("annot/{}.json", train ? "train" : "valid")},
+                               Layout{Kind::crowdpose, fmt::format("annotations/mmpose_crowdpose_{}.json", crowd)},
+                               Layout{Kind::crowdpose, fmt::format("json/crowdpose_{}.json", crowd)},
+                               Layout{Kind::crowdpose, fmt::format("crowdpose_{}.json", crowd)}}) {
     if (!wants(layout.kind)) continue;
     tried.push_back(layout.annotations);
     if (!files.annotations.empty() || !fs::exists(root / layout.annotations)) continue;
@@ -104,8 +104,9 @@ SplitFiles find_split(const DataOptions& o, const std::string& split) {
           "--data-path {}: no such folder; expected a pack, or a folder with pictures and one of {}", o.data_path,
           joined(tried));
   }
-  check(!files.annotations.empty(), "--data-path {}: no annotations of {} there (looked for {}); name the file with "
-                                    "--{}-annotations",
+  check(!files.annotations.empty(),
+        "--data-path {}: no annotations of {} there (looked for {}); name the file with "
+        "--{}-annotations",
         o.data_path, split, joined(tried), split);
   if (named) {
     check(fs::exists(files.annotations), "--{}-annotations {}: does not exist", split, files.annotations.string());
@@ -237,9 +238,9 @@ Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path, 
   }
   if (keypoints_path.empty()) {
     const std::string& named = split == "train" ? o.train_annotations : o.val_annotations;
-    const fs::path annotations = !named.empty() ? fs::path(named)
-                                                : fs::path(o.data_path) / "annot" /
-                                                      (split == "train" ? "train.json" : "valid.json");
+    const fs::path annotations =
+        !named.empty() ? fs::path(named)
+                       : fs::path(o.data_path) / "annot" / (split == "train" ? "train.json" : "valid.json");
     if (fs::is_regular_file(annotations) && is_mpii(annotations)) return built_in_skeleton("mpii");
   }
   return find_skeleton(keypoints_path);

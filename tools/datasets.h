@@ -23,8 +23,8 @@ struct DataOptions {
   uint64_t seed = 0;
 };
 // --data-path, --train-annotations, --train-images, --val-annotations, --val-images, --recipe, --categories,
-// --on-bad-sample, --max-megapixels, --dataset; for training also --seed, --codec and what concerns augmentation and the
-// cache; for validation nothing of the training split.
+// --on-bad-sample, --max-megapixels, --dataset; for training also --seed, --codec and what concerns augmentation and
+// the cache; for validation nothing of the training split.
 enum class DataFlags { training, plain, validation };
 void add_data_options(CLI::App& app, DataOptions& options, DataFlags flags = DataFlags::training);
 
@@ -45,8 +45,8 @@ SplitFiles find_split(const DataOptions& options, const std::string& split);
 // The people come from a pack and not from files that are named.
 bool reads_pack(const DataOptions& options, const std::string& split);
 
-// The skeleton: what --keypoints-path says (a built-in name, a file, or `categories` for what the annotation file of the
-// split says); else a pack's own, MPII's for MPII's JSON, and COCO's otherwise.
+// The skeleton: what --keypoints-path says (a built-in name, a file, or `categories` for what the annotation file of
+// the split says); else a pack's own, MPII's for MPII's JSON, and COCO's otherwise.
 Skeleton data_skeleton(const DataOptions& options, const std::string& keypoints_path,
                        const std::string& split = "train");
 

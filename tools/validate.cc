@@ -88,10 +88,8 @@ struct Validation {
   std::string boxes_doubt;  // of the detector's boxes
   JsonObject json;
 
-  explicit Validation(const ValidateOptions& options) 
-      : o(options),
-        packed(reads_pack(options, "val")),
-        files(packed ? SplitFiles{} : find_split(options, "val")) {
+  explicit Validation(const ValidateOptions& options)
+      : o(options), packed(reads_pack(options, "val")), files(packed ? SplitFiles{} : find_split(options, "val")) {
     check(!(o.soft_nms && o.no_nms), "--soft-nms and --no-nms: only one of them");
     const bool seed = o.recipe == "seed";
     check(!seed || !(o.soft_nms || o.oks_thre || o.in_vis_thre),
@@ -136,8 +134,8 @@ struct Validation {
       joints = skeleton_of(names, files.kind == Kind::crowdpose);
     }
     check(joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
-          model->joints(), o.keypoints_path.empty() ? "dataset's skeleton" : "skeleton of --keypoints-path", joints.name,
-          joints.joints(),
+          model->joints(), o.keypoints_path.empty() ? "dataset's skeleton" : "skeleton of --keypoints-path",
+          joints.name, joints.joints(),
           o.keypoints_path.empty() ? "do they belong together? If so, name the skeleton with --keypoints-path"
                                    : "without the flag the annotations' own skeleton is taken");
     return joints;
@@ -159,7 +157,7 @@ struct Validation {
     if (packed) {
       files.annotations = dataset->annotations().path;
       files.images = o.data_path;
-      files.kind = dataset->people().front().place            ? Kind::mpii
+      files.kind = dataset->people().front().place           ? Kind::mpii
                    : has_crowd_index(dataset->annotations()) ? Kind::crowdpose
                                                              : Kind::coco;
       check(!o.analysis || files.kind != Kind::mpii, "--analysis: works with OKS, which MPII is not measured with");
@@ -192,7 +190,8 @@ struct Validation {
                type);
     fmt::print("decoding   codec {}, recipe {}\n", decoding.summary(), o.recipe);
     if (mpii) {
-      fmt::print("measure    PCKh with the head boxes of {}\n", (o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth)).string());
+      fmt::print("measure    PCKh with the head boxes of {}\n",
+                 (o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth)).string());
     } else {
       fmt::print("rescoring  {}\n", rescoring);
       fmt::print("sigmas     {}:", skeleton.name);
@@ -222,7 +221,8 @@ struct Validation {
     json.boolean("shift_heatmap", decoding.flip && decoding.shift);
     json.text("skeleton", skeleton.name);
     if (mpii) {
-      json.text("truth", (o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth)).string());
+      json.text("truth",
+                (o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth)).string());
     } else {
       json.numbers("sigmas", skeleton.sigmas);
       json.text("rescoring", rescoring);
@@ -264,9 +264,9 @@ struct Validation {
     write_seed_results(folder / "key_results.json", results);
     prepare_output_folder(folder / "results", "--output-dir");
     write_official_results(folder / official, results);
-    const std::string remark = fmt::format(
-        "{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
-        files.annotations.string(), (folder / official).string());
+    const std::string remark =
+        fmt::format("{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
+                    files.annotations.string(), (folder / official).string());
     std::vector<std::string> remarks = {remark};
     if (!boxes_doubt.empty()) remarks.push_back(boxes_doubt);
     for (const std::string& text : remarks) fmt::print("remark     {}\n", text);

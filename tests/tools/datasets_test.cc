@@ -240,9 +240,12 @@ void change_first(const fs::path& file, const std::string& field, const std::str
 
 // What is wrong with an annotation: train and validate stop at the same, say that skip exists, and skip it.
 TEST(Datasets, TrainAndValidateTakeTheSameSamples) {
-  for (const auto& [field, value] : {std::pair{"bbox", "null"}, {"bbox", "[1, Infinity, 3, 4]"},
-                                     {"keypoints", "[[1, 2, 2], [3, 4, 2]]"}, {"keypoints", "[]"},
-                                     {"keypoints", "[NaN, 2, 2]"}, {"image_id", "\"7\""}}) {
+  for (const auto& [field, value] : {std::pair{"bbox", "null"},
+                                     {"bbox", "[1, Infinity, 3, 4]"},
+                                     {"keypoints", "[[1, 2, 2], [3, 4, 2]]"},
+                                     {"keypoints", "[]"},
+                                     {"keypoints", "[NaN, 2, 2]"},
+                                     {"image_id", "\"7\""}}) {
     const fs::path data = copy_of_made(), folder = test::temporary_folder();
     for (const char* split : {"train", "val"}) {
       change_first(data / "annotations" / fmt::format("person_keypoints_{}2017.json", split), field, value);
@@ -251,9 +254,8 @@ TEST(Datasets, TrainAndValidateTakeTheSameSamples) {
     TrainOptions t = tiny(data, folder / "run");
     t.epochs = 1;
     const bool unlabelled = std::string(value) == "[]";  // nobody to train on, and nothing wrong
-    for (const auto& [why, list] :
-         {std::pair{error_of([&] { validate(o); }), folder / "bad_samples_val.tsv"},
-          {error_of([&] { train(t); }), folder / "run" / "bad_samples_train.tsv"}}) {
+    for (const auto& [why, list] : {std::pair{error_of([&] { validate(o); }), folder / "bad_samples_val.tsv"},
+                                    {error_of([&] { train(t); }), folder / "run" / "bad_samples_train.tsv"}}) {
       if (unlabelled) {
         EXPECT_EQ(why, "") << value;
         continue;
@@ -311,7 +313,8 @@ TEST(Datasets, ASkeletonInTheCategories) {
     EXPECT_EQ(error_of([&] { validate(o); }), "") << path;
   }
   o.keypoints_path = "coco";
-  EXPECT_TRUE(contains(error_of([&] { validate(o); }), "the weights are for 8 joints, the skeleton of --keypoints-path"));
+  EXPECT_TRUE(
+      contains(error_of([&] { validate(o); }), "the weights are for 8 joints, the skeleton of --keypoints-path"));
 }
 
 // A picture that the check cannot find fault with: its second scan is where a frame header stands.
