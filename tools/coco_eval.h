@@ -16,10 +16,11 @@ struct CocoEvalArguments {
   std::string keypoints_path;  // a skeleton's name or file; empty: the annotation file's own joints, else COCO's 17
   std::vector<double> sigmas;  // one per joint, instead of the skeleton's
   std::string rules = "auto";  // pycocotools, xtcocotools or crowdpose; auto: crowdpose for files with crowdIndex
-  std::vector<int64_t> categories;  // empty: all of the ground truth
-  std::string json;                 // where to write the numbers; empty: nowhere
-  std::string arrays;               // where to write precision, recall and scores; empty: nowhere
-  std::string analysis;             // where to draw the error analysis; empty: none
+  std::vector<int64_t> categories;     // empty: all of the ground truth
+  std::string json;                    // where to write the numbers; empty: nowhere
+  std::string arrays;                  // where to write precision, recall and scores; empty: nowhere
+  std::string analysis;                // where to draw the error analysis; empty: none
+  std::string on_bad_sample = "fail";  // or skip
   bool refuse_other_categories = false, fill_in = false;
   int threads = 1;
 };

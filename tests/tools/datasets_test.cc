@@ -13,6 +13,7 @@
 #include "tests/data/jpeg.h"
 #include "tests/support/oracle.h"
 #include "tools/browse.h"
+#include "tools/coco_eval.h"
 #include "tools/pack.h"
 #include "tools/synth.h"
 #include "tools/synth_annotations.h"
@@ -268,6 +269,31 @@ TEST(Datasets, TrainAndValidateTakeTheSameSamples) {
     const std::string said = output_of([&] { validate(o); });
     EXPECT_TRUE(contains(said, "left out   1 annotation of val") && contains(said, "validation.json")) << said;
     EXPECT_EQ(error_of([&] { train(t); }), "") << value;
+  }
+}
+
+TEST(Datasets, CocoEvalSkipsABadTruthToo) {
+  const fs::path folder = test::temporary_folder(), truth = folder / "truth.json";
+  write_file(folder / "results.json", R"([{"image_id": 1, "category_id": 1, "keypoints": [3, 4, 1], "score": 1}])");
+  CocoEvalArguments a;
+  a.gt = truth.string();
+  a.dt = (folder / "results.json").string();
+  a.sigmas = {0.1};
+  for (const char* wrong : {R"("image_id": "1", "keypoints": [5, 6, 2])", R"("image_id": 1, "keypoints": [5, 6])"}) {
+    write_file(truth, fmt::format(R"({{"images": [{{"id": 1}}], "categories": [{{"id": 1}}], "annotations": [
+        {{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 9, 9], "area": 81, "iscrowd": 0, "num_keypoints": 1,
+          "keypoints": [3, 4, 2]}},
+        {{"id": 2, "category_id": 1, "bbox": [1, 2, 9, 9], "area": 81, "iscrowd": 0, "num_keypoints": 1, {}}}]}})",
+                                  wrong));
+    a.on_bad_sample = "fail";
+    const std::string why = error_of([&] { run_coco_eval(a); });
+    EXPECT_TRUE(contains(why, "annotations[1]") && contains(why, "--on-bad-sample skip leaves out 1 annotation"))
+        << why;
+    a.on_bad_sample = "skip";
+    testing::internal::CaptureStderr();
+    const std::string said = output_of([&] { run_coco_eval(a); });
+    EXPECT_TRUE(contains(testing::internal::GetCapturedStderr(), "left out: ")) << wrong;
+    EXPECT_TRUE(contains(said, "area=   all | maxDets= 20 ] =  1.000")) << said;
   }
 }
 
