@@ -119,6 +119,8 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, const fs:
 
 namespace {
 
+Orientation orientation_of(Recipe recipe) { return recipe == Recipe::seed ? Orientation::apply : Orientation::ignore; }
+
 bool finite(const Box& box) {
   return std::isfinite(box.x) && std::isfinite(box.y) && std::isfinite(box.w) && std::isfinite(box.h);
 }
@@ -141,9 +143,10 @@ std::string other_categories(const CocoAnnotations& file, const std::vector<int6
   }
   std::string list;
   for (const auto& [id, name] : there) list += fmt::format("{}{}{}", list.empty() ? "" : ", ", id, name);
-  return fmt::format("--categories is {}, and the people have category {}: choose with --categories {}, or take "
-                     "everybody with --categories all",
-                     fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
+  return fmt::format(
+      "--categories is {}, and the people have category {}: choose with --categories {}, or take "
+      "everybody with --categories all",
+      fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
 }
 
 // The box a person is trained or evaluated with; why there is none goes to `why`.
@@ -165,6 +168,23 @@ std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, b
 }
 
 }  // namespace
+
+bool PoseDataset::learn_size(int image_index, size_t people) {
+  CocoImage& entry = annotations_.images[image_index];
+  if (bad_picture(image_index)) return false;
+  try {
+    pictures_->glance(entry.file_name, [&](std::span<const std::byte> bytes) {
+      const PictureInfo info = ImageDecoder().open(bytes, pictures_->place(entry.file_name),
+                                                   orientation_of(options_.recipe), options_.max_pixels);
+      entry.width = info.width;
+      entry.height = info.height;
+    });
+  } catch (const Error& error) {
+    bad_->add({BadSamples::Kind::picture, entry.id, error.what(), people});
+    return false;
+  }
+  return true;
+}
 
 PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shared_ptr<const PictureSource> pictures,
                                           const Skeleton& skeleton, DatasetOptions options) {
@@ -196,8 +216,12 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
       check(a.keypoints.size() == static_cast<size_t>(skeleton.joints()) * 3,
             "{}: annotations[{}] (id {}): {} keypoint numbers, but the skeleton has {} joints (x 3 = {})", file.path, i,
             a.id, a.keypoints.size(), skeleton.joints(), skeleton.joints() * 3);
-      check(!official || (image.width > 0 && image.height > 0), "{}: images[{}] (id {}): no \"width\" and \"height\"",
-            file.path, image_index, image.id);
+      // The official recipe clips boxes to the picture. Where the file does not say its size, the picture itself does.
+      if (official && (image.width <= 0 || image.height <= 0) &&
+          !out.learn_size(static_cast<int>(image_index), here->second.size())) {
+        ++out.counts_.bad_picture;
+        continue;
+      }
       const char* why = "";
       const std::optional<Box> box = usable_box(a, image, official, why);
       if (!box) {
@@ -217,8 +241,9 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
   }
   out.counts_.kept = out.people_.size();
   check(!out.people_.empty(), "{}: nobody to train or evaluate on: {}; {}", file.path, out.counts_.summary(),
-        out.counts_.other_category > 0 ? other_categories(file, out.options_.categories)
-                                       : "is this a person_keypoints file?");
+        out.bad_->size() > 0             ? "the first: " + out.bad_->entries().front().message
+        : out.counts_.other_category > 0 ? other_categories(file, out.options_.categories)
+                                         : "is this a person_keypoints file?");
   out.index_people();
   return out;
 }
@@ -327,8 +352,6 @@ void check_size(const PictureInfo& info, const CocoImage& entry, const std::stri
         "{}: the picture has {} x {} pixels, its entry in {} says {} x {}; joints and boxes would not fit", place,
         info.width, info.height, file, entry.width, entry.height);
 }
-
-Orientation orientation_of(Recipe recipe) { return recipe == Recipe::seed ? Orientation::apply : Orientation::ignore; }
 
 }  // namespace
 

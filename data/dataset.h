@@ -179,6 +179,8 @@ class PoseDataset {
   PictureInfo open(int image_index, SampleWorkspace& workspace) const;
   void together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
                 std::span<const SampleTarget> targets, std::span<SampleMeta> metas, SampleWorkspace& workspace) const;
+  // Takes the size of a picture with this many people from its header; false: it cannot be read and is in bad().
+  bool learn_size(int image_index, size_t people);
   void look_at_picture(int image_index, ImageDecoder& decoder);
   bool bad_picture(int image_index) const;
   void note_bad(int image_index, const std::string& why) const;

@@ -120,7 +120,13 @@ Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt
 Evaluation load(const CocoEvalArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
   Evaluation e;
-  e.gt = read_truth(arguments.gt);
+  if (arguments.on_bad_sample == "skip") {
+    BadSamples bad;
+    e.gt = read_coco(arguments.gt, 0, &bad, {});
+    for (const BadSamples::Entry& entry : bad.entries()) fmt::print(stderr, "left out: {}\n", entry.message);
+  } else {
+    e.gt = read_truth(arguments.gt);
+  }
   e.dt = read_results(arguments.dt);
   e.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   e.crowdpose = arguments.rules == "crowdpose" || (arguments.rules == "auto" && has_crowd_index(e.gt));
@@ -138,6 +144,17 @@ Evaluation load(const CocoEvalArguments& arguments) {
   e.options.fill_in = arguments.fill_in;
   e.options.sigmas_remark = sigmas_doubt(e.skeleton);
   return e;
+}
+
+// What --on-bad-sample skip would leave out of a truth that cannot be evaluated; "" when it would not help.
+std::string bad_entries(const std::string& truth) {
+  try {
+    BadSamples bad;
+    read_coco(truth, 0, &bad, {});
+    return bad.summary();
+  } catch (const Error&) {
+    return "";
+  }
 }
 
 }  // namespace
@@ -172,8 +189,10 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
                                   "skeleton: a name (coco, mpii, crowdpose, ...) or a file with joints and sigmas "
                                   "(without: the joints that --gt names, else COCO's 17)");
   skeleton->type_name("NAME|FILE");
-  app.add_option("--sigmas", arguments.sigmas, "OKS sigma of every joint of --gt, separated by commas: per joint the spread of annotations divided by the "
-                 "root of the area, such as 0.026 (a nose) to 0.107 (a hip)")
+  app.add_option(
+         "--sigmas", arguments.sigmas,
+         "OKS sigma of every joint of --gt, separated by commas: per joint the spread of annotations divided by the "
+         "root of the area, such as 0.026 (a nose) to 0.107 (a hip)")
       ->delimiter(',')
       ->type_name("NUMBER")
       ->excludes(skeleton);
@@ -186,9 +205,13 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
       ->check(CLI::IsMember({"auto", "pycocotools", "xtcocotools", "xtcocotools_crowd", "crowdpose"}));
   app.add_flag("--refuse-other-categories", arguments.refuse_other_categories,
                "an error, not a remark, when a detection has a category that is not evaluated");
-  app.add_flag("--fill-in", arguments.fill_in,
-               "take what is usual for fields that the truth lacks and pycocotools ends without: iscrowd 0, area of the "
-               "bbox, num_keypoints the joints with v > 0, category_id 1");
+  app.add_flag(
+      "--fill-in", arguments.fill_in,
+      "take what is usual for fields that the truth lacks and pycocotools ends without: iscrowd 0, area of the "
+      "bbox, num_keypoints the joints with v > 0, category_id 1");
+  app.add_option("--on-bad-sample", arguments.on_bad_sample,
+                 "entries of the truth that cannot be used: fail, or skip and name them")
+      ->check(CLI::IsMember({"fail", "skip"}));
   app.add_option("--analysis", arguments.analysis,
                  "error analysis (jitter, inversion, swap, miss; by joint and size): a table, and this picture")
       ->type_name("PNG");
@@ -199,7 +222,9 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   add_threads(app, arguments.threads);
 }
 
-void run_coco_eval(const CocoEvalArguments& arguments) {
+namespace {
+
+void evaluate(const CocoEvalArguments& arguments) {
   if (arguments.type == "bbox") return run_box_eval(arguments);
   check(arguments.use_categories, "--no-categories: is for --type bbox; keypoints are compared by category");
   Evaluation e = load(arguments);
@@ -224,6 +249,18 @@ void run_coco_eval(const CocoEvalArguments& arguments) {
   const std::string title = fmt::format("{}: AP {:.3f}", fs::path(arguments.dt).filename().string(), e.result.stats[0]);
   write_image(arguments.analysis, analysis_picture(analysis, title));
   fmt::print(stderr, "wrote {}\n", arguments.analysis);
+}
+
+}  // namespace
+
+void run_coco_eval(const CocoEvalArguments& arguments) {
+  try {
+    evaluate(arguments);
+  } catch (const Error& error) {
+    const std::string bad = arguments.on_bad_sample == "skip" ? "" : bad_entries(arguments.gt);
+    if (bad.empty()) throw;
+    fail("{} (--on-bad-sample skip leaves out {} of {})", error.what(), bad, arguments.gt);
+  }
 }
 
 }  // namespace hr

@@ -22,6 +22,7 @@ struct CocoEvalArguments {
   std::string json;                 // where to write the numbers; empty: nowhere
   std::string arrays;               // where to write precision, recall and scores; empty: nowhere
   std::string analysis;             // where to draw the error analysis; empty: none
+  std::string on_bad_sample = "fail";  // or skip
   bool refuse_other_categories = false, fill_in = false;
   int threads = 1;
 };

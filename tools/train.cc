@@ -192,7 +192,7 @@ class Trainer {
   std::optional<PoseDataset> train_set_, val_set_;
   std::optional<MpiiTruth> mpii_truth_;  // the validation set is MPII's
   size_t bad_known_ = 0;                 // bad samples that have been told
-  std::string said_;  // remarks of the last validation
+  std::string said_;                     // remarks of the last validation
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
   std::optional<DataParallel> parallel_;
@@ -241,7 +241,7 @@ void Trainer::open_data() {
     return dataset_options(o_, input_h_, input_w_, heatmap_sigma(o_.sigma, input_h_), augment, model_->bgr_input());
   };
   train_set_ = open_split(o_, "train", skeleton_, options(true));
-  val_set_ = open_split(o_, "val", skeleton_, options(false), o_.person_det);
+  val_set_ = open_split(o_, "val", skeleton_, options(false), {.file = o_.person_det});
   const bool mpii = !is_pack(o_.data_path) && is_mpii(val_set_->annotations().path);
   if (mpii || !o_.mpii_truth.empty()) mpii_truth_ = open_mpii_truth(o_.mpii_truth, *val_set_);
   check_samples(*train_set_, o_, "train", world_.first() ? folder_ : fs::path(), 0, !world_.first());

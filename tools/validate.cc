@@ -24,34 +24,7 @@
 namespace hr {
 namespace {
 
-using Kind = ValidationFiles::Kind;
-
-const char* kind_name(Kind kind) {
-  return kind == Kind::mpii ? "mpii" : kind == Kind::crowdpose ? "crowdpose" : "coco";
-}
-
-// Whether the first image of an annotation file has a crowdIndex, without reading the rest.
-bool looks_like_crowdpose(const fs::path& path) {
-  const MappedFile file(path);
-  JsonCursor json(file.text(), path.string());
-  if (json.kind() != JsonCursor::Kind::object) return false;
-  json.enter_object();
-  for (std::string_view section; json.member(section);) {
-    if (section != "images" || json.kind() != JsonCursor::Kind::list) {
-      json.skip();
-      continue;
-    }
-    json.enter_list();
-    if (!json.item() || json.kind() != JsonCursor::Kind::object) return false;
-    json.enter_object();
-    for (std::string_view key; json.member(key);) {
-      if (key == "crowdIndex") return true;
-      json.skip();
-    }
-    return false;
-  }
-  return false;
-}
+using Kind = SplitFiles::Kind;
 
 // {"key": value, ...}, line by line.
 class JsonObject {
@@ -99,7 +72,8 @@ PckhResult evaluate_people(const MpiiTruth& truth, const std::vector<PersonResul
 // Everything a validation starts from.
 struct Validation {
   const ValidateOptions& o;
-  ValidationFiles files;
+  const bool packed;
+  SplitFiles files;
   Context cx;
   std::string container, sha256;
   std::unique_ptr<PoseModel> model;
@@ -114,7 +88,8 @@ struct Validation {
   std::string boxes_doubt;  // of the detector's boxes
   JsonObject json;
 
-  explicit Validation(const ValidateOptions& options) : o(options), files(find_validation_files(o)) {
+  explicit Validation(const ValidateOptions& options)
+      : o(options), packed(reads_pack(options, "val")), files(packed ? SplitFiles{} : find_split(options, "val")) {
     check(!(o.soft_nms && o.no_nms), "--soft-nms and --no-nms: only one of them");
     const bool seed = o.recipe == "seed";
     check(!seed || !(o.soft_nms || o.oks_thre || o.in_vis_thre),
@@ -146,53 +121,53 @@ struct Validation {
     decoding = choose_decoding(o.decoding, info.codec, o.weights, h);
   }
 
-  // The joints: as the flag says, else the annotation's own.
-  Skeleton joints_of(const CocoAnnotations* annotations) const {
-    Skeleton joints = !o.keypoints_path.empty() ? find_skeleton(o.keypoints_path)
-                      : annotations == nullptr  ? built_in_skeleton("mpii")
-                                                : skeleton_of(*annotations, files.kind == Kind::crowdpose);
-    check(joints.joints() == model->joints(),
-          "{}: the weights are for {} joints, the dataset's skeleton ({}) has {}; name the right one with "
-          "--keypoints-path",
-          o.weights, model->joints(), joints.name, joints.joints());
+  // The joints: as the flag says, else the pack's or the annotations' own.
+  Skeleton joints_of() const {
+    Skeleton joints;
+    if (!o.keypoints_path.empty() || packed || files.kind == Kind::mpii) {
+      joints = data_skeleton(o, o.keypoints_path, "val");
+    } else {
+      const CocoAnnotations names{.path = files.annotations.string(),
+                                  .images = {},
+                                  .annotations = {},
+                                  .categories = read_coco_categories(files.annotations)};
+      joints = skeleton_of(names, files.kind == Kind::crowdpose);
+    }
+    check(joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
+          model->joints(), o.keypoints_path.empty() ? "dataset's skeleton" : "skeleton of --keypoints-path",
+          joints.name, joints.joints(),
+          o.keypoints_path.empty() ? "do they belong together? If so, name the skeleton with --keypoints-path"
+                                   : "without the flag the annotations' own skeleton is taken");
     return joints;
   }
 
   void open_dataset() {
-    const DatasetOptions options{.recipe = o.recipe == "seed" ? Recipe::seed : Recipe::official,
-                                 .input_h = h,
-                                 .input_w = w,
-                                 .sigma = heatmap_sigma(0, h),
-                                 .bgr = model->bgr_input(),
-                                 .encoding = encoding_of(decoding.decode.codec),
-                                 .categories = files.kind == Kind::mpii
-                                                   ? std::vector<int64_t>{}
-                                                   : category_ids(o.categories, files.annotations)};
-    if (files.kind == Kind::mpii) {
-      skeleton = joints_of(nullptr);
-      dataset = PoseDataset::from_mpii(read_mpii(files.annotations, model->joints()), files.images, skeleton, options);
-      truth = open_mpii_truth(files.truth, *dataset);
-    } else {
-      no_truth = !has_annotations(files.annotations);
-      check(!no_truth || !o.person_det.empty(),
-            "{}: has images and no \"annotations\" (a list such as image_info_test-dev2017.json): name the detected "
-            "boxes with --person-det, and the results for the evaluation server are written",
-            files.annotations.string());
-      CocoAnnotations annotations =
-          no_truth ? read_image_list(files.annotations) : read_coco(files.annotations, model->joints());
-      skeleton = joints_of(&annotations);
-      if (o.person_det.empty()) {
-        dataset = PoseDataset::from_annotations(std::move(annotations), files.images, skeleton, options);
-      } else {
-        const auto boxes = read_coco_detections(o.person_det);
-        check(!boxes.empty(), "--person-det {}: the list of detections is empty; there is nobody to look at",
-              o.person_det);
-        boxes_doubt = detector_doubt(boxes, annotations, o.person_det);
-        dataset = PoseDataset::from_detections(std::move(annotations), boxes, files.images, skeleton, options,
-                                               o.image_thre);
-      }
+    skeleton = joints_of();
+    DatasetOptions options = dataset_options(o, h, w, heatmap_sigma(0, h), false, model->bgr_input(), "val");
+    options.encoding = encoding_of(decoding.decode.codec);
+    options.cache_bytes = DatasetOptions{}.cache_bytes;
+    options.substitute_bad = o.on_bad_sample == "skip";
+    if (files.kind == Kind::mpii) options.categories = {};
+    no_truth = !packed && files.kind != Kind::mpii && !has_annotations(files.annotations);
+    check(!no_truth || !o.person_det.empty(),
+          "{}: has images and no \"annotations\" (a list such as image_info_test-dev2017.json): name the detected "
+          "boxes with --person-det, and the results for the evaluation server are written",
+          files.annotations.string());
+    dataset = open_split(o, "val", skeleton, options, {o.person_det, o.image_thre}, &boxes_doubt);
+    if (packed) {
+      files.annotations = dataset->annotations().path;
+      files.images = o.data_path;
+      files.kind = dataset->people().front().place           ? Kind::mpii
+                   : has_crowd_index(dataset->annotations()) ? Kind::crowdpose
+                                                             : Kind::coco;
+      check(!o.analysis || files.kind != Kind::mpii, "--analysis: works with OKS, which MPII is not measured with");
     }
-    dataset->check_files();
+    if (files.kind == Kind::mpii) truth = open_mpii_truth(o.truth, *dataset);
+    check_samples(*dataset, o, "val", folder, o.threads);
+    check(files.kind != Kind::mpii || dataset->size() == static_cast<size_t>(truth.people),
+          "{}: PCKh is measured on all {} people, and pictures of {} of them are bad ({}); mend them",
+          files.annotations.string(), truth.people, dataset->counts().bad_picture,
+          bad_samples_file(folder, "val").string());
   }
 
   // What is measured and how, printed and for validation.json.
@@ -215,7 +190,8 @@ struct Validation {
                type);
     fmt::print("decoding   codec {}, recipe {}\n", decoding.summary(), o.recipe);
     if (mpii) {
-      fmt::print("measure    PCKh with the head boxes of {}\n", files.truth.string());
+      fmt::print("measure    PCKh with the head boxes of {}\n",
+                 (o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth)).string());
     } else {
       fmt::print("rescoring  {}\n", rescoring);
       fmt::print("sigmas     {}:", skeleton.name);
@@ -245,7 +221,8 @@ struct Validation {
     json.boolean("shift_heatmap", decoding.flip && decoding.shift);
     json.text("skeleton", skeleton.name);
     if (mpii) {
-      json.text("truth", files.truth.string());
+      json.text("truth",
+                (o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth)).string());
     } else {
       json.numbers("sigmas", skeleton.sigmas);
       json.text("rescoring", rescoring);
@@ -287,9 +264,9 @@ struct Validation {
     write_seed_results(folder / "key_results.json", results);
     prepare_output_folder(folder / "results", "--output-dir");
     write_official_results(folder / official, results);
-    const std::string remark = fmt::format(
-        "{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
-        files.annotations.string(), (folder / official).string());
+    const std::string remark =
+        fmt::format("{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
+                    files.annotations.string(), (folder / official).string());
     std::vector<std::string> remarks = {remark};
     if (!boxes_doubt.empty()) remarks.push_back(boxes_doubt);
     for (const std::string& text : remarks) fmt::print("remark     {}\n", text);
@@ -486,74 +463,20 @@ MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset) {
 
 double heatmap_sigma(double flag, int input_h) { return flag > 0 ? flag : input_h >= 384 ? 3.0 : 2.0; }
 
-ValidationFiles find_validation_files(const ValidateOptions& o) {
-  const bool any = o.dataset == "auto";
-  const fs::path root = o.data_path;
-  const auto wants = [&](const char* name) { return any || o.dataset == name; };
-  ValidationFiles files;
-  if (!o.annotations.empty()) {
-    files.annotations = o.annotations;
-    files.kind = o.dataset == "mpii" || (any && is_mpii(files.annotations))                     ? Kind::mpii
-                 : o.dataset == "crowdpose" || (any && looks_like_crowdpose(files.annotations)) ? Kind::crowdpose
-                                                                                                : Kind::coco;
-  } else {
-    struct Layout {
-      Kind kind;
-      const char* annotations;
-    };
-    constexpr std::array<Layout, 5> layouts = {{{Kind::coco, "annotations/person_keypoints_val2017.json"},
-                                                {Kind::mpii, "annot/valid.json"},
-                                                {Kind::crowdpose, "annotations/mmpose_crowdpose_test.json"},
-                                                {Kind::crowdpose, "json/crowdpose_test.json"},
-                                                {Kind::crowdpose, "crowdpose_test.json"}}};
-    std::vector<std::string> looked_for;
-    for (const Layout& layout : layouts) {
-      if (!wants(kind_name(layout.kind))) continue;
-      looked_for.emplace_back(layout.annotations);
-      if (!files.annotations.empty() || !fs::exists(root / layout.annotations)) continue;
-      files.kind = layout.kind;
-      files.annotations = root / layout.annotations;
-    }
-    check(fs::is_directory(root), "--data-path {}: no such folder; expected one with {}", o.data_path,
-          fmt::join(looked_for, " or "));
-    check(!files.annotations.empty(),
-          "--data-path {}: none of these is there: {}; or name the file with "
-          "--val-annotations",
-          o.data_path, fmt::join(looked_for, ", "));
-  }
-  files.images = !o.images.empty() ? fs::path(o.images) : files.kind == Kind::coco ? root / "val2017" : root / "images";
-  check(fs::exists(files.images), "--data-path {}: {} does not exist; name the pictures' folder with --val-images",
-        o.data_path, files.images.string());
-  if (files.kind == Kind::mpii) {
-    files.truth = o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth);
-  }
-  return files;
-}
-
 void add_validate_options(CLI::App& app, ValidateOptions& o) {
   describe(app,
            "Measures a pose model on COCO (ten OKS numbers), CrowdPose (nine) or MPII (PCKh): prints what was measured "
            "and how, and writes result files in the seed's and the official formats.",
            "validate --data-path demo/data --weights demo/run/best.safetensors --output-dir demo/run");
   add_weights(app, o);
-  app.add_option("--data-path", o.data_path, "folder of the dataset, in COCO's, MPII's or CrowdPose's layout")
-      ->type_name("DIR");
-  app.add_option("--dataset", o.dataset, "coco, mpii or crowdpose; auto looks at the files")
-      ->check(CLI::IsMember({"auto", "coco", "mpii", "crowdpose"}));
-  app.add_option("--val-annotations", o.annotations, "annotation file, instead of the one in --data-path")
-      ->type_name("FILE");
-  app.add_option("--val-images", o.images, "folder (or zip) of the pictures, instead of the one in --data-path")
-      ->type_name("DIR");
+  add_data_options(app, o, DataFlags::validation);
   app.add_option("--mpii-truth", o.truth, "MPII: gt_valid.mat [default: beside the annotation file]")
       ->type_name("FILE");
   app.add_option("--person-det", o.person_det, "detected boxes (COCO result list) instead of ground-truth boxes")
       ->type_name("FILE");
   app.add_option("--image-thre", o.image_thre, "detected boxes with a lower score are left out")->type_name("X");
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_option("--categories", o.categories, "categories to measure: ids or names, or `all`")->type_name("ID|NAME...");
   add_decoding_options(app, o.decoding);
-  app.add_option("--recipe", o.recipe, "geometry and post-processing: official or seed")
-      ->check(CLI::IsMember({"official", "seed"}));
   app.add_flag("--soft-nms", o.soft_nms, "soft OKS-NMS: scores shrink instead of poses being dropped; at most 20 stay");
   app.add_flag("--no-nms", o.no_nms, "keep every pose");
   app.add_option("--oks-thre", o.oks_thre, "OKS above which the weaker pose is dropped [default: 0.9]")->type_name("X");
