@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -15,6 +16,9 @@ namespace hr {
 namespace {
 
 constexpr size_t max_joints = 1000;
+constexpr size_t max_joint_name = 200, max_name = 300;  // bytes
+constexpr size_t max_limbs = 10'000;
+constexpr size_t max_text = 1 << 20;  // bytes
 constexpr double assumed_sigma = 0.05;
 
 // "COCO-17" and "coco_17" -> "coco17"
@@ -182,8 +186,26 @@ void check_field_names(const Json& document, const std::string& file) {
   }
 }
 
-// needs_sigmas: the built-in files say everything; looking sigmas up there would be circular.
-Skeleton from_json(const Json& document, const std::string& file, bool needs_sigmas) {
+bool has_control_characters(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+// Weight files carry skeletons and may come from anybody, so that the same limits are in force wherever one begins.
+void check_limits(const Skeleton& s, const std::string& where) {
+  for (int k = 0; k < s.joints(); ++k) {
+    check(s.names[k].size() <= max_joint_name && !has_control_characters(s.names[k]),
+          "{}: keypoints[{}]: expected a name of at most {} printable bytes", where, k, max_joint_name);
+  }
+  check(s.limbs.size() <= max_limbs, "{}: skeleton: {} limbs, at most {} are supported", where, s.limbs.size(),
+        max_limbs);
+}
+
+enum class Source {
+  built_in,  // says everything; looking its sigmas up among the built-in skeletons would be circular
+  file,      // what a user wrote, where two joints of one name are a slip
+  text,      // what skeleton_to_text() wrote, of any skeleton that the program accepts
+};
+Skeleton from_json(const Json& document, const std::string& file, Source source) {
   check(document.IsObject(), "{}: expected an object with keypoints, skeleton, flip_pairs, ...", file);
   check_field_names(document, file);
   Skeleton s;
@@ -191,6 +213,8 @@ Skeleton from_json(const Json& document, const std::string& file, bool needs_sig
   if (const auto name = document.FindMember("name"); name != document.MemberEnd()) {
     check(name->value.IsString() && name->value.GetStringLength() > 0, "{}: name: expected a name", file);
     s.name = name->value.GetString();
+    check(s.name.size() <= max_name && !has_control_characters(s.name),
+          "{}: name: expected a name of at most {} printable bytes", file, max_name);
   }
   const Field names(document, file, "keypoints");
   check(names.value != nullptr && names.size() > 0,
@@ -200,6 +224,7 @@ Skeleton from_json(const Json& document, const std::string& file, bool needs_sig
   for (unsigned i = 0; i < names.size(); ++i) {
     check(names[i].IsString(), "{}[{}]: expected a name", names.where, i);
     s.names.emplace_back(names[i].GetString(), names[i].GetStringLength());
+    if (source == Source::text) continue;
     check(!s.names.back().empty(), "{}[{}]: expected a name, got nothing", names.where, i);
     const auto same = std::find(s.names.begin(), s.names.end() - 1, s.names.back());
     check(same == s.names.end() - 1, "{}[{}]: \"{}\" is also joint {}", names.where, i, s.names.back(),
@@ -234,9 +259,10 @@ Skeleton from_json(const Json& document, const std::string& file, bool needs_sig
   if (sigmas.value != nullptr) {
     s.sigmas = sigmas.numbers(joints);
   } else {
-    check(!needs_sigmas, "{}: no sigmas", file);
+    check(source != Source::built_in, "{}: no sigmas", file);
     find_sigmas(s);
   }
+  check_limits(s, file);
   return s;
 }
 
@@ -246,7 +272,7 @@ const std::vector<BuiltIn>& built_in() {
     for (const SkeletonFile& file : skeleton_files()) {
       const std::string where = fmt::format("data/skeletons/{}", file.name);
       const rapidjson::Document document = parse_json(file.json, where);
-      BuiltIn entry{from_json(document, where, true), {}};
+      BuiltIn entry{from_json(document, where, Source::built_in), {}};
       entry.aliases.push_back(plain(entry.skeleton.name));
       if (const auto aliases = document.FindMember("aliases"); aliases != document.MemberEnd()) {
         for (const Json& alias : aliases->value.GetArray()) entry.aliases.push_back(plain(alias.GetString()));
@@ -294,10 +320,76 @@ Skeleton find_skeleton(const std::string& name_or_path) {
   return read_skeleton(name_or_path);
 }
 
-Skeleton read_skeleton(const fs::path& path) { return from_json(parse_json_file(path), path.string(), false); }
+Skeleton read_skeleton(const fs::path& path) { return from_json(parse_json_file(path), path.string(), Source::file); }
 
 Skeleton parse_skeleton(std::string_view json, const std::string& where) {
-  return from_json(parse_json(json, where), where, false);
+  return from_json(parse_json(json, where), where, Source::file);
+}
+
+namespace {
+
+// "[[1, 2], [2, 3]]"
+std::string pairs_text(const std::vector<std::pair<int, int>>& pairs, int lowest) {
+  std::string text;
+  for (const auto& [a, b] : pairs) text += fmt::format("{}[{},{}]", text.empty() ? "" : ",", a + lowest, b + lowest);
+  return "[" + text + "]";
+}
+
+std::set<std::pair<int, int>> unordered(const std::vector<std::pair<int, int>>& pairs) {
+  std::set<std::pair<int, int>> out;
+  for (const auto& [a, b] : pairs) out.insert(std::minmax(a, b));
+  return out;
+}
+
+}  // namespace
+
+std::string skeleton_to_text(const Skeleton& s) {
+  for (const BuiltIn& known : built_in()) {
+    if (known.skeleton == s) return s.name;
+  }
+  std::string names, own = fs::path(s.name).filename().string();
+  std::erase_if(own, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  if (own.empty()) own = "own";
+  for (const std::string& name : s.names) names += (names.empty() ? "" : ",") + json_quote(name);
+  std::string text = fmt::format(
+      "{{\"name\":{},\"keypoints\":[{}],\"skeleton\":{},\"flip_pairs\":{},\"kps_weights\":[{}],"
+      "\"upper_body_ids\":[{}],\"lower_body_ids\":[{}]",
+      json_quote(own), names, pairs_text(s.limbs, 1), pairs_text(s.flip_pairs, 0), fmt::join(s.joint_weights, ","),
+      fmt::join(s.upper_ids, ","), fmt::join(s.lower_ids, ","));
+  // Sigmas that nobody gave stay assumed.
+  if (!s.sigmas_assumed) text += fmt::format(",\"sigmas\":[{}]", fmt::join(s.sigmas, ","));
+  return text + "}";
+}
+
+Skeleton skeleton_from_text(std::string_view text, const std::string& where) {
+  check(text.size() <= max_text, "{}: has {} bytes, at most {} are expected", where, text.size(), max_text);
+  if (!text.starts_with("{")) {
+    // A long text is no name, and it may hold anything.
+    const Skeleton* known = text.size() <= max_joint_name ? find_built_in(text) : nullptr;
+    check(known != nullptr, "{}: is neither an object nor the name of a built-in skeleton ({})", where,
+          fmt::join(built_in_skeleton_names(), ", "));
+    return *known;
+  }
+  return from_json(parse_json(text, where), where, Source::text);
+}
+
+std::string skeleton_difference(const Skeleton& s, const Skeleton& other) {
+  const size_t joints = std::min(s.names.size(), other.names.size());
+  for (size_t k = 0; k < joints; ++k) {
+    if (s.names[k] != other.names[k])
+      return fmt::format("joint {} is \"{}\" instead of \"{}\"", k, s.names[k], other.names[k]);
+  }
+  const std::vector<int> mirror = s.mirror(), others = other.mirror();
+  for (size_t k = 0; k < joints; ++k) {
+    if (mirror[k] == others[k]) continue;
+    return fmt::format("the mirror image of {} is {} instead of {}", s.names[k], s.names[mirror[k]],
+                       s.names[others[k]]);
+  }
+  for (size_t k = 0; k < joints; ++k) {
+    if (s.sigmas[k] == other.sigmas[k]) continue;
+    return fmt::format("the sigma of {} is {} instead of {}", s.names[k], s.sigmas[k], other.sigmas[k]);
+  }
+  return unordered(s.limbs) != unordered(other.limbs) ? "the limbs are others" : "";
 }
 
 Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std::pair<int, int>> limbs,
@@ -311,6 +403,7 @@ Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std
     s = entry.skeleton;
     s.names = std::move(names);
     if (dropped_limbs != nullptr) *dropped_limbs = 0;
+    check_limits(s, where);
     return s;
   }
   s.name = where;
@@ -342,6 +435,7 @@ Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std
   std::sort(s.flip_pairs.begin(), s.flip_pairs.end());
   s.joint_weights.assign(s.names.size(), 1.0F);
   find_sigmas(s);
+  check_limits(s, where);
   if (dropped_limbs != nullptr) *dropped_limbs = dropped;
   return s;
 }

@@ -23,6 +23,7 @@ struct Skeleton {
 
   int joints() const { return static_cast<int>(names.size()); }
   std::vector<int> mirror() const;  // mirror()[k] is the joint that k becomes in a mirrored picture
+  bool operator==(const Skeleton&) const = default;
 };
 
 // The built-in ones: coco, mpii, crowdpose, aic, halpe26, coco_wholebody, ap10k. Upper and lower case, '-', '_' and the
@@ -39,6 +40,17 @@ Skeleton find_skeleton(const std::string& name_or_path);
 // the file and the field. Without `sigmas`, those of the built-in skeleton with the same joints, else assumed.
 Skeleton read_skeleton(const fs::path& path);
 Skeleton parse_skeleton(std::string_view json, const std::string& where);
+
+// A skeleton as one text, which travels in the metadata of a weight file: the name of a built-in skeleton that is the
+// same in everything, else the JSON of a skeleton file. Folders in the name are left out.
+std::string skeleton_to_text(const Skeleton& skeleton);
+// Reads such a text. The file may come from anybody: at most 1,000 joints with names of at most 200 bytes are accepted.
+// Throws Error with `where` and the reason.
+Skeleton skeleton_from_text(std::string_view text, const std::string& where);
+
+// The first thing that two skeletons of equally many joints disagree about, such as `joint 3 is "tail" instead of
+// "knee"`; empty if there is none. Names of the skeletons and what only augmentation uses do not matter.
+std::string skeleton_difference(const Skeleton& skeleton, const Skeleton& other);
 
 // From joint names and 1-based limbs, as an annotation file's category has them. Joints that a built-in skeleton has in
 // the same order make it that skeleton, with the given names. Else: pairs by name (left_x and right_x, l_x and r_x,

@@ -274,16 +274,17 @@ void check_group(const Value& group, const AdamStep& ours, const std::string& wh
     const bool* flag = value != nullptr ? value->as<bool>() : nullptr;
     return flag != nullptr && *flag;
   };
-  constexpr std::pair<const char*, const char*> others[] = {// the field that only this optimiser has
-                                                            {"momentum_decay", "NAdam"},
-                                                            {"nesterov", "SGD"},
-                                                            {"alpha", "RMSprop or ASGD"},
-                                                            {"rho", "Adadelta"},
-                                                            {"lr_decay", "Adagrad"}};
+  constexpr std::pair<const char*, const char*> others[] = {
+      // the field that only this optimiser has
+      {"momentum_decay", "NAdam"}, {"nesterov", "SGD"}, {"alpha", "RMSprop or ASGD"}, {"rho", "Adadelta"},
+      {"lr_decay", "Adagrad"},     {"etas", "Rprop"},   {"history_size", "LBFGS"}};
   for (const auto& [field, name] : others) {
     check(group.find(field) == nullptr, "{}: its state is {}'s; only Adam and AdamW can be resumed, use --weights",
           where, name);
   }
+  // Its moments look like Adam's, and its groups have all of AdamW's fields but one.
+  check(group.find("decoupled_weight_decay") == nullptr || group.find("amsgrad") != nullptr,
+        "{}: its state is RAdam's; only Adam and AdamW can be resumed, use --weights", where);
   check(!on("amsgrad"), "{}: was trained with amsgrad, which is not supported here; use --weights", where);
   check(!on("maximize"), "{}: was trained with maximize, which is not supported here; use --weights", where);
   const auto same = [&](const char* name, const std::optional<double>& value, double our_value) {

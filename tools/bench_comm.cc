@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
@@ -205,9 +206,9 @@ int bench(const BenchComm& o, World& world) {
         median(m.gradient_cpu), median(m.small), o.link_gbit, predicted.seconds);
     return 0;
   }
-  fmt::print("{} {}x{}, {} ranks x batch {}, {}, {} threads each, engine {}, {} buckets of {} MiB{}\n", o.model, h, w,
-             comm.size(), n, o.dtype, compute_threads(), comm.engine(), buckets.size(), o.bucket_mib,
-             o.sync_bn ? ", synchronised batch norm" : "");
+  fmt::print("{} {}x{}, {} x batch {}, {}, {} each, engine {}, {} of {} MiB{}\n", o.model, h, w,
+             counted(comm.size(), "rank"), n, o.dtype, counted(compute_threads(), "thread"), comm.engine(),
+             counted(buckets.size(), "bucket"), o.bucket_mib, o.sync_bn ? ", synchronised batch norm" : "");
   for (const auto& v : variants) {
     fmt::print("  step {:20} {:9.1f} ms", v->name, 1e3 * median(v->seconds));
     if (v != variants[0]) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "hrnet/load.h"
@@ -110,8 +111,8 @@ void bench_load(const LoadBenchOptions& o) {
           median(t.open), median(t.load), median(t.ratio), median(t.team_ratio));
       continue;
     }
-    fmt::print("{} load, {}, {:.1f} MB, {} threads (medians of {})\n", model->name(), container,
-               static_cast<double>(bytes) / 1e6, compute_threads(), o.repeats);
+    fmt::print("{} load, {}, {:.1f} MB, {} (medians of {})\n", model->name(), container,
+               static_cast<double>(bytes) / 1e6, counted(compute_threads(), "thread"), o.repeats);
     fmt::print("  copy, one thread  {:9.2f} ms\n  copy, all threads {:9.2f} ms\n", 1e3 * median(t.copy),
                1e3 * median(t.team_copy));
     fmt::print("  open and load     {:9.2f} ms   (opening {:.2f} ms)\n", 1e3 * median(t.load), 1e3 * median(t.open));

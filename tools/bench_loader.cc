@@ -154,7 +154,8 @@ Parts parts_of(const PoseDataset& data) {
     ++fit;
     bytes += static_cast<double>(size);
   }
-  Parts p{static_cast<double>(fit) / static_cast<double>(all), bytes / 1e3 / static_cast<double>(fit), {}};
+  Parts p{
+      static_cast<double>(fit) / static_cast<double>(all), fit > 0 ? bytes / 1e3 / static_cast<double>(fit) : 0, {}};
   p.text = fmt::format(
       "  for a GPU: {:.1f} % of crops show a part of their picture that fits into {} KiB; its mean is {:.0f} kB\n",
       100 * p.fit, slot >> 10, p.kilobytes);
@@ -308,9 +309,8 @@ void bench_loader(const BenchLoaderOptions& o) {
         "{{\"mode\": \"loader\", \"fixed_size\": [{}, {}], \"people\": {}, \"pictures\": {}, \"megapixels\": {:.3f}, "
         "\"kilobytes\": {:.1f}, \"workers\": {}, \"decode_per_s\": {{\"stb_image\": {:.1f}, \"turbo\": {:.1f}, "
         "\"turbo_region\": {:.1f}}}",
-        o.fixed_size[0], o.fixed_size[1], counted_people(jpeg.size()), counted(count, "picture"),
-        megapixels / static_cast<double>(count), kilobytes / static_cast<double>(count), workers, median(stb),
-        median(whole), median(region));
+        o.fixed_size[0], o.fixed_size[1], jpeg.size(), count, megapixels / static_cast<double>(count),
+        kilobytes / static_cast<double>(count), workers, median(stb), median(whole), median(region));
     for (const auto& [name, row] : rows) {
       fmt::print(
           ", \"{}\": {{\"samples_per_s\": {:.1f}, \"read_ms\": {:.4f}, \"decode_ms\": {:.4f}, \"warp_ms\": {:.4f}, "
@@ -323,8 +323,8 @@ void bench_loader(const BenchLoaderOptions& o) {
     return;
   }
   fmt::print("{} in {} of {:.2f} MP and {:.0f} kB on average; official augmentation, {} x {}; medians of {}\n",
-             jpeg.size(), count, megapixels / static_cast<double>(count), kilobytes / static_cast<double>(count),
-             o.fixed_size[0], o.fixed_size[1], o.repeats);
+             counted_people(jpeg.size()), counted(count, "picture"), megapixels / static_cast<double>(count),
+             kilobytes / static_cast<double>(count), o.fixed_size[0], o.fixed_size[1], o.repeats);
   fmt::print("  decoding, pictures/s of a core\n");
   fmt::print("    stb_image                    {:8.0f}\n", median(stb));
   fmt::print("    libjpeg-turbo                {:8.0f}   {:.2f} x stb_image\n", median(whole),

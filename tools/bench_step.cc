@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
@@ -127,8 +128,7 @@ void bench_step(const BenchStep& o) {
     t.peak_bytes += parameter_bytes;
   }
 
-  const std::string device =
-      gpu ? cuda::device_info(cx.device.index).name : fmt::format("{} threads", compute_threads());
+  const std::string device = gpu ? cuda::device_info(cx.device.index).name : counted(compute_threads(), "thread");
   const char* mode = o.training ? "train" : "inference";
   if (o.json) {
     std::string more;

@@ -201,7 +201,7 @@ void browse(const BrowseOptions& o) {
     targets.push_back(with_targets(crop, plain.sample(i, 0), skeleton.joints()));
     size_t labelled = 0;
     for (size_t k = 2; k < person.joints.size(); k += 3) labelled += static_cast<size_t>(person.joints[k] > 0);
-    captions.push_back(fmt::format("{}: {} joints", person.annotation_id, labelled));
+    captions.push_back(fmt::format("{}: {}", person.annotation_id, counted(labelled, "joint")));
   }
   const int columns = std::clamp(static_cast<int>(std::ceil(std::sqrt(1.5 * static_cast<double>(count)))), 1, 8);
   write_image(folder / "crops.png", contact_sheet(crops, captions, columns, w, h));

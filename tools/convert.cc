@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "tools/cli.h"
 #include "tools/infer.h"
@@ -108,7 +109,7 @@ std::string optimizer_in_words(const WeightFile& file) {
   if (file.optimizer() == nullptr) return "none";
   const Value* state = file.optimizer()->find("state");
   const auto* dict = state != nullptr ? state->as<Value::Dict>() : nullptr;
-  return fmt::format("torch's, state of {} parameters", dict != nullptr ? dict->items.size() : 0);
+  return fmt::format("torch's, state of {}", counted(dict != nullptr ? dict->items.size() : 0, "parameter"));
 }
 
 std::string color_of(const WeightInfo& info, const std::string& asked) {
@@ -117,6 +118,8 @@ std::string color_of(const WeightInfo& info, const std::string& asked) {
   return info.model && info.model->starts_with("pose_resnet") ? "bgr" : info.model ? "rgb" : "";
 }
 
+std::string shortened(const std::string& text) { return text.size() > 60 ? text.substr(0, 57) + "..." : text; }
+
 // What travels with the weights. Run-specific entries (position, history, seed) do not.
 std::map<std::string, std::string> metadata_for(const WeightFile& file, const std::string& color) {
   std::map<std::string, std::string> metadata{{"format", "pt"}};  // the convention for PyTorch's names and layouts
@@ -124,7 +127,7 @@ std::map<std::string, std::string> metadata_for(const WeightFile& file, const st
   if (info.model) metadata["model"] = *info.model;
   if (info.joints) metadata["joints"] = std::to_string(*info.joints);
   if (const std::string order = color_of(info, color); !order.empty()) metadata["color"] = order;
-  for (const char* key : {"codec", "input_h", "input_w", "recipe"}) {
+  for (const char* key : {"codec", "input_h", "input_w", "recipe", "skeleton"}) {
     const auto found = file.metadata().find(key);
     if (found != file.metadata().end()) metadata.insert(*found);
   }
@@ -163,12 +166,12 @@ std::string report(const WeightFile& file, const ConvertOptions& o) {
     line("color", fmt::format("{}{}", color, info.color ? "" : " (the architecture's; the file does not say)"));
   line("tensors", fmt::format("{}{}{}", grouped(static_cast<int64_t>(file.names().size())),
                               file.names().empty() ? "" : ": ", types_in_words(file)));
-  line("parameters", fmt::format("{}, and {} numbers in buffers", grouped(parameters), grouped(others)));
+  line("parameters", fmt::format("{}, and {} {} in buffers", grouped(parameters), grouped(others),
+                                 others == 1 ? "number" : "numbers"));
   line("optimizer", optimizer_in_words(file));
   if (file.next_epoch()) line("next epoch", std::to_string(*file.next_epoch()));
   for (const std::string& name : file.skipped()) line("not a tensor", name);
-  for (const auto& [key, value] : file.metadata())
-    line("metadata", fmt::format("{} = {}", key, value.size() > 60 ? value.substr(0, 57) + "..." : value));
+  for (const auto& [key, value] : file.metadata()) line("metadata", fmt::format("{} = {}", key, shortened(value)));
 
   PatientProgress progress("SHA-256");
   const std::string sha = file.sha256(std::ref(progress));
@@ -186,10 +189,9 @@ std::string report(const WeightFile& file, const ConvertOptions& o) {
     const auto model = declare_model(name, o.joints.value_or(info.joints.value_or(17)));
     const Fit fit = compare(file, model->parameters());
     const std::string reason = fit.exact() ? "" : likely_reason(file, *model);
-    line("fit",
-         fmt::format("{} of {} entries of {} with {} joints match{}{}", grouped(static_cast<int64_t>(fit.matched)),
-                     grouped(static_cast<int64_t>(model->parameters().entries().size())), model->name(),
-                     model->joints(), reason.empty() ? "" : "; ", reason));
+    line("fit", fmt::format("{} of {} entries of {} with {} match{}{}", grouped(static_cast<int64_t>(fit.matched)),
+                            grouped(static_cast<int64_t>(model->parameters().entries().size())), model->name(),
+                            counted(model->joints(), "joint"), reason.empty() ? "" : "; ", reason));
     if (!fit.exact() && (o.all || !o.model.empty())) {
       text += differences(fit);
     } else if (!fit.exact()) {
@@ -256,8 +258,9 @@ void convert(const ConvertOptions& o) {
     pth ? write_pth(out, arrays, std::ref(progress)) : write_safetensors(out, arrays, metadata, std::ref(progress));
   }
 
-  fmt::print("{} -> {}: {} tensors, {:.1f} MiB, {}\n", o.input, o.output, grouped(static_cast<int64_t>(arrays.size())),
-             static_cast<double>(fs::file_size(out)) / (1 << 20), guess_model(file).what);
+  fmt::print("{} -> {}: {} {}, {:.1f} MiB, {}\n", o.input, o.output, grouped(static_cast<int64_t>(arrays.size())),
+             arrays.size() == 1 ? "tensor" : "tensors", static_cast<double>(fs::file_size(out)) / (1 << 20),
+             guess_model(file).what);
   if (file.wrapper().writer != Wrapper::Writer::plain) fmt::print("  from  {}\n", file.wrapper().describe());
   if (optimizer_in_words(file) != "none") fmt::print("  left  optimiser state ({})\n", optimizer_in_words(file));
   for (const std::string& name : file.skipped()) fmt::print("  left  {}, which is no tensor\n", name);
@@ -266,7 +269,8 @@ void convert(const ConvertOptions& o) {
   for (const auto& [key, value] : metadata) {
     const bool told_by_tensors = key == "format" || key == "model" || key == "joints";
     const bool by_default = key == "color" && value == color_of({.model = weight_info(file).model}, "");
-    if (!told_by_tensors && !by_default) lost += fmt::format("{}{} = {}", lost.empty() ? "" : ", ", key, value);
+    if (!told_by_tensors && !by_default)
+      lost += fmt::format("{}{} = {}", lost.empty() ? "" : ", ", key, shortened(value));
   }
   if (!lost.empty()) fmt::print("  left  {}: a .pth has no place for it\n", lost);
 }

@@ -231,8 +231,8 @@ Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path, 
     Skeleton skeleton = category_skeleton(read_coco_categories(files.annotations), files.annotations.string(),
                                           ids.size() == 1 ? ids[0] : 0, &dropped);
     if (dropped > 0) {
-      fmt::print("note       {}: {} limbs point to joints that do not exist; they are not drawn\n", skeleton.name,
-                 dropped);
+      fmt::print("note       {}: {} that do not exist and are not drawn\n", skeleton.name,
+                 dropped == 1 ? "1 limb points to joints" : fmt::format("{} limbs point to joints", dropped));
     }
     return skeleton;
   }

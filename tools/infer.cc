@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/branches.h"
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "ops/conv_backend.h"
@@ -71,7 +72,7 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
   add_fixed_size(app, o.fixed_size);
   app.add_option("--keypoints-path,--label-json-path", o.keypoints_path,
                  "skeleton: a built-in name (coco, mpii, crowdpose, aic, halpe26, coco_wholebody, ap10k) or a file "
-                 "[default: coco]")
+                 "[default: the one that the checkpoint carries, else coco]")
       ->type_name("FILE");
   app.add_option("--color", o.color,
                  "order of the input's channels, rgb or bgr [default: the weights'; where they do not say, bgr for "
@@ -162,21 +163,64 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std:
 }
 
 namespace {
-// The skeleton that is named, or COCO's; Error when it does not have `joints` joints.
-Skeleton load_skeleton(const std::string& path, int joints) {
-  Skeleton skeleton = find_skeleton(path);
-  check(skeleton.joints() == joints, "--num-joints {}: {} has {} joints; give both flags for the same skeleton", joints,
-        path.empty() ? "the built-in COCO skeleton" : path, skeleton.joints());
-  return skeleton;
+int joints_of_the_tensors(const WeightFile& file, const Skeleton& skeleton) {
+  const int joints = guess_model(file).joints;
+  return joints > 0 ? joints : skeleton.joints();
 }
 }  // namespace
+
+std::optional<Skeleton> carried_skeleton(const WeightFile& file) {
+  const auto found = file.metadata().find("skeleton");
+  if (found == file.metadata().end()) return std::nullopt;
+  Skeleton skeleton = skeleton_from_text(found->second, file.path().string() + ": the skeleton in its metadata");
+  const int joints = joints_of_the_tensors(file, skeleton);
+  check(skeleton.joints() == joints,
+        "{}: the skeleton in its metadata ({}) has {}, but its tensors are a network for {}; name the right skeleton "
+        "with --keypoints-path",
+        file.path().string(), skeleton.name, counted(skeleton.joints(), "joint"), joints);
+  return skeleton;
+}
+
+std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const std::string& named) {
+  std::optional<Skeleton> carried;
+  try {
+    carried = carried_skeleton(file);
+  } catch (const Error&) {
+    return "";  // what the user names replaces it
+  }
+  if (!carried) return "";
+  check(asked.joints() == carried->joints(),
+        "{}: has {}, but {} was trained with the skeleton {}, which has {}; leave the flag out to use that one", named,
+        counted(asked.joints(), "joint"), file.path().string(), carried->name, carried->joints());
+  const std::string difference = skeleton_difference(asked, *carried);
+  if (difference.empty()) return "";
+  return fmt::format("{} is used, although {} was trained with another skeleton ({}): {}", named, file.path().string(),
+                     carried->name, difference);
+}
 
 LoadedModel load_model(const ModelOptions& o) {
   LoadedModel loaded{.cx = make_context(o.device, o.amp, o.threads, o.tf32)};
   const WeightFile file(o.weights);
   loaded.info = weight_info(file, !o.fixed_size);
   loaded.model = load_model(loaded.cx, file, o.model, o.joints, o.color);
-  loaded.skeleton = load_skeleton(o.keypoints_path, loaded.model->joints());
+  const int joints = loaded.model->joints();
+  if (!o.keypoints_path.empty()) {
+    check(o.keypoints_path != "categories" || fs::exists(o.keypoints_path),
+          "--keypoints-path categories: no annotation file is read here; name a skeleton file, or leave the flag out "
+          "for a checkpoint that carries its skeleton");
+    loaded.skeleton = find_skeleton(o.keypoints_path);
+    loaded.note = skeleton_note(file, loaded.skeleton, "--keypoints-path " + o.keypoints_path);
+    check(loaded.skeleton.joints() == joints, "--keypoints-path {}: has {}, but {} is a network for {}",
+          o.keypoints_path, counted(loaded.skeleton.joints(), "joint"), o.weights, joints);
+  } else if (std::optional<Skeleton> own = carried_skeleton(file)) {
+    loaded.skeleton = *std::move(own);
+  } else {
+    loaded.skeleton = coco_skeleton();
+    check(loaded.skeleton.joints() == joints,
+          "{}: is a network for {} and does not say which; COCO's skeleton has {}, so name the right one with "
+          "--keypoints-path",
+          o.weights, counted(joints, "joint"), loaded.skeleton.joints());
+  }
   loaded.input_h = o.fixed_size ? (*o.fixed_size)[0] : loaded.info.input_h.value_or(256);
   loaded.input_w = o.fixed_size ? (*o.fixed_size)[1] : loaded.info.input_w.value_or(192);
   return loaded;

@@ -47,6 +47,13 @@ struct WeightInfo {
 // sizes = false: input_h and input_w are not needed, so they are not looked at.
 WeightInfo weight_info(const WeightFile& file, bool sizes = true);
 
+// The skeleton that a checkpoint of ours carries in its metadata; nullopt: the file does not say. Throws Error if it
+// cannot be read or has another number of joints than the tensors.
+std::optional<Skeleton> carried_skeleton(const WeightFile& file);
+// What to tell a user who names another skeleton than the file carries; empty if they agree or the file has none.
+// `named`: "--keypoints-path joints.json". Throws Error if the numbers of joints differ.
+std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const std::string& named);
+
 // The model's colour order: what was asked for, else the weights', else its own default.
 void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights);
 
@@ -62,7 +69,8 @@ struct LoadedModel {
   Context cx;
   WeightInfo info;
   std::unique_ptr<PoseModel> model;
-  Skeleton skeleton;  // of model->joints() joints
+  Skeleton skeleton;  // of model->joints() joints: what --keypoints-path says, else the file's own, else COCO's
+  std::string note;   // about it
   int input_h = 256, input_w = 192;
 };
 LoadedModel load_model(const ModelOptions& options);

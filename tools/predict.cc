@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <functional>
 #include <future>
 #include <map>
 #include <numeric>
@@ -15,6 +16,7 @@
 #include "core/crop_source.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/parallel.h"
 #include "data/crop_source.h"
 #include "tools/cli.h"
 #include "tools/draw.h"
@@ -313,87 +315,210 @@ Image read_picture(const fs::path& path, const Boxes::Picture& entry) {
   return decode_image(file.bytes(), path.string(), orientation);
 }
 
-// Crops, network, poses: people of several pictures in one batch.
+// A picture with the crops of its people, as a worker thread makes it.
+struct Prepared {
+  struct Crop {
+    Boxes::Person person;
+    Placement placement;
+  };
+  Image image;
+  std::vector<Crop> people;
+  std::vector<float> images;     // for the CPU: [people, h, w, 3], normalised
+  std::vector<uint8_t> sources;  // for a GPU: [people] slots that it makes the crops from
+  std::string error;             // the picture cannot be used
+};
+
+struct CropKind {
+  int w = 0, h = 0;
+  bool bgr = false, gpu = false;
+  Encoding encoding = Encoding::quarter;
+
+  size_t pixels() const { return static_cast<size_t>(w) * static_cast<size_t>(h) * 3; }
+  size_t slot() const { return CropSource::slot_bytes(w, h); }
+};
+
+// The picture is decoded once: crops and overlay are made of the same pixels.
+Prepared prepare(const fs::path& path, const Boxes::Picture& entry, const Skeleton& skeleton, const CropKind& kind) {
+  Prepared p;
+  try {
+    p.image = read_picture(path, entry);
+  } catch (const Error& error) {
+    p.error = error.what();
+    return p;
+  }
+  const Box whole{0, 0, static_cast<double>(p.image.width), static_cast<double>(p.image.height)};
+  const auto people = entry.people ? *entry.people : std::vector<Boxes::Person>{{whole}};
+  const auto w = static_cast<size_t>(kind.w);
+  kind.gpu ? p.sources.resize(kind.slot() * people.size()) : p.images.resize(kind.pixels() * people.size());
+  const ImageView view(p.image);
+  for (size_t i = 0; i < people.size(); ++i) {
+    const Placement placement = place_official(center_scale(people[i].box, static_cast<double>(kind.w) / kind.h), {},
+                                               skeleton, {}, p.image.width, kind.w, kind.h, kind.encoding);
+    p.people.push_back({people[i], placement});
+    if (kind.gpu) {
+      write_crop_source(view, placement, kind.w, kind.h, {}, kind.bgr,
+                        std::span(p.sources).subspan(kind.slot() * i, kind.slot()));
+      continue;
+    }
+    float* const to = p.images.data() + kind.pixels() * i;
+    crop_image(view, placement, kind.w, kind.h, {}, [&](int y, const uint8_t* rgb) {
+      normalize_row(rgb, w, to + static_cast<size_t>(y) * w * 3, kind.bgr);
+    });
+  }
+  return p;
+}
+
+// The people of all pictures, batch after batch. Batches overlap on a GPU: the next ones are put under way before the
+// poses of the oldest are taken, and worker threads make the crops of the pictures after them meanwhile.
 class Poses {
  public:
-  Poses(const PredictOptions& o, const LoadedModel& loaded, const Decoding& decoding)
-      : o_(o),
-        loaded_(loaded),
-        decoding_(decoding),
-        runner_(loaded.cx, *loaded.model, loaded.skeleton.mirror(), {.flip = decoding.flip, .shift = decoding.shift}) {}
-
-  struct Task {
-    const Image* picture;
-    const std::string* name;
-    int64_t image_id;
-    Boxes::Person person;
+  struct Picture {
+    size_t index = 0;  // on the command line
+    Prepared prepared;
+    size_t submitted = 0;  // people whose crops are in a batch
+    std::vector<PersonResult> found;
+    bool complete() const { return found.size() == prepared.people.size(); }
   };
-  std::vector<PersonResult> operator()(std::span<const Task> tasks) {
-    std::vector<PersonResult> people;
-    const auto most = static_cast<size_t>(o_.batch_size);
-    for (size_t at = 0; at < tasks.size(); at += most)
-      batch(tasks.subspan(at, std::min(most, tasks.size() - at)), people);
-    return people;
+
+  Poses(const PredictOptions& o, const LoadedModel& loaded, const Decoding& decoding,
+        const std::vector<fs::path>& pictures, const Boxes& boxes)
+      : o_(o),
+        decoding_(decoding),
+        pictures_(pictures),
+        boxes_(boxes),
+        skeleton_(loaded.skeleton),
+        kind_{loaded.input_w, loaded.input_h, loaded.model->bgr_input(), loaded.cx.device.is_cuda(),
+              encoding_of(decoding.decode.codec)},
+        runner_(loaded.cx, *loaded.model, loaded.skeleton.mirror(), {.flip = decoding.flip, .shift = decoding.shift}) {
+    const std::shared_ptr<Allocator> memory = batch_memory(loaded.cx.device);
+    batch_.images = HostBuffer<float>(memory);
+    batch_.sources = HostBuffer<uint8_t>(memory);
+    batch_.w = kind_.w;
+    batch_.h = kind_.h;
+  }
+
+  // Calls done(picture) for every picture, in order; `error` of one that cannot be used is not empty.
+  void run(const std::function<void(Picture&)>& done) {
+    for (;;) {
+      while (!runner_.full()) {
+        std::vector<Member> members = fill(done);
+        if (members.empty()) break;
+        runner_.submit(batch_);
+        under_way_.push_back(std::move(members));
+      }
+      if (under_way_.empty()) break;
+      take();
+      pass_on(done);
+    }
+    pass_on(done);
   }
 
  private:
-  void batch(std::span<const Task> tasks, std::vector<PersonResult>& people) {
-    const int w = loaded_.input_w, h = loaded_.input_h, n = static_cast<int>(tasks.size());
-    const bool bgr = loaded_.model->bgr_input(), gpu = runner_.context().device.is_cuda();
-    const size_t pixels = static_cast<size_t>(w) * h * 3, slot = CropSource::slot_bytes(w, h);
-    if (gpu) {
-      sources_.resize(slot * n);
-    } else {
-      images_.resize(pixels * n);
+  struct Member {
+    Picture* picture;
+    size_t person;
+  };
+
+  // The next pictures are prepared meanwhile.
+  void ask() {
+    const auto most = static_cast<size_t>(std::max(1, o_.workers));
+    const bool threads = o_.workers > 0;
+    while (asked_ < pictures_.size() && ahead_.size() < most) {
+      ahead_.push_back(std::async(threads ? std::launch::async : std::launch::deferred, [this, threads, i = asked_++] {
+        if (threads) unpin_this_thread();  // it inherits the pin of the thread that computes
+        return prepare(pictures_[i], boxes_.pictures[i], skeleton_, kind_);
+      }));
     }
-    std::vector<Placement> places;
-    std::vector<Affine> maps;
-    for (int i = 0; i < n; ++i) {
-      const Task& task = tasks[i];
-      places.push_back(place_official(center_scale(task.person.box, static_cast<double>(w) / h), {}, loaded_.skeleton,
-                                      {}, task.picture->width, w, h, encoding_of(decoding_.decode.codec)));
-      maps.push_back(places.back().heatmap_to_image);
-      const ImageView view(*task.picture);
-      if (gpu) {
-        write_crop_source(view, places.back(), w, h, {}, bgr, std::span(sources_).subspan(slot * i, slot));
+  }
+
+  // Fills batch_ with the next people; with none when there are no more, or when the batches under way come first.
+  std::vector<Member> fill(const std::function<void(Picture&)>& done) {
+    // Pictures stay in memory until their poses are drawn, so with large ones a batch is not full.
+    constexpr size_t most_bytes = size_t{1} << 30;
+    std::vector<Member> members;
+    while (members.size() < static_cast<size_t>(o_.batch_size)) {
+      if (!open_.empty() && open_.back().submitted < open_.back().prepared.people.size()) {
+        members.push_back({&open_.back(), open_.back().submitted++});
         continue;
       }
-      const auto row = static_cast<size_t>(w);
-      crop_image(view, places.back(), w, h, {}, [&](int y, const uint8_t* rgb) {
-        normalize_row(rgb, row, images_.data() + pixels * i + static_cast<size_t>(y) * row * 3, bgr);
-      });
+      size_t bytes = 0;
+      for (const Picture& picture : open_) bytes += picture.prepared.image.pixels.size();
+      if (bytes > most_bytes && !(members.empty() && under_way_.empty())) break;
+      ask();
+      if (ahead_.empty()) break;
+      open_.push_back({next_++, ahead_.front().get(), 0, {}});
+      ahead_.pop_front();
+      if (open_.back().complete()) pass_on(done);  // without people
     }
-    const Heatmaps heatmaps =
-        gpu ? runner_(std::span<const uint8_t>(sources_), n, h, w) : runner_(std::span<const float>(images_), n, h, w);
+    const size_t n = members.size();
+    batch_.size = static_cast<int>(n);
+    kind_.gpu ? batch_.sources.resize(kind_.slot() * n) : batch_.images.resize(kind_.pixels() * n);
+    for (size_t i = 0; i < n; ++i) {
+      const Prepared& from = members[i].picture->prepared;
+      if (kind_.gpu) {
+        std::copy_n(from.sources.data() + kind_.slot() * members[i].person, kind_.slot(),
+                    batch_.sources.data() + kind_.slot() * i);
+      } else {
+        std::copy_n(from.images.data() + kind_.pixels() * members[i].person, kind_.pixels(),
+                    batch_.images.data() + kind_.pixels() * i);
+      }
+    }
+    return members;
+  }
+
+  // The poses of the oldest batch.
+  void take() {
+    const Heatmaps heatmaps = runner_.wait();
+    const std::vector<Member> members = std::move(under_way_.front());
+    under_way_.pop_front();
     const size_t numbers = static_cast<size_t>(heatmaps.h) * heatmaps.w * heatmaps.joints;
-    for (int i = 0; i < n; ++i) {
+    std::vector<Affine> places;
+    for (size_t i = 0; i < members.size(); ++i) {
+      const auto& [picture, person] = members[i];
       const std::span<const float> map(heatmaps.data + numbers * i, numbers);
       check(std::all_of(map.begin(), map.end(), [](float v) { return std::isfinite(v); }),
             "{}: the network's heatmaps of {} hold numbers that are not finite (NaN or infinity), so the weights are "
             "damaged or their training has diverged; use another checkpoint",
-            o_.weights, *tasks[i].name);
+            o_.weights, pictures_[picture->index].string());
+      places.push_back(picture->prepared.people[person].placement.heatmap_to_image);
     }
-    std::vector<float> poses = decode(heatmaps, decoding_.decode);
-    to_image(poses, heatmaps.joints, maps);
+    std::vector<float> poses = decode(heatmaps, decoding_.decode);  // while the device has the batches after this one
+    to_image(poses, heatmaps.joints, places);
     const auto size = static_cast<ptrdiff_t>(heatmaps.joints) * 3;
-    for (int i = 0; i < n; ++i) {
-      PersonResult& person = people.emplace_back();
-      person.image_id = tasks[i].image_id;
-      person.keypoints.assign(poses.begin() + i * size, poses.begin() + (i + 1) * size);
-      person.score = tasks[i].person.score;
-      person.category_id = tasks[i].person.category;
-      std::copy_n(places[i].place.center, 2, person.center);
-      std::copy_n(places[i].place.scale, 2, person.scale);
-      person.area = places[i].place.area();
+    for (size_t i = 0; i < members.size(); ++i) {
+      Picture& picture = *members[i].picture;
+      const Prepared::Crop& crop = picture.prepared.people[members[i].person];
+      const auto pose = poses.begin() + static_cast<ptrdiff_t>(i) * size;
+      PersonResult& person = picture.found.emplace_back();
+      person.image_id = boxes_.pictures[picture.index].id;
+      person.keypoints.assign(pose, pose + size);
+      person.score = crop.person.score;
+      person.category_id = crop.person.category;
+      std::copy_n(crop.placement.place.center, 2, person.center);
+      std::copy_n(crop.placement.place.scale, 2, person.scale);
+      person.area = crop.placement.place.area();
+    }
+  }
+
+  void pass_on(const std::function<void(Picture&)>& done) {
+    while (!open_.empty() && open_.front().complete()) {
+      done(open_.front());
+      open_.pop_front();
     }
   }
 
   const PredictOptions& o_;
-  const LoadedModel& loaded_;
   const Decoding& decoding_;
+  const std::vector<fs::path>& pictures_;
+  const Boxes& boxes_;
+  const Skeleton& skeleton_;
+  const CropKind kind_;
   HeatmapRunner runner_;
-  std::vector<float> images_;
-  std::vector<uint8_t> sources_;
+  Batch batch_;
+  std::deque<Picture> open_;  // in order; batches point to them
+  std::deque<std::vector<Member>> under_way_;
+  size_t asked_ = 0, next_ = 0;
+  std::deque<std::future<Prepared>> ahead_;  // last: its threads use the other members
 };
 
 // Rescored as validate does it, people of one category at a time: two of different kinds may share a place. A pose
@@ -421,7 +546,11 @@ std::vector<PersonResult> rescored(const std::vector<PersonResult>& people, cons
 void add_predict_options(CLI::App& app, PredictOptions& o) {
   describe(
       app,
-      "Finds the joints of people in pictures: writes one overlay per picture and poses.json (COCO result format).",
+      "Finds the joints of people in pictures. Writes one overlay per picture, NAME_pose.jpg (where two names are "
+      "equal, "
+      "the ending and the folders stand in front), and poses.json in COCO's result format, which coco_eval takes. "
+      "Pictures are read as they are seen, turned as their camera says. Exit status: 0; 2 when pictures could not be "
+      "read, which are listed at the end, the others being done.",
       "predict photo.jpg --boxes boxes.json --weights demo/run/best.safetensors --output-dir out\n"
       "where boxes.json is [{\"file_name\": \"photo.jpg\", \"bbox\": [40, 20, 110, 260]}]");
   app.add_option("inputs", o.inputs, "pictures, or folders of pictures")->required()->type_name("FILE");
@@ -446,6 +575,7 @@ int predict(const PredictOptions& o) {
                counted(left_out.size(), "file"), first_names(left_out));
   }
   const LoadedModel loaded = load_model(o);
+  if (!loaded.note.empty()) fmt::print(stderr, "predict: note: {}\n", loaded.note);
   const Skeleton& skeleton = loaded.skeleton;
   const Decoding decoding = choose_decoding(o.decoding, loaded.info.codec, o.weights, loaded.input_h);
   prepare_output_folder(o.output_dir, "--output-dir");
@@ -453,75 +583,30 @@ int predict(const PredictOptions& o) {
   const std::vector<std::string> names = output_names(pictures);
   const fs::path folder = o.output_dir;
 
-  struct Read {
-    Image image;
-    std::string error;
-  };
-  const auto read = [&](size_t i) -> Read {
-    try {
-      return {read_picture(pictures[i], boxes.pictures[i]), ""};
-    } catch (const Error& error) {
-      return {{}, error.what()};
-    }
-  };
-  // The next pictures are decoded meanwhile, each one once: crops and overlay are made of the same pixels.
-  std::deque<std::future<Read>> ahead;
-  size_t asked = 0;
-  const auto ask = [&] {
-    const size_t most = static_cast<size_t>(std::max(1, o.workers));
-    const auto policy = o.workers > 0 ? std::launch::async : std::launch::deferred;
-    while (asked < pictures.size() && ahead.size() < most) ahead.push_back(std::async(policy, read, asked++));
-  };
-
-  Poses poses(o, loaded, decoding);
+  Poses poses(o, loaded, decoding, pictures, boxes);
   Progress progress("predict", static_cast<int64_t>(pictures.size()));
   std::vector<std::string> bad;
   std::string json = "[";
   size_t people_in_all = 0;
-  for (size_t done = 0; done < pictures.size();) {
-    // As many pictures as fill a batch.
-    std::vector<std::pair<size_t, Image>> group;
-    std::vector<Poses::Task> tasks;
-    size_t people = 0;
-    while (done < pictures.size() && people < static_cast<size_t>(o.batch_size) &&
-           group.size() < static_cast<size_t>(o.batch_size)) {
-      ask();
-      Read next = ahead.front().get();
-      ahead.pop_front();
-      const size_t i = done++;
-      if (!next.error.empty()) {
-        bad.push_back(next.error);
-        continue;
-      }
-      people += boxes.pictures[i].people ? boxes.pictures[i].people->size() : 1;
-      group.emplace_back(i, std::move(next.image));
+  poses.run([&](Poses::Picture& picture) {
+    const size_t i = picture.index;
+    const Boxes::Picture& entry = boxes.pictures[i];
+    progress.update(static_cast<int64_t>(i) + 1);
+    if (!picture.prepared.error.empty()) {
+      bad.push_back(picture.prepared.error);
+      return;
     }
-    std::deque<std::string> paths;
-    for (const auto& [i, image] : group) {
-      const Boxes::Picture& entry = boxes.pictures[i];
-      const std::string& path = paths.emplace_back(pictures[i].string());
-      const Box whole{0, 0, static_cast<double>(image.width), static_cast<double>(image.height)};
-      if (!entry.people) tasks.push_back({&image, &path, entry.id, {whole}});
-      for (const Boxes::Person& person : entry.people.value_or(std::vector<Boxes::Person>{})) {
-        tasks.push_back({&image, &path, entry.id, person});
-      }
+    Image& image = picture.prepared.image;
+    for (const PersonResult& p : rescored(picture.found, skeleton)) {
+      draw_person(image, skeleton, p.keypoints, {.threshold = static_cast<float>(o.threshold)});
+      json += fmt::format(
+          "{}\n  {{\"image_id\": {}, \"file_name\": {}, \"category_id\": {}, \"score\": {}, \"keypoints\": [{}]}}",
+          json.size() > 1 ? "," : "", p.image_id, json_quote(entry.file_name), p.category_id, p.score,
+          fmt::join(p.keypoints, ", "));
+      ++people_in_all;
     }
-    const std::vector<PersonResult> found = rescored(poses(tasks), skeleton);
-    for (auto& [i, image] : group) {
-      const Boxes::Picture& entry = boxes.pictures[i];
-      for (const PersonResult& p : found) {
-        if (p.image_id != entry.id) continue;
-        draw_person(image, skeleton, p.keypoints, {.threshold = static_cast<float>(o.threshold)});
-        json += fmt::format(
-            "{}\n  {{\"image_id\": {}, \"file_name\": {}, \"category_id\": {}, \"score\": {}, \"keypoints\": [{}]}}",
-            json.size() > 1 ? "," : "", p.image_id, json_quote(entry.file_name), p.category_id, p.score,
-            fmt::join(p.keypoints, ", "));
-        ++people_in_all;
-      }
-      write_image(folder / (names[i] + "_pose.jpg"), image);
-    }
-    progress.update(static_cast<int64_t>(done));
-  }
+    write_image(folder / (names[i] + "_pose.jpg"), image);
+  });
   progress.finish();
   check(bad.size() < pictures.size(), "{}{}", bad.empty() ? "" : bad.front(),
         bad.size() > 1 ? fmt::format(" (and none of the {} others can be read)", bad.size() - 1) : "");

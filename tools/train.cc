@@ -122,7 +122,15 @@ Facts flags_of(const TrainOptions& o) {
 TrainOptions decided(TrainOptions o, const std::optional<WeightFile>& file) {
   const WeightInfo info = file ? weight_info(*file) : WeightInfo{};
   if (o.model.empty()) o.model = info.model.value_or("hrnet_w32");
-  if (!o.joints) o.joints = data_skeleton(o, o.keypoints_path).joints();
+  const bool goes_on = file && (!o.resume.empty() || o.test_only);  // with the joints that the network has learnt
+  const std::optional<Skeleton> own = goes_on && o.keypoints_path.empty() ? carried_skeleton(*file) : std::nullopt;
+  if (own && is_pack(o.data_path)) {
+    const Skeleton packed = Pack(o.data_path).skeleton();
+    check(packed.joints() == own->joints(), "{}: was trained with {} ({}), but {} was packed with {} ({})",
+          file->path().string(), counted(own->joints(), "joint"), own->name, o.data_path, packed.joints(), packed.name);
+  }
+  if (own) o.skeleton = skeleton_to_text(*own);
+  if (!o.joints) o.joints = own ? own->joints() : data_skeleton(o, o.keypoints_path).joints();
   if (!o.fixed_size) {
     const bool resumed = !o.resume.empty() && info.input_h && info.input_w;
     o.fixed_size = resumed ? std::array{*info.input_h, *info.input_w} : std::array{256, 192};
@@ -138,13 +146,14 @@ TrainOptions decided_together(TrainOptions o, const std::optional<WeightFile>& f
   Packer choice;
   if (world.first()) {
     o = decided(std::move(o), file);
-    choice.text(o.model).text(o.color).u32(static_cast<uint32_t>(*o.joints));
+    choice.text(o.model).text(o.color).text(o.skeleton).u32(static_cast<uint32_t>(*o.joints));
     for (const int side : *o.fixed_size) choice.u32(static_cast<uint32_t>(side));
   }
   const std::string first = world.control->all_gather(choice.str())[0];
   Unpack in(first);
   o.model = in.text();
   o.color = in.text();
+  o.skeleton = in.text();
   o.joints = static_cast<int>(in.u32());
   o.fixed_size.emplace();
   for (int& side : *o.fixed_size) side = static_cast<int>(in.u32());
@@ -214,11 +223,16 @@ Trainer::Trainer(const TrainOptions& options, World& world)
       seed_recipe_(o_.recipe == "seed"),
       folder_(o_.output_dir),
       cx_(make_context(o_.device, o_.amp, o_.threads, o_.tf32)),
-      skeleton_(data_skeleton(o_, o_.keypoints_path)),
+      skeleton_(o_.skeleton.empty() ? data_skeleton(o_, o_.keypoints_path)
+                                    : skeleton_from_text(o_.skeleton, "the checkpoint's skeleton")),
       batch_size_(o_.batch_size) {
   check(skeleton_.joints() == joints_,
         "--num-joints {}: the skeleton {} has {} joints; give both flags for the same one", joints_, skeleton_.name,
         skeleton_.joints());
+  if (file_ && !o_.keypoints_path.empty() && (!o_.resume.empty() || o_.test_only)) {
+    const std::string note = skeleton_note(*file_, skeleton_, "--keypoints-path " + o_.keypoints_path);
+    if (!note.empty()) fmt::print("note       {}\n", note);
+  }
   check(o_.start_epoch >= 0 && o_.start_epoch < o_.epochs, "--start-epoch {}: expected 0 to {}, --epochs is {}",
         o_.start_epoch, o_.epochs - 1, o_.epochs);
   const Init init = o_.init == "torch" || (o_.init == "auto" && seed_recipe_) ? Init::torch : Init::official;
@@ -401,6 +415,8 @@ void Trainer::resume_own(const WeightFile& file) {
   if (const auto trained = position.FindMember("trained"); trained != position.MemberEnd()) {
     check(trained->value.IsBool(), "--resume {}: 'trained' of its position is neither true nor false", o_.resume);
     at_.trained = trained->value.GetBool();
+    check(!at_.trained || at_.samples > 0, "--resume {}: samples of its position is 0 although the epoch is trained",
+          o_.resume);
   }
   at_.history = history_from_json(text("history"), o_.resume);
   const std::string saved_seed = text("seed");
@@ -480,6 +496,7 @@ std::map<std::string, std::string> Trainer::metadata() const {
   return {{"format", "hrnet.cpp checkpoint 1"},
           {"model", model_->name()},
           {"joints", std::to_string(joints_)},
+          {"skeleton", skeleton_to_text(skeleton_)},
           {"codec", o_.codec},
           {"recipe", o_.recipe},
           {"input_h", std::to_string(input_h_)},

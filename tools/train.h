@@ -13,7 +13,7 @@
 namespace hr {
 
 // model, joints and fixed_size: what the weights or the checkpoint say, else hrnet_w32, the skeleton's joints, 256 x
-// 192.
+// 192. --resume and --test-only also take the skeleton from the checkpoint, unless --keypoints-path names one.
 struct TrainOptions : ModelOptions, DataOptions {
   std::string person_det, mpii_truth, output_dir = "./save_weights", resume, init = "auto";
   int start_epoch = 0, epochs = 210, batch_size = 32, workers = 2, eval_every = 1;
@@ -25,6 +25,9 @@ struct TrainOptions : ModelOptions, DataOptions {
   RankOptions ranks;
   int checkpoint_every = 0, print_freq = 0;
   bool sync_bn = false, new_global_batch = false, test_only = false;
+  // No flag: the skeleton that the checkpoint carries (skeleton_to_text), when a run goes on with it. Rank 0 fills it
+  // in.
+  std::string skeleton;
 };
 void add_train_options(CLI::App& app, TrainOptions& options);
 

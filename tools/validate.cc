@@ -3,6 +3,7 @@
 #include <deque>
 #include <set>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/json_cursor.h"
@@ -75,6 +76,7 @@ struct Validation {
   const bool packed;
   SplitFiles files;
   Context cx;
+  std::optional<WeightFile> weights;
   std::string container, sha256;
   std::unique_ptr<PoseModel> model;
   Skeleton skeleton;
@@ -107,11 +109,12 @@ struct Validation {
                    : o.soft_nms ? NmsKind::soft
                                 : NmsKind::hard};
     open_dataset();
+    weights.reset();  // the map is not needed any more
     post.sigmas = skeleton.sigmas;
   }
 
   void open_weights() {
-    const WeightFile file(o.weights);
+    const WeightFile& file = weights.emplace(fs::path(o.weights));
     const WeightInfo info = weight_info(file, !o.fixed_size);
     container = file.container();
     model = load_model(cx, file, o.model, o.joints, o.color);
@@ -121,23 +124,41 @@ struct Validation {
     decoding = choose_decoding(o.decoding, info.codec, o.weights, h);
   }
 
-  // The joints: as the flag says, else the pack's or the annotations' own.
+  // The joints that the pack or the annotations name.
+  Skeleton joints_of_the_data() const {
+    if (packed || files.kind == Kind::mpii) return data_skeleton(o, "", "val");
+    const CocoAnnotations names{.path = files.annotations.string(),
+                                .images = {},
+                                .annotations = {},
+                                .categories = read_coco_categories(files.annotations)};
+    return skeleton_of(names, files.kind == Kind::crowdpose);
+  }
+
+  // The joints: as the flag says, else those that the checkpoint carries, else the pack's or the annotations' own.
   Skeleton joints_of() const {
     Skeleton joints;
-    if (!o.keypoints_path.empty() || packed || files.kind == Kind::mpii) {
+    std::string note;
+    if (!o.keypoints_path.empty()) {
       joints = data_skeleton(o, o.keypoints_path, "val");
+      note = skeleton_note(*weights, joints, "--keypoints-path " + o.keypoints_path);
+    } else if (std::optional<Skeleton> own = carried_skeleton(*weights)) {
+      joints = *std::move(own);
+      const Skeleton theirs = joints_of_the_data();
+      for (int k = 0; k < joints.joints() && theirs.joints() == joints.joints() && note.empty(); ++k) {
+        if (joints.names[k] == theirs.names[k]) continue;
+        note = fmt::format("joint {} is \"{}\" in {}, and \"{}\" in the skeleton that {} carries, which is used", k,
+                           theirs.names[k], packed ? o.data_path : files.annotations.string(), joints.names[k],
+                           o.weights);
+      }
     } else {
-      const CocoAnnotations names{.path = files.annotations.string(),
-                                  .images = {},
-                                  .annotations = {},
-                                  .categories = read_coco_categories(files.annotations)};
-      joints = skeleton_of(names, files.kind == Kind::crowdpose);
+      joints = joints_of_the_data();
     }
     check(joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
           model->joints(), o.keypoints_path.empty() ? "dataset's skeleton" : "skeleton of --keypoints-path",
           joints.name, joints.joints(),
           o.keypoints_path.empty() ? "do they belong together? If so, name the skeleton with --keypoints-path"
                                    : "without the flag the annotations' own skeleton is taken");
+    if (!note.empty()) fmt::print("note       {}\n", note);
     return joints;
   }
 
@@ -186,8 +207,8 @@ struct Validation {
     fmt::print("dataset    {}: {}\n", kind_name(files.kind), files.annotations.string());
     fmt::print("boxes      {}: {} ({})\n", boxes, dataset->size(), dataset->counts().summary());
     fmt::print("weights    {}, SHA-256 {}\n", o.weights, sha256);
-    fmt::print("model      {}, {} joints, {} x {} (h x w), {}, {}\n", model->name(), model->joints(), h, w, color,
-               type);
+    fmt::print("model      {}, {}, {} x {} (h x w), {}, {}\n", model->name(), counted(model->joints(), "joint"), h, w,
+               color, type);
     fmt::print("decoding   codec {}, recipe {}\n", decoding.summary(), o.recipe);
     if (mpii) {
       fmt::print("measure    PCKh with the head boxes of {}\n",

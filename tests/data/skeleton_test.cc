@@ -191,5 +191,65 @@ TEST(Skeleton, CategoriesOfAnAnnotationFile) {
   EXPECT_TRUE(contains(test::error_of([&] { category_skeleton(other, "f"); }), "different keypoints"));
 }
 
+TEST(Skeleton, TravelsAsOneText) {
+  for (const std::string& name : built_in_skeleton_names()) {
+    EXPECT_EQ(skeleton_to_text(built_in_skeleton(name)), name) << "a built-in skeleton stays short";
+    EXPECT_EQ(skeleton_from_text(name, "x"), built_in_skeleton(name));
+  }
+  // COCO's joints in other words, joints without sigmas, sigmas of a file's own, two joints of one name.
+  std::vector<std::string> names = coco_skeleton().names;
+  names[0] = "Nase \"ä\"";
+  const std::pair<int, int> limbs[] = {{1, 2}};
+  for (Skeleton s :
+       {skeleton_from_names(names, {}, "x"), read(good),
+        read(replaced(good, "\"kps_weights\"", "\"sigmas\": [0.1, 0.026, 1e-3], \"kps_weights\"")),
+        skeleton_from_names({"a", "a", "", "l_ear", "r_ear"}, limbs, "/home/me/animals.json: category 3")}) {
+    const std::string text = skeleton_to_text(s);
+    EXPECT_FALSE(contains(text, "/")) << "folders are nobody's business: " << text;
+    Skeleton again = skeleton_from_text(text, "x");
+    again.name = s.name;
+    EXPECT_EQ(again, s) << text;
+    EXPECT_EQ(skeleton_to_text(skeleton_from_text(text, "x")), text);
+  }
+}
+
+TEST(Skeleton, ATextOfAStrangerIsLimited) {
+  const auto why = [](const std::string& text) {
+    return test::error_of([&] { skeleton_from_text(text, "w.safetensors: the skeleton in its metadata"); });
+  };
+  const auto joints = [](size_t n, const std::string& extra) {
+    std::string names;
+    for (size_t k = 0; k < n; ++k) names += fmt::format("{}\"{}{}\"", k > 0 ? "," : "", extra, k);
+    return "{\"keypoints\":[" + names + "]}";
+  };
+  EXPECT_EQ(why(joints(1000, "j")), "");
+  EXPECT_TRUE(contains(why(joints(1001, "j")), "1001 joints, at most 1000"));
+  EXPECT_EQ(why(joints(1, std::string(199, 'n'))), "");
+  EXPECT_TRUE(
+      contains(why(joints(1, std::string(200, 'n'))), "keypoints[0]: expected a name of at most 200 printable"));
+  EXPECT_TRUE(contains(why(joints(2, "\\u001b[2J")), "printable")) << "names are printed on terminals";
+  EXPECT_TRUE(contains(why(std::string((1 << 20) + 1, '[')), "bytes"));
+  EXPECT_TRUE(contains(why("{" + std::string(100'000, '[')), "w.safetensors: the skeleton in its metadata"));
+  EXPECT_TRUE(contains(why("no such set"), "neither an object nor the name of a built-in skeleton"));
+  EXPECT_TRUE(contains(why(R"({"keypoints":["a","b"],"flip_pairs":[[0,7]]})"), "joint 7 does not exist"));
+  std::string limbs;
+  for (int i = 0; i < 10'001; ++i) limbs += i > 0 ? ",[1,2]" : "[1,2]";
+  EXPECT_TRUE(contains(why(R"({"keypoints":["a","b"],"skeleton":[)" + limbs + "]}"), "10001 limbs"));
+  // What could not be read back is refused before it is trained with.
+  EXPECT_TRUE(contains(test::error_of([] { skeleton_from_names({std::string(201, 'n')}, {}, "f"); }), "200"));
+}
+
+TEST(Skeleton, TheFirstDifferenceIsTold) {
+  const Skeleton s = read(good);
+  EXPECT_EQ(skeleton_difference(s, read(replaced(good, "[[1, 2], [1, 3]]", "[[3, 1], [2, 1]]"))), "");
+  EXPECT_EQ(skeleton_difference(s, read(replaced(good, "head", "nose"))), "joint 0 is \"head\" instead of \"nose\"");
+  EXPECT_EQ(skeleton_difference(s, read(replaced(good, "\"flip_pairs\": [[1, 2]]", "\"flip_pairs\": []"))),
+            "the mirror image of left_hand is right_hand instead of left_hand");
+  EXPECT_EQ(skeleton_difference(s, read(replaced(good, "[1, 3]", "[2, 3]"))), "the limbs are others");
+  Skeleton other = s;
+  other.sigmas[2] = 0.1;
+  EXPECT_EQ(skeleton_difference(s, other), "the sigma of right_hand is 0.05 instead of 0.1");
+}
+
 }  // namespace
 }  // namespace hr

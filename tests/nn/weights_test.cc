@@ -466,6 +466,91 @@ TEST(TorchOptimizer, TheUsualHyperparametersAreNoReasonToRefuse) {
   expect_moments(small, o);
 }
 
+// What the optimisers of PyTorch 2.7 write into their parameter groups and states: loaded, or refused with the reason.
+struct OptimizerKind {
+  const char* name;
+  AdamState state;
+  std::vector<const char*> words;  // of the refusal; none: it is loaded
+};
+void PrintTo(const OptimizerKind& kind, std::ostream* out) { *out << kind.name; }
+
+class TorchOptimizerKinds : public testing::TestWithParam<OptimizerKind> {};
+
+TEST_P(TorchOptimizerKinds, IsLoadedOrRefusedWithAReason) {
+  const auto& [name, state, words] = GetParam();
+  Small small;
+  Optimizer o(small.cx, small.store, {});
+  o.set_steps(77);
+  std::string why;
+  try {
+    load_optimizer(WeightFile(checkpoint(small, state)), o);
+  } catch (const Error& e) {
+    why = e.what();
+  }
+  if (words.empty()) {
+    EXPECT_EQ(why, "");
+    EXPECT_EQ(o.steps(), 5);
+    expect_moments(small, o);
+    return;
+  }
+  for (const char* word : words) EXPECT_NE(why.find(word), std::string::npos) << word << " in: " << why;
+  EXPECT_NE(why.find("--weights"), std::string::npos) << "the next step is missing in: " << why;
+  EXPECT_EQ(o.steps(), 77);
+  for (const double v : test::values(o.exp_avg)) ASSERT_EQ(v, 0);
+}
+
+std::string pair_of(double a, double b) { return real(a) + real(b) + "\x86"; }
+
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, TorchOptimizerKinds,
+    testing::Values(
+        OptimizerKind{"Adam", {.group = {{"betas", pair_of(0.9, 0.999)}, {"eps", real(1e-8)}, {"maximize", no()}}}, {}},
+        OptimizerKind{"AdamW",
+                      {.group = {{"betas", pair_of(0.9, 0.999)},
+                                 {"eps", real(1e-8)},
+                                 {"weight_decay", real(0.01)},
+                                 {"decoupled_weight_decay", yes()}},
+                       .tensor_steps = true},
+                      {}},
+        OptimizerKind{"SGD",
+                      {.second = "momentum_buffer",
+                       .amsgrad = "",
+                       .group = {{"momentum", real(0.9)}, {"dampening", integer(0)}, {"nesterov", no()}}},
+                      {"SGD", "only Adam and AdamW"}},
+        OptimizerKind{"NAdam",
+                      {.amsgrad = "",
+                       .group = {{"betas", pair_of(0.9, 0.999)},
+                                 {"momentum_decay", real(0.004)},
+                                 {"decoupled_weight_decay", no()}}},
+                      {"NAdam", "only Adam and AdamW"}},
+        OptimizerKind{"RAdam",
+                      {.amsgrad = "",
+                       .group = {{"betas", pair_of(0.9, 0.999)},
+                                 {"eps", real(1e-8)},
+                                 {"maximize", no()},
+                                 {"decoupled_weight_decay", no()}}},
+                      {"RAdam", "only Adam and AdamW"}},
+        OptimizerKind{"RMSprop",
+                      {.second = "square_avg",
+                       .amsgrad = "",
+                       .group = {{"momentum", integer(0)}, {"alpha", real(0.99)}, {"centered", no()}}},
+                      {"RMSprop", "only Adam and AdamW"}},
+        OptimizerKind{"Adamax",
+                      {.second = "exp_inf", .amsgrad = "", .group = {{"betas", pair_of(0.9, 0.999)}}},
+                      {"exp_avg_sq", "only Adam and AdamW"}},
+        OptimizerKind{"Adagrad", {.amsgrad = "", .group = {{"lr_decay", integer(0)}}}, {"Adagrad"}},
+        OptimizerKind{"Adadelta", {.amsgrad = "", .group = {{"rho", real(0.9)}}}, {"Adadelta"}},
+        OptimizerKind{"Rprop", {.amsgrad = "", .group = {{"etas", pair_of(0.5, 1.2)}}}, {"Rprop"}},
+        OptimizerKind{"LBFGS", {.amsgrad = "", .group = {{"history_size", integer(100)}}}, {"LBFGS"}},
+        OptimizerKind{"AMSGrad", {.amsgrad = yes()}, {"amsgrad", "not supported"}},
+        OptimizerKind{"AMSGradsThirdMoment", {.state_extra = {{"max_exp_avg_sq", integer(1)}}}, {"AMSGrad"}},
+        OptimizerKind{"Maximize", {.group = {{"maximize", yes()}}}, {"maximize", "not supported"}},
+        OptimizerKind{"OtherBeta1", {.group = {{"betas", pair_of(0.5, 0.999)}}}, {"betas[0] = 0.5", "0.9"}},
+        OptimizerKind{"OtherBeta2", {.group = {{"betas", pair_of(0.9, 0.99)}}}, {"betas[1] = 0.99", "0.999"}},
+        OptimizerKind{"OtherEps", {.group = {{"eps", real(1e-4)}}}, {"eps = 0.0001", "1e-08"}},
+        OptimizerKind{"TwoGroups", {.groups = 2}, {"2 parameter groups", "order"}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
 TEST(TorchOptimizer, WhatCannotBeResumedIsRefusedAndChangesNothing) {
   Small small;
   Optimizer o(small.cx, small.store, {});

@@ -182,6 +182,13 @@ TEST(Predict, PosesCarryTheTruthsIdsAndCategories) {
     for (size_t k = 2; k < 51; k += 3) best = std::max(best, keypoints(pose)[k]);
     EXPECT_EQ(pose["score"].GetDouble() > 0, best > 0);
   }
+  const Ended evaluated = run(program("coco_eval") + " --gt " + (in / "truth.json").string() + " --dt " +
+                              (in / "out/poses.json").string() + " --json " + (in / "numbers.json").string());
+  EXPECT_EQ(evaluated.status, 0) << evaluated.output;
+  const auto numbers = parse_json_file(in / "numbers.json");
+  EXPECT_GE(numbers["stats"][0].GetDouble(), 0) << "people are there to be found";
+  for (const char* reason : {"people_other_category", "detections_other_category", "detections_unseen"})
+    EXPECT_EQ(numbers["dropped"][reason].GetInt64(), 0) << reason;
 }
 
 TEST(Predict, NanWeightsAreRefusedInOneMessage) {

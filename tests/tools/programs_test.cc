@@ -145,6 +145,25 @@ TEST(Programs, BenchPrintsOneJsonObject) {
   }
 }
 
+TEST(Programs, BenchLoaderPrintsOneJsonObject) {
+  const Ended e = run(program("bench") + " --mode loader --data-path " + setting().data.string() +
+                      " --fixed-size 64 64 --repeats 1 --json");
+  ASSERT_EQ(e.status, 0) << e.output;
+  const auto json = parse_json(e.output.substr(e.output.find('{')), "bench");
+  EXPECT_GT(json["people"].GetInt(), 0);
+  EXPECT_EQ(json["pictures"].GetInt(), 4);
+}
+
+TEST(Programs, HelpOfPredictSaysWhatIsWrittenAndTheExitStatus) {
+  std::string help;  // with single blanks, wherever lines are broken
+  for (const char c : run(program("predict") + " --help").output) {
+    if (c != '\n' && c != ' ') help += c;
+    if ((c == '\n' || c == ' ') && !help.ends_with(' ')) help += ' ';
+  }
+  for (const char* word : {"NAME_pose.jpg", "poses.json", "coco_eval", "Exit status: 0; 2 when"})
+    EXPECT_NE(help.find(word), std::string::npos) << word << " in " << help;
+}
+
 // Nothing but the file says which network it is, in which container and wrapper.
 TEST(Programs, ForwardRunsEveryKindOfWeightFile) {
   HR_NEEDS_ORACLE("weights/w2_eval.safetensors");
