@@ -3,6 +3,9 @@
 #include <map>
 #include <string>
 
+#include <fmt/format.h>
+
+#include "data/mat_file.h"
 #include "data/pack.h"
 #include "tests/data/jpeg.h"
 #include "tests/support/pth_builder.h"
