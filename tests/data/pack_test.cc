@@ -188,6 +188,16 @@ TEST(Pack, EveryDamagedByteIsNoticed) {
   EXPECT_EQ(Pack(path).dataset("train", o).sample(0, 0).meta.index, 3u);
 }
 
+// Lists without entries, which have no memory to copy to: here the categories of a set that takes every one.
+TEST(Pack, EmptyListsAreRead) {
+  PackedSet made;
+  made.options.categories = {};
+  made.write();
+  const Pack pack(made.path);
+  EXPECT_TRUE(pack.limits("train").categories.empty());
+  EXPECT_EQ(pack.dataset("train", made.options).size(), made.dataset().size());
+}
+
 // The checksums are right here, the numbers are not: a picture of -2^31 columns with a block in its column 1, which
 // -2^31 - 1, wrapped around, would have room for.
 TEST(Pack, ABlockOfAPictureOfNegativeSizeIsRefused) {
