@@ -319,6 +319,10 @@ PictureInfo probe_with_stb(std::span<const std::byte> bytes, std::string_view na
     refuse(false, bytes.size(), name);
   }
   check_size(info.width, info.height, name, max_pixels);
+  StbSource depth{bytes};
+  // stb 2.27 takes the wrong byte of each such sample, and reads past them when it makes three channels of one.
+  check(bytes[0] != std::byte{'P'} || stbi_is_16_bit_from_callbacks(&stb_calls, &depth) == 0,
+        "{}: a PNM with 16 bits per channel; save it with 8", name);
   static constexpr std::string_view png{"\x89PNG"}, end{"IEND\xAE\x42\x60\x82"};
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   info.whole = text.starts_with(png) && text.ends_with(end);

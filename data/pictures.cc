@@ -318,6 +318,9 @@ class Zip final : public PictureSource {
     check_bytes(member->packed_size, where);
     const std::span<const std::byte> packed = zip_.stored(name);
     if (!member->deflated) return packed;
+    // Deflate makes at most 1032 bytes of one; a claim beyond that must not take memory.
+    check(member->size <= 1032 * member->packed_size, "{}: damaged in the zip file: {} bytes cannot unpack to {}",
+          where, member->packed_size, member->size);
     if (scratch.size() < member->size) scratch.resize(member->size + member->size / 4);
     z_stream stream{};
     stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));  // zlib only reads it

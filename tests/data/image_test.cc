@@ -129,6 +129,16 @@ TEST(Image, WhatIsNotAPictureIsNamed) {
   EXPECT_FALSE(fs::exists(folder / "a.tif"));
 }
 
+// stb takes the 16-bit samples of a PNM for 8-bit ones when it makes three channels of one, reads past their end, and
+// takes the wrong byte of each in any case.
+TEST(Image, APnmOf16BitsIsRefusedInOneSentence) {
+  for (const std::string kind : {"P5", "P6"}) {
+    const std::string pnm = kind + " 24 18 65535\n" + std::string(size_t{24} * 18 * 2 * (kind == "P5" ? 1 : 3), '\x40');
+    const std::string why = error_of([&] { decode_image(std::as_bytes(std::span(pnm)), "deep.pnm"); });
+    EXPECT_EQ(why, "deep.pnm: a PNM with 16 bits per channel; save it with 8") << kind;
+  }
+}
+
 TEST(Image, AHugeSizeIsRefusedBeforeAnyMemoryIsTaken) {
   const std::string pnm = "P6 60000 60000 255\n" + std::string(100, 'x');
   EXPECT_TRUE(contains(error_of([&] { decode_image(std::as_bytes(std::span(pnm)), "bomb.ppm"); }), "268435456"));

@@ -266,6 +266,27 @@ TEST(Zip, DeflatedMembersAndDamage) {
   EXPECT_GT(refused, zip.size() * 9 / 10);
 }
 
+// What a member says about its size is not believed where that would cost memory: a few bytes cannot unpack to 2^30.
+TEST(Zip, AMemberThatClaimsMoreThanItsBytesCanUnpackToTakesNoMemory) {
+  const auto folder = test::temporary_folder();
+  const std::string text(3000, 'a');
+  std::string zip = deflated_zip("a.png", text);
+  std::vector<std::byte> scratch;
+  write_file(folder / "d.zip", zip);
+  EXPECT_EQ(open_pictures(folder / "d.zip")->read("a.png", scratch).size(), text.size());  // well packed is no offence
+  size_t claims = 0;
+  for (size_t at = zip.find(little(3000, 4)); at != std::string::npos; at = zip.find(little(3000, 4), at)) {
+    zip.replace(at, 4, little(uint64_t{1} << 30, 4));
+    ++claims;
+  }
+  ASSERT_EQ(claims, 2u);  // in the member's header and in the directory
+  write_file(folder / "e.zip", zip);
+  scratch = {};
+  const std::string why = error_of([&] { open_pictures(folder / "e.zip")->read("a.png", scratch); });
+  EXPECT_TRUE(contains(why, "e.zip/a.png: damaged in the zip file: ")) << why;
+  EXPECT_LT(scratch.size(), size_t{1} << 20);
+}
+
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }

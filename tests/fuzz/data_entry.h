@@ -2,8 +2,6 @@
 // bytes to the reader and uses everything that it hands out. They return normally for a file that is read or refused
 // with an Error that names it; all else is a finding.
 #pragma once
-#include <string>
-
 #include "tests/fuzz/entry.h"
 
 namespace hr::test {
@@ -20,8 +18,5 @@ Outcome open_mat(Bytes file);
 Outcome open_picture(Bytes file);
 Outcome open_picture_zip(Bytes file);
 Outcome open_pack(Bytes file);
-
-// Makes the checksums of a pack right again, and the place of its index if that is outside.
-void repair_pack(std::string& file);
 
 }  // namespace hr::test

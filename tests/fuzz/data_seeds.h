@@ -3,6 +3,9 @@
 #include <map>
 #include <string>
 
+#include <fmt/format.h>
+
+#include "data/mat_file.h"
 #include "data/pack.h"
 #include "tests/data/jpeg.h"
 #include "tests/support/pth_builder.h"
@@ -42,11 +45,12 @@ inline SeedFiles coco_seeds() {
   std::string wholebody = person;
   wholebody.insert(wholebody.size() - 1, R"(,"foot_kpts":[1,2,0.5],"foot_valid":true,"face_kpts":[],)"
                                          R"("lefthand_kpts":[1,1,2],"righthand_valid":false)");
-  seeds["bad"] = R"({"annotations":[)" + wholebody +
-                 R"(,{"id":1,"image_id":7},{"id":3,"image_id":9,"bbox":[1,2]},null,{"id":4.5,"area":NaN},)"
-                 R"({"id":5,"image_id":7,"bbox":[0,0,-5,1e308],"keypoints":[[1]],"iscrowd":"x","segmentation":[[1,2]]}],)"
-                 R"("images":[{"id":7},{"id":7},{"file_name":3}],)" +
-                 categories + "}";
+  seeds["bad"] =
+      R"({"annotations":[)" + wholebody +
+      R"(,{"id":1,"image_id":7},{"id":3,"image_id":9,"bbox":[1,2]},null,{"id":4.5,"area":NaN},)"
+      R"({"id":5,"image_id":7,"bbox":[0,0,-5,1e308],"keypoints":[[1]],"iscrowd":"x","segmentation":[[1,2]]}],)"
+      R"("images":[{"id":7},{"id":7},{"file_name":3}],)" +
+      categories + "}";
   return seeds;
 }
 
@@ -139,8 +143,8 @@ inline SeedFiles picture_seeds() {
   seeds["bmp"] = "BM" + little(54 + pixels.size(), 4) + little(0, 4) + little(54, 4) + little(40, 4) + little(24, 4) +
                  little(18, 4) + little(1, 2) + little(24, 2) + little(0, 24) + pixels;
   // 2 x 2 pixels: clear, 0, 1, 1, 0, end, in codes of 3 bits.
-  seeds["gif"] = "GIF89a" + little(2, 2) + little(2, 2) + little(0x80, 1) + little(0, 2) + std::string(6, '\x55') + "," +
-                 little(0, 4) + little(2, 2) + little(2, 2) + little(0, 1) + "\x02\x03" + "\x44\x02\x05" +
+  seeds["gif"] = "GIF89a" + little(2, 2) + little(2, 2) + little(0x80, 1) + little(0, 2) + std::string(6, '\x55') +
+                 "," + little(0, 4) + little(2, 2) + little(2, 2) + little(0, 1) + "\x02\x03" + "\x44\x02\x05" +
                  std::string(1, '\0') + ";";
   return seeds;
 }
@@ -150,10 +154,16 @@ inline SeedFiles picture_zip_seeds() {
   SeedFiles seeds;
   seeds["stored"] = zip_of({{"1.jpg", jpeg}, {"fuzzed/2.jpg", "two"}});
   seeds["deflated"] = zip_of({{"1.jpg", std::string(3000, 'a') + jpeg, true}, {"folder/", ""}});
+  // A member that says it unpacks to 2^30 bytes.
+  std::string bomb = zip_of({{"1.jpg", std::string(3000, 'a'), true}});
+  for (size_t at = 0; (at = bomb.find(little(3000, 4))) != std::string::npos;) {
+    bomb.replace(at, 4, little(uint64_t{1} << 30, 4));
+  }
+  seeds["bomb"] = bomb;
   // The same with sizes and places in zip64 fields, and with the end record of zip64.
   const std::string name = "1.jpg", data = "a picture";
-  const auto crc = static_cast<uint64_t>(
-      crc32_z(0, reinterpret_cast<const Bytef*>(data.data()), static_cast<uInt>(data.size())));
+  const auto crc =
+      static_cast<uint64_t>(crc32_z(0, reinterpret_cast<const Bytef*>(data.data()), static_cast<uInt>(data.size())));
   const auto head = [&](int extra) {
     return little(45, 2) + little(0, 4) + little(0, 2) + little(0x21, 2) + little(crc, 4) + little(0xffffffffu, 4) +
            little(0xffffffffu, 4) + little(name.size(), 2) + little(static_cast<uint64_t>(extra), 2);
@@ -164,9 +174,9 @@ inline SeedFiles picture_zip_seeds() {
                                 little(0xffffffffu, 4) + name + little(1, 2) + little(24, 2) + sizes + little(0, 8);
   const uint64_t end = member.size() + directory.size();
   seeds["zip64"] = member + directory + "PK\x06\x06" + little(44, 8) + little(45, 2) + little(45, 2) + little(0, 8) +
-                   little(1, 8) + little(1, 8) + little(directory.size(), 8) + little(member.size(), 8) +
-                   "PK\x06\x07" + little(0, 4) + little(end, 8) + little(1, 4) + "PK\x05\x06" + little(0, 4) +
-                   little(1, 2) + little(1, 2) + little(0xffffffffu, 4) + little(0xffffffffu, 4) + little(0, 2);
+                   little(1, 8) + little(1, 8) + little(directory.size(), 8) + little(member.size(), 8) + "PK\x06\x07" +
+                   little(0, 4) + little(end, 8) + little(1, 4) + "PK\x05\x06" + little(0, 4) + little(1, 2) +
+                   little(1, 2) + little(0xffffffffu, 4) + little(0xffffffffu, 4) + little(0, 2);
   return seeds;
 }
 
@@ -193,8 +203,9 @@ inline SeedFiles pack_seeds() {
     const PoseDataset set = PoseDataset::from_annotations(file, folder, coco_skeleton(),
                                                           {.input_h = 64, .input_w = 48, .augment = augment});
     const PackInput input{"train", &set};
-    seeds[augment ? "augmented" : "plain"] =
-        file_made_by(".pack", [&](const fs::path& path) { write_pack(path, {&input, 1}, 1); });
+    seeds[augment ? "augmented" : "plain"] = file_made_by(".pack", [&](const fs::path& path) {
+      write_pack(path, {&input, 1}, 1);
+    });
   }
   fs::remove_all(folder);
   return seeds;

@@ -1,5 +1,6 @@
 // libFuzzer target: packs. Three of four inputs get checksums that are right again.
 #include "tests/fuzz/data_entry.h"
+#include "tests/fuzz/pack_sums.h"
 #include "tests/fuzz/target.h"
 
 HR_FUZZ_TARGET(hr::test::open_pack)
