@@ -442,7 +442,7 @@ class Poses {
         continue;
       }
       size_t bytes = 0;
-      for (const Picture& picture : open_) bytes += picture.prepared.image.pixels.size();
+      for (const Picture& picture : open_) bytes += picture.prepared.image.rgb.size();
       if (bytes > most_bytes && !(members.empty() && under_way_.empty())) break;
       ask();
       if (ahead_.empty()) break;

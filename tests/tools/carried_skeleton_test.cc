@@ -26,7 +26,7 @@ struct Animals {
     std::string images, people;
     for (int i = 1; i <= 3; ++i) {
       Image image(160, 120);
-      for (size_t b = 0; b < image.pixels.size(); ++b) image.pixels[b] = static_cast<uint8_t>(b * 7 + i);
+      for (size_t b = 0; b < image.rgb.size(); ++b) image.rgb[b] = static_cast<uint8_t>(b * 7 + i);
       write_image(img / fmt::format("p{}.jpg", i), image);
       images += fmt::format("{}{{\"id\": {}, \"file_name\": \"p{}.jpg\", \"width\": 160, \"height\": 120}}",
                             i > 1 ? ", " : "", i, i);
