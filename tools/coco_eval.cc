@@ -167,11 +167,7 @@ Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose) {
   if (crowdpose) return built_in_skeleton("crowdpose");
   const auto named = std::ranges::find_if(gt.categories, [](const CocoCategory& c) { return !c.keypoints.empty(); });
   if (named == gt.categories.end()) return coco_skeleton();
-  Skeleton own = skeleton_from_names(named->keypoints, named->skeleton, gt.path);
-  if (own.sigmas_assumed && own.joints() == coco_skeleton().joints()) {
-    own.sigmas = coco_skeleton().sigmas;  // sigmas_assumed stays, so that the remark is made
-  }
-  return own;
+  return skeleton_from_names(named->keypoints, named->skeleton, gt.path);
 }
 
 void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
