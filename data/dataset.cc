@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -130,6 +131,26 @@ bool keeps(const std::vector<int64_t>& categories, int64_t category) {
   return categories.empty() || std::find(categories.begin(), categories.end(), category) != categories.end();
 }
 
+// "--categories is 1; the people have category 0 (person): choose with --categories 0, or --categories all"
+std::string other_categories(const CocoAnnotations& file, const std::vector<int64_t>& asked) {
+  std::map<int64_t, std::string> there;
+  for (const CocoAnnotation& a : file.annotations) {
+    if (!a.keypoints.empty()) there[a.category_id];
+  }
+  if (there.empty()) {
+    for (const CocoAnnotation& a : file.annotations) there[a.category_id];
+  }
+  for (const CocoCategory& category : file.categories) {
+    if (const auto at = there.find(category.id); at != there.end()) at->second = fmt::format(" ({})", category.name);
+  }
+  std::string list;
+  for (const auto& [id, name] : there) list += fmt::format("{}{}{}", list.empty() ? "" : ", ", id, name);
+  return fmt::format(
+      "--categories is {}, and the people have category {}: choose with --categories {}, or take "
+      "everybody with --categories all",
+      fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
+}
+
 // The box a person is trained or evaluated with; why there is none goes to `why` and is counted.
 std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, bool official, const char*& why,
                               DatasetCounts& counts) {
@@ -202,14 +223,16 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
       }
       Person person{a.image_id, a.id, static_cast<int>(image_index), *box, 1.0F, {}};
       person.joints.assign(a.keypoints.begin(), a.keypoints.end());
+      person.category_id = a.category_id;
       out.people_.push_back(std::move(person));
     }
   }
   out.counts_.kept = out.people_.size();
-  const bool areas = out.counts_.zero_area > 0;
-  check(!out.people_.empty(), "{}: nobody to train or evaluate on: {}{}", file.path, out.counts_.summary(),
-        areas ? "; \"area\" is the area of the person's outline, or as much as width x height of the box"
-              : "; is this a person_keypoints file?");
+  check(!out.people_.empty(), "{}: nobody to train or evaluate on: {}; {}", file.path, out.counts_.summary(),
+        out.counts_.other_category > 0 ? other_categories(file, out.options_.categories)
+        : out.counts_.zero_area > 0
+            ? "\"area\" is the area of the person's outline, or as much as width x height of the box"
+            : "is this a person_keypoints file?");
   out.index_people();
   return out;
 }
@@ -237,6 +260,7 @@ PoseDataset PoseDataset::from_detections(CocoAnnotations annotations, const std:
       ++counts.bad_box;
     } else {
       out.people_.push_back({d.image_id, 0, image->second, d.box, static_cast<float>(d.score), {}});
+      out.people_.back().category_id = d.category_id;
     }
   }
   counts.kept = out.people_.size();
@@ -252,6 +276,13 @@ PoseDataset PoseDataset::from_people(CocoAnnotations annotations, std::vector<Pe
   PoseDataset out(std::move(annotations), std::move(pictures), skeleton, std::move(options));
   out.people_ = std::move(people);
   out.counts_ = std::move(counts);
+  std::unordered_map<int64_t, int64_t> category_of;  // a pack's people have their annotations' category
+  for (const CocoAnnotation& a : out.annotations_.annotations) category_of[a.id] = a.category_id;
+  for (Person& person : out.people_) {
+    if (const auto at = category_of.find(person.annotation_id); at != category_of.end()) {
+      person.category_id = at->second;
+    }
+  }
   out.index_people();
   return out;
 }
@@ -619,6 +650,7 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     SampleMeta& meta = metas[members[i]];
     meta = {person.image_id,        person.annotation_id,      index, {}, {}, person.box_score,
             placement.place.area(), placement.heatmap_to_image};
+    meta.category_id = person.category_id;
     std::copy_n(placement.place.center, 2, meta.center);
     std::copy_n(placement.place.scale, 2, meta.scale);
     ++clock.samples;

@@ -47,6 +47,7 @@ struct Person {
   float box_score = 1;
   std::vector<float> joints;       // [K][x, y, v] in picture pixels as annotated; empty for detections
   std::optional<MpiiPlace> place;  // MPII: where the person is, instead of what follows from the box
+  int64_t category_id = 1;         // of the annotation or the detection
 };
 
 struct SampleMeta {
@@ -57,6 +58,7 @@ struct SampleMeta {
   double area = 0;          // prod(scale * 200)
   Affine heatmap_to_image;  // heatmap pixels -> picture pixels
   bool substitute = false;  // everything else here is of the person who took the place
+  int64_t category_id = 1;
 };
 
 // Where one sample goes; what is left empty is not made.

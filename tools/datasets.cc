@@ -1,5 +1,6 @@
 #include "tools/datasets.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/error.h"
@@ -51,22 +52,43 @@ Paths find_split(const DataOptions& o, const std::string& split) {
   return paths;
 }
 
-std::vector<int64_t> category_ids(const DataOptions& o) {
+// The file whose categories --categories names; a pack has ids only.
+std::vector<int64_t> asked_categories(const DataOptions& o) {
+  const bool names = std::ranges::any_of(o.categories, [](const std::string& text) {
+    return text != "all" && text.find_first_not_of("0123456789-") != std::string::npos;
+  });
+  if (!names || is_pack(o.data_path)) return hr::category_ids(o.categories, fs::path());
+  return hr::category_ids(o.categories, find_split(o, "train").annotations);
+}
+
+}  // namespace
+
+std::vector<int64_t> category_ids(const std::vector<std::string>& texts, const fs::path& annotations) {
   std::vector<int64_t> ids;
-  for (const std::string& text : o.categories) {
+  for (const std::string& text : texts) {
     if (text == "all") {
-      check(o.categories.size() == 1, "--categories: `all` and single ids contradict each other");
+      check(texts.size() == 1, "--categories: `all` and single ids contradict each other");
       return {};
     }
     int64_t id = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    check(error == std::errc() && end == text.data() + text.size(), "--categories {}: expected ids, or `all`", text);
-    ids.push_back(id);
+    if (error == std::errc() && end == text.data() + text.size()) {
+      ids.push_back(id);
+      continue;
+    }
+    check(!annotations.empty(), "--categories {}: expected ids, or `all`", text);
+    std::string there;
+    bool found = false;
+    for (const CocoCategory& category : read_coco_categories(annotations)) {
+      if (category.name == text) ids.push_back(category.id);
+      found = found || category.name == text;
+      there += fmt::format("{}{} ({})", there.empty() ? "" : ", ", category.id, category.name);
+    }
+    check(found, "--categories {}: {} has no category of this name; it has {}", text, annotations.string(),
+          there.empty() ? "none" : there);
   }
   return ids;
 }
-
-}  // namespace
 
 void add_data_options(CLI::App& app, DataOptions& o, bool plain) {
   app.add_option("--data-path", o.data_path,
@@ -80,7 +102,7 @@ void add_data_options(CLI::App& app, DataOptions& o, bool plain) {
     app.add_option(fmt::format("--{}-images", split), *images, "folder or zip of pictures, instead of --data-path's")
         ->type_name("DIR|ZIP");
   }
-  app.add_option("--categories", o.categories, "category ids to keep, or `all`")->type_name("ID...");
+  app.add_option("--categories", o.categories, "categories to keep: ids or names, or `all`")->type_name("ID|NAME...");
   app.add_option("--recipe", o.recipe,
                  "official (HRNet's published recipe) or seed (the PyTorch project this one follows)")
       ->check(CLI::IsMember({"official", "seed"}));
@@ -133,7 +155,7 @@ Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path) 
   if (keypoints_path == "categories") {
     const Paths paths = find_split(o, "train");
     int dropped = 0;
-    const auto ids = category_ids(o);
+    const auto ids = asked_categories(o);
     Skeleton skeleton = category_skeleton(read_coco_categories(paths.annotations), paths.annotations.string(),
                                           ids.size() == 1 ? ids[0] : 0, &dropped);
     if (dropped > 0) {
@@ -165,7 +187,7 @@ DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, d
           .bgr = bgr,
           .cache_bytes = static_cast<size_t>(o.cache_mib) << 20,
           .encoding = parse_encoding(o.codec),
-          .categories = category_ids(o),
+          .categories = asked_categories(o),
           .max_pixels = static_cast<int64_t>(o.max_megapixels * 1e6),
           .substitute_bad = o.on_bad_sample != "fail"};
 }

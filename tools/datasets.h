@@ -14,7 +14,7 @@ struct DataOptions {
   std::string data_path = "/data/coco2017";
   std::string train_annotations, train_images, val_annotations, val_images;
   std::string recipe = "official", codec = "quarter";
-  std::vector<std::string> categories{"1"};  // ids, or "all"
+  std::vector<std::string> categories{"1"};  // ids, names, or "all"
   std::string on_bad_sample;                 // fail, skip; empty: fail in the check before the start, skip afterwards
   double max_megapixels = 268;
   double scale_factor = 0.35, rot_factor = 45, prob_half_body = 0.3, photometric = 0, coarse_dropout = 0;
@@ -29,6 +29,9 @@ void add_data_options(CLI::App& app, DataOptions& options, bool plain = false);
 // The skeleton: what --keypoints-path says (a built-in name, a file, or `categories` for what the annotation file
 // says); else a pack's own, MPII's for MPII's JSON, and COCO's otherwise.
 Skeleton data_skeleton(const DataOptions& options, const std::string& keypoints_path);
+
+// What --categories says: ids, names of the annotation file's categories, or `all` (then empty).
+std::vector<int64_t> category_ids(const std::vector<std::string>& texts, const fs::path& annotations);
 
 DatasetOptions dataset_options(const DataOptions& options, int input_h, int input_w, double sigma, bool augment,
                                bool bgr = false);

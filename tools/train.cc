@@ -192,6 +192,7 @@ class Trainer {
   std::optional<PoseDataset> train_set_, val_set_;
   std::optional<MpiiTruth> mpii_truth_;  // the validation set is MPII's
   size_t bad_known_ = 0;                 // bad samples that have been told
+  std::string said_;  // remarks of the last validation
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
   std::optional<DataParallel> parallel_;
@@ -685,6 +686,11 @@ void Trainer::finish_epoch() {
       } else {
         fmt::print("  AP {:.4f}  AP50 {:.4f}  AP75 {:.4f}  AR {:.4f}{}\n", s[0], s[1], s[2], s[5], remark);
       }
+      // The same remark after every epoch would hide what is new.
+      if (const std::string remarks = coco_remarks(run.coco); remarks != said_) {
+        for (const std::string& line : coco_remark_list(run.coco)) fmt::print("  remark: {}\n", line);
+        said_ = remarks;
+      }
       std::fflush(stdout);
       if (last) print_table(run);
     }
@@ -717,6 +723,7 @@ int Trainer::test() {
   const ValidationRun run = measure("validate");
   if (!world_.first()) return 0;
   print_table(run);
+  for (const std::string& line : coco_remark_list(run.coco)) fmt::print("remark: {}\n", line);
   fmt::print("wrote {}\n", (folder_ / "key_results.json").string());
   return 0;
 }

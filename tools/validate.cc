@@ -1,18 +1,22 @@
 #include "tools/validate.h"
 
 #include <deque>
+#include <set>
 
 #include "core/error.h"
 #include "core/json.h"
 #include "core/json_cursor.h"
 #include "data/mat_file.h"
 #include "data/mpii.h"
+#include "eval/coco_files.h"
 #include "eval/crowdpose.h"
 #include "eval/decode.h"
 #include "eval/pckh.h"
+#include "eval/remarks.h"
 #include "tools/analysis_picture.h"
 #include "tools/cli.h"
 #include "tools/coco_eval.h"
+#include "tools/datasets.h"
 #include "tools/gather_people.h"
 #include "tools/progress.h"
 #include "tools/stopwatch.h"
@@ -66,6 +70,11 @@ class JsonObject {
     for (const double v : list) texts.push_back(python_repr(v));
     raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
   }
+  void texts(const std::string& key, const std::vector<std::string>& list) {
+    std::string all;
+    for (const std::string& v : list) all += (all.empty() ? "" : ", ") + json_quote(v);
+    raw(key, "[" + all + "]");
+  }
   template <class Names>
   void names(const std::string& key, const Names& list) {
     std::vector<std::string> texts;
@@ -101,6 +110,8 @@ struct Validation {
   std::optional<PoseDataset> dataset;
   MpiiTruth truth;
   fs::path folder;
+  bool no_truth = false;    // images without annotations: results for the evaluation server, and no numbers
+  std::string boxes_doubt;  // of the detector's boxes
   JsonObject json;
 
   explicit Validation(const ValidateOptions& options) : o(options), files(find_validation_files(o)) {
@@ -144,9 +155,6 @@ struct Validation {
           "{}: the weights are for {} joints, the dataset's skeleton ({}) has {}; name the right one with "
           "--keypoints-path",
           o.weights, model->joints(), joints.name, joints.joints());
-    check(!joints.sigmas_assumed,
-          "{}: the OKS sigmas of its joints ({}, ...) are not known; name a skeleton with --keypoints-path",
-          files.annotations.string(), joints.names.front());
     return joints;
   }
 
@@ -156,18 +164,33 @@ struct Validation {
                                  .input_w = w,
                                  .sigma = heatmap_sigma(0, h),
                                  .bgr = model->bgr_input(),
-                                 .encoding = encoding_of(decoding.decode.codec)};
+                                 .encoding = encoding_of(decoding.decode.codec),
+                                 .categories = files.kind == Kind::mpii
+                                                   ? std::vector<int64_t>{}
+                                                   : category_ids(o.categories, files.annotations)};
     if (files.kind == Kind::mpii) {
       skeleton = joints_of(nullptr);
       dataset = PoseDataset::from_mpii(read_mpii(files.annotations, model->joints()), files.images, skeleton, options);
       truth = open_mpii_truth(files.truth, *dataset);
     } else {
-      CocoAnnotations annotations = read_coco(files.annotations, model->joints());
+      no_truth = !has_annotations(files.annotations);
+      check(!no_truth || !o.person_det.empty(),
+            "{}: has images and no \"annotations\" (a list such as image_info_test-dev2017.json): name the detected "
+            "boxes with --person-det, and the results for the evaluation server are written",
+            files.annotations.string());
+      CocoAnnotations annotations =
+          no_truth ? read_image_list(files.annotations) : read_coco(files.annotations, model->joints());
       skeleton = joints_of(&annotations);
-      dataset = o.person_det.empty()
-                    ? PoseDataset::from_annotations(std::move(annotations), files.images, skeleton, options)
-                    : PoseDataset::from_detections(std::move(annotations), read_coco_detections(o.person_det),
-                                                   files.images, skeleton, options, o.image_thre);
+      if (o.person_det.empty()) {
+        dataset = PoseDataset::from_annotations(std::move(annotations), files.images, skeleton, options);
+      } else {
+        const auto boxes = read_coco_detections(o.person_det);
+        check(!boxes.empty(), "--person-det {}: the list of detections is empty; there is nobody to look at",
+              o.person_det);
+        boxes_doubt = detector_doubt(boxes, annotations, o.person_det);
+        dataset = PoseDataset::from_detections(std::move(annotations), boxes, files.images, skeleton, options,
+                                               o.image_thre);
+      }
     }
     dataset->check_files();
   }
@@ -236,8 +259,11 @@ struct Validation {
 
   // The set's name in the official file's: person_keypoints_val2017.json is val2017.
   std::string set_name() const {
-    const std::string stem = files.annotations.stem().string(), prefix = "person_keypoints_";
-    return stem.starts_with(prefix) ? stem.substr(prefix.size()) : stem;
+    const std::string stem = files.annotations.stem().string();
+    for (const std::string prefix : {"person_keypoints_", "image_info_"}) {
+      if (stem.starts_with(prefix)) return stem.substr(prefix.size());
+    }
+    return stem;
   }
 
   void numbers(std::span<const char* const> names, std::span<const double> stats) {
@@ -255,14 +281,39 @@ struct Validation {
     fmt::print("wrote {} in {}\n", fmt::join(written, ", "), folder.string());
   }
 
+  // For images without annotations.
+  void write_server_files(const std::vector<PersonResult>& results, double seconds) {
+    const std::string official = fmt::format("results/keypoints_{}_results_0.json", set_name());
+    write_seed_results(folder / "key_results.json", results);
+    prepare_output_folder(folder / "results", "--output-dir");
+    write_official_results(folder / official, results);
+    const std::string remark = fmt::format(
+        "{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
+        files.annotations.string(), (folder / official).string());
+    std::vector<std::string> remarks = {remark};
+    if (!boxes_doubt.empty()) remarks.push_back(boxes_doubt);
+    for (const std::string& text : remarks) fmt::print("remark     {}\n", text);
+    json.texts("remarks", remarks);
+    json.raw("seconds", fmt::format("{:.3f}", seconds));
+    write_file(folder / "validation.json", json.finish());
+    fmt::print("wrote key_results.json, {}, validation.json in {}\n", official, folder.string());
+  }
+
   void measure_oks() {
     const double started = now();
     const bool seed = o.recipe == "seed";
     const std::vector<PersonResult> people = predict();
     const std::vector<PersonResult> results = seed ? postprocess_seed(people) : postprocess_official(people, post);
+    if (no_truth) {
+      write_server_files(results, now() - started);
+      return;
+    }
     const auto detections = to_detections(results, seed ? Rounding::two_decimals : Rounding::none);
-    CocoEvalOptions options{
-        .sigmas = skeleton.sigmas, .threads = o.threads > 0 ? o.threads : 1, .detections_name = "the network's poses"};
+    CocoEvalOptions options{.sigmas = skeleton.sigmas,
+                            .categories = evaluated_categories(*dataset),
+                            .threads = o.threads > 0 ? o.threads : 1,
+                            .sigmas_remark = sigmas_doubt(skeleton),
+                            .detections_name = "the network's poses"};
     const CocoAnnotations& annotations = dataset->annotations();
     CocoEvalResult coco;
     std::string summary;
@@ -283,8 +334,10 @@ struct Validation {
       fmt::print("{}\n", summary);
       numbers(names, coco.stats);
     }
-    const std::string remarks = coco_remarks(coco);
-    if (!remarks.empty()) fmt::print("{}\n", remarks);
+    std::vector<std::string> remarks = coco_remark_list(coco);
+    if (!boxes_doubt.empty()) remarks.insert(remarks.begin(), boxes_doubt);
+    for (const std::string& remark : remarks) fmt::print("remark     {}\n", remark);
+    json.texts("remarks", remarks);
     json.text("rules", std::string(coco_rules_name(options.rules)));
     json.raw("evaluated", fmt::format("{{\"images\": {}, \"people\": {}, \"poses\": {}}}", coco.counts.images,
                                       coco.counts.people, coco.counts.detections));
@@ -366,6 +419,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
       PersonResult& person = people.emplace_back();
       person.image_id = meta.image_id;
       person.keypoints.assign(poses.begin() + i * numbers, poses.begin() + (i + 1) * numbers);
+      person.category_id = meta.category_id;
       person.score = meta.box_score;
       std::copy_n(meta.center, 2, person.center);
       std::copy_n(meta.scale, 2, person.scale);
@@ -397,8 +451,24 @@ ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, 
   run.results = seed ? postprocess_seed(people) : postprocess_official(people, {.sigmas = dataset.skeleton().sigmas});
   const auto detections = to_detections(run.results, seed ? Rounding::two_decimals : Rounding::none);
   run.coco = evaluate_coco(dataset.annotations(), detections,
-                           {.sigmas = dataset.skeleton().sigmas, .detections_name = "the network's poses"});
+                           {.sigmas = dataset.skeleton().sigmas,
+                            .categories = evaluated_categories(dataset),
+                            .sigmas_remark = sigmas_doubt(dataset.skeleton()),
+                            .detections_name = "the network's poses"});
   return run;
+}
+
+std::vector<int64_t> evaluated_categories(const PoseDataset& dataset) {
+  std::set<int64_t> there;
+  for (const CocoCategory& category : dataset.annotations().categories) there.insert(category.id);
+  if (there.empty()) {
+    for (const CocoAnnotation& person : dataset.annotations().annotations) there.insert(person.category_id);
+  }
+  std::vector<int64_t> categories;
+  for (const int64_t id : dataset.options().categories) {
+    if (there.contains(id)) categories.push_back(id);
+  }
+  return categories;
 }
 
 MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset) {
@@ -480,6 +550,7 @@ void add_validate_options(CLI::App& app, ValidateOptions& o) {
       ->type_name("FILE");
   app.add_option("--image-thre", o.image_thre, "detected boxes with a lower score are left out")->type_name("X");
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_option("--categories", o.categories, "categories to measure: ids or names, or `all`")->type_name("ID|NAME...");
   add_decoding_options(app, o.decoding);
   app.add_option("--recipe", o.recipe, "geometry and post-processing: official or seed")
       ->check(CLI::IsMember({"official", "seed"}));

@@ -30,6 +30,10 @@ struct ValidationRun {
   std::optional<PckhResult> pckh;  // MPII: this instead
 };
 
+// The categories that an evaluation of this dataset compares: those the dataset was made for, as far as the truth has
+// them; empty, all of the truth.
+std::vector<int64_t> evaluated_categories(const PoseDataset& dataset);
+
 // predict_people, post-processing as the dataset's recipe does it, evaluation against the dataset's annotations with
 // the skeleton's sigmas; with a `truth`, MPII's PCKh of the poses as they are. Of several ranks the first one
 // evaluates; the others return nothing.
@@ -61,6 +65,7 @@ ValidationFiles find_validation_files(const ValidateOptions& options);
 struct ValidateOptions : ModelOptions {
   std::string data_path = "/data/coco2017", dataset = "auto", annotations, images, truth, person_det, output_dir = ".";
   std::string recipe = "official";
+  std::vector<std::string> categories{"1"};  // ids, names, or "all"
   DecodingOptions decoding;
   int batch_size = 32, workers = 2;
   bool soft_nms = false, no_nms = false, analysis = false;
