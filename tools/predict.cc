@@ -298,7 +298,7 @@ Boxes read_boxes(const std::string& path, const std::vector<fs::path>& pictures)
 
 // A picture as it is seen: turned as its camera says. Boxes of an annotation file that gives the stored size of a
 // picture on its side were drawn on the stored pixels.
-Image read_picture(const fs::path& path, const Boxes::Picture& entry) {
+Image read_picture(const fs::path& path, const Boxes::Picture& entry, std::string* damage) {
   const MappedFile file(path);
   Orientation orientation = Orientation::apply;
   if (entry.width > 0 && entry.height > 0) {
@@ -310,7 +310,7 @@ Image read_picture(const fs::path& path, const Boxes::Picture& entry) {
           path.string(), seen.width, seen.height, entry.width, entry.height);
     if (!fits(seen)) orientation = Orientation::ignore;
   }
-  return decode_image(file.bytes(), path.string(), orientation);
+  return decode_image(file.bytes(), path.string(), orientation, default_max_pixels, damage);
 }
 
 // Crops, network, poses: people of several pictures in one batch.
@@ -455,14 +455,16 @@ int predict(const PredictOptions& o) {
 
   struct Read {
     Image image;
-    std::string error;
+    std::string error, damage;
   };
   const auto read = [&](size_t i) -> Read {
+    Read out;
     try {
-      return {read_picture(pictures[i], boxes.pictures[i]), ""};
+      out.image = read_picture(pictures[i], boxes.pictures[i], &out.damage);
     } catch (const Error& error) {
-      return {{}, error.what()};
+      out.error = error.what();
     }
+    return out;
   };
   // The next pictures are decoded meanwhile, each one once: crops and overlay are made of the same pixels.
   std::deque<std::future<Read>> ahead;
@@ -475,7 +477,7 @@ int predict(const PredictOptions& o) {
 
   Poses poses(o, loaded, decoding);
   Progress progress("predict", static_cast<int64_t>(pictures.size()));
-  std::vector<std::string> bad;
+  std::vector<std::string> bad, damaged;
   std::string json = "[";
   size_t people_in_all = 0;
   for (size_t done = 0; done < pictures.size();) {
@@ -493,6 +495,7 @@ int predict(const PredictOptions& o) {
         bad.push_back(next.error);
         continue;
       }
+      if (!next.damage.empty()) damaged.push_back(fmt::format("{}: {}", pictures[i].string(), next.damage));
       people += boxes.pictures[i].people ? boxes.pictures[i].people->size() : 1;
       group.emplace_back(i, std::move(next.image));
     }
@@ -528,6 +531,7 @@ int predict(const PredictOptions& o) {
   write_file(folder / "poses.json", json + "\n]\n");
   fmt::print("{} in {}: wrote {}/*_pose.jpg and {}\n", counted_people(people_in_all),
              counted(pictures.size() - bad.size(), "picture"), folder.string(), (folder / "poses.json").string());
+  for (const std::string& line : damaged) fmt::print("note       {}; some of its pixels may be wrong\n", line);
   if (bad.empty()) return 0;
   std::fflush(stdout);
   fmt::print(stderr, "predict: {} of {} could not be read; the others are done:\n", bad.size(),
