@@ -264,7 +264,8 @@ DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, d
           .encoding = parse_encoding(o.codec),
           .categories = asked_categories(o, split),
           .max_pixels = static_cast<int64_t>(o.max_megapixels * 1e6),
-          .substitute_bad = o.on_bad_sample != "fail"};
+          .substitute_bad = o.on_bad_sample != "fail",
+          .refuse_damaged = !o.on_bad_sample.empty()};
 }
 
 PoseDataset open_split(const DataOptions& o, const std::string& split, const Skeleton& skeleton, DatasetOptions dataset,
@@ -324,6 +325,9 @@ void check_samples(PoseDataset& dataset, const DataOptions& o, const std::string
     });
     if (progress) progress->finish();
   }
+  if (!quiet) {
+    for (const std::string& remark : dataset.remarks()) fmt::print("note       {}\n", remark);
+  }
   const BadSamples& bad = dataset.bad();
   if (bad.size() == 0) return;
   std::string list;
@@ -331,8 +335,11 @@ void check_samples(PoseDataset& dataset, const DataOptions& o, const std::string
     bad.write(bad_samples_file(folder, split));
     list = fmt::format("; the list is {}", bad_samples_file(folder, split).string());
   }
-  check(o.on_bad_sample == "skip", "{} ({}: {} cannot be used{}; --on-bad-sample skip leaves them out)",
-        bad.entries()[0].message, split, bad.summary(), list);
+  const auto entries = bad.entries();
+  const bool turned = entries[0].cause == BadSamples::Cause::turned;
+  const std::string other_recipe = o.recipe == "seed" ? "official" : "seed";
+  check(o.on_bad_sample == "skip", "{}{} ({}: {} cannot be used{}; --on-bad-sample skip leaves them out)",
+        entries[0].message, turned ? ": use --recipe " + other_recipe : "", split, bad.summary(), list);
   dataset.drop_bad();
   if (!quiet) fmt::print("left out   {} of {}{}\n", bad.summary(), split, list);
 }

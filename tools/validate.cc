@@ -146,9 +146,9 @@ struct Validation {
       const Skeleton theirs = joints_of_the_data();
       for (int k = 0; k < joints.joints() && theirs.joints() == joints.joints() && note.empty(); ++k) {
         if (joints.names[k] == theirs.names[k]) continue;
-        note = fmt::format("joint {} is \"{}\" in {}, and \"{}\" in the skeleton that {} carries, which is used", k,
-                           theirs.names[k], packed ? o.data_path : files.annotations.string(), joints.names[k],
-                           o.weights);
+        note =
+            fmt::format("joint {} is \"{}\" in {}, and \"{}\" in the skeleton that {} carries, which is used", k,
+                        theirs.names[k], packed ? o.data_path : files.annotations.string(), joints.names[k], o.weights);
       }
     } else {
       joints = joints_of_the_data();

@@ -470,7 +470,52 @@ TEST(Exif, TheSeedTurnsPicturesTheOfficialRecipeDoesNot) {
   // On its side the picture has another size than the annotation says.
   write_file(made.folder / "p0.jpg", test::with_orientation(upright, 6, false));
   const std::string why = error_of([&] { made.dataset().sample(0, 0); });
-  EXPECT_TRUE(contains(why, "70 x 90 pixels, its entry in made.json says 90 x 70")) << why;
+  EXPECT_TRUE(contains(why, "70 x 90 pixels as it is shown, its entry in made.json says 90 x 70")) << why;
+  EXPECT_TRUE(contains(why, "EXIF (orientation 6)") && contains(why, "the official recipe reads")) << why;
+}
+
+TEST(Exif, IsNamedAsTheCauseOfSwappedSizesAndOfJointsBeyondThePicture) {
+  MadeSet made(2);
+  write_file(made.folder / "p0.jpg", test::with_orientation(read_file(made.folder / "p0.jpg"), 8, false));
+  std::swap(made.file.images[0].width, made.file.images[0].height);  // as it is shown: 70 x 90
+  PoseDataset official = made.dataset();
+  official.check_pictures(1);
+  ASSERT_EQ(official.bad().size(), 1u);
+  const std::string why = official.bad().entries()[0].message;
+  EXPECT_TRUE(contains(why, "EXIF (orientation 8)") && contains(why, "the seed recipe reads")) << why;
+  EXPECT_TRUE(contains(official.bad().causes(), "1 turned by EXIF")) << official.bad().causes();
+  made.options.recipe = Recipe::seed;
+  made.file.annotations[1].keypoints[0] = 85;  // within the stored 90 x 70 pixels only
+  made.file.annotations[1].keypoints[2] = 2;
+  for (auto& a : made.file.annotations) {
+    for (size_t k = 0; k < a.keypoints.size(); k += 3) {
+      if (&a != &made.file.annotations[1] || k > 0) a.keypoints[k] = std::min(a.keypoints[k], 60.0);
+    }
+  }
+  PoseDataset seed = made.dataset();
+  seed.check_pictures(1);
+  EXPECT_EQ(seed.bad().size(), 0u);
+  ASSERT_EQ(seed.remarks().size(), 1u);
+  EXPECT_TRUE(contains(seed.remarks()[0], "a joint of annotation 2 is at 85, ")) << seed.remarks()[0];
+  EXPECT_TRUE(contains(seed.remarks()[0], "beyond the picture's 70 x 90 pixels; EXIF (orientation 8)"));
+}
+
+TEST(Exif, OtherPeoplesTurnedPictures) {
+  const fs::path cases = test::source_folder() / ".." / "shared" / "cases" / "pictures" / "turned";
+  if (!fs::exists(cases)) GTEST_SKIP() << "no such folder: " << cases.string();
+  for (const std::string name : {"shown.json", "stored.json"}) {
+    for (const Recipe recipe : {Recipe::official, Recipe::seed}) {
+      PoseDataset data = PoseDataset::from_annotations(read_coco(cases / name, 17), cases, coco_skeleton(),
+                                                       {.recipe = recipe, .input_h = 64, .input_w = 48});
+      data.check_pictures(1);
+      const bool fits = (name == "stored.json") == (recipe == Recipe::official);
+      EXPECT_EQ(data.bad().size(), fits ? 0u : 2u);
+      for (const auto& entry : data.bad().entries()) {
+        EXPECT_TRUE(contains(entry.message, "EXIF (orientation 6)")) << entry.message;
+      }
+      EXPECT_EQ(data.remarks().size(), name == "shown.json" && fits ? 1u : 0u);  // joints at 133 of 120 pixels
+    }
+  }
 }
 
 // ---- bad pictures and boxes -----------------------------------------------------------------------------------------
@@ -544,6 +589,49 @@ TEST(Bad, AQuickCheckNamesEveryBadPictureOnce) {
   EXPECT_EQ(deep.at(37, 5)[0], 37);
 }
 
+TEST(Bad, DamagedDataAreARemarkOrMakeABadPicture) {
+  MadeSet made(3);
+  const auto damage = [&](const char* name) {
+    std::string jpeg = read_file(made.folder / name);
+    const size_t at = jpeg.rfind("\xff\xda") + 14 + 40;
+    jpeg.replace(at, 2, "\xff\xd7");  // a marker amid the data
+    write_file(made.folder / name, jpeg);
+  };
+  damage("p0.jpg");
+  damage("p2.jpg");
+  PoseDataset lenient = made.dataset();
+  lenient.check_pictures(1);
+  EXPECT_EQ(lenient.bad().size(), 0u);
+  lenient.sample(0, 0);
+  lenient.sample(1, 0);
+  lenient.sample(7, 0);
+  ASSERT_EQ(lenient.remarks().size(), 1u);
+  const std::string remark = lenient.remarks()[0];
+  EXPECT_TRUE(contains(remark, "p0.jpg: Corrupt JPEG data: ")) << remark;
+  EXPECT_TRUE(contains(remark, "(one of 2 pictures with damaged data)")) << remark;
+  made.options.refuse_damaged = true;
+  EXPECT_TRUE(contains(error_of([&] { made.dataset().sample(0, 0); }), "p0.jpg: Corrupt JPEG data: "));
+  PoseDataset strict = made.dataset();
+  strict.check_pictures(2);
+  ASSERT_EQ(strict.bad().size(), 2u);
+  EXPECT_TRUE(contains(strict.bad().entries()[0].message, "p0.jpg: Corrupt JPEG data: "));
+  EXPECT_EQ(strict.bad().causes(), "2 cut off or damaged");
+  EXPECT_TRUE(strict.remarks().empty());
+  strict.drop_bad();
+  EXPECT_EQ(strict.size(), 3u);
+}
+
+TEST(Bad, WhenAllPicturesAreBadTheCausesAreCountedAndTheFirstIsNamed) {
+  TroubledSet made;
+  for (const int i : made.good) fs::remove(made.folder / fmt::format("p{}.jpg", i));
+  PoseDataset data = made.dataset();
+  data.check_pictures(2);
+  const std::string why = error_of([&] { data.drop_bad(); });
+  EXPECT_TRUE(contains(why, "made.json: every picture is bad: 13 pictures (with 39 people)")) << why;
+  EXPECT_TRUE(contains(why, "7 not there, 3 not readable as pictures, 2 cut off or damaged, 1 of another size")) << why;
+  EXPECT_TRUE(contains(why, "; the first: ") && contains(why, "p0.jpg: no such picture")) << why;
+}
+
 TEST(Bad, SubstitutesTakeThePlaceAndTheBatchesAreTheSameForAnyWorkers) {
   TroubledSet made;
   made.options.augment = true;
@@ -597,6 +685,9 @@ TEST(Bad, BoxesThatCannotBeUsedAreNamed) {
   people[6].box = {20, 20, -5, -9};
   std::fill(people[6].keypoints.begin(), people[6].keypoints.end(), 0.0);  // nobody would miss this one
   const PoseDataset data = made.dataset();
+  EXPECT_EQ(data.counts().summary(),
+            "9 annotations: 2 kept, 1 without labelled joints, 1 with an area of 0, 2 with an empty box, 1 with a box "
+            "outside of the picture, 2 with a box that cannot be used");
   EXPECT_EQ(data.size(), 2u);
   const auto bad = data.bad().entries();
   ASSERT_EQ(bad.size(), 6u);
@@ -608,6 +699,13 @@ TEST(Bad, BoxesThatCannotBeUsedAreNamed) {
   }
   made.options.recipe = Recipe::seed;
   EXPECT_EQ(made.dataset().bad().size(), 4u) << "the seed looks neither at the area nor at the picture";
+  made.options.recipe = Recipe::official;
+  for (auto& a : people) a.area = 0;
+  people.resize(5);
+  people[3].box = people[1].box = {20, 20, 60, 0};  // flat
+  people.erase(people.begin());
+  const std::string why = error_of([&] { made.dataset(); });
+  EXPECT_TRUE(contains(why, "4 annotations: 0 kept, 1 with an area of 0, 3 with an empty box; \"area\" is")) << why;
 }
 
 TEST(Bad, OtherCategoriesOnlyWhereAskedFor) {
