@@ -329,7 +329,19 @@ PictureInfo probe_with_stb(std::span<const std::byte> bytes, std::string_view na
   return info;
 }
 
+// stb takes memory for as many bytes as a chunk of a PNG claims before it reads any. True when all lie in the file.
+bool png_chunks_fit(std::span<const std::byte> bytes) {
+  const TiffBytes numbers{bytes, true};
+  size_t length = 0, type = 0;
+  for (size_t at = 8; numbers.u32(at, length) && numbers.u32(at + 4, type); at += 12 + length) {
+    if (length > bytes.size() - at - 8) return false;
+    if (type == 0x49454E44) break;  // IEND
+  }
+  return true;
+}
+
 Image decode_with_stb(std::span<const std::byte> bytes, std::string_view name) {
+  if (bytes[0] == std::byte{0x89} && !png_chunks_fit(bytes)) refuse(true, bytes.size(), name);
   int width = 0, height = 0, channels = 0;
   StbSource source{bytes};
   struct Free {

@@ -20,6 +20,22 @@ using test::MadeSet;
 
 // ---- what crops can show --------------------------------------------------------------------------------------------
 
+// Boxes of detectors and of packs may be so large that their edges are infinite or no numbers.
+TEST(Reach, StaysInThePictureWhateverTheBox) {
+  const AugmentOptions turned{.scale = 0.5, .rotation = 30};
+  for (const double huge : {1e30, 1e39, 1e308, -1e308}) {
+    for (const Box& box : {Box{huge, huge, 10, 10}, Box{0, 0, std::abs(huge), 10}, Box{huge, 5, std::abs(huge), 10},
+                           Box{huge, huge, std::abs(huge), std::abs(huge)}}) {
+      for (const AugmentOptions* o : {&turned, static_cast<const AugmentOptions*>(nullptr)}) {
+        const Region official = reach_official(center_scale(box, 0.75), {}, coco_skeleton(), o, 64, 60, 48, 64),
+                     seed = reach_seed(box, {}, coco_skeleton(), o, 64, 60, 48, 64);
+        EXPECT_TRUE((Region{0, 0, 64, 60}.contains(official))) << huge << ": " << official.x << ' ' << official.w;
+        EXPECT_TRUE((Region{0, 0, 64, 60}.contains(seed))) << huge << ": " << seed.x << ' ' << seed.w;
+      }
+    }
+  }
+}
+
 TEST(Reach, ContainsEveryCropAndIsNotMuchLarger) {
   Philox random(5, 5, 5);
   for (const Recipe recipe : {Recipe::official, Recipe::seed}) {
