@@ -190,8 +190,8 @@ std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const s
   }
   if (!carried) return "";
   check(asked.joints() == carried->joints(),
-        "{}: has {}, but {} was trained with the skeleton {}, which has {}; leave the flag out to use that one", named,
-        counted(asked.joints(), "joint"), file.path().string(), carried->name, carried->joints());
+        "{}: has {}, but {} was trained with {} ({}); leave the flag out to use its own skeleton", named,
+        counted(asked.joints(), "joint"), file.path().string(), carried->joints(), carried->name);
   const std::string difference = skeleton_difference(asked, *carried);
   if (difference.empty()) return "";
   return fmt::format("{} is used, although {} was trained with another skeleton ({}): {}", named, file.path().string(),

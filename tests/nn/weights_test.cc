@@ -549,7 +549,7 @@ INSTANTIATE_TEST_SUITE_P(
         OptimizerKind{"OtherBeta2", {.group = {{"betas", pair_of(0.9, 0.99)}}}, {"betas[1] = 0.99", "0.999"}},
         OptimizerKind{"OtherEps", {.group = {{"eps", real(1e-4)}}}, {"eps = 0.0001", "1e-08"}},
         OptimizerKind{"TwoGroups", {.groups = 2}, {"2 parameter groups", "order"}}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& kind) { return std::string(kind.param.name); });
 
 TEST(TorchOptimizer, WhatCannotBeResumedIsRefusedAndChangesNothing) {
   Small small;
