@@ -133,11 +133,13 @@ struct Validation {
                                   .categories = read_coco_categories(files.annotations)};
       joints = skeleton_of(names, files.kind == Kind::crowdpose);
     }
-    check(joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
-          model->joints(), o.keypoints_path.empty() ? "dataset's skeleton" : "skeleton of --keypoints-path",
-          joints.name, joints.joints(),
-          o.keypoints_path.empty() ? "do they belong together? If so, name the skeleton with --keypoints-path"
-                                   : "without the flag the annotations' own skeleton is taken");
+    const bool own = o.keypoints_path.empty() || o.keypoints_path == "categories";
+    check(
+        joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
+        model->joints(), own ? "dataset's skeleton" : "skeleton of --keypoints-path", joints.name, joints.joints(),
+        own ? "take weights that were trained on these joints, or name the weights' skeleton with --keypoints-path if "
+              "the annotations have its joints"
+            : "without the flag the annotations' own skeleton is taken");
     return joints;
   }
 
