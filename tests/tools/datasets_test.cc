@@ -287,8 +287,7 @@ TEST(Datasets, CocoEvalSkipsABadTruthToo) {
                                   wrong));
     a.on_bad_sample = "fail";
     const std::string why = error_of([&] { run_coco_eval(a); });
-    EXPECT_TRUE(contains(why, "annotations[1]") && contains(why, "--on-bad-sample skip leaves out 1 annotation"))
-        << why;
+    EXPECT_TRUE(contains(why, "annotations[1]") && contains(why, "--on-bad-sample skip leaves out")) << why;
     a.on_bad_sample = "skip";
     testing::internal::CaptureStderr();
     const std::string said = output_of([&] { run_coco_eval(a); });
