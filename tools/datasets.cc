@@ -60,7 +60,7 @@ std::string other_skeleton(const fs::path& annotations, const Skeleton& skeleton
         "--keypoints-path categories",
         own.joints(), own.names.front(), skeleton.name, skeleton.joints());
   } catch (const Error&) {
-    return "; a skeleton of its own is given with --keypoints-path FILE";
+    return "";  // it describes none
   }
 }
 

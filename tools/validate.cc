@@ -153,11 +153,13 @@ struct Validation {
     } else {
       joints = joints_of_the_data();
     }
-    check(joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
-          model->joints(), o.keypoints_path.empty() ? "dataset's skeleton" : "skeleton of --keypoints-path",
-          joints.name, joints.joints(),
-          o.keypoints_path.empty() ? "do they belong together? If so, name the skeleton with --keypoints-path"
-                                   : "without the flag the annotations' own skeleton is taken");
+    const bool of_data = o.keypoints_path.empty() || o.keypoints_path == "categories";
+    check(
+        joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
+        model->joints(), of_data ? "dataset's skeleton" : "skeleton of --keypoints-path", joints.name, joints.joints(),
+        of_data ? "take weights that were trained on these joints, or name the weights' skeleton with --keypoints-path if "
+              "the annotations have its joints"
+            : "without the flag the annotations' own skeleton is taken");
     if (!note.empty()) fmt::print("note       {}\n", note);
     return joints;
   }

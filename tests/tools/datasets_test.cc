@@ -188,7 +188,7 @@ TEST(Datasets, BadSamplesFailOrAreListedAndLeftOut) {
   text.replace(text.find("\"bbox\":[") + 8, 1, "NaN,");
   write_file(annotations, text);
   DataOptions f = flags(other);
-  EXPECT_TRUE(contains(error_of([&] { open(f); }), "bbox: expected 4 numbers"));  // no list of four at all
+  EXPECT_TRUE(contains(open(f).bad().entries().at(0).message, "bbox: expected 4 numbers"));  // no list of four at all
   text.replace(text.find("NaN,"), 4, "");
   const size_t at = text.find("\"bbox\":[") + 8;
   text.replace(at, text.find(',', at) - at, "NaN");
@@ -254,17 +254,11 @@ TEST(Datasets, TrainAndValidateTakeTheSameSamples) {
     ValidateOptions o = validation_of(data, folder);
     TrainOptions t = tiny(data, folder / "run");
     t.epochs = 1;
-    const bool unlabelled = std::string(value) == "[]";  // nobody to train on, and nothing wrong
     for (const auto& [why, list] : {std::pair{error_of([&] { validate(o); }), folder / "bad_samples_val.tsv"},
                                     {error_of([&] { train(t); }), folder / "run" / "bad_samples_train.tsv"}}) {
-      if (unlabelled) {
-        EXPECT_EQ(why, "") << value;
-        continue;
-      }
       EXPECT_TRUE(contains(why, "annotations[0]") && contains(why, "--on-bad-sample skip")) << value << ": " << why;
       EXPECT_TRUE(contains(read_file(list), "annotation\t")) << value;
     }
-    if (unlabelled) continue;
     o.on_bad_sample = t.on_bad_sample = "skip";
     const std::string said = output_of([&] { validate(o); });
     EXPECT_TRUE(contains(said, "left out   1 annotation of val") && contains(said, "validation.json")) << said;
@@ -287,13 +281,12 @@ TEST(Datasets, CocoEvalSkipsABadTruthToo) {
                                   wrong));
     a.on_bad_sample = "fail";
     const std::string why = error_of([&] { run_coco_eval(a); });
-    EXPECT_TRUE(contains(why, "annotations[1]") && contains(why, "--on-bad-sample skip leaves out 1 annotation"))
-        << why;
+    EXPECT_TRUE(contains(why, "annotations[1]") && contains(why, "--on-bad-sample skip leaves out")) << why;
     a.on_bad_sample = "skip";
     testing::internal::CaptureStderr();
     const std::string said = output_of([&] { run_coco_eval(a); });
     EXPECT_TRUE(contains(testing::internal::GetCapturedStderr(), "left out: ")) << wrong;
-    EXPECT_TRUE(contains(said, "area=   all | maxDets= 20 ] =  1.000")) << said;
+    EXPECT_TRUE(contains(said, "area=   all | maxDets= 20 ] = 1.000")) << said;
   }
 }
 
