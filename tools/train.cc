@@ -9,6 +9,7 @@
 #include <ctime>
 #include <deque>
 #include <limits>
+#include <set>
 
 #include "core/counted.h"
 #include "core/error.h"
