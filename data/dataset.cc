@@ -143,9 +143,10 @@ std::string other_categories(const CocoAnnotations& file, const std::vector<int6
   }
   std::string list;
   for (const auto& [id, name] : there) list += fmt::format("{}{}{}", list.empty() ? "" : ", ", id, name);
-  return fmt::format("--categories is {}, and the people have category {}: choose with --categories {}, or take "
-                     "everybody with --categories all",
-                     fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
+  return fmt::format(
+      "--categories is {}, and the people have category {}: choose with --categories {}, or take "
+      "everybody with --categories all",
+      fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
 }
 
 // The box a person is trained or evaluated with; why there is none goes to `why`.

@@ -164,8 +164,10 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
                                   "skeleton: a name (coco, mpii, crowdpose, ...) or a file with joints and sigmas "
                                   "(without: the joints that --gt names, else COCO's 17)");
   skeleton->type_name("NAME|FILE");
-  app.add_option("--sigmas", arguments.sigmas, "OKS sigma of every joint of --gt, separated by commas: per joint the spread of annotations divided by the "
-                 "root of the area, such as 0.026 (a nose) to 0.107 (a hip)")
+  app.add_option(
+         "--sigmas", arguments.sigmas,
+         "OKS sigma of every joint of --gt, separated by commas: per joint the spread of annotations divided by the "
+         "root of the area, such as 0.026 (a nose) to 0.107 (a hip)")
       ->delimiter(',')
       ->type_name("NUMBER")
       ->excludes(skeleton);
@@ -178,9 +180,10 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
       ->check(CLI::IsMember({"auto", "pycocotools", "xtcocotools", "xtcocotools_crowd", "crowdpose"}));
   app.add_flag("--refuse-other-categories", arguments.refuse_other_categories,
                "an error, not a remark, when a detection has a category that is not evaluated");
-  app.add_flag("--fill-in", arguments.fill_in,
-               "take what is usual for fields that the truth lacks and pycocotools ends without: iscrowd 0, area of the "
-               "bbox, num_keypoints the joints with v > 0, category_id 1");
+  app.add_flag(
+      "--fill-in", arguments.fill_in,
+      "take what is usual for fields that the truth lacks and pycocotools ends without: iscrowd 0, area of the "
+      "bbox, num_keypoints the joints with v > 0, category_id 1");
   app.add_option("--analysis", arguments.analysis,
                  "error analysis (jitter, inversion, swap, miss; by joint and size): a table, and this picture")
       ->type_name("PNG");

@@ -192,7 +192,7 @@ class Trainer {
   std::optional<PoseDataset> train_set_, val_set_;
   std::optional<MpiiTruth> mpii_truth_;  // the validation set is MPII's
   size_t bad_known_ = 0;                 // bad samples that have been told
-  std::string said_;  // remarks of the last validation
+  std::string said_;                     // remarks of the last validation
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
   std::optional<DataParallel> parallel_;

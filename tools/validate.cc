@@ -188,8 +188,8 @@ struct Validation {
         check(!boxes.empty(), "--person-det {}: the list of detections is empty; there is nobody to look at",
               o.person_det);
         boxes_doubt = detector_doubt(boxes, annotations, o.person_det);
-        dataset = PoseDataset::from_detections(std::move(annotations), boxes, files.images, skeleton, options,
-                                               o.image_thre);
+        dataset =
+            PoseDataset::from_detections(std::move(annotations), boxes, files.images, skeleton, options, o.image_thre);
       }
     }
     dataset->check_files();
@@ -287,9 +287,9 @@ struct Validation {
     write_seed_results(folder / "key_results.json", results);
     prepare_output_folder(folder / "results", "--output-dir");
     write_official_results(folder / official, results);
-    const std::string remark = fmt::format(
-        "{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
-        files.annotations.string(), (folder / official).string());
+    const std::string remark =
+        fmt::format("{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
+                    files.annotations.string(), (folder / official).string());
     std::vector<std::string> remarks = {remark};
     if (!boxes_doubt.empty()) remarks.push_back(boxes_doubt);
     for (const std::string& text : remarks) fmt::print("remark     {}\n", text);
@@ -550,7 +550,8 @@ void add_validate_options(CLI::App& app, ValidateOptions& o) {
       ->type_name("FILE");
   app.add_option("--image-thre", o.image_thre, "detected boxes with a lower score are left out")->type_name("X");
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_option("--categories", o.categories, "categories to measure: ids or names, or `all`")->type_name("ID|NAME...");
+  app.add_option("--categories", o.categories, "categories to measure: ids or names, or `all`")
+      ->type_name("ID|NAME...");
   add_decoding_options(app, o.decoding);
   app.add_option("--recipe", o.recipe, "geometry and post-processing: official or seed")
       ->check(CLI::IsMember({"official", "seed"}));
