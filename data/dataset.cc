@@ -359,7 +359,6 @@ std::string PoseDataset::image_path(int image_index) const {
 
 namespace {
 
-
 // The picture's size is the annotation's, or joints and boxes would not fit. The seed recipe reads pictures as they are
 // shown, the official one as they are stored, and the annotations may know them the other way.
 void check_size(const PictureInfo& info, const CocoImage& entry, const std::string& place, const std::string& file,

@@ -439,9 +439,11 @@ void check_fields(const CocoAnnotations& gt, size_t i, uint8_t fields) {
   const char* name = "category_id";
   const char* expected = "a whole number";
   for (const auto& [field, its_name, its_kind] :
-       {std::tuple{coco_field::iscrowd, "iscrowd", "0 or 1"}, {coco_field::area, "area", "a number of square pixels"},
+       {std::tuple{coco_field::iscrowd, "iscrowd", "0 or 1"},
+        {coco_field::area, "area", "a number of square pixels"},
         {coco_field::num_keypoints, "num_keypoints", "the number of labelled joints"},
-        {coco_field::box, "bbox", "x, y, width, height"}, {coco_field::keypoints, "keypoints", "x, y, v per joint"}}) {
+        {coco_field::box, "bbox", "x, y, width, height"},
+        {coco_field::keypoints, "keypoints", "x, y, v per joint"}}) {
     if ((lacks & field) == 0) continue;
     name = its_name;
     expected = its_kind;
@@ -540,13 +542,15 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
   }
 }
 
-// What is read of a person only when there is a detection to compare with (or, the area, when the person counts), and of
-// a detection when there is a person.
+// What is read of a person only when there is a detection to compare with (or, the area, when the person counts), and
+// of a detection when there is a person.
 void check_compared(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt, const Setup& s,
                     const CocoEvalOptions& options, const Gathered& in) {
   constexpr uint8_t has_detection = 1, has_person = 2;
   std::vector<uint8_t> pictures(s.images.size() * s.categories.size());
-  const auto at = [&](int image, size_t category) { return static_cast<size_t>(image) * s.categories.size() + category; };
+  const auto at = [&](int image, size_t category) {
+    return static_cast<size_t>(image) * s.categories.size() + category;
+  };
   for (size_t i = 0; i < dt.size(); ++i) {
     if (in.detection_image[i] >= 0) pictures[at(in.detection_image[i], in.detection_category[i])] |= has_detection;
   }
@@ -768,9 +772,9 @@ std::vector<std::string> coco_remark_list(const CocoEvalResult& result) {
   };
   const auto detections = [&](int64_t n, const std::string& what) { say(n, "detection", "detections", what); };
   const auto people = [&](int64_t n, const std::string& what) { say(n, "person", "people", what); };
-  detections(c.detections_other_category,
-             fmt::format("dropped: of a category that is not evaluated (the first is entry [{}])",
-                         c.first_other_category));
+  detections(
+      c.detections_other_category,
+      fmt::format("dropped: of a category that is not evaluated (the first is entry [{}])", c.first_other_category));
   detections(c.detections_unseen, "dropped: no joint has a score above 0");
   detections(c.detections_over_limit, fmt::format("dropped: beyond the best {} of a picture", kMaxDetections));
   detections(c.detections_not_finite, "with numbers that are not finite: kept as the reference treats them");

@@ -46,8 +46,9 @@ struct CocoEvalOptions {
                               // arithmetic treats them (a NaN score sorts last, a NaN OKS passes every threshold)
   bool keep_matches = false;  // fill CocoEvalResult::matches
   bool refuse_other_categories = false;  // a detection of a category that the ground truth does not have is an Error
-  // What the truth lacks and pycocotools ends without (CocoAnnotation::lacks, a list of categories) gets a default and a
-  // remark: iscrowd 0, area w h, num_keypoints the joints with v > 0, category 1. false: an Error that names the entry.
+  // What the truth lacks and pycocotools ends without (CocoAnnotation::lacks, a list of categories) gets a default and
+  // a remark: iscrowd 0, area w h, num_keypoints the joints with v > 0, category 1. false: an Error that names the
+  // entry.
   bool fill_in = true;
   std::string sigmas_remark;  // if not empty, said among the remarks: nobody gave the sigmas, and what was taken
   std::string detections_name = "detections";  // for messages
@@ -100,8 +101,8 @@ CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDe
 // The ten lines that the reference prints, without a newline at the end.
 std::string coco_summary(const CocoEvalResult& result);
 
-// The doubts, and what was dropped or ignored; empty when there is nothing to say. Every program that prints the numbers
-// prints these beside them and writes them into its JSON.
+// The doubts, and what was dropped or ignored; empty when there is nothing to say. Every program that prints the
+// numbers prints these beside them and writes them into its JSON.
 std::vector<std::string> coco_remark_list(const CocoEvalResult& result);
 std::string coco_remarks(const CocoEvalResult& result);  // one per line
 

@@ -78,6 +78,7 @@ class Entries {
     bool all = true;
     json.enter_list();
     while (json.item()) {
+      if (const Kind kind = json.kind(); kind != Kind::number && kind != Kind::boolean && all) strange_ = got();
       const std::optional<double> v = number();
       all = all && v.has_value();
       out.push_back(v.value_or(0));
@@ -85,6 +86,8 @@ class Entries {
     usual_ = std::max(usual_, out.size());
     return all;
   }
+  // What stood in the last list that was not all numbers.
+  const std::string& strange() const { return strange_; }
   void triples(const std::vector<double>& keypoints, std::string_view third) const {
     check(keypoints.size() % 3 == 0, "{}: keypoints: expected x, y, {} per joint, got {} numbers", place(), third,
           keypoints.size());
@@ -101,7 +104,7 @@ class Entries {
   JsonCursor json;
 
  private:
-  std::string section_, field_;
+  std::string section_, field_, strange_;
   size_t index_ = 0;
   std::optional<int64_t> id_;
   size_t released_ = 0, usual_ = 0;
@@ -339,7 +342,7 @@ std::vector<CocoDetection> read_results(const fs::path& path) {
   const auto field = [&](std::string_view name) {
     if (name == "keypoints") {
       if (in.json.kind() != Kind::list) in.wrong("a list of numbers");
-      check(in.numbers(d.keypoints), "{}: keypoints: expected numbers in the list, got something else", in.place());
+      check(in.numbers(d.keypoints), "{}: keypoints: expected numbers in the list, got {}", in.place(), in.strange());
       d.lacks &= static_cast<uint8_t>(~coco_field::keypoints);
     } else if (name == "image_id") {
       d.image_id = in.whole();
@@ -362,7 +365,9 @@ std::vector<CocoDetection> read_results(const fs::path& path) {
       if (box.empty()) return;
       check(all && box.size() >= 4 && std::isfinite(box[0] + box[1] + box[2] + box[3]),
             "{}: bbox: expected 4 numbers (x, y, width, height), got {}", in.place(),
-            all && box.size() < 4 ? fmt::format("{}", box.size()) : "something else");
+            !all             ? in.strange()
+            : box.size() < 4 ? fmt::format("{}", box.size())
+                             : "numbers that are not finite");
       d.box = {box[0], box[1], box[2], box[3]};
       d.has_box = true;
     } else {

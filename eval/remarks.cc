@@ -119,16 +119,16 @@ std::string sigmas_doubt(const Skeleton& skeleton) {
       "nobody gave the OKS sigmas of these {} ({}): {}, so that the numbers compare with no others; a skeleton file "
       "with \"sigmas\" (--keypoints-path) gives them",
       counted(skeleton.joints(), "joint"),
-      skeleton.joints() > 3
-          ? fmt::format("{}, {}, {}, ...", skeleton.names[0], skeleton.names[1], skeleton.names[2])
-          : fmt::format("{}", fmt::join(skeleton.names, ", ")),
+      skeleton.joints() > 3 ? fmt::format("{}, {}, {}, ...", skeleton.names[0], skeleton.names[1], skeleton.names[2])
+                            : fmt::format("{}", fmt::join(skeleton.names, ", ")),
       as_coco ? "those of COCO's 17 joints were taken, as pycocotools does with any 17"
               : fmt::format("{} was taken for each", skeleton.sigmas.empty() ? 0.0 : skeleton.sigmas[0]));
 }
 
 namespace {
 
-// ---- one finder per kind of doubt -------------------------------------------------------------------------------------
+// ---- one finder per kind of doubt
+// -------------------------------------------------------------------------------------
 
 void nobody_to_find(const EvaluationFacts& f, std::vector<std::string>& out) {
   const auto& c = f.counts;
@@ -179,14 +179,16 @@ void areas(const EvaluationFacts& f, std::vector<std::string>& out) {
                                           "are divided by the area, and there is nobody for AP(M) and AP(L)",
                                           real));
   } else if (zero == 1) {
-    out.push_back(fmt::format("the area of 1 of the {} people is 0: the OKS with it can only be 0 or 1 because "
-                              "distances are divided by the area, and it is neither medium nor large",
-                              real));
+    out.push_back(
+        fmt::format("the area of 1 of the {} people is 0: the OKS with it can only be 0 or 1 because "
+                    "distances are divided by the area, and it is neither medium nor large",
+                    real));
   } else if (zero > 0) {
     out.push_back(fmt::format("the areas of {} of the {} people are 0: {}", zero, real, effect));
   } else if (tiny == real && real > 0) {
-    out.push_back("no area in the truth is above 1 square pixel: they look like shares of the picture, and hardly "
-                  "anything can reach the OKS that counts");
+    out.push_back(
+        "no area in the truth is above 1 square pixel: they look like shares of the picture, and hardly "
+        "anything can reach the OKS that counts");
   }
 }
 
@@ -222,8 +224,8 @@ void never_meet(const EvaluationFacts& f, std::vector<std::string>& out) {
     found_categories.insert(f.dt[i].category_id);
   }
   if (together || people_categories.empty() || f.dt.empty() || f.counts.detections_unseen > 0) return;
-  const bool same_category = std::ranges::any_of(
-      found_categories, [&](int64_t category) { return people_categories.contains(category); });
+  const bool same_category =
+      std::ranges::any_of(found_categories, [&](int64_t category) { return people_categories.contains(category); });
   if (!same_category) {
     out.push_back(fmt::format(
         "the people of the truth that are evaluated have category_id {}, the detections have {}: they never meet, so "

@@ -157,7 +157,8 @@ struct Validation {
     check(
         joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
         model->joints(), of_data ? "dataset's skeleton" : "skeleton of --keypoints-path", joints.name, joints.joints(),
-        of_data ? "take weights that were trained on these joints, or name the weights' skeleton with --keypoints-path if "
+        of_data
+            ? "take weights that were trained on these joints, or name the weights' skeleton with --keypoints-path if "
               "the annotations have its joints"
             : "without the flag the annotations' own skeleton is taken");
     if (!note.empty()) fmt::print("note       {}\n", note);

@@ -20,8 +20,8 @@ namespace {
 
 struct Pair {
   std::string what, truth, results;
-  std::vector<double> sigmas;                  // empty: COCO's
-  std::optional<std::array<double, 10>> stats; // nothing: pycocotools ends with an exception
+  std::vector<double> sigmas;                   // empty: COCO's
+  std::optional<std::array<double, 10>> stats;  // nothing: pycocotools ends with an exception
   std::string exception;
 };
 
@@ -71,9 +71,9 @@ Verdict our_verdict(const Pair& pair, const std::filesystem::path& folder) {
 // Where pycocotools counts on and we stop, on purpose: it pairs the x of one joint with the y of another when a list
 // is no triples, passes over boxes when the first entry has none, compares one joint with all joints of another list,
 // and does not look at masks of categories that are not evaluated.
-constexpr std::array<const char*, 5> kStricter = {
-    "keypoints: expected x, y,", "give all entries a bbox, or none", "has 3 keypoint numbers; expected",
-    "expected 3 x 1 (one sigma", "takes the detections' areas from masks"};
+constexpr std::array<const char*, 5> kStricter = {"keypoints: expected x, y,", "give all entries a bbox, or none",
+                                                  "has 3 keypoint numbers; expected", "expected 3 x 1 (one sigma",
+                                                  "takes the detections' areas from masks"};
 
 struct Tally {
   int pairs = 0, equal = 0, refused = 0, by_rule = 0, only_ours = 0, only_theirs = 0, different = 0;

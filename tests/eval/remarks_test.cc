@@ -51,8 +51,9 @@ TEST(Remarks, NobodyToFindIsSaidWithTheReason) {
   EXPECT_EQ(p.only(), "there is nobody to find: the truth has no people, so every number is -1");
   p = Perfect();
   for (auto& a : p.gt.annotations) a.iscrowd = true;
-  EXPECT_EQ(p.remarks().at(0), "there is nobody to find: all 2 people of the truth are ignored (2 crowds), so every "
-                               "number is -1");
+  EXPECT_EQ(p.remarks().at(0),
+            "there is nobody to find: all 2 people of the truth are ignored (2 crowds), so every "
+            "number is -1");
   EXPECT_EQ(p.remarks().at(1), "2 people ignored: marked as a crowd");
   p = Perfect();
   for (auto& a : p.gt.annotations) a.area = -1;
@@ -62,11 +63,13 @@ TEST(Remarks, NobodyToFindIsSaidWithTheReason) {
 TEST(Remarks, AreasOfZeroAllOrSome) {
   Perfect p;
   p.gt.annotations[1].area = 0;
-  EXPECT_EQ(p.only(), "the area of 1 of the 2 people is 0: the OKS with it can only be 0 or 1 because distances are "
-                      "divided by the area, and it is neither medium nor large");
+  EXPECT_EQ(p.only(),
+            "the area of 1 of the 2 people is 0: the OKS with it can only be 0 or 1 because distances are "
+            "divided by the area, and it is neither medium nor large");
   p.gt.annotations[0].area = 0;
-  EXPECT_EQ(p.only(), "the areas of all 2 people are 0: OKS can only be 0 or 1 because distances are divided by the "
-                      "area, and there is nobody for AP(M) and AP(L)");
+  EXPECT_EQ(p.only(),
+            "the areas of all 2 people are 0: OKS can only be 0 or 1 because distances are divided by the "
+            "area, and there is nobody for AP(M) and AP(L)");
   EXPECT_NEAR(evaluate_coco(p.gt, p.dt, p.options).stats[0], 1, 1e-12);
 }
 
@@ -88,7 +91,8 @@ TEST(Remarks, IdsThatNeverMeet) {
 TEST(Remarks, AnAnnotationWithIdZeroIsNeverFound) {
   Perfect p;
   p.gt.annotations[0].id = 0;
-  EXPECT_TRUE(p.only().starts_with("annotations[0] of the truth has id 0: pycocotools never counts it as found")) << p.only();
+  EXPECT_TRUE(p.only().starts_with("annotations[0] of the truth has id 0: pycocotools never counts it as found"))
+      << p.only();
   p.options.rules = CocoRules::xtcocotools;
   EXPECT_TRUE(p.remarks().empty());
 }
@@ -96,16 +100,18 @@ TEST(Remarks, AnAnnotationWithIdZeroIsNeverFound) {
 TEST(Remarks, BoxesOfTwoCornersAndShares) {
   Perfect p;
   for (auto& a : p.gt.annotations) a.box = {200, 100, 300, 250};
-  EXPECT_EQ(p.only(), "the boxes of the truth look like two corners (x1, y1, x2, y2); they are read as x, y, width, "
-                      "height in pixels");
+  EXPECT_EQ(p.only(),
+            "the boxes of the truth look like two corners (x1, y1, x2, y2); they are read as x, y, width, "
+            "height in pixels");
   p = Perfect();
   for (auto& d : p.dt) {
     d.has_box = true;
     d.box = {0.4, 0.3, 0.2, 0.4};
   }
-  EXPECT_EQ(p.only(), "the boxes of the detections look like shares of the picture's width and height (all numbers are "
-                      "0 to 1); they are read as x, y, width, height in pixels and decide which detections AP(M) and "
-                      "AP(L) count");
+  EXPECT_EQ(p.only(),
+            "the boxes of the detections look like shares of the picture's width and height (all numbers are "
+            "0 to 1); they are read as x, y, width, height in pixels and decide which detections AP(M) and "
+            "AP(L) count");
   p = Perfect();
   for (auto& d : p.dt) d.keypoints = {0.44, 0.31, 1, 0.6, 0.67, 1};
   EXPECT_TRUE(p.only().starts_with("all joints of the detections lie between 0 and 1")) << p.only();
@@ -119,17 +125,19 @@ TEST(Remarks, ADetectorsCornersAreSeenByThePictures) {
     boxes[i].has_box = true;
     boxes[i].box = {200.0 + 10 * static_cast<double>(i), 150, 400, 350};
   }
-  EXPECT_EQ(detector_doubt(boxes, p.gt, "det.json"),
-            "det.json: the boxes look like two corners (x1, y1, x2, y2); they are read as x, y, width, height in pixels");
+  EXPECT_EQ(
+      detector_doubt(boxes, p.gt, "det.json"),
+      "det.json: the boxes look like two corners (x1, y1, x2, y2); they are read as x, y, width, height in pixels");
   for (auto& d : boxes) d.box = {200, 150, 120, 180};
   EXPECT_EQ(detector_doubt(boxes, p.gt, "det.json"), "");
 }
 
 TEST(Remarks, SigmasThatNobodyGave) {
   const Skeleton birds = skeleton_from_names({"beak", "left_wing", "right_wing", "tail"}, {}, "birds");
-  EXPECT_EQ(sigmas_doubt(birds),
-            "nobody gave the OKS sigmas of these 4 joints (beak, left_wing, right_wing, ...): 0.05 was taken for each, "
-            "so that the numbers compare with no others; a skeleton file with \"sigmas\" (--keypoints-path) gives them");
+  EXPECT_EQ(
+      sigmas_doubt(birds),
+      "nobody gave the OKS sigmas of these 4 joints (beak, left_wing, right_wing, ...): 0.05 was taken for each, "
+      "so that the numbers compare with no others; a skeleton file with \"sigmas\" (--keypoints-path) gives them");
   EXPECT_EQ(sigmas_doubt(coco_skeleton()), "");
   std::vector<std::string> seventeen;
   for (int k = 0; k < 17; ++k) seventeen.push_back(fmt::format("point {}", k));

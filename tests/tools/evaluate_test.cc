@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdio>
+#include <set>
 
 #include "core/error.h"
 #include "core/io/safetensors.h"
@@ -78,8 +79,10 @@ struct CocoFiles {
     std::string people;
     for (const int id : {1, 2}) {
       const std::string person = entry(id == 1 ? 139 : 785);
-      people += (id == 1 ? "" : ", ") + person.substr(0, person.size() - 1) +
-                fmt::format(", \"id\": {}, \"bbox\": [0, 0, 100, 100], \"area\": 5000, \"iscrowd\": 0, \"num_keypoints\": 17}}", id);
+      people +=
+          (id == 1 ? "" : ", ") + person.substr(0, person.size() - 1) +
+          fmt::format(
+              ", \"id\": {}, \"bbox\": [0, 0, 100, 100], \"area\": 5000, \"iscrowd\": 0, \"num_keypoints\": 17}}", id);
     }
     write_file(gt, R"({"images": [{"id": 139, "file_name": "a"}, {"id": 785, "file_name": "b"}], "annotations": [)" +
                        people + R"(], "categories": [{"id": 1, "name": "person"}]})");
@@ -492,8 +495,7 @@ TEST(Validate, ACategoryTravelsFromTheTruthToTheNumbers) {
   for (CocoAnnotation& a : annotations.annotations) a.category_id = 0;
   annotations.categories.at(0).id = 0;
   write_coco(truth, annotations);
-  const std::string command =
-      s.validate(s.coco, s.coco_weights, folder) + " --val-annotations " + truth.string();
+  const std::string command = s.validate(s.coco, s.coco_weights, folder) + " --val-annotations " + truth.string();
   expect_refused(command, {"the people have category 0 (person)", "--categories 0"});
   expect_refused(command + " --categories dog", {"no category of this name", "0 (person)"});
   for (const char* flag : {" --categories 0", " --categories person", " --categories all"}) {
@@ -507,14 +509,42 @@ TEST(Validate, ACategoryTravelsFromTheTruthToTheNumbers) {
   }
 }
 
+// Training keeps the category that it was told, and measures that one.
+TEST(Validate, TrainingMeasuresTheCategoryThatItKeeps) {
+  const Setting& s = setting();
+  const fs::path folder = test::temporary_folder(), truth = folder / "cats.json";
+  CocoAnnotations annotations = s.val;
+  annotations.categories.push_back({7, "other", annotations.categories.at(0).keypoints, {}});
+  for (size_t i = 0; i < annotations.annotations.size(); i += 2) annotations.annotations[i].category_id = 7;
+  write_coco(truth, annotations);
+  const std::string command = fmt::format(
+      "{}/train --train-annotations {} --val-annotations {} --train-images {} --val-images {} --model hrnet_w2 "
+      "--fixed-size 64 64 --init torch --epochs 1 --batch-size 4 --output-dir {} --categories ",
+      HR_PROGRAMS, truth.string(), truth.string(), (s.coco / "val2017").string(), (s.coco / "val2017").string(),
+      (folder / "run").string());
+  const auto categories = [&] {
+    std::set<int64_t> found;
+    for (const CocoDetection& d : read_coco_detections(folder / "run/key_results.json")) found.insert(d.category_id);
+    return found;
+  };
+  Ended e = run(command + "other");
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_EQ(categories(), (std::set<int64_t>{7}));
+  EXPECT_TRUE(contains(e.output, "remark: ") && contains(e.output, "dropped: of a category that is not evaluated"))
+      << e.output;
+  e = run(command + "all");
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_EQ(categories(), (std::set<int64_t>{1, 7}));
+}
+
 // Images without annotations: files for the evaluation server and no numbers.
 TEST(Validate, ATestListGivesServerFilesAndNoNumbers) {
   const Setting& s = setting();
   const fs::path folder = test::temporary_folder(), list = folder / "image_info_test-dev2017.json";
   std::string images;
   for (const CocoImage& image : s.val.images) {
-    images += fmt::format("{}{{\"id\": {}, \"file_name\": {}, \"width\": {}, \"height\": {}}}", images.empty() ? "" : ", ",
-                          image.id, json_quote(image.file_name), image.width, image.height);
+    images += fmt::format("{}{{\"id\": {}, \"file_name\": {}, \"width\": {}, \"height\": {}}}",
+                          images.empty() ? "" : ", ", image.id, json_quote(image.file_name), image.width, image.height);
   }
   write_file(list, "{\"images\": [" + images + "], \"categories\": []}");
   const fs::path det = folder / "det.json";
@@ -531,7 +561,8 @@ TEST(Validate, ATestListGivesServerFilesAndNoNumbers) {
   EXPECT_EQ(read_coco_detections(folder / "out/results/keypoints_test-dev2017_results_0.json").size(), 1u);
   EXPECT_FALSE(parse_json_file(folder / "out/validation.json").HasMember("stats"));
   write_file(det, "[]");
-  expect_refused(command + " --person-det " + det.string(), {"--person-det", "det.json", "the list of detections is empty"});
+  expect_refused(command + " --person-det " + det.string(),
+                 {"--person-det", "det.json", "the list of detections is empty"});
   write_file(det, R"([{"image_id": 1, "category_id": 1, "bbox": [5, 5, 60, 90, 0.8], "score": 0.9}])");
   expect_refused(command + " --person-det " + det.string(), {"det.json: entry [0]: bbox: expected 4 numbers", "got 5"});
 }
