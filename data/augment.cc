@@ -349,7 +349,8 @@ Region swept(double x, double y, double w, double h, double degrees, int picture
   };
   constexpr double slack = 3;
   const double half_w = half(w, h) + slack, half_h = half(h, w) + slack;
-  const auto pixel = [](double v, int side) { return static_cast<int>(std::clamp(v, 0.0, static_cast<double>(side))); };
+  // No number (of a box with infinite edges) is pixel 0.
+  const auto pixel = [](double v, int side) { return v > 0 ? static_cast<int>(std::min<double>(v, side)) : 0; };
   const int x0 = pixel(std::floor(x - half_w), picture_width), x1 = pixel(std::ceil(x + half_w) + 1, picture_width);
   const int y0 = pixel(std::floor(y - half_h), picture_height), y1 = pixel(std::ceil(y + half_h) + 1, picture_height);
   if (x1 <= x0 || y1 <= y0) return {};

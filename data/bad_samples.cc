@@ -1,6 +1,8 @@
 #include "data/bad_samples.h"
 
 #include <algorithm>
+#include <array>
+#include <numeric>
 
 #include "core/counted.h"
 #include "core/error.h"
@@ -55,6 +57,27 @@ std::string BadSamples::summary() const {
   return text;
 }
 
+std::string BadSamples::causes() const {
+  static constexpr std::array<const char*, 6> words = {"bad for other reasons",
+                                                       "not there",
+                                                       "not readable as pictures",
+                                                       "of another size than annotated",
+                                                       "turned by EXIF against their annotations",
+                                                       "cut off or damaged"};
+  std::array<size_t, words.size()> counts{};
+  for (const Entry& entry : entries()) {
+    if (entry.kind == Kind::picture) ++counts[static_cast<size_t>(entry.cause)];
+  }
+  std::array<size_t, words.size()> order{};
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return counts[a] > counts[b]; });
+  std::string text;
+  for (const size_t i : order) {
+    if (counts[i] > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts[i], words[i]);
+  }
+  return text;
+}
+
 void BadSamples::write(const fs::path& path) const {
   std::string text = "kind\tid\tpeople\twhy\n";
   for (const Entry& e : entries()) {
@@ -62,6 +85,27 @@ void BadSamples::write(const fs::path& path) const {
                         e.message);
   }
   write_file(path, text);
+}
+
+void Remarks::add(const std::string& what, int64_t id, const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  Of& kind = kinds_[what];
+  if (kind.ids.empty()) kind.first = message;
+  kind.ids.insert(id);
+}
+
+std::map<std::string, Remarks::Of> Remarks::copy() const {
+  const std::lock_guard lock(mutex_);
+  return kinds_;
+}
+
+std::vector<std::string> Remarks::lines() const {
+  std::vector<std::string> out;
+  for (const auto& [what, kind] : copy()) {
+    out.push_back(kind.first);
+    if (kind.ids.size() > 1) out.back() += fmt::format(" (one of {} {})", kind.ids.size(), what);
+  }
+  return out;
 }
 
 }  // namespace hr

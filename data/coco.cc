@@ -352,6 +352,7 @@ class AnnotationReader {
     const auto begin = [&] {
       a = {};
       a.has_area = false;
+      a.lacks = coco_field::area | coco_field::iscrowd | coco_field::num_keypoints | coco_field::category;
       for (auto& part : parts) part.clear();
       valid.fill(true);
       id.reset();
@@ -368,6 +369,7 @@ class AnnotationReader {
         image_id = true;
       } else if (name == "category_id") {
         a.category_id = in_.whole();
+        a.lacks &= ~coco_field::category;
       } else if (name == "bbox") {
         bbox = true;
         a.box = in_.box();
@@ -375,15 +377,18 @@ class AnnotationReader {
         if (null()) return;  // as if it were not there
         a.area = in_.finite();
         a.has_area = true;
+        a.lacks &= ~coco_field::area;
       } else if (name == "iscrowd") {
         if (null()) return;
         a.iscrowd = in_.yes_or_no();
+        a.lacks &= ~coco_field::iscrowd;
       } else if (name == "num_keypoints") {
         if (in_.json.kind() != Kind::number) return in_.json.skip();  // it can be counted
         const JsonNumber n = in_.json.number();
         if (!n.is_whole || n.whole < 0 || n.whole > 1000000) return;
         a.num_keypoints = static_cast<int>(n.whole);
         num_keypoints = true;
+        a.lacks &= ~coco_field::num_keypoints;
       } else if (const auto [part, is_valid] = part_of(name); part >= 0 && joints_ != 0) {
         if (is_valid) {
           valid[part] = in_.yes_or_no();

@@ -23,6 +23,11 @@ struct CocoImage {
   double crowd_index = -1;  // CrowdPose's crowdIndex, 0 to 1; -1 when the file has none
 };
 
+// Fields that the evaluation needs, as bits of what an entry lacks: they are absent or not of their type.
+namespace coco_field {
+inline constexpr uint8_t area = 1, iscrowd = 2, num_keypoints = 4, category = 8, box = 16, keypoints = 32, score = 64;
+}
+
 struct CocoAnnotation {
   int64_t id = 0, image_id = 0, category_id = 1;
   Box box;
@@ -30,6 +35,7 @@ struct CocoAnnotation {
   bool iscrowd = false, has_area = true;
   int num_keypoints = 0;          // the field as written
   std::vector<double> keypoints;  // x, y, v per joint; empty when the annotation has none
+  uint8_t lacks = 0;              // coco_field bits: what the file does not say and a default stands for
 };
 
 struct CocoCategory {
@@ -74,6 +80,7 @@ struct CocoDetection {
   std::vector<double> keypoints;  // x, y, score per joint, when the entry has keypoints
   double score = 0;
   bool has_box = false;
+  uint8_t lacks = 0;  // coco_field bits
 };
 std::vector<CocoDetection> read_coco_detections(const fs::path& path);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -78,7 +79,10 @@ std::string DatasetCounts::summary() const {
   add(crowd, "crowd");
   add(other_category, "of other categories");
   add(without_joints, "without labelled joints");
-  add(bad_box, "with an empty box or one outside of the picture");
+  add(zero_area, "with an area of 0");
+  add(empty_box, "with an empty box");
+  add(outside, "with a box outside of the picture");
+  add(bad_box - std::min(bad_box, zero_area + empty_box + outside), "with a box that cannot be used");
   add(low_score, "below the score limit");
   add(unknown_image, "of pictures not in the annotation file");
   add(bad_picture, "whose picture is bad");
@@ -92,7 +96,8 @@ PoseDataset::PoseDataset(CocoAnnotations annotations, std::shared_ptr<const Pict
       skeleton_(skeleton),
       options_(std::move(options)),
       cache_(std::make_shared<Cache>(options_.cache_bytes)),
-      bad_(std::make_shared<BadSamples>()) {
+      bad_(std::make_shared<BadSamples>()),
+      remarks_(std::make_shared<Remarks>()) {
   check(options_.input_h >= 4 && options_.input_w >= 4 && options_.input_h % 4 == 0 && options_.input_w % 4 == 0,
         "dataset: input of {} x {} pixels (h x w); both must be multiples of 4 (HRNet: of 32)", options_.input_h,
         options_.input_w);
@@ -118,6 +123,8 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, const fs:
 
 namespace {
 
+Orientation orientation_of(Recipe recipe) { return recipe == Recipe::seed ? Orientation::apply : Orientation::ignore; }
+
 bool finite(const Box& box) {
   return std::isfinite(box.x) && std::isfinite(box.y) && std::isfinite(box.w) && std::isfinite(box.h);
 }
@@ -126,25 +133,70 @@ bool keeps(const std::vector<int64_t>& categories, int64_t category) {
   return categories.empty() || std::find(categories.begin(), categories.end(), category) != categories.end();
 }
 
-// The box a person is trained or evaluated with; why there is none goes to `why`.
-std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, bool official, const char*& why) {
+// "--categories is 1; the people have category 0 (person): choose with --categories 0, or --categories all"
+std::string other_categories(const CocoAnnotations& file, const std::vector<int64_t>& asked) {
+  std::map<int64_t, std::string> there;
+  for (const CocoAnnotation& a : file.annotations) {
+    if (!a.keypoints.empty()) there[a.category_id];
+  }
+  if (there.empty()) {
+    for (const CocoAnnotation& a : file.annotations) there[a.category_id];
+  }
+  for (const CocoCategory& category : file.categories) {
+    if (const auto at = there.find(category.id); at != there.end()) at->second = fmt::format(" ({})", category.name);
+  }
+  std::string list;
+  for (const auto& [id, name] : there) list += fmt::format("{}{}{}", list.empty() ? "" : ", ", id, name);
+  return fmt::format(
+      "--categories is {}, and the people have category {}: choose with --categories {}, or take "
+      "everybody with --categories all",
+      fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
+}
+
+// The box a person is trained or evaluated with; why there is none goes to `why` and is counted.
+std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, bool official, const char*& why,
+                              DatasetCounts& counts) {
   if (!finite(a.box)) {
     why = "a box that is no number";
   } else if (!official) {
     if (a.box.w > 0 && a.box.h > 0) return a.box;
     why = "an empty box";
+    ++counts.empty_box;
+  } else if (const auto box = clean_box(a.box, image.width, image.height); !box && a.box.w <= 0 && a.box.h <= 0) {
+    why = "an empty box";
+    ++counts.empty_box;
   } else if (a.area <= 0) {
-    why = "an area of 0";
+    const bool flat = a.box.w <= 0 || a.box.h <= 0;
+    why = flat ? "an empty box" : "an area of 0, which the official recipe takes for nobody";
+    ++(flat ? counts.empty_box : counts.zero_area);
   } else {
-    const auto box = clean_box(a.box, image.width, image.height);
     // A box of one pixel shrinks to nothing; the reference would keep it and divide by zero.
     if (box && (box->w > 0 || box->h > 0)) return box;
-    why = box || (a.box.w <= 0 && a.box.h <= 0) ? "an empty box" : "a box outside of the picture";
+    why = box ? "an empty box" : "a box outside of the picture";
+    ++(box ? counts.empty_box : counts.outside);
   }
+  ++counts.bad_box;
   return std::nullopt;
 }
 
 }  // namespace
+
+bool PoseDataset::learn_size(int image_index, size_t people) {
+  CocoImage& entry = annotations_.images[image_index];
+  if (bad_picture(image_index)) return false;
+  try {
+    pictures_->glance(entry.file_name, [&](std::span<const std::byte> bytes) {
+      const PictureInfo info = ImageDecoder().open(bytes, pictures_->place(entry.file_name),
+                                                   orientation_of(options_.recipe), options_.max_pixels);
+      entry.width = info.width;
+      entry.height = info.height;
+    });
+  } catch (const Error& error) {
+    bad_->add({BadSamples::Kind::picture, entry.id, error.what(), people});
+    return false;
+  }
+  return true;
+}
 
 PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shared_ptr<const PictureSource> pictures,
                                           const Skeleton& skeleton, DatasetOptions options) {
@@ -176,12 +228,15 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
       check(a.keypoints.size() == static_cast<size_t>(skeleton.joints()) * 3,
             "{}: annotations[{}] (id {}): {} keypoint numbers, but the skeleton has {} joints (x 3 = {})", file.path, i,
             a.id, a.keypoints.size(), skeleton.joints(), skeleton.joints() * 3);
-      check(!official || (image.width > 0 && image.height > 0), "{}: images[{}] (id {}): no \"width\" and \"height\"",
-            file.path, image_index, image.id);
+      // The official recipe clips boxes to the picture. Where the file does not say its size, the picture itself does.
+      if (official && (image.width <= 0 || image.height <= 0) &&
+          !out.learn_size(static_cast<int>(image_index), here->second.size())) {
+        ++out.counts_.bad_picture;
+        continue;
+      }
       const char* why = "";
-      const std::optional<Box> box = usable_box(a, image, official, why);
+      const std::optional<Box> box = usable_box(a, image, official, why, out.counts_);
       if (!box) {
-        ++out.counts_.bad_box;
         out.bad_->add(
             {BadSamples::Kind::annotation, a.id,
              fmt::format("{}: annotations[{}] (id {}): {}: {} x {} at {}, {}, area {}, picture {} x {}", file.path, i,
@@ -191,12 +246,17 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
       }
       Person person{a.image_id, a.id, static_cast<int>(image_index), *box, 1.0F, {}};
       person.joints.assign(a.keypoints.begin(), a.keypoints.end());
+      person.category_id = a.category_id;
       out.people_.push_back(std::move(person));
     }
   }
   out.counts_.kept = out.people_.size();
-  check(!out.people_.empty(), "{}: nobody to train or evaluate on: {}; is this a person_keypoints file?", file.path,
-        out.counts_.summary());
+  check(!out.people_.empty(), "{}: nobody to train or evaluate on: {}; {}", file.path, out.counts_.summary(),
+        out.counts_.other_category > 0 ? other_categories(file, out.options_.categories)
+        : out.counts_.zero_area > 0
+            ? "\"area\" is the area of the person's outline, or as much as width x height of the box"
+        : out.bad_->size() > 0 ? "the first: " + out.bad_->entries().front().message
+                               : "is this a person_keypoints file?");
   out.index_people();
   return out;
 }
@@ -224,6 +284,7 @@ PoseDataset PoseDataset::from_detections(CocoAnnotations annotations, const std:
       ++counts.bad_box;
     } else {
       out.people_.push_back({d.image_id, 0, image->second, d.box, static_cast<float>(d.score), {}});
+      out.people_.back().category_id = d.category_id;
     }
   }
   counts.kept = out.people_.size();
@@ -239,6 +300,13 @@ PoseDataset PoseDataset::from_people(CocoAnnotations annotations, std::vector<Pe
   PoseDataset out(std::move(annotations), std::move(pictures), skeleton, std::move(options));
   out.people_ = std::move(people);
   out.counts_ = std::move(counts);
+  std::unordered_map<int64_t, int64_t> category_of;  // a pack's people have their annotations' category
+  for (const CocoAnnotation& a : out.annotations_.annotations) category_of[a.id] = a.category_id;
+  for (Person& person : out.people_) {
+    if (const auto at = category_of.find(person.annotation_id); at != category_of.end()) {
+      person.category_id = at->second;
+    }
+  }
   out.index_people();
   return out;
 }
@@ -291,14 +359,24 @@ std::string PoseDataset::image_path(int image_index) const {
 
 namespace {
 
-// The picture's size is the annotation's, or joints and boxes would not fit.
-void check_size(const PictureInfo& info, const CocoImage& entry, const std::string& place, const std::string& file) {
-  check(entry.width <= 0 || entry.height <= 0 || (info.width == entry.width && info.height == entry.height),
-        "{}: the picture has {} x {} pixels, its entry in {} says {} x {}; joints and boxes would not fit", place,
-        info.width, info.height, file, entry.width, entry.height);
+// The picture's size is the annotation's, or joints and boxes would not fit. The seed recipe reads pictures as they are
+// shown, the official one as they are stored, and the annotations may know them the other way.
+void check_size(const PictureInfo& info, const CocoImage& entry, const std::string& place, const std::string& file,
+                Recipe recipe, BadSamples::Cause& cause) {
+  if (entry.width <= 0 || entry.height <= 0 || (info.width == entry.width && info.height == entry.height)) return;
+  const bool seed = recipe == Recipe::seed;
+  if (info.orientation >= 5 && info.width == entry.height && info.height == entry.width) {
+    cause = BadSamples::Cause::turned;
+    fail(
+        "{}: the picture has {} x {} pixels {}, its entry in {} says {} x {}: its camera lay on its side and EXIF "
+        "(orientation {}) says how to turn it; the {} recipe reads pictures as they are {}, as this entry has it",
+        place, info.width, info.height, seed ? "as it is shown" : "as it is stored", file, entry.width, entry.height,
+        info.orientation, seed ? "official" : "seed", seed ? "stored" : "shown");
+  }
+  cause = BadSamples::Cause::another_size;
+  fail("{}: the picture has {} x {} pixels, its entry in {} says {} x {}; joints and boxes would not fit", place,
+       info.width, info.height, file, entry.width, entry.height);
 }
-
-Orientation orientation_of(Recipe recipe) { return recipe == Recipe::seed ? Orientation::apply : Orientation::ignore; }
 
 }  // namespace
 
@@ -339,26 +417,80 @@ void PoseDataset::check_pictures(int threads, const std::function<void(size_t do
 
 void PoseDataset::look_at_picture(int image_index, ImageDecoder& decoder) {
   CocoImage& entry = annotations_.images[image_index];
+  auto cause = BadSamples::Cause::not_there;
   try {
     pictures_->glance(entry.file_name, [&](std::span<const std::byte> bytes) {
+      cause = BadSamples::Cause::not_readable;
       const std::string place = pictures_->place(entry.file_name);
       const PictureInfo info = decoder.open(bytes, place, orientation_of(options_.recipe), options_.max_pixels);
-      check_size(info, entry, place, annotations_.path);
-      if (!info.whole) decoder.decode({0, 0, info.width, info.height});
+      check_size(info, entry, place, annotations_.path, options_.recipe, cause);
+      cause = BadSamples::Cause::cut_or_damaged;
+      if (!info.whole || options_.refuse_damaged) {
+        decoder.decode({0, 0, info.width, info.height});
+        judge_damage(image_index, place, decoder.damage());
+      }
       entry.width = info.width;
       entry.height = info.height;
+      look_at_joints(image_index, info, place);
     });
   } catch (const Error& error) {
-    note_bad(image_index, error.what());
+    note_bad(image_index, error.what(), cause);
   }
+}
+
+// Joints a little beyond the edge are a matter of rounding. MPII's people reach beyond their pictures.
+void PoseDataset::look_at_joints(int image_index, const PictureInfo& info, const std::string& place) const {
+  for (const uint32_t i : people_of_[image_index]) {
+    const Person& person = people_[i];
+    if (person.place) continue;
+    for (size_t k = 0; k + 2 < person.joints.size(); k += 3) {
+      const float x = person.joints[k], y = person.joints[k + 1];
+      const bool inside =
+          x > -2 && y > -2 && x < static_cast<float>(info.width) + 1 && y < static_cast<float>(info.height) + 1;
+      if (person.joints[k + 2] <= 0 || inside) continue;
+      const bool seed = options_.recipe == Recipe::seed;
+      const std::string turned =
+          info.orientation == 1 ? ""
+                                : fmt::format("; EXIF (orientation {}) turns the picture, and it is read as it is {}",
+                                              info.orientation, seed ? "shown" : "stored");
+      remarks_->add("pictures with joints beyond them", annotations_.images[image_index].id,
+                    fmt::format("{}: a joint of annotation {} is at {}, {}, beyond the picture's {} x {} pixels{}",
+                                place, person.annotation_id, x, y, info.width, info.height, turned));
+      return;
+    }
+  }
+}
+
+void PoseDataset::judge_damage(int image_index, const std::string& place, const std::string& damage) const {
+  if (damage.empty()) return;
+  const std::string what = fmt::format("{}: {}", place, damage);
+  if (options_.refuse_damaged) throw Error(what);
+  remarks_->add("pictures with damaged data", annotations_.images[image_index].id,
+                what + "; it is used, though some of its pixels may be wrong");
+}
+
+std::vector<std::string> PoseDataset::remarks() const {
+  std::vector<std::string> out = pictures_->remarks();
+  for (std::string& line : remarks_->lines()) out.push_back(std::move(line));
+  return out;
+}
+
+std::string PoseDataset::all_bad() const {
+  std::string first;
+  for (const BadSamples::Entry& entry : bad_->entries()) {
+    if (entry.kind == BadSamples::Kind::picture && first.empty()) first = entry.message;
+  }
+  return fmt::format("{}: every picture is bad: {} ({}); the first: {}", annotations_.path, bad_->summary(),
+                     bad_->causes(), first);
 }
 
 bool PoseDataset::bad_picture(int image_index) const {
   return bad_->contains(BadSamples::Kind::picture, annotations_.images[image_index].id);
 }
 
-void PoseDataset::note_bad(int image_index, const std::string& why) const {
-  bad_->add({BadSamples::Kind::picture, annotations_.images[image_index].id, why, people_of_[image_index].size()});
+void PoseDataset::note_bad(int image_index, const std::string& why, BadSamples::Cause cause) const {
+  bad_->add(
+      {BadSamples::Kind::picture, annotations_.images[image_index].id, why, people_of_[image_index].size(), cause});
 }
 
 void PoseDataset::drop_bad() {
@@ -366,7 +498,7 @@ void PoseDataset::drop_bad() {
   std::erase_if(people_, [&](const Person& person) { return bad_picture(person.image_index); });
   counts_.bad_picture += before - people_.size();
   counts_.kept = people_.size();
-  check(!people_.empty(), "{}: every picture is bad: {}", annotations_.path, counts_.summary());
+  if (people_.empty()) throw Error(all_bad());
   index_people();
 }
 
@@ -457,12 +589,15 @@ double decoding_cost(const Region& region, int picture_width) {
 PictureInfo PoseDataset::open(int image_index, SampleWorkspace& workspace) const {
   const CocoImage& entry = annotations_.images[image_index];
   Stopwatch watch(workspace.cpu_time);
+  workspace.stage = BadSamples::Cause::not_there;
   const auto bytes = pictures_->read(entry.file_name, workspace.file);
   watch.add_to(workspace.clock.read);
   workspace.place = pictures_->place(entry.file_name);
+  workspace.stage = BadSamples::Cause::not_readable;
   const PictureInfo info =
       workspace.decoder.open(bytes, workspace.place, orientation_of(options_.recipe), options_.max_pixels);
-  check_size(info, entry, workspace.place, annotations_.path);
+  check_size(info, entry, workspace.place, annotations_.path, options_.recipe, workspace.stage);
+  workspace.stage = BadSamples::Cause::cut_or_damaged;
   return info;
 }
 
@@ -478,6 +613,7 @@ ImageView PoseDataset::decode(int image_index, const Region& region, SampleWorks
   open(image_index, workspace);
   Stopwatch watch(workspace.cpu_time);
   const ImageView view = workspace.decoder.decode(region);
+  judge_damage(image_index, workspace.place, workspace.decoder.damage());
   watch.add_to(workspace.clock.decode);
   ++workspace.clock.decoded;
   return view;
@@ -536,6 +672,7 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     SampleMeta& meta = metas[members[i]];
     meta = {person.image_id,        person.annotation_id,      index, {}, {}, person.box_score,
             placement.place.area(), placement.heatmap_to_image};
+    meta.category_id = person.category_id;
     std::copy_n(placement.place.center, 2, meta.center);
     std::copy_n(placement.place.scale, 2, meta.scale);
     ++clock.samples;
@@ -629,11 +766,12 @@ void PoseDataset::samples_into(std::span<const size_t> indices, uint64_t epoch, 
     const auto try_them = [&](std::span<const size_t> who, std::span<const size_t> where) {
       const int picture = people_[who[where[0]]].image_index;
       if (bad_picture(picture)) return false;
+      workspace.stage = BadSamples::Cause::other;
       try {
         together(who, where, epoch, targets, metas, workspace);
         return true;
       } catch (const Error& error) {
-        note_bad(picture, error.what());
+        note_bad(picture, error.what(), workspace.stage);
         return false;
       }
     };
@@ -645,7 +783,7 @@ void PoseDataset::samples_into(std::span<const size_t> indices, uint64_t epoch, 
         others[m] = (indices[m] + step) % people_.size();
         found = try_them(others, std::span(&m, 1));
       }
-      check(found, "{}: every picture is bad: {}", annotations_.path, bad_->summary());
+      if (!found) throw Error(all_bad());
       metas[m].substitute = true;
     }
   }

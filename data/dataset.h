@@ -35,6 +35,9 @@ struct DatasetOptions {
   // A picture that turns out bad in an epoch: false, an Error; true, the next person whose picture is good takes the
   // place (SampleMeta::substitute says so) and the picture is noted in bad().
   bool substitute_bad = false;
+  // A JPEG whose data the reader warns of: false, it is used and remarks() names it; true, it is a bad picture, and
+  // check_pictures() reads every picture to its end to find out.
+  bool refuse_damaged = false;
 };
 
 struct Person {
@@ -44,6 +47,7 @@ struct Person {
   float box_score = 1;
   std::vector<float> joints;       // [K][x, y, v] in picture pixels as annotated; empty for detections
   std::optional<MpiiPlace> place;  // MPII: where the person is, instead of what follows from the box
+  int64_t category_id = 1;         // of the annotation or the detection
 };
 
 struct SampleMeta {
@@ -54,6 +58,7 @@ struct SampleMeta {
   double area = 0;          // prod(scale * 200)
   Affine heatmap_to_image;  // heatmap pixels -> picture pixels
   bool substitute = false;  // everything else here is of the person who took the place
+  int64_t category_id = 1;
 };
 
 // Where one sample goes; what is left empty is not made.
@@ -78,6 +83,7 @@ struct SampleWorkspace {
   ImageDecoder decoder;
   std::vector<std::byte> file;
   std::string place;
+  BadSamples::Cause stage = BadSamples::Cause::other;  // what an Error would mean for the picture at hand
   SampleClock clock;
   bool cpu_time = false;  // the clock counts the thread's own time instead of what passes: for busy machines
 };
@@ -93,9 +99,10 @@ struct Sample {
 struct DatasetCounts {
   size_t entries = 0, kept = 0;
   size_t crowd = 0, other_category = 0, without_joints = 0, bad_box = 0;  // annotations
-  size_t low_score = 0, unknown_image = 0;                                // detections
-  size_t bad_picture = 0;                                                 // dropped by drop_bad
-  std::string summary() const;  // "14 annotations: 12 kept, 1 crowd, 1 without labelled joints"
+  size_t zero_area = 0, empty_box = 0, outside = 0;  // of bad_box, where it is known (not in packs)
+  size_t low_score = 0, unknown_image = 0;           // detections
+  size_t bad_picture = 0;                            // dropped by drop_bad
+  std::string summary() const;                       // "14 annotations: 12 kept, 1 crowd, 1 without labelled joints"
   std::string noun = "annotations";
 };
 
@@ -157,6 +164,9 @@ class PoseDataset {
   const PictureSource& pictures() const { return *pictures_; }
   std::string image_path(int image_index) const;  // for messages
   BadSamples& bad() const { return *bad_; }       // shared by copies; thread-safe
+  // What should be known and stops nothing, so far: pictures found under other names, damaged data, joints beyond the
+  // picture. Sentences without an order to follow; a program prints those that it has not printed yet.
+  std::vector<std::string> remarks() const;
 
   // Every picture that people refer to exists and is not empty; Error names the first that does not and how many.
   void check_files() const;
@@ -164,7 +174,8 @@ class PoseDataset {
   // and below the limit; one whose end looks cut off is decoded. What is bad goes to bad(). Sizes that the annotations
   // lack are filled in. threads 0: every core.
   void check_pictures(int threads = 0, const std::function<void(size_t done, size_t all)>& progress = {});
-  // People of pictures in bad() leave; the others keep their order. Error when nobody is left.
+  // People of pictures in bad() leave; the others keep their order. Error when nobody is left: how many pictures are
+  // bad for which cause, and the first.
   void drop_bad();
 
  private:
@@ -177,9 +188,14 @@ class PoseDataset {
   PictureInfo open(int image_index, SampleWorkspace& workspace) const;
   void together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
                 std::span<const SampleTarget> targets, std::span<SampleMeta> metas, SampleWorkspace& workspace) const;
+  // Takes the size of a picture with this many people from its header; false: it cannot be read and is in bad().
+  bool learn_size(int image_index, size_t people);
   void look_at_picture(int image_index, ImageDecoder& decoder);
+  void look_at_joints(int image_index, const PictureInfo& info, const std::string& place) const;
+  void judge_damage(int image_index, const std::string& place, const std::string& damage) const;
+  std::string all_bad() const;
   bool bad_picture(int image_index) const;
-  void note_bad(int image_index, const std::string& why) const;
+  void note_bad(int image_index, const std::string& why, BadSamples::Cause cause) const;
 
   CocoAnnotations annotations_;
   std::shared_ptr<const PictureSource> pictures_;
@@ -190,6 +206,7 @@ class PoseDataset {
   DatasetCounts counts_;
   std::shared_ptr<Cache> cache_;  // shared by copies; thread-safe
   std::shared_ptr<BadSamples> bad_;
+  std::shared_ptr<Remarks> remarks_;  // shared by copies
 };
 
 }  // namespace hr

@@ -48,8 +48,15 @@ void check_size(int64_t width, int64_t height, std::string_view name, int64_t ma
 struct JpegErrors {
   jpeg_error_mgr base;  // first: libjpeg hands back a pointer to it
   std::jmp_buf jump;
-  bool truncated;
+  bool ran_out;    // the bytes ended before the end marker, and libjpeg made one up
+  bool truncated;  // what is missing are pixels
   char message[JMSG_LENGTH_MAX];
+  char warning[JMSG_LENGTH_MAX];  // the first; the end of the bytes is not one
+
+  void clear() {
+    ran_out = truncated = false;
+    message[0] = warning[0] = '\0';
+  }
 };
 
 void on_jpeg_error(j_common_ptr info) {
@@ -58,13 +65,22 @@ void on_jpeg_error(j_common_ptr info) {
   std::longjmp(errors->jump, 1);  // NOLINT: the library's way out
 }
 
+// A file that only lacks its end marker has all of its pixels. Some are missing where the Huffman decoder wants more
+// bits than there are, which libjpeg calls a premature end of the data segment.
 void on_jpeg_message(j_common_ptr info, int level) {
-  if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) reinterpret_cast<JpegErrors*>(info->err)->truncated = true;
+  if (level >= 0) return;
+  auto* errors = reinterpret_cast<JpegErrors*>(info->err);
+  const int code = info->err->msg_code;
+  if (code == JWRN_JPEG_EOF) {
+    errors->ran_out = true;
+    return;
+  }
+  if (code == JWRN_HIT_MARKER && errors->ran_out) errors->truncated = true;
+  if (errors->warning[0] == '\0') info->err->format_message(info, errors->warning);
 }
 
 jpeg_error_mgr* install(JpegErrors& errors) {
-  errors.truncated = false;
-  errors.message[0] = '\0';
+  errors.clear();
   jpeg_error_mgr* base = jpeg_std_error(&errors.base);
   base->error_exit = on_jpeg_error;
   base->emit_message = on_jpeg_message;
@@ -86,7 +102,7 @@ struct JpegReader {
   JpegErrors errors;
   jpeg_decompress_struct info{};
   jpeg_progress_mgr progress{};
-  bool created = false;
+  bool created = false, finishing = false;
 
   JpegReader() {
     info.err = install(errors);
@@ -97,8 +113,7 @@ struct JpegReader {
   JpegReader& operator=(const JpegReader&) = delete;
 
   bool open(std::span<const std::byte> bytes) {
-    errors.truncated = false;
-    errors.message[0] = '\0';
+    errors.clear();
     if (setjmp(errors.jump) != 0) {
       jpeg_destroy_decompress(&info);  // whatever state it is in
       created = false;
@@ -125,10 +140,13 @@ struct JpegReader {
   // neighbouring samples, so pixels at a cut edge would differ: two more columns are decoded on either side.
   template <class Room>
   bool decode(Region wanted, Region& region, const Room& room) {
+    finishing = false;
     if (setjmp(errors.jump) != 0) {
       jpeg_destroy_decompress(&info);
       created = false;
-      return false;
+      // All rows were there; an error behind them is a warning.
+      if (finishing && errors.warning[0] == '\0') std::memcpy(errors.warning, errors.message, sizeof errors.warning);
+      return finishing;
     }
     jpeg_start_decompress(&info);
     const int width = static_cast<int>(info.output_width), height = static_cast<int>(info.output_height);
@@ -158,7 +176,27 @@ struct JpegReader {
         for (int c = 0; c < 3; ++c) out[3 * x + c] = static_cast<uint8_t>(k - ((255 - row[4 * x + c]) * k >> 8));
       }
     }
+    if (errors.ran_out && pixels_are_missing()) errors.truncated = true;
+    if (bottom == height && !errors.truncated) {
+      finishing = true;
+      jpeg_finish_decompress(&info);  // reads to the end marker, and warns of bytes that no pixel took
+    }
     return true;
+  }
+
+  // Of a file without its end marker: what the Huffman decoder does not notice. A file of several scans may be cut
+  // between two of them: a component that no scan brought has no quantisation table yet, and of a progressive file
+  // libjpeg knows how many bits of each coefficient are still to come. The arithmetic decoder (a rare format) takes
+  // zeros for missing bytes without a word, so that any such file counts as cut off.
+  bool pixels_are_missing() const {
+    if (info.arith_code != FALSE) return true;
+    for (int c = 0; c < info.num_components; ++c) {
+      if (info.comp_info[c].quant_table == nullptr) return true;
+      for (int i = 0; info.coef_bits != nullptr && i < DCTSIZE2; ++i) {
+        if (info.coef_bits[c][i] != 0) return true;
+      }
+    }
+    return false;
   }
 };
 
@@ -281,13 +319,29 @@ PictureInfo probe_with_stb(std::span<const std::byte> bytes, std::string_view na
     refuse(false, bytes.size(), name);
   }
   check_size(info.width, info.height, name, max_pixels);
+  StbSource depth{bytes};
+  // stb 2.27 takes the wrong byte of each such sample, and reads past them when it makes three channels of one.
+  check(bytes[0] != std::byte{'P'} || stbi_is_16_bit_from_callbacks(&stb_calls, &depth) == 0,
+        "{}: a PNM with 16 bits per channel; save it with 8", name);
   static constexpr std::string_view png{"\x89PNG"}, end{"IEND\xAE\x42\x60\x82"};
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   info.whole = text.starts_with(png) && text.ends_with(end);
   return info;
 }
 
+// stb takes memory for as many bytes as a chunk of a PNG claims before it reads any. True when all lie in the file.
+bool png_chunks_fit(std::span<const std::byte> bytes) {
+  const TiffBytes numbers{bytes, true};
+  size_t length = 0, type = 0;
+  for (size_t at = 8; numbers.u32(at, length) && numbers.u32(at + 4, type); at += 12 + length) {
+    if (length > bytes.size() - at - 8) return false;
+    if (type == 0x49454E44) break;  // IEND
+  }
+  return true;
+}
+
 Image decode_with_stb(std::span<const std::byte> bytes, std::string_view name) {
+  if (bytes[0] == std::byte{0x89} && !png_chunks_fit(bytes)) refuse(true, bytes.size(), name);
   int width = 0, height = 0, channels = 0;
   StbSource source{bytes};
   struct Free {
@@ -362,9 +416,10 @@ struct ImageDecoder::State {
   std::string_view name;
   int width = 0, height = 0, orientation = 1;  // in the file
   bool is_jpeg = false, whole = true, opened = false;
+  std::string damage;
 
   [[noreturn]] void fail_jpeg() const {
-    if (jpeg.errors.truncated) {
+    if (jpeg.errors.ran_out) {
       fail("{}: truncated JPEG ({} bytes, and the picture goes on); copy the file again", name, bytes.size());
     }
     fail("{}: not a readable JPEG: {}", name, jpeg.errors.message);
@@ -379,6 +434,7 @@ struct ImageDecoder::State {
     };
     const bool good = jpeg.decode(wanted, region, room);
     if (jpeg.errors.truncated || !good) fail_jpeg();
+    damage = jpeg.errors.warning;
     ImageView view;
     view.width = width;
     view.height = height;
@@ -400,6 +456,8 @@ PictureInfo ImageDecoder::open(std::span<const std::byte> bytes, std::string_vie
   s.bytes = bytes;
   s.name = name;
   s.orientation = 1;
+  s.damage.clear();
+  int exif = 1;
   check(!bytes.empty(), "{}: empty file (0 bytes), expected a picture", name);
   s.is_jpeg = is_jpeg(bytes);
   if (s.is_jpeg) {
@@ -408,7 +466,8 @@ PictureInfo ImageDecoder::open(std::span<const std::byte> bytes, std::string_vie
     s.width = static_cast<int>(s.jpeg.info.image_width);
     s.height = static_cast<int>(s.jpeg.info.image_height);
     s.whole = has_jpeg_end(bytes);
-    if (orientation == Orientation::apply) s.orientation = jpeg_orientation(bytes);
+    exif = jpeg_orientation(bytes);
+    if (orientation == Orientation::apply) s.orientation = exif;
   } else {
     const PictureInfo info = probe_with_stb(bytes, name, max_pixels);
     s.width = info.width;
@@ -417,8 +476,10 @@ PictureInfo ImageDecoder::open(std::span<const std::byte> bytes, std::string_vie
   }
   s.opened = true;
   const bool on_its_side = s.orientation >= 5;
-  return {on_its_side ? s.height : s.width, on_its_side ? s.width : s.height, s.whole};
+  return {on_its_side ? s.height : s.width, on_its_side ? s.width : s.height, s.whole, exif};
 }
+
+const std::string& ImageDecoder::damage() const { return state_->damage; }
 
 ImageView ImageDecoder::decode(Region region) {
   State& s = *state_;
@@ -439,13 +500,14 @@ ImageView ImageDecoder::decode(Region region) {
   return s.image;
 }
 
-Image decode_image(std::span<const std::byte> bytes, std::string_view name, Orientation orientation,
-                   int64_t max_pixels) {
+Image decode_image(std::span<const std::byte> bytes, std::string_view name, Orientation orientation, int64_t max_pixels,
+                   std::string* damage) {
   ImageDecoder decoder;
   const PictureInfo info = decoder.open(bytes, name, orientation, max_pixels);
   const ImageView view = decoder.decode({0, 0, info.width, info.height});
   Image image(info.width, info.height);
   std::memcpy(image.rgb.data(), view.pixels, image.rgb.size());
+  if (damage != nullptr) *damage = decoder.damage();
   return image;
 }
 
@@ -454,9 +516,9 @@ PictureInfo probe_image(std::span<const std::byte> bytes, std::string_view name,
   return ImageDecoder().open(bytes, name, orientation, max_pixels);
 }
 
-Image read_image(const fs::path& path, Orientation orientation) {
+Image read_image(const fs::path& path, Orientation orientation, std::string* damage) {
   const MappedFile file(path);
-  return decode_image(file.bytes(), path.string(), orientation);
+  return decode_image(file.bytes(), path.string(), orientation, default_max_pixels, damage);
 }
 
 void write_image(const fs::path& path, const Image& image, int jpeg_quality) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -57,14 +58,16 @@ enum class Orientation : uint8_t { ignore, apply };
 struct PictureInfo {
   int width = 0, height = 0;  // as decode gives them (turned, if asked for)
   bool whole = true;          // false: the end of the file does not look like an end; only decoding will tell
+  int orientation = 1;        // what EXIF says (1 to 8, from 5 on width and height change places), applied or not
 };
 
 // Error: missing, truncated, not a picture, or more than max_pixels; the message names the file. Bytes are counted
-// before memory is taken. JPEG: integer DCT, smooth chroma upsampling.
+// before memory is taken. JPEG: integer DCT, smooth chroma upsampling. `damage`: see ImageDecoder::damage().
 inline constexpr int64_t default_max_pixels = int64_t{1} << 28;
-Image read_image(const fs::path& path, Orientation orientation = Orientation::ignore);
+Image read_image(const fs::path& path, Orientation orientation = Orientation::ignore, std::string* damage = nullptr);
 Image decode_image(std::span<const std::byte> bytes, std::string_view name,
-                   Orientation orientation = Orientation::ignore, int64_t max_pixels = default_max_pixels);
+                   Orientation orientation = Orientation::ignore, int64_t max_pixels = default_max_pixels,
+                   std::string* damage = nullptr);
 PictureInfo probe_image(std::span<const std::byte> bytes, std::string_view name,
                         Orientation orientation = Orientation::ignore, int64_t max_pixels = default_max_pixels);
 
@@ -85,6 +88,11 @@ class ImageDecoder {
   // picture gives. Of a JPEG only what is needed is transformed (all of what stands before it in the file must be
   // read); other formats are decoded whole. Valid until the next open().
   ImageView decode(Region region);
+  // What the format's reader warned of while the last decode() read the file as far as the region needed it, such as
+  // "Corrupt JPEG data: bad Huffman code"; empty when it was content. The pixels behind such a place may be wrong. Only
+  // a decode of the whole picture reads the file to its end. A missing end marker by itself is no damage: all pixels
+  // are there. Pixels that are missing because the file is cut off are an Error.
+  const std::string& damage() const;
 
  private:
   struct State;

@@ -86,6 +86,7 @@ class IndexReader {
   void get(std::vector<T>& values) {
     if constexpr (std::is_arithmetic_v<T>) {
       values.resize(count(sizeof(T)));
+      if (values.empty()) return;  // whose data() may be null, which memcpy does not take
       std::memcpy(values.data(), take(values.size() * sizeof(T)), values.size() * sizeof(T));
     } else {
       values.resize(count(4));  // no element takes less in the file
@@ -317,9 +318,9 @@ Split get_split(IndexReader& in, const std::string& where, uint64_t pixels_end, 
     const Region& r = b.region;
     const bool known = b.image >= last && b.image < s.annotations.images.size();
     const CocoImage picture = known ? s.annotations.images[b.image] : CocoImage{};
-    check(known && r.x >= 0 && r.y >= 0 && r.w > 0 && r.h > 0 && r.w <= picture.width - r.x &&
-              r.h <= picture.height - r.y && b.offset >= header_bytes && b.offset <= pixels_end &&
-              b.bytes() + slack <= pixels_end - b.offset,
+    check(known && r.x >= 0 && r.y >= 0 && r.x < picture.width && r.y < picture.height && r.w > 0 && r.h > 0 &&
+              r.w <= picture.width - r.x && r.h <= picture.height - r.y && b.offset >= header_bytes &&
+              b.offset <= pixels_end && b.bytes() + slack <= pixels_end - b.offset,
           "{}: damaged index: a block of {} x {} pixels at {}, {} of picture {}, at byte {}", where, r.w, r.h, r.x, r.y,
           b.image, b.offset);
     last = b.image;

@@ -28,10 +28,16 @@ class PictureSource {
   virtual std::optional<ImageView> pixels(size_t image_index, const Region& region) const;
   // False: there are no files, only pixels().
   virtual bool has_files() const { return true; }
+  // One sentence for each way by which pictures were found so far that have another name than the annotations say.
+  virtual std::vector<std::string> remarks() const { return {}; }
 };
 
 // path: a folder, or a file that ends in .zip. In a zip, file_name is looked for at the top, then in the folder that
 // the zip file is named after (train2017.zip: train2017/7.jpg). An empty path stands for file names that are paths.
+//
+// A file_name that is not there is looked for with `/` for `\`, with %XX decoded, without the folder's own name in
+// front, and then with every part of the path compared as folded_name() does. What is found so is used and counted in
+// remarks(). Two files that fit equally well, and a name that no way leads to, are an Error with the likely cause.
 std::shared_ptr<const PictureSource> open_pictures(const fs::path& path);
 
 }  // namespace hr

@@ -91,6 +91,12 @@ void find_sigmas(Skeleton& skeleton) {
     return;
   }
   skeleton.sigmas.assign(skeleton.names.size(), assumed_sigma);
+  // pycocotools measures any 17 joints with COCO's sigmas.
+  for (const BuiltIn& known : built_in()) {
+    if (known.skeleton.name == "coco" && known.skeleton.joints() == skeleton.joints()) {
+      skeleton.sigmas = known.skeleton.sigmas;
+    }
+  }
   skeleton.sigmas_assumed = true;
 }
 

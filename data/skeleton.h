@@ -19,7 +19,7 @@ struct Skeleton {
   std::vector<float> joint_weights;             // the seed's kps_weights; 1 when absent
   std::vector<double> sigmas;                   // OKS sigma per joint: OKS = mean exp(-d^2 / (2 area (2 sigma)^2))
   std::vector<int> upper_ids, lower_ids;        // for half-body augmentation; a joint in neither counts as lower
-  bool sigmas_assumed = false;                  // nobody said them: 0.05 each, so an AP is no number to publish
+  bool sigmas_assumed = false;                  // nobody said them: COCO's for 17, else 0.05 each; see sigmas_doubt()
 
   int joints() const { return static_cast<int>(names.size()); }
   std::vector<int> mirror() const;  // mirror()[k] is the joint that k becomes in a mirrored picture

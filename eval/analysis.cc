@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/json.h"
 
@@ -246,8 +247,8 @@ std::string analysis_table(const PoseAnalysis& a) {
   numbers("all of them", a.corrected_all);
   text += fmt::format("\npeople      {}: {} found (OKS >= {}), {} not\n", a.people, a.people_found, kMatched,
                       a.people - a.people_found);
-  text += fmt::format("detections  {}: {} belong to a person, {} to an ignored one, {} duplicates, {} background",
-                      a.detections, a.detections_matched, a.detections_ignored, a.duplicates, a.background);
+  text += fmt::format("detections  {}: {} belong to a person, {} to an ignored one, {}, {} background", a.detections,
+                      a.detections_matched, a.detections_ignored, counted(a.duplicates, "duplicate"), a.background);
   return text;
 }
 

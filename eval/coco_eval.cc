@@ -9,9 +9,11 @@
 #include <span>
 #include <utility>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "data/skeleton.h"
 #include "eval/pairwise.h"
+#include "eval/remarks.h"
 
 namespace hr {
 namespace {
@@ -160,14 +162,8 @@ int first_not_finite(const std::vector<double>& v) {
   return static_cast<int>(std::find_if(v.begin(), v.end(), [](double x) { return !std::isfinite(x); }) - v.begin());
 }
 
-void check_person(const CocoAnnotations& gt, size_t i, const Setup& s, bool strict) {
+void check_person(const CocoAnnotations& gt, size_t i, bool strict) {
   const CocoAnnotation& person = gt.annotations[i];
-  const size_t numbers = person.keypoints.size();
-  check(numbers == 0 || numbers == 3 * s.sigmas.size(),
-        "{}: annotations[{}] (id {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)", gt.path, i,
-        person.id, numbers, s.joints());
-  check(numbers != 0 || coco_person_ignored(person, s.rules),
-        "{}: annotations[{}] (id {}) counts {} keypoints but lists none", gt.path, i, person.id, person.num_keypoints);
   if (!strict) return;
   const int at = first_not_finite(person.keypoints);
   check(at < 0, "{}: annotations[{}] (id {}): keypoints[{}] is not a finite number", gt.path, i, person.id, at);
@@ -177,12 +173,11 @@ void check_person(const CocoAnnotations& gt, size_t i, const Setup& s, bool stri
 }
 
 // True if all numbers are finite; with `strict` anything else is an Error.
-bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const CocoEvalOptions& options) {
-  check(!d.keypoints.empty(), "{}: entry [{}] (image {}) has no keypoints; expected 3 x {} numbers",
+bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const CocoEvalOptions& options, bool boxes) {
+  check(boxes || !d.keypoints.empty(), "{}: entry [{}] (image {}) has no keypoints; expected 3 x {} numbers",
         options.detections_name, i, d.image_id, s.joints());
-  check(d.keypoints.size() == 3 * s.sigmas.size(),
-        "{}: entry [{}] (image {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)",
-        options.detections_name, i, d.image_id, d.keypoints.size(), s.joints());
+  check((d.lacks & coco_field::score) == 0, "{}: entry [{}] (image {}): no \"score\" (a number)",
+        options.detections_name, i, d.image_id);
   const int at = first_not_finite(d.keypoints);
   const bool finite = at < 0 && std::isfinite(d.score);
   if (!options.strict || finite) return finite;
@@ -224,7 +219,7 @@ void oks_column(const CocoAnnotation& person, double person_area, const Setup& s
                 size_t people, bool prune, Scratch& m) {
   const int joints = s.joints();
   m.joint.clear();
-  if (!person.keypoints.empty()) {
+  if (person.keypoints.size() == 3 * s.sigmas.size()) {  // others have no visible joint: check_compared()
     for (int k = 0; k < joints; ++k) {
       if (person.keypoints[3 * k + 2] > 0) m.joint.push_back(k);
     }
@@ -298,6 +293,8 @@ struct Matcher {
   }
 
   void compute_oks(std::span<const int> detections, std::span<const int> people, Scratch& m) const {
+    m.oks.resize(detections.size() * people.size());
+    if (people.empty()) return;
     const int joints = s.joints();
     m.x.resize(detections.size() * joints);
     m.y.resize(detections.size() * joints);
@@ -308,7 +305,6 @@ struct Matcher {
         m.y[d * joints + k] = from[3 * k + 1];
       }
     }
-    m.oks.resize(detections.size() * people.size());
     for (size_t g = 0; g < people.size(); ++g) {
       oks_column(gt.annotations[people[g]], in.person_area[people[g]], s, detections.size(), g, people.size(), prune,
                  m);
@@ -435,8 +431,33 @@ int find_image(Position& position, const Setup& s, int64_t id) {
   return std::binary_search(s.all_images.begin(), s.all_images.end(), id) ? kNotAsked : kUnknown;
 }
 
-void gather_people(const CocoAnnotations& gt, const Setup& s, bool strict, Gathered& in,
+// Ends where pycocotools does because the truth lacks a field that it reads of everybody.
+void check_fields(const CocoAnnotations& gt, size_t i, uint8_t fields) {
+  const CocoAnnotation& person = gt.annotations[i];
+  const auto lacks = static_cast<uint8_t>(person.lacks & fields);
+  if (lacks == 0) return;
+  const char* name = "category_id";
+  const char* expected = "a whole number";
+  for (const auto& [field, its_name, its_kind] :
+       {std::tuple{coco_field::iscrowd, "iscrowd", "0 or 1"},
+        {coco_field::area, "area", "a number of square pixels"},
+        {coco_field::num_keypoints, "num_keypoints", "the number of labelled joints"},
+        {coco_field::box, "bbox", "x, y, width, height"},
+        {coco_field::keypoints, "keypoints", "x, y, v per joint"}}) {
+    if ((lacks & field) == 0) continue;
+    name = its_name;
+    expected = its_kind;
+  }
+  fail(
+      "{}: annotations[{}] (id {}): no \"{}\" ({}), without which pycocotools ends too; --fill-in takes what is usual "
+      "for fields that the truth lacks",
+      gt.path, i, person.id, name, expected);
+}
+
+void gather_people(const CocoAnnotations& gt, const Setup& s, const CocoEvalOptions& options, Gathered& in,
                    CocoEvalResult::Counts& counts) {
+  check(options.fill_in || !gt.categories.empty(),
+        "{}: no \"categories\", without which pycocotools ends too; --fill-in takes those of the annotations", gt.path);
   Position image_position(s.images), category_position(s.categories);
   in.person_image.assign(gt.annotations.size(), -1);
   in.person_area.assign(gt.annotations.size(), 0);
@@ -445,15 +466,18 @@ void gather_people(const CocoAnnotations& gt, const Setup& s, bool strict, Gathe
   for (size_t i = 0; i < gt.annotations.size(); ++i) {
     const CocoAnnotation& person = gt.annotations[i];
     const int image = find_image(image_position, s, person.image_id);
-    check(image != kUnknown, "{}: annotations[{}] (id {}) is of image {}, which is not in its list of {} images",
-          gt.path, i, person.id, person.image_id, s.all_images.size());
-    if (image == kNotAsked) continue;
+    if (!options.fill_in) check_fields(gt, i, coco_field::category);
+    counts.people_unknown_image += image == kUnknown ? 1 : 0;
+    if (image < 0) continue;
     const int category = category_position(person.category_id);
     if (category < 0) {
       ++counts.people_other_category;
       continue;
     }
-    check_person(gt, i, s, strict);
+    if (!options.fill_in && s.rules == CocoRules::pycocotools) {
+      check_fields(gt, i, coco_field::iscrowd | coco_field::num_keypoints);
+    }
+    check_person(gt, i, options.strict);
     in.person_image[i] = image;
     in.person_area[i] = coco_person_area(person, s.rules);
     in.person_ignored[i] = coco_person_ignored(person, s.rules) ? 1 : 0;
@@ -494,6 +518,9 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
     check(image != kUnknown,
           "{}: entry [{}] has image_id {}, which is not among the {} images of {}; is it of another split?",
           options.detections_name, i, dt[i].image_id, s.all_images.size(), gt.path);
+    check(options.fill_in || (dt[i].lacks & coco_field::category) == 0,
+          "{}: entry [{}] (image {}): no \"category_id\", without which pycocotools ends too; --fill-in takes 1",
+          options.detections_name, i, dt[i].image_id);
     if (image == kNotAsked) continue;
     const int category = category_position(dt[i].category_id);
     if (category < 0) {
@@ -503,7 +530,7 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
       if (counts.detections_other_category++ == 0) counts.first_other_category = static_cast<int64_t>(i);
       continue;
     }
-    counts.detections_not_finite += check_detection(dt[i], i, s, options) ? 0 : 1;
+    counts.detections_not_finite += check_detection(dt[i], i, s, options, boxes) ? 0 : 1;
     if (s.rules != CocoRules::pycocotools && !any_third_value(dt[i].keypoints)) {
       ++counts.detections_unseen;
       continue;
@@ -513,10 +540,48 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
     in.dt_area[i] = boxes ? dt[i].box.w * dt[i].box.h : extent_area(dt[i].keypoints);
     ++counts.detections;
   }
-  const bool only_others = counts.detections + counts.detections_unseen == 0 && counts.detections_other_category > 0;
-  check(!options.strict || !only_others,
-        "{}: entry [0] has category_id {}, and none of the {} detections has a category that is evaluated ({})",
-        options.detections_name, dt.empty() ? 0 : dt[0].category_id, dt.size(), fmt::join(s.categories, ", "));
+}
+
+// What is read of a person only when there is a detection to compare with (or, the area, when the person counts), and
+// of a detection when there is a person.
+void check_compared(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt, const Setup& s,
+                    const CocoEvalOptions& options, const Gathered& in) {
+  constexpr uint8_t has_detection = 1, has_person = 2;
+  std::vector<uint8_t> pictures(s.images.size() * s.categories.size());
+  const auto at = [&](int image, size_t category) {
+    return static_cast<size_t>(image) * s.categories.size() + category;
+  };
+  for (size_t i = 0; i < dt.size(); ++i) {
+    if (in.detection_image[i] >= 0) pictures[at(in.detection_image[i], in.detection_category[i])] |= has_detection;
+  }
+  Position category_position(s.categories);
+  for (size_t i = 0; i < gt.annotations.size(); ++i) {
+    const CocoAnnotation& person = gt.annotations[i];
+    if (in.person_image[i] < 0) continue;
+    uint8_t& picture = pictures[at(in.person_image[i], category_position(person.category_id))];
+    picture |= has_person;
+    const bool compared = (picture & has_detection) != 0;
+    check(!compared || person.keypoints.size() == 3 * s.sigmas.size() || !any_third_value(person.keypoints),
+          "{}: annotations[{}] (id {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)", gt.path, i,
+          person.id, person.keypoints.size(), s.joints());
+    if (person.lacks == 0) continue;
+    if (!options.fill_in && s.rules == CocoRules::pycocotools) {
+      if (in.person_ignored[i] == 0 || compared) check_fields(gt, i, coco_field::area);
+      if (compared) check_fields(gt, i, coco_field::box | coco_field::keypoints);
+      continue;
+    }
+    check((person.lacks & coco_field::keypoints) == 0 || in.person_ignored[i] != 0,
+          "{}: annotations[{}] (id {}) counts {} keypoints but lists none", gt.path, i, person.id,
+          person.num_keypoints);
+    check((person.lacks & coco_field::box) == 0 || any_third_value(person.keypoints),
+          "{}: annotations[{}] (id {}) has neither a visible joint nor a bbox to measure from", gt.path, i, person.id);
+  }
+  for (size_t i = 0; i < dt.size(); ++i) {
+    if (in.detection_image[i] < 0 || dt[i].keypoints.size() == 3 * s.sigmas.size()) continue;
+    check(pictures[at(in.detection_image[i], in.detection_category[i])] == has_detection,
+          "{}: entry [{}] (image {}) has {} keypoint numbers; expected 3 x {} (one sigma per joint)",
+          options.detections_name, i, dt[i].image_id, dt[i].keypoints.size(), s.joints());
+  }
 }
 
 // Matches one picture, category after category. Sorts `people` and `detections` (of this picture) by category and
@@ -620,8 +685,18 @@ CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDe
   r.categories = s.categories;
   r.counts.images = images;
   Gathered in;
-  gather_people(gt, s, options.strict, in, r.counts);
+  gather_people(gt, s, options, in, r.counts);
   gather_detections(gt, dt, s, options, in, r.counts);
+  check_compared(gt, dt, s, options, in);
+  r.doubts = find_doubts({.gt = gt,
+                          .dt = dt,
+                          .options = options,
+                          .categories = s.categories,
+                          .person_image = in.person_image,
+                          .detection_image = in.detection_image,
+                          .person_area = in.person_area,
+                          .person_ignored = in.person_ignored,
+                          .counts = r.counts});
 
   Groups people_of(in.person_image, images), detections_of(in.detection_image, images);
   std::vector<Outcome> outcome(dt.size());
@@ -689,22 +764,29 @@ std::string coco_summary(const CocoEvalResult& result) {
   return text;
 }
 
-std::string coco_remarks(const CocoEvalResult& result) {
+std::vector<std::string> coco_remark_list(const CocoEvalResult& result) {
   const CocoEvalResult::Counts& c = result.counts;
-  std::vector<std::string> lines;
-  const auto say = [&](int64_t n, const std::string& what) {
-    if (n > 0) lines.push_back(fmt::format("{} {}", n, what));
+  std::vector<std::string> lines = result.doubts;
+  const auto say = [&](int64_t n, const std::string& one, const std::string& several, const std::string& what) {
+    if (n > 0) lines.push_back(fmt::format("{} {}", counted(n, one, several), what));
   };
-  say(c.detections_other_category,
-      fmt::format("detections dropped: of a category that is not evaluated (the first is entry [{}])",
-                  c.first_other_category));
-  say(c.detections_unseen, "detections dropped: no joint has a score above 0");
-  say(c.detections_over_limit, fmt::format("detections dropped: beyond the best {} of a picture", kMaxDetections));
-  say(c.detections_not_finite, "detections with numbers that are not finite: kept as the reference treats them");
-  say(c.people_other_category, "people dropped: of a category that is not evaluated");
-  say(c.people_crowd, "people ignored: crowds");
-  say(c.people_without_joints, "people ignored: no labelled joint");
-  return fmt::format("{}", fmt::join(lines, "\n"));
+  const auto detections = [&](int64_t n, const std::string& what) { say(n, "detection", "detections", what); };
+  const auto people = [&](int64_t n, const std::string& what) { say(n, "person", "people", what); };
+  detections(
+      c.detections_other_category,
+      fmt::format("dropped: of a category that is not evaluated (the first is entry [{}])", c.first_other_category));
+  detections(c.detections_unseen, "dropped: no joint has a score above 0");
+  detections(c.detections_over_limit, fmt::format("dropped: beyond the best {} of a picture", kMaxDetections));
+  detections(c.detections_not_finite, "with numbers that are not finite: kept as the reference treats them");
+  people(c.people_other_category, "dropped: of a category that is not evaluated");
+  people(c.people_unknown_image, "dropped: of an image that is not in the truth's list of images");
+  people(c.people_crowd, "ignored: marked as a crowd");
+  people(c.people_without_joints, "ignored: no labelled joint");
+  return lines;
+}
+
+std::string coco_remarks(const CocoEvalResult& result) {
+  return fmt::format("{}", fmt::join(coco_remark_list(result), "\n"));
 }
 
 }  // namespace hr

@@ -1,6 +1,6 @@
 // COCO keypoint evaluation (OKS AP and AR), equal to pycocotools' COCOeval(iouType='keypoints') in every array.
-//   const CocoAnnotations gt = read_coco("person_keypoints_val2017.json");
-//   const std::vector<CocoDetection> dt = read_coco_detections("results.json");
+//   const CocoAnnotations gt = read_truth("person_keypoints_val2017.json");
+//   const std::vector<CocoDetection> dt = read_results("results.json");
 //   const CocoEvalResult result = evaluate_coco(gt, dt, {.detections_name = "results.json"});
 //   fmt::print("{}\n", coco_summary(result));
 // A program of ten lines that does this is docs/examples/evaluate.cc; it links hr_eval and nothing of the networks.
@@ -46,6 +46,11 @@ struct CocoEvalOptions {
                               // arithmetic treats them (a NaN score sorts last, a NaN OKS passes every threshold)
   bool keep_matches = false;  // fill CocoEvalResult::matches
   bool refuse_other_categories = false;  // a detection of a category that the ground truth does not have is an Error
+  // What the truth lacks and pycocotools ends without (CocoAnnotation::lacks, a list of categories) gets a default and
+  // a remark: iscrowd 0, area w h, num_keypoints the joints with v > 0, category 1. false: an Error that names the
+  // entry.
+  bool fill_in = true;
+  std::string sigmas_remark;  // if not empty, said among the remarks: nobody gave the sigmas, and what was taken
   std::string detections_name = "detections";  // for messages
 };
 
@@ -73,25 +78,32 @@ struct CocoEvalResult {
     int64_t people_without_joints = 0;               // ignored: no labelled joint (and no crowd)
     int64_t people_other_category = 0, detections_other_category = 0;  // dropped
     int64_t first_other_category = -1;                                 // index of the first such detection
+    int64_t people_unknown_image = 0;                                  // dropped: of an image that is not in the list
     int64_t detections_unseen = 0;                                     // dropped: no third value is > 0 (xtcocotools)
     int64_t detections_over_limit = 0;                                 // dropped: beyond 20 of a picture and category
     int64_t detections_not_finite = 0;                                 // kept, only with strict = false
   } counts;
+  // What makes the numbers mean less than they seem to, or nothing at all, one sentence each: nobody to find, areas of
+  // 0, ids that never meet, boxes that are no x, y, width, height (eval/remarks.h). coco_remarks() puts them first.
+  std::vector<std::string> doubts;
   double match_seconds = 0, accumulate_seconds = 0;
 };
 
 // A detection's area is of its box when the detections have boxes, else the extent of its points, as in loadRes of
 // pycocotools and xtcocotools.
-// Error (naming the file, the entry's index and what was expected): an unknown image id, no keypoints or another number
-// than 3 x sigmas, a number that is not finite (strict), no detections at all (strict), none of an evaluated category
-// (strict), a category or image in `options` that the ground truth does not have, boxes in some entries only.
+// Error (naming the file, the entry's index and what was expected): a detection of an unknown image id, no keypoints or
+// another number than 3 x sigmas, a number that is not finite (strict), no detections at all (strict), a category or
+// image in `options` that the ground truth does not have, boxes in some entries only, a field that is needed and absent
+// (see fill_in).
 CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt,
                              const CocoEvalOptions& options = {});
 
 // The ten lines that the reference prints, without a newline at the end.
 std::string coco_summary(const CocoEvalResult& result);
 
-// What was dropped or ignored, one line each; empty when nothing was.
-std::string coco_remarks(const CocoEvalResult& result);
+// The doubts, and what was dropped or ignored; empty when there is nothing to say. Every program that prints the
+// numbers prints these beside them and writes them into its JSON.
+std::vector<std::string> coco_remark_list(const CocoEvalResult& result);
+std::string coco_remarks(const CocoEvalResult& result);  // one per line
 
 }  // namespace hr

@@ -3,8 +3,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <numeric>
-#include <unordered_map>
 
 #include "core/error.h"
 
@@ -49,9 +49,9 @@ double two_decimals(float v) { return python_round2(v); }
 std::vector<PersonResult> postprocess_official(std::span<const PersonResult> people,
                                                const OfficialPostprocess& options) {
   std::vector<std::vector<PersonResult>> images;
-  std::unordered_map<int64_t, size_t> image_at;
+  std::map<std::pair<int64_t, int64_t>, size_t> image_at;  // people of other categories suppress nobody
   for (const PersonResult& person : people) {
-    const auto [at, fresh] = image_at.try_emplace(person.image_id, images.size());
+    const auto [at, fresh] = image_at.try_emplace({person.image_id, person.category_id}, images.size());
     if (fresh) images.emplace_back();
     PersonResult& added = images[at->second].emplace_back(person);
     added.score = rescore_official(person.keypoints, person.score, options.in_vis_thre);
@@ -147,7 +147,7 @@ std::string markdown_table(const std::string& architecture, std::span<const char
   for (size_t i = 0; i < names.size(); ++i) {
     header += fmt::format(" | {}", names[i]);
     rule += "|---";
-    row += fmt::format(" | {:.3f}", values[i]);
+    row += std::isnan(values[i]) ? " | nan" : fmt::format(" | {:.3f}", values[i]);  // never "-nan"
   }
   return header + " |\n" + rule + "|\n" + row + " |";
 }

@@ -23,8 +23,8 @@ struct PersonResult {
   int64_t category_id = 1;
 };
 
-// Official: rescore, then OKS-NMS per picture. Pictures in order of first appearance, poses in the order NMS keeps
-// them.
+// Official: rescore, then OKS-NMS per picture (and category, where there are several). Pictures in order of first
+// appearance, poses in the order NMS keeps them.
 enum class NmsKind { none, hard, soft };  // none: input order within a picture
 struct OfficialPostprocess {
   double in_vis_thre = 0.2;  // joints below do not count in the pose's score

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/error.h"
+#include "hrnet/model/yolox.h"
 
 namespace hr {
 namespace {
@@ -109,6 +110,10 @@ std::string by_part(const std::vector<std::string>& names) {
 
 ModelGuess guess_model(const WeightFile& file) {
   ModelGuess guess;
+  if (const std::optional<YoloxInfo> detector = yolox_info(file)) {
+    guess.what = fmt::format("{}: it finds people, not joints (--detector takes it)", detector->describe());
+    return guess;
+  }
   const Shape head = shape_of(file, "final_layer.weight");
   const Shape branch = shape_of(file, "stage2.0.branches.0.0.conv1.weight");
   const Shape stem = shape_of(file, "conv1.weight");

@@ -84,8 +84,12 @@ bool all_start_with(const std::vector<std::string>& names, std::string_view pref
   });
 }
 
+// mmpose's names; the official YOLOX project's begin with "backbone." too, but its backbone has a backbone.
 bool is_mmpose(const std::vector<std::string>& names) {
-  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("backbone."); });
+  const bool yolox = std::any_of(names.begin(), names.end(),
+                                 [](const std::string& name) { return name.starts_with("backbone.backbone."); });
+  return !yolox &&
+         std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("backbone."); });
 }
 
 std::string without_prefix(const std::string& name, std::initializer_list<std::string_view> prefixes) {

@@ -92,6 +92,7 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
   check(x.dim(3) == filter.dim(3), "{}: expected {} input channels, got {}", op, filter.dim(3), x.dim(3));
   check(options.stride >= 1 && options.pad >= 0, "{}: stride {} and pad {} make no sense", op, options.stride,
         options.pad);
+  check(!options.relu || !options.silu, "{}: expected one activation, got relu and silu", op);
   if (x.dtype() == DType::bf16 && !cx.device.is_cuda() && !dnnl_has_bf16()) {
     Conv2d wide = options;
     const Tensor add = options.add != nullptr ? cast(cx, *options.add, DType::f32) : Tensor();
@@ -132,11 +133,14 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
       conv_bytes(g) + (options.add != nullptr ? static_cast<double>(numel(y_shape) * size_of(g.dst)) : 0),
       conv_operations(g));
   conv_backend(cx).forward(cx, g, x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
-                           options.add != nullptr ? options.add->raw() : nullptr, options.relu, y.raw(),
-                           options.packed);
+                           options.add != nullptr ? options.add->raw() : nullptr,
+                           options.silu   ? ConvAct::silu
+                           : options.relu ? ConvAct::relu
+                                          : ConvAct::none,
+                           y.raw(), options.packed);
   const bool bias_learns = options.bias != nullptr && options.bias->requires_grad();
   if (cx.recording() && (x.requires_grad() || filter.requires_grad() || bias_learns)) {
-    check(options.add == nullptr && !options.relu && options.packed == nullptr,
+    check(options.add == nullptr && !options.relu && !options.silu && options.packed == nullptr,
           "{}: the inference epilogue has no derivative; use fuse in training", op);
     y.set_requires_grad(true);
     cx.tape->record([g, in, id = y.id()](Context& bx) { backward(bx, g, in, id); });

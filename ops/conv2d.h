@@ -7,9 +7,10 @@ namespace hr {
 struct Conv2d {
   int stride = 1, pad = 0;
   const Tensor* bias = nullptr;  // [O] f32
-  // Inference epilogue: y = relu?(conv + bias? + add?). Training uses `fuse` instead; with a tape these are refused.
+  // Inference epilogue: y = relu?(conv + bias? + add?), or with silu y = v sigmoid(v) + add? of v = conv + bias?.
+  // Training uses `fuse` instead; with a tape these are refused.
   const Tensor* add = nullptr;  // like y
-  bool relu = false;
+  bool relu = false, silu = false;
   PackedFilters* packed = nullptr;  // keeps reordered filters; only for filters that never change
   bool f32_output = false;          // heatmaps leave the network in float32 under bf16 too
   const Tensor* rounded = nullptr;  // the filter already rounded to bf16, where the caller keeps it

@@ -36,6 +36,10 @@ struct PackedFilters {
   std::vector<Recent> recent;
 };
 
+// What follows a convolution in the same pass, with sum = conv(x, filter) + bias?:
+//   none: y = sum + add?   relu: y = max(0, sum + add?)   silu: y = sum sigmoid(sum) + add?
+enum class ConvAct : uint8_t { none, relu, silu };
+
 // A filter, and the same already rounded to bf16 where the caller keeps it so (null: rounded on the way in).
 struct ConvFilter {
   const float* f32 = nullptr;
@@ -51,9 +55,9 @@ struct ConvClock {
 
 class ConvBackend : public OpState {
  public:
-  // y = relu?(conv(x, filter) + bias? + add?); bias [co] f32, add like y. `packed` may be null.
+  // y by ConvAct's formula; bias [co] f32, add like y. `packed` may be null.
   virtual void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
-                       const void* add, bool relu, void* y, PackedFilters* packed) = 0;
+                       const void* add, ConvAct act, void* y, PackedFilters* packed) = 0;
   // dx from dy (both of dtype g.src).
   virtual void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) = 0;
   // dfilter [co, kh, kw, ci] f32 and dbias [co] f32 (may be null) from x and dy (both of dtype g.src).

@@ -27,9 +27,10 @@ memory::data_type type_of(DType t) {
 enum class Pass { forward, data, filter };
 
 // Everything that selects a primitive.
-std::string key_of(Pass pass, const ConvGeometry& g, bool bias, bool add, bool relu) {
+std::string key_of(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
   return fmt::format("{}.{}.{}x{}x{}x{}.{}.{}x{}.{}.{}.{}{}{}{}{}", static_cast<int>(pass), g.transposed, g.n, g.h, g.w,
-                     g.ci, g.co, g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), bias, add, relu);
+                     g.ci, g.co, g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), bias, add,
+                     static_cast<int>(act));
 }
 
 struct Compiled {
@@ -68,15 +69,15 @@ struct DnnlConv::Impl {
   std::unordered_map<std::string_view, Compilations::iterator> by_key;  // views of the list's keys
 
   // Valid until the next call.
-  Compiled& compiled(Pass pass, const ConvGeometry& g, bool bias, bool add, bool relu) {
-    std::string key = key_of(pass, g, bias, add, relu);
+  Compiled& compiled(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
+    std::string key = key_of(pass, g, bias, add, act);
     if (const auto found = by_key.find(key); found != by_key.end()) {
       compilations.splice(compilations.begin(), compilations, found->second);
       return found->second->second;
     }
     Compiled made;  // kept only when it is complete, whatever is thrown
     try {
-      build(made, pass, g, bias, add, relu);
+      build(made, pass, g, bias, add, act);
     } catch (const dnnl::error& e) {
       fail("convolution [{}, {}, {}, {}] -> {} channels, kernel {}x{}: oneDNN: {}", g.n, g.h, g.w, g.ci, g.co, g.kh,
            g.kw, e.what());
@@ -90,7 +91,7 @@ struct DnnlConv::Impl {
     return compilations.front().second;
   }
 
-  void build(Compiled& c, Pass pass, const ConvGeometry& g, bool bias, bool add, bool relu) {
+  void build(Compiled& c, Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
     // oneDNN 2.6's bf16 filter gradient reads scratch it never wrote when an image one pixel wide is walked with a
     // stride. A single output column needs no stride.
     const bool one_column = !g.transposed && g.w == 1 && g.w + 2 * g.pad == g.kw;
@@ -108,12 +109,16 @@ struct DnnlConv::Impl {
 
     dnnl::primitive_attr attributes;
     dnnl::post_ops post;
-    if (add) post.append_binary(dnnl::algorithm::binary_add, dst);
+    const auto append = [&post](dnnl::algorithm activation, float alpha) {
 #if DNNL_VERSION_MAJOR >= 3
-    if (relu) post.append_eltwise(dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+      post.append_eltwise(activation, alpha, 0.0f);
 #else
-    if (relu) post.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+      post.append_eltwise(1.0f, activation, alpha, 0.0f);
 #endif
+    };
+    if (act == ConvAct::silu) append(dnnl::algorithm::eltwise_swish, 1.0f);
+    if (add) post.append_binary(dnnl::algorithm::binary_add, dst);
+    if (act == ConvAct::relu) append(dnnl::algorithm::eltwise_relu, 0.0f);
     attributes.set_post_ops(post);
 
     if (g.transposed) {
@@ -231,8 +236,8 @@ DnnlConv::DnnlConv() : impl_(std::make_unique<Impl>()) {}
 DnnlConv::~DnnlConv() = default;
 
 void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
-                       const void* add, bool relu, void* y, PackedFilters* packed) {
-  Compiled& c = impl_->compiled(Pass::forward, g, bias != nullptr, add != nullptr, relu);
+                       const void* add, ConvAct act, void* y, PackedFilters* packed) {
+  Compiled& c = impl_->compiled(Pass::forward, g, bias != nullptr, add != nullptr, act);
   Tensor scratch;
   impl_->bring_filter(cx, c, filter.f32, packed, scratch, clock.reorders);
   c.src_memory.set_data_handle(const_cast<void*>(x));
@@ -245,14 +250,15 @@ void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, 
   }
   if (add != nullptr) {
     c.add_memory.set_data_handle(const_cast<void*>(add));
-    arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1] = c.add_memory;
+    const int position = act == ConvAct::silu ? 1 : 0;  // among the post-ops
+    arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(position) | DNNL_ARG_SRC_1] = c.add_memory;
   }
   impl_->run(c.primitive, arguments, clock.primitives);
   ++clock.calls;
 }
 
 void DnnlConv::backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) {
-  Compiled& c = impl_->compiled(Pass::data, g, false, false, false);
+  Compiled& c = impl_->compiled(Pass::data, g, false, false, ConvAct::none);
   Tensor scratch;
   impl_->bring_filter(cx, c, filter.f32, nullptr, scratch, clock.reorders);
   c.src_memory.set_data_handle(dx);
@@ -266,7 +272,7 @@ void DnnlConv::backward_data(const Context& cx, const ConvGeometry& g, const voi
 
 void DnnlConv::backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
                                float* dbias) {
-  Compiled& c = impl_->compiled(Pass::filter, g, dbias != nullptr, false, false);
+  Compiled& c = impl_->compiled(Pass::filter, g, dbias != nullptr, false, ConvAct::none);
   Tensor scratch;
   if (c.packs) scratch = cx.empty({static_cast<int64_t>(c.filter.get_size())}, DType::u8);
   c.filter_memory.set_data_handle(c.packs ? scratch.raw() : dfilter);
@@ -324,7 +330,7 @@ bool dnnl_has_bf16() {
     bf16 y;
     try {
       const ConvGeometry one{.n = 1, .h = 1, .w = 1, .ci = 1, .co = 1, .src = DType::bf16, .dst = DType::bf16};
-      conv.forward(cx, one, &x, {&filter}, nullptr, nullptr, false, &y, nullptr);
+      conv.forward(cx, one, &x, {&filter}, nullptr, nullptr, ConvAct::none, &y, nullptr);
       return true;
     } catch (const Error&) {
       return false;

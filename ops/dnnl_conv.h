@@ -15,7 +15,7 @@ class DnnlConv final : public ConvBackend {
   DnnlConv& operator=(const DnnlConv&) = delete;
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
-               const void* add, bool relu, void* y, PackedFilters* packed) override;
+               const void* add, ConvAct act, void* y, PackedFilters* packed) override;
   void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override;
   void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
                        float* dbias) override;

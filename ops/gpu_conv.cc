@@ -60,15 +60,22 @@ class GpuConv final : public ConvBackend {
   }
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
-               const void* add, bool relu, void* y, PackedFilters* packed) override {
-    const ConvProblem p{g, Pass::forward, bias != nullptr, add != nullptr, relu, cx.tf32};
+               const void* add, ConvAct act, void* y, PackedFilters* packed) override {
+    const bool silu = act == ConvAct::silu;  // a pass of its own
+    const ConvProblem p{g, Pass::forward, bias != nullptr, add != nullptr && !silu, act == ConvAct::relu, cx.tf32};
     Tensor kept, kept_bias;
     run(cx, p,
         {.x = x,
          .filter = filter_for(cx, g, filter, packed, kept),
          .out = y,
          .bias = bias_for(cx, g, bias, packed, kept_bias),
-         .add = add});
+         .add = silu ? nullptr : add});
+    if (!silu) return;
+    const int64_t rows = g.n * g.out_h() * g.out_w();
+    const auto finish = [&]<class T>(T* sums) {
+      for_each(cx, rows, g.co, SiluEpilogue<T>{sums, static_cast<const T*>(add), g.co});
+    };
+    g.dst == DType::bf16 ? finish(static_cast<bf16*>(y)) : finish(static_cast<float*>(y));
   }
 
   void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override {

@@ -1,5 +1,5 @@
 #pragma once
-#include "ops/kernel.h"
+#include "ops/sigmoid.h"
 
 namespace hr {
 
@@ -41,6 +41,26 @@ struct ConvEpilogue {
     if (add != nullptr) v = v + load<V>(add + at + c);
     if (bias != nullptr) v = v + load<V>(bias + c);
     store<V>(y + at + c, at_least(v, Lanes<V>::fill(floor)));
+  }
+};
+
+// y = y sigmoid(y) + add?, in place: ConvAct::silu after the sums.
+template <class T>
+struct SiluEpilogue {
+  using Element = T;
+  static constexpr const char* kName = "convolution: SiLU";
+  double bytes_per_element() const { return (add != nullptr ? 3 : 2) * sizeof(T); }
+  T* y;
+  const T* add;  // may be null
+  int64_t channels;
+
+  HR_HD int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c) const {
+    V v = load<V>(y + at + c);
+    v = v * sigmoid(v);
+    if (add != nullptr) v = v + load<V>(add + at + c);
+    store<V>(y + at + c, v);
   }
 };
 

@@ -28,7 +28,9 @@ void for_each_flat(cuda::Stream, int64_t, const F&) {
 //
 #include "ops/adam_instances.h"
 #include "ops/batch_norm_instances.h"
+#include "ops/concat_instances.h"
 #include "ops/crop_instances.h"
+#include "ops/depthwise_conv2d_instances.h"
 #include "ops/fuse_instances.h"
 #include "ops/gpu_conv_instances.h"
 #include "ops/heatmaps_instances.h"

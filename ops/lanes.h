@@ -51,7 +51,8 @@ struct Lanes<float> {
   }
   HR_HD static float fill(float v) { return v; }
 };
-HR_HD float at_least(float v, float low) { return v < low ? low : v; }  // a NaN stays a NaN
+HR_HD float at_least(float v, float low) { return v < low ? low : v; }    // a NaN stays a NaN
+HR_HD float larger(float a, float b) { return b > a || b != b ? b : a; }  // a NaN stays a NaN
 HR_HD float where_positive(float v, float then) { return v > 0 ? then : 0.0f; }
 HR_HD float square_root(float v) { return std::sqrt(v); }
 
@@ -80,6 +81,11 @@ struct Floats {
 template <int N>
 HR_HD Floats<N> at_least(Floats<N> a, const Floats<N>& low) {
   HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] = at_least(a.v[i], low.v[i]);
+  return a;
+}
+template <int N>
+HR_HD Floats<N> larger(Floats<N> a, const Floats<N>& b) {
+  HR_UNROLL for (int i = 0; i < N; ++i) a.v[i] = larger(a.v[i], b.v[i]);
   return a;
 }
 template <int N>
@@ -217,6 +223,8 @@ template <>
 struct Lanes<Floats16> : detail::VectorLanes<Floats16, Bits16, Halves16, 16> {};
 HR_HD Floats8 at_least(Floats8 v, Floats8 low) { return v < low ? low : v; }
 HR_HD Floats16 at_least(Floats16 v, Floats16 low) { return v < low ? low : v; }
+HR_HD Floats8 larger(Floats8 a, Floats8 b) { return (b > a) | (b != b) ? b : a; }
+HR_HD Floats16 larger(Floats16 a, Floats16 b) { return (b > a) | (b != b) ? b : a; }
 HR_HD Floats8 where_positive(Floats8 v, Floats8 then) { return v > 0.0f ? then : Floats8{}; }
 HR_HD Floats16 where_positive(Floats16 v, Floats16 then) { return v > 0.0f ? then : Floats16{}; }
 HR_HD Floats8 square_root(Floats8 v) {

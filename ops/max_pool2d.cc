@@ -22,24 +22,28 @@ Tensor max_pool2d(Context& cx, const Tensor& x, const MaxPool2d& o) {
                        .stride = o.stride,
                        .pad = o.pad};
   Tensor y = cx.empty({x.dim(0), g.out_h, g.out_w, g.channels}, x.dtype());
+  if (!cx.recording() || !x.requires_grad()) {
+    for_dtype("max_pool2d", x.dtype(), [&]<class T>() {
+      for_each(cx, y.numel() / g.channels, g.channels, MaxPoolValues<T>{x.data<T>(), y.data<T>(), g});
+    });
+    return y;
+  }
   const Tensor winner = cx.empty(y.shape(), DType::u8);
   for_dtype("max_pool2d", x.dtype(), [&]<class T>() {
     for_each(cx, y.numel() / g.channels, g.channels,
              MaxPoolForward<T>{x.data<T>(), y.data<T>(), winner.data<uint8_t>(), g});
   });
-  if (cx.recording() && x.requires_grad()) {
-    y.set_requires_grad(true);
-    cx.tape->record([x, winner, g, id = y.id()](Context& bx) {
-      const Tensor dy = take_gradient(bx, id);
-      if (!dy.defined()) return;
-      const Tensor dx = bx.empty(x.shape(), x.dtype());
-      for_dtype("max_pool2d", x.dtype(), [&]<class T>() {
-        for_each(bx, x.numel() / g.channels, g.channels,
-                 MaxPoolBackward<T>{dy.data<T>(), winner.data<uint8_t>(), dx.data<T>(), g});
-      });
-      bx.tape->add(x, dx);
+  y.set_requires_grad(true);
+  cx.tape->record([x, winner, g, id = y.id()](Context& bx) {
+    const Tensor dy = take_gradient(bx, id);
+    if (!dy.defined()) return;
+    const Tensor dx = bx.empty(x.shape(), x.dtype());
+    for_dtype("max_pool2d", x.dtype(), [&]<class T>() {
+      for_each(bx, x.numel() / g.channels, g.channels,
+               MaxPoolBackward<T>{dy.data<T>(), winner.data<uint8_t>(), dx.data<T>(), g});
     });
-  }
+    bx.tape->add(x, dx);
+  });
   return y;
 }
 

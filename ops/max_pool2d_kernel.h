@@ -8,6 +8,50 @@ struct PoolGeometry {
   int kernel, stride, pad;
 };
 
+// The part of a window that lies within the picture: pixels [y0, y1) x [x0, x1) of it, the window beginning at (top,
+// left).
+struct PoolWindow {
+  int64_t picture, out;           // index of the picture's first element, and of the result's
+  int top, left, y0, y1, x0, x1;  // 32 bits: a GPU's threads have few registers
+};
+HR_HD PoolWindow pool_window(const PoolGeometry& g, int64_t r) {
+  const int64_t line = r / g.out_w, n = line / g.out_h;
+  const int h = static_cast<int>(g.h), w = static_cast<int>(g.w);
+  const int top = static_cast<int>(line - n * g.out_h) * g.stride - g.pad;
+  const int left = static_cast<int>(r - line * g.out_w) * g.stride - g.pad;
+  const int bottom = top + g.kernel, right = left + g.kernel;
+  return {.picture = n * g.h * g.w * g.channels,
+          .out = r * g.channels,
+          .top = top,
+          .left = left,
+          .y0 = top > 0 ? top : 0,
+          .y1 = bottom < h ? bottom : h,
+          .x0 = left > 0 ? left : 0,
+          .x1 = right < w ? right : w};
+}
+
+// The maxima alone, where no gradient will ask whose they are.
+template <class T>
+struct MaxPoolValues {
+  using Element = T;
+  static constexpr const char* kName = "max pool, values";
+  double bytes_per_element() const { return 5 * sizeof(T); }
+  const T* x;
+  T* y;
+  PoolGeometry g;
+
+  HR_HD PoolWindow row(int64_t r) const { return pool_window(g, r); }
+  template <class V>
+  HR_HD void one(const PoolWindow& at, int64_t c) const {
+    V best = load<V>(x + at.picture + (at.y0 * g.w + at.x0) * g.channels + c);
+    for (int iy = at.y0; iy < at.y1; ++iy) {
+      const T* in = x + at.picture + (iy * g.w + at.x0) * g.channels + c;
+      for (int ix = at.x0; ix < at.x1; ++ix, in += g.channels) best = larger(best, load<V>(in));
+    }
+    store<V>(y + at.out + c, best);
+  }
+};
+
 // Also keeps the window position of the maximum, one byte per output element.
 template <class T>
 struct MaxPoolForward {
@@ -19,32 +63,12 @@ struct MaxPoolForward {
   uint8_t* winner;
   PoolGeometry g;
 
-  // The part of the window that lies within the picture: pixels [y0, y1) x [x0, x1) of it, the window beginning at
-  // (top, left).
-  struct Row {
-    int64_t picture, out;           // index of the picture's first element, and of the result's
-    int top, left, y0, y1, x0, x1;  // 32 bits: a GPU's threads have few registers
-  };
-  HR_HD Row row(int64_t r) const {
-    const int64_t line = r / g.out_w, n = line / g.out_h;
-    const int h = static_cast<int>(g.h), w = static_cast<int>(g.w);
-    const int top = static_cast<int>(line - n * g.out_h) * g.stride - g.pad;
-    const int left = static_cast<int>(r - line * g.out_w) * g.stride - g.pad;
-    const int bottom = top + g.kernel, right = left + g.kernel;
-    return {.picture = n * g.h * g.w * g.channels,
-            .out = r * g.channels,
-            .top = top,
-            .left = left,
-            .y0 = top > 0 ? top : 0,
-            .y1 = bottom < h ? bottom : h,
-            .x0 = left > 0 ? left : 0,
-            .x1 = right < w ? right : w};
-  }
+  HR_HD PoolWindow row(int64_t r) const { return pool_window(g, r); }
   template <class V>
-  HR_HD void one(const Row& at, int64_t c) const {
+  HR_HD void one(const PoolWindow& at, int64_t c) const {
     for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) scalar(at, lane);
   }
-  HR_HD void scalar(const Row& at, int64_t c) const {
+  HR_HD void scalar(const PoolWindow& at, int64_t c) const {
     float best = -INFINITY;
     int where = -1;
     for (int iy = at.y0; iy < at.y1; ++iy) {

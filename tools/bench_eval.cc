@@ -235,6 +235,8 @@ void bench_eval(const EvalBenchOptions& o) {
   const double peak = peak_memory(files, files.dt), peak_official = peak_memory(files, files.official);
   const double peak_ratio = peak / file_bytes, official_ratio = peak_official / (readings[0].bytes + readings[3].bytes);
   if (o.json) {
+    std::vector<std::string> remarks;
+    for (const std::string& remark : coco_remark_list(result)) remarks.push_back(json_quote(remark));
     std::string list;
     for (const Reading& r : readings) {
       list += fmt::format(
@@ -250,9 +252,9 @@ void bench_eval(const EvalBenchOptions& o) {
         "\"match_seconds\": {:.6f}, \"accumulate_seconds\": {:.6f}, \"match_and_accumulate_seconds\": {:.6f}, "
         "\"match_and_accumulate_cpu_seconds\": {:.6f}, "
         "\"peak_bytes\": {:.0f}, \"peak_over_files\": {:.3f}, \"peak_over_files_official\": {:.3f}, \"ap\": {}, "
-        "\"sha256\": \"{}\", \"same_bytes_at_1_2_8_threads\": {}}}\n",
+        "\"sha256\": \"{}\", \"same_bytes_at_1_2_8_threads\": {}, \"remarks\": [{}]}}\n",
         o.images, o.people, o.detections, o.repeats, list, median(match), median(accumulate), median(both), median(cpu),
-        peak, peak_ratio, official_ratio, result.stats[0], one, same);
+        peak, peak_ratio, official_ratio, result.stats[0], one, same, fmt::join(remarks, ", "));
     return;
   }
   fmt::print("{}, {}, {}; one core, medians of {}\n", counted(o.images, "image"), counted_people(o.people),
@@ -271,6 +273,7 @@ void bench_eval(const EvalBenchOptions& o) {
   fmt::print("  {:<34} {:>8} {:>9.1f} ms\n", "accumulate", "", 1e3 * median(accumulate));
   fmt::print("  {:<34} {:>8} {:>9.1f} ms   ({:.1f} of processor time); AP {:.3f}\n", "both", "", 1e3 * median(both),
              1e3 * median(cpu), result.stats[0]);
+  for (const std::string& remark : coco_remark_list(result)) fmt::print("  remark: {}\n", remark);
   if (peak > 0) {
     fmt::print("  {:<34} {:>8.1f} MB = {:.2f} x the files' size; with the official file {:.1f} MB = {:.2f} x\n",
                "peak memory of coco_eval", peak / 1e6, peak_ratio, peak_official / 1e6, official_ratio);

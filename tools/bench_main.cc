@@ -7,6 +7,7 @@
 #include "tools/bench_load.h"
 #include "tools/bench_loader.h"
 #include "tools/bench_step.h"
+#include "tools/bench_track.h"
 #include "tools/cli.h"
 #include "tools/infer.h"
 
@@ -29,14 +30,15 @@ void add_options(CLI::App& app, Options& o) {
       "everything, over the time inside "
       "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes "
       "once. With --mode eval: "
-      "reading, matching and accumulating COCO results of val2017's size on one core. With --mode kernels: a "
+      "reading, matching and accumulating COCO results of val2017's size on one core. With --mode track: following 10 "
+      "and 100 people through frames on one core. With --mode kernels: a "
       "training step by kind of kernel, the bytes it must move and what they cost. With --mode loader: training "
       "samples per second from JPEGs, from the cache and from a pack, by stage. With --mode comm: a training step "
       "on several ranks (--nproc), and how much of the communication is not hidden. With --mode scaling: the same on "
       "paper for up to 1,024 GPUs.",
       "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval, comm or scaling")
-      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "comm", "scaling"}));
+  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval, track, comm or scaling")
+      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "track", "comm", "scaling"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
@@ -77,6 +79,7 @@ hr::BenchComm comm_options(const Options& o) {
 
 void bench(const Options& o) {
   if (o.mode == "eval") return hr::bench_eval({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
+  if (o.mode == "track") return hr::bench_track({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
   if (o.mode == "loader") {
     return hr::bench_loader(
         {o.data_path, o.annotations, o.images, o.fixed_size, o.batch_size, o.repeats, o.threads, o.json});

@@ -170,14 +170,14 @@ void add_browse_options(CLI::App& app, BrowseOptions& o) {
 void browse(const BrowseOptions& o) {
   prepare_output_folder(o.output, "--output");
   const fs::path folder = o.output;
-  const Skeleton skeleton = data_skeleton(o, o.keypoints_path);
+  const Skeleton skeleton = data_skeleton(o, o.keypoints_path, o.split);
   const int h = o.fixed_size[0], w = o.fixed_size[1];
   const double sigma = heatmap_sigma(o.sigma, h);
   // A packed validation split has no margin for augmentation.
   const bool augment = !o.no_augment;
   DataOptions flags = o;
   if (flags.on_bad_sample.empty()) flags.on_bad_sample = "skip";  // to look at a dataset is to find what is bad in it
-  PoseDataset plain = open_split(flags, o.split, skeleton, dataset_options(flags, h, w, sigma, false));
+  PoseDataset plain = open_split(flags, o.split, skeleton, dataset_options(flags, h, w, sigma, false, false, o.split));
   check_samples(plain, flags, o.split, folder, o.threads);
   const std::string summary = summarize(plain);
   fmt::print("{}", summary);
@@ -209,7 +209,7 @@ void browse(const BrowseOptions& o) {
   fmt::print("wrote {0}/crops.png, {0}/targets.png, {0}/summary.txt\n", folder.string());
   if (!augment) return;
 
-  PoseDataset drawn = open_split(flags, o.split, skeleton, dataset_options(flags, h, w, sigma, true));
+  PoseDataset drawn = open_split(flags, o.split, skeleton, dataset_options(flags, h, w, sigma, true, false, o.split));
   for (auto& entry : plain.bad().entries()) drawn.bad().add(std::move(entry));
   drawn.drop_bad();
   std::vector<Image> rows;

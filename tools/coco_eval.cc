@@ -16,7 +16,9 @@
 #include "data/image.h"
 #include "data/skeleton.h"
 #include "eval/coco_eval.h"
+#include "eval/coco_files.h"
 #include "eval/crowdpose.h"
+#include "eval/remarks.h"
 #include "eval/results.h"
 #include "tools/analysis_picture.h"
 #include "tools/cli.h"
@@ -75,8 +77,12 @@ std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
                       c.people_without_joints);
   text += fmt::format(
       "  \"dropped\": {{\"people_other_category\": {}, \"detections_other_category\": {}, \"detections_over_limit\": "
-      "{}, \"detections_unseen\": {}}}\n}}\n",
-      c.people_other_category, c.detections_other_category, c.detections_over_limit, c.detections_unseen);
+      "{}, \"detections_unseen\": {}, \"people_unknown_image\": {}}},\n",
+      c.people_other_category, c.detections_other_category, c.detections_over_limit, c.detections_unseen,
+      c.people_unknown_image);
+  std::string remarks;
+  for (const std::string& remark : coco_remark_list(r)) remarks += (remarks.empty() ? "" : ", ") + json_quote(remark);
+  text += fmt::format("  \"remarks\": [{}]\n}}\n", remarks);
   return text;
 }
 
@@ -100,22 +106,28 @@ void write_arrays(const std::string& path, const CocoEvalResult& r) {
 Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt, bool crowdpose) {
   if (!arguments.keypoints_path.empty()) return find_skeleton(arguments.keypoints_path);
   Skeleton skeleton = skeleton_of(gt, crowdpose);
-  check(!skeleton.sigmas_assumed || !arguments.sigmas.empty(),
-        "{}: the OKS sigmas of its {} joints ({}, ...) are not known; give them with --sigmas or --keypoints-path",
-        gt.path, skeleton.joints(), skeleton.names.front());
   if (!arguments.sigmas.empty() && static_cast<int>(arguments.sigmas.size()) != skeleton.joints()) {
     skeleton = {};  // nothing is known of these joints but their number
     for (size_t k = 0; k < arguments.sigmas.size(); ++k) skeleton.names.push_back(fmt::format("joint {}", k));
   }
-  if (!arguments.sigmas.empty()) skeleton.sigmas = arguments.sigmas;
+  if (!arguments.sigmas.empty()) {
+    skeleton.sigmas = arguments.sigmas;
+    skeleton.sigmas_assumed = false;
+  }
   return skeleton;
 }
 
 Evaluation load(const CocoEvalArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
   Evaluation e;
-  e.gt = read_coco(arguments.gt);
-  e.dt = read_coco_detections(arguments.dt);
+  if (arguments.on_bad_sample == "skip") {
+    BadSamples bad;
+    e.gt = read_coco(arguments.gt, 0, &bad, {});
+    for (const BadSamples::Entry& entry : bad.entries()) fmt::print(stderr, "left out: {}\n", entry.message);
+  } else {
+    e.gt = read_truth(arguments.gt);
+  }
+  e.dt = read_results(arguments.dt);
   e.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   e.crowdpose = arguments.rules == "crowdpose" || (arguments.rules == "auto" && has_crowd_index(e.gt));
   if (e.crowdpose) {
@@ -129,7 +141,22 @@ Evaluation load(const CocoEvalArguments& arguments) {
   e.options.threads = arguments.threads > 0 ? arguments.threads : compute_threads();
   e.options.detections_name = arguments.dt;
   e.options.refuse_other_categories = arguments.refuse_other_categories;
+  e.options.fill_in = arguments.fill_in;
+  e.options.sigmas_remark = sigmas_doubt(e.skeleton);
   return e;
+}
+
+// Whether an error is about one entry of the truth, and the rest can be read. For what every entry may lack there is
+// another flag.
+bool one_bad_entry(const std::string& error, const std::string& truth) {
+  if (error.find("--fill-in") != std::string::npos) return false;
+  if (!error.starts_with(truth + ": annotations[") && !error.starts_with(truth + ": images[")) return false;
+  try {
+    BadSamples bad;
+    return !read_coco(truth, 0, &bad, {}).annotations.empty();
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -142,12 +169,7 @@ Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose) {
   if (crowdpose) return built_in_skeleton("crowdpose");
   const auto named = std::ranges::find_if(gt.categories, [](const CocoCategory& c) { return !c.keypoints.empty(); });
   if (named == gt.categories.end()) return coco_skeleton();
-  Skeleton own = skeleton_from_names(named->keypoints, named->skeleton, gt.path);
-  if (own.sigmas_assumed && own.joints() == coco_skeleton().joints()) {
-    own.sigmas = coco_skeleton().sigmas;
-    own.sigmas_assumed = false;
-  }
-  return own;
+  return skeleton_from_names(named->keypoints, named->skeleton, gt.path);
 }
 
 void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
@@ -157,11 +179,18 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   app.add_option("--dt", arguments.dt, "detections, a JSON list of {image_id, category_id, keypoints, score}")
       ->required()
       ->type_name("FILE");
+  app.add_option("--type", arguments.type, "what is measured: keypoints (OKS) or bbox (boxes, IoU)")
+      ->check(CLI::IsMember({"keypoints", "bbox"}));
+  app.add_flag("!--no-categories", arguments.use_categories,
+               "with --type bbox: a box may match an object of any category (pycocotools' useCats = 0)");
   auto* skeleton = app.add_option("--keypoints-path", arguments.keypoints_path,
                                   "skeleton: a name (coco, mpii, crowdpose, ...) or a file with joints and sigmas "
                                   "(without: the joints that --gt names, else COCO's 17)");
   skeleton->type_name("NAME|FILE");
-  app.add_option("--sigmas", arguments.sigmas, "OKS sigma of every joint, separated by commas")
+  app.add_option(
+         "--sigmas", arguments.sigmas,
+         "OKS sigma of every joint of --gt, separated by commas: per joint the spread of annotations divided by the "
+         "root of the area, such as 0.026 (a nose) to 0.107 (a hip)")
       ->delimiter(',')
       ->type_name("NUMBER")
       ->excludes(skeleton);
@@ -174,6 +203,13 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
       ->check(CLI::IsMember({"auto", "pycocotools", "xtcocotools", "xtcocotools_crowd", "crowdpose"}));
   app.add_flag("--refuse-other-categories", arguments.refuse_other_categories,
                "an error, not a remark, when a detection has a category that is not evaluated");
+  app.add_flag(
+      "--fill-in", arguments.fill_in,
+      "take what is usual for fields that the truth lacks and pycocotools ends without: iscrowd 0, area of the "
+      "bbox, num_keypoints the joints with v > 0, category_id 1");
+  app.add_option("--on-bad-sample", arguments.on_bad_sample,
+                 "entries of the truth that cannot be used: fail, or skip and name them")
+      ->check(CLI::IsMember({"fail", "skip"}));
   app.add_option("--analysis", arguments.analysis,
                  "error analysis (jitter, inversion, swap, miss; by joint and size): a table, and this picture")
       ->type_name("PNG");
@@ -184,7 +220,11 @@ void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   add_threads(app, arguments.threads);
 }
 
-void run_coco_eval(const CocoEvalArguments& arguments) {
+namespace {
+
+void evaluate(const CocoEvalArguments& arguments) {
+  if (arguments.type == "bbox") return run_box_eval(arguments);
+  check(arguments.use_categories, "--no-categories: is for --type bbox; keypoints are compared by category");
   Evaluation e = load(arguments);
   if (e.crowdpose) {
     CrowdPoseResult crowdpose = evaluate_crowdpose(e.gt, e.dt, e.options);
@@ -207,6 +247,17 @@ void run_coco_eval(const CocoEvalArguments& arguments) {
   const std::string title = fmt::format("{}: AP {:.3f}", fs::path(arguments.dt).filename().string(), e.result.stats[0]);
   write_image(arguments.analysis, analysis_picture(analysis, title));
   fmt::print(stderr, "wrote {}\n", arguments.analysis);
+}
+
+}  // namespace
+
+void run_coco_eval(const CocoEvalArguments& arguments) {
+  try {
+    evaluate(arguments);
+  } catch (const Error& error) {
+    if (arguments.on_bad_sample == "skip" || !one_bad_entry(error.what(), arguments.gt)) throw;
+    fail("{} (--on-bad-sample skip leaves out what cannot be used)", error.what());
+  }
 }
 
 }  // namespace hr

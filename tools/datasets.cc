@@ -1,86 +1,179 @@
 #include "tools/datasets.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/error.h"
+#include "core/json_cursor.h"
 #include "data/pack.h"
+#include "eval/coco_files.h"
+#include "eval/remarks.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
 
 namespace hr {
 namespace {
 
-struct Paths {
-  fs::path annotations, images;
-};
+using Kind = SplitFiles::Kind;
 
-// The first of these that exists; Error with all of them.
-fs::path first_there(const DataOptions& o, const std::string& what, const std::string& flag,
-                     const std::vector<std::string>& candidates) {
-  std::string tried;
-  for (const std::string& name : candidates) {
-    fs::path path = fs::path(o.data_path) / name;
-    if (fs::exists(path)) return path;
-    tried += (tried.empty() ? "" : ", ") + name;
-  }
-  fail("--data-path {}: no {} there (looked for {}); name {} with --{}", o.data_path, what, tried,
-       what == "pictures" ? "them" : "the file", flag);
-}
+std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
-Paths find_split(const DataOptions& o, const std::string& split) {
-  const bool train = split == "train";
-  Paths paths{train ? o.train_annotations : o.val_annotations, train ? o.train_images : o.val_images};
-  if (paths.annotations.empty() || paths.images.empty()) {
-    check(fs::is_directory(o.data_path),
-          "--data-path {}: no such folder; expected a pack, or a folder with {}2017/ and annotations/ in it",
-          o.data_path, split);
-  }
-  if (paths.annotations.empty()) {
-    paths.annotations = first_there(o, "annotations of " + split, split + "-annotations",
-                                    {fmt::format("annotations/person_keypoints_{}2017.json", split),
-                                     fmt::format("annotations/coco_wholebody_{}_v1.0.json", split),
-                                     fmt::format("annot/{}.json", train ? "train" : "valid")});
-  }
-  if (paths.images.empty()) {
-    paths.images = is_mpii(paths.annotations)
-                       ? first_there(o, "pictures", split + "-images", {"images", "images.zip"})
-                       : first_there(o, "pictures", split + "-images",
-                                     {split + "2017", split + "2017.zip", "images/" + split + "2017",
-                                      "images/" + split + "2017.zip", "images"});
-  }
-  return paths;
-}
-
-std::vector<int64_t> category_ids(const DataOptions& o) {
-  std::vector<int64_t> ids;
-  for (const std::string& text : o.categories) {
-    if (text == "all") {
-      check(o.categories.size() == 1, "--categories: `all` and single ids contradict each other");
-      return {};
+// Whether the first image of an annotation file has a crowdIndex, without reading the rest.
+bool looks_like_crowdpose(const fs::path& path) {
+  const MappedFile file(path);
+  JsonCursor json(file.text(), path.string());
+  if (json.kind() != JsonCursor::Kind::object) return false;
+  json.enter_object();
+  for (std::string_view section; json.member(section);) {
+    if (section != "images" || json.kind() != JsonCursor::Kind::list) {
+      json.skip();
+      continue;
     }
-    int64_t id = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    check(error == std::errc() && end == text.data() + text.size(), "--categories {}: expected ids, or `all`", text);
-    ids.push_back(id);
+    json.enter_list();
+    if (!json.item() || json.kind() != JsonCursor::Kind::object) return false;
+    json.enter_object();
+    for (std::string_view key; json.member(key);) {
+      if (key == "crowdIndex") return true;
+      json.skip();
+    }
+    return false;
   }
-  return ids;
+  return false;
+}
+
+// The file whose categories --categories names; a pack has ids only.
+std::vector<int64_t> asked_categories(const DataOptions& o, const std::string& split) {
+  const bool names = std::ranges::any_of(o.categories, [](const std::string& text) {
+    return text != "all" && text.find_first_not_of("0123456789-") != std::string::npos;
+  });
+  if (!names || reads_pack(o, split)) return category_ids(o.categories, fs::path());
+  return category_ids(o.categories, find_split(o, split).annotations);
+}
+
+// Why not a single annotation has the skeleton's joints: the file may describe a skeleton of its own.
+std::string other_skeleton(const fs::path& annotations, const Skeleton& skeleton) {
+  try {
+    const Skeleton own = category_skeleton(read_coco_categories(annotations), annotations.string());
+    if (own.joints() == skeleton.joints()) return "";
+    return fmt::format(
+        "; its categories describe {} joints ({}, ...) and the skeleton {} has {}: take the file's with "
+        "--keypoints-path categories",
+        own.joints(), own.names.front(), skeleton.name, skeleton.joints());
+  } catch (const Error&) {
+    return "";  // it describes none
+  }
 }
 
 }  // namespace
 
-void add_data_options(CLI::App& app, DataOptions& o, bool plain) {
+const char* kind_name(Kind kind) {
+  return kind == Kind::mpii ? "mpii" : kind == Kind::crowdpose ? "crowdpose" : "coco";
+}
+
+bool reads_pack(const DataOptions& o, const std::string& split) {
+  return (split == "train" ? o.train_annotations : o.val_annotations).empty() && is_pack(o.data_path);
+}
+
+SplitFiles find_split(const DataOptions& o, const std::string& split) {
+  const bool train = split == "train", any = o.dataset == "auto";
+  const fs::path root = o.data_path;
+  const auto wants = [&](Kind kind) { return any || o.dataset == kind_name(kind); };
+  SplitFiles files{.annotations = train ? o.train_annotations : o.val_annotations,
+                   .images = train ? o.train_images : o.val_images};
+  const bool named = !files.annotations.empty();
+  struct Layout {
+    Kind kind;
+    std::string annotations;
+  };
+  const std::string crowd = train ? "trainval" : "test";
+  std::vector<std::string> tried;
+  for (const Layout& layout : {Layout{Kind::coco, fmt::format("annotations/person_keypoints_{}2017.json", split)},
+                               Layout{Kind::coco, fmt::format("annotations/coco_wholebody_{}_v1.0.json", split)},
+                               Layout{Kind::mpii, fmt::format("annot/{}.json", train ? "train" : "valid")},
+                               Layout{Kind::crowdpose, fmt::format("annotations/mmpose_crowdpose_{}.json", crowd)},
+                               Layout{Kind::crowdpose, fmt::format("json/crowdpose_{}.json", crowd)},
+                               Layout{Kind::crowdpose, fmt::format("crowdpose_{}.json", crowd)}}) {
+    if (!wants(layout.kind)) continue;
+    tried.push_back(layout.annotations);
+    if (!files.annotations.empty() || !fs::exists(root / layout.annotations)) continue;
+    files.kind = layout.kind;
+    files.annotations = root / layout.annotations;
+  }
+  if (!named || files.images.empty()) {
+    check(fs::is_directory(root),
+          "--data-path {}: no such folder; expected a pack, or a folder with pictures and one of {}", o.data_path,
+          joined(tried));
+  }
+  check(!files.annotations.empty(),
+        "--data-path {}: no annotations of {} there (looked for {}); name the file with "
+        "--{}-annotations",
+        o.data_path, split, joined(tried), split);
+  if (named) {
+    check(fs::exists(files.annotations), "--{}-annotations {}: does not exist", split, files.annotations.string());
+    files.kind = !any                                      ? (wants(Kind::mpii)        ? Kind::mpii
+                                                              : wants(Kind::crowdpose) ? Kind::crowdpose
+                                                                                       : Kind::coco)
+                 : is_mpii(files.annotations)              ? Kind::mpii
+                 : looks_like_crowdpose(files.annotations) ? Kind::crowdpose
+                                                           : Kind::coco;
+  }
+  const bool images_named = !files.images.empty();
+  std::vector<std::string> places = {"images", "images.zip"};
+  if (files.kind == Kind::coco) {
+    places = {split + "2017", split + "2017.zip", "images/" + split + "2017", "images/" + split + "2017.zip", "images"};
+  }
+  for (const std::string& place : places) {
+    if (files.images.empty() && fs::exists(root / place)) files.images = root / place;
+  }
+  check(!files.images.empty(), "--data-path {}: no pictures there (looked for {}); name them with --{}-images",
+        o.data_path, joined(places), split);
+  check(!images_named || fs::exists(files.images), "--{}-images {}: does not exist", split, files.images.string());
+  return files;
+}
+
+std::vector<int64_t> category_ids(const std::vector<std::string>& texts, const fs::path& annotations) {
+  std::vector<int64_t> ids;
+  for (const std::string& text : texts) {
+    if (text == "all") {
+      check(texts.size() == 1, "--categories: `all` and single ids contradict each other");
+      return {};
+    }
+    int64_t id = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error == std::errc() && end == text.data() + text.size()) {
+      ids.push_back(id);
+      continue;
+    }
+    check(!annotations.empty(), "--categories {}: expected ids, or `all`", text);
+    std::string there;
+    bool found = false;
+    for (const CocoCategory& category : read_coco_categories(annotations)) {
+      if (category.name == text) ids.push_back(category.id);
+      found = found || category.name == text;
+      there += fmt::format("{}{} ({})", there.empty() ? "" : ", ", category.id, category.name);
+    }
+    check(found, "--categories {}: {} has no category of this name; it has {}", text, annotations.string(),
+          there.empty() ? "none" : there);
+  }
+  return ids;
+}
+
+void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags) {
   app.add_option("--data-path", o.data_path,
                  "a pack (see `pack`), or a folder with train2017/, val2017/ (or train2017.zip ...) and annotations/")
       ->type_name("DIR|PACK");
   for (const auto& [split, annotations, images] : {std::tuple{"train", &o.train_annotations, &o.train_images},
                                                    std::tuple{"val", &o.val_annotations, &o.val_images}}) {
+    if (flags == DataFlags::validation && annotations == &o.train_annotations) continue;
     app.add_option(fmt::format("--{}-annotations", split), *annotations,
                    "annotation file (COCO's format or MPII's list), instead of the one in --data-path")
         ->type_name("FILE");
     app.add_option(fmt::format("--{}-images", split), *images, "folder or zip of pictures, instead of --data-path's")
         ->type_name("DIR|ZIP");
   }
-  app.add_option("--categories", o.categories, "category ids to keep, or `all`")->type_name("ID...");
+  app.add_option("--dataset", o.dataset, "layout of --data-path: coco, mpii or crowdpose; auto looks at the files")
+      ->check(CLI::IsMember({"auto", "coco", "mpii", "crowdpose"}));
+  app.add_option("--categories", o.categories, "categories to keep: ids or names, or `all`")->type_name("ID|NAME...");
   app.add_option("--recipe", o.recipe,
                  "official (HRNet's published recipe) or seed (the PyTorch project this one follows)")
       ->check(CLI::IsMember({"official", "seed"}));
@@ -92,7 +185,7 @@ void add_data_options(CLI::App& app, DataOptions& o, bool plain) {
   app.add_option("--max-megapixels", o.max_megapixels, "larger pictures are refused before they take memory")
       ->type_name("X")
       ->check(CLI::Range(0.001, 16384.0));
-  if (plain) return;
+  if (flags != DataFlags::training) return;
   add_seed(app, o.seed);
   app.add_option(
          "--codec", o.codec,
@@ -121,20 +214,21 @@ void add_data_options(CLI::App& app, DataOptions& o, bool plain) {
       ->check(CLI::Range(0.0, 1.0));
 }
 
-Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path) {
-  if (is_pack(o.data_path)) {
+Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path, const std::string& split) {
+  if (reads_pack(o, split)) {
     Skeleton packed = Pack(o.data_path).skeleton();
-    if (keypoints_path.empty()) return packed;
+    if (keypoints_path.empty() || keypoints_path == "categories") return packed;
     Skeleton asked = find_skeleton(keypoints_path);
     check(asked.joints() == packed.joints(), "--keypoints-path {}: {} joints, but {} was packed with {} ({})",
           keypoints_path, asked.joints(), o.data_path, packed.joints(), packed.name);
     return asked;
   }
   if (keypoints_path == "categories") {
-    const Paths paths = find_split(o, "train");
+    const SplitFiles files = find_split(o, split);
+    if (files.kind == SplitFiles::Kind::mpii) return built_in_skeleton("mpii");
     int dropped = 0;
-    const auto ids = category_ids(o);
-    Skeleton skeleton = category_skeleton(read_coco_categories(paths.annotations), paths.annotations.string(),
+    const auto ids = asked_categories(o, split);
+    Skeleton skeleton = category_skeleton(read_coco_categories(files.annotations), files.annotations.string(),
                                           ids.size() == 1 ? ids[0] : 0, &dropped);
     if (dropped > 0) {
       fmt::print("note       {}: {} that do not exist and are not drawn\n", skeleton.name,
@@ -143,14 +237,17 @@ Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path) 
     return skeleton;
   }
   if (keypoints_path.empty()) {
+    const std::string& named = split == "train" ? o.train_annotations : o.val_annotations;
     const fs::path annotations =
-        !o.train_annotations.empty() ? fs::path(o.train_annotations) : fs::path(o.data_path) / "annot" / "train.json";
+        !named.empty() ? fs::path(named)
+                       : fs::path(o.data_path) / "annot" / (split == "train" ? "train.json" : "valid.json");
     if (fs::is_regular_file(annotations) && is_mpii(annotations)) return built_in_skeleton("mpii");
   }
   return find_skeleton(keypoints_path);
 }
 
-DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, double sigma, bool augment, bool bgr) {
+DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, double sigma, bool augment, bool bgr,
+                               const std::string& split) {
   return {.recipe = o.recipe == "seed" ? Recipe::seed : Recipe::official,
           .input_h = input_h,
           .input_w = input_w,
@@ -165,38 +262,51 @@ DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, d
           .bgr = bgr,
           .cache_bytes = static_cast<size_t>(o.cache_mib) << 20,
           .encoding = parse_encoding(o.codec),
-          .categories = category_ids(o),
+          .categories = asked_categories(o, split),
           .max_pixels = static_cast<int64_t>(o.max_megapixels * 1e6),
-          .substitute_bad = o.on_bad_sample != "fail"};
+          .substitute_bad = o.on_bad_sample != "fail",
+          .refuse_damaged = !o.on_bad_sample.empty()};
 }
 
 PoseDataset open_split(const DataOptions& o, const std::string& split, const Skeleton& skeleton, DatasetOptions dataset,
-                       const std::string& person_det) {
-  const bool named = split == "train" ? !o.train_annotations.empty() : !o.val_annotations.empty();
-  if (!named && is_pack(o.data_path)) {
-    check(person_det.empty(), "--person-det {}: a pack holds the annotated people; name the folder in --data-path",
-          person_det);
+                       const DetectedBoxes& boxes, std::string* doubt) {
+  if (reads_pack(o, split)) {
+    check(boxes.file.empty(), "--person-det {}: a pack holds the annotated people; name the folder in --data-path",
+          boxes.file);
     return Pack(o.data_path).dataset(split, dataset);
   }
-  const Paths paths = find_split(o, split);
-  if (is_mpii(paths.annotations)) {
-    check(person_det.empty(), "--person-det {}: MPII comes with its own places of people", person_det);
+  const SplitFiles files = find_split(o, split);
+  if (files.kind == Kind::mpii) {
+    check(boxes.file.empty(), "--person-det {}: MPII comes with its own places of people", boxes.file);
     // The official recipe for MPII has none, and its data have no boxes that one could be told from.
     dataset.augmentation.half_body = 0;
-    return PoseDataset::from_mpii(read_mpii(paths.annotations, skeleton.joints()), paths.images, skeleton,
+    return PoseDataset::from_mpii(read_mpii(files.annotations, skeleton.joints()), files.images, skeleton,
                                   std::move(dataset));
   }
   BadSamples bad;
-  CocoAnnotations annotations = read_coco(paths.annotations, skeleton.joints(), &bad);
-  const size_t entries = annotations.annotations.size() + bad.size();
-  check(!annotations.annotations.empty() || entries == 0, "{} (and so are all of the {} annotations)",
-        bad.size() > 0 ? bad.entries()[0].message : "", entries);
-  PoseDataset out =
-      person_det.empty()
-          ? PoseDataset::from_annotations(std::move(annotations), paths.images, skeleton, std::move(dataset))
-          : PoseDataset::from_detections(std::move(annotations), read_coco_detections(person_det), paths.images,
-                                         skeleton, std::move(dataset));
-  for (auto& entry : bad.entries()) out.bad().add(std::move(entry));
+  const auto take_bad = [&](PoseDataset& set) {
+    for (auto& entry : bad.entries()) set.bad().add(std::move(entry));
+  };
+  if (!boxes.file.empty()) {
+    CocoAnnotations pictures = has_annotations(files.annotations)
+                                   ? read_coco(files.annotations, skeleton.joints(), &bad, dataset.categories)
+                                   : read_image_list(files.annotations);
+    const std::vector<CocoDetection> detections = read_coco_detections(boxes.file);
+    check(!detections.empty(), "--person-det {}: the list of detections is empty; there is nobody to look at",
+          boxes.file);
+    if (doubt != nullptr) *doubt = detector_doubt(detections, pictures, boxes.file);
+    PoseDataset out = PoseDataset::from_detections(std::move(pictures), detections, files.images, skeleton,
+                                                   std::move(dataset), boxes.least_score);
+    take_bad(out);
+    return out;
+  }
+  CocoAnnotations annotations = read_coco(files.annotations, skeleton.joints(), &bad, dataset.categories);
+  if (annotations.annotations.empty() && bad.size() > 0) {
+    fail("{} (and so are all of the {} annotations{})", bad.entries()[0].message, bad.size(),
+         other_skeleton(files.annotations, skeleton));
+  }
+  PoseDataset out = PoseDataset::from_annotations(std::move(annotations), files.images, skeleton, std::move(dataset));
+  take_bad(out);
   return out;
 }
 
@@ -215,6 +325,9 @@ void check_samples(PoseDataset& dataset, const DataOptions& o, const std::string
     });
     if (progress) progress->finish();
   }
+  if (!quiet) {
+    for (const std::string& remark : dataset.remarks()) fmt::print("note       {}\n", remark);
+  }
   const BadSamples& bad = dataset.bad();
   if (bad.size() == 0) return;
   std::string list;
@@ -222,8 +335,11 @@ void check_samples(PoseDataset& dataset, const DataOptions& o, const std::string
     bad.write(bad_samples_file(folder, split));
     list = fmt::format("; the list is {}", bad_samples_file(folder, split).string());
   }
-  check(o.on_bad_sample == "skip", "{} ({}: {} cannot be used{}; --on-bad-sample skip leaves them out)",
-        bad.entries()[0].message, split, bad.summary(), list);
+  const auto entries = bad.entries();
+  const bool turned = entries[0].cause == BadSamples::Cause::turned;
+  const std::string other_recipe = o.recipe == "seed" ? "official" : "seed";
+  check(o.on_bad_sample == "skip", "{}{} ({}: {} cannot be used{}; --on-bad-sample skip leaves them out)",
+        entries[0].message, turned ? ": use --recipe " + other_recipe : "", split, bad.summary(), list);
   dataset.drop_bad();
   if (!quiet) fmt::print("left out   {} of {}{}\n", bad.summary(), split, list);
 }

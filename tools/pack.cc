@@ -96,7 +96,7 @@ void add_pack_options(CLI::App& app, PackOptions& o) {
   app.add_option("--keypoints-path", o.keypoints_path,
                  "skeleton: a built-in name (coco, mpii, ...), a file, or `categories` for the annotation file's own")
       ->type_name("NAME|FILE");
-  add_data_options(app, o, true);
+  add_data_options(app, o, DataFlags::plain);
   app.add_option("--scale-factor", o.scale_factor, "margin: the largest spread of the scale to train with")
       ->type_name("X")
       ->check(CLI::Range(0.0, 0.9));

@@ -300,7 +300,7 @@ Boxes read_boxes(const std::string& path, const std::vector<fs::path>& pictures)
 
 // A picture as it is seen: turned as its camera says. Boxes of an annotation file that gives the stored size of a
 // picture on its side were drawn on the stored pixels.
-Image read_picture(const fs::path& path, const Boxes::Picture& entry) {
+Image read_picture(const fs::path& path, const Boxes::Picture& entry, std::string* damage) {
   const MappedFile file(path);
   Orientation orientation = Orientation::apply;
   if (entry.width > 0 && entry.height > 0) {
@@ -312,7 +312,7 @@ Image read_picture(const fs::path& path, const Boxes::Picture& entry) {
           path.string(), seen.width, seen.height, entry.width, entry.height);
     if (!fits(seen)) orientation = Orientation::ignore;
   }
-  return decode_image(file.bytes(), path.string(), orientation);
+  return decode_image(file.bytes(), path.string(), orientation, default_max_pixels, damage);
 }
 
 // A picture with the crops of its people, as a worker thread makes it.
@@ -326,6 +326,7 @@ struct Prepared {
   std::vector<float> images;     // for the CPU: [people, h, w, 3], normalised
   std::vector<uint8_t> sources;  // for a GPU: [people] slots that it makes the crops from
   std::string error;             // the picture cannot be used
+  std::string damage;            // the picture was read, but some of its pixels may be wrong
 };
 
 struct CropKind {
@@ -341,7 +342,7 @@ struct CropKind {
 Prepared prepare(const fs::path& path, const Boxes::Picture& entry, const Skeleton& skeleton, const CropKind& kind) {
   Prepared p;
   try {
-    p.image = read_picture(path, entry);
+    p.image = read_picture(path, entry, &p.damage);
   } catch (const Error& error) {
     p.error = error.what();
     return p;
@@ -585,7 +586,7 @@ int predict(const PredictOptions& o) {
 
   Poses poses(o, loaded, decoding, pictures, boxes);
   Progress progress("predict", static_cast<int64_t>(pictures.size()));
-  std::vector<std::string> bad;
+  std::vector<std::string> bad, damaged;
   std::string json = "[";
   size_t people_in_all = 0;
   poses.run([&](Poses::Picture& picture) {
@@ -595,6 +596,9 @@ int predict(const PredictOptions& o) {
     if (!picture.prepared.error.empty()) {
       bad.push_back(picture.prepared.error);
       return;
+    }
+    if (!picture.prepared.damage.empty()) {
+      damaged.push_back(fmt::format("{}: {}", pictures[i].string(), picture.prepared.damage));
     }
     Image& image = picture.prepared.image;
     for (const PersonResult& p : rescored(picture.found, skeleton)) {
@@ -613,6 +617,7 @@ int predict(const PredictOptions& o) {
   write_file(folder / "poses.json", json + "\n]\n");
   fmt::print("{} in {}: wrote {}/*_pose.jpg and {}\n", counted_people(people_in_all),
              counted(pictures.size() - bad.size(), "picture"), folder.string(), (folder / "poses.json").string());
+  for (const std::string& line : damaged) fmt::print("note       {}; some of its pixels may be wrong\n", line);
   if (bad.empty()) return 0;
   std::fflush(stdout);
   fmt::print(stderr, "predict: {} of {} could not be read; the others are done:\n", bad.size(),

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <deque>
 #include <limits>
+#include <set>
 
 #include "core/counted.h"
 #include "core/error.h"
@@ -188,6 +189,7 @@ class Trainer {
   // Seed: AdamW, decay 1e-4 on everything. Official: Adam without decay (its WD setting never reaches Adam).
   Decoding decoding() const { return choose_decoding({.flip = o_.flip}, o_.codec, "--codec", input_h_); }
   void report_bad_samples();
+  std::vector<std::string> new_remarks();
   double weight_decay() const { return o_.weight_decay.value_or(seed_recipe_ ? 1e-4 : 0.0); }
 
   World& world_;
@@ -201,6 +203,8 @@ class Trainer {
   std::optional<PoseDataset> train_set_, val_set_;
   std::optional<MpiiTruth> mpii_truth_;  // the validation set is MPII's
   size_t bad_known_ = 0;                 // bad samples that have been told
+  std::set<std::string> remarks_known_;  // without their counts
+  std::string said_;                     // remarks of the last validation
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
   std::optional<DataParallel> parallel_;
@@ -254,11 +258,12 @@ void Trainer::open_data() {
     return dataset_options(o_, input_h_, input_w_, heatmap_sigma(o_.sigma, input_h_), augment, model_->bgr_input());
   };
   train_set_ = open_split(o_, "train", skeleton_, options(true));
-  val_set_ = open_split(o_, "val", skeleton_, options(false), o_.person_det);
+  val_set_ = open_split(o_, "val", skeleton_, options(false), {.file = o_.person_det});
   const bool mpii = !is_pack(o_.data_path) && is_mpii(val_set_->annotations().path);
   if (mpii || !o_.mpii_truth.empty()) mpii_truth_ = open_mpii_truth(o_.mpii_truth, *val_set_);
   check_samples(*train_set_, o_, "train", world_.first() ? folder_ : fs::path(), 0, !world_.first());
   check_samples(*val_set_, o_, "val", world_.first() ? folder_ : fs::path(), 0, !world_.first());
+  new_remarks();  // the check has printed them
   check(!mpii_truth_ || val_set_->size() == static_cast<size_t>(mpii_truth_->people),
         "{}: PCKh is measured on all {} people, and pictures of {} of them are bad ({}); mend them",
         val_set_->annotations().path, mpii_truth_->people, val_set_->counts().bad_picture,
@@ -638,8 +643,22 @@ bool Trainer::train_epoch() {
   return true;
 }
 
+// What the data sets remark on and nobody has been told yet. Of damaged data training only learns when it reads them.
+std::vector<std::string> Trainer::new_remarks() {
+  std::vector<std::string> out;
+  for (const PoseDataset* set : {&*train_set_, &*val_set_}) {
+    for (std::string& line : set->remarks()) {
+      if (remarks_known_.insert(line.substr(0, line.find(" (one of "))).second) out.push_back(std::move(line));
+    }
+  }
+  return out;
+}
+
 // Pictures that turned bad since the check, on any rank: counted on the terminal, named in the list.
 void Trainer::report_bad_samples() {
+  for (const std::string& line : new_remarks()) {
+    if (world_.first()) fmt::print("  note: {}\n", line);
+  }
   Packer mine;
   for (const PoseDataset* set : {&*train_set_, &*val_set_}) {
     const auto entries = set->bad().entries();
@@ -702,6 +721,11 @@ void Trainer::finish_epoch() {
       } else {
         fmt::print("  AP {:.4f}  AP50 {:.4f}  AP75 {:.4f}  AR {:.4f}{}\n", s[0], s[1], s[2], s[5], remark);
       }
+      // The same remark after every epoch would hide what is new.
+      if (const std::string remarks = coco_remarks(run.coco); remarks != said_) {
+        for (const std::string& line : coco_remark_list(run.coco)) fmt::print("  remark: {}\n", line);
+        said_ = remarks;
+      }
       std::fflush(stdout);
       if (last) print_table(run);
     }
@@ -734,6 +758,7 @@ int Trainer::test() {
   const ValidationRun run = measure("validate");
   if (!world_.first()) return 0;
   print_table(run);
+  for (const std::string& line : coco_remark_list(run.coco)) fmt::print("remark: {}\n", line);
   fmt::print("wrote {}\n", (folder_ / "key_results.json").string());
   return 0;
 }

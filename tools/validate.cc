@@ -1,6 +1,7 @@
 #include "tools/validate.h"
 
 #include <deque>
+#include <set>
 
 #include "core/counted.h"
 #include "core/error.h"
@@ -8,12 +9,15 @@
 #include "core/json_cursor.h"
 #include "data/mat_file.h"
 #include "data/mpii.h"
+#include "eval/coco_files.h"
 #include "eval/crowdpose.h"
 #include "eval/decode.h"
 #include "eval/pckh.h"
+#include "eval/remarks.h"
 #include "tools/analysis_picture.h"
 #include "tools/cli.h"
 #include "tools/coco_eval.h"
+#include "tools/datasets.h"
 #include "tools/gather_people.h"
 #include "tools/progress.h"
 #include "tools/stopwatch.h"
@@ -21,34 +25,7 @@
 namespace hr {
 namespace {
 
-using Kind = ValidationFiles::Kind;
-
-const char* kind_name(Kind kind) {
-  return kind == Kind::mpii ? "mpii" : kind == Kind::crowdpose ? "crowdpose" : "coco";
-}
-
-// Whether the first image of an annotation file has a crowdIndex, without reading the rest.
-bool looks_like_crowdpose(const fs::path& path) {
-  const MappedFile file(path);
-  JsonCursor json(file.text(), path.string());
-  if (json.kind() != JsonCursor::Kind::object) return false;
-  json.enter_object();
-  for (std::string_view section; json.member(section);) {
-    if (section != "images" || json.kind() != JsonCursor::Kind::list) {
-      json.skip();
-      continue;
-    }
-    json.enter_list();
-    if (!json.item() || json.kind() != JsonCursor::Kind::object) return false;
-    json.enter_object();
-    for (std::string_view key; json.member(key);) {
-      if (key == "crowdIndex") return true;
-      json.skip();
-    }
-    return false;
-  }
-  return false;
-}
+using Kind = SplitFiles::Kind;
 
 // {"key": value, ...}, line by line.
 class JsonObject {
@@ -66,6 +43,11 @@ class JsonObject {
     texts.reserve(std::size(list));
     for (const double v : list) texts.push_back(python_repr(v));
     raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
+  }
+  void texts(const std::string& key, const std::vector<std::string>& list) {
+    std::string all;
+    for (const std::string& v : list) all += (all.empty() ? "" : ", ") + json_quote(v);
+    raw(key, "[" + all + "]");
   }
   template <class Names>
   void names(const std::string& key, const Names& list) {
@@ -91,7 +73,8 @@ PckhResult evaluate_people(const MpiiTruth& truth, const std::vector<PersonResul
 // Everything a validation starts from.
 struct Validation {
   const ValidateOptions& o;
-  ValidationFiles files;
+  const bool packed;
+  SplitFiles files;
   Context cx;
   std::optional<WeightFile> weights;
   std::string container, sha256;
@@ -103,9 +86,12 @@ struct Validation {
   std::optional<PoseDataset> dataset;
   MpiiTruth truth;
   fs::path folder;
+  bool no_truth = false;    // images without annotations: results for the evaluation server, and no numbers
+  std::string boxes_doubt;  // of the detector's boxes
   JsonObject json;
 
-  explicit Validation(const ValidateOptions& options) : o(options), files(find_validation_files(o)) {
+  explicit Validation(const ValidateOptions& options)
+      : o(options), packed(reads_pack(options, "val")), files(packed ? SplitFiles{} : find_split(options, "val")) {
     check(!(o.soft_nms && o.no_nms), "--soft-nms and --no-nms: only one of them");
     const bool seed = o.recipe == "seed";
     check(!seed || !(o.soft_nms || o.oks_thre || o.in_vis_thre),
@@ -138,58 +124,74 @@ struct Validation {
     decoding = choose_decoding(o.decoding, info.codec, o.weights, h);
   }
 
-  // The joints: as the flag says, else those that the checkpoint carries, else the annotation file's own.
-  Skeleton joints_of(const CocoAnnotations* annotations) const {
-    const auto of_the_data = [&] {
-      return annotations == nullptr ? built_in_skeleton("mpii")
-                                    : skeleton_of(*annotations, files.kind == Kind::crowdpose);
-    };
+  // The joints that the pack or the annotations name.
+  Skeleton joints_of_the_data() const {
+    if (packed || files.kind == Kind::mpii) return data_skeleton(o, "", "val");
+    const CocoAnnotations names{.path = files.annotations.string(),
+                                .images = {},
+                                .annotations = {},
+                                .categories = read_coco_categories(files.annotations)};
+    return skeleton_of(names, files.kind == Kind::crowdpose);
+  }
+
+  // The joints: as the flag says, else those that the checkpoint carries, else the pack's or the annotations' own.
+  Skeleton joints_of() const {
     Skeleton joints;
     std::string note;
     if (!o.keypoints_path.empty()) {
-      const bool categories = o.keypoints_path == "categories" && annotations != nullptr;
-      joints =
-          categories ? category_skeleton(annotations->categories, annotations->path) : find_skeleton(o.keypoints_path);
+      joints = data_skeleton(o, o.keypoints_path, "val");
       note = skeleton_note(*weights, joints, "--keypoints-path " + o.keypoints_path);
     } else if (std::optional<Skeleton> own = carried_skeleton(*weights)) {
       joints = *std::move(own);
-      const Skeleton theirs = of_the_data();
+      const Skeleton theirs = joints_of_the_data();
       for (int k = 0; k < joints.joints() && theirs.joints() == joints.joints() && note.empty(); ++k) {
         if (joints.names[k] == theirs.names[k]) continue;
-        note = fmt::format("joint {} is \"{}\" in {}, and \"{}\" in the skeleton that {} carries, which is used", k,
-                           theirs.names[k], files.annotations.string(), joints.names[k], o.weights);
+        note =
+            fmt::format("joint {} is \"{}\" in {}, and \"{}\" in the skeleton that {} carries, which is used", k,
+                        theirs.names[k], packed ? o.data_path : files.annotations.string(), joints.names[k], o.weights);
       }
     } else {
-      joints = of_the_data();
+      joints = joints_of_the_data();
     }
-    check(joints.joints() == model->joints(),
-          "{}: the weights are for {} joints, the dataset's skeleton ({}) has {}; name the right one with "
-          "--keypoints-path",
-          o.weights, model->joints(), joints.name, joints.joints());
+    const bool of_data = o.keypoints_path.empty() || o.keypoints_path == "categories";
+    check(
+        joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
+        model->joints(), of_data ? "dataset's skeleton" : "skeleton of --keypoints-path", joints.name, joints.joints(),
+        of_data
+            ? "take weights that were trained on these joints, or name the weights' skeleton with --keypoints-path if "
+              "the annotations have its joints"
+            : "without the flag the annotations' own skeleton is taken");
     if (!note.empty()) fmt::print("note       {}\n", note);
     return joints;
   }
 
   void open_dataset() {
-    const DatasetOptions options{.recipe = o.recipe == "seed" ? Recipe::seed : Recipe::official,
-                                 .input_h = h,
-                                 .input_w = w,
-                                 .sigma = heatmap_sigma(0, h),
-                                 .bgr = model->bgr_input(),
-                                 .encoding = encoding_of(decoding.decode.codec)};
-    if (files.kind == Kind::mpii) {
-      skeleton = joints_of(nullptr);
-      dataset = PoseDataset::from_mpii(read_mpii(files.annotations, model->joints()), files.images, skeleton, options);
-      truth = open_mpii_truth(files.truth, *dataset);
-    } else {
-      CocoAnnotations annotations = read_coco(files.annotations, model->joints());
-      skeleton = joints_of(&annotations);
-      dataset = o.person_det.empty()
-                    ? PoseDataset::from_annotations(std::move(annotations), files.images, skeleton, options)
-                    : PoseDataset::from_detections(std::move(annotations), read_coco_detections(o.person_det),
-                                                   files.images, skeleton, options, o.image_thre);
+    skeleton = joints_of();
+    DatasetOptions options = dataset_options(o, h, w, heatmap_sigma(0, h), false, model->bgr_input(), "val");
+    options.encoding = encoding_of(decoding.decode.codec);
+    options.cache_bytes = DatasetOptions{}.cache_bytes;
+    options.substitute_bad = o.on_bad_sample == "skip";
+    if (files.kind == Kind::mpii) options.categories = {};
+    no_truth = !packed && files.kind != Kind::mpii && !has_annotations(files.annotations);
+    check(!no_truth || !o.person_det.empty(),
+          "{}: has images and no \"annotations\" (a list such as image_info_test-dev2017.json): name the detected "
+          "boxes with --person-det, and the results for the evaluation server are written",
+          files.annotations.string());
+    dataset = open_split(o, "val", skeleton, options, {o.person_det, o.image_thre}, &boxes_doubt);
+    if (packed) {
+      files.annotations = dataset->annotations().path;
+      files.images = o.data_path;
+      files.kind = dataset->people().front().place           ? Kind::mpii
+                   : has_crowd_index(dataset->annotations()) ? Kind::crowdpose
+                                                             : Kind::coco;
+      check(!o.analysis || files.kind != Kind::mpii, "--analysis: works with OKS, which MPII is not measured with");
     }
-    dataset->check_files();
+    if (files.kind == Kind::mpii) truth = open_mpii_truth(o.truth, *dataset);
+    check_samples(*dataset, o, "val", folder, o.threads);
+    check(files.kind != Kind::mpii || dataset->size() == static_cast<size_t>(truth.people),
+          "{}: PCKh is measured on all {} people, and pictures of {} of them are bad ({}); mend them",
+          files.annotations.string(), truth.people, dataset->counts().bad_picture,
+          bad_samples_file(folder, "val").string());
   }
 
   // What is measured and how, printed and for validation.json.
@@ -212,7 +214,8 @@ struct Validation {
                color, type);
     fmt::print("decoding   codec {}, recipe {}\n", decoding.summary(), o.recipe);
     if (mpii) {
-      fmt::print("measure    PCKh with the head boxes of {}\n", files.truth.string());
+      fmt::print("measure    PCKh with the head boxes of {}\n",
+                 (o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth)).string());
     } else {
       fmt::print("rescoring  {}\n", rescoring);
       fmt::print("sigmas     {}:", skeleton.name);
@@ -242,7 +245,8 @@ struct Validation {
     json.boolean("shift_heatmap", decoding.flip && decoding.shift);
     json.text("skeleton", skeleton.name);
     if (mpii) {
-      json.text("truth", files.truth.string());
+      json.text("truth",
+                (o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth)).string());
     } else {
       json.numbers("sigmas", skeleton.sigmas);
       json.text("rescoring", rescoring);
@@ -256,8 +260,11 @@ struct Validation {
 
   // The set's name in the official file's: person_keypoints_val2017.json is val2017.
   std::string set_name() const {
-    const std::string stem = files.annotations.stem().string(), prefix = "person_keypoints_";
-    return stem.starts_with(prefix) ? stem.substr(prefix.size()) : stem;
+    const std::string stem = files.annotations.stem().string();
+    for (const std::string prefix : {"person_keypoints_", "image_info_"}) {
+      if (stem.starts_with(prefix)) return stem.substr(prefix.size());
+    }
+    return stem;
   }
 
   void numbers(std::span<const char* const> names, std::span<const double> stats) {
@@ -275,14 +282,39 @@ struct Validation {
     fmt::print("wrote {} in {}\n", fmt::join(written, ", "), folder.string());
   }
 
+  // For images without annotations.
+  void write_server_files(const std::vector<PersonResult>& results, double seconds) {
+    const std::string official = fmt::format("results/keypoints_{}_results_0.json", set_name());
+    write_seed_results(folder / "key_results.json", results);
+    prepare_output_folder(folder / "results", "--output-dir");
+    write_official_results(folder / official, results);
+    const std::string remark =
+        fmt::format("{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
+                    files.annotations.string(), (folder / official).string());
+    std::vector<std::string> remarks = {remark};
+    if (!boxes_doubt.empty()) remarks.push_back(boxes_doubt);
+    for (const std::string& text : remarks) fmt::print("remark     {}\n", text);
+    json.texts("remarks", remarks);
+    json.raw("seconds", fmt::format("{:.3f}", seconds));
+    write_file(folder / "validation.json", json.finish());
+    fmt::print("wrote key_results.json, {}, validation.json in {}\n", official, folder.string());
+  }
+
   void measure_oks() {
     const double started = now();
     const bool seed = o.recipe == "seed";
     const std::vector<PersonResult> people = predict();
     const std::vector<PersonResult> results = seed ? postprocess_seed(people) : postprocess_official(people, post);
+    if (no_truth) {
+      write_server_files(results, now() - started);
+      return;
+    }
     const auto detections = to_detections(results, seed ? Rounding::two_decimals : Rounding::none);
-    CocoEvalOptions options{
-        .sigmas = skeleton.sigmas, .threads = o.threads > 0 ? o.threads : 1, .detections_name = "the network's poses"};
+    CocoEvalOptions options{.sigmas = skeleton.sigmas,
+                            .categories = evaluated_categories(*dataset),
+                            .threads = o.threads > 0 ? o.threads : 1,
+                            .sigmas_remark = sigmas_doubt(skeleton),
+                            .detections_name = "the network's poses"};
     const CocoAnnotations& annotations = dataset->annotations();
     CocoEvalResult coco;
     std::string summary;
@@ -303,8 +335,10 @@ struct Validation {
       fmt::print("{}\n", summary);
       numbers(names, coco.stats);
     }
-    const std::string remarks = coco_remarks(coco);
-    if (!remarks.empty()) fmt::print("{}\n", remarks);
+    std::vector<std::string> remarks = coco_remark_list(coco);
+    if (!boxes_doubt.empty()) remarks.insert(remarks.begin(), boxes_doubt);
+    for (const std::string& remark : remarks) fmt::print("remark     {}\n", remark);
+    json.texts("remarks", remarks);
     json.text("rules", std::string(coco_rules_name(options.rules)));
     json.raw("evaluated", fmt::format("{{\"images\": {}, \"people\": {}, \"poses\": {}}}", coco.counts.images,
                                       coco.counts.people, coco.counts.detections));
@@ -386,6 +420,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
       PersonResult& person = people.emplace_back();
       person.image_id = meta.image_id;
       person.keypoints.assign(poses.begin() + i * numbers, poses.begin() + (i + 1) * numbers);
+      person.category_id = meta.category_id;
       person.score = meta.box_score;
       std::copy_n(meta.center, 2, person.center);
       std::copy_n(meta.scale, 2, person.scale);
@@ -417,8 +452,24 @@ ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, 
   run.results = seed ? postprocess_seed(people) : postprocess_official(people, {.sigmas = dataset.skeleton().sigmas});
   const auto detections = to_detections(run.results, seed ? Rounding::two_decimals : Rounding::none);
   run.coco = evaluate_coco(dataset.annotations(), detections,
-                           {.sigmas = dataset.skeleton().sigmas, .detections_name = "the network's poses"});
+                           {.sigmas = dataset.skeleton().sigmas,
+                            .categories = evaluated_categories(dataset),
+                            .sigmas_remark = sigmas_doubt(dataset.skeleton()),
+                            .detections_name = "the network's poses"});
   return run;
+}
+
+std::vector<int64_t> evaluated_categories(const PoseDataset& dataset) {
+  std::set<int64_t> there;
+  for (const CocoCategory& category : dataset.annotations().categories) there.insert(category.id);
+  if (there.empty()) {
+    for (const CocoAnnotation& person : dataset.annotations().annotations) there.insert(person.category_id);
+  }
+  std::vector<int64_t> categories;
+  for (const int64_t id : dataset.options().categories) {
+    if (there.contains(id)) categories.push_back(id);
+  }
+  return categories;
 }
 
 MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset) {
@@ -436,64 +487,13 @@ MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset) {
 
 double heatmap_sigma(double flag, int input_h) { return flag > 0 ? flag : input_h >= 384 ? 3.0 : 2.0; }
 
-ValidationFiles find_validation_files(const ValidateOptions& o) {
-  const bool any = o.dataset == "auto";
-  const fs::path root = o.data_path;
-  const auto wants = [&](const char* name) { return any || o.dataset == name; };
-  ValidationFiles files;
-  if (!o.annotations.empty()) {
-    files.annotations = o.annotations;
-    files.kind = o.dataset == "mpii" || (any && is_mpii(files.annotations))                     ? Kind::mpii
-                 : o.dataset == "crowdpose" || (any && looks_like_crowdpose(files.annotations)) ? Kind::crowdpose
-                                                                                                : Kind::coco;
-  } else {
-    struct Layout {
-      Kind kind;
-      const char* annotations;
-    };
-    constexpr std::array<Layout, 5> layouts = {{{Kind::coco, "annotations/person_keypoints_val2017.json"},
-                                                {Kind::mpii, "annot/valid.json"},
-                                                {Kind::crowdpose, "annotations/mmpose_crowdpose_test.json"},
-                                                {Kind::crowdpose, "json/crowdpose_test.json"},
-                                                {Kind::crowdpose, "crowdpose_test.json"}}};
-    std::vector<std::string> looked_for;
-    for (const Layout& layout : layouts) {
-      if (!wants(kind_name(layout.kind))) continue;
-      looked_for.emplace_back(layout.annotations);
-      if (!files.annotations.empty() || !fs::exists(root / layout.annotations)) continue;
-      files.kind = layout.kind;
-      files.annotations = root / layout.annotations;
-    }
-    check(fs::is_directory(root), "--data-path {}: no such folder; expected one with {}", o.data_path,
-          fmt::join(looked_for, " or "));
-    check(!files.annotations.empty(),
-          "--data-path {}: none of these is there: {}; or name the file with "
-          "--val-annotations",
-          o.data_path, fmt::join(looked_for, ", "));
-  }
-  files.images = !o.images.empty() ? fs::path(o.images) : files.kind == Kind::coco ? root / "val2017" : root / "images";
-  check(fs::exists(files.images), "--data-path {}: {} does not exist; name the pictures' folder with --val-images",
-        o.data_path, files.images.string());
-  if (files.kind == Kind::mpii) {
-    files.truth = o.truth.empty() ? files.annotations.parent_path() / "gt_valid.mat" : fs::path(o.truth);
-  }
-  return files;
-}
-
 void add_validate_options(CLI::App& app, ValidateOptions& o) {
   describe(app,
            "Measures a pose model on COCO (ten OKS numbers), CrowdPose (nine) or MPII (PCKh): prints what was measured "
            "and how, and writes result files in the seed's and the official formats.",
            "validate --data-path demo/data --weights demo/run/best.safetensors --output-dir demo/run");
   add_weights(app, o);
-  app.add_option("--data-path", o.data_path, "folder of the dataset, in COCO's, MPII's or CrowdPose's layout")
-      ->type_name("DIR");
-  app.add_option("--dataset", o.dataset, "coco, mpii or crowdpose; auto looks at the files")
-      ->check(CLI::IsMember({"auto", "coco", "mpii", "crowdpose"}));
-  app.add_option("--val-annotations", o.annotations, "annotation file, instead of the one in --data-path")
-      ->type_name("FILE");
-  app.add_option("--val-images", o.images, "folder (or zip) of the pictures, instead of the one in --data-path")
-      ->type_name("DIR");
+  add_data_options(app, o, DataFlags::validation);
   app.add_option("--mpii-truth", o.truth, "MPII: gt_valid.mat [default: beside the annotation file]")
       ->type_name("FILE");
   app.add_option("--person-det", o.person_det, "detected boxes (COCO result list) instead of ground-truth boxes")
@@ -501,8 +501,6 @@ void add_validate_options(CLI::App& app, ValidateOptions& o) {
   app.add_option("--image-thre", o.image_thre, "detected boxes with a lower score are left out")->type_name("X");
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
   add_decoding_options(app, o.decoding);
-  app.add_option("--recipe", o.recipe, "geometry and post-processing: official or seed")
-      ->check(CLI::IsMember({"official", "seed"}));
   app.add_flag("--soft-nms", o.soft_nms, "soft OKS-NMS: scores shrink instead of poses being dropped; at most 20 stay");
   app.add_flag("--no-nms", o.no_nms, "keep every pose");
   app.add_option("--oks-thre", o.oks_thre, "OKS above which the weaker pose is dropped [default: 0.9]")->type_name("X");

@@ -11,6 +11,7 @@
 #include "eval/coco_eval.h"
 #include "eval/pckh.h"
 #include "eval/results.h"
+#include "tools/datasets.h"
 #include "tools/decoding.h"
 #include "tools/heatmap_runner.h"
 #include "tools/infer.h"
@@ -30,6 +31,10 @@ struct ValidationRun {
   std::optional<PckhResult> pckh;  // MPII: this instead
 };
 
+// The categories that an evaluation of this dataset compares: those the dataset was made for, as far as the truth has
+// them; empty, all of the truth.
+std::vector<int64_t> evaluated_categories(const PoseDataset& dataset);
+
 // predict_people, post-processing as the dataset's recipe does it, evaluation against the dataset's annotations with
 // the skeleton's sigmas; with a `truth`, MPII's PCKh of the poses as they are. Of several ranks the first one
 // evaluates; the others return nothing.
@@ -44,23 +49,8 @@ MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset);
 // Heatmap sigma: what the flag says, else the official 2 for 256-high inputs and 3 from 384 on.
 double heatmap_sigma(double flag, int input_h);
 
-// What is measured on what, found from the flags and by looking at the files.
-struct ValidationFiles {
-  enum class Kind { coco, crowdpose, mpii } kind = Kind::coco;
-  fs::path annotations, images;
-  fs::path truth;  // MPII: gt_valid.mat
-};
-struct ValidateOptions;
-// --dataset auto: the file named with --val-annotations, else the first of these that --data-path has:
-//   COCO       annotations/person_keypoints_val2017.json, val2017/
-//   MPII       annot/valid.json, annot/gt_valid.mat, images/
-//   CrowdPose  annotations/mmpose_crowdpose_test.json or json/crowdpose_test.json, images/
-// A list is MPII; an object whose images all have crowdIndex is CrowdPose. Error says what was looked for.
-ValidationFiles find_validation_files(const ValidateOptions& options);
-
-struct ValidateOptions : ModelOptions {
-  std::string data_path = "/data/coco2017", dataset = "auto", annotations, images, truth, person_det, output_dir = ".";
-  std::string recipe = "official";
+struct ValidateOptions : ModelOptions, DataOptions {
+  std::string truth, person_det, output_dir = ".";
   DecodingOptions decoding;
   int batch_size = 32, workers = 2;
   bool soft_nms = false, no_nms = false, analysis = false;

@@ -71,6 +71,26 @@ TEST(Dataset, TheRecipesKeepDifferentPeople) {
   EXPECT_TRUE(contains(message, "made.json") && contains(message, "3 annotations: 0 kept, 1 crowd")) << message;
 }
 
+// Boxes are clipped to the picture, so its size is needed; the entry's is not.
+TEST(Dataset, APictureWhoseEntryHasNoSizeIsAskedForIt) {
+  MadeSet made(3);
+  const PoseDataset sized = made.dataset();
+  made.file.images[1].width = made.file.images[1].height = 0;
+  const PoseDataset data = made.dataset();
+  ASSERT_EQ(data.size(), sized.size());
+  EXPECT_EQ(data.annotations().images[1].width, 91);
+  EXPECT_EQ(data.annotations().images[1].height, 70);
+  EXPECT_EQ(data.sample(4, 0).image, sized.sample(4, 0).image);
+  // Without the picture its people are lost, and named.
+  fs::remove(made.folder / "p1.jpg");
+  const PoseDataset without = made.dataset();
+  EXPECT_EQ(without.size(), 6u);
+  EXPECT_EQ(without.counts().bad_picture, 3u);
+  ASSERT_EQ(without.bad().size(), 1u);
+  EXPECT_TRUE(contains(without.bad().entries()[0].message, "p1.jpg"));
+  EXPECT_EQ(without.bad().entries()[0].people, 3u);
+}
+
 TEST(Dataset, DetectionsAreNotClippedAndKeepTheirScore) {
   const MadeSet made(2);
   std::vector<CocoDetection> detections = {{101, 1, {-5, 2, 40, 60}, {}, 0.5, true},

@@ -112,6 +112,101 @@ TEST(Decoder, ACutFileIsNoticedWhateverPartIsAsked) {
   EXPECT_TRUE(decoder.open(bytes_of(jpeg + "camera's note"), "noted.jpg").whole);
 }
 
+const JpegKind kinds_of_cut_files[] = {{.h = 2, .v = 2},
+                                       {.h = 1, .v = 1},
+                                       {.h = 2, .v = 2, .restart = 3},
+                                       {.h = 2, .v = 2, .progressive = true},
+                                       {.h = 2, .v = 2, .arithmetic = true},
+                                       {.h = 1, .v = 1, .space = JCS_GRAYSCALE},
+                                       {.h = 2, .v = 1, .space = JCS_CMYK}};
+
+// The reference's reader takes such files, and nothing is wrong with their pixels.
+TEST(Decoder, OnlyTheEndMarkerMissingIsNoDamage) {
+  ImageDecoder decoder;
+  for (const JpegKind& kind : kinds_of_cut_files) {
+    if (kind.arithmetic) continue;  // its decoder reads on and cannot tell
+    for (const auto& [w, h] : {std::pair{131, 97}, {64, 64}, {5, 3}}) {
+      const std::string jpeg = test::made_jpeg(noise(w, h), kind), cut = jpeg.substr(0, jpeg.size() - 2);
+      ASSERT_EQ(jpeg.substr(jpeg.size() - 2), "\xff\xd9");
+      const Image whole = decode_image(bytes_of(jpeg), "whole.jpg");
+      EXPECT_EQ(decode_image(bytes_of(cut), "cut.jpg").rgb, whole.rgb) << w << " x " << h;
+      decoder.open(bytes_of(cut), "cut.jpg");
+      EXPECT_EQ(differences(decoder.decode({1, 1, 2, 2}), whole, {1, 1, 2, 2}), 0u);
+      EXPECT_EQ(decoder.damage(), "");
+      // Half of the marker is there.
+      EXPECT_EQ(decode_image(bytes_of(jpeg.substr(0, jpeg.size() - 1)), "cut.jpg").rgb, whole.rgb);
+    }
+  }
+}
+
+TEST(Decoder, ACutFileIsNoticedWhereverItIsCut) {
+  for (const JpegKind& kind : kinds_of_cut_files) {
+    const std::string jpeg = test::made_jpeg(noise(131, 97), kind);
+    const Image whole = decode_image(bytes_of(jpeg), "whole.jpg");
+    for (size_t keep = 1; keep < jpeg.size(); keep += keep + 200 < jpeg.size() ? 37 : 1) {
+      Image image;
+      const std::string why = error_of([&] { image = decode_image(bytes_of(jpeg.substr(0, keep)), "cut.jpg"); });
+      if (why.empty()) {  // the very last bytes may hold no more than the bits that fill them up
+        EXPECT_GE(keep + 8, jpeg.size());
+        EXPECT_TRUE(image.rgb == whole.rgb) << keep << " of " << jpeg.size();
+      } else {
+        EXPECT_TRUE(contains(why, "cut.jpg: ")) << why;
+      }
+    }
+  }
+  // Between two scans nothing looks cut off but what is missing.
+  const std::string scans = test::made_jpeg(noise(64, 64), {.progressive = true});
+  for (size_t at = scans.find("\xff\xda") + 2; (at = scans.find("\xff\xda", at)) != std::string::npos; at += 2) {
+    const size_t tables = scans.rfind("\xff\xc4", at);
+    const std::string why = error_of([&] { decode_image(bytes_of(scans.substr(0, tables)), "scans.jpg"); });
+    EXPECT_TRUE(contains(why, "scans.jpg: truncated JPEG")) << why;
+  }
+}
+
+TEST(Decoder, DamagedDataAreReadAndTheReadersWarningIsKept) {
+  const std::string jpeg = test::made_jpeg(noise(64, 64), {});
+  const size_t scan = jpeg.rfind("\xff\xda");
+  std::string damaged = jpeg;
+  for (size_t i = 0; i < 64; ++i) damaged[scan + 600 + i] = '\xfe';
+  std::string damage = "something";
+  EXPECT_EQ(decode_image(bytes_of(jpeg), "good.jpg", Orientation::ignore, default_max_pixels, &damage).width, 64);
+  EXPECT_EQ(damage, "");
+  EXPECT_EQ(decode_image(bytes_of(damaged), "bad.jpg", Orientation::ignore, default_max_pixels, &damage).width, 64);
+  EXPECT_TRUE(contains(damage, "Corrupt JPEG data: ")) << damage;
+  // Data that no pixel takes.
+  const std::string more = jpeg.substr(0, jpeg.size() - 2) + std::string(40, 'x') + jpeg.substr(jpeg.size() - 2);
+  EXPECT_EQ(decode_image(bytes_of(more), "more.jpg", Orientation::ignore, default_max_pixels, &damage).rgb,
+            decode_image(bytes_of(jpeg), "good.jpg").rgb);
+  EXPECT_TRUE(contains(damage, "extraneous bytes before marker 0xd9")) << damage;
+  // A second scan, which libjpeg does not expect of such a file: all pixels are there.
+  const std::string twice = jpeg.substr(0, jpeg.size() - 2) + jpeg.substr(scan);
+  EXPECT_EQ(decode_image(bytes_of(twice), "twice.jpg", Orientation::ignore, default_max_pixels, &damage).rgb,
+            decode_image(bytes_of(jpeg), "good.jpg").rgb);
+  EXPECT_NE(damage, "");
+  // A decoder is told of the picture at hand, and of a part only what lies before its end.
+  ImageDecoder decoder;
+  decoder.open(bytes_of(damaged), "bad.jpg");
+  decoder.decode({0, 0, 64, 64});
+  EXPECT_NE(decoder.damage(), "");
+  decoder.open(bytes_of(damaged), "bad.jpg");
+  EXPECT_EQ(decoder.damage(), "");
+  decoder.decode({0, 0, 64, 4});
+  EXPECT_EQ(decoder.damage(), "");
+}
+
+TEST(Decoder, OtherPeoplesDamagedFiles) {
+  const fs::path cases = test::source_folder() / ".." / "shared" / "cases" / "pictures";
+  if (!fs::exists(cases)) GTEST_SKIP() << "no such folder: " << cases.string();
+  std::string damage;
+  const Image clean = read_image(cases / "clean.jpg", Orientation::ignore, &damage);
+  EXPECT_EQ(damage, "");
+  EXPECT_EQ(read_image(cases / "no_eoi.jpg", Orientation::ignore, &damage).rgb, clean.rgb);
+  EXPECT_EQ(damage, "");
+  // One byte of this file was changed so that all codes stay valid and the last one ends at the same bit. No reader of
+  // the format can tell; it is read as libjpeg reads it everywhere.
+  EXPECT_NE(read_image(cases / "bad_huffman.jpg", Orientation::ignore, &damage).rgb, clean.rgb);
+}
+
 TEST(Decoder, OrientationIsAppliedOnlyWhereAskedFor) {
   const Image image = test::made_picture(24, 16);
   const std::string jpeg = test::made_jpeg(image, {.h = 1, .v = 1});
@@ -126,6 +221,7 @@ TEST(Decoder, OrientationIsAppliedOnlyWhereAskedFor) {
       const PictureInfo info = probe_image(bytes_of(tagged), "t", Orientation::apply);
       EXPECT_EQ(info.width, turned.width);
       EXPECT_EQ(info.height, turned.height);
+      EXPECT_EQ(probe_image(bytes_of(tagged), "t").orientation, orientation);
       // Where the file's first and second pixel of the first row come to lie (TIFF 6: which side row 0 and column 0
       // are).
       const int w = turned.width, h = turned.height;

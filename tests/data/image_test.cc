@@ -1,10 +1,13 @@
 #include "data/image.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include <jpeglib.h>  // wants stdio's FILE first
 
@@ -127,6 +130,36 @@ TEST(Image, WhatIsNotAPictureIsNamed) {
   EXPECT_TRUE(contains(error_of([&] { write_image(folder / "a.tif", Image(2, 2)); }), ".tif"));
   EXPECT_TRUE(contains(error_of([&] { write_image(folder / "a.png", Image()); }), "a.png"));
   EXPECT_FALSE(fs::exists(folder / "a.tif"));
+}
+
+// The length of a chunk is not believed: with 256 MiB of address space left, a claim of 1.4 GB is a cut file, found
+// before any memory is taken for it.
+TEST(Image, AChunkOfAPngThatClaimsMoreThanTheFileTakesNoMemory) {
+  const auto folder = test::temporary_folder();
+  write_image(folder / "a.png", test::made_picture(9, 6));
+  std::string png = read_file(folder / "a.png");
+  const size_t data = png.find("IDAT");
+  ASSERT_NE(data, std::string::npos);
+  png.replace(data - 4, 4, "\x57\x00\x00\x00", 4);
+  size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  const rlimit tight{pages * static_cast<size_t>(sysconf(_SC_PAGESIZE)) + (size_t{256} << 20), before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &tight), 0);
+  const std::string why = error_of([&] { decode_image(std::as_bytes(std::span(png)), "a.png"); });
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+  EXPECT_TRUE(contains(why, "a.png: truncated picture")) << why;
+}
+
+// stb takes the 16-bit samples of a PNM for 8-bit ones when it makes three channels of one, reads past their end, and
+// takes the wrong byte of each in any case.
+TEST(Image, APnmOf16BitsIsRefusedInOneSentence) {
+  for (const std::string kind : {"P5", "P6"}) {
+    const std::string pnm = kind + " 24 18 65535\n" + std::string(size_t{24} * 18 * 2 * (kind == "P5" ? 1 : 3), '\x40');
+    const std::string why = error_of([&] { decode_image(std::as_bytes(std::span(pnm)), "deep.pnm"); });
+    EXPECT_EQ(why, "deep.pnm: a PNM with 16 bits per channel; save it with 8") << kind;
+  }
 }
 
 TEST(Image, AHugeSizeIsRefusedBeforeAnyMemoryIsTaken) {

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <fstream>
+#include <limits>
 
 #include "data/loader.h"
 #include "tests/data/made_set.h"
+#include "tests/fuzz/pack_sums.h"
 
 namespace hr {
 namespace {
@@ -183,6 +186,38 @@ TEST(Pack, EveryDamagedByteIsNoticed) {
   EXPECT_EQ(error_of([&] { data.sample(4, 0); }), "");
   o.substitute_bad = true;
   EXPECT_EQ(Pack(path).dataset("train", o).sample(0, 0).meta.index, 3u);
+}
+
+// Lists without entries, which have no memory to copy to: here the categories of a set that takes every one.
+TEST(Pack, EmptyListsAreRead) {
+  PackedSet made;
+  made.options.categories = {};
+  made.write();
+  const Pack pack(made.path);
+  EXPECT_TRUE(pack.limits("train").categories.empty());
+  EXPECT_EQ(pack.dataset("train", made.options).size(), made.dataset().size());
+}
+
+// The checksums are right here, the numbers are not: a picture of -2^31 columns with a block in its column 1, which
+// -2^31 - 1, wrapped around, would have room for.
+TEST(Pack, ABlockOfAPictureOfNegativeSizeIsRefused) {
+  PackedSet made;
+  const PoseDataset train = made.dataset();
+  const PackInput one{"train", &train};
+  write_pack(made.path, std::span(&one, 1), 1);
+  std::string bytes = read_file(made.path);
+  const auto put = [&](size_t at, int32_t value) { std::memcpy(bytes.data() + at, &value, sizeof value); };
+  const size_t name = bytes.find("p6.jpg"), block = bytes.size() - 36;  // the last picture's, and the last block
+  ASSERT_NE(name, std::string::npos);
+  const auto refusal = [&] {
+    test::repair_pack(bytes);
+    std::ofstream(made.path, std::ios::binary) << bytes;
+    return error_of([&] { Pack{made.path}; });
+  };
+  ASSERT_EQ(refusal(), "");
+  put(name + 6, std::numeric_limits<int32_t>::min());
+  put(block + 4, 1);
+  EXPECT_TRUE(contains(refusal(), "made.pack: damaged index: a block")) << refusal();
 }
 
 TEST(Pack, BadPicturesAreErrorsOrLeftOut) {

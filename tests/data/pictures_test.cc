@@ -20,6 +20,22 @@ using test::MadeSet;
 
 // ---- what crops can show --------------------------------------------------------------------------------------------
 
+// Boxes of detectors and of packs may be so large that their edges are infinite or no numbers.
+TEST(Reach, StaysInThePictureWhateverTheBox) {
+  const AugmentOptions turned{.scale = 0.5, .rotation = 30};
+  for (const double huge : {1e30, 1e39, 1e308, -1e308}) {
+    for (const Box& box : {Box{huge, huge, 10, 10}, Box{0, 0, std::abs(huge), 10}, Box{huge, 5, std::abs(huge), 10},
+                           Box{huge, huge, std::abs(huge), std::abs(huge)}}) {
+      for (const AugmentOptions* o : {&turned, static_cast<const AugmentOptions*>(nullptr)}) {
+        const Region official = reach_official(center_scale(box, 0.75), {}, coco_skeleton(), o, 64, 60, 48, 64),
+                     seed = reach_seed(box, {}, coco_skeleton(), o, 64, 60, 48, 64);
+        EXPECT_TRUE((Region{0, 0, 64, 60}.contains(official))) << huge << ": " << official.x << ' ' << official.w;
+        EXPECT_TRUE((Region{0, 0, 64, 60}.contains(seed))) << huge << ": " << seed.x << ' ' << seed.w;
+      }
+    }
+  }
+}
+
 TEST(Reach, ContainsEveryCropAndIsNotMuchLarger) {
   Philox random(5, 5, 5);
   for (const Recipe recipe : {Recipe::official, Recipe::seed}) {
@@ -266,6 +282,27 @@ TEST(Zip, DeflatedMembersAndDamage) {
   EXPECT_GT(refused, zip.size() * 9 / 10);
 }
 
+// What a member says about its size is not believed where that would cost memory: a few bytes cannot unpack to 2^30.
+TEST(Zip, AMemberThatClaimsMoreThanItsBytesCanUnpackToTakesNoMemory) {
+  const auto folder = test::temporary_folder();
+  const std::string text(3000, 'a');
+  std::string zip = deflated_zip("a.png", text);
+  std::vector<std::byte> scratch;
+  write_file(folder / "d.zip", zip);
+  EXPECT_EQ(open_pictures(folder / "d.zip")->read("a.png", scratch).size(), text.size());  // well packed is no offence
+  size_t claims = 0;
+  for (size_t at = zip.find(little(3000, 4)); at != std::string::npos; at = zip.find(little(3000, 4), at)) {
+    zip.replace(at, 4, little(uint64_t{1} << 30, 4));
+    ++claims;
+  }
+  ASSERT_EQ(claims, 2u);  // in the member's header and in the directory
+  write_file(folder / "e.zip", zip);
+  scratch = {};
+  const std::string why = error_of([&] { open_pictures(folder / "e.zip")->read("a.png", scratch); });
+  EXPECT_TRUE(contains(why, "e.zip/a.png: damaged in the zip file: ")) << why;
+  EXPECT_LT(scratch.size(), size_t{1} << 20);
+}
+
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -318,6 +355,119 @@ TEST(Zip, Zip64OfAnotherWriterIsRead) {
   }
 }
 
+// ---- names ----------------------------------------------------------------------------------------------------------
+
+TEST(Names, AreFoundAsPeopleWriteThem) {
+  const auto folder = test::temporary_folder() / "img";
+  fs::create_directories(folder / "sub");
+  const std::string composed = "caf\xc3\xa9 \xc5\x81\xd0\xb9 \xea\xb0\x81.jpg";
+  const std::string decomposed = "cafe\xcc\x81 \xc5\x81\xd0\xb8\xcc\x86 \xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8.jpg";
+  write_file(folder / "P1.JPG", "one");
+  write_file(folder / "sub" / "shot 1 (\xc3\xa4).jpg", "two");
+  write_file(folder / composed, "three");
+  write_file(folder / "50%.jpg", "four");
+  write_file(folder / "a%20b.jpg", "five");
+  write_file(folder / "twins.jpg", "six");
+  write_file(folder / "TWINS.jpg", "seven");
+  const std::map<std::string, std::string> names = {{"P1.JPG", "one"},
+                                                    {"p1.jpg", "one"},
+                                                    {"img/P1.JPG", "one"},
+                                                    {"img\\p1.jpg", "one"},
+                                                    {"./img/P1.JPG", "one"},
+                                                    {"sub\\shot 1 (\xc3\xa4).jpg", "two"},
+                                                    {"sub/shot%201%20%28%C3%A4%29.jpg", "two"},
+                                                    {"sub%5Cshot%201%20(%c3%a4).jpg", "two"},
+                                                    {"Sub/Shot 1 (A\xcc\x88).JPG", "two"},
+                                                    {composed, "three"},
+                                                    {decomposed, "three"},
+                                                    {"50%.jpg", "four"},
+                                                    {"50%25.jpg", "four"},
+                                                    {"a%20b.jpg", "five"},
+                                                    {"a b.jpg", "five"},
+                                                    {"twins.jpg", "six"}};
+  // The same files in a zip, at the top or in a folder named after it.
+  for (const std::string prefix : {"", "img/"}) {
+    AtomicFile file(folder.parent_path() / (prefix.empty() ? "img.zip" : "img2.zip"));
+    ZipWriter zip(file);
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      if (!entry.is_regular_file()) continue;
+      const std::string bytes = read_file(entry.path());
+      const std::string name = entry.path().lexically_relative(folder).string();
+      zip.add((prefix.empty() ? "" : "img2/") + name, std::as_bytes(std::span(bytes)));
+    }
+    zip.finish();
+    file.commit();
+  }
+  for (const char* source : {"img", "img.zip", "img2.zip"}) {
+    const auto pictures = open_pictures(folder.parent_path() / source);
+    const auto again = open_pictures(folder.parent_path() / source);
+    for (const auto& [written, want] : names) {
+      std::string name = written;
+      if (const size_t own = name.find("img"); own < 3 && source == std::string("img2.zip")) name.insert(own + 3, "2");
+      std::vector<std::byte> scratch;
+      EXPECT_EQ(error_of([&] { EXPECT_EQ(text_of(pictures->read(name, scratch)), want); }), "") << source;
+      std::string seen;
+      EXPECT_EQ(error_of([&] { again->glance(name, [&](auto bytes) { seen = text_of(bytes); }); }), "") << source;
+      EXPECT_EQ(seen, want) << name;
+      pictures->read(name, scratch);  // counted once
+    }
+    std::vector<std::byte> scratch;
+    const std::string why = error_of([&] { pictures->read("Twins.jpg", scratch); });
+    EXPECT_TRUE(contains(why, "TWINS.jpg") && contains(why, "twins.jpg") && contains(why, "either may be meant"))
+        << why;
+    const auto remarks = pictures->remarks();
+    EXPECT_EQ(again->remarks(), remarks);
+    std::string all;
+    for (const std::string& remark : remarks) all += remark + "\n";
+    EXPECT_TRUE(contains(all, "1 picture was found with \"/\" for \"\\\": \"sub\\shot 1 (\xc3\xa4).jpg\" is \""))
+        << all;
+    EXPECT_TRUE(contains(all, "3 pictures were found with %XX decoded: ")) << all;
+    EXPECT_TRUE(contains(all, "pictures were found with upper and lower case")) << all;
+  }
+  EXPECT_TRUE(contains(open_pictures(folder)->place("p1.jpg"), "p1.jpg"));
+}
+
+TEST(Names, WhatIsNotFoundIsNamedWithTheLikelyCause) {
+  const auto folder = test::temporary_folder() / "img";
+  fs::create_directories(folder / "sub");
+  fs::create_directories(folder / "none");
+  write_file(folder / "p1.png", "one");
+  write_file(folder / "sub" / "p2.jpg", "two");
+  const auto why = [&](const std::string& name, const fs::path& where) {
+    return error_of([&] {
+      std::vector<std::byte> scratch;
+      open_pictures(where)->read(name, scratch);
+    });
+  };
+  const auto expect = [&](const std::string& message, const std::string& tried, const std::string& cause) {
+    EXPECT_TRUE(contains(message, tried + ": no such picture") && contains(message, cause)) << message;
+  };
+  const std::string at = folder.string();
+  expect(why("p1.jpg", folder), at + "/p1.jpg", "there is \"p1.png\", which has another extension");
+  expect(why("p2.jpg", folder), at + "/p2.jpg", "the folder sub within");
+  expect(why("p3.jpg", folder), at + "/p3.jpg", "among the 3 entries of");
+  expect(why("p3.jpg", folder / "none"), at + "/none/p3.jpg", "is empty");
+  expect(why("p3.jpg", folder / "gone"), at + "/gone/p3.jpg", "there is no folder " + at + "/gone");
+  expect(why("val/p1.png", folder), at + "/val/p1.png", "has folders, a plain \"p1.png\" is not looked for, though");
+  expect(why("/home/anna/p1.png", folder), "/home/anna/p1.png", "an absolute path");
+  expect(why("C:\\data\\p1.png", folder), at + "/C:\\data\\p1.png", "an absolute path");
+  expect(why("C:\\data\\p1.png", folder), "", "where a plain \"p1.png\" is");
+  expect(why("http://images.cocodataset.org/p1.png", folder), "", "a web address");
+}
+
+TEST(Names, OtherPeoplesNames) {
+  const fs::path cases = test::source_folder() / ".." / "shared" / "cases" / "names";
+  if (!fs::exists(cases)) GTEST_SKIP() << "no such folder: " << cases.string();
+  for (const std::string name : {"backslash_sub", "case", "urlenc"}) {
+    PoseDataset data = PoseDataset::from_annotations(read_coco(cases / (name + ".json"), 17), cases / ("img_" + name),
+                                                     coco_skeleton(), {.input_h = 64, .input_w = 48});
+    data.check_pictures(1);
+    EXPECT_EQ(data.bad().size(), 0u) << name;
+    EXPECT_EQ(data.pictures().remarks().size(), 1u) << name;
+    data.sample(0, 0);
+  }
+}
+
 // ---- EXIF -----------------------------------------------------------------------------------------------------------
 
 TEST(Exif, TheSeedTurnsPicturesTheOfficialRecipeDoesNot) {
@@ -336,7 +486,52 @@ TEST(Exif, TheSeedTurnsPicturesTheOfficialRecipeDoesNot) {
   // On its side the picture has another size than the annotation says.
   write_file(made.folder / "p0.jpg", test::with_orientation(upright, 6, false));
   const std::string why = error_of([&] { made.dataset().sample(0, 0); });
-  EXPECT_TRUE(contains(why, "70 x 90 pixels, its entry in made.json says 90 x 70")) << why;
+  EXPECT_TRUE(contains(why, "70 x 90 pixels as it is shown, its entry in made.json says 90 x 70")) << why;
+  EXPECT_TRUE(contains(why, "EXIF (orientation 6)") && contains(why, "the official recipe reads")) << why;
+}
+
+TEST(Exif, IsNamedAsTheCauseOfSwappedSizesAndOfJointsBeyondThePicture) {
+  MadeSet made(2);
+  write_file(made.folder / "p0.jpg", test::with_orientation(read_file(made.folder / "p0.jpg"), 8, false));
+  std::swap(made.file.images[0].width, made.file.images[0].height);  // as it is shown: 70 x 90
+  PoseDataset official = made.dataset();
+  official.check_pictures(1);
+  ASSERT_EQ(official.bad().size(), 1u);
+  const std::string why = official.bad().entries()[0].message;
+  EXPECT_TRUE(contains(why, "EXIF (orientation 8)") && contains(why, "the seed recipe reads")) << why;
+  EXPECT_TRUE(contains(official.bad().causes(), "1 turned by EXIF")) << official.bad().causes();
+  made.options.recipe = Recipe::seed;
+  made.file.annotations[1].keypoints[0] = 85;  // within the stored 90 x 70 pixels only
+  made.file.annotations[1].keypoints[2] = 2;
+  for (auto& a : made.file.annotations) {
+    for (size_t k = 0; k < a.keypoints.size(); k += 3) {
+      if (&a != &made.file.annotations[1] || k > 0) a.keypoints[k] = std::min(a.keypoints[k], 60.0);
+    }
+  }
+  PoseDataset seed = made.dataset();
+  seed.check_pictures(1);
+  EXPECT_EQ(seed.bad().size(), 0u);
+  ASSERT_EQ(seed.remarks().size(), 1u);
+  EXPECT_TRUE(contains(seed.remarks()[0], "a joint of annotation 2 is at 85, ")) << seed.remarks()[0];
+  EXPECT_TRUE(contains(seed.remarks()[0], "beyond the picture's 70 x 90 pixels; EXIF (orientation 8)"));
+}
+
+TEST(Exif, OtherPeoplesTurnedPictures) {
+  const fs::path cases = test::source_folder() / ".." / "shared" / "cases" / "pictures" / "turned";
+  if (!fs::exists(cases)) GTEST_SKIP() << "no such folder: " << cases.string();
+  for (const std::string name : {"shown.json", "stored.json"}) {
+    for (const Recipe recipe : {Recipe::official, Recipe::seed}) {
+      PoseDataset data = PoseDataset::from_annotations(read_coco(cases / name, 17), cases, coco_skeleton(),
+                                                       {.recipe = recipe, .input_h = 64, .input_w = 48});
+      data.check_pictures(1);
+      const bool fits = (name == "stored.json") == (recipe == Recipe::official);
+      EXPECT_EQ(data.bad().size(), fits ? 0u : 2u);
+      for (const auto& entry : data.bad().entries()) {
+        EXPECT_TRUE(contains(entry.message, "EXIF (orientation 6)")) << entry.message;
+      }
+      EXPECT_EQ(data.remarks().size(), name == "shown.json" && fits ? 1u : 0u);  // joints at 133 of 120 pixels
+    }
+  }
 }
 
 // ---- bad pictures and boxes -----------------------------------------------------------------------------------------
@@ -410,6 +605,49 @@ TEST(Bad, AQuickCheckNamesEveryBadPictureOnce) {
   EXPECT_EQ(deep.at(37, 5)[0], 37);
 }
 
+TEST(Bad, DamagedDataAreARemarkOrMakeABadPicture) {
+  MadeSet made(3);
+  const auto damage = [&](const char* name) {
+    std::string jpeg = read_file(made.folder / name);
+    const size_t at = jpeg.rfind("\xff\xda") + 14 + 40;
+    jpeg.replace(at, 2, "\xff\xd7");  // a marker amid the data
+    write_file(made.folder / name, jpeg);
+  };
+  damage("p0.jpg");
+  damage("p2.jpg");
+  PoseDataset lenient = made.dataset();
+  lenient.check_pictures(1);
+  EXPECT_EQ(lenient.bad().size(), 0u);
+  lenient.sample(0, 0);
+  lenient.sample(1, 0);
+  lenient.sample(7, 0);
+  ASSERT_EQ(lenient.remarks().size(), 1u);
+  const std::string remark = lenient.remarks()[0];
+  EXPECT_TRUE(contains(remark, "p0.jpg: Corrupt JPEG data: ")) << remark;
+  EXPECT_TRUE(contains(remark, "(one of 2 pictures with damaged data)")) << remark;
+  made.options.refuse_damaged = true;
+  EXPECT_TRUE(contains(error_of([&] { made.dataset().sample(0, 0); }), "p0.jpg: Corrupt JPEG data: "));
+  PoseDataset strict = made.dataset();
+  strict.check_pictures(2);
+  ASSERT_EQ(strict.bad().size(), 2u);
+  EXPECT_TRUE(contains(strict.bad().entries()[0].message, "p0.jpg: Corrupt JPEG data: "));
+  EXPECT_EQ(strict.bad().causes(), "2 cut off or damaged");
+  EXPECT_TRUE(strict.remarks().empty());
+  strict.drop_bad();
+  EXPECT_EQ(strict.size(), 3u);
+}
+
+TEST(Bad, WhenAllPicturesAreBadTheCausesAreCountedAndTheFirstIsNamed) {
+  TroubledSet made;
+  for (const int i : made.good) fs::remove(made.folder / fmt::format("p{}.jpg", i));
+  PoseDataset data = made.dataset();
+  data.check_pictures(2);
+  const std::string why = error_of([&] { data.drop_bad(); });
+  EXPECT_TRUE(contains(why, "made.json: every picture is bad: 13 pictures (with 39 people)")) << why;
+  EXPECT_TRUE(contains(why, "7 not there, 3 not readable as pictures, 2 cut off or damaged, 1 of another size")) << why;
+  EXPECT_TRUE(contains(why, "; the first: ") && contains(why, "p0.jpg: no such picture")) << why;
+}
+
 TEST(Bad, SubstitutesTakeThePlaceAndTheBatchesAreTheSameForAnyWorkers) {
   TroubledSet made;
   made.options.augment = true;
@@ -463,6 +701,9 @@ TEST(Bad, BoxesThatCannotBeUsedAreNamed) {
   people[6].box = {20, 20, -5, -9};
   std::fill(people[6].keypoints.begin(), people[6].keypoints.end(), 0.0);  // nobody would miss this one
   const PoseDataset data = made.dataset();
+  EXPECT_EQ(data.counts().summary(),
+            "9 annotations: 2 kept, 1 without labelled joints, 1 with an area of 0, 2 with an empty box, 1 with a box "
+            "outside of the picture, 2 with a box that cannot be used");
   EXPECT_EQ(data.size(), 2u);
   const auto bad = data.bad().entries();
   ASSERT_EQ(bad.size(), 6u);
@@ -474,6 +715,13 @@ TEST(Bad, BoxesThatCannotBeUsedAreNamed) {
   }
   made.options.recipe = Recipe::seed;
   EXPECT_EQ(made.dataset().bad().size(), 4u) << "the seed looks neither at the area nor at the picture";
+  made.options.recipe = Recipe::official;
+  for (auto& a : people) a.area = 0;
+  people.resize(5);
+  people[3].box = people[1].box = {20, 20, 60, 0};  // flat
+  people.erase(people.begin());
+  const std::string why = error_of([&] { made.dataset(); });
+  EXPECT_TRUE(contains(why, "4 annotations: 0 kept, 1 with an area of 0, 3 with an empty box; \"area\" is")) << why;
 }
 
 TEST(Bad, OtherCategoriesOnlyWhereAskedFor) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <new>
+#include <thread>
 
 #include "data/loader.h"
 #include "data/pack.h"
@@ -13,33 +14,41 @@ namespace {
 
 using test::MadeSet;
 
-// A folder that runs out of memory, or fails in another way, when the picture of this name is looked at.
+// A folder that runs out of memory, or fails in another way, on every thread but the one that made it. That one waits
+// until it has happened, so that it is always another thread that meets the exception first.
 template <class Exception>
 class Failing final : public PictureSource {
  public:
-  Failing(fs::path folder, std::string name, Exception exception)
-      : good_(open_pictures(folder)), name_(std::move(name)), exception_(exception) {}
+  Failing(const fs::path& folder, Exception exception) : good_(open_pictures(folder)), exception_(exception) {}
   std::string place(const std::string& file_name) const override { return good_->place(file_name); }
   std::span<const std::byte> read(const std::string& file_name, std::vector<std::byte>& scratch) const override {
-    if (file_name == name_) throw exception_;
+    fail_elsewhere();
     return good_->read(file_name, scratch);
   }
   void glance(const std::string& file_name,
               const std::function<void(std::span<const std::byte>)>& look) const override {
-    if (file_name == name_) throw exception_;
+    fail_elsewhere();
     good_->glance(file_name, look);
   }
 
  private:
+  void fail_elsewhere() const {
+    if (std::this_thread::get_id() == home_) return failed_.wait(false);
+    failed_ = true;
+    failed_.notify_all();
+    throw exception_;
+  }
+
   std::shared_ptr<const PictureSource> good_;
-  std::string name_;
   Exception exception_;
+  std::thread::id home_ = std::this_thread::get_id();
+  mutable std::atomic<bool> failed_ = false;
 };
 
 template <class Exception>
 PoseDataset failing_set(const MadeSet& made, Exception exception) {
-  return PoseDataset::from_annotations(
-      made.file, std::make_shared<Failing<Exception>>(made.folder, "p3.jpg", exception), coco_skeleton(), made.options);
+  return PoseDataset::from_annotations(made.file, std::make_shared<Failing<Exception>>(made.folder, exception),
+                                       coco_skeleton(), made.options);
 }
 
 const fs::filesystem_error io_error("read", std::make_error_code(std::errc::io_error));

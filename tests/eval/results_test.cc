@@ -184,6 +184,27 @@ TEST(Results, OfficialKeepsPicturesInOrderOfFirstAppearance) {
   EXPECT_EQ(postprocess_seed(people).size(), 4u);
 }
 
+// Two kinds of animals at the same place are two detections; two poses of one kind there are one.
+TEST(Results, PeopleOfAnotherCategorySuppressNobody) {
+  PersonResult pose;
+  pose.image_id = 1;
+  pose.area = 5000;
+  for (int k = 0; k < 17; ++k) pose.keypoints.insert(pose.keypoints.end(), {10.0F * static_cast<float>(k), 5, 0.9F});
+  std::vector<PersonResult> two = {pose, pose};
+  EXPECT_EQ(postprocess_official(two).size(), 1u);
+  two[1].category_id = 2;
+  const auto kept = postprocess_official(two);
+  ASSERT_EQ(kept.size(), 2u);
+  EXPECT_EQ(kept[1].category_id, 2);
+  EXPECT_EQ(to_detections(kept, Rounding::none)[1].category_id, 2);
+}
+
+TEST(Results, MarkdownWithoutANumberIsNanWithoutASign) {
+  const char* names[] = {"Head"};
+  const double none[] = {-std::nan("")};
+  EXPECT_TRUE(markdown_table("a", names, none).ends_with("| nan |"));
+}
+
 TEST(Results, RecordAndMarkdown) {
   CocoEvalResult r;
   r.stats = {0.744, 0.905, 0.819, 0.708, 0.81, 0.798, 0.942, 0.865, 0.757, 0.858};

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of weight files with libFuzzer, ASan and UBSan.
-#   tests/fuzz/run.sh [SECONDS per target, 600] [pth_zip|pth_legacy|safetensors ...]
+# Fuzzes the readers of weight files, datasets, pictures and results with libFuzzer, ASan and UBSan.
+#   tests/fuzz/run.sh [SECONDS per target, 600] [TARGET ...]
+# Targets: pth_zip pth_legacy safetensors coco_json result_json mpii_json skeleton_json mat picture picture_zip pack
 # The corpus is kept in build-fuzz/corpus and grows from run to run; it starts with the golden files (../shared/oracle, or
 # HR_ORACLE) and with files made on the spot. What is found lies in build-fuzz/findings, is tried again by the next run, and
 # makes the exit status 1. Without clang nothing is done and the exit status is 77.
@@ -11,7 +12,8 @@ main() {
   seconds=${1:-600}
   shift || true
   targets=("$@")
-  [ ${#targets[@]} -gt 0 ] || targets=(pth_zip pth_legacy safetensors)
+  [ ${#targets[@]} -gt 0 ] || targets=(pth_zip pth_legacy safetensors coco_json result_json mpii_json skeleton_json mat picture
+    picture_zip pack)
 
   clang=""
   for candidate in clang++ clang++-{20,19,18,17,16,15,14}; do
@@ -27,6 +29,13 @@ main() {
 
   cmake --preset fuzz -DCMAKE_CXX_COMPILER="$clang" >/dev/null
   cmake --build --preset fuzz >build-fuzz/build.log || { cat build-fuzz/build.log; exit 1; }
+
+  # Readers that want a path get a file in memory, where there is such a file system.
+  memory=/dev/shm
+  [ -d $memory ] && [ -w $memory ] || memory=${TMPDIR:-/tmp}
+  TMPDIR=$(mktemp -d "$memory/hrnet-fuzz.XXXXXX")
+  export TMPDIR
+  trap 'rm -rf "$TMPDIR"' EXIT
 
   largest=32768  # bytes of an input: small ones run fast, and what goes wrong does so in small files too
   oracle=${HR_ORACLE:-../shared/oracle}/weights
@@ -48,8 +57,12 @@ main() {
     # What was found before is tried first: it is found again, or it is mended.
     find "$findings" -type f -exec mv -t "$corpus" {} +
     while read -r file; do cp -n --no-preserve=mode "$file" "$corpus/golden_$(basename "$file")"; done < <(seed_files "$target")
-    words=tests/fuzz/pth.dict
-    [ "$target" = safetensors ] && words=tests/fuzz/safetensors.dict
+    case $target in
+      pth_*) words=tests/fuzz/pth.dict ;;
+      safetensors) words=tests/fuzz/safetensors.dict ;;
+      *_json) words=tests/fuzz/json.dict ;;
+      *) words=tests/fuzz/binary.dict ;;
+    esac
     log=build-fuzz/$target.log
     # A second of processor time per file is the entry functions' business; the timeout is for hangs on a busy machine.
     # Memory: a reader may take 40 MiB for names, a file of 32 KiB inflates to 16 MiB; ASan and the corpus come on top.

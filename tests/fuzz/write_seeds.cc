@@ -1,7 +1,8 @@
-// write_seeds FOLDER: the seeds as files, in FOLDER/pth_zip, FOLDER/pth_legacy and FOLDER/safetensors.
+// write_seeds FOLDER: the seeds as files, in a folder for each target: FOLDER/pth_zip, FOLDER/coco_json, ...
 #include <cstdio>
 
 #include "core/file.h"
+#include "tests/fuzz/data_seeds.h"
 #include "tests/fuzz/seeds.h"
 
 int main(int argc, char** argv) {
@@ -18,4 +19,12 @@ int main(int argc, char** argv) {
   write("pth_zip", seeds.zip);
   write("pth_legacy", seeds.legacy);
   write("safetensors", seeds.safetensors);
+  write("coco_json", hr::test::coco_seeds());
+  write("result_json", hr::test::result_seeds());
+  write("mpii_json", hr::test::mpii_seeds());
+  write("skeleton_json", hr::test::skeleton_seeds());
+  write("mat", hr::test::mat_seeds());
+  write("picture", hr::test::picture_seeds());
+  write("picture_zip", hr::test::picture_zip_seeds());
+  write("pack", hr::test::pack_seeds());
 }

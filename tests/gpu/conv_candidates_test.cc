@@ -32,8 +32,8 @@ Values on_the_cpu(const ConvProblem& p, const Values& x, const Values& filter, c
                                                               : filter_shape,
                               DType::f32);
   if (p.pass == Pass::forward) {
-    conv.forward(cx, g, tx.raw(), both, p.bias ? tb.data<float>() : nullptr, p.add ? ta.raw() : nullptr, p.relu,
-                 out.raw(), nullptr);
+    conv.forward(cx, g, tx.raw(), both, p.bias ? tb.data<float>() : nullptr, p.add ? ta.raw() : nullptr,
+                 p.relu ? ConvAct::relu : ConvAct::none, out.raw(), nullptr);
   } else if (p.pass == Pass::backward_data) {
     conv.backward_data(cx, g, ty.raw(), both, out.raw());
   } else {
@@ -155,8 +155,7 @@ TEST_F(GpuConvCandidates, OfBothLibrariesGiveTheCpusNumbersInEveryPass) {
   const auto expect_all = [&](const ConvProblem& p) {
     std::vector<ConvCandidate> candidates;
     for (const ConvTier tier : {ConvTier::ready, ConvTier::apart, ConvTier::rounded}) {
-      for (ConvCandidate& c : conv_candidates(libraries.all(), p, tier))
-        candidates.push_back(std::move(c));
+      for (ConvCandidate& c : conv_candidates(libraries.all(), p, tier)) candidates.push_back(std::move(c));
     }
     gemms += count_of(candidates, "cuBLASLt");
     expect_all_equal_the_cpus(cx, p, candidates);

@@ -260,7 +260,7 @@ TEST(Conv2d, AConvolutionThatCannotBeCompiledIsRefusedEveryTime) {
   std::vector<float> y(16);
   for (int call = 0; call < 3; ++call) {
     try {
-      conv.forward(cx, g, x.data(), {filter.data()}, nullptr, nullptr, false, y.data(), nullptr);
+      conv.forward(cx, g, x.data(), {filter.data()}, nullptr, nullptr, ConvAct::none, y.data(), nullptr);
       ADD_FAILURE() << "call " << call;
     } catch (const std::exception& e) {
       EXPECT_NE(std::string(e.what()).find("expected f32 or bf16"), std::string::npos) << call << ": " << e.what();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 
 #include "core/error.h"
 #include "core/io/safetensors.h"
@@ -12,10 +13,12 @@
 #include "tests/data/jpeg.h"
 #include "tests/support/oracle.h"
 #include "tools/browse.h"
+#include "tools/coco_eval.h"
 #include "tools/pack.h"
 #include "tools/synth.h"
 #include "tools/synth_annotations.h"
 #include "tools/train.h"
+#include "tools/validate.h"
 
 namespace hr {
 namespace {
@@ -185,7 +188,7 @@ TEST(Datasets, BadSamplesFailOrAreListedAndLeftOut) {
   text.replace(text.find("\"bbox\":[") + 8, 1, "NaN,");
   write_file(annotations, text);
   DataOptions f = flags(other);
-  EXPECT_TRUE(contains(error_of([&] { open(f); }), "bbox: expected 4 numbers"));  // no list of four at all
+  EXPECT_TRUE(contains(open(f).bad().entries().at(0).message, "bbox: expected 4 numbers"));  // no list of four at all
   text.replace(text.find("NaN,"), 4, "");
   const size_t at = text.find("\"bbox\":[") + 8;
   text.replace(at, text.find(',', at) - at, "NaN");
@@ -196,6 +199,141 @@ TEST(Datasets, BadSamplesFailOrAreListedAndLeftOut) {
   EXPECT_TRUE(contains(why, "bbox: expected a number, got nan (train: 1 annotation cannot be used")) << why;
   f.on_bad_sample = "skip";
   check_samples(dataset, f, "train", folder, 1);
+}
+
+// Weights for 17 joints, trained for a moment.
+const fs::path& made_weights() {
+  static const fs::path weights = [] {
+    const fs::path folder = test::temporary_folder() / "weights";
+    TrainOptions o = tiny(made(), folder);
+    o.epochs = 1;
+    train(o);
+    return folder / "last.safetensors";
+  }();
+  return weights;
+}
+
+ValidateOptions validation_of(const fs::path& data, const fs::path& output) {
+  ValidateOptions o;
+  o.data_path = data.string();
+  o.output_dir = output.string();
+  o.weights = made_weights().string();
+  o.decoding.flip = false;
+  return o;
+}
+
+std::string output_of(const std::function<void()>& call) {
+  testing::internal::CaptureStdout();
+  const std::string error = error_of(call);
+  return testing::internal::GetCapturedStdout() + error;
+}
+
+// The first annotation of a split gets another value for one of its fields.
+void change_first(const fs::path& file, const std::string& field, const std::string& value) {
+  std::string text = read_file(file);
+  const size_t at = text.find("\"" + field + "\":") + field.size() + 3;
+  size_t end = at;
+  for (int depth = 0; depth > 0 || (text[end] != ',' && text[end] != '}'); ++end) {
+    depth += text[end] == '[' ? 1 : text[end] == ']' ? -1 : 0;
+  }
+  write_file(file, text.replace(at, end - at, value));
+}
+
+// What is wrong with an annotation: train and validate stop at the same, say that skip exists, and skip it.
+TEST(Datasets, TrainAndValidateTakeTheSameSamples) {
+  for (const auto& [field, value] : {std::pair{"bbox", "null"},
+                                     {"bbox", "[1, Infinity, 3, 4]"},
+                                     {"keypoints", "[[1, 2, 2], [3, 4, 2]]"},
+                                     {"keypoints", "[]"},
+                                     {"keypoints", "[NaN, 2, 2]"},
+                                     {"image_id", "\"7\""}}) {
+    const fs::path data = copy_of_made(), folder = test::temporary_folder();
+    for (const char* split : {"train", "val"}) {
+      change_first(data / "annotations" / fmt::format("person_keypoints_{}2017.json", split), field, value);
+    }
+    ValidateOptions o = validation_of(data, folder);
+    TrainOptions t = tiny(data, folder / "run");
+    t.epochs = 1;
+    for (const auto& [why, list] : {std::pair{error_of([&] { validate(o); }), folder / "bad_samples_val.tsv"},
+                                    {error_of([&] { train(t); }), folder / "run" / "bad_samples_train.tsv"}}) {
+      EXPECT_TRUE(contains(why, "annotations[0]") && contains(why, "--on-bad-sample skip")) << value << ": " << why;
+      EXPECT_TRUE(contains(read_file(list), "annotation\t")) << value;
+    }
+    o.on_bad_sample = t.on_bad_sample = "skip";
+    const std::string said = output_of([&] { validate(o); });
+    EXPECT_TRUE(contains(said, "left out   1 annotation of val") && contains(said, "validation.json")) << said;
+    EXPECT_EQ(error_of([&] { train(t); }), "") << value;
+  }
+}
+
+TEST(Datasets, CocoEvalSkipsABadTruthToo) {
+  const fs::path folder = test::temporary_folder(), truth = folder / "truth.json";
+  write_file(folder / "results.json", R"([{"image_id": 1, "category_id": 1, "keypoints": [3, 4, 1], "score": 1}])");
+  CocoEvalArguments a;
+  a.gt = truth.string();
+  a.dt = (folder / "results.json").string();
+  a.sigmas = {0.1};
+  for (const char* wrong : {R"("image_id": "1", "keypoints": [5, 6, 2])", R"("image_id": 1, "keypoints": [5, 6])"}) {
+    write_file(truth, fmt::format(R"({{"images": [{{"id": 1}}], "categories": [{{"id": 1}}], "annotations": [
+        {{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 9, 9], "area": 81, "iscrowd": 0, "num_keypoints": 1,
+          "keypoints": [3, 4, 2]}},
+        {{"id": 2, "category_id": 1, "bbox": [1, 2, 9, 9], "area": 81, "iscrowd": 0, "num_keypoints": 1, {}}}]}})",
+                                  wrong));
+    a.on_bad_sample = "fail";
+    const std::string why = error_of([&] { run_coco_eval(a); });
+    EXPECT_TRUE(contains(why, "annotations[1]") && contains(why, "--on-bad-sample skip leaves out")) << why;
+    a.on_bad_sample = "skip";
+    testing::internal::CaptureStderr();
+    const std::string said = output_of([&] { run_coco_eval(a); });
+    EXPECT_TRUE(contains(testing::internal::GetCapturedStderr(), "left out: ")) << wrong;
+    EXPECT_TRUE(contains(said, "area=   all | maxDets= 20 ] = 1.000")) << said;
+  }
+}
+
+TEST(Datasets, ValidateReadsPacksAndZips) {
+  const fs::path folder = test::temporary_folder();
+  pack(pack_of(made(), folder / "made.pack"));
+  validate(validation_of(made(), folder / "a"));
+  validate(validation_of(folder / "made.pack", folder / "b"));
+  EXPECT_EQ(read_file(folder / "a" / "key_results.json"), read_file(folder / "b" / "key_results.json"));
+  ValidateOptions o = validation_of(folder / "made.pack", folder / "b");
+  o.person_det = "boxes.json";
+  EXPECT_TRUE(contains(error_of([&] { validate(o); }), "--person-det boxes.json: a pack"));
+  const fs::path copy = copy_of_made();
+  fs::create_directory(copy / "images");
+  fs::rename(copy / "val2017", copy / "images" / "val2017");
+  validate(validation_of(copy, folder / "c"));
+  EXPECT_EQ(read_file(folder / "a" / "key_results.json"), read_file(folder / "c" / "key_results.json"));
+}
+
+// Eight joints with names of their own: what leads from the message to the flag that helps.
+TEST(Datasets, ASkeletonInTheCategories) {
+  const fs::path data = copy_of_made(), folder = test::temporary_folder();
+  for (const char* split : {"train", "val"}) {
+    const fs::path file = data / "annotations" / fmt::format("person_keypoints_{}2017.json", split);
+    CocoAnnotations people = read_coco(file);
+    for (CocoAnnotation& a : people.annotations) {
+      if (!a.keypoints.empty()) a.keypoints.resize(24);
+    }
+    people.categories[0].keypoints.resize(8);
+    people.categories[0].skeleton = {{1, 2}};
+    write_coco(file, people);
+  }
+  TrainOptions t = tiny(data, folder / "run");
+  t.epochs = 1;
+  const std::string why = error_of([&] { train(t); });
+  EXPECT_TRUE(contains(why, "8 joints") && contains(why, "--keypoints-path categories")) << why;
+  t.keypoints_path = "categories";
+  EXPECT_EQ(error_of([&] { train(t); }), "");
+  ValidateOptions o = validation_of(data, folder / "out");
+  o.weights = (folder / "run" / "last.safetensors").string();
+  for (const char* path : {"", "categories"}) {
+    o.keypoints_path = path;
+    EXPECT_EQ(error_of([&] { validate(o); }), "") << path;
+  }
+  o.keypoints_path = "coco";
+  EXPECT_TRUE(
+      contains(error_of([&] { validate(o); }), "the weights are for 8 joints, the skeleton of --keypoints-path"));
 }
 
 // A picture that the check cannot find fault with: its second scan is where a frame header stands.

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdio>
+#include <set>
 
 #include "core/error.h"
 #include "core/io/safetensors.h"
@@ -78,8 +79,10 @@ struct CocoFiles {
     std::string people;
     for (const int id : {1, 2}) {
       const std::string person = entry(id == 1 ? 139 : 785);
-      people += (id == 1 ? "" : ", ") + person.substr(0, person.size() - 1) +
-                fmt::format(", \"id\": {}, \"bbox\": [0, 0, 100, 100], \"area\": 5000, \"num_keypoints\": 17}}", id);
+      people +=
+          (id == 1 ? "" : ", ") + person.substr(0, person.size() - 1) +
+          fmt::format(
+              ", \"id\": {}, \"bbox\": [0, 0, 100, 100], \"area\": 5000, \"iscrowd\": 0, \"num_keypoints\": 17}}", id);
     }
     write_file(gt, R"({"images": [{"id": 139, "file_name": "a"}, {"id": 785, "file_name": "b"}], "annotations": [)" +
                        people + R"(], "categories": [{"id": 1, "name": "person"}]})");
@@ -119,9 +122,9 @@ TEST(CocoEvalProgram, SaysWhatItDroppedAndIgnored) {
   const Ended e = run(f.command());
   EXPECT_EQ(e.status, 0);
   EXPECT_EQ(e.errors,
-            "1 detections dropped: of a category that is not evaluated (the first is entry [23])\n"
+            "1 detection dropped: of a category that is not evaluated (the first is entry [23])\n"
             "2 detections dropped: beyond the best 20 of a picture\n"
-            "1 people ignored: no labelled joint\n");
+            "1 person ignored: no labelled joint\n");
   expect_refused(f.command() + " --refuse-other-categories", {"dt.json: entry [23]", "category_id 7", "evaluated: 1"});
 }
 
@@ -158,9 +161,6 @@ TEST(CocoEvalProgram, BadInputEndsWithOneMessageAndStatus2) {
   dt("[]", {"dt.json", "empty", "gt.json"});
   dt("[{}]", {"dt.json: entry [0]", "no \"image_id\""});
   dt("", {"dt.json:1:1", "not valid JSON"});
-  std::string category = entry(139);
-  category.replace(category.find("\"category_id\": 1"), 16, "\"category_id\": 3");
-  dt("[" + category + "]", {"dt.json: entry [0]", "category_id 3", "(1)"});
   write_file(f.dt, "[" + entry(139) + "]");
 
   const std::string good = read_file(f.gt);
@@ -172,15 +172,45 @@ TEST(CocoEvalProgram, BadInputEndsWithOneMessageAndStatus2) {
   };
   gt("\"id\": 2", "\"id\": 1", {"gt.json: annotations[1] (id 1)", "already used by annotations[0]"});
   gt("{\"id\": 785,", "{\"id\": 139,", {"gt.json: images[1] (id 139)", "already used by images[0]"});
-  gt("\"image_id\": 785", "\"image_id\": 5", {"gt.json: annotations[1] (id 2)", "image_id 5", "2 images"});
-  gt("\"area\": 5000", "\"area\": NaN", {"gt.json: annotations[0]", "area", "nan"});
-  gt("[0, 0, 100, 100]", "[0, 0, 100]", {"gt.json: annotations[0]", "bbox", "4 numbers"});
+  gt("\"area\": 5000", "\"area\": NaN", {"gt.json: annotations[0]", "area", "finite"});
+  gt("\"area\": 5000", "\"area\": null", {"gt.json: annotations[0]", "\"area\"", "--fill-in"});
+  gt("[0, 0, 100, 100]", "[0, 0, 100]", {"gt.json: annotations[0]", "bbox", "x, y, width, height"});
+  gt("\"iscrowd\": 0, ", "", {"gt.json: annotations[0] (id 1)", "\"iscrowd\" (0 or 1)", "--fill-in"});
   gt("\"annotations\"", "\"people\"", {"gt.json", "no \"annotations\""});
   gt(good, good.substr(0, good.size() / 2), {"gt.json:1:", "not valid JSON"});
   gt(good, "[]", {"gt.json", "an object with images and annotations", "a list"});
   write_file(f.gt, good);
   expect_refused(program("coco_eval") + " --gt /nowhere.json --dt " + f.dt.string(), {"/nowhere.json"});
   EXPECT_EQ(run(f.command()).status, 0);
+}
+
+// pycocotools counts on, and so does coco_eval: with a word beside the numbers and in --json.
+TEST(CocoEvalProgram, RemarksStandBesideTheNumbersAndInTheJson) {
+  const CocoFiles f;
+  const std::string good = read_file(f.gt), json = (f.folder / "out.json").string();
+  std::string category = entry(139);
+  category.replace(category.find("\"category_id\": 1"), 16, "\"category_id\": 3");
+  write_file(f.dt, "[" + category + "]");
+  const Ended never = run(f.command() + " --json " + json);
+  EXPECT_EQ(never.status, 0) << never.errors;
+  EXPECT_TRUE(contains(never.output, "maxDets= 20 ] = 0.000"));
+  EXPECT_TRUE(contains(never.errors, "have category_id 1, the detections have 3: they never meet")) << never.errors;
+  const auto written = parse_json_file(json);
+  ASSERT_EQ(written["remarks"].Size(), 2u);
+  EXPECT_TRUE(contains(never.errors, written["remarks"][0].GetString()));
+
+  write_file(f.dt, "[" + entry(139) + "]");
+  std::string text = good;
+  write_file(f.gt, text.replace(text.find("\"image_id\": 785"), 15, "\"image_id\": 5"));
+  const Ended unknown = run(f.command());
+  EXPECT_EQ(unknown.status, 0) << unknown.errors;
+  EXPECT_EQ(unknown.errors, "1 person dropped: of an image that is not in the truth's list of images\n");
+
+  text = good;
+  write_file(f.gt, text.replace(text.find("\"iscrowd\": 0, "), 14, ""));
+  const Ended filled = run(f.command() + " --fill-in");
+  EXPECT_EQ(filled.status, 0) << filled.errors;
+  EXPECT_TRUE(contains(filled.errors, "\"iscrowd\" of 1 person is taken as 0")) << filled.errors;
 }
 
 TEST(CocoEvalProgram, GoldenCasesThroughTheProgram) {
@@ -457,6 +487,86 @@ TEST(Validate, DetectedBoxesAreNamedAndFiltered) {
   EXPECT_TRUE(contains(e.output, "1 below the score limit")) << e.output;
 }
 
+// The person's category is in the results, and is the one that is evaluated; without the flag it is named.
+TEST(Validate, ACategoryTravelsFromTheTruthToTheNumbers) {
+  const Setting& s = setting();
+  const fs::path folder = test::temporary_folder(), truth = folder / "cat0.json";
+  CocoAnnotations annotations = s.val;
+  for (CocoAnnotation& a : annotations.annotations) a.category_id = 0;
+  annotations.categories.at(0).id = 0;
+  write_coco(truth, annotations);
+  const std::string command = s.validate(s.coco, s.coco_weights, folder) + " --val-annotations " + truth.string();
+  expect_refused(command, {"the people have category 0 (person)", "--categories 0"});
+  expect_refused(command + " --categories dog", {"no category of this name", "0 (person)"});
+  for (const char* flag : {" --categories 0", " --categories person", " --categories all"}) {
+    const Ended e = run(command + flag);
+    ASSERT_EQ(e.status, 0) << e.errors;
+    for (const CocoDetection& d : read_coco_detections(folder / "key_results.json")) EXPECT_EQ(d.category_id, 0);
+    const auto json = parse_json_file(folder / "validation.json");
+    EXPECT_GT(json["evaluated"]["people"].GetInt(), 0) << flag;
+    EXPECT_GT(json["evaluated"]["poses"].GetInt(), 0) << flag;
+    EXPECT_TRUE(json["remarks"].IsArray());
+  }
+}
+
+// Training keeps the category that it was told, and measures that one.
+TEST(Validate, TrainingMeasuresTheCategoryThatItKeeps) {
+  const Setting& s = setting();
+  const fs::path folder = test::temporary_folder(), truth = folder / "cats.json";
+  CocoAnnotations annotations = s.val;
+  annotations.categories.push_back({7, "other", annotations.categories.at(0).keypoints, {}});
+  for (size_t i = 0; i < annotations.annotations.size(); i += 2) annotations.annotations[i].category_id = 7;
+  write_coco(truth, annotations);
+  const std::string command = fmt::format(
+      "{}/train --train-annotations {} --val-annotations {} --train-images {} --val-images {} --model hrnet_w2 "
+      "--fixed-size 64 64 --init torch --epochs 1 --batch-size 4 --output-dir {} --categories ",
+      HR_PROGRAMS, truth.string(), truth.string(), (s.coco / "val2017").string(), (s.coco / "val2017").string(),
+      (folder / "run").string());
+  const auto categories = [&] {
+    std::set<int64_t> found;
+    for (const CocoDetection& d : read_coco_detections(folder / "run/key_results.json")) found.insert(d.category_id);
+    return found;
+  };
+  Ended e = run(command + "other");
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_EQ(categories(), (std::set<int64_t>{7}));
+  EXPECT_TRUE(contains(e.output, "remark: ") && contains(e.output, "dropped: of a category that is not evaluated"))
+      << e.output;
+  e = run(command + "all");
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_EQ(categories(), (std::set<int64_t>{1, 7}));
+}
+
+// Images without annotations: files for the evaluation server and no numbers.
+TEST(Validate, ATestListGivesServerFilesAndNoNumbers) {
+  const Setting& s = setting();
+  const fs::path folder = test::temporary_folder(), list = folder / "image_info_test-dev2017.json";
+  std::string images;
+  for (const CocoImage& image : s.val.images) {
+    images += fmt::format("{}{{\"id\": {}, \"file_name\": {}, \"width\": {}, \"height\": {}}}",
+                          images.empty() ? "" : ", ", image.id, json_quote(image.file_name), image.width, image.height);
+  }
+  write_file(list, "{\"images\": [" + images + "], \"categories\": []}");
+  const fs::path det = folder / "det.json";
+  write_file(det, fmt::format("[{{\"image_id\": {}, \"category_id\": 1, \"bbox\": [5, 5, 60, 90], \"score\": 0.9}}]",
+                              s.val.images[0].id));
+  const std::string command =
+      s.validate(s.coco, s.coco_weights, folder / "out") + " --val-annotations " + list.string();
+  expect_refused(command, {"image_info_test-dev2017.json", "--person-det"});
+  const Ended e = run(command + " --person-det " + det.string());
+  ASSERT_EQ(e.status, 0) << e.errors;
+  EXPECT_TRUE(contains(e.output, "there are no numbers")) << e.output;
+  EXPECT_FALSE(contains(e.output, "Average Precision"));
+  EXPECT_FALSE(fs::exists(folder / "out/validation.md"));
+  EXPECT_EQ(read_coco_detections(folder / "out/results/keypoints_test-dev2017_results_0.json").size(), 1u);
+  EXPECT_FALSE(parse_json_file(folder / "out/validation.json").HasMember("stats"));
+  write_file(det, "[]");
+  expect_refused(command + " --person-det " + det.string(),
+                 {"--person-det", "det.json", "the list of detections is empty"});
+  write_file(det, R"([{"image_id": 1, "category_id": 1, "bbox": [5, 5, 60, 90, 0.8], "score": 0.9}])");
+  expect_refused(command + " --person-det " + det.string(), {"det.json: entry [0]: bbox: expected 4 numbers", "got 5"});
+}
+
 TEST(Validate, DecodingAndNmsAreChosenByFlags) {
   const Setting& s = setting();
   const auto results = [&](const std::string& flags) {
@@ -562,7 +672,7 @@ TEST(Validate, BadInputEndsWithOneMessageAndStatus2) {
   expect_refused(coco + " --dataset mpii", {"annot/valid.json"});
   expect_refused(s.validate(s.mpii, s.coco_weights, out), {"17 joints", "(mpii) has 16"});
   expect_refused(s.validate(s.coco, s.crowdpose_weights, out), {"14"});
-  expect_refused(s.validate(s.crowdpose, s.mpii_weights, out), {"annotations[0]", "16 joints x 3", "got 42"});
+  expect_refused(s.validate(s.crowdpose, s.mpii_weights, out), {"16 joints", "has 14"});
   expect_refused(s.validate("/nowhere", s.coco_weights, out), {"/nowhere", "person_keypoints_val2017.json"});
   expect_refused(s.validate(s.root, s.coco_weights, out), {"annot/valid.json", "crowdpose_test.json"});
   const fs::path broken = test::temporary_folder() / "broken.mat";

@@ -1,0 +1,36 @@
+// The one-euro filter (Casiez, Roussel, Vogel 2012): a low-pass whose cutoff rises with the speed, so that a joint at
+// rest is calm and a fast one does not lag. For points, so that the result does not depend on the picture's axes.
+//   alpha(f, dt) = 1 / (1 + 1 / (2 pi f dt)),   v += alpha(f_v, dt) ((x - x_last) / dt - v)
+//   x_hat += alpha(f_min + beta |v|, dt) (x - x_hat)
+#pragma once
+#include <cmath>
+#include <numbers>
+
+namespace hr {
+
+struct OneEuro {
+  double x = 0, y = 0;    // the smoothed point
+  double vx = 0, vy = 0;  // its smoothed velocity per second
+  bool started = false;
+
+  // `unit`: pixels that count as 1 for beta. dt: seconds since the last point; at 0 the point stays.
+  void step(double to_x, double to_y, double dt, double unit, double min_cutoff, double beta, double speed_cutoff) {
+    if (!started) {
+      *this = {to_x, to_y, 0, 0, true};
+      return;
+    }
+    if (dt <= 0) return;
+    const auto alpha = [&](double cutoff) {
+      const double angle = 2 * std::numbers::pi * cutoff * dt;
+      return angle / (1 + angle);
+    };
+    const double a_speed = alpha(speed_cutoff);
+    vx += a_speed * ((to_x - x) / dt - vx);
+    vy += a_speed * ((to_y - y) / dt - vy);
+    const double a = alpha(min_cutoff + beta * std::hypot(vx, vy) / unit);
+    x += a * (to_x - x);
+    y += a * (to_y - y);
+  }
+};
+
+}  // namespace hr

@@ -1,0 +1,353 @@
+#include "hrnet/infer/tracker.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/error.h"
+#include "data/skeleton.h"
+#include "eval/assignment.h"
+#include "eval/track_eval.h"
+#include "hrnet/infer/one_euro.h"
+
+namespace hr {
+namespace {
+
+// Noises as shares of the height, as in the paper, but as rates per second (the paper's are per frame). Compared with
+// it boxes are trusted less and motion is steadier: on public detections, jittered and thinned out at random,
+// identities are then kept better.
+constexpr double kRate = 30;            // frames/s for which the paper gives its noises
+constexpr double kMeasured = 0.075;     // deviation of a detected box: pixels
+constexpr double kPlace = 0.015;        // of the place in 1/30 s: pixels
+constexpr double kSpeed = kRate / 320;  // of the speed in 1/30 s: pixels per second
+constexpr double kAspect = 1e-2, kAspectSpeed = 1e-5 * kRate, kAspectMeasured = 1e-1;
+constexpr double kDuplicate = 0.85;  // a lost person whose box overlaps a seen one's this much is the same one
+constexpr double kBodyArea = 0.53;   // of a box that a body fills, as COCO's areas
+
+// One quantity and its velocity. The four quantities of a box (centre, aspect, height) do not influence each other, so
+// the paper's filter of eight numbers falls into four of two. Noise is white in the velocity and in the place:
+//   P(dt) = F P F' + [p dt + v dt^3 / 3,  v dt^2 / 2;  v dt^2 / 2,  v dt],   F = [1 dt; 0 1]
+// so two steps of dt / 2 are one of dt.
+struct Motion {
+  double value = 0, velocity = 0;
+  double p00 = 0, p01 = 0, p11 = 0;  // covariance
+
+  void start(double measured, double deviation, double velocity_deviation) {
+    *this = {measured, 0, deviation * deviation, 0, velocity_deviation * velocity_deviation};
+  }
+  void predict(double dt, double place_rate, double velocity_rate) {
+    value += velocity * dt;
+    p00 += dt * (2 * p01 + dt * p11) + place_rate * dt + velocity_rate * dt * dt * dt / 3;
+    p01 += dt * p11 + velocity_rate * dt * dt / 2;
+    p11 += velocity_rate * dt;
+  }
+  void correct(double measured, double variance) {
+    const double s = p00 + variance, gain = p00 / s, velocity_gain = p01 / s, error = measured - value;
+    value += gain * error;
+    velocity += velocity_gain * error;
+    p11 -= velocity_gain * p01;
+    p01 -= gain * p01;
+    p00 -= gain * p00;
+  }
+};
+
+double square(double v) { return v * v; }
+
+struct BoxMotion {
+  Motion x, y, aspect, height;
+
+  void start(const Box& b) {
+    x.start(b.x + b.w / 2, 2 * kPlace * b.h, 10 * kSpeed * b.h);
+    y.start(b.y + b.h / 2, 2 * kPlace * b.h, 10 * kSpeed * b.h);
+    aspect.start(b.w / b.h, kAspect, kAspectSpeed);
+    height.start(b.h, 2 * kPlace * b.h, 10 * kSpeed * b.h);
+  }
+  // A person who was not seen keeps the height: a trend of sizes does not go on behind a pillar.
+  void predict(double dt, bool lost) {
+    if (lost) height.velocity = 0;
+    const double place = square(kPlace * height.value) * kRate, speed = square(kSpeed * height.value) * kRate;
+    x.predict(dt, place, speed);
+    y.predict(dt, place, speed);
+    aspect.predict(dt, square(kAspect) * kRate, square(kAspectSpeed) * kRate);
+    const double smallest = height.value * 0.1;
+    height.predict(dt, place, speed);
+    height.value = std::max(height.value, smallest);
+  }
+  void correct(const Box& b) {
+    const double variance = square(kMeasured * height.value);
+    x.correct(b.x + b.w / 2, variance);
+    y.correct(b.y + b.h / 2, variance);
+    aspect.correct(b.w / b.h, square(kAspectMeasured));
+    height.correct(b.h, variance);
+  }
+  Box box() const {
+    const double h = height.value, w = std::max(aspect.value, 1e-3) * h;
+    return {x.value - w / 2, y.value - h / 2, w, h};
+  }
+};
+
+void check_option(bool condition, const char* name, double value) {
+  check(condition, "TrackerOptions: {} cannot be {}", name, value);
+}
+
+bool finite(const Box& b) {
+  return std::isfinite(b.x) && std::isfinite(b.y) && std::isfinite(b.w) && std::isfinite(b.h);
+}
+
+}  // namespace
+
+struct Tracker::Track {
+  enum class State { tentative, seen, lost };
+  State state = State::tentative;
+  int64_t id = 0;  // 0 until confirmed
+  int hits = 1;
+  double first_time = 0, last_time = 0;
+  BoxMotion motion;
+  Box last_box;  // the detection's, to which last_joints belong
+  double score = 0;
+  int detection = -1;
+  std::vector<TrackedJoint> last_joints, smoothed;
+  std::vector<OneEuro> filters;
+
+  bool matched = false;  // in this frame
+
+  // last_joints or smoothed, moved and scaled as the box was.
+  std::vector<TrackedJoint> moved(std::vector<TrackedJoint> joints, const Box& from, const Box& to) const {
+    const double scale = to.h / from.h;
+    for (TrackedJoint& j : joints) {
+      j.x = static_cast<float>(to.x + to.w / 2 + scale * (j.x - from.x - from.w / 2));
+      j.y = static_cast<float>(to.y + to.h / 2 + scale * (j.y - from.y - from.h / 2));
+    }
+    return joints;
+  }
+
+  void smooth(const TrackerOptions& o, double dt) {
+    smoothed = last_joints;
+    if (!o.smooth || last_joints.empty()) return;
+    filters.resize(last_joints.size());
+    const Box b = motion.box();
+    const double size = std::sqrt(b.w * b.h);
+    for (size_t k = 0; k < filters.size(); ++k) {
+      if (last_joints[k].score < o.joint_score) {
+        filters[k] = {};
+        continue;
+      }
+      filters[k].step(last_joints[k].x, last_joints[k].y, dt, size, o.min_cutoff, o.beta, o.speed_cutoff);
+      smoothed[k].x = static_cast<float>(filters[k].x);
+      smoothed[k].y = static_cast<float>(filters[k].y);
+    }
+  }
+
+  void see(const TrackerDetection& d, int index, double seconds, const TrackerOptions& o) {
+    const bool new_pose = state == State::lost || d.joints.empty() || last_joints.empty();
+    if (new_pose) filters.clear();
+    motion.correct(d.box);
+    last_box = d.box;
+    last_joints = d.joints;
+    smooth(o, seconds - last_time);
+    score = d.score;
+    detection = index;
+    last_time = seconds;
+    matched = true;
+    ++hits;
+  }
+};
+
+namespace {
+
+// 0 where they do not touch. A pose that is not known leaves the boxes to decide.
+double pose_likeness(std::span<const TrackedJoint> a, std::span<const TrackedJoint> b, double area,
+                     const TrackerOptions& o) {
+  double sum = 0;
+  int count = 0;
+  for (size_t k = 0; k < a.size(); ++k) {
+    if (a[k].score < o.joint_score || b[k].score < o.joint_score) continue;
+    const double d2 = square(a[k].x - b[k].x) + square(a[k].y - b[k].y);
+    sum += std::exp(-d2 / (2 * square(2 * o.sigmas[k]) * area));
+    ++count;
+  }
+  return count == 0 ? -1 : sum / count;
+}
+
+}  // namespace
+
+Tracker::Tracker(TrackerOptions options) : options_(std::move(options)) {
+  TrackerOptions& o = options_;
+  if (o.sigmas.empty()) o.sigmas = coco_skeleton().sigmas;
+  for (const double s : o.sigmas) check_option(std::isfinite(s) && s > 0, "sigmas", s);
+  check_option(std::isfinite(o.high_score), "high_score", o.high_score);
+  check_option(o.low_score <= o.high_score, "low_score", o.low_score);
+  check_option(o.new_score >= o.high_score, "new_score (below high_score)", o.new_score);
+  check_option(o.first_likeness >= 0 && o.first_likeness <= 1, "first_likeness", o.first_likeness);
+  check_option(o.second_likeness >= 0 && o.second_likeness <= 1, "second_likeness", o.second_likeness);
+  check_option(o.tentative_likeness >= 0 && o.tentative_likeness <= 1, "tentative_likeness", o.tentative_likeness);
+  check_option(o.pose_weight >= 0 && o.pose_weight <= 1, "pose_weight", o.pose_weight);
+  check_option(o.max_lost_seconds >= 0, "max_lost_seconds", o.max_lost_seconds);
+  check_option(o.confirm_after >= 1, "confirm_after", o.confirm_after);
+  check_option(std::isfinite(o.joint_score), "joint_score", o.joint_score);
+  check_option(std::isfinite(o.min_cutoff) && o.min_cutoff > 0, "min_cutoff", o.min_cutoff);
+  check_option(std::isfinite(o.beta) && o.beta >= 0, "beta", o.beta);
+  check_option(std::isfinite(o.speed_cutoff) && o.speed_cutoff > 0, "speed_cutoff", o.speed_cutoff);
+}
+
+Tracker::~Tracker() = default;
+Tracker::Tracker(Tracker&&) noexcept = default;
+Tracker& Tracker::operator=(Tracker&&) noexcept = default;
+
+std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const TrackerDetection> detections) {
+  check(std::isfinite(seconds), "Tracker: the time of a frame is {}", seconds);
+  check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s; restart() begins anew", now_,
+        seconds);
+  for (size_t i = 0; i < detections.size(); ++i) {
+    const TrackerDetection& d = detections[i];
+    check(finite(d.box) && std::isfinite(d.score), "Tracker: detection {} has a box or a score that is not finite", i);
+    check(d.box.w > 0 && d.box.h > 0, "Tracker: detection {} is a box of {} x {} pixels, which has no area", i, d.box.w,
+          d.box.h);
+    check(d.joints.empty() || d.joints.size() == options_.sigmas.size(),
+          "Tracker: detection {} has {} joints; there are sigmas for {}", i, d.joints.size(), options_.sigmas.size());
+    for (const TrackedJoint& j : d.joints) {
+      check(std::isfinite(j.x) && std::isfinite(j.y) && std::isfinite(j.score),
+            "Tracker: detection {} has a joint that is not finite", i);
+    }
+  }
+  const bool first_frame = !started_;
+  const double dt = started_ ? seconds - now_ : 0;
+  started_ = true;
+  now_ = seconds;
+
+  std::erase_if(tracks_, [&](const Track& t) { return seconds - t.last_time > options_.max_lost_seconds; });
+  std::vector<std::vector<TrackedJoint>> expected(tracks_.size());  // joints where the box is expected
+  std::vector<Box> boxes(tracks_.size());
+  for (size_t i = 0; i < tracks_.size(); ++i) {
+    Track& t = tracks_[i];
+    t.matched = false;
+    t.motion.predict(dt, t.state == Track::State::lost);
+    boxes[i] = t.motion.box();
+    if (!t.last_joints.empty()) expected[i] = t.moved(t.last_joints, t.last_box, boxes[i]);
+  }
+
+  // Associates those tracks with those detections and takes what it matched out of `open`.
+  const auto associate = [&](auto&& takes_part, std::vector<int>& open, double least, bool weigh_by_score) {
+    std::vector<int> rows;
+    for (size_t i = 0; i < tracks_.size(); ++i) {
+      if (!tracks_[i].matched && takes_part(tracks_[i])) rows.push_back(static_cast<int>(i));
+    }
+    if (rows.empty() || open.empty()) return;
+    std::vector<double> cost;
+    cost.reserve(rows.size() * open.size());
+    for (const int i : rows) {
+      for (const int j : open) {
+        const TrackerDetection& d = detections[j];
+        double likeness = box_iou(boxes[i], d.box);
+        if (likeness > 0 && options_.pose_weight > 0 && !d.joints.empty() && !expected[i].empty()) {
+          const double oks = pose_likeness(expected[i], d.joints, kBodyArea * d.box.w * d.box.h, options_);
+          if (oks >= 0) likeness += options_.pose_weight * (oks - likeness);
+        }
+        cost.push_back(1 - likeness * (weigh_by_score ? std::clamp(d.score, 0.0, 1.0) : 1.0));
+      }
+    }
+    const std::vector<int> match =
+        assign_below(cost, static_cast<int>(rows.size()), static_cast<int>(open.size()), 1 - least);
+    std::vector<int> rest;
+    std::vector<uint8_t> used(open.size(), 0);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      if (match[r] < 0) continue;
+      used[match[r]] = 1;
+      tracks_[rows[r]].see(detections[open[match[r]]], open[match[r]], seconds, options_);
+    }
+    for (size_t k = 0; k < open.size(); ++k) {
+      if (used[k] == 0) rest.push_back(open[k]);
+    }
+    open = std::move(rest);
+  };
+  std::vector<int> high, low;
+  for (size_t i = 0; i < detections.size(); ++i) {
+    if (detections[i].score >= options_.high_score) {
+      high.push_back(static_cast<int>(i));
+    } else if (detections[i].score > options_.low_score) {
+      low.push_back(static_cast<int>(i));
+    }
+  }
+  using State = Track::State;
+  associate([](const Track& t) { return t.state != State::tentative; }, high, options_.first_likeness, true);
+  associate([](const Track& t) { return t.state == State::seen; }, low, options_.second_likeness, false);
+  associate([](const Track& t) { return t.state == State::tentative; }, high, options_.tentative_likeness, true);
+
+  std::erase_if(tracks_, [](const Track& t) { return t.state == State::tentative && !t.matched; });
+  for (const int j : high) {
+    const TrackerDetection& d = detections[j];
+    if (d.score < options_.new_score) continue;
+    Track t;
+    t.motion.start(d.box);
+    t.first_time = t.last_time = seconds;
+    t.last_box = d.box;
+    t.last_joints = d.joints;
+    t.smooth(options_, 0);
+    t.score = d.score;
+    t.detection = j;
+    t.matched = true;
+    tracks_.push_back(std::move(t));
+  }
+  for (Track& t : tracks_) {
+    if (!t.matched) {
+      t.state = State::lost;
+      t.detection = -1;
+    } else if (t.id != 0) {
+      t.state = State::seen;
+    } else if (t.hits >= options_.confirm_after || first_frame) {
+      t.state = State::seen;
+      t.id = next_id_++;
+    }
+  }
+  // Of a seen and a lost track on the same place the younger one ends.
+  std::vector<uint8_t> ends(tracks_.size(), 0);
+  for (size_t i = 0; i < tracks_.size(); ++i) {
+    if (tracks_[i].state != State::seen) continue;
+    for (size_t j = 0; j < tracks_.size(); ++j) {
+      if (tracks_[j].state != State::lost) continue;
+      if (box_iou(tracks_[i].motion.box(), tracks_[j].motion.box()) <= kDuplicate) continue;
+      const double age_i = seconds - tracks_[i].first_time, age_j = tracks_[j].last_time - tracks_[j].first_time;
+      ends[age_i > age_j ? j : i] = 1;
+    }
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < tracks_.size(); ++i) {
+    if (ends[i] != 0) continue;
+    if (kept != i) tracks_[kept] = std::move(tracks_[i]);
+    ++kept;
+  }
+  tracks_.resize(kept);
+
+  std::vector<TrackedPerson> people;
+  for (const Track& t : tracks_) {
+    if (t.state != State::seen) continue;
+    people.push_back({t.id, t.motion.box(), t.score, t.detection, t.smoothed, seconds - t.first_time});
+  }
+  std::sort(people.begin(), people.end(), [](const TrackedPerson& a, const TrackedPerson& b) { return a.id < b.id; });
+  return people;
+}
+
+std::vector<TrackedPerson> Tracker::predict(double seconds) const {
+  check(std::isfinite(seconds), "Tracker: the time of a frame is {}", seconds);
+  check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s", now_, seconds);
+  std::vector<TrackedPerson> people;
+  for (const Track& t : tracks_) {
+    if (t.state != Track::State::seen || seconds - t.last_time > options_.max_lost_seconds) continue;
+    BoxMotion motion = t.motion;
+    const Box from = motion.box();
+    motion.predict(seconds - now_, false);
+    people.push_back(
+        {t.id, motion.box(), t.score, -1, t.moved(t.smoothed, from, motion.box()), seconds - t.first_time});
+  }
+  std::sort(people.begin(), people.end(), [](const TrackedPerson& a, const TrackedPerson& b) { return a.id < b.id; });
+  return people;
+}
+
+void Tracker::restart() {
+  tracks_.clear();
+  started_ = false;
+}
+
+int Tracker::alive() const { return static_cast<int>(tracks_.size()); }
+
+}  // namespace hr

@@ -1,0 +1,420 @@
+#include "hrnet/model/yolox.h"
+
+#include <array>
+#include <cmath>
+#include <deque>
+
+#include "core/error.h"
+#include "nn/layers.h"
+#include "nn/state_dict.h"
+#include "ops/concat.h"
+#include "ops/conv2d.h"
+#include "ops/depthwise_conv2d.h"
+#include "ops/max_pool2d.h"
+#include "ops/sum.h"
+
+namespace hr {
+namespace {
+
+constexpr double kBatchNormEpsilon = 1e-3;
+
+struct Named {
+  std::string_view name;
+  int stem, depth;
+  bool depthwise;
+};
+constexpr std::array<Named, 6> kSizes = {{{"yolox_nano", 16, 1, true},
+                                          {"yolox_tiny", 24, 1, false},
+                                          {"yolox_s", 32, 1, false},
+                                          {"yolox_m", 48, 2, false},
+                                          {"yolox_l", 64, 3, false},
+                                          {"yolox_x", 80, 4, false}}};
+
+constexpr const char* kStem = "backbone.backbone.stem.conv";
+
+// What batch norm makes of a convolution's channel: weights times scale, plus shift.
+struct Affine {
+  std::vector<double> scale, shift;
+};
+Affine batch_norm_of(const WeightFile& file, const std::string& name) {
+  const auto numbers = [&](const char* part) { return file.at(name + part).to_f32(); };
+  const std::vector<float> weight = numbers(".weight"), bias = numbers(".bias"), mean = numbers(".running_mean"),
+                           variance = numbers(".running_var");
+  Affine a;
+  for (size_t c = 0; c < weight.size(); ++c) {
+    const double scale = weight[c] / std::sqrt(static_cast<double>(variance[c]) + kBatchNormEpsilon);
+    a.scale.push_back(scale);
+    a.shift.push_back(bias[c] - mean[c] * scale);
+  }
+  return a;
+}
+
+Tensor on_device(const Context& cx, Shape shape, const std::vector<float>& numbers) {
+  Tensor t = cx.empty(std::move(shape), DType::f32);
+  cx.upload(t, std::as_bytes(std::span(numbers)));
+  return t;
+}
+
+// torch's [O, I, kh, kw] -> [O, kh, kw, I].
+std::vector<float> channels_last(const std::vector<float>& w, int64_t out, int64_t in, int64_t taps) {
+  std::vector<float> ours(w.size());
+  for (int64_t o = 0; o < out; ++o) {
+    for (int64_t i = 0; i < in; ++i) {
+      for (int64_t t = 0; t < taps; ++t) ours[(o * taps + t) * in + i] = w[(o * in + i) * taps + t];
+    }
+  }
+  return ours;
+}
+
+// The stem looks at every second pixel: its 12 channels are the pixels (y, x) = (0, 0), (1, 0), (0, 1), (1, 1) of each
+// 2x2 block, 3 colours each. Its 3x3 convolution over blocks, filter [O, 3, 3, 12], is a 6x6 one of stride 2 over
+// pixels, filter [O, 6, 6, 3].
+std::vector<float> stem_over_pixels(const std::vector<float>& w, int64_t out) {
+  std::vector<float> pixels(w.size());
+  for (int64_t o = 0; o < out; ++o) {
+    for (int y = 0; y < 6; ++y) {
+      for (int x = 0; x < 6; ++x) {
+        const int of_block = y % 2 + 2 * (x % 2);
+        for (int c = 0; c < 3; ++c) {
+          pixels[((o * 6 + y) * 6 + x) * 3 + c] = w[((o * 3 + y / 2) * 3 + x / 2) * 12 + of_block * 3 + c];
+        }
+      }
+    }
+  }
+  return pixels;
+}
+
+}  // namespace
+
+std::string yolox_name(const YoloxShape& s) {
+  for (const Named& size : kSizes) {
+    if (size.stem == s.stem && size.depth == s.depth && size.depthwise == s.depthwise) return std::string(size.name);
+  }
+  return fmt::format("yolox_c{}_d{}{}", s.stem, s.depth, s.depthwise ? "_depthwise" : "");
+}
+
+std::optional<YoloxShape> yolox_shape(std::string_view name, int classes) {
+  for (const Named& size : kSizes) {
+    if (size.name == name) return YoloxShape{size.stem, size.depth, size.depthwise, classes};
+  }
+  return std::nullopt;
+}
+
+std::string YoloxInfo::describe() const {
+  return fmt::format("{}, a detector of {} {}", yolox_name(shape), shape.classes,
+                     shape.classes == 1 ? "class" : "classes");
+}
+
+std::optional<YoloxInfo> yolox_info(const WeightFile& file) {
+  const std::string filter_name = fmt::format("{}.conv.weight", kStem);
+  const ArrayView* stem = file.find(filter_name);
+  const ArrayView* classes = file.find("head.cls_preds.0.weight");
+  if (stem == nullptr || classes == nullptr || stem->shape.size() != 4 || classes->shape.size() != 4)
+    return std::nullopt;
+  constexpr int64_t kMaxStem = 1024, kMaxClasses = 10'000, kMaxDepth = 100;
+  const auto within = [&](const char* what, int64_t value, int64_t most) {
+    check(value >= 1 && value <= most, "{}: a YOLOX with {} = {}; expected 1 to {}", file.path().string(), what, value,
+          most);
+    return static_cast<int>(value);
+  };
+  YoloxInfo info;
+  info.shape.stem = within("stem channels", stem->shape[0], kMaxStem);
+  info.shape.classes = within("classes", classes->shape[0], kMaxClasses);
+  info.shape.depthwise = file.contains("backbone.backbone.dark2.0.dconv.conv.weight");
+  int64_t depth = 0;
+  while (depth <= kMaxDepth && file.contains(fmt::format("backbone.backbone.dark2.1.m.{}.conv1.conv.weight", depth)))
+    ++depth;
+  info.shape.depth = within("bottlenecks of dark2", depth, kMaxDepth);
+  // A file that lacks the stem's batch norm is refused when it is loaded.
+  for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"}) {
+    const ArrayView* array = file.find(std::string(kStem) + ".bn" + part);
+    if (array == nullptr || array->shape != Shape{info.shape.stem}) return info;
+  }
+  const std::vector<float> w = stem->to_f32();
+  const Affine norm = batch_norm_of(file, std::string(kStem) + ".bn");
+  const size_t each = w.size() / static_cast<size_t>(info.shape.stem);
+  for (size_t i = 0; i < w.size(); ++i) info.stem_size += std::abs(w[i] * norm.scale[i / each]);
+  info.stem_size /= static_cast<double>(w.size());
+  return info;
+}
+
+// A convolution, batch norm and SiLU: "BaseConv" of the official code.
+struct Yolox::Conv {
+  std::string name;
+  int64_t in, out;
+  int kernel, stride;
+  bool depthwise, stem;
+  Tensor filter, bias;  // folded
+  mutable PackedFilters packed;
+
+  void load(const Context& cx, const WeightFile& file) {
+    std::vector<float> w = file.at(name + ".conv.weight").to_f32();
+    const Affine norm = batch_norm_of(file, name + ".bn");
+    const int64_t each = static_cast<int64_t>(w.size()) / out;
+    for (size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(w[i] * norm.scale[i / each]);
+    const int64_t taps = int64_t{kernel} * kernel;
+    if (depthwise) {
+      // [C, 1, k, k] -> [k, k, C]
+      std::vector<float> by_tap(w.size());
+      for (int64_t c = 0; c < out; ++c) {
+        for (int64_t t = 0; t < taps; ++t) by_tap[t * out + c] = w[c * taps + t];
+      }
+      filter = on_device(cx, {kernel, kernel, out}, by_tap);
+    } else if (stem) {
+      filter = on_device(cx, {out, 6, 6, 3}, stem_over_pixels(channels_last(w, out, in, taps), out));
+    } else {
+      filter = on_device(cx, {out, kernel, kernel, in}, channels_last(w, out, in, taps));
+    }
+    bias = on_device(cx, {out}, {norm.shift.begin(), norm.shift.end()});
+    packed = {.allocator = cx.allocator};
+  }
+
+  // [N, H, W, in] -> [N, H', W', out]; `add` is added after the SiLU.
+  Tensor operator()(Context& cx, const Tensor& x, const Tensor* add = nullptr) const {
+    if (depthwise) {
+      return depthwise_conv2d(cx, x, filter, {.stride = stride, .pad = kernel / 2, .bias = &bias, .silu = true});
+    }
+    return conv2d(cx, x, filter,
+                  {.stride = stem ? 2 : stride,
+                   .pad = stem ? 2 : kernel / 2,
+                   .bias = &bias,
+                   .add = add,
+                   .silu = true,
+                   .packed = &packed});
+  }
+};
+
+// A convolution of any size: in the nano network a depthwise one and a 1x1 one.
+struct Yolox::Unit {
+  const Conv *first = nullptr, *second = nullptr;  // second may be null
+
+  Tensor operator()(Context& cx, const Tensor& x, const Tensor* add = nullptr) const {
+    return second == nullptr ? (*first)(cx, x, add) : (*second)(cx, (*first)(cx, x), add);
+  }
+};
+
+// conv3(concat(bottlenecks(conv1 x), conv2 x)); a bottleneck is conv1x1 - conv3x3, + skip with `shortcut`.
+struct Yolox::Csp {
+  const Conv *conv1, *conv2, *conv3;
+  struct Bottleneck {
+    const Conv* conv1;
+    Unit conv2;
+  };
+  std::vector<Bottleneck> blocks;
+  bool shortcut;
+
+  Tensor operator()(Context& cx, const Tensor& x) const {
+    Tensor a = (*conv1)(cx, x);
+    for (const Bottleneck& block : blocks) a = block.conv2(cx, (*block.conv1)(cx, a), shortcut ? &a : nullptr);
+    const Tensor b = (*conv2)(cx, x);
+    return (*conv3)(cx, concat(cx, std::array{ConcatTerm{a}, ConcatTerm{b}}));
+  }
+};
+
+// One level's head.
+struct Yolox::Head {
+  const Conv* stem;
+  std::array<Unit, 2> cls_convs, reg_convs;
+  Tensor cls_filter, cls_bias, box_filter, box_bias;  // box: 4 channels of reg_preds, 1 of obj_preds
+  mutable PackedFilters cls_packed, box_packed;
+
+  void load(const Context& cx, const WeightFile& file, int level) {
+    const auto numbers = [&](const char* part, const char* kind) {
+      return file.at(fmt::format("head.{}_preds.{}.{}", part, level, kind)).to_f32();
+    };
+    const auto both = [&](const char* kind) {
+      std::vector<float> box = numbers("reg", kind);
+      const std::vector<float> object = numbers("obj", kind);
+      box.insert(box.end(), object.begin(), object.end());
+      return box;
+    };
+    const std::vector<float> cls = numbers("cls", "bias");
+    const auto classes = static_cast<int64_t>(cls.size()), in = stem->out;
+    cls_filter = on_device(cx, {classes, 1, 1, in}, numbers("cls", "weight"));  // 1x1: torch's order is ours
+    cls_bias = on_device(cx, {classes}, cls);
+    box_filter = on_device(cx, {5, 1, 1, in}, both("weight"));
+    box_bias = on_device(cx, {5}, both("bias"));
+    cls_packed = {.allocator = cx.allocator};
+    box_packed = {.allocator = cx.allocator};
+  }
+
+  void operator()(Context& cx, const Tensor& x, const Tensor& table, int64_t first_row) const {
+    const Tensor y = (*stem)(cx, x);
+    const auto last = [&](const std::array<Unit, 2>& convs, const Tensor& filter, const Tensor& bias,
+                          PackedFilters& packed) {
+      return conv2d(cx, convs[1](cx, convs[0](cx, y)), filter, {.bias = &bias, .packed = &packed, .f32_output = true});
+    };
+    put_pixels(cx, last(cls_convs, cls_filter, cls_bias, cls_packed), table,
+               {.first_row = first_row, .first_column = 5});
+    put_pixels(cx, last(reg_convs, box_filter, box_bias, box_packed), table, {.first_row = first_row, .plain = 4});
+  }
+};
+
+struct Yolox::Network {
+  std::deque<Conv> convs;  // all that are named below, in the order of the state dict
+  const Conv* stem;
+  std::array<Unit, 4> down;  // into dark2 to dark5
+  std::array<Csp, 4> dark;
+  const Conv *spp_in, *spp_out;
+  const Conv *lateral, *reduce;
+  Csp top_down_p4, top_down_p3, bottom_up_p4, bottom_up_p5;
+  Unit bottom_up_2, bottom_up_1;
+  std::array<Head, 3> heads;
+};
+
+Yolox::Conv* Yolox::add_conv(const std::string& name, int64_t in, int64_t out, int kernel, int stride, bool depthwise) {
+  const Shape filter{out, depthwise ? 1 : in, kernel, kernel};
+  layout_.add_parameter(name + ".conv.weight", filter, ParameterLayout::filter, 0, 0);
+  const BatchNorm norm(layout_, name + ".bn", out);
+  return &net_->convs.emplace_back(Conv{.name = name,
+                                        .in = in,
+                                        .out = out,
+                                        .kernel = kernel,
+                                        .stride = stride,
+                                        .depthwise = depthwise,
+                                        .stem = name == kStem,
+                                        .filter = {},
+                                        .bias = {},
+                                        .packed = {}});
+}
+
+Yolox::Unit Yolox::make_unit(const std::string& name, int64_t in, int64_t out, int kernel, int stride) {
+  if (!shape_.depthwise) return {add_conv(name, in, out, kernel, stride, false), nullptr};
+  const Conv* first = add_conv(name + ".dconv", in, in, kernel, stride, true);
+  return {first, add_conv(name + ".pconv", in, out, 1, 1, false)};
+}
+
+Yolox::Csp Yolox::make_csp(const std::string& name, int64_t in, int64_t out, int blocks, bool shortcut) {
+  const int64_t hidden = out / 2;
+  Csp csp{.conv1 = add_conv(name + ".conv1", in, hidden, 1, 1, false),
+          .conv2 = add_conv(name + ".conv2", in, hidden, 1, 1, false),
+          .conv3 = add_conv(name + ".conv3", 2 * hidden, out, 1, 1, false),
+          .blocks = {},
+          .shortcut = shortcut};
+  for (int i = 0; i < blocks; ++i) {
+    const std::string block = fmt::format("{}.m.{}", name, i);
+    const Conv* conv1 = add_conv(block + ".conv1", hidden, hidden, 1, 1, false);
+    csp.blocks.push_back({conv1, make_unit(block + ".conv2", hidden, hidden, 3, 1)});
+  }
+  return csp;
+}
+
+// torch lists modules as they were constructed, and so are the entries added here.
+Yolox::Yolox(const YoloxShape& shape) : shape_(shape), name_(yolox_name(shape)), net_(std::make_unique<Network>()) {
+  check(shape.stem >= 1 && shape.depth >= 1 && shape.classes >= 1,
+        "a YOLOX of {} stem channels, depth {} and {} classes: expected at least 1 of each", shape.stem, shape.depth,
+        shape.classes);
+  Network& net = *net_;
+  const int64_t b = shape.stem;
+  const int n = shape.depth;
+  net.stem = add_conv(kStem, 12, b, 3, 1, false);
+  for (int i = 0; i < 4; ++i) {
+    const std::string name = fmt::format("backbone.backbone.dark{}", i + 2);
+    const int64_t in = b << i, out = 2 * in;
+    net.down[i] = make_unit(name + ".0", in, out, 3, 2);
+    const bool last = i == 3;
+    if (last) {
+      net.spp_in = add_conv(name + ".1.conv1", out, out / 2, 1, 1, false);
+      net.spp_out = add_conv(name + ".1.conv2", out / 2 * 4, out, 1, 1, false);
+    }
+    net.dark[i] = make_csp(name + (last ? ".2" : ".1"), out, out, i == 0 || last ? n : 3 * n, !last);
+  }
+  const int64_t p3 = 4 * b, p4 = 8 * b, p5 = 16 * b;
+  net.lateral = add_conv("backbone.lateral_conv0", p5, p4, 1, 1, false);
+  net.top_down_p4 = make_csp("backbone.C3_p4", 2 * p4, p4, n, false);
+  net.reduce = add_conv("backbone.reduce_conv1", p4, p3, 1, 1, false);
+  net.top_down_p3 = make_csp("backbone.C3_p3", 2 * p3, p3, n, false);
+  net.bottom_up_2 = make_unit("backbone.bu_conv2", p3, p3, 3, 2);
+  net.bottom_up_p4 = make_csp("backbone.C3_n3", 2 * p3, p4, n, false);
+  net.bottom_up_1 = make_unit("backbone.bu_conv1", p4, p4, 3, 2);
+  net.bottom_up_p5 = make_csp("backbone.C3_n4", 2 * p4, p5, n, false);
+
+  const int64_t head = 4 * b;  // channels
+  for (const bool cls : {true, false}) {
+    for (int level = 0; level < 3; ++level) {
+      for (int i = 0; i < 2; ++i) {
+        Unit& unit = (cls ? net.heads[level].cls_convs : net.heads[level].reg_convs)[i];
+        unit = make_unit(fmt::format("head.{}_convs.{}.{}", cls ? "cls" : "reg", level, i), head, head, 3, 1);
+      }
+    }
+  }
+  const std::pair<const char*, int64_t> outputs[] = {{"cls", shape.classes}, {"reg", 4}, {"obj", 1}};
+  for (const auto& [part, out] : outputs) {
+    for (int level = 0; level < 3; ++level) {
+      const std::string name = fmt::format("head.{}_preds.{}", part, level);
+      layout_.add_parameter(name + ".weight", {out, head, 1, 1}, ParameterLayout::filter, 0, 0);
+      layout_.add_parameter(name + ".bias", {out}, ParameterLayout::vector, 0, 0);
+    }
+  }
+  for (int level = 0; level < 3; ++level)
+    net.heads[level].stem = add_conv(fmt::format("head.stems.{}", level), p3 << level, head, 1, 1, false);
+}
+
+Yolox::~Yolox() = default;
+
+void Yolox::load(const Context& cx, const WeightFile& file) {
+  const Fit fit = compare(file, layout_);
+  check(fit.exact(), "{}: these weights do not fit {} with {} {}: {}", file.path().string(), name_, shape_.classes,
+        shape_.classes == 1 ? "class" : "classes", fit.summary());
+  for (Conv& conv : net_->convs) conv.load(cx, file);
+  for (int level = 0; level < 3; ++level) net_->heads[level].load(cx, file, level);
+  loaded_ = true;
+}
+
+Tensor Yolox::forward(Context& cx, const Tensor& images) const {
+  check(loaded_, "{}: no weights are loaded", name_);
+  check(images.rank() == 4 && images.dim(3) == 3 && images.dtype() == DType::f32,
+        "{}: expected images [N, H, W, 3] f32, got {} of {}", name_, to_string(images.shape()),
+        name_of(images.dtype()));
+  const int64_t n = images.dim(0), h = images.dim(1), w = images.dim(2);
+  check(h % 32 == 0 && w % 32 == 0 && h > 0 && w > 0,
+        "{}: the input's height and width must be multiples of 32, got {} x {}", name_, h, w);
+  const Network& net = *net_;
+  // Under bf16 the nano network, with about twice as many convolutions in a row, would be off by up to 7 % of the
+  // largest output: its backbone and its heads stay in float32.
+  const DType ends = shape_.depthwise ? DType::f32 : cx.precision;
+  Tensor y = (*net.stem)(cx, cast(cx, images, ends));  // [N, H/2, W/2, b]
+  std::array<Tensor, 3> x;                             // strides 8, 16, 32
+  for (int i = 0; i < 4; ++i) {
+    y = net.down[i](cx, y);
+    if (i == 3) {
+      // Maxima over 5x5, 9x9 and 13x13: a 5x5 window of 5x5 maxima is a 9x9 one.
+      const MaxPool2d five{.kernel = 5, .stride = 1, .pad = 2};
+      const Tensor p1 = (*net.spp_in)(cx, y);
+      const Tensor p5 = max_pool2d(cx, p1, five), p9 = max_pool2d(cx, p5, five), p13 = max_pool2d(cx, p9, five);
+      y = (*net.spp_out)(cx, concat(cx, std::array{ConcatTerm{p1}, ConcatTerm{p5}, ConcatTerm{p9}, ConcatTerm{p13}}));
+    }
+    y = net.dark[i](cx, y);
+    if (i > 0) x[i - 1] = cast(cx, y, cx.precision);
+  }
+  const auto joined = [&cx](const Tensor& a, int up, const Tensor& b) {
+    return concat(cx, std::array{ConcatTerm{a, up}, ConcatTerm{b}});
+  };
+  const Tensor lateral = (*net.lateral)(cx, x[2]);                                          // [N, H/32, W/32, 8b]
+  const Tensor reduced = (*net.reduce)(cx, net.top_down_p4(cx, joined(lateral, 1, x[1])));  // [N, H/16, W/16, 4b]
+  x[0] = net.top_down_p3(cx, joined(reduced, 1, x[0]));
+  x[1] = net.bottom_up_p4(cx, joined(net.bottom_up_2(cx, x[0]), 0, reduced));
+  x[2] = net.bottom_up_p5(cx, joined(net.bottom_up_1(cx, x[1]), 0, lateral));
+
+  const Tensor table = cx.empty({n, anchors(h, w), 5 + shape_.classes}, DType::f32);
+  int64_t row = 0;
+  for (int level = 0; level < 3; ++level) {
+    net.heads[level](cx, cast(cx, x[level], ends), table, row);
+    row += x[level].dim(1) * x[level].dim(2);
+    x[level].reset();
+  }
+  return table;
+}
+
+std::unique_ptr<Yolox> load_yolox(const Context& cx, const WeightFile& file, const std::string& asked) {
+  const std::optional<YoloxInfo> info = yolox_info(file);
+  check(info.has_value(), "{}: holds no YOLOX in the official project's layout; expected {} and the like",
+        file.path().string(), std::string(kStem) + ".conv.weight");
+  check(asked.empty() || asked == yolox_name(info->shape), "{}: this is {}; you asked for {}", file.path().string(),
+        info->describe(), asked);
+  auto model = std::make_unique<Yolox>(info->shape);
+  model->load(cx, file);
+  return model;
+}
+
+}  // namespace hr

@@ -1,0 +1,3 @@
+#include "ops/for_each.cuh"
+//
+#include "ops/concat_instances.h"

@@ -1,0 +1,3 @@
+#include "ops/for_each.cuh"
+//
+#include "ops/depthwise_conv2d_instances.h"

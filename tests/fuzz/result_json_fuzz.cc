@@ -1,0 +1,5 @@
+// libFuzzer target: result files, and their evaluation.
+#include "tests/fuzz/data_entry.h"
+#include "tests/fuzz/target.h"
+
+HR_FUZZ_TARGET(hr::test::open_results)

@@ -1,0 +1,5 @@
+// libFuzzer target: skeleton files.
+#include "tests/fuzz/data_entry.h"
+#include "tests/fuzz/target.h"
+
+HR_FUZZ_TARGET(hr::test::open_skeleton)
