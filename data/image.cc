@@ -340,8 +340,23 @@ bool png_chunks_fit(std::span<const std::byte> bytes) {
   return true;
 }
 
+// Colours that a BMP's palette lacks are whatever lies in memory when stb (2.27) decodes it. It counts those of the old
+// header of 12 bytes as if that had 24.
+void check_bmp_palette(std::span<const std::byte> bytes, std::string_view name) {
+  const TiffBytes numbers{bytes};
+  size_t pixels = 0, header = 0;
+  unsigned bits = 0;
+  if (!numbers.u32(10, pixels) || !numbers.u32(14, header) || !numbers.u16(header == 12 ? 24 : 28, bits)) return;
+  if (bits > 8) return;
+  const size_t before = 14 + (header == 12 ? 24 : header), color = header == 12 ? 3 : 4;
+  const size_t colors = pixels > before ? (pixels - before) / color : 0;
+  check(colors >= size_t{1} << bits, "{}: a BMP of {} bits with a palette of {} colours, expected {}; save it as PNG",
+        name, bits, colors, size_t{1} << bits);
+}
+
 Image decode_with_stb(std::span<const std::byte> bytes, std::string_view name) {
   if (bytes[0] == std::byte{0x89} && !png_chunks_fit(bytes)) refuse(true, bytes.size(), name);
+  if (bytes[0] == std::byte{'B'}) check_bmp_palette(bytes, name);
   int width = 0, height = 0, channels = 0;
   StbSource source{bytes};
   struct Free {

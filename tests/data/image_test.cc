@@ -152,6 +152,24 @@ TEST(Image, AChunkOfAPngThatClaimsMoreThanTheFileTakesNoMemory) {
   EXPECT_TRUE(contains(why, "a.png: truncated picture")) << why;
 }
 
+// The colours that the palette of a BMP lacks would be made of what happens to lie in memory.
+TEST(Image, ABmpNeedsItsWholePalette) {
+  const auto little = [](unsigned value, int bytes) {
+    std::string out;
+    for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> 8 * i);
+    return out;
+  };
+  const auto bmp = [&](const std::string& palette) {  // 2 x 1 pixels of a bit: colours 0 and 1
+    const auto pixels = static_cast<unsigned>(54 + palette.size());
+    return "BM" + little(pixels + 4, 4) + little(0, 4) + little(pixels, 4) + little(40, 4) + little(2, 4) +
+           little(1, 4) + little(1, 2) + little(1, 2) + std::string(24, '\0') + palette + "\x40" + std::string(3, '\0');
+  };
+  const std::string whole = bmp(std::string("\1\2\3\0\4\5\6\0", 8)), half = bmp(std::string("\1\2\3\0", 4));
+  EXPECT_EQ(decode_image(std::as_bytes(std::span(whole)), "whole.bmp").rgb, (std::vector<uint8_t>{3, 2, 1, 6, 5, 4}));
+  EXPECT_EQ(error_of([&] { decode_image(std::as_bytes(std::span(half)), "half.bmp"); }),
+            "half.bmp: a BMP of 1 bits with a palette of 1 colours, expected 2; save it as PNG");
+}
+
 // stb takes the 16-bit samples of a PNM for 8-bit ones when it makes three channels of one, reads past their end, and
 // takes the wrong byte of each in any case.
 TEST(Image, APnmOf16BitsIsRefusedInOneSentence) {
