@@ -332,8 +332,7 @@ TEST(Datasets, ASkeletonInTheCategories) {
     EXPECT_EQ(error_of([&] { validate(o); }), "") << path;
   }
   o.keypoints_path = "coco";
-  EXPECT_TRUE(
-      contains(error_of([&] { validate(o); }), "the weights are for 8 joints, the skeleton of --keypoints-path"));
+  EXPECT_TRUE(contains(error_of([&] { validate(o); }), "--keypoints-path coco: has 17 joints, but"));
 }
 
 // A picture that the check cannot find fault with: its second scan is where a frame header stands.
