@@ -146,14 +146,14 @@ Evaluation load(const CocoEvalArguments& arguments) {
   return e;
 }
 
-// Whether an error is about one entry of the truth, and the rest can be read. For what every entry may lack there is
-// another flag.
-bool one_bad_entry(const std::string& error, const std::string& truth) {
-  if (error.find("--fill-in") != std::string::npos) return false;
+// Whether an error is about an entry of the truth that --on-bad-sample skip would pass over. What every entry may lack
+// (iscrowd, an area) is no bad entry: --fill-in is for that.
+bool skip_helps(const std::string& error, const std::string& truth) {
   if (!error.starts_with(truth + ": annotations[") && !error.starts_with(truth + ": images[")) return false;
   try {
     BadSamples bad;
-    return !read_coco(truth, 0, &bad, {}).annotations.empty();
+    read_coco(truth, 0, &bad, {});
+    return bad.size() > 0 || error.find("--fill-in") == std::string::npos;
   } catch (const Error&) {
     return false;
   }
@@ -255,7 +255,7 @@ void run_coco_eval(const CocoEvalArguments& arguments) {
   try {
     evaluate(arguments);
   } catch (const Error& error) {
-    if (arguments.on_bad_sample == "skip" || !one_bad_entry(error.what(), arguments.gt)) throw;
+    if (arguments.on_bad_sample == "skip" || !skip_helps(error.what(), arguments.gt)) throw;
     fail("{} (--on-bad-sample skip leaves out what cannot be used)", error.what());
   }
 }

@@ -179,8 +179,10 @@ void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags) {
       ->check(CLI::IsMember({"official", "seed"}));
   app.add_option(
          "--on-bad-sample", o.on_bad_sample,
-         "pictures and annotations that cannot be used: fail, or skip and list them [default: fail in the check "
-         "before the start, skip afterwards]")
+         flags == DataFlags::training
+             ? "pictures and annotations that cannot be used: fail, or skip and list them [default: fail in the check "
+               "before the start, skip afterwards]"
+             : "pictures and annotations that cannot be used: fail, or skip and list them [default: fail]")
       ->check(CLI::IsMember({"fail", "skip"}));
   app.add_option("--max-megapixels", o.max_megapixels, "larger pictures are refused before they take memory")
       ->type_name("X")

@@ -70,9 +70,11 @@ void add_network_options(CLI::App& app, ModelOptions& o) {
 void add_model_options(CLI::App& app, ModelOptions& o) {
   add_network_options(app, o);
   add_fixed_size(app, o.fixed_size);
-  app.add_option("--keypoints-path,--label-json-path", o.keypoints_path,
-                 "skeleton: a built-in name (coco, mpii, crowdpose, aic, halpe26, coco_wholebody, ap10k) or a file "
-                 "[default: the one that the checkpoint carries, else coco]")
+  app.add_option(
+         "--keypoints-path,--label-json-path", o.keypoints_path,
+         "skeleton: a built-in name (coco, mpii, crowdpose, aic, halpe26, coco_wholebody, ap10k), a file, or, where "
+         "annotations are read, `categories` for the one that they describe [default: the one that the checkpoint "
+         "carries, else coco]")
       ->type_name("FILE");
   app.add_option("--color", o.color,
                  "order of the input's channels, rgb or bgr [default: the weights'; where they do not say, bgr for "

@@ -273,7 +273,8 @@ TEST(Datasets, CocoEvalSkipsABadTruthToo) {
   a.gt = truth.string();
   a.dt = (folder / "results.json").string();
   a.sigmas = {0.1};
-  for (const char* wrong : {R"("image_id": "1", "keypoints": [5, 6, 2])", R"("image_id": 1, "keypoints": [5, 6])"}) {
+  for (const char* wrong : {R"("image_id": "1", "keypoints": [5, 6, 2])", R"("image_id": 1, "keypoints": [5, 6])",
+                            R"("image_id": 1, "keypoints": [[5, 6, 2]])", R"("image_id": 1, "keypoints": null)"}) {
     write_file(truth, fmt::format(R"({{"images": [{{"id": 1}}], "categories": [{{"id": 1}}], "annotations": [
         {{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 9, 9], "area": 81, "iscrowd": 0, "num_keypoints": 1,
           "keypoints": [3, 4, 2]}},
