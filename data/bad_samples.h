@@ -47,8 +47,8 @@ class BadSamples {
   ById entries_;
 };
 
-// What should be known and stops nothing, such as pictures with damaged data: of each kind the first is told, the
-// others are counted. Thread-safe.
+// Collects remarks that stop nothing, such as pictures with damaged data. It keeps the first of each kind and counts the
+// others. It is thread-safe.
 class Remarks {
  public:
   Remarks() = default;

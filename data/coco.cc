@@ -18,7 +18,7 @@ namespace {
 
 using Kind = JsonCursor::Kind;
 
-// What is wrong with a value, as opposed to text that is no JSON: the entry cannot be used, the file can.
+// Says why a value is wrong. The entry cannot be used then, but the file can, unlike text that is no JSON.
 struct Wrong {
   std::string why;
 };
@@ -413,7 +413,7 @@ class AnnotationReader {
         forget_unlabelled(a);
         if (why_no_box.empty() && !bbox) why_no_box = "no \"bbox\"";
         if (why_no_joints.empty()) why_no_joints = trouble(a);
-        // Whoever trains takes neither the box nor the joints of other categories, and no joints of crowds.
+        // Training uses neither the boxes nor the joints of other categories, and it uses no joints of crowds.
         const bool kept = joints_ == 0 || keeps(a.category_id);
         if (!kept || (joints_ != 0 && a.iscrowd)) {
           if (!why_no_joints.empty()) a.keypoints.clear();
@@ -445,7 +445,7 @@ class AnnotationReader {
     return categories_.empty() || std::find(categories_.begin(), categories_.end(), category) != categories_.end();
   }
 
-  // Where a joint is that nobody has labelled is not needed, and published files have NaN there.
+  // The position of an unlabelled joint is not needed, and published files have NaN there.
   static void forget_unlabelled(CocoAnnotation& a) {
     for (size_t i = 0; i + 2 < a.keypoints.size(); i += 3) {
       if (!(a.keypoints[i + 2] <= 0)) continue;
@@ -482,7 +482,7 @@ class AnnotationReader {
     }
   }
 
-  // What is wrong with the joints of an annotation, or nothing.
+  // Returns what is wrong with the joints of an annotation; empty if nothing is.
   std::string trouble(const CocoAnnotation& a) const {
     const size_t n = a.keypoints.size();
     if (n == 0) {

@@ -164,8 +164,8 @@ class PoseDataset {
   const PictureSource& pictures() const { return *pictures_; }
   std::string image_path(int image_index) const;  // for messages
   BadSamples& bad() const { return *bad_; }       // shared by copies; thread-safe
-  // What should be known and stops nothing, so far: pictures found under other names, damaged data, joints beyond the
-  // picture. Sentences without an order to follow; a program prints those that it has not printed yet.
+  // Returns the remarks so far, which stop nothing: pictures found under other names, damaged data, joints beyond the
+  // picture. The sentences have no fixed order; a program prints those that it has not printed yet.
   std::vector<std::string> remarks() const;
 
   // Every picture that people refer to exists and is not empty; Error names the first that does not and how many.

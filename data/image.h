@@ -88,8 +88,8 @@ class ImageDecoder {
   // picture gives. Of a JPEG only what is needed is transformed (all of what stands before it in the file must be
   // read); other formats are decoded whole. Valid until the next open().
   ImageView decode(Region region);
-  // What the format's reader warned of while the last decode() read the file as far as the region needed it, such as
-  // "Corrupt JPEG data: bad Huffman code"; empty when it was content. The pixels behind such a place may be wrong. Only
+  // Returns the warning that the format's reader gave in the last decode(), which reads the file only as far as the
+  // region needs it: such as "Corrupt JPEG data: bad Huffman code", or empty. The pixels behind such a place may be wrong. Only
   // a decode of the whole picture reads the file to its end. A missing end marker by itself is no damage: all pixels
   // are there. Pixels that are missing because the file is cut off are an Error.
   const std::string& damage() const;
