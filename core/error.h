@@ -1,6 +1,6 @@
 // The one error type. A message says where (file, flag, op and field), both sides of the mismatch, and a next step:
 //   stage3.1.fuse_layers.0.2: expected 32 channels, got 64; is the checkpoint W48?
-// Programs turn it into one line on stderr and exit status 2 (tools/cli.h).
+// Programs turn it into one line on stderr and exit status 2 (tools/programs/cli.h).
 #pragma once
 #include <fmt/format.h>
 

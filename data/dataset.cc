@@ -12,8 +12,8 @@
 #include "core/error.h"
 #include "core/philox.h"
 #include "core/threads.h"
-#include "data/crop_source.h"
-#include "data/targets.h"
+#include "data/crops/crop_writer.h"
+#include "data/crops/targets.h"
 
 namespace hr {
 

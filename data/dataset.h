@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "data/augment.h"
-#include "data/bad_samples.h"
-#include "data/coco.h"
-#include "data/geometry.h"
-#include "data/image.h"
-#include "data/mpii.h"
-#include "data/pictures.h"
-#include "data/skeleton.h"
+#include "data/crops/augment.h"
+#include "data/crops/geometry.h"
+#include "data/formats/bad_samples.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
+#include "data/formats/mpii.h"
+#include "data/formats/pictures.h"
+#include "data/formats/skeleton.h"
 
 namespace hr {
 
@@ -65,9 +65,9 @@ struct SampleMeta {
 struct SampleTarget {
   std::span<float> image;     // [H, W, 3], normalised
   std::span<uint8_t> rgb;     // [H, W, 3], R G B before normalisation
-  std::span<uint8_t> source;  // a slot that a device makes the image from (core/crop_source.h)
+  std::span<uint8_t> source;  // a slot that a device makes the image from (core/crop_slot.h)
   std::span<float> heatmap;   // [H/4, W/4, K]
-  std::span<double> profile;  // [W/4 + H/4, K]: what the heatmap is the product of (data/targets.h)
+  std::span<double> profile;  // [W/4 + H/4, K]: what the heatmap is the product of (data/crops/targets.h)
   std::span<float> weight;    // [K]; needed
 };
 

@@ -9,7 +9,7 @@
 #include <numeric>
 #include <unordered_map>
 
-#include "core/crop_source.h"
+#include "core/crop_slot.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"

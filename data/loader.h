@@ -17,8 +17,8 @@ struct Batch {
   HostBuffer<float> images;                // [N, H, W, 3], normalised
   HostBuffer<float> targets;               // [N, H/4, W/4, K]
   HostBuffer<float> weights;               // [N, K]
-  HostBuffer<uint8_t> sources;             // [N] slots: what a device makes images from (core/crop_source.h)
-  HostBuffer<double> profiles;             // [N, W/4 + H/4, K]: what it makes targets from (data/targets.h)
+  HostBuffer<uint8_t> sources;             // [N] slots: what a device makes images from (core/crop_slot.h)
+  HostBuffer<double> profiles;             // [N, W/4 + H/4, K]: what it makes targets from (data/crops/targets.h)
   std::vector<SampleMeta> meta;            // [N]
 };
 

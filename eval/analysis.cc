@@ -7,7 +7,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 
 namespace hr {
 namespace {

@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "eval/coco_eval.h"
 
 namespace hr {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "data/coco.h"
+#include "data/formats/coco.h"
 
 namespace hr {
 

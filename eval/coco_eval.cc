@@ -11,7 +11,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "eval/pairwise.h"
 #include "eval/remarks.h"
 

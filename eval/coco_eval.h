@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/coco.h"
+#include "data/formats/coco.h"
 
 namespace hr {
 

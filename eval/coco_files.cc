@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "core/json_cursor.h"
+#include "core/io/json_cursor.h"
 
 namespace hr {
 namespace {

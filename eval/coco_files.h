@@ -1,11 +1,11 @@
 // The truth and the results as an evaluation reads them: only what it needs is judged, and what pycocotools' arithmetic
-// takes is taken. Training and the choice of people read the same files with read_coco (data/coco.h), which is stricter
-// because it needs pictures, boxes and joints of everybody.
+// takes is taken. Training and the choice of people read the same files with read_coco (data/formats/coco.h), which is
+// stricter because it needs pictures, boxes and joints of everybody.
 #pragma once
 #include <vector>
 
 #include "core/file.h"
-#include "data/coco.h"
+#include "data/formats/coco.h"
 
 namespace hr {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "eval/pairwise.h"
 
 namespace hr {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "data/augment.h"
-#include "data/geometry.h"
+#include "data/crops/augment.h"
+#include "data/crops/geometry.h"
 
 namespace hr {
 

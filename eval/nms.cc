@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "eval/pairwise.h"
 
 namespace hr {

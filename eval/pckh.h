@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "data/mpii.h"
+#include "data/formats/mpii.h"
 
 namespace hr {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "data/coco.h"
-#include "data/skeleton.h"
+#include "data/formats/coco.h"
+#include "data/formats/skeleton.h"
 #include "eval/coco_eval.h"
 
 namespace hr {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/file.h"
-#include "data/coco.h"
+#include "data/formats/coco.h"
 #include "eval/coco_eval.h"
 #include "eval/nms.h"
 

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/mot.h"
+#include "data/formats/mot.h"
 
 namespace hr {
 

@@ -5,7 +5,8 @@
 //   DataParallel parallel(*world.comm, model.parameters());
 //   parallel.broadcast();                     // weights, running statistics
 //   parallel.attach(tape);                    // buckets set off from here on during tape.backward()
-//   ... forward; tape.backward(cx, loss); parallel.finish(cx); optimizer.step(...)       (hrnet/train_step does this)
+//   ... forward; tape.backward(cx, loss); parallel.finish(cx); optimizer.step(...)       (hrnet/train/train_step does
+//   this)
 #pragma once
 #include <vector>
 

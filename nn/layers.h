@@ -6,7 +6,7 @@
 #include <string>
 
 #include "nn/parameters.h"
-#include "ops/conv2d.h"
+#include "ops/conv/conv2d.h"
 #include "ops/fuse.h"
 
 namespace hr {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/digest/sha256.h"
 #include "core/error.h"
 #include "core/io/text.h"
-#include "core/sha256.h"
 
 namespace hr {
 namespace {

@@ -1,5 +1,5 @@
 #pragma once
-#include "core/crop_source.h"
+#include "core/crop_slot.h"
 #include "ops/kernel.h"
 
 namespace hr {

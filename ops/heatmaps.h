@@ -16,7 +16,7 @@ void append_mirrored(Context& cx, const Tensor& images);
 Tensor flip_average(Context& cx, const Tensor& maps, const Tensor& mirror, bool shift);
 
 // profiles [N, w + h, K] f64: factors of each heatmap's columns, then of its rows -> their products [N, h, w, K] f32.
-// Whatever data/targets draws (quarter, dark, udp) is such a product; the same bits.
+// Whatever data/crops/targets draws (quarter, dark, udp) is such a product; the same bits.
 Tensor gaussian_targets(Context& cx, const Tensor& profiles, int h, int w);
 
 }  // namespace hr

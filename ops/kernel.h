@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "ops/lanes.h"
-#include "ops/launch.h"
+#include "ops/launch_grid.h"
 
 namespace hr {
 

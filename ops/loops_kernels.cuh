@@ -1,4 +1,4 @@
-// The loops of ops/for_each.h as CUDA kernels. Their numbers come from ops/launch.h. tests/ops/gpu_loops_test.cc
+// The loops of ops/for_each.h as CUDA kernels. Their numbers come from ops/launch_grid.h. tests/ops/gpu_loops_test.cc
 // compiles this file for the CPU, with a thread for a thread, so nothing here may need more of CUDA than the built-in
 // variables,
 // __shared__ and __syncthreads().

@@ -30,7 +30,7 @@ if [ ! -x "$root/usr/bin/g++" ]; then
 fi
 if [ ! -f "$folder/build-deps.tar.xz" ]; then
   rm -rf "$folder/build-deps"
-  tools/packages.sh --into "$folder/build-deps" --no-gloo
+  tools/scripts/packages.sh --into "$folder/build-deps" --no-gloo
   tar -C "$folder" -cJf "$folder/build-deps.tar.xz" build-deps
 fi
 

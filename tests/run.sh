@@ -2,7 +2,7 @@
 # Builds everything and runs every test. Installs the system packages it lacks. Usage: tests/run.sh [ctest arguments]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source tools/packages.sh
+source tools/scripts/packages.sh
 install_packages
 
 cmake --preset release -DHR_TESTS=ON >/dev/null

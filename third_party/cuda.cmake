@@ -50,7 +50,7 @@ foreach(wanted "CUDART;cuda_runtime_api.h" "CUDNN;cudnn_graph.h" "CUBLASLT;cubla
 endforeach()
 find_path(HR_NCCL_INCLUDE nccl.h HINTS ${hr_cuda_roots} PATH_SUFFIXES include)
 mark_as_advanced(HR_NCCL_INCLUDE)
-# Only tools/cupti_trace.cc needs CUPTI.
+# Only tools/bench/cupti_trace.cc needs CUPTI.
 find_path(HR_CUPTI_INCLUDE cupti.h HINTS ${hr_cudart_roots} ${hr_cuda_roots} PATH_SUFFIXES include extras/CUPTI/include)
 find_library(HR_LIB_cupti NAMES libcupti.so libcupti.so.13 libcupti.so.12 NAMES_PER_DIR HINTS ${hr_cudart_roots} ${hr_cuda_roots}
   PATH_SUFFIXES lib64 lib extras/CUPTI/lib64)

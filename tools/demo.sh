@@ -3,7 +3,7 @@
 # and predicts. Everything it makes lies in demo/; run again, it reuses what is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source tools/packages.sh
+source tools/scripts/packages.sh
 install_packages
 
 step() { printf '\n== %s\n' "$*"; }

@@ -1,2 +1,2 @@
 #!/usr/bin/env bash
-exec python3 "$(dirname "$0")/gpu_check.py" "$@"
+exec python3 "$(dirname "$0")/scripts/gpu_check.py" "$@"

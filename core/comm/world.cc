@@ -3,8 +3,8 @@
 #include "core/comm/gloo.h"
 #include "core/comm/local.h"
 #include "core/comm/nccl.h"
+#include "core/digest/sha256.h"
 #include "core/file.h"
-#include "core/sha256.h"
 
 namespace hr {
 

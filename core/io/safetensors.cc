@@ -11,8 +11,8 @@
 
 #include "core/error.h"
 #include "core/io/budget.h"
+#include "core/io/json.h"
 #include "core/io/text.h"
-#include "core/json.h"
 
 namespace hr {
 namespace {

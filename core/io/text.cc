@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "core/json.h"
+#include "core/io/json.h"
 
 namespace hr {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "data/letterbox.h"
+#include "data/crops/letterbox.h"
 
 namespace hr {
 namespace {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "data/coco.h"
-#include "data/image.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
 #include "hrnet/model/yolox.h"
 
 namespace hr {

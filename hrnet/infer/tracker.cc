@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "eval/assignment.h"
 #include "eval/track_eval.h"
 #include "hrnet/infer/one_euro.h"

@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-#include "data/coco.h"
+#include "data/formats/coco.h"
 
 namespace hr {
 

@@ -8,8 +8,8 @@
 #include "nn/layers.h"
 #include "nn/state_dict.h"
 #include "ops/concat.h"
-#include "ops/conv2d.h"
-#include "ops/depthwise_conv2d.h"
+#include "ops/conv/conv2d.h"
+#include "ops/conv/depthwise_conv2d.h"
 #include "ops/max_pool2d.h"
 #include "ops/sum.h"
 

@@ -9,7 +9,7 @@
 #include "core/context.h"
 #include "nn/parameters.h"
 #include "nn/weights.h"
-#include "ops/conv_backend.h"
+#include "ops/conv/backend.h"
 
 namespace hr {
 

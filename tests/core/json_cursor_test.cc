@@ -1,4 +1,4 @@
-#include "core/json_cursor.h"
+#include "core/io/json_cursor.h"
 
 #include <gtest/gtest.h>
 #include <rapidjson/document.h>
@@ -8,7 +8,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "core/philox.h"
 
 namespace hr {

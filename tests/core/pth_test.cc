@@ -11,7 +11,7 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "tests/support/child.h"
 #include "tests/support/oracle.h"
 #include "tests/support/pth_builder.h"

@@ -26,7 +26,7 @@ TEST(Rooms, IncludeOnlyWhatLiesBelowThem) {
   for (const auto& [room, allowed] : below) {
     for (const auto& entry : fs::recursive_directory_iterator(test::source_folder() / room)) {
       const std::string ending = entry.path().extension().string();
-      if (ending != ".h" && ending != ".cc" && ending != ".cu") continue;
+      if (ending != ".h" && ending != ".cc" && ending != ".cu" && ending != ".cuh") continue;
       ++files;
       const std::string text = read_file(entry.path());
       const std::string include = "#include \"";

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "tests/support/oracle.h"
 
 namespace hr {

@@ -1,4 +1,4 @@
-#include "data/augment.h"
+#include "data/crops/augment.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "core/io/safetensors.h"
-#include "data/targets.h"
+#include "data/crops/targets.h"
 #include "tests/data/golden.h"
 
 namespace hr {

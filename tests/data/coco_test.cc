@@ -1,4 +1,4 @@
-#include "data/coco.h"
+#include "data/formats/coco.h"
 
 #include <gtest/gtest.h>
 

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "data/crops/targets.h"
 #include "data/loader.h"
-#include "data/targets.h"
 #include "tests/data/made_set.h"
 
 namespace hr {

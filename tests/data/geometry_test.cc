@@ -1,4 +1,4 @@
-#include "data/geometry.h"
+#include "data/crops/geometry.h"
 
 #include <gtest/gtest.h>
 

@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "core/philox.h"
-#include "data/coco.h"
-#include "data/geometry.h"
-#include "data/image.h"
+#include "data/crops/geometry.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
 #include "tests/support/oracle.h"
 
 namespace hr::test {

@@ -1,4 +1,4 @@
-#include "data/image.h"
+#include "data/formats/image.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

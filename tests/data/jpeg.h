@@ -6,7 +6,7 @@
 
 #include <jpeglib.h>  // wants stdio's FILE first
 
-#include "data/image.h"
+#include "data/formats/image.h"
 
 namespace hr::test {
 

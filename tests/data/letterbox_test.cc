@@ -1,4 +1,4 @@
-#include "data/letterbox.h"
+#include "data/crops/letterbox.h"
 
 #include <gtest/gtest.h>
 

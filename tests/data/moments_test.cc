@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "data/augment.h"
+#include "data/crops/augment.h"
 
 namespace hr {
 namespace {

@@ -1,4 +1,4 @@
-#include "data/mot.h"
+#include "data/formats/mot.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "data/mpii.h"
+#include "data/formats/mpii.h"
 
 #include <gtest/gtest.h>
 #include <zlib.h>
@@ -7,7 +7,7 @@
 
 #include "core/philox.h"
 #include "data/dataset.h"
-#include "data/mat_file.h"
+#include "data/formats/mat_file.h"
 #include "tests/data/golden.h"
 
 namespace hr {

@@ -1,10 +1,10 @@
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 
 #include <gtest/gtest.h>
 
 #include <numeric>
 
-#include "data/coco.h"
+#include "data/formats/coco.h"
 #include "tests/data/golden.h"
 
 namespace hr {

@@ -1,4 +1,4 @@
-#include "data/targets.h"
+#include "data/crops/targets.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "data/loader.h"
-#include "data/pack.h"
+#include "data/pack/pack.h"
 #include "tests/data/made_set.h"
 
 namespace hr {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "core/philox.h"
 
 namespace hr {

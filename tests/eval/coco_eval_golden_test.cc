@@ -7,9 +7,9 @@
 #include <span>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "eval/coco_eval.h"
 #include "tests/support/oracle.h"
 

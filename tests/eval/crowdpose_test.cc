@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/philox.h"
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "tests/support/oracle.h"
 
 namespace hr {

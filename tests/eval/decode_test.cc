@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "core/philox.h"
 #include "eval/accuracy.h"
 #include "tests/eval/golden.h"

@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "core/error.h"
-#include "data/coco.h"
+#include "data/formats/coco.h"
 #include "eval/coco_eval.h"
 #include "eval/coco_files.h"
 #include "tests/support/oracle.h"

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
 #include "tests/support/oracle.h"
 
 namespace hr {

@@ -9,7 +9,7 @@
 #include <set>
 #include <vector>
 
-#include "data/coco.h"
+#include "data/formats/coco.h"
 #include "eval/coco_eval.h"
 
 namespace hr::test {

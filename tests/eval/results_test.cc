@@ -7,10 +7,10 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
 #include "core/philox.h"
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "tests/support/oracle.h"
 
 namespace hr {

@@ -11,14 +11,14 @@
 
 #include "core/file.h"
 #include "core/io/zip.h"
-#include "data/coco.h"
 #include "data/dataset.h"
-#include "data/image.h"
-#include "data/mat_file.h"
-#include "data/mpii.h"
-#include "data/pack.h"
-#include "data/pictures.h"
-#include "data/skeleton.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
+#include "data/formats/mat_file.h"
+#include "data/formats/mpii.h"
+#include "data/formats/pictures.h"
+#include "data/formats/skeleton.h"
+#include "data/pack/pack.h"
 #include "eval/coco_eval.h"
 
 namespace hr::test {

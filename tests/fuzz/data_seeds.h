@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "data/mat_file.h"
-#include "data/pack.h"
+#include "data/formats/mat_file.h"
+#include "data/pack/pack.h"
 #include "tests/data/jpeg.h"
 #include "tests/support/pth_builder.h"
 

@@ -1,9 +1,9 @@
 // Every candidate of both libraries for 1x1 convolutions against the CPU, not only the one that would be chosen.
 #include <algorithm>
 
-#include "ops/conv_candidates.h"
-#include "ops/cublaslt_gemm.h"
-#include "ops/cudnn_conv.h"
+#include "ops/conv/candidates.h"
+#include "ops/conv/cublaslt_gemm.h"
+#include "ops/conv/cudnn_conv.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/conv_stand_in.h"
 

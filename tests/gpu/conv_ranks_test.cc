@@ -9,9 +9,9 @@
 
 #include "core/comm/comm.h"
 #include "core/file.h"
-#include "hrnet/hrnet.h"
-#include "hrnet/train_step.h"
-#include "ops/conv2d.h"
+#include "hrnet/model/hrnet.h"
+#include "hrnet/train/train_step.h"
+#include "ops/conv/conv2d.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/oracle.h"
 

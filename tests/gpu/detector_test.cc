@@ -1,7 +1,7 @@
 // A detector on the GPU against the CPU: its own ops, and the network as a whole.
 #include "ops/concat.h"
-#include "ops/conv2d.h"
-#include "ops/depthwise_conv2d.h"
+#include "ops/conv/conv2d.h"
+#include "ops/conv/depthwise_conv2d.h"
 #include "ops/max_pool2d.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/yolox.h"

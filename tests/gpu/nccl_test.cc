@@ -2,7 +2,7 @@
 // (NCCL refuses two ranks on one GPU; tools/gpu_check.sh runs several where there are more.)
 #include "core/comm/nccl.h"
 
-#include "hrnet/train_step.h"
+#include "hrnet/train/train_step.h"
 #include "tests/gpu/pair.h"
 
 namespace hr {

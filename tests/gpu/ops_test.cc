@@ -1,7 +1,7 @@
 // Every op on the GPU against the CPU: outputs and gradients, float32 and bf16, odd sizes, inputs used twice.
 #include "ops/adam.h"
 #include "ops/batch_norm.h"
-#include "ops/conv2d.h"
+#include "ops/conv/conv2d.h"
 #include "ops/crop.h"
 #include "ops/fuse.h"
 #include "ops/heatmaps.h"

@@ -9,7 +9,7 @@
 
 #include "ops/sum.h"
 #include "tests/support/gradients.h"
-#include "tools/infer.h"
+#include "tools/programs/infer.h"
 
 namespace hr::test {
 

@@ -4,7 +4,7 @@
 
 #include "ops/for_each.h"
 #include "tests/gpu/pair.h"
-#include "tools/bench_kernels.h"
+#include "tools/bench/kernels.h"
 
 namespace hr {
 namespace {

@@ -2,11 +2,11 @@
 #include <limits>
 
 #include "core/philox.h"
-#include "hrnet/model.h"
+#include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/model/model.h"
 #include "tests/data/made_set.h"
 #include "tests/gpu/pair.h"
-#include "tools/heatmap_runner.h"
-#include "tools/validate.h"
+#include "tools/programs/validate.h"
 
 namespace hr {
 namespace {

@@ -2,15 +2,15 @@
 #include <cmath>
 #include <thread>
 
-#include "core/json.h"
-#include "hrnet/hrnet.h"
-#include "hrnet/train_step.h"
+#include "core/io/json.h"
+#include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/model/hrnet.h"
+#include "hrnet/train/train_step.h"
 #include "nn/state_dict.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/crops.h"
 #include "tests/support/oracle.h"
-#include "tools/heatmap_runner.h"
-#include "tools/train.h"
+#include "tools/programs/train.h"
 
 namespace hr {
 namespace {

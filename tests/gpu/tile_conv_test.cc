@@ -1,7 +1,7 @@
 // Our own convolution kernels on a GPU beside the CPU's convolution.
 #include <cstring>
 
-#include "ops/tile_conv.h"
+#include "ops/conv/tile_conv.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/conv_stand_in.h"
 

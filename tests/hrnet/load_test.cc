@@ -1,4 +1,4 @@
-#include "hrnet/load.h"
+#include "hrnet/model/load.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "tests/support/oracle.h"
 #include "tests/support/parameters.h"
 

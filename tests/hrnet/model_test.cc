@@ -1,12 +1,12 @@
-#include "hrnet/model.h"
+#include "hrnet/model/model.h"
 
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "core/parallel.h"
-#include "hrnet/hrnet.h"
-#include "hrnet/pose_resnet.h"
+#include "hrnet/model/hrnet.h"
+#include "hrnet/model/pose_resnet.h"
 #include "nn/state_dict.h"
 #include "tests/support/formula.h"
 #include "tests/support/gradients.h"

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "eval/box_eval.h"
 #include "tests/support/yolox.h"
 

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "core/parallel.h"
-#include "hrnet/train_step.h"
+#include "hrnet/train/train_step.h"
 #include "tests/support/formula.h"
 #include "tests/support/ranks.h"
 

@@ -4,11 +4,11 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "core/parallel.h"
-#include "hrnet/hrnet.h"
-#include "hrnet/pose_resnet.h"
-#include "hrnet/train_step.h"
+#include "hrnet/model/hrnet.h"
+#include "hrnet/model/pose_resnet.h"
+#include "hrnet/train/train_step.h"
 #include "nn/optimizer.h"
 #include "nn/state_dict.h"
 #include "ops/joints_loss.h"

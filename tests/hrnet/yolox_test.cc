@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "core/json.h"
-#include "hrnet/load.h"
+#include "core/io/json.h"
+#include "hrnet/model/load.h"
 #include "nn/state_dict.h"
 #include "tests/support/checkpoints.h"
 #include "tests/support/yolox.h"

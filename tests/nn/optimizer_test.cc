@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/json.h"
+#include "core/io/json.h"
 #include "tests/support/oracle.h"
 #include "tests/support/tensors.h"
 

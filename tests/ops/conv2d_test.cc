@@ -1,5 +1,5 @@
-#include "ops/conv2d.h"
-#include "ops/dnnl_conv.h"
+#include "ops/conv/conv2d.h"
+#include "ops/conv/dnnl_conv.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "ops/conv_choice.h"
+#include "ops/conv/choice.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "core/cuda.h"
-#include "ops/conv_candidates.h"
+#include "ops/conv/candidates.h"
 #include "tests/support/oracle.h"
 #include "tests/support/tensors.h"
 
@@ -368,7 +368,8 @@ TEST(ConvCandidates, AGradientInFloat32CompetesWithTheWidenedOne) {
   cudnn.bf16 = {named("cuDNN eng0")};
   cublaslt.f32 = {named("cuBLASLt 0")};
   cublaslt.bf16 = {named("never asked for")};
-  EXPECT_EQ(names(conv_candidates({&cudnn, &cublaslt}, p, ConvTier::ready)), (Names{"cuDNN eng0, widened", "cuBLASLt 0"}));
+  EXPECT_EQ(names(conv_candidates({&cudnn, &cublaslt}, p, ConvTier::ready)),
+            (Names{"cuDNN eng0, widened", "cuBLASLt 0"}));
 }
 
 TEST(ConvCandidates, TheWholeSearchHasCompiledOnesAndDetoursBesideTheReadyOnes) {

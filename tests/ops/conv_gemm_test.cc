@@ -1,9 +1,9 @@
 // The matrix product that stands for a 1x1 convolution, multiplied by a plain loop, against the convolution itself.
-#include "ops/conv_gemm.h"
+#include "ops/conv/gemm.h"
 
 #include <gtest/gtest.h>
 
-#include "ops/conv2d.h"
+#include "ops/conv/conv2d.h"
 #include "tests/support/gradients.h"
 
 namespace hr {
@@ -19,7 +19,7 @@ struct Numbers {
   }
 };
 
-// D = relu?(op(A) op(B) + C? + bias?), as ops/conv_gemm.h defines it; an element that is not written is NaN, and one
+// D = relu?(op(A) op(B) + C? + bias?), as ops/conv/gemm.h defines it; an element that is not written is NaN, and one
 // outside of a matrix's numbers throws.
 Values multiply(const ConvGemm& g, const ConvProblem& p, const Numbers& in) {
   Values d(static_cast<size_t>(g.m * g.n), std::nan(""));

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "core/file.h"
-#include "ops/cudnn_conv.h"
+#include "ops/conv/cudnn_conv.h"
 #include "tests/support/oracle.h"
 
 namespace hr {

@@ -3,8 +3,8 @@
 
 #include "core/error.h"
 #include "ops/concat.h"
-#include "ops/conv2d.h"
-#include "ops/depthwise_conv2d.h"
+#include "ops/conv/conv2d.h"
+#include "ops/conv/depthwise_conv2d.h"
 #include "ops/max_pool2d.h"
 #include "tests/support/gradients.h"
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "tests/support/gradients.h"
 #include "tests/support/oracle.h"
 

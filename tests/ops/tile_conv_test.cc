@@ -1,6 +1,6 @@
-// The kernels of ops/tile_conv_kernels.cuh, compiled for the CPU: every GPU thread is a fiber, and what a warp does
-// together (ldmatrix, mma) is done when its 32 fibers have asked for it, from the PTX manual's tables. Shared memory
-// starts as NaN, and a copy arrives only when a fiber waits for it, so a missing wait or barrier shows.
+// The kernels of ops/conv/tile_conv_kernels.cuh, compiled for the CPU: every GPU thread is a fiber, and what a warp
+// does together (ldmatrix, mma) is done when its 32 fibers have asked for it, from the PTX manual's tables. Shared
+// memory starts as NaN, and a copy arrives only when a fiber waits for it, so a missing wait or barrier shows.
 #include <gtest/gtest.h>
 #include <ucontext.h>
 
@@ -14,10 +14,10 @@
 
 #include "core/dtype.h"
 #include "core/philox.h"
+#include "ops/conv/tensor_core.h"
+#include "ops/conv/tile_conv.h"
 #include "ops/lanes.h"
-#include "ops/launch.h"
-#include "ops/tensor_core.h"
-#include "ops/tile_conv.h"
+#include "ops/launch_grid.h"
 
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
 namespace {
@@ -196,7 +196,7 @@ unsigned char* dynamic_shared_memory() {
 #define __launch_bounds__(...)
 #define __shared__ static
 // NOLINTEND(bugprone-reserved-identifier)
-#include "ops/tile_conv_kernels.cuh"
+#include "ops/conv/tile_conv_kernels.cuh"
 
 namespace hr {
 namespace {

@@ -1,8 +1,8 @@
 // ops/gpu_loops.h on the simulated device: every loop of every functor, by the CPU's loops when its time has come.
 #include <cstring>
 
+#include "ops/conv/tile_conv_launch.h"
 #include "ops/for_each.h"
-#include "ops/tile_conv_launch.h"
 #include "tests/simulated_gpu/simulator.h"
 #include "tests/support/conv_stand_in.h"
 
@@ -35,10 +35,10 @@ void for_each_flat(cuda::Stream stream, int64_t n, const F& f) {
 #include "ops/adam_instances.h"
 #include "ops/batch_norm_instances.h"
 #include "ops/concat_instances.h"
+#include "ops/conv/depthwise_conv2d_instances.h"
+#include "ops/conv/gpu_conv_instances.h"
 #include "ops/crop_instances.h"
-#include "ops/depthwise_conv2d_instances.h"
 #include "ops/fuse_instances.h"
-#include "ops/gpu_conv_instances.h"
 #include "ops/heatmaps_instances.h"
 #include "ops/joints_loss_instances.h"
 #include "ops/max_pool2d_instances.h"

@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "ops/cublaslt_gemm.h"
-#include "ops/cudnn_conv.h"
+#include "ops/conv/cublaslt_gemm.h"
+#include "ops/conv/cudnn_conv.h"
 #include "tests/simulated_gpu/simulator.h"
 #include "tests/support/conv_stand_in.h"
 

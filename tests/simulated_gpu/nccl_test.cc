@@ -11,7 +11,7 @@
 #include "core/context.h"
 #include "core/error.h"
 #include "tests/simulated_gpu/simulator.h"
-#include "tools/infer.h"
+#include "tools/programs/infer.h"
 
 namespace hr {
 namespace {

@@ -8,15 +8,15 @@
 #include <map>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
-#include "hrnet/model.h"
+#include "hrnet/model/model.h"
 #include "nn/state_dict.h"
 #include "tests/support/oracle.h"
 #include "tests/support/program.h"
 #include "tests/support/tensors.h"
-#include "tools/infer.h"
-#include "tools/synth.h"
+#include "tools/programs/infer.h"
+#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {

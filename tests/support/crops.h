@@ -2,7 +2,7 @@
 #pragma once
 #include <cstring>
 
-#include "data/crop_source.h"
+#include "data/crops/crop_writer.h"
 #include "data/loader.h"
 #include "tests/data/made_set.h"
 

@@ -3,7 +3,7 @@
 #pragma once
 #include <string_view>
 
-#include "hrnet/model.h"
+#include "hrnet/model/model.h"
 #include "tests/support/parameters.h"
 
 namespace hr::test {

@@ -4,8 +4,8 @@
 
 #include <string>
 
+#include "core/io/json.h"
 #include "core/io/value.h"
-#include "core/json.h"
 
 namespace hr::test {
 

@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
-#include "data/image.h"
-#include "data/skeleton.h"
+#include "data/formats/image.h"
+#include "data/formats/skeleton.h"
 #include "tests/support/oracle.h"
 #include "tests/support/program.h"
 

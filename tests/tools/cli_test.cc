@@ -1,4 +1,4 @@
-#include "tools/cli.h"
+#include "tools/programs/cli.h"
 
 #include <gtest/gtest.h>
 

@@ -1,15 +1,15 @@
-#include "tools/convert.h"
+#include "tools/programs/convert.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/json.h"
+#include "core/io/json.h"
 #include "tests/support/checkpoints.h"
 #include "tests/support/formula.h"
 #include "tests/support/oracle.h"
-#include "tools/infer.h"
+#include "tools/programs/infer.h"
 
 namespace hr {
 namespace {

@@ -6,11 +6,11 @@
 #include <bit>
 
 #include "core/error.h"
-#include "hrnet/hrnet.h"
+#include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/model/hrnet.h"
 #include "ops/heatmaps.h"
 #include "tests/support/crops.h"
-#include "tools/heatmap_runner.h"
-#include "tools/train.h"
+#include "tools/programs/train.h"
 
 namespace hr {
 namespace {

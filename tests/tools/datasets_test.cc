@@ -1,5 +1,5 @@
 // Datasets as programs open, pack and show them; training from them.
-#include "tools/datasets.h"
+#include "tools/programs/datasets.h"
 
 #include <gtest/gtest.h>
 
@@ -9,16 +9,16 @@
 #include "core/error.h"
 #include "core/io/safetensors.h"
 #include "core/io/zip.h"
-#include "data/pack.h"
+#include "data/pack/pack.h"
 #include "tests/data/jpeg.h"
 #include "tests/support/oracle.h"
-#include "tools/browse.h"
-#include "tools/coco_eval.h"
-#include "tools/pack.h"
-#include "tools/synth.h"
-#include "tools/synth_annotations.h"
-#include "tools/train.h"
-#include "tools/validate.h"
+#include "tools/programs/browse.h"
+#include "tools/programs/coco_eval.h"
+#include "tools/programs/pack.h"
+#include "tools/programs/train.h"
+#include "tools/programs/validate.h"
+#include "tools/synth/annotations.h"
+#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {

@@ -1,10 +1,10 @@
 // The programs detect, coco_eval --type bbox and forward with a detector, as a user starts them.
 #include <gtest/gtest.h>
 
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
-#include "data/coco.h"
-#include "data/image.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
 #include "tests/support/program.h"
 #include "tests/support/yolox.h"
 

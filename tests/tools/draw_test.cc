@@ -1,4 +1,4 @@
-#include "tools/draw.h"
+#include "data/draw/draw.h"
 
 #include <gtest/gtest.h>
 

@@ -6,23 +6,23 @@
 #include <cstdio>
 #include <set>
 
+#include "core/digest/sha256.h"
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
-#include "core/sha256.h"
-#include "data/coco.h"
-#include "data/image.h"
-#include "data/mat_file.h"
-#include "data/mpii.h"
-#include "data/skeleton.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
+#include "data/formats/mat_file.h"
+#include "data/formats/mpii.h"
+#include "data/formats/skeleton.h"
 #include "eval/pckh.h"
 #include "eval/results.h"
-#include "hrnet/model.h"
+#include "hrnet/infer/decoding.h"
+#include "hrnet/model/model.h"
 #include "nn/state_dict.h"
 #include "tests/support/oracle.h"
-#include "tools/bench_eval.h"
-#include "tools/decoding.h"
-#include "tools/synth.h"
+#include "tools/bench/eval.h"
+#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "core/context.h"
-#include "data/geometry.h"
-#include "data/skeleton.h"
+#include "data/crops/geometry.h"
+#include "data/formats/skeleton.h"
 #include "ops/heatmaps.h"
 #include "tests/eval/golden.h"
 #include "tests/support/oracle.h"

@@ -13,7 +13,7 @@ import time
 import unittest
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(TREE, "tools"))
+sys.path.insert(0, os.path.join(TREE, "tools", "scripts"))
 sys.dont_write_bytecode = True
 import gpu_check_carry
 import gpu_check_report

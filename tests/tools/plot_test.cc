@@ -1,4 +1,4 @@
-#include "tools/plot.h"
+#include "tools/plot/plot.h"
 
 #include <gtest/gtest.h>
 

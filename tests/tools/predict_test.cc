@@ -9,15 +9,15 @@
 #include <jpeglib.h>  // wants stdio's FILE first
 
 #include "core/error.h"
-#include "core/json.h"
-#include "data/coco.h"
-#include "data/image.h"
-#include "hrnet/model.h"
+#include "core/io/json.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
+#include "hrnet/model/model.h"
 #include "nn/state_dict.h"
 #include "tests/support/oracle.h"
 #include "tests/support/program.h"
-#include "tools/infer.h"
-#include "tools/predict.h"
+#include "tools/programs/infer.h"
+#include "tools/programs/predict.h"
 
 namespace {
 std::atomic<int> decoded{0};

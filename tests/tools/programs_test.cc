@@ -5,15 +5,15 @@
 #include <chrono>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
-#include "data/coco.h"
-#include "data/image.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
 #include "tests/support/oracle.h"
 #include "tests/support/program.h"
 #include "tests/support/tensors.h"
-#include "tools/synth.h"
-#include "tools/train.h"
+#include "tools/programs/train.h"
+#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {
@@ -52,8 +52,8 @@ void expect_refused(const std::string& command, std::initializer_list<const char
 }
 
 TEST(Programs, HelpIsForNewcomers) {
-  for (const char* name : {"train", "validate", "predict", "detect", "synth", "forward", "bench", "coco_eval", "convert", "pack",
-                           "browse", "track", "track_eval"}) {
+  for (const char* name : {"train", "validate", "predict", "detect", "synth", "forward", "bench", "coco_eval",
+                           "convert", "pack", "browse", "track", "track_eval"}) {
     const Ended e = run(program(name) + " --help");
     EXPECT_EQ(e.status, 0) << name;
     EXPECT_NE(e.output.find("Example:"), std::string::npos) << name;

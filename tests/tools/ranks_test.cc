@@ -15,12 +15,12 @@
 #include "core/comm/socket.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
-#include "data/coco.h"
+#include "data/formats/coco.h"
 #include "tests/support/oracle.h"
-#include "tools/launch.h"
-#include "tools/synth.h"
+#include "tools/launch/spawn.h"
+#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {

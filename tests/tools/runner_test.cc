@@ -4,10 +4,10 @@
 #include <sstream>
 
 #include "core/philox.h"
-#include "hrnet/model.h"
+#include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/model/model.h"
 #include "tests/support/child.h"
-#include "tools/heatmap_runner.h"
-#include "tools/infer.h"
+#include "tools/programs/infer.h"
 
 namespace hr {
 namespace {

@@ -1,4 +1,4 @@
-#include "tools/scaling.h"
+#include "tools/bench/scaling.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "tools/synth.h"
+#include "tools/synth/synth.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <map>
 
 #include "core/error.h"
-#include "data/skeleton.h"
+#include "data/formats/skeleton.h"
 #include "tests/support/oracle.h"
 
 namespace hr {

@@ -7,8 +7,8 @@
 #include <array>
 #include <cstdio>
 
-#include "core/json.h"
-#include "data/mot.h"
+#include "core/io/json.h"
+#include "data/formats/mot.h"
 #include "tests/support/oracle.h"
 
 namespace hr {

@@ -1,5 +1,5 @@
 // The whole loop on a tiny synthetic set: training, exact resume, bad input.
-#include "tools/train.h"
+#include "tools/programs/train.h"
 
 #include <gtest/gtest.h>
 
@@ -10,12 +10,12 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/io/json.h"
 #include "core/io/safetensors.h"
-#include "core/json.h"
 #include "tests/support/oracle.h"
-#include "tools/history.h"
-#include "tools/synth.h"
-#include "tools/validate.h"
+#include "tools/programs/history.h"
+#include "tools/programs/validate.h"
+#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {

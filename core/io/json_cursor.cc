@@ -1,0 +1,375 @@
+#include "core/io/json_cursor.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <utility>
+
+#include "core/error.h"
+#include "core/io/json.h"
+
+namespace hr {
+namespace {
+
+// 10^0 .. 10^22 are the powers of ten that a double holds exactly.
+constexpr std::array<double, 23> kExactPowers = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                                 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+constexpr uint64_t kExactWhole = uint64_t{1} << 53;
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+int hex_digit(char c) {
+  if (is_digit(c)) return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+void append_utf8(std::string& out, uint32_t c) {
+  const auto byte = [&](uint32_t b) { out += static_cast<char>(b); };
+  if (c < 0x80) {
+    byte(c);
+  } else if (c < 0x800) {
+    byte(0xC0 | c >> 6);
+    byte(0x80 | (c & 0x3F));
+  } else if (c < 0x10000) {
+    byte(0xE0 | c >> 12);
+    byte(0x80 | (c >> 6 & 0x3F));
+    byte(0x80 | (c & 0x3F));
+  } else {
+    byte(0xF0 | c >> 18);
+    byte(0x80 | (c >> 12 & 0x3F));
+    byte(0x80 | (c >> 6 & 0x3F));
+    byte(0x80 | (c & 0x3F));
+  }
+}
+
+}  // namespace
+
+JsonCursor::JsonCursor(std::string_view text, std::string name) : name_(std::move(name)) {
+  text = json_text(text, name_);
+  begin_ = p_ = text.data();
+  end_ = begin_ + text.size();
+}
+
+void JsonCursor::bad(const char* why) const {
+  fail("{}:{}: not valid JSON: {}", name_, line_and_column({begin_, static_cast<size_t>(end_ - begin_)}, offset()),
+       p_ == end_ ? "the text ends too early" : why);
+}
+
+char JsonCursor::ahead() {
+  space();
+  if (p_ == end_) bad("");
+  return *p_;
+}
+
+JsonCursor::Kind JsonCursor::kind() {
+  switch (ahead()) {
+    case '{':
+      return Kind::object;
+    case '[':
+      return Kind::list;
+    case '"':
+      return Kind::string;
+    case 't':
+    case 'f':
+      return Kind::boolean;
+    case 'n':
+      return Kind::null;
+    default:
+      if (!is_digit(*p_) && *p_ != '-' && *p_ != 'N' && *p_ != 'I') bad("expected a value");
+      return Kind::number;
+  }
+}
+
+void JsonCursor::enter_object() {
+  if (ahead() != '{') bad("expected an object");
+  ++p_;
+  first_ = true;
+}
+
+void JsonCursor::enter_list() {
+  if (ahead() != '[') bad("expected a list");
+  ++p_;
+  first_ = true;
+}
+
+// Steps over the comma before the next entry, or over the closing bracket.
+bool JsonCursor::next(char close) {
+  const char c = ahead();
+  if (c == close) {
+    ++p_;
+    first_ = false;
+    return false;
+  }
+  if (!first_) {
+    if (c != ',') bad(close == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
+    ++p_;
+  }
+  first_ = false;
+  return true;
+}
+
+bool JsonCursor::member(std::string_view& key) {
+  if (!next('}')) return false;
+  if (ahead() != '"') bad("expected a name in quotes");
+  key = scan_string();
+  if (ahead() != ':') bad("expected ':' after the name");
+  ++p_;
+  return true;
+}
+
+bool JsonCursor::item() { return next(']'); }
+
+// Reads a number's text: the digits as one whole number and its decimal exponent, if these say it exactly. Returns the
+// end of the text and leaves p_ at its start.
+inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool& exact, bool& whole, bool& negative) {
+  const char* p = p_;
+  negative = *p == '-';
+  p += negative ? 1 : 0;
+  uint64_t value = 0;
+  const char* const first = p;
+  while (p != end_ && is_digit(*p)) value = value * 10 + static_cast<uint64_t>(*p++ - '0');
+  const auto integer_digits = p - first;
+  auto count = integer_digits;
+  const auto wrong = [&](const char* why) {
+    p_ = p;
+    bad(why);
+  };
+  if (integer_digits == 0) wrong("expected a digit");
+  if (integer_digits > 1 && *first == '0') wrong("a number may not start with 0");
+  whole = true;
+  exponent = 0;
+  if (p != end_ && *p == '.') {
+    whole = false;
+    const char* const fraction = ++p;
+    while (p != end_ && is_digit(*p)) value = value * 10 + static_cast<uint64_t>(*p++ - '0');
+    if (p == fraction) wrong("expected a digit after the point");
+    count += p - fraction;
+    exponent = static_cast<int>(std::min<ptrdiff_t>(p - fraction, 1000000));
+    exponent = -exponent;
+  }
+  exact = count <= 19;  // leading zeros count too: such numbers merely take the slow way
+  if (p != end_ && (*p == 'e' || *p == 'E')) {
+    whole = false;
+    ++p;
+    const bool minus = p != end_ && *p == '-';
+    if (p != end_ && (*p == '-' || *p == '+')) ++p;
+    const char* const power = p;
+    int written = 0;
+    while (p != end_ && is_digit(*p)) {
+      if (written < 100000) written = written * 10 + (*p - '0');
+      ++p;
+    }
+    if (p == power) wrong("expected a digit in the exponent");
+    exponent += minus ? -written : written;
+  }
+  digits = value;
+  return p;
+}
+
+// Everything that the fast way cannot do exactly; the text is a well-formed number.
+double JsonCursor::slow_number(const char* end) const {
+  double value = 0;
+  const auto result = std::from_chars(p_, end, value);
+  if (result.ec == std::errc::result_out_of_range) {  // from_chars leaves it to us whether that is 0 or infinite
+    const std::string text(p_, end);
+    value = std::strtod(text.c_str(), nullptr);
+  }
+  return value;
+}
+
+inline double JsonCursor::real() {
+  if (*p_ == 'N' || *p_ == 'I' || (*p_ == '-' && end_ - p_ > 1 && p_[1] == 'I')) {
+    const bool negative = *p_ == '-';
+    p_ += negative ? 1 : 0;
+    if (*p_ == 'N') {
+      word("NaN");
+      return std::numeric_limits<double>::quiet_NaN();
+    }
+    word("Infinity");
+    return negative ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+  }
+  uint64_t digits = 0;
+  int exponent = 0;
+  bool exact = false, whole = false, negative = false;
+  const char* const end = scan_number(digits, exponent, exact, whole, negative);
+  double value = 0;
+  // Both factors are exact, so the one rounding of the product or quotient gives the nearest double.
+  if (exact && digits <= kExactWhole && exponent >= -22 && exponent <= 22) {
+    value = static_cast<double>(digits);
+    value = exponent < 0 ? value / kExactPowers[-exponent] : value * kExactPowers[exponent];
+    value = negative ? -value : value;
+  } else {
+    value = slow_number(end);
+  }
+  p_ = end;
+  return value;
+}
+
+JsonNumber JsonCursor::number() {
+  ahead();
+  JsonNumber number;
+  uint64_t digits = 0;
+  int exponent = 0;
+  bool exact = false, negative = false;
+  if (is_digit(*p_) || (*p_ == '-' && end_ - p_ > 1 && is_digit(p_[1]))) {
+    scan_number(digits, exponent, exact, number.is_whole, negative);
+  }
+  number.real = real();
+  constexpr auto limit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (number.is_whole && exact && digits <= limit) {
+    number.whole = negative ? -static_cast<int64_t>(digits) : static_cast<int64_t>(digits);
+  } else {
+    number.is_whole = std::abs(number.real) <= 0x1p53 && number.real == std::floor(number.real);
+    if (number.is_whole) number.whole = static_cast<int64_t>(number.real);
+  }
+  return number;
+}
+
+bool JsonCursor::numbers(std::vector<double>& out) {
+  enter_list();
+  while (item()) {
+    if (kind() != Kind::number) return false;
+    out.push_back(real());
+  }
+  return true;
+}
+
+void JsonCursor::word(std::string_view expected) {
+  if (std::string_view(p_, std::min<size_t>(expected.size(), end_ - p_)) != expected) bad("expected a value");
+  p_ += expected.size();
+}
+
+bool JsonCursor::boolean() {
+  const bool value = ahead() == 't';
+  word(value ? "true" : "false");
+  return value;
+}
+
+void JsonCursor::null() {
+  ahead();
+  word("null");
+}
+
+std::string_view JsonCursor::string() {
+  if (ahead() != '"') bad("expected a string");
+  return scan_string();
+}
+
+// From the opening quote; mostly the text itself, a copy only where something is escaped.
+std::string_view JsonCursor::scan_string() {
+  const char* const start = ++p_;
+  bool copied = false;
+  for (;;) {
+    const char* const plain = p_;
+    while (p_ != end_ && *p_ != '"' && *p_ != '\\' && static_cast<unsigned char>(*p_) >= 0x20) ++p_;
+    if (p_ == end_) bad("");
+    if (copied) unescaped_.append(plain, p_);
+    if (*p_ == '"') {
+      const std::string_view text = copied ? std::string_view(unescaped_) : std::string_view(start, p_ - start);
+      ++p_;
+      return text;
+    }
+    if (*p_ != '\\') bad("a control character in a string");
+    if (!copied) unescaped_.assign(start, p_);
+    copied = true;
+    const auto four = [&] {
+      uint32_t code = 0;
+      for (int i = 0; i < 4; ++i) {
+        if (p_ == end_) bad("");
+        const int digit = hex_digit(*p_);
+        if (digit < 0) bad("expected four hexadecimal digits after \\u");
+        code = code * 16 + static_cast<uint32_t>(digit);
+        ++p_;
+      }
+      return code;
+    };
+    ++p_;
+    if (p_ == end_) bad("");
+    static constexpr std::string_view letters = "\"\\/bfnrt", meanings = "\"\\/\b\f\n\r\t";
+    const size_t letter = letters.find(*p_);
+    if (letter != std::string_view::npos) {
+      unescaped_ += meanings[letter];
+      ++p_;
+    } else if (*p_ == 'u') {
+      ++p_;
+      uint32_t code = four();
+      if (code >= 0xD800 && code < 0xDC00) {  // the first half of a pair
+        if (end_ - p_ < 2 || p_[0] != '\\' || p_[1] != 'u') bad("half a surrogate pair");
+        p_ += 2;
+        const uint32_t low = four();
+        if (low < 0xDC00 || low > 0xDFFF) bad("half a surrogate pair");
+        code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+      } else if (code >= 0xDC00 && code < 0xE000) {
+        bad("half a surrogate pair");
+      }
+      append_utf8(unescaped_, code);
+    } else {
+      bad("an unknown escape in a string");
+    }
+  }
+}
+
+void JsonCursor::key() {
+  if (ahead() != '"') bad("expected a name in quotes");
+  scan_string();
+  if (ahead() != ':') bad("expected ':' after the name");
+  ++p_;
+}
+
+// Without recursion: an enemy's deep nesting must not overflow the stack.
+void JsonCursor::skip() {
+  open_.clear();
+  first_ = false;
+  for (;;) {
+    const char c = ahead();
+    if (c == '{' || c == '[') {
+      ++p_;
+      const char close = c == '{' ? '}' : ']';
+      if (ahead() != close) {
+        open_.push_back(close);
+        if (close == '}') key();
+        continue;
+      }
+      ++p_;
+    } else if (c == '"') {
+      scan_string();
+    } else if (c == 't' || c == 'f') {
+      boolean();
+    } else if (c == 'n') {
+      null();
+    } else if (is_digit(c) || (c == '-' && end_ - p_ > 1 && p_[1] != 'I')) {
+      uint64_t digits = 0;
+      int exponent = 0;
+      bool exact = false, whole = false, negative = false;
+      p_ = scan_number(digits, exponent, exact, whole, negative);
+    } else if (c == '-' || c == 'N' || c == 'I') {
+      real();
+    } else {
+      bad("expected a value");
+    }
+    for (;;) {  // a value has ended
+      if (open_.empty()) return;
+      const char after = ahead();
+      if (after == ',') {
+        ++p_;
+        if (open_.back() == '}') key();
+        break;
+      }
+      if (after != open_.back()) bad(open_.back() == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
+      ++p_;
+      open_.pop_back();
+    }
+  }
+}
+
+void JsonCursor::finish() {
+  space();
+  if (p_ != end_) bad("expected the end of the text");
+}
+
+}  // namespace hr

@@ -1,0 +1,100 @@
+#include "data/crops/letterbox.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace hr {
+namespace {
+
+constexpr int kOne = 2048;  // OpenCV's INTER_RESIZE_COEF_SCALE
+
+// The two source positions of each destination position along one axis, and their weights. Beyond the first and the
+// last position OpenCV gives columns one weight of 1, but lines two weights of the same line, which are rounded apart.
+struct Tap {
+  int from = 0, next = 0;
+  int weight_from = kOne, weight_next = 0;
+};
+std::vector<Tap> taps(int source, int destination, bool columns) {
+  const double scale = 1.0 / (static_cast<double>(destination) / source);
+  std::vector<Tap> list(static_cast<size_t>(destination));
+  for (int i = 0; i < destination; ++i) {
+    auto fraction = static_cast<float>((i + 0.5) * scale - 0.5);
+    int at = static_cast<int>(std::floor(fraction));
+    fraction -= static_cast<float>(at);
+    if (columns && (at < 0 || at >= source - 1)) fraction = 0;
+    const auto inside = [source](int position) { return std::clamp(position, 0, source - 1); };
+    list[i] = {inside(at), inside(at + 1), static_cast<int>(std::lrint((1.0F - fraction) * kOne)),
+               static_cast<int>(std::lrint(fraction * kOne))};
+  }
+  return list;
+}
+
+Image halved(const ImageView& source) {
+  Image out(source.width / 2, source.height / 2);
+  for (int y = 0; y < out.height; ++y) {
+    for (int x = 0; x < out.width; ++x) {
+      const uint8_t* a = source.at(2 * x, 2 * y);
+      const uint8_t* b = source.at(2 * x, 2 * y + 1);
+      for (int c = 0; c < 3; ++c) out.at(x, y)[c] = static_cast<uint8_t>((a[c] + a[c + 3] + b[c] + b[c + 3] + 2) >> 2);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Image resized_bilinear(const ImageView& source, int w, int h) {
+  check(w > 0 && h > 0 && source.width > 0 && source.height > 0, "resize: {} x {} pixels to {} x {}", source.width,
+        source.height, w, h);
+  check(source.region.contains({0, 0, source.width, source.height}), "resize: a part of the picture is missing");
+  if (source.width == 2 * w && source.height == 2 * h) return halved(source);
+  Image out(w, h);
+  if (source.width == w && source.height == h) {
+    for (int y = 0; y < h; ++y) std::copy_n(source.at(0, y), static_cast<size_t>(w) * 3, out.at(0, y));
+    return out;
+  }
+  const std::vector<Tap> columns = taps(source.width, w, true), lines = taps(source.height, h, false);
+  // Lines of the source scaled along x, 11 bits of fraction; each is made once.
+  std::vector<int> rows[2] = {std::vector<int>(static_cast<size_t>(w) * 3),
+                              std::vector<int>(static_cast<size_t>(w) * 3)};
+  int holds[2] = {-1, -1};
+  const auto scaled = [&](int line, int keep) -> const std::vector<int>& {
+    for (int i = 0; i < 2; ++i) {
+      if (holds[i] == line) return rows[i];
+    }
+    const int i = holds[0] == keep ? 1 : 0;
+    holds[i] = line;
+    const uint8_t* from = source.at(0, line);
+    int* to = rows[i].data();
+    for (int x = 0; x < w; ++x, to += 3) {
+      const Tap& t = columns[x];
+      const uint8_t *a = from + 3 * t.from, *b = from + 3 * t.next;
+      for (int c = 0; c < 3; ++c) to[c] = a[c] * t.weight_from + b[c] * t.weight_next;
+    }
+    return rows[i];
+  };
+  for (int y = 0; y < h; ++y) {
+    const Tap& t = lines[y];
+    const int* a = scaled(t.from, t.next).data();
+    const int* b = scaled(t.next, t.from).data();
+    uint8_t* to = out.at(0, y);
+    for (int i = 0; i < 3 * w; ++i) {
+      const int sum = ((t.weight_from * (a[i] >> 4)) >> 16) + ((t.weight_next * (b[i] >> 4)) >> 16);
+      to[i] = static_cast<uint8_t>(std::clamp((sum + 2) >> 2, 0, 255));
+    }
+  }
+  return out;
+}
+
+Letterbox letterbox_for(int picture_w, int picture_h, int canvas_w, int canvas_h) {
+  check(picture_w > 0 && picture_h > 0, "a picture of {} x {} pixels cannot be scaled", picture_w, picture_h);
+  Letterbox box;
+  box.scale = std::min(static_cast<double>(canvas_h) / picture_h, static_cast<double>(canvas_w) / picture_w);
+  box.inner_w = std::clamp(static_cast<int>(picture_w * box.scale), 1, canvas_w);
+  box.inner_h = std::clamp(static_cast<int>(picture_h * box.scale), 1, canvas_h);
+  return box;
+}
+
+}  // namespace hr

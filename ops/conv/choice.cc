@@ -1,0 +1,227 @@
+#include "ops/conv/choice.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+#include <thread>
+
+#include "core/cuda.h"
+#include "core/error.h"
+
+namespace hr {
+namespace {
+
+// Keeps other programs from changing a file while this lives: they wait for the same lock, on a file beside it. Where
+// locks do not work, or another program holds one for seconds, it goes on without: a choice that is lost is measured
+// again.
+class FileLock {
+ public:
+  explicit FileLock(const fs::path& path)
+      : fd_(::open((path.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+    if (fd_ < 0) return;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+    while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK && errno != EINTR) return;
+      if (std::chrono::steady_clock::now() > deadline) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+  ~FileLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+ private:
+  int fd_;
+};
+
+bool is_plain(std::string_view text) {
+  return !text.empty() && std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
+}
+
+// Choices of a plan file by problem.
+std::map<std::string, std::string> read_plans(const fs::path& path, const std::string& heading) {
+  std::map<std::string, std::string> choices;
+  std::error_code ignored;
+  if (path.empty() || !fs::exists(path, ignored)) return choices;
+  std::string text;
+  try {
+    text = read_file(path);
+  } catch (const Error&) {
+    return choices;  // everything is measured again; whether the file can be replaced, write() tells
+  }
+  size_t at = text.find('\n');
+  if (at == std::string::npos || text.substr(0, at) != heading) return choices;
+  for (size_t end = 0; (end = text.find('\n', ++at)) != std::string::npos; at = end) {
+    const std::string_view line = std::string_view(text).substr(at, end - at);
+    const size_t tab = std::min(line.find('\t'), line.size());
+    const std::string_view candidate = line.substr(0, tab), problem = line.substr(std::min(tab + 1, line.size()));
+    if (is_plain(candidate) && is_plain(problem)) choices[std::string(problem)] = candidate;
+  }
+  return choices;
+}
+
+}  // namespace
+
+fs::path conv_plan_file() {
+  if (const char* folder = std::getenv("HRNET_CACHE")) return fs::path(folder) / "conv_plans.txt";
+  if (const char* folder = std::getenv("XDG_CACHE_HOME")) return fs::path(folder) / "hrnet.cpp" / "conv_plans.txt";
+  if (const char* home = std::getenv("HOME")) return fs::path(home) / ".cache" / "hrnet.cpp" / "conv_plans.txt";
+  return {};
+}
+
+ConvPlanMemory::ConvPlanMemory(fs::path path, std::string heading)
+    : path_(std::move(path)), heading_(std::move(heading)), choices_(read_plans(path_, heading_)) {}
+
+const std::string* ConvPlanMemory::find(const std::string& problem) const {
+  const auto it = choices_.find(problem);
+  return it == choices_.end() ? nullptr : &it->second;
+}
+
+std::string ConvPlanMemory::put(const std::string& problem, const std::string& candidate) {
+  const std::string* before = find(problem);
+  const std::string useless = before != nullptr ? *before : "";
+  choices_[problem] = candidate;
+  if (path_.empty()) return candidate;
+  try {
+    fs::create_directories(path_.parent_path());
+    write(problem, useless);
+  } catch (const std::exception& e) {
+    // Only the next start gets slower; but say so, since it will every time.
+    if (!told_) fmt::print(stderr, "note: measured convolution plans were not kept: {}\n", e.what());
+    told_ = true;
+  }
+  return choices_[problem];
+}
+
+void ConvPlanMemory::write(const std::string& put, const std::string& useless) {
+  const FileLock lock(path_);
+  // What others have put since we read the file stays, also for the problem that was measured here.
+  for (auto& [problem, candidate] : read_plans(path_, heading_)) {
+    if (problem != put || candidate != useless) choices_[problem] = std::move(candidate);
+  }
+  std::string text = heading_ + "\n";
+  for (const auto& [problem, candidate] : choices_) text += fmt::format("{}\t{}\n", candidate, problem);
+  write_file(path_, text);
+}
+
+ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCandidate>& candidates,
+                            const std::function<float(const ConvCandidate&, int launches)>& milliseconds) {
+  using Kind = ConvTiming::Kind;
+  constexpr float kHopeless = 2.5f, kClose = 1.3f;  // times the fastest
+  constexpr size_t kFinalists = 8;
+  constexpr int kFewLaunches = 3, kManyLaunches = 20, kRounds = 3;
+  constexpr float kSpan = 0.3f;  // ms that many launches should take together
+  constexpr float kLong = 5;     // ms of one launch that are measured well enough by themselves
+
+  const size_t count = candidates.size();
+  ConvChoice choice{count, std::vector<ConvTiming>(count), nullptr};
+  std::exception_ptr no_memory;
+  std::string first_reason;
+  // Runs a candidate; remembers the shortest time. Whether it ran.
+  const auto time = [&](size_t i, int launches, Kind then) {
+    ConvTiming& t = choice.timings[i];
+    try {
+      const float ms = milliseconds(candidates[i], launches);
+      t.ms = t.kind == Kind::failed ? ms : std::min(t.ms, ms);
+      t.kind = then;
+      return true;
+    } catch (const OutOfMemory& e) {
+      no_memory = no_memory ? no_memory : std::current_exception();
+      t.reason = e.what();
+    } catch (const Error& e) {
+      // The first reason is the cause; after an error of the device all others have the same.
+      if (first_reason.empty()) first_reason = fmt::format("{}: {}", candidates[i].name, e.what());
+      t.reason = e.what();
+    }
+    t.kind = Kind::failed;
+    return false;
+  };
+  const auto fastest = [&] {
+    size_t best = count;
+    for (size_t i = 0; i < count; ++i) {
+      const ConvTiming& t = choice.timings[i];
+      if (t.kind != Kind::failed && (best == count || t.ms < choice.timings[best].ms)) best = i;
+    }
+    return best;
+  };
+
+  // A few runs of each, but one run is enough to see that a candidate is hopeless.
+  float best_ms = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (!time(i, 1, Kind::dropped)) continue;
+    if (best_ms > 0 && choice.timings[i].ms > kHopeless * best_ms) continue;
+    if (choice.timings[i].ms > kLong) {
+      choice.timings[i].kind = Kind::measured;
+    } else if (!time(i, kFewLaunches, Kind::measured)) {
+      continue;
+    }
+    best_ms = best_ms > 0 ? std::min(best_ms, choice.timings[i].ms) : choice.timings[i].ms;
+  }
+  // Many runs of the fastest, taking turns, so that whatever disturbs a GPU for a while disturbs them all.
+  std::vector<size_t> finalists;
+  for (size_t i = 0; i < count; ++i) {
+    const ConvTiming& t = choice.timings[i];
+    if (t.kind == Kind::measured && t.ms <= kClose * best_ms) finalists.push_back(i);
+  }
+  std::stable_sort(finalists.begin(), finalists.end(),
+                   [&](size_t a, size_t b) { return choice.timings[a].ms < choice.timings[b].ms; });
+  finalists.resize(std::min(finalists.size(), kFinalists));
+  if (finalists.size() > 1) {
+    // What they took so far was one lucky run of a few; from here on they are compared by the same number of tries.
+    std::vector<int> launches;
+    for (const size_t i : finalists) {
+      const float ms = choice.timings[i].ms;
+      const int fill = static_cast<int>(std::ceil(kSpan / std::max(ms, 1e-6f)));
+      launches.push_back(ms > kLong ? 1 : std::clamp(fill, kFewLaunches, kManyLaunches));
+    }
+    for (int round = 0; round < kRounds; ++round) {
+      for (size_t f = 0; f < finalists.size(); ++f) {
+        ConvTiming& t = choice.timings[finalists[f]];
+        if (round > 0 && t.kind == Kind::failed) continue;
+        if (round == 0) t.kind = Kind::failed;  // time() then forgets what it took before
+        time(finalists[f], launches[f], Kind::finalist);
+      }
+    }
+    size_t best = count;
+    for (const size_t i : finalists) {
+      const ConvTiming& t = choice.timings[i];
+      const bool faster = best == count || t.ms < choice.timings[best].ms ||
+                          (t.ms == choice.timings[best].ms && i < best);  // equally fast: the library's preferred
+      if (t.kind == Kind::finalist && faster) best = i;
+    }
+    choice.best = best;
+  }
+  if (choice.best == count) choice.best = fastest();
+  if (choice.best == count) {
+    choice.failure =
+        no_memory ? no_memory
+                  : std::make_exception_ptr(Error(fmt::format("none of {} kernels for {} runs ({})", count, problem,
+                                                              first_reason.empty() ? "there is none" : first_reason)));
+  }
+  return choice;
+}
+
+std::string table_of(const std::string& problem, const std::vector<ConvCandidate>& candidates,
+                     const ConvChoice& choice) {
+  constexpr const char* kinds[] = {"failed", "dropped", "measured", "finalist"};
+  std::string text;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const ConvTiming& t = choice.timings[i];
+    std::string reason = t.reason;
+    std::replace_if(
+        reason.begin(), reason.end(), [](unsigned char c) { return c < ' '; }, ' ');
+    text += fmt::format("{}\t{:.5f}\t{}\t{}\t{}\t{}\n", i == choice.best ? "chosen" : kinds[static_cast<int>(t.kind)],
+                        t.ms, candidates[i].workspace, candidates[i].name, problem, reason);
+  }
+  return text;
+}
+
+}  // namespace hr

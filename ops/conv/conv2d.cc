@@ -1,0 +1,172 @@
+#include "ops/conv/conv2d.h"
+
+#include <optional>
+
+#include "ops/conv/dnnl_conv.h"
+#include "ops/conv/gpu_conv.h"
+#include "ops/dispatch.h"
+#include "ops/for_each.h"
+#include "ops/sum.h"
+
+namespace hr {
+namespace {
+
+// Writes a parameter's gradient straight into its place when it is bound and untouched, else through a temporary.
+class ParameterGradient {
+ public:
+  ParameterGradient(Context& cx, const Tensor& parameter)
+      : cx_(cx), parameter_(parameter), sink_(cx.tape->sink(parameter)) {
+    target_ = sink_.grad.defined() && !sink_.accumulate ? sink_.grad : cx.empty(parameter.shape(), DType::f32);
+  }
+  float* data() const { return target_.data<float>(); }
+  void finish() {
+    if (!sink_.grad.defined()) {
+      cx_.tape->add(parameter_, target_);
+    } else if (sink_.accumulate) {
+      copy_or_add(cx_, target_, sink_.grad, true);
+    }
+  }
+
+ private:
+  Context& cx_;
+  const Tensor& parameter_;
+  Tape::Sink sink_;
+  Tensor target_;
+};
+
+// What a convolution must move and compute: two activations and the filter, a multiplication and an addition each.
+double conv_bytes(const ConvGeometry& g) {
+  const double in = static_cast<double>(g.n * g.h * g.w * g.ci),
+               out = static_cast<double>(g.n * g.out_h() * g.out_w() * g.co);
+  return (in + out + static_cast<double>(g.co * g.kh * g.kw * g.ci)) * static_cast<double>(size_of(g.src));
+}
+double conv_operations(const ConvGeometry& g) {
+  const int64_t pixels = g.transposed ? g.h * g.w : g.out_h() * g.out_w();
+  return 2.0 * static_cast<double>(g.n * pixels * g.co * g.kh * g.kw * g.ci);
+}
+
+struct Operands {
+  Tensor x, filter, rounded, bias;
+  ConvFilter both() const { return {filter.data<float>(), rounded.defined() ? rounded.data<bf16>() : nullptr}; }
+};
+
+void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uint64_t y) {
+  Tensor dy = take_gradient(cx, y);
+  if (!dy.defined()) return;
+  if (dy.dtype() != geometry.src) {
+    Context plain = cx;  // a conversion inside a backward function is not itself recorded
+    plain.tape = nullptr;
+    dy = cast(plain, dy, geometry.src);
+  }
+  ConvBackend& conv = conv_backend(cx);
+  const bool bias_learns = in.bias.defined() && in.bias.requires_grad();
+  if (in.filter.requires_grad() || bias_learns) {
+    std::optional<ParameterGradient> filter, bias;
+    Tensor unwanted;  // the primitive makes both gradients: a frozen filter's goes here
+    if (in.filter.requires_grad()) {
+      filter.emplace(cx, in.filter);
+    } else {
+      unwanted = cx.empty(in.filter.shape(), DType::f32);
+    }
+    if (bias_learns) bias.emplace(cx, in.bias);
+    const Profiled profiled(cx, "convolution: filter gradient", conv_bytes(geometry), conv_operations(geometry));
+    conv.backward_filter(cx, geometry, in.x.raw(), dy.raw(), filter ? filter->data() : unwanted.data<float>(),
+                         bias ? bias->data() : nullptr);
+    if (bias) bias->finish();
+    if (filter) filter->finish();
+  }
+  if (in.x.requires_grad()) {
+    Tensor dx = cx.empty(in.x.shape(), in.x.dtype());
+    const Profiled profiled(cx, "convolution: data gradient", conv_bytes(geometry), conv_operations(geometry));
+    conv.backward_data(cx, geometry, dy.raw(), in.both(), dx.raw());
+    cx.tape->add(in.x, std::move(dx));
+  }
+}
+
+Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, const Tensor& filter,
+           const Conv2d& options) {
+  check(x.rank() == 4, "{}: expected x of [N, H, W, C], got {}", op, to_string(x.shape()));
+  check(filter.rank() == 4 && filter.dtype() == DType::f32,
+        "{}: expected an f32 filter of [O, kh, kw, I], got {} of {}", op, to_string(filter.shape()),
+        name_of(filter.dtype()));
+  check(x.dim(3) == filter.dim(3), "{}: expected {} input channels, got {}", op, filter.dim(3), x.dim(3));
+  check(options.stride >= 1 && options.pad >= 0, "{}: stride {} and pad {} make no sense", op, options.stride,
+        options.pad);
+  check(!options.relu || !options.silu, "{}: expected one activation, got relu and silu", op);
+  if (x.dtype() == DType::bf16 && !cx.device.is_cuda() && !dnnl_has_bf16()) {
+    Conv2d wide = options;
+    const Tensor add = options.add != nullptr ? cast(cx, *options.add, DType::f32) : Tensor();
+    if (options.add != nullptr) wide.add = &add;
+    const Tensor y = run(cx, op, transposed, cast(cx, x, DType::f32), filter, wide);
+    return options.f32_output ? y : cast(cx, y, DType::bf16);
+  }
+  const ConvGeometry g{.n = x.dim(0),
+                       .h = x.dim(1),
+                       .w = x.dim(2),
+                       .ci = x.dim(3),
+                       .co = filter.dim(0),
+                       .kh = filter.dim(1),
+                       .kw = filter.dim(2),
+                       .stride = options.stride,
+                       .pad = options.pad,
+                       .transposed = transposed,
+                       .src = x.dtype(),
+                       .dst = options.f32_output ? DType::f32 : x.dtype()};
+  const bool fits = transposed ? g.out_h() > 0 && g.out_w() > 0 : g.h + 2 * g.pad >= g.kh && g.w + 2 * g.pad >= g.kw;
+  check(fits && g.n > 0, "{}: input {} with kernel {}x{}, pad {} gives an empty output", op, to_string(x.shape()), g.kh,
+        g.kw, g.pad);
+  const Shape y_shape{g.n, g.out_h(), g.out_w(), g.co};
+  if (options.bias != nullptr) {
+    check(options.bias->numel() == g.co && options.bias->dtype() == DType::f32, "{}: expected a bias of {} f32, got {}",
+          op, g.co, to_string(options.bias->shape()));
+  }
+  if (options.add != nullptr) {
+    check(options.add->shape() == y_shape && options.add->dtype() == g.dst, "{}: expected a summand {}, got {}", op,
+          to_string(y_shape), to_string(options.add->shape()));
+  }
+
+  Tensor y = cx.empty(y_shape, g.dst);
+  const Operands in{x, filter, options.rounded != nullptr ? *options.rounded : Tensor(),
+                    options.bias != nullptr ? *options.bias : Tensor()};
+  const Profiled profiled(
+      cx, "convolution: forward",
+      conv_bytes(g) + (options.add != nullptr ? static_cast<double>(numel(y_shape) * size_of(g.dst)) : 0),
+      conv_operations(g));
+  conv_backend(cx).forward(cx, g, x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
+                           options.add != nullptr ? options.add->raw() : nullptr,
+                           options.silu   ? ConvAct::silu
+                           : options.relu ? ConvAct::relu
+                                          : ConvAct::none,
+                           y.raw(), options.packed);
+  const bool bias_learns = options.bias != nullptr && options.bias->requires_grad();
+  if (cx.recording() && (x.requires_grad() || filter.requires_grad() || bias_learns)) {
+    check(options.add == nullptr && !options.relu && !options.silu && options.packed == nullptr,
+          "{}: the inference epilogue has no derivative; use fuse in training", op);
+    y.set_requires_grad(true);
+    cx.tape->record([g, in, id = y.id()](Context& bx) { backward(bx, g, in, id); });
+  }
+  return y;
+}
+
+}  // namespace
+
+Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) {
+  return run(cx, "conv2d", false, x, filter, options);
+}
+
+Tensor conv_transpose2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) {
+  return run(cx, "conv_transpose2d", true, x, filter, options);
+}
+
+ConvBackend& conv_backend(Context& cx) {
+  if (!cx.ops) {
+    if (cx.device.is_cuda()) {
+      cx.ops = make_gpu_conv(cx);
+    } else {
+      cx.ops = std::make_shared<DnnlConv>();
+    }
+  }
+  return static_cast<ConvBackend&>(*cx.ops);
+}
+
+}  // namespace hr

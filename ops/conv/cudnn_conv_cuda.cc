@@ -1,0 +1,594 @@
+#include <cudnn_graph.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "core/cuda.h"
+#include "core/shared_library.h"
+#include "ops/conv/cudnn_conv.h"
+
+namespace hr {
+namespace {
+
+// ---- the library -------------------------------------------------------------------------------------------------
+
+struct Cudnn {
+  decltype(&cudnnGetVersion) version;
+  decltype(&cudnnGetErrorString) error;
+  decltype(&cudnnGetLastErrorString) last_error;
+  decltype(&cudnnCreate) create;
+  decltype(&cudnnDestroy) destroy;
+  decltype(&cudnnSetStream) set_stream;
+  decltype(&cudnnBackendCreateDescriptor) create_descriptor;
+  decltype(&cudnnBackendDestroyDescriptor) destroy_descriptor;
+  decltype(&cudnnBackendSetAttribute) set;
+  decltype(&cudnnBackendGetAttribute) get;
+  decltype(&cudnnBackendFinalize) finalize;
+  decltype(&cudnnBackendExecute) execute;
+
+  Cudnn() {
+    const SharedLibrary library("cuDNN", {"libcudnn.so.9"}, "install cuDNN 9, or add its folder to LD_LIBRARY_PATH");
+    library.bind(version, "cudnnGetVersion");
+    library.bind(error, "cudnnGetErrorString");
+    library.bind(last_error, "cudnnGetLastErrorString");
+    library.bind(create, "cudnnCreate");
+    library.bind(destroy, "cudnnDestroy");
+    library.bind(set_stream, "cudnnSetStream");
+    library.bind(create_descriptor, "cudnnBackendCreateDescriptor");
+    library.bind(destroy_descriptor, "cudnnBackendDestroyDescriptor");
+    library.bind(set, "cudnnBackendSetAttribute");
+    library.bind(get, "cudnnBackendGetAttribute");
+    library.bind(finalize, "cudnnBackendFinalize");
+    library.bind(execute, "cudnnBackendExecute");
+  }
+};
+
+const Cudnn& cudnn() {
+  static const Cudnn library;
+  return library;
+}
+
+void expect(cudnnStatus_t status, std::string_view what) {
+  if (status == CUDNN_STATUS_SUCCESS) return;
+  std::array<char, 512> why{};  // what this thread's last call had to say, often nothing
+  cudnn().last_error(why.data(), why.size());
+  const std::string text =
+      fmt::format("cuDNN: {}: {}{}{}", what, cudnn().error(status), why[0] == 0 ? "" : ": ", why.data());
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
+    throw OutOfMemory("out of GPU memory: " + text, 0);
+  throw Error(text);
+}
+
+// ---- graphs ------------------------------------------------------------------------------------------------------
+
+// One descriptor of the graph API, destroyed with its owner.
+class Descriptor {
+ public:
+  explicit Descriptor(cudnnBackendDescriptorType_t type) {
+    expect(cudnn().create_descriptor(type, &handle_), "descriptor");
+  }
+  ~Descriptor() {
+    if (handle_ != nullptr) cudnn().destroy_descriptor(handle_);
+  }
+  Descriptor(Descriptor&& o) noexcept : handle_(std::exchange(o.handle_, nullptr)) {}
+  Descriptor& operator=(Descriptor&& o) noexcept {
+    std::swap(handle_, o.handle_);
+    return *this;
+  }
+  cudnnBackendDescriptor_t get() const { return handle_; }
+
+  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
+                  const void* values) {
+    expect(cudnn().set(handle_, name, type, count, values), "attribute");
+    return *this;
+  }
+  Descriptor& set(cudnnBackendAttributeName_t name, const Descriptor& other) {
+    const cudnnBackendDescriptor_t h = other.get();
+    return set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &h);
+  }
+  cudnnStatus_t try_finalize() { return cudnn().finalize(handle_); }
+  Descriptor& finalize(std::string_view what) {
+    expect(try_finalize(), what);
+    return *this;
+  }
+
+ private:
+  cudnnBackendDescriptor_t handle_ = nullptr;
+};
+
+cudnnDataType_t type_of(DType t) { return t == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
+
+// Names of a graph's tensors in a variant pack.
+enum Uid : int64_t { kX = 1, kW, kY, kBias, kAdd, kVirtual = 100 };
+
+// dims as cuDNN counts them (n, c, h, w); memory is dense n, h, w, c.
+Descriptor tensor(int64_t uid, std::array<int64_t, 4> d, DType type, bool is_virtual = false) {
+  const std::array<int64_t, 4> strides{d[1] * d[2] * d[3], 1, d[3] * d[1], d[1]};
+  const int64_t alignment = 16;
+  const cudnnDataType_t data_type = type_of(type);
+  Descriptor t(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+  t.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &data_type)
+      .set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, d.data())
+      .set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides.data())
+      .set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &uid)
+      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment);
+  if (is_virtual) t.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
+  t.finalize("tensor");
+  return t;
+}
+
+// y = mode(x, b); b may be null.
+Descriptor pointwise(cudnnPointwiseMode_t mode, const Descriptor& x, const Descriptor* b, const Descriptor& y) {
+  const cudnnDataType_t math = CUDNN_DATA_FLOAT;
+  Descriptor p(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+  p.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode)
+      .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &math)
+      .finalize("pointwise");
+  Descriptor op(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+  op.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, p)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
+  if (b != nullptr) op.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
+  op.finalize("pointwise operation");
+  return op;
+}
+
+// A deconvolution is a convolution seen from its output: its forward pass is that one's gradient of the data, and so
+// on; the filter's channel dims change places (gpu_conv_kernel.h).
+struct Mirror {
+  std::array<int64_t, 4> x, w, y;  // of the convolution that cuDNN runs: n, c, h, w and k, c, r, s
+  ConvProblem::Pass pass;
+};
+Mirror mirror_of(const ConvProblem& p) {
+  using Pass = ConvProblem::Pass;
+  const ConvGeometry& g = p.geometry;
+  const std::array in{g.n, g.ci, g.h, g.w}, out{g.n, g.co, g.out_h(), g.out_w()};
+  if (!g.transposed) return {in, {g.co, g.ci, g.kh, g.kw}, out, p.pass};
+  const Pass pass = p.pass == Pass::forward         ? Pass::backward_data
+                    : p.pass == Pass::backward_data ? Pass::forward
+                                                    : Pass::backward_filter;
+  return {out, {g.ci, g.co, g.kh, g.kw}, in, pass};
+}
+
+struct OperationGraph {
+  std::vector<Descriptor> parts;  // tensors and operations must outlive the graph
+  std::optional<Descriptor> graph;
+};
+
+OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
+  using Pass = ConvProblem::Pass;
+  const ConvGeometry& g = p.geometry;
+  const Mirror m = mirror_of(p);
+  const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+  const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+  const std::array<int64_t, 2> pad{g.pad, g.pad}, stride{g.stride, g.stride}, dilation{1, 1};
+  const int64_t spatial = 2;
+  Descriptor conv(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+  conv.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute)
+      .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode)
+      .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pad.data())
+      .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pad.data())
+      .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride.data())
+      .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation.data())
+      .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &spatial)
+      .finalize("convolution");
+
+  OperationGraph result;
+  auto& parts = result.parts;
+  std::vector<size_t> operations;
+  const auto keep = [&](Descriptor d) {
+    parts.push_back(std::move(d));
+    return parts.size() - 1;
+  };
+  const auto operation = [&](Descriptor d) { operations.push_back(keep(std::move(d))); };
+  const size_t c = keep(std::move(conv));
+  // cuDNN reads alpha and beta in the type that they are declared with only for some engines; the ready-made ones read
+  // the compute type's four bytes, and the first four of a double 1.0 are 0, which makes every result 0.
+  const float one = 1, zero = 0;
+  // Element types: src everywhere but for the forward result and the filter's gradient.
+  const bool epilogue = p.bias || p.add || p.relu;
+  if (m.pass == Pass::backward_filter) {
+    const bool deconv = g.transposed;
+    const size_t x = keep(tensor(deconv ? kY : kX, m.x, g.src)), y = keep(tensor(deconv ? kX : kY, m.y, g.src));
+    const size_t w = keep(tensor(kW, m.w, g.dst));
+    Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR);
+    op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, parts[c])
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, parts[x])
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, parts[y])
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, parts[w])
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
+        .finalize("gradient of a filter");
+    operation(std::move(op));
+  } else {
+    // What the pass writes: y (forward) or x (data), in the deconvolution's view the other way round.
+    const bool writes_y = m.pass == Pass::forward;
+    const auto& out = writes_y ? m.y : m.x;
+    const DType out_type = p.pass == Pass::forward ? g.dst : g.src;
+    const int64_t out_uid = p.pass == Pass::forward ? kY : kX, in_uid = p.pass == Pass::forward ? kX : kY;
+    const size_t w = keep(tensor(kW, m.w, g.src));
+    const size_t in = keep(tensor(in_uid, writes_y ? m.x : m.y, g.src));
+    int64_t virtuals = kVirtual;
+    const auto intermediate = [&] { return keep(tensor(virtuals++, out, DType::f32, true)); };
+    const auto final = [&] { return keep(tensor(out_uid, out, out_type)); };
+    size_t at = epilogue ? intermediate() : final();
+    if (writes_y) {
+      Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+      op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, parts[c])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, parts[in])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, parts[w])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, parts[at])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
+          .finalize("convolution operation");
+      operation(std::move(op));
+    } else {
+      Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
+      op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, parts[c])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, parts[in])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, parts[w])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, parts[at])
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
+          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
+          .finalize("gradient of the data");
+      operation(std::move(op));
+    }
+    // Summand before bias: the order in which cuDNN's ready-made kernels have them.
+    const auto then = [&](cudnnPointwiseMode_t what, const size_t* b, bool last) {
+      const size_t next = last ? final() : intermediate();
+      operation(pointwise(what, parts[at], b != nullptr ? &parts[*b] : nullptr, parts[next]));
+      at = next;
+    };
+    if (p.add) {
+      const size_t add = keep(tensor(kAdd, out, g.dst));
+      then(CUDNN_POINTWISE_ADD, &add, !p.bias && !p.relu);
+    }
+    if (p.bias) {
+      const size_t bias = keep(tensor(kBias, {1, g.co, 1, 1}, g.dst));
+      then(CUDNN_POINTWISE_ADD, &bias, !p.relu);
+    }
+    if (p.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, true);
+  }
+  std::vector<cudnnBackendDescriptor_t> ops;
+  ops.reserve(operations.size());
+  for (const size_t i : operations) ops.push_back(parts[i].get());
+  Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, static_cast<int64_t>(ops.size()), ops.data());
+  if (handle != nullptr) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+  graph.finalize("operation graph");
+  result.graph = std::move(graph);
+  return result;
+}
+
+// ---- plans -------------------------------------------------------------------------------------------------------
+
+template <class Note>
+bool contains(const std::vector<Note>& notes, Note note) {
+  return std::find(notes.begin(), notes.end(), note) != notes.end();
+}
+
+// One engine of cuDNN with its knobs set: what a plan is made from.
+struct EngineConfig {
+  Descriptor config;
+  std::string name;  // "eng34 k2=1 k24=3"
+  bool tensor_core = false;
+  bool compiled = false;  // at run time, for a second or more
+  bool usable = false;    // gives the same bits in every run and does not round more than the problem allows
+  std::vector<Descriptor> parts = {};  // engine and knobs of a configuration that was put together here
+};
+
+struct Plan {
+  EngineConfig made_from;  // must outlive the plan
+  Descriptor plan;
+  int64_t workspace = 0;
+};
+
+// Planning for a GPU that is not here; older headers do not have it.
+#ifdef HR_CUDNN_DESCRIBES_GPUS
+constexpr auto kHeuristicForDevice = CUDNN_ATTR_ENGINEHEUR_DEVICEPROP,
+               kPlanForDevice = CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, kEngineForDevice = CUDNN_ATTR_ENGINE_DEVICEPROP;
+Descriptor describe_gpu(const std::string& json) {
+  Descriptor properties(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  properties
+      .set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, static_cast<int64_t>(json.size()) + 1,
+           json.c_str())
+      .finalize("description of a GPU");
+  return properties;
+}
+#else
+constexpr cudnnBackendAttributeName_t kHeuristicForDevice{}, kPlanForDevice{}, kEngineForDevice{};
+Descriptor describe_gpu(const std::string&) {
+  fail("this program was built with the headers of cuDNN {}.{}, which cannot plan for a GPU that is not here",
+       CUDNN_MAJOR, CUDNN_MINOR);
+}
+#endif
+
+// Where plans are made for: the handle's device, or one that is described.
+struct Target {
+  cudnnHandle_t handle = nullptr;
+  const Descriptor* device = nullptr;
+};
+
+// The first `most` of an attribute that is a list of descriptors of this type.
+std::vector<Descriptor> descriptors_of(const Descriptor& owner, cudnnBackendAttributeName_t name,
+                                       cudnnBackendDescriptorType_t type, int64_t most) {
+  std::vector<Descriptor> list;
+  std::vector<cudnnBackendDescriptor_t> handles;
+  for (int64_t i = 0; i < most; ++i) {
+    list.emplace_back(type);
+    handles.push_back(list.back().get());
+  }
+  int64_t got = 0;
+  if (most == 0 ||
+      cudnn().get(owner.get(), name, CUDNN_TYPE_BACKEND_DESCRIPTOR, most, &got, handles.data()) != CUDNN_STATUS_SUCCESS)
+    return {};
+  list.erase(list.begin() + std::clamp<int64_t>(got, 0, most), list.end());
+  return list;
+}
+
+// All of an attribute that is a list of at most `most` notes.
+template <class Note>
+std::vector<Note> notes_of(cudnnBackendDescriptor_t engine, cudnnBackendAttributeName_t name,
+                           cudnnBackendAttributeType_t type, int64_t most) {
+  std::vector<Note> notes(static_cast<size_t>(most));
+  int64_t got = 0;
+  if (cudnn().get(engine, name, type, most, &got, notes.data()) != CUDNN_STATUS_SUCCESS) got = 0;
+  notes.resize(static_cast<size_t>(std::clamp<int64_t>(got, 0, most)));
+  return notes;
+}
+
+// Reads what a finished configuration is.
+EngineConfig describe(const ConvProblem& p, Descriptor config) {
+  EngineConfig result{std::move(config), {}};
+  int64_t got = 0, index = -1;
+  // The engine belongs to the configuration from here on; this descriptor is only a name for it.
+  Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+  cudnnBackendDescriptor_t handle = engine.get();
+  cudnn().get(result.config.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &got, &handle);
+  cudnn().get(handle, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &got, &index);
+  result.name = fmt::format("eng{}", index);
+  std::map<int64_t, int64_t> knobs;
+  // How many there are cuDNN does not say before it is given room for them.
+  for (const Descriptor& knob : descriptors_of(result.config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
+                                               CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS)) {
+    cudnnBackendKnobType_t type{};
+    int64_t value = 0;
+    cudnn().get(knob.get(), CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1, &got, &type);
+    cudnn().get(knob.get(), CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1, &got, &value);
+    knobs[type] = value;
+  }
+  for (const auto& [type, value] : knobs) result.name += fmt::format(" k{}={}", type, value);
+  const auto numerical = notes_of<cudnnBackendNumericalNote_t>(
+      handle, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+  const auto behavior = notes_of<cudnnBackendBehaviorNote_t>(handle, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE,
+                                                             CUDNN_TYPE_BEHAVIOR_NOTE, CUDNN_BEHAVIOR_NOTE_TYPE_COUNT);
+  result.tensor_core = contains(numerical, CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
+  result.compiled = contains(behavior, CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION);
+  const bool rounds = p.geometry.src == DType::f32 &&
+                      (result.tensor_core || contains(numerical, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS));
+  result.usable = !contains(numerical, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) &&
+                  !contains(numerical, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) && (!rounds || p.tf32);
+  return result;
+}
+
+// What one of cuDNN's heuristics suggests for a graph, in its order of preference; all of it is usable.
+std::vector<EngineConfig> suggestions(const Target& target, const ConvProblem& p, const Descriptor& graph,
+                                      cudnnBackendHeurMode_t mode) {
+  Descriptor heuristic(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+  heuristic.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
+      .set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+  if (target.device != nullptr) heuristic.set(kHeuristicForDevice, *target.device);
+  if (heuristic.try_finalize() != CUDNN_STATUS_SUCCESS) return {};
+  int64_t count = 0;
+  if (cudnn().get(heuristic.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, nullptr) !=
+      CUDNN_STATUS_SUCCESS)
+    return {};
+  std::vector<EngineConfig> list;
+  for (Descriptor& config :
+       descriptors_of(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, count)) {
+    EngineConfig found = describe(p, std::move(config));
+    if (found.usable) list.push_back(std::move(found));
+  }
+  return list;
+}
+
+// Nothing if cuDNN does not make it, or its workspace is too large.
+std::optional<Plan> make_plan(const Target& target, EngineConfig config) {
+  Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+  if (target.handle != nullptr) plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &target.handle);
+  if (target.device != nullptr) plan.set(kPlanForDevice, *target.device);
+  plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config.config);
+  if (plan.try_finalize() != CUDNN_STATUS_SUCCESS) return {};
+  int64_t workspace = 0, got = 0;
+  if (cudnn().get(plan.get(), CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &got, &workspace) !=
+          CUDNN_STATUS_SUCCESS ||
+      workspace > int64_t{1} << 30)
+    return {};
+  return Plan{std::move(config), std::move(plan), workspace};
+}
+
+// Plans for a graph, in cuDNN's order of preference: its quick heuristic's, and its fallback list where that has none
+// (or everything is asked for). Compiling takes seconds, so that of compiled ones the first two that cuDNN makes are
+// enough.
+std::vector<Plan> make_plans(const Target& target, const ConvProblem& p, const Descriptor& graph,
+                             const ConvSearch& search) {
+  using Kernels = ConvSearch::Kernels;
+  const int at_most = search.kernels == Kernels::compiled ? std::min(search.at_most, 2) : search.at_most;
+  std::vector<Plan> plans;
+  std::set<std::string> seen;  // the heuristics repeat themselves
+  for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
+    if (!plans.empty() && search.kernels != Kernels::all) break;
+    for (EngineConfig& config : suggestions(target, p, graph, mode)) {
+      if (static_cast<int>(plans.size()) >= at_most) break;
+      if (search.kernels != Kernels::all && config.compiled != (search.kernels == Kernels::compiled)) continue;
+      if (!seen.insert(config.name).second) continue;
+      if (std::optional<Plan> plan = make_plan(target, std::move(config))) plans.push_back(std::move(*plan));
+    }
+  }
+  return plans;
+}
+
+// The plan of an engine and knobs by their name.
+std::optional<Plan> find_plan(const Target& target, const ConvProblem& p, const Descriptor& graph,
+                              const std::string& name) {
+  const char* at = name.c_str();
+  const auto read = [&](std::string_view before, int64_t& value) {
+    if (std::string_view(at).substr(0, before.size()) != before) return false;
+    at += before.size();
+    const auto [end, error] = std::from_chars(at, name.c_str() + name.size(), value);
+    if (error != std::errc()) return false;
+    at = end;
+    return true;
+  };
+  int64_t index = 0;
+  if (!read("eng", index)) return {};
+  Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR), config(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+  std::vector<Descriptor> parts;
+  try {
+    engine.set(CUDNN_ATTR_ENGINE_OPERATION_GRAPH, graph)
+        .set(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &index);
+    if (target.device != nullptr) engine.set(kEngineForDevice, *target.device);
+    engine.finalize("engine");
+    std::vector<cudnnBackendDescriptor_t> handles;
+    for (int64_t number = 0, value = 0; *at != 0;) {
+      if (!read(" k", number) || !read("=", value)) return {};
+      const auto type = static_cast<cudnnBackendKnobType_t>(number);
+      Descriptor knob(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
+      knob.set(CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1, &type)
+          .set(CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1, &value)
+          .finalize("knob");
+      handles.push_back(knob.get());
+      parts.push_back(std::move(knob));
+    }
+    config.set(CUDNN_ATTR_ENGINECFG_ENGINE, engine);
+    if (!handles.empty())
+      config.set(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR, static_cast<int64_t>(handles.size()),
+                 handles.data());
+    config.finalize("engine configuration");
+  } catch (const Error&) {
+    return {};  // this version has no such engine or knob, or not for this problem
+  }
+  parts.push_back(std::move(engine));
+  EngineConfig found = describe(p, std::move(config));
+  if (!found.usable || found.name != name) return {};
+  found.parts = std::move(parts);
+  return make_plan(target, std::move(found));
+}
+
+void execute(cudnnHandle_t handle, const ConvProblem& p, const Plan& plan, const ConvBuffers& buffers,
+             cuda::Stream stream, void* workspace) {
+  using Pass = ConvProblem::Pass;
+  const auto written_by = [&](Pass pass, const void* input) { return p.pass == pass ? buffers.out : input; };
+  std::vector<int64_t> uids{kX, kW, kY};
+  std::vector<const void*> pointers{written_by(Pass::backward_data, buffers.x),
+                                    written_by(Pass::backward_filter, buffers.filter),
+                                    written_by(Pass::forward, buffers.y)};
+  const auto also = [&](int64_t uid, const void* pointer) {
+    uids.push_back(uid);
+    pointers.push_back(pointer);
+  };
+  if (p.bias) also(kBias, buffers.bias);
+  if (p.add) also(kAdd, buffers.add);
+  Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+  const auto count = static_cast<int64_t>(uids.size());
+  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, uids.data())
+      .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers.data())
+      .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace)
+      .finalize("variant pack");
+  expect(cudnn().set_stream(handle, stream), "stream");
+  expect(cudnn().execute(handle, plan.plan.get(), pack.get()), to_string(p));
+}
+
+class Library final : public ConvLibrary {
+ public:
+  Library() {
+    check(cudnn().version() >= 90000, "cuDNN {} is too old; version 9 or newer is needed", cudnn_version());
+    expect(cudnn().create(&handle_), "handle");
+  }
+  ~Library() override { cudnn().destroy(handle_); }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+
+  std::vector<ConvCandidate> candidates(const ConvProblem& p, const ConvSearch& search) override {
+    const auto graph = std::make_shared<OperationGraph>(build_graph(handle_, p));
+    std::vector<ConvCandidate> list;
+    for (Plan& plan : make_plans({handle_}, p, *graph->graph, search))
+      list.push_back(candidate(p, graph, std::move(plan)));
+    return list;
+  }
+  std::optional<ConvCandidate> find(const ConvProblem& p, const std::string& name) override {
+    if (!name.starts_with(kPrefix)) return {};
+    const auto graph = std::make_shared<OperationGraph>(build_graph(handle_, p));
+    std::optional<Plan> plan = find_plan({handle_}, p, *graph->graph, name.substr(kPrefix.size()));
+    if (!plan) return {};
+    return candidate(p, graph, std::move(*plan));
+  }
+  std::string description() const override { return cudnn_version(); }
+
+ private:
+  static constexpr std::string_view kPrefix = "cuDNN ";
+
+  ConvCandidate candidate(const ConvProblem& p, std::shared_ptr<OperationGraph> graph, Plan made) {
+    const auto plan = std::make_shared<Plan>(std::move(made));
+    const auto run = [this, p, graph = std::move(graph), plan](const Context& cx, const ConvBuffers& buffers,
+                                                               void* workspace) {
+      execute(handle_, p, *plan, buffers, cx.stream, workspace);
+    };
+    return {std::string(kPrefix) + plan->made_from.name, plan->workspace, run};
+  }
+
+  cudnnHandle_t handle_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<ConvLibrary> open_cudnn() { return std::make_unique<Library>(); }
+
+namespace {
+ConvEngine engine_of(const Plan& plan) {
+  const EngineConfig& c = plan.made_from;
+  return {c.name, plan.workspace, c.tensor_core, c.compiled};
+}
+}  // namespace
+
+std::vector<ConvEngine> cudnn_engines(const ConvProblem& p, const std::string& device, const ConvSearch& search) {
+  const Descriptor properties = describe_gpu(device);
+  const OperationGraph graph = build_graph(nullptr, p);
+  std::vector<ConvEngine> engines;
+  for (const Plan& plan : make_plans({nullptr, &properties}, p, *graph.graph, search))
+    engines.push_back(engine_of(plan));
+  return engines;
+}
+
+std::optional<ConvEngine> cudnn_engine(const ConvProblem& p, const std::string& device, const std::string& name) {
+  const Descriptor properties = describe_gpu(device);
+  const OperationGraph graph = build_graph(nullptr, p);
+  const std::optional<Plan> plan = find_plan({nullptr, &properties}, p, *graph.graph, name);
+  if (!plan) return {};
+  return engine_of(*plan);
+}
+
+std::string cudnn_version() {
+  try {
+    const size_t v = cudnn().version();
+    return fmt::format("cuDNN {}.{}.{}", v / 10000, v / 100 % 100, v % 100);
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+bool cudnn_available() {
+  try {
+    cudnn();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace hr

@@ -1,0 +1,3 @@
+#include "ops/for_each.cuh"
+//
+#include "ops/conv/depthwise_conv2d_instances.h"

@@ -1,0 +1,35 @@
+// Convolutions on the CPU through oneDNN. This file pair is the only one that knows oneDNN (API v2 and v3).
+#pragma once
+#include <memory>
+#include <string>
+
+#include "ops/conv/backend.h"
+
+namespace hr {
+
+class DnnlConv final : public ConvBackend {
+ public:
+  DnnlConv();
+  ~DnnlConv() override;
+  DnnlConv(const DnnlConv&) = delete;
+  DnnlConv& operator=(const DnnlConv&) = delete;
+
+  void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
+               const void* add, ConvAct act, void* y, PackedFilters* packed) override;
+  void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override;
+  void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
+                       float* dbias) override;
+  std::string description() const override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Whether this processor multiplies bf16 in hardware; elsewhere bf16 works, slower than f32.
+bool cpu_has_bf16();
+// Whether oneDNN has bf16 convolutions here at all (API v2: from AVX-512 on); elsewhere conv2d converts around f32
+// ones.
+bool dnnl_has_bf16();
+
+}  // namespace hr

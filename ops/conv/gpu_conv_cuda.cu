@@ -1,0 +1,3 @@
+#include "ops/for_each.cuh"
+//
+#include "ops/conv/gpu_conv_instances.h"

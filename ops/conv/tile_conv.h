@@ -1,0 +1,14 @@
+// Our own bf16 kernels for 3x3 convolutions of stride 1 (ops/conv/tile_conv_kernels.cuh), as a library that
+// ops/conv/gpu_conv measures beside cuDNN and cuBLASLt.
+#pragma once
+#include <memory>
+
+#include "ops/conv/library.h"
+
+namespace hr {
+
+// Forward and the gradient of the data for 32 -> 32 channels, the gradient of the filter (bf16 -> f32) for
+// multiples of 32; bf16 only, no bias in f32. `multiprocessors`: of the GPU that will run them.
+std::unique_ptr<ConvLibrary> make_tile_conv(int multiprocessors);
+
+}  // namespace hr

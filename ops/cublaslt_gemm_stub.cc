@@ -1,7 +1,0 @@
-#include "ops/cublaslt_gemm.h"
-
-namespace hr {
-
-std::unique_ptr<ConvLibrary> open_cublaslt() { return nullptr; }
-
-}  // namespace hr

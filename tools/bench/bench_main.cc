@@ -1,0 +1,123 @@
+// How fast, as a ratio to the convolution primitives' own time in the same run.
+#include <array>
+
+#include "tools/bench/comm.h"
+#include "tools/bench/eval.h"
+#include "tools/bench/kernels.h"
+#include "tools/bench/load.h"
+#include "tools/bench/loader.h"
+#include "tools/bench/step.h"
+#include "tools/bench/track.h"
+#include "tools/programs/cli.h"
+#include "tools/programs/infer.h"
+
+namespace {
+
+struct Options {
+  std::string mode = "train", model = "hrnet_w32", dtype = "f32", device = "cpu", weights;
+  std::string data_path, annotations, images;
+  std::array<int, 2> fixed_size{256, 192};
+  int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
+  bool json = false, tf32 = false;
+  double bandwidth = 0;
+  hr::BenchComm comm;
+};
+
+void add_options(CLI::App& app, Options& o) {
+  hr::describe(
+      app,
+      "Times training steps or inference on random numbers. The figure to quote is total_over_conv: "
+      "everything, over the time inside "
+      "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes "
+      "once. With --mode eval: "
+      "reading, matching and accumulating COCO results of val2017's size on one core. With --mode track: following 10 "
+      "and 100 people through frames on one core. With --mode kernels: a "
+      "training step by kind of kernel, the bytes it must move and what they cost. With --mode loader: training "
+      "samples per second from JPEGs, from the cache and from a pack, by stage. With --mode comm: a training step "
+      "on several ranks (--nproc), and how much of the communication is not hidden. With --mode scaling: the same on "
+      "paper for up to 1,024 GPUs.",
+      "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
+  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval, track, comm or scaling")
+      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "track", "comm", "scaling"}));
+  app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
+  hr::add_fixed_size(app, o.fixed_size);
+  app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_option("--dtype", o.dtype, "f32 or bf16 activations")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--weights", o.weights, "with --mode load: this file instead of ones made for --model")
+      ->type_name("FILE");
+  app.add_option("--data-path", o.data_path, "with --mode loader: this dataset instead of pictures made for it")
+      ->type_name("DIR");
+  app.add_option("--train-annotations", o.annotations, "with --mode loader: annotation file")->type_name("FILE");
+  app.add_option("--train-images", o.images, "with --mode loader: its pictures")->type_name("DIR");
+  app.add_option("--repeats", o.repeats, "timed steps; medians are reported")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--warmup", o.warmup, "steps before those")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_flag("--json", o.json, "one JSON object on stdout instead of a table");
+  app.add_option("--bandwidth", o.bandwidth,
+                 "with --mode kernels: TB/s of the prediction [a GPU's own, measured; 4.3 without one]")
+      ->type_name("TB/s");
+  app.add_flag("--tf32", o.tf32, "on a GPU: float32 convolutions may round their inputs to TF32");
+  hr::add_comm_options(app, o.comm);
+  hr::add_device(app, o.device);
+  hr::add_threads(app, o.threads);
+}
+
+hr::BenchComm comm_options(const Options& o) {
+  hr::BenchComm c = o.comm;
+  c.model = o.model;
+  c.dtype = o.dtype;
+  c.device = o.device;
+  c.fixed_size = o.fixed_size;
+  c.batch_size = o.batch_size;
+  c.repeats = o.repeats;
+  c.warmup = o.warmup;
+  c.threads = o.threads;
+  c.json = o.json;
+  return c;
+}
+
+void bench(const Options& o) {
+  if (o.mode == "eval") return hr::bench_eval({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
+  if (o.mode == "track") return hr::bench_track({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
+  if (o.mode == "loader") {
+    return hr::bench_loader(
+        {o.data_path, o.annotations, o.images, o.fixed_size, o.batch_size, o.repeats, o.threads, o.json});
+  }
+  if (o.mode == "load") return hr::bench_load({o.model, o.weights, o.repeats, o.warmup, o.threads, o.json});
+  if (o.mode == "kernels") {
+    return hr::bench_kernels({.model = o.model,
+                              .dtype = o.dtype,
+                              .device = o.device,
+                              .fixed_size = o.fixed_size,
+                              .batch_size = o.batch_size,
+                              .repeats = o.repeats,
+                              .threads = o.threads,
+                              .bandwidth = o.bandwidth,
+                              .json = o.json});
+  }
+  hr::bench_step({.training = o.mode == "train",
+                  .model = o.model,
+                  .dtype = o.dtype,
+                  .device = o.device,
+                  .fixed_size = o.fixed_size,
+                  .batch_size = o.batch_size,
+                  .repeats = o.repeats,
+                  .warmup = o.warmup,
+                  .threads = o.threads,
+                  .tf32 = o.tf32,
+                  .json = o.json});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  hr::limit_openmp_spinning(argv);
+  hr::hold_output_of_other_ranks();
+  return hr::run_program<Options>("bench", argc, argv, add_options, [](const Options& o) {
+    if (o.mode == "comm") return hr::bench_comm(comm_options(o));
+    if (o.mode == "scaling") return hr::bench_scaling(comm_options(o));
+    bench(o);
+    return 0;
+  });
+}

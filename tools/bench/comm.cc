@@ -1,0 +1,325 @@
+#include "tools/bench/comm.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "core/counted.h"
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/philox.h"
+#include "hrnet/train/train_step.h"
+#include "tools/bench/scaling.h"
+#include "tools/programs/infer.h"
+#include "tools/programs/stopwatch.h"
+
+namespace hr {
+namespace {
+
+constexpr int kJoints = 17;
+
+// Takes part in a step of one rank and notes when what is ready.
+class Witness final : public Comm {
+ public:
+  Witness() : Comm(0, 1) {}
+  std::string_view engine() const override { return "none"; }
+  // The loss, just before backward.
+  void all_reduce(const Tensor&, Reduce, void*) override { backward_began = now(); }
+  void start_all_reduce(const Tensor&, Reduce, void*) override { ready.push_back(now()); }
+  void finish(void*) override { backward_ended = now(); }
+  void broadcast(const Tensor&, int, void*) override {}
+  void all_gather(const Tensor&, const Tensor&, void*) override { fail("one rank has nothing to gather"); }
+  void all_reduce(std::span<double>, Reduce) override {}
+  std::vector<std::string> all_gather(std::string_view mine) override { return {std::string(mine)}; }
+  void barrier() override {}
+  void check() override {}
+  void abort() noexcept override {}
+
+  double backward_began = 0, backward_ended = 0;
+  std::vector<double> ready;  // by bucket
+};
+
+// One way to run a step: its own model, since a tape listens to one DataParallel.
+struct Variant {
+  const char* name;
+  std::unique_ptr<PoseModel> model;
+  std::optional<Optimizer> optimizer;
+  std::optional<DataParallel> parallel;
+  std::optional<TrainStep> step;
+  std::vector<double> seconds, waited, busy;
+
+  Variant(const char* title, Context cx, const BenchComm& o, Comm* comm, const DataParallel::Options& options)
+      : name(title) {
+    model = make_model(cx, o.model, kJoints, 1, Init::torch);
+    optimizer.emplace(cx, model->parameters(), AdamStep{});
+    if (comm != nullptr) {
+      parallel.emplace(*comm, model->parameters(), options);
+      if (o.sync_bn && comm->size() > 1) cx.sync_bn = comm;
+    }
+    step.emplace(cx, *model, *optimizer, JointsLoss::official, parallel ? &*parallel : nullptr);
+  }
+};
+
+DataParallel::Options bucket_options(double mib, bool overlap = true) {
+  return {.bucket_bytes = static_cast<int64_t>(mib * (1 << 20)), .overlap = overlap};
+}
+// A bucket for every parameter.
+constexpr DataParallel::Options kEach{.bucket_bytes = 1, .last_bytes = 1};
+
+// Random numbers of a batch's shape.
+struct RandomBatch {
+  HostBuffer<float> images, targets;
+  std::vector<float> weights;
+  TrainBatch batch;
+
+  RandomBatch(const Device& device, int n, int h, int w, int rank)
+      : images(batch_memory(device)), targets(images), weights(static_cast<size_t>(n) * kJoints, 1.0f) {
+    images.resize(static_cast<size_t>(n) * h * w * 3);
+    targets.resize(static_cast<size_t>(n) * (h / 4) * (w / 4) * kJoints);
+    Philox rng(1, static_cast<uint64_t>(rank), 0);
+    for (float& v : images) v = static_cast<float>(rng.normal());
+    for (float& v : targets) v = static_cast<float>(rng.uniform());
+    batch = {images, targets, weights, n, h, w};
+  }
+};
+
+// Steps as a witness saw them; each time is the median over the steps.
+class Lone {
+ public:
+  void note(double began, double ended, Witness& w) {
+    until_.push_back(w.backward_began - began);
+    backward_.push_back(w.backward_ended - w.backward_began);
+    after_.push_back(ended - w.backward_ended);
+    ready_.resize(w.ready.size());
+    for (size_t i = 0; i < w.ready.size(); ++i) ready_[i].push_back(w.ready[i] - w.backward_began);
+    w.ready.clear();
+  }
+  LoneStep step(const std::vector<Bucket>& each) const {
+    LoneStep lone{.until_backward = median(until_), .backward = median(backward_), .after = median(after_)};
+    for (size_t i = 0; i < each.size(); ++i) lone.ready.push_back({each[i].begin, median(ready_[i])});
+    return lone;
+  }
+
+ private:
+  std::vector<double> until_, backward_, after_;
+  std::vector<std::vector<double>> ready_;
+};
+
+// What was measured of one run.
+struct Measured {
+  std::vector<double> gradient, gradient_cpu, small;  // all-reduces by themselves: seconds, this rank's processor's
+};
+
+Measured time_all_reduces(const BenchComm& o, Comm& comm, const Context& cx, const Tensor& gradient) {
+  Measured m;
+  for (int i = 0; i < o.warmup + o.repeats; ++i) {
+    comm.barrier();
+    const double began = now(), cpu_began = processor_seconds();
+    comm.all_reduce(gradient, Reduce::mean, cx.stream);
+    if (cx.device.is_cuda()) cuda::synchronize(cx.stream);
+    const double seconds = now() - began, cpu = processor_seconds() - cpu_began;
+    constexpr int kSmall = 20;
+    const double small_began = now();
+    for (int k = 0; k < kSmall; ++k) {
+      double one[] = {1.0};
+      comm.all_reduce(std::span(one), Reduce::sum);
+    }
+    if (i < o.warmup) continue;
+    m.gradient.push_back(seconds);
+    m.gradient_cpu.push_back(cpu);
+    m.small.push_back((now() - small_began) / kSmall);
+  }
+  return m;
+}
+
+int bench(const BenchComm& o, World& world) {
+  Context cx = make_context(o.device == "cuda" ? fmt::format("cuda:{}", world.ranks.local_rank) : o.device,
+                            o.dtype == "bf16", o.threads);
+  make_engine(world, cx.device);
+  Comm& comm = *world.comm;
+  const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1];
+  const RandomBatch numbers(cx.device, n, h, w, comm.rank());
+
+  // Only on the CPU does the host see when a gradient is there.
+  Witness witness;
+  Lone lone;
+  const bool witnessed = !cx.device.is_cuda();
+  std::vector<std::unique_ptr<Variant>> variants;
+  variants.push_back(std::make_unique<Variant>("alone", cx, o, witnessed ? &witness : nullptr, kEach));
+  variants.push_back(std::make_unique<Variant>("overlapped", cx, o, &comm, bucket_options(o.bucket_mib)));
+  variants.push_back(
+      std::make_unique<Variant>("one after the other", cx, o, &comm, bucket_options(o.bucket_mib, false)));
+  // In turn, so that whatever else the machine does meets all of them alike.
+  for (int i = 0; i < o.warmup + o.repeats; ++i) {
+    for (const auto& v : variants) {
+      comm.barrier();
+      comm.clock = {};
+      const double began = now();
+      (*v->step)(numbers.batch, 1e-4);
+      const double ended = now();
+      if (witnessed && v == variants[0] && i >= o.warmup) lone.note(began, ended, witness);
+      witness.ready.clear();
+      // The slowest rank's is the step.
+      std::vector<double> all(static_cast<size_t>(comm.size()));
+      all[comm.rank()] = ended - began;
+      comm.all_reduce(std::span(all), Reduce::sum);
+      if (i < o.warmup) continue;
+      v->seconds.push_back(*std::max_element(all.begin(), all.end()));
+      v->waited.push_back(comm.clock.exposed);
+      v->busy.push_back(comm.clock.busy);
+    }
+  }
+  const ParameterStore& store = variants[0]->model->parameters();
+  const Measured m = time_all_reduces(o, comm, cx, store.grads);
+  comm.barrier();
+  if (!world.first()) return 0;
+
+  // Differences within one turn, then the median.
+  const auto share = [&](const Variant& v) {
+    std::vector<double> s;
+    for (size_t i = 0; i < v.seconds.size(); ++i) s.push_back((v.seconds[i] - variants[0]->seconds[i]) / v.seconds[i]);
+    return median(s);
+  };
+  const Variant &overlapped = *variants[1], &after = *variants[2];
+  const double bytes = static_cast<double>(store.grads.bytes());
+  const std::vector<Bucket>& buckets = overlapped.parallel->buckets();
+  PredictedStep predicted;
+  if (witnessed && comm.size() > 1) {
+    // Every rank a host: what the link gives, or, without a limit, no wire at all but the processors' work.
+    Network net{.ranks = comm.size(), .between = o.link_gbit * 1e9 / 8, .hop = median(m.small) / 2};
+    net.ranks_per_host = 1;
+    net.host_seconds_per_byte = median(m.gradient_cpu) / bytes;
+    if (o.link_gbit == 0) net.between = std::numeric_limits<double>::infinity();
+    predicted = predict_step(lone.step(variants[0]->parallel->buckets()), net, buckets);
+  }
+  if (o.json) {
+    fmt::print(
+        "{{\"mode\": \"comm\", \"model\": \"{}\", \"dtype\": \"{}\", \"ranks\": {}, \"engine\": \"{}\", "
+        "\"batch_size\": {}, \"threads\": {}, \"bucket_mib\": {}, \"buckets\": {}, \"sync_bn\": {}, \"seconds_alone\": "
+        "{:.6f}, \"seconds\": {:.6f}, \"seconds_without_overlap\": {:.6f}, \"added_share\": {:.4f}, "
+        "\"added_share_without_overlap\": {:.4f}, \"waited_share\": {:.4f}, \"gradient_bytes\": {:.0f}, "
+        "\"all_reduce_seconds\": {:.6f}, \"all_reduce_processor_seconds\": {:.6f}, \"small_all_reduce_seconds\": "
+        "{:.8f}, \"link_gbit\": {}, \"predicted_seconds\": {:.6f}}}\n",
+        o.model, o.dtype, comm.size(), comm.engine(), n, compute_threads(), o.bucket_mib, buckets.size(), o.sync_bn,
+        median(variants[0]->seconds), median(overlapped.seconds), median(after.seconds), share(overlapped),
+        share(after), median(overlapped.waited) / median(overlapped.seconds), bytes, median(m.gradient),
+        median(m.gradient_cpu), median(m.small), o.link_gbit, predicted.seconds);
+    return 0;
+  }
+  fmt::print("{} {}x{}, {} x batch {}, {}, {} each, engine {}, {} of {} MiB{}\n", o.model, h, w,
+             counted(comm.size(), "rank"), n, o.dtype, counted(compute_threads(), "thread"), comm.engine(),
+             counted(buckets.size(), "bucket"), o.bucket_mib, o.sync_bn ? ", synchronised batch norm" : "");
+  for (const auto& v : variants) {
+    fmt::print("  step {:20} {:9.1f} ms", v->name, 1e3 * median(v->seconds));
+    if (v != variants[0]) {
+      fmt::print("   exchanging adds {:5.1f} % of it, waiting at its end is {:5.1f} %, in all-reduce {:7.1f} ms",
+                 100 * share(*v), 100 * median(v->waited) / median(v->seconds), 1e3 * median(v->busy));
+    }
+    fmt::print("\n");
+  }
+  if (predicted.seconds > 0) {
+    fmt::print("  overlapped, on paper     {:9.1f} ms   {:+.1f} % of what was measured (docs/scaling.md)\n",
+               1e3 * predicted.seconds, 100 * (predicted.seconds / median(overlapped.seconds) - 1));
+  }
+  fmt::print("  gradient by itself       {:9.1f} ms   {:.1f} MB, {:.2f} GB/s per rank, {:.1f} ms of each processor\n",
+             1e3 * median(m.gradient), bytes / 1e6, bytes / median(m.gradient) / 1e9, 1e3 * median(m.gradient_cpu));
+  fmt::print("  8 bytes                  {:9.3f} ms\n", 1e3 * median(m.small));
+  return 0;
+}
+
+// Networks of today's machines, per rank: eight GPUs to a host that see each other over NVLink.
+struct NamedNetwork {
+  const char* name;
+  double gbit;  // of a host, between hosts
+};
+constexpr NamedNetwork kNetworks[] = {
+    {"8 x 400 Gbit/s", 3200}, {"400 Gbit/s", 400}, {"100 Gbit/s", 100}, {"25 Gbit/s", 25}};
+
+Network gpus(int ranks, double host_gbit) {
+  return {.ranks = ranks,
+          .ranks_per_host = 8,
+          .inside = 300e9,
+          .between = host_gbit * 1e9 / 8 / 8,
+          .hop = 10e-6,
+          .inside_hop = 3e-6};
+}
+
+}  // namespace
+
+int bench_scaling(const BenchComm& o) {
+  check(parse_device(o.device) == Device{},
+        "--mode scaling: takes the order of a step's parts from the CPU; leave out --device");
+  Context cx = make_context(o.device, o.dtype == "bf16", o.threads);
+  const RandomBatch numbers(cx.device, o.batch_size, o.fixed_size[0], o.fixed_size[1], 0);
+  Witness witness;
+  Lone seen;
+  Variant alone("alone", cx, o, &witness, kEach);
+  for (int i = 0; i < o.warmup + o.repeats; ++i) {
+    const double began = now();
+    (*alone.step)(numbers.batch, 1e-4);
+    if (i >= o.warmup) seen.note(began, now(), witness);
+    witness.ready.clear();
+  }
+  const LoneStep here = seen.step(alone.parallel->buckets()), step = here.scaled_to(1e-3 * o.step_ms);
+  const ParameterStore& store = alone.model->parameters();
+  fmt::print(
+      "{}: a step of {} ms on one GPU: {:.1f} ms until backward, {:.1f} backward, {:.1f} after; gradient {:.1f} MB\n"
+      "(proportions of a step on this CPU: {:.0f} ms, batch {})\n\n",
+      o.model, o.step_ms, 1e3 * step.until_backward, 1e3 * step.backward, 1e3 * step.after,
+      static_cast<double>(store.grads.bytes()) / 1e6, 1e3 * here.seconds(), o.batch_size);
+  const double half = static_cast<double>(store.grads.numel()) / 2;
+  for (const LoneStep::Ready& r : step.ready) {
+    if (static_cast<double>(r.begin) > half) continue;
+    fmt::print("half of the gradient is there after {:.0f} % of backward\n\n", 100 * r.at / step.backward);
+    break;
+  }
+  const auto cell = [&](const Network& net, double mib, int small) {
+    const DataParallel::Options cut = bucket_options(mib);
+    const PredictedStep p = predict_step(step, net, gradient_buckets(store, cut.bucket_bytes, cut.last_bytes), small);
+    return fmt::format(" {:.1f} ms, {:.0f} % |", 1e3 * p.seconds, 100 * step.seconds() / p.seconds);
+  };
+  const auto table = [&](const std::string& first, const auto& rows, const auto& put) {
+    fmt::print("| {} |", first);
+    for (const NamedNetwork& n : kNetworks) fmt::print(" {} |", n.name);
+    fmt::print("\n|---|---|---|---|---|\n");
+    for (const auto row : rows) {
+      fmt::print("| {} |", row);
+      for (const NamedNetwork& n : kNetworks) fmt::print("{}", put(row, n.gbit));
+      fmt::print("\n");
+    }
+    fmt::print("\n");
+  };
+  table(fmt::format("GPUs, buckets of {} MiB", o.bucket_mib), std::array{8, 16, 32, 64, 128, 256, 512, 1024},
+        [&](int ranks, double gbit) { return cell(gpus(ranks, gbit), o.bucket_mib, 1); });
+  table("MiB per bucket, 64 GPUs", std::array{1, 5, 25, 50, 200},
+        [&](int mib, double gbit) { return cell(gpus(64, gbit), mib, 1); });
+  // A batch norm sums twice: statistics forward, two gradients backward.
+  const auto& entries = store.entries();
+  const auto norms = std::count_if(entries.begin(), entries.end(), [](const auto& e) { return e.counter != nullptr; });
+  const int reductions = 2 * static_cast<int>(norms) + 1;
+  table(fmt::format("GPUs, --sync-bn ({} more all-reduces)", reductions - 1), std::array{8, 64, 1024},
+        [&](int ranks, double gbit) { return cell(gpus(ranks, gbit), o.bucket_mib, reductions); });
+  return 0;
+}
+
+void add_comm_options(CLI::App& app, BenchComm& o) {
+  app.add_option("--bucket-mib", o.bucket_mib, "with --mode comm: size of a gradient bucket")
+      ->type_name("MiB")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--sync-bn", o.sync_bn, "with --mode comm: batch norm over all ranks");
+  app.add_option(
+         "--link-gbit", o.link_gbit,
+         "with --mode comm: what the network between the ranks is known to give, for the prediction [0: no wire]")
+      ->type_name("GBIT/S")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--step-ms", o.step_ms, "with --mode scaling: a step on one GPU [32: 128 pictures at 4,000 a second]")
+      ->type_name("MS")
+      ->check(CLI::PositiveNumber);
+  add_rank_options(app, o.ranks);
+}
+
+int bench_comm(const BenchComm& o) {
+  return run_ranks("bench", o.ranks, o.threads, {}, [&](World& world) { return bench(o, world); });
+}
+
+}  // namespace hr

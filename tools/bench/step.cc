@@ -1,0 +1,165 @@
+#include "tools/bench/step.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "core/counted.h"
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/philox.h"
+#include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/train/train_step.h"
+#include "ops/conv/backend.h"
+#include "tools/programs/infer.h"
+#include "tools/programs/stopwatch.h"
+
+namespace hr {
+namespace {
+
+struct Timing {
+  double seconds = 0;      // per step
+  double with_copies = 0;  // GPU inference: batches from host memory to heatmaps in host memory, overlapped
+  double conv = 0, reorder = 0, over_conv = 0;  // CPU only
+  size_t peak_bytes = 0;
+  std::string backend;
+};
+
+// Inference as one graph, launched again and again on the same input.
+double time_graph(Context cx, const PoseModel& model, const Tensor& input, const BenchStep& o, size_t& peak) {
+  const auto arena = std::make_shared<Arena>(cx.allocator);
+  cx.allocator = arena;
+  const auto forward = [&] {
+    arena->begin_step();
+    { const Tensor y = model.forward(cx, input); }
+    arena->end_step();
+  };
+  forward();
+  cuda::begin_capture(cx.stream);
+  forward();
+  const cuda::Graph graph = cuda::end_capture(cx.stream);
+  for (int i = 0; i < o.warmup; ++i) cuda::launch(graph, cx.stream);
+  cuda::synchronize(cx.stream);
+  const double start = now();
+  for (int i = 0; i < o.repeats; ++i) cuda::launch(graph, cx.stream);
+  cuda::synchronize(cx.stream);
+  const double seconds = (now() - start) / o.repeats;
+  cuda::destroy_graph(graph);
+  peak = arena->peak_bytes();
+  return seconds;
+}
+
+}  // namespace
+
+void bench_step(const BenchStep& o) {
+  Context cx = make_context(o.device, o.dtype == "bf16", o.threads, o.tf32);
+  const bool gpu = cx.device.is_cuda();
+  const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
+  const auto model = make_model(cx, o.model, joints, 1);
+  Philox rng(1, 0, 0);
+  HostBuffer<float> images(batch_memory(cx.device)), targets = images;
+  images.resize(static_cast<size_t>(n) * h * w * 3);
+  targets.resize(static_cast<size_t>(n) * (h / 4) * (w / 4) * joints);
+  const std::vector<float> weights(static_cast<size_t>(n) * joints, 1.0f);
+  for (float& v : images) v = static_cast<float>(rng.normal());
+  for (float& v : targets) v = static_cast<float>(rng.uniform());
+  const TrainBatch batch{images, targets, weights, n, h, w};
+
+  Timing t;
+  std::vector<double> total, conv, reorder, ratio;
+  const auto measure = [&](ConvBackend& backend, const auto& body) {
+    for (int i = 0; i < o.warmup + o.repeats; ++i) {
+      backend.clock = {};
+      const double start = now();
+      body();
+      const double seconds = now() - start;
+      if (i < o.warmup) continue;
+      total.push_back(seconds);
+      conv.push_back(backend.clock.primitives);
+      reorder.push_back(backend.clock.reorders);
+      ratio.push_back(seconds / backend.clock.primitives);
+    }
+    t.seconds = median(total), t.conv = median(conv), t.reorder = median(reorder), t.over_conv = median(ratio);
+  };
+  t.backend = conv_backend(cx).description();
+  if (o.training) {
+    Optimizer optimizer(cx, model->parameters(), {});
+    const size_t parameter_bytes = cx.allocator->peak_bytes();
+    TrainStep step(cx, *model, optimizer, JointsLoss::official);
+    if (gpu) {
+      const int warmup = std::max(o.warmup, 3);  // recorded, captured, launched
+      for (int i = 0; i < warmup; ++i) step(batch, 1e-3);
+      const double start = now();
+      for (int i = 0; i < o.repeats; ++i) {
+        step.submit(batch, 1e-3);
+        while (step.ready()) step.wait();
+      }
+      while (step.pending() > 0) step.wait();
+      t.seconds = (now() - start) / o.repeats;
+    } else {
+      measure(conv_backend(cx), [&] { step(batch, 1e-3); });
+    }
+    t.peak_bytes = step.peak_bytes() + parameter_bytes;
+  } else {
+    const size_t parameter_bytes = cx.allocator->peak_bytes();
+    const Tensor input = cx.empty({n, h, w, 3}, DType::f32);
+    cx.upload(input, std::as_bytes(std::span(images)));
+    if (gpu) {
+      t.seconds = time_graph(cx, *model, input, o, t.peak_bytes);
+      HeatmapRunner runner(cx, *model, std::vector<int>(joints), {.flip = false});
+      for (int i = 0; i < std::max(o.warmup, 3); ++i) runner(images, n, h, w);  // recorded, captured, launched
+      const double start = now();
+      for (int i = 0; i < o.repeats; ++i) {
+        if (runner.full()) runner.wait();
+        runner.submit(images, n, h, w);
+      }
+      while (runner.pending() > 0) runner.wait();
+      t.with_copies = (now() - start) / o.repeats;
+    } else {
+      Context inference = cx;
+      const auto arena = std::make_shared<Arena>(cx.allocator);
+      inference.allocator = arena;
+      measure(conv_backend(cx), [&] {
+        arena->begin_step();
+        { const Tensor y = model->forward(inference, input); }
+        arena->end_step();
+      });
+      t.peak_bytes = arena->peak_bytes();
+    }
+    t.peak_bytes += parameter_bytes;
+  }
+
+  const std::string device = gpu ? cuda::device_info(cx.device.index).name : counted(compute_threads(), "thread");
+  const char* mode = o.training ? "train" : "inference";
+  if (o.json) {
+    std::string more;
+    if (!gpu)
+      more = fmt::format("\"conv_seconds\": {:.6f}, \"filter_reorder_seconds\": {:.6f}, \"total_over_conv\": {:.4f}, ",
+                         t.conv, t.reorder, t.over_conv);
+    if (t.with_copies > 0) {
+      more += fmt::format("\"seconds_with_copies\": {:.6f}, \"img_per_s_with_copies\": {:.3f}, ", t.with_copies,
+                          n / t.with_copies);
+    }
+    fmt::print(
+        "{{\"mode\": \"{}\", \"model\": \"{}\", \"fixed_size\": [{}, {}], \"batch_size\": {}, \"dtype\": \"{}\", "
+        "\"device\": \"{}\", \"device_name\": \"{}\", \"threads\": {}, \"repeats\": {}, \"seconds\": {:.6f}, "
+        "\"img_per_s\": {:.3f}, {}\"peak_bytes\": {}, \"library\": \"{}\"}}\n",
+        mode, o.model, h, w, n, o.dtype, o.device, device, compute_threads(), o.repeats, t.seconds, n / t.seconds, more,
+        t.peak_bytes, t.backend);
+    return;
+  }
+  fmt::print("{} {} {}x{}, batch {}, {}, {}, {}\n", o.model, mode, h, w, n, o.dtype, device, t.backend);
+  fmt::print("  step              {:9.3f} ms   ({} of {})\n", 1e3 * t.seconds, gpu ? "mean" : "median", o.repeats);
+  fmt::print("  throughput        {:9.1f} img/s\n", n / t.seconds);
+  if (t.with_copies > 0) {
+    fmt::print("  with copies       {:9.3f} ms   ({:.1f} img/s, upload, network and download overlapped)\n",
+               1e3 * t.with_copies, n / t.with_copies);
+  }
+  if (!gpu) {
+    fmt::print("  in convolutions   {:9.1f} ms\n", 1e3 * t.conv);
+    fmt::print("  filter reorders   {:9.1f} ms\n", 1e3 * t.reorder);
+    fmt::print("  total / conv      {:9.3f}\n", t.over_conv);
+  }
+  fmt::print("  peak memory       {:9.1f} MiB\n", static_cast<double>(t.peak_bytes) / (1 << 20));
+}
+
+}  // namespace hr

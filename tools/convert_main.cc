@@ -1,6 +1,0 @@
-#include "tools/cli.h"
-#include "tools/convert.h"
-
-int main(int argc, char** argv) {
-  return hr::run_program<hr::ConvertOptions>("convert", argc, argv, hr::add_convert_options, hr::convert);
-}

@@ -1,8 +1,0 @@
-#include "tools/cli.h"
-#include "tools/detect.h"
-#include "tools/infer.h"
-
-int main(int argc, char** argv) {
-  hr::limit_openmp_spinning(argv);
-  return hr::run_program<hr::DetectOptions>("detect", argc, argv, hr::add_detect_options, hr::detect);
-}

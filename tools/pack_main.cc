@@ -1,6 +1,0 @@
-#include "tools/cli.h"
-#include "tools/pack.h"
-
-int main(int argc, char** argv) {
-  return hr::run_program<hr::PackOptions>("pack", argc, argv, hr::add_pack_options, hr::pack);
-}

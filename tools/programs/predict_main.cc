@@ -1,0 +1,8 @@
+#include "tools/programs/cli.h"
+#include "tools/programs/infer.h"
+#include "tools/programs/predict.h"
+
+int main(int argc, char** argv) {
+  hr::limit_openmp_spinning(argv);
+  return hr::run_program<hr::PredictOptions>("predict", argc, argv, hr::add_predict_options, hr::predict);
+}

@@ -1,0 +1,8 @@
+#include "tools/programs/cli.h"
+#include "tools/programs/infer.h"
+#include "tools/programs/validate.h"
+
+int main(int argc, char** argv) {
+  hr::limit_openmp_spinning(argv);
+  return hr::run_program<hr::ValidateOptions>("validate", argc, argv, hr::add_validate_options, hr::validate);
+}

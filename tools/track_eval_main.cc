@@ -1,7 +1,0 @@
-#include "tools/cli.h"
-#include "tools/track_eval.h"
-
-int main(int argc, char** argv) {
-  return hr::run_program<hr::TrackEvalArguments>("track_eval", argc, argv, hr::add_track_eval_options,
-                                                 hr::run_track_eval);
-}
