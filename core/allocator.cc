@@ -53,7 +53,7 @@ void* CachingAllocator::allocate(size_t bytes) {
     }
     if (pointer == nullptr && release()) pointer = source_.allocate(size);
     if (pointer == nullptr) {
-      fail("out of memory: {} MiB asked for while {} MiB are in use; a smaller --batch-size needs less", size >> 20,
+      fail("out of memory: {} MiB asked for while {} MiB are in use; a smaller `batch_size` needs less", size >> 20,
            live_ >> 20);
     }
   }

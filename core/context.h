@@ -1,8 +1,9 @@
 // What an op needs to know besides its arguments; first argument of every op. There is no hidden global state.
 #pragma once
+#include <functional>
 #include <memory>
-
 #include <span>
+#include <string>
 
 #include "core/allocator.h"
 #include "core/cuda.h"
@@ -34,6 +35,11 @@ struct Context {
   // CUDA: where work is put, in order. Null on the CPU.
   cuda::Stream stream = nullptr;
   std::shared_ptr<SideStreams> side_streams;  // for independent branches (core/branches.h); null: one after another
+
+  // Gets what a user may want to know and what stops nothing, such as how long the choice of convolution kernels takes.
+  // Called by the thread that computes. Null: nobody listens.
+  using Listener = std::function<void(const std::string& remark)>;
+  std::shared_ptr<const Listener> listener;
 
   Profile* profile = nullptr;  // counts kernels and bytes while it is set (core/profile.h)
 

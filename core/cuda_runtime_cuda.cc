@@ -68,15 +68,15 @@ DeviceInfo device_info(int index) {
 
 void use_device(int index) {
   const int count = device_count();
-  check(count > 0, "--device cuda:{}: {}", index, why_no_device());
-  check(index < count, "--device cuda:{}: this machine has {} device{}, the last is cuda:{}", index, count,
-        count == 1 ? "" : "s", count - 1);
+  check_field(count > 0, "device", "cuda:{}: {}", index, why_no_device());
+  check_field(index < count, "device", "cuda:{}: this machine has {} device{}, the last is cuda:{}", index, count,
+              count == 1 ? "" : "s", count - 1);
   expect(cudaSetDevice(index), fmt::format("device {}", index));
   const DeviceInfo info = device_info(index);
-  check(has_code_for_this_device(),
-        "--device cuda:{}: {} has compute capability {}.{}, this program has no code for it; "
-        "build with -DCMAKE_CUDA_ARCHITECTURES={}{}",
-        index, info.name, info.major, info.minor, info.major, info.minor);
+  check_field(has_code_for_this_device(), "device",
+              "cuda:{}: {} has compute capability {}.{}, this program has no code for it; "
+              "build with -DCMAKE_CUDA_ARCHITECTURES={}{}",
+              index, info.name, info.major, info.minor, info.major, info.minor);
 }
 
 size_t free_bytes() {

@@ -140,19 +140,19 @@ void append_line(const fs::path& path, std::string_view line) {
   if (::fsync(file.fd) != 0) fail("{}: cannot write: {}", path.string(), std::strerror(errno));
 }
 
-void prepare_output_folder(const fs::path& folder, std::string_view what) {
+void prepare_output_folder(const fs::path& folder, const char* field) {
   std::error_code code;
   fs::create_directories(folder, code);
-  if (code) fail("{} {}: cannot create the folder: {}", what, folder.string(), code.message());
-  if (!fs::is_directory(folder)) fail("{} {}: is not a folder", what, folder.string());
+  if (code) fail_field(field, "{}: cannot create the folder: {}", folder.string(), code.message());
+  if (!fs::is_directory(folder)) fail_field(field, "{}: is not a folder", folder.string());
   const fs::path probe = folder / fmt::format(".writable{}", ::getpid());
   const Descriptor file{::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
-  if (file.fd < 0) fail("{} {}: cannot write there: {}", what, folder.string(), std::strerror(errno));
+  if (file.fd < 0) fail_field(field, "{}: cannot write there: {}", folder.string(), std::strerror(errno));
   const char byte = 'x';
   const bool written = ::write(file.fd, &byte, 1) == 1 && ::fsync(file.fd) == 0;
   const int reason = errno;
   ::unlink(probe.c_str());
-  if (!written) fail("{} {}: cannot write there: {}", what, folder.string(), std::strerror(reason));
+  if (!written) fail_field(field, "{}: cannot write there: {}", folder.string(), std::strerror(reason));
 }
 
 }  // namespace hr

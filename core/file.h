@@ -59,7 +59,8 @@ class AtomicFile {
 void write_file(const fs::path& path, std::string_view text);   // AtomicFile in one call
 void append_line(const fs::path& path, std::string_view line);  // for logs: one write, newline added, fsync
 
-// Creates the folder (and its parents) and proves by a probe file that it can be written to. `what` names the flag.
-void prepare_output_folder(const fs::path& folder, std::string_view what);
+// Creates the folder (and its parents) and proves by a probe file that it can be written to. Throws Error with this
+// field if it cannot.
+void prepare_output_folder(const fs::path& folder, const char* field);
 
 }  // namespace hr

@@ -133,7 +133,8 @@ bool keeps(const std::vector<int64_t>& categories, int64_t category) {
   return categories.empty() || std::find(categories.begin(), categories.end(), category) != categories.end();
 }
 
-// "--categories is 1; the people have category 0 (person): choose with --categories 0, or --categories all"
+// "`categories` is 1, and the people have category 0 (person): choose with `categories` 0, or take everybody with
+// `categories` all"
 std::string other_categories(const CocoAnnotations& file, const std::vector<int64_t>& asked) {
   std::map<int64_t, std::string> there;
   for (const CocoAnnotation& a : file.annotations) {
@@ -148,8 +149,8 @@ std::string other_categories(const CocoAnnotations& file, const std::vector<int6
   std::string list;
   for (const auto& [id, name] : there) list += fmt::format("{}{}{}", list.empty() ? "" : ", ", id, name);
   return fmt::format(
-      "--categories is {}, and the people have category {}: choose with --categories {}, or take "
-      "everybody with --categories all",
+      "`categories` is {}, and the people have category {}: choose with `categories` {}, or take "
+      "everybody with `categories` all",
       fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
 }
 

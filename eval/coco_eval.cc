@@ -449,7 +449,7 @@ void check_fields(const CocoAnnotations& gt, size_t i, uint8_t fields) {
     expected = its_kind;
   }
   fail(
-      "{}: annotations[{}] (id {}): no \"{}\" ({}), without which pycocotools ends too; --fill-in takes what is usual "
+      "{}: annotations[{}] (id {}): no \"{}\" ({}), without which pycocotools ends too; `fill_in` takes what is usual "
       "for fields that the truth lacks",
       gt.path, i, person.id, name, expected);
 }
@@ -457,7 +457,7 @@ void check_fields(const CocoAnnotations& gt, size_t i, uint8_t fields) {
 void gather_people(const CocoAnnotations& gt, const Setup& s, const CocoEvalOptions& options, Gathered& in,
                    CocoEvalResult::Counts& counts) {
   check(options.fill_in || !gt.categories.empty(),
-        "{}: no \"categories\", without which pycocotools ends too; --fill-in takes those of the annotations", gt.path);
+        "{}: no \"categories\", without which pycocotools ends too; `fill_in` takes those of the annotations", gt.path);
   Position image_position(s.images), category_position(s.categories);
   in.person_image.assign(gt.annotations.size(), -1);
   in.person_area.assign(gt.annotations.size(), 0);
@@ -519,7 +519,7 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
           "{}: entry [{}] has image_id {}, which is not among the {} images of {}; is it of another split?",
           options.detections_name, i, dt[i].image_id, s.all_images.size(), gt.path);
     check(options.fill_in || (dt[i].lacks & coco_field::category) == 0,
-          "{}: entry [{}] (image {}): no \"category_id\", without which pycocotools ends too; --fill-in takes 1",
+          "{}: entry [{}] (image {}): no \"category_id\", without which pycocotools ends too; `fill_in` takes 1",
           options.detections_name, i, dt[i].image_id);
     if (image == kNotAsked) continue;
     const int category = category_position(dt[i].category_id);

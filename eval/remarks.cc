@@ -117,7 +117,7 @@ std::string sigmas_doubt(const Skeleton& skeleton) {
   const bool as_coco = skeleton.sigmas == coco_skeleton().sigmas;
   return fmt::format(
       "nobody gave the OKS sigmas of these {} ({}): {}, so that the numbers compare with no others; a skeleton file "
-      "with \"sigmas\" (--keypoints-path) gives them",
+      "with \"sigmas\" (`skeleton`) gives them",
       counted(skeleton.joints(), "joint"),
       skeleton.joints() > 3 ? fmt::format("{}, {}, {}, ...", skeleton.names[0], skeleton.names[1], skeleton.names[2])
                             : fmt::format("{}", fmt::join(skeleton.names, ", ")),
@@ -198,7 +198,7 @@ void id_zero(const EvaluationFacts& f, std::vector<std::string>& out) {
     if (f.person_image[i] < 0 || f.person_ignored[i] != 0 || f.gt.annotations[i].id != 0) continue;
     out.push_back(fmt::format(
         "annotations[{}] of the truth has id 0: pycocotools never counts it as found, and these are its numbers; "
-        "count the ids from 1 to mend it, or choose --rules xtcocotools",
+        "count the ids from 1 to mend it, or choose `rules` xtcocotools",
         i));
     return;
   }

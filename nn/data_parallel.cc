@@ -69,7 +69,7 @@ void DataParallel::broadcast_buffers(const Context& cx) {
     char* end = nullptr;
     if (entry.counter == nullptr) continue;
     entry.counter->value = std::strtoll(at, &end, 10);
-    check(end != at, "data parallel: rank 0 has fewer counters than rank {}; is it the same --model?", comm_.rank());
+    check(end != at, "data parallel: rank 0 has fewer counters than rank {}; is it the same `model`?", comm_.rank());
     at = end;
   }
   ++store_.version;

@@ -143,8 +143,8 @@ void load_state_dict(const WeightFile& file, ParameterStore& store) {
     const auto model = file.metadata().find("model");
     fail("{}: these weights do not fit the model; {}; {}", file.path().string(), fit.summary(),
          model != file.metadata().end()
-             ? fmt::format("the file says it is {}: try --model {}", model->second, model->second)
-             : "check --model and --num-joints");
+             ? fmt::format("the file says it is {}: try `model` {}", model->second, model->second)
+             : "check `model` and `joints`");
   }
   load_matching(file, store);
 }
@@ -279,17 +279,17 @@ void check_group(const Value& group, const AdamStep& ours, const std::string& wh
       {"momentum_decay", "NAdam"}, {"nesterov", "SGD"}, {"alpha", "RMSprop or ASGD"}, {"rho", "Adadelta"},
       {"lr_decay", "Adagrad"},     {"etas", "Rprop"},   {"history_size", "LBFGS"}};
   for (const auto& [field, name] : others) {
-    check(group.find(field) == nullptr, "{}: its state is {}'s; only Adam and AdamW can be resumed, use --weights",
+    check(group.find(field) == nullptr, "{}: its state is {}'s; only Adam and AdamW can be resumed, use `weights`",
           where, name);
   }
   // Its moments look like Adam's, and its groups have all of AdamW's fields but one.
   check(group.find("decoupled_weight_decay") == nullptr || group.find("amsgrad") != nullptr,
-        "{}: its state is RAdam's; only Adam and AdamW can be resumed, use --weights", where);
-  check(!on("amsgrad"), "{}: was trained with amsgrad, which is not supported here; use --weights", where);
-  check(!on("maximize"), "{}: was trained with maximize, which is not supported here; use --weights", where);
+        "{}: its state is RAdam's; only Adam and AdamW can be resumed, use `weights`", where);
+  check(!on("amsgrad"), "{}: was trained with amsgrad, which is not supported here; use `weights`", where);
+  check(!on("maximize"), "{}: was trained with maximize, which is not supported here; use `weights`", where);
   const auto same = [&](const char* name, const std::optional<double>& value, double our_value) {
     check(!value || std::abs(*value - our_value) <= 1e-6 * our_value,
-          "{}: was trained with {} = {}; training here uses {}; use --weights", where, name, value.value_or(0),
+          "{}: was trained with {} = {}; training here uses {}; use `weights`", where, name, value.value_or(0),
           our_value);
   };
   const Value* betas = group.find("betas");
@@ -332,7 +332,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   // The states are told apart by position alone, and groups are sorted by what their writer wanted to treat alike.
   check(
       groups_with_parameters <= 1,
-      "{}: has {} parameter groups, and does not say in which order the model's parameters lie in them; use --weights",
+      "{}: has {} parameter groups, and does not say in which order the model's parameters lie in them; use `weights`",
       where, groups_with_parameters);
   check(keys.size() == parameters.size(), "{}: is for {} parameters, the model has {}", where, keys.size(),
         parameters.size());
@@ -354,9 +354,9 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     const Parameter& p = parameters[k];
     const std::string place = fmt::format("{}: state {} ({})", where, k, p.name);
     const auto found = by_key.find(keys[k]);
-    check(found != by_key.end(), "{}: is missing; was this parameter frozen? Use --weights", place);
+    check(found != by_key.end(), "{}: is missing; was this parameter frozen? Use `weights`", place);
     check(found->second->find("max_exp_avg_sq") == nullptr,
-          "{}: was trained with AMSGrad (max_exp_avg_sq), which is not supported here; use --weights", place);
+          "{}: was trained with AMSGrad (max_exp_avg_sq), which is not supported here; use `weights`", place);
     const int64_t own = step_count(found->second->find("step"), place);
     check(steps < 0 || own == steps, "{}: has taken {} steps, the parameters before it {}; only equal counts resume",
           place, own, steps);
@@ -366,7 +366,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     for (const auto& [name, slab] : moments) {
       const Value* value = found->second->find(name);
       const auto* array = value != nullptr ? value->as<ArrayView>() : nullptr;
-      check(array != nullptr, "{}: has no `{}`; only Adam and AdamW can be resumed, use --weights", place, name);
+      check(array != nullptr, "{}: has no `{}`; only Adam and AdamW can be resumed, use `weights`", place, name);
       check(array->shape == p.torch_shape && is_floating(array->dtype), "{}: {} is {} of {}, expected {} of floats",
             place, name, to_string(array->shape), name_of(array->dtype), to_string(p.torch_shape));
       loading.add(place, p, *array, slab + offset);
@@ -383,7 +383,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
 void load_optimizer(const WeightFile& file, Optimizer& optimizer) {
   if (file.optimizer() != nullptr) return load_torch_optimizer(file, optimizer);
   check(file.contains("optimizer.exp_avg"),
-        "{}: holds weights only, no optimiser state; use --weights to start from it, not --resume",
+        "{}: holds weights only, no optimiser state; use `weights` to start from it, not `resume`",
         file.path().string());
   load_slabs(file, optimizer);
 }

@@ -397,7 +397,7 @@ class Control::Server {
       }
       abort({.rank = -1,
              .status = 2,
-             .what = fmt::format("of {} ranks, {} did not come to {}:{} within {:g} s (--dist-timeout): {}",
+             .what = fmt::format("of {} ranks, {} did not come to {}:{} within {:g} s (`dist_timeout`): {}",
                                  ranks_.size, missing.size(), ranks_.address, ranks_.port, seconds(timeout_),
                                  fmt::join(missing, ", "))});
       return;
@@ -496,7 +496,7 @@ class Control::Server {
 };
 
 Control::Control(Ranks ranks, Milliseconds timeout) : ranks_(std::move(ranks)), timeout_(timeout) {
-  hr::check(timeout_ >= Milliseconds(100), "--dist-timeout {:g}: expected at least 0.1 s", seconds(timeout_));
+  hr::check_field(timeout_ >= Milliseconds(100), "dist_timeout", "{:g}: expected at least 0.1 s", seconds(timeout_));
   started_ = Clock::now();
   if (ranks_.rank == 0) server_ = std::make_unique<Server>(ranks_, timeout_, beat(), quiet_limit());
   channel_ = Channel(
@@ -726,7 +726,7 @@ void Control::wait(const char* what, Milliseconds limit, const Ready& is_ready) 
   changed_.wait_for(lock, limit, [&] { return is_ready() || failure_ || gone_; });
   if (is_ready()) return;
   if (failure_) throw RankFailed(*failure_);
-  hr::fail("{}: rank 0 at {}:{} did not answer within {:g} s (--dist-timeout)", what, ranks_.address, ranks_.port,
+  hr::fail("{}: rank 0 at {}:{} did not answer within {:g} s (`dist_timeout`)", what, ranks_.address, ranks_.port,
            seconds(limit));
 }
 

@@ -249,7 +249,7 @@ class NcclComm final : public Comm {
       for (int a = 0; a < b; ++a) {
         hr::check(
             all[a] != all[b] || host(a) != host(b),
-            "{} and {} are on the same GPU {}: NCCL wants one each; start fewer ranks or name GPUs with --devices",
+            "{} and {} are on the same GPU {}: NCCL wants one each; start fewer ranks or name GPUs with `devices`",
             control_->name(a), control_->name(b), all[a]);
       }
     }

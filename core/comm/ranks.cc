@@ -18,6 +18,12 @@ void check_shared(bool condition, fmt::format_string<Args...> format, Args&&... 
   if (!condition) throw SharedRankError(fmt::format(format, std::forward<Args>(args)...));
 }
 
+// The same for an option of ours.
+template <class... Args>
+void check_shared_field(bool condition, const char* field, fmt::format_string<Args...> format, Args&&... args) {
+  if (!condition) throw SharedRankError(field, fmt::format(format, std::forward<Args>(args)...));
+}
+
 class Reader {
  public:
   explicit Reader(const Environment& environment) : environment_(environment) {}
@@ -106,7 +112,7 @@ Address parse_url(const std::string& url) {
   const char* begin = form ? url.data() + colon + 1 : nullptr;
   const char* end = url.data() + url.size();
   const bool port = form && std::from_chars(begin, end, a.port).ptr == end && a.port >= 1 && a.port <= 65535;
-  check_shared(port, "--dist-url {}: expected env:// or tcp://host:port with a port from 1 to 65535", url);
+  check_shared_field(port, "dist_url", "{}: expected env:// or tcp://host:port with a port from 1 to 65535", url);
   a.host = url.substr(prefix.size(), colon - prefix.size());
   if (a.host.size() > 2 && a.host.front() == '[' && a.host.back() == ']') a.host = a.host.substr(1, a.host.size() - 2);
   return a;
@@ -125,13 +131,13 @@ void find_address(const Reader& env, const RankFlags& flags, Ranks& r) {
   check_shared(!port || *port <= 65535, "MASTER_PORT={}: ports end at 65535", port.value_or(0));
   if (flags.dist_url != "env://") {
     const Address url = parse_url(flags.dist_url);
-    check_shared(address.empty() || address == url.host, "--dist-url {} and MASTER_ADDR={} contradict each other",
-                 flags.dist_url, address);
-    check_shared(!port || *port == url.port, "--dist-url {} and MASTER_PORT={} contradict each other", flags.dist_url,
-                 port.value_or(0));
+    check_shared_field(address.empty() || address == url.host, "dist_url",
+                       "{} and MASTER_ADDR={} contradict each other", flags.dist_url, address);
+    check_shared_field(!port || *port == url.port, "dist_url", "{} and MASTER_PORT={} contradict each other",
+                       flags.dist_url, port.value_or(0));
     r.address = url.host;
     r.port = url.port;
-    r.port_name = fmt::format("--dist-url {}", flags.dist_url);
+    r.port_name = fmt::format("`dist_url` {}", flags.dist_url);
     return;
   }
   if (r.size == 1) return;
@@ -167,7 +173,7 @@ void find_address(const Reader& env, const RankFlags& flags, Ranks& r) {
     }
   } else {
     check_shared(!address.empty(),
-                 "WORLD_SIZE={} is set, but MASTER_ADDR is missing: the host of rank 0 (or --dist-url tcp://"
+                 "WORLD_SIZE={} is set, but MASTER_ADDR is missing: the host of rank 0 (or `dist_url` tcp://"
                  "host:port)",
                  r.size);
     check_shared(port.has_value(),
@@ -201,7 +207,7 @@ Ranks ranks_from(const Environment& environment, const RankFlags& flags) {
     if (slurm && slurm->size > 1 && !mpi && !ours && !elastic) expect_agreement(r, kTorch, *slurm, kSlurm);
     r.run = ours ? env.text("HR_RUN") : env.text("TORCHELASTIC_RUN_ID") + env.text("TORCHELASTIC_RESTART_COUNT");
     if (ours) {
-      r.launcher = "--nproc";
+      r.launcher = kOwnLauncher;
       r.listen_fd = env.number("HR_LISTEN_FD", 0).value_or(-1);
       r.restarts = env.number("HR_RESTARTS", 0).value_or(0);
       r.resume = env.text("HR_RESUME");
@@ -214,13 +220,12 @@ Ranks ranks_from(const Environment& environment, const RankFlags& flags) {
     r.run = env.text("SLURM_JOB_ID") + "." + env.text("SLURM_STEP_ID");
   }
   const char* size_name = mpi && !torch ? kOpenMpi.size : slurm && !torch ? kSlurm.size : kTorch.size;
-  check_shared(flags.world_size == 0 || flags.world_size == r.size || r.launcher.empty(),
-               "--world-size {} and {}={} contradict each other; the launcher's number is the one that counts",
-               flags.world_size, size_name, r.size);
-  check_shared(
-      !r.launcher.empty() || flags.world_size <= 1,
-      "--world-size {}: RANK and WORLD_SIZE are missing; start the ranks with --nproc {}, torchrun, mpirun or srun",
-      flags.world_size, flags.world_size);
+  check_shared_field(flags.world_size == 0 || flags.world_size == r.size || r.launcher.empty(), "world_size",
+                     "{} and {}={} contradict each other; the launcher's number is the one that counts",
+                     flags.world_size, size_name, r.size);
+  check_shared_field(!r.launcher.empty() || flags.world_size <= 1, "world_size",
+                     "{}: RANK and WORLD_SIZE are missing; start the ranks with `nproc` {}, torchrun, mpirun or srun",
+                     flags.world_size, flags.world_size);
   find_address(env, flags, r);
   return r;
 }

@@ -1,5 +1,5 @@
 // Which rank this process is, and where rank 0 is to be found: from the variables that torchrun, Open MPI's mpirun,
-// Slurm's srun and our own `--nproc` set.
+// Slurm's srun and our own launcher set.
 //
 //   torchrun  RANK WORLD_SIZE LOCAL_RANK [LOCAL_WORLD_SIZE] MASTER_ADDR MASTER_PORT
 //   mpirun    OMPI_COMM_WORLD_{RANK,SIZE,LOCAL_RANK,LOCAL_SIZE}; on one host the address is 127.0.0.1, on several hosts
@@ -19,17 +19,21 @@
 
 namespace hr {
 
+// How Ranks::launcher names the launcher of this project, in which `nproc` says how many ranks there are.
+constexpr const char* kOwnLauncher = "`nproc`";
+
 struct Ranks {
   int rank = 0, size = 1;
   int local_rank = 0, local_size = 1;  // among the ranks of this host
   std::string address = "127.0.0.1";   // of rank 0
   int port = 29500;
   std::string port_name = "MASTER_PORT=29500";  // where it comes from
-  std::string launcher;  // "torchrun", "mpirun", "srun", "--nproc"; empty: this process was started by itself
+  std::string launcher;  // "torchrun", "mpirun", "srun" or kOwnLauncher; empty: this process was started by itself
   std::string run;       // one start of one job; processes of another start are turned away
-  int listen_fd = -1;    // rank 0 of --nproc inherits a listening socket, so that no other program can take the port
-  int restarts = 0;      // how often --nproc has started the ranks again,
-  std::string resume;    // and the checkpoint they then resume
+  int listen_fd =
+      -1;  // rank 0 of our own launcher inherits a listening socket, so that no other program can take the port
+  int restarts = 0;    // how often our own launcher has started the ranks again,
+  std::string resume;  // and the checkpoint they then resume
 };
 
 // What is wrong with the variables that all ranks of a job share: the message of one of them is enough.

@@ -493,7 +493,7 @@ class AnnotationReader {
           3 * joints_, joints_);
     }
     if (joints_ != 0 && n != static_cast<size_t>(joints_) * 3) {
-      return fmt::format("keypoints: expected {} numbers ({} joints x 3), got {}; does --num-joints fit this file?",
+      return fmt::format("keypoints: expected {} numbers ({} joints x 3), got {}; does `joints` fit this file?",
                          3 * joints_, joints_, n);
     }
     if (n % 3 != 0) return fmt::format("keypoints: expected x, y, v per joint, got {} numbers", n);

@@ -18,21 +18,6 @@ std::string_view peak_of(Encoding encoding) {
 
 }  // namespace
 
-void add_decoding_options(CLI::App& app, DecodingOptions& o) {
-  app.add_option("--codec", o.codec,
-                 "how a peak becomes a coordinate: argmax, quarter, msra, dark or udp [default: the weights', else "
-                 "quarter, which is the official one]")
-      ->type_name("NAME")
-      ->check(CLI::IsMember({"argmax", "quarter", "msra", "dark", "udp"}));
-  app.add_option("--blur", o.blur, "dark and udp: size of the blur, odd [default: 11, from 384 rows on 17]")
-      ->type_name("PIXELS");
-  app.add_flag("--flip,!--no-flip", o.flip,
-               "average with the mirrored picture (on by default; --no-flip turns it off)");
-  app.add_flag_function(
-      "--shift-heatmap,!--no-shift", [&o](int64_t count) { o.shift = count > 0; },
-      "move the mirrored heatmaps by one column, as the published weights expect [default: on, but for udp]");
-}
-
 std::string Decoding::summary() const {
   std::string text(codec_name(decode.codec));
   if (decode.codec == Codec::dark || decode.codec == Codec::udp) text += fmt::format(" (blur {})", decode.blur);
@@ -46,17 +31,18 @@ Decoding choose_decoding(const DecodingOptions& o, const std::optional<std::stri
   if (trained) {
     const Encoding learnt = encoding_of(parse_codec(*trained)), wanted = encoding_of(out.decode.codec);
     check(learnt == wanted,
-          "{}: was trained for the codec '{}' ({}); --codec {} is for {}, and every joint would be off by part of a "
-          "pixel. Leave --codec out, or train with --codec {}",
+          "{}: was trained for the codec '{}' ({}); `codec` {} is for {}, and every joint would be off by part of a "
+          "pixel. Leave `codec` out, or train with `codec` {}",
           weights, *trained, peak_of(learnt), o.codec, peak_of(wanted), encoding_name(wanted));
   }
   out.decode.blur = o.blur != 0 ? o.blur : input_h >= 384 ? 17 : 11;
-  check(out.decode.blur >= 3 && out.decode.blur % 2 == 1 && out.decode.blur < 1000,
-        "--blur {}: expected an odd number from 3 to 999", out.decode.blur);
+  check_field(out.decode.blur >= 3 && out.decode.blur % 2 == 1 && out.decode.blur < 1000, "blur",
+              "{}: expected an odd number from 3 to 999", out.decode.blur);
   out.flip = o.flip;
   const bool udp = out.decode.codec == Codec::udp;
-  check(!udp || !o.shift.value_or(false),
-        "--shift-heatmap: the codec udp maps the mirrored picture onto the same columns; there is nothing to shift");
+  check_field(!udp || !o.shift.value_or(false), "shift_heatmap",
+              "does not go with the codec udp, which maps the mirrored picture onto the same columns: there is nothing "
+              "to shift");
   out.shift = o.shift.value_or(!udp);
   return out;
 }

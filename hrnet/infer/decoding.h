@@ -1,10 +1,7 @@
-// How heatmaps become poses: the flags that validate and predict share, and what becomes of them when the weights say
-// what they were trained for.
+// How heatmaps become poses: what is asked for, and what becomes of it when the weights say what they were trained for.
 #pragma once
 #include <optional>
 #include <string>
-
-#include <CLI/CLI.hpp>
 
 #include "eval/decode.h"
 
@@ -16,9 +13,6 @@ struct DecodingOptions {
   bool flip = true;           // average with the mirrored picture
   std::optional<bool> shift;  // move the mirrored heatmaps by a column first; empty: yes, but for udp
 };
-// --codec, --blur, --flip/--no-flip, --shift-heatmap/--no-shift
-void add_decoding_options(CLI::App& app, DecodingOptions& options);
-
 struct Decoding {
   DecodeOptions decode;
   bool flip = true, shift = true;

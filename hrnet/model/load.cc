@@ -100,10 +100,7 @@ std::string by_part(const std::vector<std::string>& names) {
   fail(
       "{}: {}; {}{}", file.path().string(),
       reason.empty() ? fmt::format("these weights do not fit {} with {} joints", model.name(), model.joints()) : reason,
-      fit.summary(),
-      all <= 8
-          ? ""
-          : fmt::format(" (`convert --info {} --model {}` lists all {})", file.path().string(), model.name(), all));
+      fit.summary(), all <= 8 ? "" : fmt::format(" (`compare` with `model` {} lists all {})", model.name(), all));
 }
 
 }  // namespace
@@ -111,7 +108,7 @@ std::string by_part(const std::vector<std::string>& names) {
 ModelGuess guess_model(const WeightFile& file) {
   ModelGuess guess;
   if (const std::optional<YoloxInfo> detector = yolox_info(file)) {
-    guess.what = fmt::format("{}: it finds people, not joints (--detector takes it)", detector->describe());
+    guess.what = fmt::format("{}: it finds people, not joints (`detector` takes it)", detector->describe());
     return guess;
   }
   const Shape head = shape_of(file, "final_layer.weight");
@@ -149,13 +146,14 @@ std::string likely_reason(const WeightFile& file, const PoseModel& model) {
   const bool same = guess.model == model.name();
   if (guess.joints == 0) {
     return fmt::format(
-        "this is {}, a classification checkpoint without a heatmap head: `train --weights` starts from it{}",
-        guess.what, same ? "" : fmt::format(" with --model {}", guess.model));
+        "this is {}, a classification checkpoint without a heatmap head: training starts from it (`train.weights`{})",
+        guess.what, same ? "" : fmt::format(", `model` {}", guess.model));
   }
-  if (!same) return fmt::format("this is {}; you asked for {}: --model {}", guess.what, model.name(), guess.model);
+  if (!same) return fmt::format("this is {}; you asked for {}: `model` {}", guess.what, model.name(), guess.model);
   if (guess.joints != model.joints()) {
-    return fmt::format("{} joints in the file, {} asked: --num-joints {}, or train from it with --drop-final-layer",
-                       guess.joints, model.joints(), guess.joints);
+    return fmt::format(
+        "{} joints in the file, {} asked: `joints` {}, or start training from it with `drop_final_layer`", guess.joints,
+        model.joints(), guess.joints);
   }
   return "";
 }

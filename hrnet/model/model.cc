@@ -19,7 +19,7 @@ Tensor PoseModel::forward(Context& cx, const Tensor& images) const {
 }
 
 std::unique_ptr<PoseModel> declare_model(const std::string& name, int joints) {
-  check(joints >= 1, "--num-joints {}: expected at least 1", joints);
+  check_field(joints >= 1, "joints", "{}: expected at least 1", joints);
   std::unique_ptr<PoseModel> model;
   constexpr std::string_view prefix = "hrnet_w";
   if (name.starts_with(prefix)) {
@@ -35,10 +35,10 @@ std::unique_ptr<PoseModel> declare_model(const std::string& name, int joints) {
   } else if (name == "pose_resnet152") {
     model = std::make_unique<PoseResNet>(name, std::array{3, 8, 36, 3}, joints);
   }
-  check(model != nullptr,
-        "--model {}: expected hrnet_wC with a width C (hrnet_w32, hrnet_w48, ...), pose_resnet50, pose_resnet101 or "
-        "pose_resnet152",
-        name);
+  check_field(model != nullptr, "model",
+              "{}: expected hrnet_wC with a width C (hrnet_w32, hrnet_w48, ...), pose_resnet50, pose_resnet101 or "
+              "pose_resnet152",
+              name);
   return model;
 }
 

@@ -77,8 +77,11 @@ fs::path conv_plan_file() {
   return {};
 }
 
-ConvPlanMemory::ConvPlanMemory(fs::path path, std::string heading)
-    : path_(std::move(path)), heading_(std::move(heading)), choices_(read_plans(path_, heading_)) {}
+ConvPlanMemory::ConvPlanMemory(fs::path path, std::string heading, Listener listener)
+    : path_(std::move(path)),
+      heading_(std::move(heading)),
+      choices_(read_plans(path_, heading_)),
+      listener_(std::move(listener)) {}
 
 const std::string* ConvPlanMemory::find(const std::string& problem) const {
   const auto it = choices_.find(problem);
@@ -95,7 +98,7 @@ std::string ConvPlanMemory::put(const std::string& problem, const std::string& c
     write(problem, useless);
   } catch (const std::exception& e) {
     // Only the next start gets slower; but say so, since it will every time.
-    if (!told_) fmt::print(stderr, "note: measured convolution plans were not kept: {}\n", e.what());
+    if (!told_ && listener_) listener_(fmt::format("measured convolution plans were not kept: {}", e.what()));
     told_ = true;
   }
   return choices_[problem];

@@ -21,13 +21,15 @@ fs::path conv_plan_file();
 class ConvPlanMemory {
  public:
   // An empty path: remembers until the end of the program.
-  ConvPlanMemory(fs::path path, std::string heading);
+  using Listener = std::function<void(const std::string& remark)>;
+  ConvPlanMemory(fs::path path, std::string heading, Listener listener = {});
 
   const std::string* find(const std::string& problem) const;  // null if unknown; valid until the next put
   // Writes the file at once, so that a program that is killed has not measured in vain, together with what other
   // programs have put into it meanwhile. Returns the choice that holds: of programs that measure the same problem at
   // the same time the first one's, so that all of them, and whoever starts later, run the same kernel. What find() gave
-  // is replaced, since who measures again could not use it. That the file cannot be written is a note on stderr, once.
+  // is replaced, since who measures again could not use it. That the file cannot be written is said once, to
+  // `listener`.
   std::string put(const std::string& problem, const std::string& candidate);
 
  private:
@@ -36,6 +38,7 @@ class ConvPlanMemory {
   fs::path path_;
   std::string heading_;
   std::map<std::string, std::string> choices_;
+  Listener listener_;
   bool told_ = false;
 };
 

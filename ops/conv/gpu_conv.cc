@@ -53,7 +53,8 @@ class GpuConv final : public ConvBackend {
         description_(fmt::format("{}, {}, {}", cudnn_->description(),
                                  cublaslt_ != nullptr ? cublaslt_->description() : "no cuBLASLt",
                                  tile_->description())),
-        memory_(conv_plan_file(), heading(cx, description_)) {
+        memory_(conv_plan_file(), heading(cx, description_),
+                cx.listener != nullptr ? *cx.listener : ConvPlanMemory::Listener()) {
     for (ConvLibrary* library : {cudnn_.get(), cublaslt_.get(), tile_.get()}) {
       if (library != nullptr) libraries_.push_back(library);
     }
@@ -113,14 +114,17 @@ class GpuConv final : public ConvBackend {
                        info.multiprocessors, libraries);
   }
 
-  // A first start takes a while, and how many shapes will come only the network knows: a line after 2 s, 6 s, 18 s ...
-  void tell(double seconds) {
+  // A first start takes a while, and how many shapes will come only the network knows: a remark after 2 s, 6 s, 18 s
+  // ...
+  void tell(const Context& cx, double seconds) {
     ++shapes_;
     measuring_ += seconds;
     if (measuring_ < next_line_) return;
     while (next_line_ <= measuring_) next_line_ *= 3;
-    fmt::print(stderr, "note: choosing the fastest kernel of each convolution: {} so far in {:.0f} s{}\n", shapes_,
-               measuring_, conv_plan_file().empty() ? "" : fmt::format(", kept in {}", conv_plan_file().string()));
+    if (cx.listener == nullptr) return;
+    (*cx.listener)(fmt::format("choosing the fastest kernel of each convolution: {} so far in {:.0f} s{}", shapes_,
+                               measuring_,
+                               conv_plan_file().empty() ? "" : fmt::format(", kept in {}", conv_plan_file().string())));
   }
 
   // [a, taps, b] -> [b, taps, a]
@@ -237,7 +241,7 @@ class GpuConv final : public ConvBackend {
       if (auto found = find_candidate(libraries_, p, kept)) best = std::move(found);
     }
     measured_ = Clock::now();
-    tell(seconds_since(start));
+    tell(cx, seconds_since(start));
     return std::move(*best);
   }
 

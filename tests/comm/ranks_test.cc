@@ -159,23 +159,23 @@ TEST(Ranks, ContradictoryOnesAreNamedWithBothValues) {
 
 TEST(Ranks, TheSeedsFlags) {
   EXPECT_EQ(ranks_from(kTorchrun, {.world_size = 8}).size, 8);
-  expect_refused(kTorchrun, {"--world-size 4", "WORLD_SIZE=8"}, {.world_size = 4});
-  expect_refused({}, {"--world-size 4", "--nproc 4"}, {.world_size = 4});
+  expect_refused(kTorchrun, {"`world_size` 4", "WORLD_SIZE=8"}, {.world_size = 4});
+  expect_refused({}, {"`world_size` 4", "`nproc` 4"}, {.world_size = 4});
   const Environment bare = with(kTorchrun, {{"MASTER_ADDR", nullptr}, {"MASTER_PORT", nullptr}});
   const Ranks r = ranks_from(bare, {.dist_url = "tcp://10.1.2.3:1234"});
   EXPECT_EQ(r.address, "10.1.2.3");
   EXPECT_EQ(r.port, 1234);
   EXPECT_EQ(ranks_from(bare, {.dist_url = "tcp://[::1]:1234"}).address, "::1");
   expect_refused(kTorchrun, {"tcp://10.1.2.3:1234", "MASTER_ADDR=node-a"}, {.dist_url = "tcp://10.1.2.3:1234"});
-  expect_refused(kTorchrun, {"--dist-url", "MASTER_PORT=29400"}, {.dist_url = "tcp://node-a:1"});
+  expect_refused(kTorchrun, {"`dist_url`", "MASTER_PORT=29400"}, {.dist_url = "tcp://node-a:1"});
   for (const char* bad : {"tcp://", "tcp://host", "tcp://:80", "file:///x", "tcp://host:0", "tcp://host:99999"}) {
-    expect_refused(bare, {"--dist-url", bad}, {.dist_url = bad});
+    expect_refused(bare, {"`dist_url`", bad}, {.dist_url = bad});
   }
 }
 
 TEST(Ranks, OurOwnLauncherHandsOverASocket) {
   const Ranks r = ranks_from(with(kTorchrun, {{"HR_RUN", "abc"}, {"HR_LISTEN_FD", "7"}, {"HR_RESTARTS", "2"}}));
-  EXPECT_EQ(r.launcher, "--nproc");
+  EXPECT_EQ(r.launcher, kOwnLauncher);
   EXPECT_EQ(r.listen_fd, 7);
   EXPECT_EQ(r.restarts, 2);
   EXPECT_EQ(r.run, "abc");

@@ -120,10 +120,10 @@ TEST(Pack, SaysWhatItWasNotMadeFor) {
     EXPECT_TRUE(contains(message, "made.pack")) << message;
     return message;
   };
-  EXPECT_TRUE(contains(why([](auto& o) { o.recipe = Recipe::seed; }), "--recipe seed"));
+  EXPECT_TRUE(contains(why([](auto& o) { o.recipe = Recipe::seed; }), "`recipe` seed"));
   EXPECT_TRUE(contains(why([](auto& o) { o.input_w = 64; }), "packed for inputs of 64 x 48, asked is 64 x 64"));
-  EXPECT_TRUE(contains(why([](auto& o) { o.augmentation.scale = 0.4; }), "--scale-factor 0.4"));
-  EXPECT_TRUE(contains(why([](auto& o) { o.augmentation.rotation = 60; }), "--rot-factor 60"));
+  EXPECT_TRUE(contains(why([](auto& o) { o.augmentation.scale = 0.4; }), "`scale_factor` 0.4"));
+  EXPECT_TRUE(contains(why([](auto& o) { o.augmentation.rotation = 60; }), "`rot_factor` 60"));
   EXPECT_TRUE(contains(why([](auto& o) { o.augmentation.half_body = 0.1; }), "without half bodies"));
   EXPECT_TRUE(contains(why([](auto& o) { o.categories = {}; }), "packed for categories [1], asked are []"));
   EXPECT_TRUE(contains(why([](auto&) {}, "val"), "without margin for augmentation"));

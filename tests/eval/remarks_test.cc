@@ -157,7 +157,7 @@ TEST(Remarks, FieldsThatTheTruthLacksAreFilledInOnlyWhenAsked) {
   } catch (const Error& e) {
     EXPECT_STREQ(e.what(),
                  "gt.json: annotations[0] (id 11): no \"iscrowd\" (0 or 1), without which pycocotools ends too; "
-                 "--fill-in takes what is usual for fields that the truth lacks");
+                 "`fill_in` takes what is usual for fields that the truth lacks");
   }
 }
 

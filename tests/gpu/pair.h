@@ -9,7 +9,7 @@
 
 #include "ops/sum.h"
 #include "tests/support/gradients.h"
-#include "tools/programs/infer.h"
+#include "hrnet/model/make_context.h"
 
 namespace hr::test {
 
@@ -20,7 +20,7 @@ inline std::string test_device() {
 
 // Context of the device under test.
 inline Context device_context(DType precision = DType::f32) {
-  return make_context(test_device(), precision == DType::bf16, 0);
+  return make_context({.device = test_device(), .amp = precision == DType::bf16});
 }
 
 class Gpu : public testing::Test {

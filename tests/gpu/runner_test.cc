@@ -2,11 +2,12 @@
 #include <limits>
 
 #include "core/philox.h"
+#include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/model/model.h"
+#include "hrnet/validate/predict_people.h"
 #include "tests/data/made_set.h"
 #include "tests/gpu/pair.h"
-#include "tools/programs/validate.h"
 
 namespace hr {
 namespace {
@@ -97,7 +98,7 @@ TEST_F(GpuRunner, PeopleOfADatasetAreThoseOfOneBatchAtATime) {
         for (int i = 0; i < 2 && !runner.full(); ++i) runner.submit(images(2, i), 2, kSide, kSide);
       }
       std::vector<float> actual;
-      for (const PersonResult& p : predict_people(runner, set, 4, 2, "", decoding))
+      for (const PersonResult& p : predict_people(runner, set, {.batch_size = 4, .workers = 2, .decoding = decoding}))
         actual.insert(actual.end(), p.keypoints.begin(), p.keypoints.end());
       EXPECT_TRUE(actual == expected) << codec_name(codec) << ", round " << round;
     }

@@ -3,14 +3,15 @@
 #include <thread>
 
 #include "core/io/json.h"
+#include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/model/hrnet.h"
+#include "hrnet/train/epoch_loop.h"
 #include "hrnet/train/train_step.h"
 #include "nn/state_dict.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/crops.h"
 #include "tests/support/oracle.h"
-#include "tools/programs/train.h"
 
 namespace hr {
 namespace {

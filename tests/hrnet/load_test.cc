@@ -163,14 +163,14 @@ TEST(LoadWeights, TheReasonStandsBeforeTheDifferences) {
   std::string why = error_of([&] { load_weights(file, *other); });
   expect_words(why, {"w.safetensors: this is hrnet_w2 with 17 joints; you asked for hrnet_w3: --model hrnet_w2",
                      "of another shape: transition1.0.0.weight: file [2, 256, 3, 3], model [3, 256, 3, 3]", " in all)",
-                     "`convert --info ", "w.safetensors --model hrnet_w3` lists all 1386"});
+                     "`compare` with `model` hrnet_w3 lists all 1386"});
   EXPECT_EQ(test::values(other->parameters().values), before);
   EXPECT_LT(why.size(), 1200u) << "for a terminal: " << why;
 
   const auto sixteen = make_model(cx, "hrnet_w2", 16, 1);
   why = error_of([&] { load_weights(file, *sixteen); });
   expect_words(
-      why, {"17 joints in the file, 16 asked", "--num-joints 17", "--drop-final-layer",
+      why, {"17 joints in the file, 16 asked", "`joints` 17", "`drop_final_layer`",
             "final_layer.weight: file [17, 2, 1, 1], model [16, 2, 1, 1]", "final_layer.bias: file [17], model [16]"});
 
   const auto resnet = declare_model("pose_resnet50", 17);
@@ -196,7 +196,7 @@ TEST(LoadPretrained, AnImageNetBackboneStartsTrainingButPredictsNothing) {
   const WeightFile file(w.write());
   Context cx;
   const auto model = make_model(cx, "hrnet_w2", 17, 1);
-  expect_words(error_of([&] { load_weights(file, *model); }), {"ImageNet backbone for hrnet_w2", "train --weights"});
+  expect_words(error_of([&] { load_weights(file, *model); }), {"ImageNet backbone for hrnet_w2", "`train.weights`"});
   const Parameter& head = model->parameters().parameters()[876];
   ASSERT_EQ(head.name, "final_layer.weight");
   const Values initial = test::values(head.value);
@@ -230,7 +230,7 @@ TEST(LoadPretrained, ATorchvisionResNetIsABackboneOfPoseResNet) {
   EXPECT_TRUE(
       test::same_bytes(model->parameters().parameters()[10].value, w.model->parameters().parameters()[10].value));
   const auto deeper = declare_model("pose_resnet101", 17);
-  expect_words(error_of([&] { load_pretrained(file, *deeper, false); }), {"ResNet-50", "--model pose_resnet50"});
+  expect_words(error_of([&] { load_pretrained(file, *deeper, false); }), {"ResNet-50", "`model` pose_resnet50"});
 }
 
 TEST(LoadPretrained, AFinalLayerOfAnotherJointCountIsDroppedOnlyWhenAsked) {

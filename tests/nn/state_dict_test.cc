@@ -146,13 +146,13 @@ TEST(StateDict, NamesEverythingThatDoesNotFitAndChangesNothing) {
   const std::string why = why_refused(bad, target.store);
   for (const std::string& part :
        {bad.string(), std::string("missing: c.bias"), std::string("unexpected: head.fc.weight"),
-        std::string("b.weight: file [3, 2, 2, 1], model [2, 3, 2, 1]"), std::string("--model")}) {
+        std::string("b.weight: file [3, 2, 2, 1], model [2, 3, 2, 1]"), std::string("`model`")}) {
     EXPECT_NE(why.find(part), std::string::npos) << part << "\nin: " << why;
   }
   EXPECT_EQ(test::values(target.store.values), before);
 
   c.write(bad, {{"model", "hrnet_w48"}});
-  EXPECT_NE(why_refused(bad, target.store).find("--model hrnet_w48"), std::string::npos);
+  EXPECT_NE(why_refused(bad, target.store).find("`model` hrnet_w48"), std::string::npos);
 }
 
 // The last array is of the wrong kind: the arrays before it must not have been loaded by then.

@@ -494,7 +494,7 @@ TEST_P(TorchOptimizerKinds, IsLoadedOrRefusedWithAReason) {
     return;
   }
   for (const char* word : words) EXPECT_NE(why.find(word), std::string::npos) << word << " in: " << why;
-  EXPECT_NE(why.find("--weights"), std::string::npos) << "the next step is missing in: " << why;
+  EXPECT_NE(why.find("`weights`"), std::string::npos) << "the next step is missing in: " << why;
   EXPECT_EQ(o.steps(), 77);
   for (const double v : test::values(o.exp_avg)) ASSERT_EQ(v, 0);
 }
@@ -567,17 +567,17 @@ TEST(TorchOptimizer, WhatCannotBeResumedIsRefusedAndChangesNothing) {
     for (const double v : test::values(o.exp_avg)) ASSERT_EQ(v, 0);
   };
   expect({.keys = {0, 1}, .steps = {integer(1), integer(1)}, .states = 2}, {"2 parameters", "the model has 3"});
-  expect({.states = 2}, {"c.bias", "missing", "--weights"});
+  expect({.states = 2}, {"c.bias", "missing", "`weights`"});
   expect({.steps = {integer(5), integer(4), integer(5)}}, {"b.weight", "4", "5"});
   expect({.second = "momentum_buffer"}, {"a.weight", "exp_avg_sq", "Adam"});
-  expect({.amsgrad = "", .group = {{"momentum", real(0.9)}, {"nesterov", no()}}}, {"SGD", "Adam", "--weights"});
-  expect({.amsgrad = "", .group = {{"momentum_decay", real(0.004)}}}, {"NAdam", "--weights"});
-  expect({.state_extra = {{"max_exp_avg_sq", integer(1)}}}, {"AMSGrad", "--weights"});
-  expect({.group = {{"betas", real(0.5) + real(0.999) + "\x86"}}}, {"betas", "0.5", "0.9", "--weights"});
-  expect({.group = {{"eps", real(1e-4)}}}, {"eps", "0.0001", "1e-08", "--weights"});
-  expect({.group = {{"maximize", yes()}}}, {"maximize", "--weights"});
-  expect({.groups = 2}, {"2 parameter groups", "order", "--weights"});
-  expect({.amsgrad = yes()}, {"amsgrad", "--weights"});
+  expect({.amsgrad = "", .group = {{"momentum", real(0.9)}, {"nesterov", no()}}}, {"SGD", "Adam", "`weights`"});
+  expect({.amsgrad = "", .group = {{"momentum_decay", real(0.004)}}}, {"NAdam", "`weights`"});
+  expect({.state_extra = {{"max_exp_avg_sq", integer(1)}}}, {"AMSGrad", "`weights`"});
+  expect({.group = {{"betas", real(0.5) + real(0.999) + "\x86"}}}, {"betas", "0.5", "0.9", "`weights`"});
+  expect({.group = {{"eps", real(1e-4)}}}, {"eps", "0.0001", "1e-08", "`weights`"});
+  expect({.group = {{"maximize", yes()}}}, {"maximize", "`weights`"});
+  expect({.groups = 2}, {"2 parameter groups", "order", "`weights`"});
+  expect({.amsgrad = yes()}, {"amsgrad", "`weights`"});
   expect({.steps = {text("5"), text("5"), text("5")}}, {"step"});
   expect({.steps = {integer(-1), integer(-1), integer(-1)}}, {"step"});
 }

@@ -11,7 +11,7 @@
 #include "core/context.h"
 #include "core/error.h"
 #include "tests/simulated_gpu/simulator.h"
-#include "tools/programs/infer.h"
+#include "hrnet/model/make_context.h"
 
 namespace hr {
 namespace {
@@ -55,7 +55,7 @@ class SimulatedNccl : public testing::Test {
     return false;
   }
 
-  Context cx_ = make_context("cuda", false, 0);
+  Context cx_ = make_context({.device = "cuda"});
   std::unique_ptr<Comm> comm_ = make_nccl_comm(nullptr, cx_.device);
 
  private:

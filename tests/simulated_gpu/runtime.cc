@@ -467,7 +467,7 @@ DeviceInfo device_info(int) {
           .runtime = 13000,
           .bus_id = "0000:00:00.0"};
 }
-void use_device(int index) { check(index == 0, "--device cuda:{}: there is one simulated device", index); }
+void use_device(int index) { check_field(index == 0, "device", "cuda:{}: there is one simulated device", index); }
 size_t free_bytes() {
   return locked([](Simulator& s) { return s.free_bytes(); });
 }

@@ -15,7 +15,7 @@
 #include "tests/support/oracle.h"
 #include "tests/support/program.h"
 #include "tests/support/tensors.h"
-#include "tools/programs/infer.h"
+#include "tools/cli/model_options.h"
 #include "tools/synth/synth.h"
 
 namespace hr {

@@ -9,7 +9,8 @@
 #include "tests/support/checkpoints.h"
 #include "tests/support/formula.h"
 #include "tests/support/oracle.h"
-#include "tools/programs/infer.h"
+#include "tools/cli/flag_names.h"
+#include "tools/cli/model_options.h"
 
 namespace hr {
 namespace {
@@ -22,7 +23,7 @@ std::string error_of(const ConvertOptions& o) {
   try {
     convert(o);
   } catch (const Error& e) {
-    return e.what();
+    return with_flags(e.what());
   }
   return "";
 }
@@ -146,7 +147,7 @@ TEST(WeightInfo, NumbersOutOfRangeAreRefusedWithFileFieldValueAndRange) {
     try {
       static_cast<void>(weight_info(WeightFile(path)));
     } catch (const Error& e) {
-      return e.what();
+      return with_flags(e.what());
     }
     return "";
   };
@@ -188,7 +189,7 @@ TEST(WeightInfo, AModelThatDoesNotFitTheFileIsRefusedBeforeItsMemoryIsTaken) {
   try {
     static_cast<void>(load_model(cx, path));
   } catch (const Error& e) {
-    message = e.what();
+    message = with_flags(e.what());
   }
   expect_words(message, {"w.safetensors: ", "hrnet_w1024", "missing: conv1.weight"});
   EXPECT_EQ(counting->largest, 0u);

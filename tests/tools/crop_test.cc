@@ -8,9 +8,10 @@
 #include "core/error.h"
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/model/hrnet.h"
+#include "hrnet/model/make_context.h"
+#include "hrnet/train/epoch_loop.h"
 #include "ops/heatmaps.h"
 #include "tests/support/crops.h"
-#include "tools/programs/train.h"
 
 namespace hr {
 namespace {
@@ -83,7 +84,7 @@ struct After {
 };
 
 After train_on(const std::vector<Batch>& batches, JointsLoss loss) {
-  Context cx = make_context("cpu", false, 1);
+  Context cx = make_context({.threads = 1});
   const auto model = make_model(cx, "hrnet_w2", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
   TrainStep step(cx, *model, optimizer, loss);
@@ -153,7 +154,7 @@ TEST(DeviceBatch, HeatmapsOfSourcesAreThoseOfImages) {
   test::MadeSet made(3);
   made.options.input_w = 64;
   const PoseDataset data = made.dataset();
-  Context cx = make_context("cpu", false, 1);
+  Context cx = make_context({.threads = 1});
   const auto model = make_model(cx, "hrnet_w2", 17, 3, Init::torch);
   HeatmapRunner runner(cx, *model, coco_skeleton().mirror(), {.flip = true});
   const auto images = test::batches_of(data, false, 4), sources = test::batches_of(data, true, 4);
@@ -169,7 +170,7 @@ TEST(DeviceBatch, HeatmapsOfSourcesAreThoseOfImages) {
 }
 
 TEST(DeviceBatch, IsTakenWholeOrNotAtAll) {
-  Context cx = make_context("cpu", false, 1);
+  Context cx = make_context({.threads = 1});
   const auto model = make_model(cx, "hrnet_w2", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
   TrainStep step(cx, *model, optimizer, JointsLoss::official);
@@ -186,7 +187,7 @@ TEST(DeviceBatch, IsTakenWholeOrNotAtAll) {
   fewer.sources = fewer.sources.first(100);
   EXPECT_TRUE(test::contains(test::error_of([&] { step(fewer, 1e-3); }), "got 100"));
   EXPECT_EQ(step(good, 1e-3), [&] {
-    Context other = make_context("cpu", false, 1);
+    Context other = make_context({.threads = 1});
     const auto twin = make_model(other, "hrnet_w2", 17, 3, Init::torch);
     Optimizer adam(other, twin->parameters(), {});
     return TrainStep(other, *twin, adam, JointsLoss::official)(train_batch(images), 1e-3);

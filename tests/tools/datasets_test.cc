@@ -1,5 +1,5 @@
 // Datasets as programs open, pack and show them; training from them.
-#include "tools/programs/datasets.h"
+#include "tools/cli/data_options.h"
 
 #include <gtest/gtest.h>
 
@@ -12,6 +12,7 @@
 #include "data/pack/pack.h"
 #include "tests/data/jpeg.h"
 #include "tests/support/oracle.h"
+#include "tools/cli/flag_names.h"
 #include "tools/programs/browse.h"
 #include "tools/programs/coco_eval.h"
 #include "tools/programs/pack.h"
@@ -46,7 +47,7 @@ std::string error_of(const Call& call) {
   try {
     call();
   } catch (const Error& error) {
-    return error.what();
+    return with_flags(error.what());
   }
   return "";
 }
@@ -195,10 +196,10 @@ TEST(Datasets, BadSamplesFailOrAreListedAndLeftOut) {
   write_file(annotations, text);
   PoseDataset dataset = open(f);
   EXPECT_EQ(dataset.bad().size(), 1u);
-  const std::string why = error_of([&] { check_samples(dataset, f, "train", folder, 1); });
+  const std::string why = error_of([&] { check_samples_visibly(dataset, f, "train", folder, 1); });
   EXPECT_TRUE(contains(why, "bbox: expected a number, got nan (train: 1 annotation cannot be used")) << why;
   f.on_bad_sample = "skip";
-  check_samples(dataset, f, "train", folder, 1);
+  check_samples_visibly(dataset, f, "train", folder, 1);
 }
 
 // Weights for 17 joints, trained for a moment.

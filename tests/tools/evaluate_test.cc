@@ -313,7 +313,7 @@ TEST(Decoding, TheWeightsDecideUnlessTheyAgree) {
       choose({.codec = asked}, trained);
       ADD_FAILURE() << asked << " for " << trained;
     } catch (const Error& e) {
-      for (const char* word : {"w.safetensors", asked, trained, "Leave --codec out"}) {
+      for (const char* word : {"w.safetensors", asked, trained, "Leave `codec` out"}) {
         EXPECT_TRUE(contains(e.what(), word)) << word << " in " << e.what();
       }
     }

@@ -16,7 +16,7 @@
 #include "nn/state_dict.h"
 #include "tests/support/oracle.h"
 #include "tests/support/program.h"
-#include "tools/programs/infer.h"
+#include "tools/cli/model_options.h"
 #include "tools/programs/predict.h"
 
 namespace {

@@ -1,4 +1,4 @@
-#include "tools/programs/progress.h"
+#include "tools/cli/progress.h"
 
 #include <gtest/gtest.h>
 

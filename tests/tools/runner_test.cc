@@ -7,7 +7,7 @@
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/model/model.h"
 #include "tests/support/child.h"
-#include "tools/programs/infer.h"
+#include "hrnet/model/make_context.h"
 
 namespace hr {
 namespace {
@@ -24,7 +24,7 @@ size_t held(HeatmapRunner& runner) {
 }
 
 TEST(HeatmapRunner, BatchesOfAllSizesTakeTheMemoryOfTheLargest) {
-  Context cx = make_context("cpu", false, 1);
+  Context cx = make_context({.threads = 1});
   const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
   const HeatmapRunner::Options options{.flip = true};
   const std::vector<int> mirror(17);
@@ -49,7 +49,7 @@ TEST(HeatmapRunner, ResidentMemoryDoesNotGrowWithTheNumberOfBatchSizes) {
   GTEST_SKIP() << "AddressSanitizer keeps freed memory";
 #endif
   const test::ChildResult child = test::in_child(int64_t{4} << 30, [] {
-    Context cx = make_context("cpu", false, 1);
+    Context cx = make_context({.threads = 1});
     const auto model = make_model(cx, "hrnet_w32", 17, 3, Init::torch);
     HeatmapRunner runner(cx, *model, std::vector<int>(17), {.flip = false});
     std::string text;

@@ -12,8 +12,9 @@
 #include "core/error.h"
 #include "core/io/json.h"
 #include "core/io/safetensors.h"
+#include "hrnet/train/history.h"
 #include "tests/support/oracle.h"
-#include "tools/programs/history.h"
+#include "tools/cli/flag_names.h"
 #include "tools/programs/validate.h"
 #include "tools/synth/synth.h"
 
@@ -59,7 +60,7 @@ std::string error_of(const TrainOptions& o) {
   try {
     train(o);
   } catch (const Error& e) {
-    return e.what();
+    return with_flags(e.what());
   }
   return "";
 }

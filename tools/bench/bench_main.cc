@@ -8,8 +8,8 @@
 #include "tools/bench/loader.h"
 #include "tools/bench/step.h"
 #include "tools/bench/track.h"
-#include "tools/programs/cli.h"
-#include "tools/programs/infer.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/model_options.h"
 
 namespace {
 

@@ -8,10 +8,11 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "core/stopwatch.h"
+#include "hrnet/infer/device_loader.h"
 #include "hrnet/train/train_step.h"
 #include "tools/bench/scaling.h"
-#include "tools/programs/infer.h"
-#include "tools/programs/stopwatch.h"
+#include "tools/cli/model_options.h"
 
 namespace hr {
 namespace {
@@ -133,8 +134,10 @@ Measured time_all_reduces(const BenchComm& o, Comm& comm, const Context& cx, con
 }
 
 int bench(const BenchComm& o, World& world) {
-  Context cx = make_context(o.device == "cuda" ? fmt::format("cuda:{}", world.ranks.local_rank) : o.device,
-                            o.dtype == "bf16", o.threads);
+  Context cx = make_context({.device = o.device == "cuda" ? fmt::format("cuda:{}", world.ranks.local_rank) : o.device,
+                             .amp = o.dtype == "bf16",
+                             .threads = o.threads,
+                             .listener = print_remark});
   make_engine(world, cx.device);
   Comm& comm = *world.comm;
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1];
@@ -249,7 +252,8 @@ Network gpus(int ranks, double host_gbit) {
 int bench_scaling(const BenchComm& o) {
   check(parse_device(o.device) == Device{},
         "--mode scaling: takes the order of a step's parts from the CPU; leave out --device");
-  Context cx = make_context(o.device, o.dtype == "bf16", o.threads);
+  Context cx =
+      make_context({.device = o.device, .amp = o.dtype == "bf16", .threads = o.threads, .listener = print_remark});
   const RandomBatch numbers(cx.device, o.batch_size, o.fixed_size[0], o.fixed_size[1], 0);
   Witness witness;
   Lone seen;

@@ -18,10 +18,11 @@
 #include "core/file.h"
 #include "core/io/json.h"
 #include "core/philox.h"
+#include "core/stopwatch.h"
 #include "data/formats/coco.h"
 #include "eval/coco_eval.h"
 #include "eval/results.h"
-#include "tools/programs/stopwatch.h"
+#include "tools/cli/flag_names.h"
 
 namespace hr {
 namespace {
@@ -236,7 +237,7 @@ void bench_eval(const EvalBenchOptions& o) {
   const double peak_ratio = peak / file_bytes, official_ratio = peak_official / (readings[0].bytes + readings[3].bytes);
   if (o.json) {
     std::vector<std::string> remarks;
-    for (const std::string& remark : coco_remark_list(result)) remarks.push_back(json_quote(remark));
+    for (const std::string& remark : coco_remark_list(result)) remarks.push_back(json_quote(with_flags(remark)));
     std::string list;
     for (const Reading& r : readings) {
       list += fmt::format(
@@ -273,7 +274,7 @@ void bench_eval(const EvalBenchOptions& o) {
   fmt::print("  {:<34} {:>8} {:>9.1f} ms\n", "accumulate", "", 1e3 * median(accumulate));
   fmt::print("  {:<34} {:>8} {:>9.1f} ms   ({:.1f} of processor time); AP {:.3f}\n", "both", "", 1e3 * median(both),
              1e3 * median(cpu), result.stats[0]);
-  for (const std::string& remark : coco_remark_list(result)) fmt::print("  remark: {}\n", remark);
+  for (const std::string& remark : coco_remark_list(result)) fmt::print("  remark: {}\n", with_flags(remark));
   if (peak > 0) {
     fmt::print("  {:<34} {:>8.1f} MB = {:.2f} x the files' size; with the official file {:.1f} MB = {:.2f} x\n",
                "peak memory of coco_eval", peak / 1e6, peak_ratio, peak_official / 1e6, official_ratio);

@@ -9,9 +9,9 @@
 #include "core/counted.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/stopwatch.h"
 #include "hrnet/model/load.h"
-#include "tools/programs/infer.h"
-#include "tools/programs/stopwatch.h"
+#include "tools/cli/model_options.h"
 
 namespace hr {
 namespace {
@@ -85,7 +85,7 @@ Times measure(const fs::path& path, PoseModel& model, const LoadBenchOptions& o)
 }  // namespace
 
 void bench_load(const LoadBenchOptions& o) {
-  Context cx = make_context("cpu", false, o.threads);
+  Context cx = make_context({.threads = o.threads});
   std::unique_ptr<PoseModel> model;
   std::vector<fs::path> paths{o.weights};
   std::optional<Files> files;

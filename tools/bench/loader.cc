@@ -13,11 +13,11 @@
 #include "core/crop_slot.h"
 #include "core/error.h"
 #include "core/philox.h"
+#include "core/stopwatch.h"
 #include "data/loader.h"
 #include "data/pack/pack.h"
-#include "tools/programs/datasets.h"
-#include "tools/programs/progress.h"
-#include "tools/programs/stopwatch.h"
+#include "tools/cli/data_options.h"
+#include "tools/cli/progress.h"
 #include "tools/synth/synth.h"
 
 // For comparison only; the data room reads JPEGs with libjpeg-turbo.

@@ -7,11 +7,12 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "core/stopwatch.h"
+#include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/train/train_step.h"
 #include "ops/conv/backend.h"
-#include "tools/programs/infer.h"
-#include "tools/programs/stopwatch.h"
+#include "tools/cli/model_options.h"
 
 namespace hr {
 namespace {
@@ -51,7 +52,8 @@ double time_graph(Context cx, const PoseModel& model, const Tensor& input, const
 }  // namespace
 
 void bench_step(const BenchStep& o) {
-  Context cx = make_context(o.device, o.dtype == "bf16", o.threads, o.tf32);
+  Context cx = make_context(
+      {.device = o.device, .amp = o.dtype == "bf16", .threads = o.threads, .tf32 = o.tf32, .listener = print_remark});
   const bool gpu = cx.device.is_cuda();
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
   const auto model = make_model(cx, o.model, joints, 1);

@@ -8,8 +8,8 @@
 
 #include "core/comm/nccl.h"
 #include "core/parallel.h"
+#include "tools/cli/cli.h"
 #include "tools/launch/spawn.h"
-#include "tools/programs/cli.h"
 
 namespace hr {
 namespace {
@@ -144,7 +144,7 @@ int run_ranks(const std::string& program, const RankOptions& o, int threads, con
     }
     throw;
   }
-  if (start && world.ranks.launcher != "--nproc") {
+  if (start && world.ranks.launcher != kOwnLauncher) {
     check(world.ranks.launcher.empty(),
           "--{} inside {} (rank {} of {}): the ranks are started already; leave the flag out",
           o.devices.empty() ? "nproc" : "devices", world.ranks.launcher, world.ranks.rank, world.ranks.size);
@@ -165,7 +165,7 @@ int run_ranks(const std::string& program, const RankOptions& o, int threads, con
         "--max-restarts {}: the one who starts the ranks restarts them; use it with --nproc", o.max_restarts);
   release_stderr();
   if (world.ranks.size == 1) return body(world);
-  if (threads == 0 && world.ranks.launcher != "--nproc" && std::getenv("OMP_NUM_THREADS") == nullptr)
+  if (threads == 0 && world.ranks.launcher != kOwnLauncher && std::getenv("OMP_NUM_THREADS") == nullptr)
     set_compute_threads(std::max(1, compute_threads() / world.ranks.local_size));
   choose_nccl_interface(world.ranks);
   const auto timeout = Milliseconds(static_cast<int64_t>(o.dist_timeout * 1000));

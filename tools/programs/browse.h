@@ -5,8 +5,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "data/dataset.h"
-#include "tools/programs/datasets.h"
+#include "tools/browse/summary.h"
+#include "tools/cli/data_options.h"
 
 namespace hr {
 
@@ -19,8 +19,5 @@ struct BrowseOptions : DataOptions {
 void add_browse_options(CLI::App& app, BrowseOptions& options);
 // Writes crops.png, targets.png, draws.png and summary.txt; prints the summary.
 void browse(const BrowseOptions& options);
-
-// People, pictures, sizes, joints labelled and visible, what was dropped and why: plain text of several lines.
-std::string summarize(const PoseDataset& dataset);
 
 }  // namespace hr

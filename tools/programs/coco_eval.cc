@@ -12,6 +12,7 @@
 #include "core/io/json.h"
 #include "core/io/safetensors.h"
 #include "core/parallel.h"
+#include "data/find_dataset.h"
 #include "data/formats/coco.h"
 #include "data/formats/image.h"
 #include "data/formats/skeleton.h"
@@ -20,8 +21,9 @@
 #include "eval/crowdpose.h"
 #include "eval/remarks.h"
 #include "eval/results.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/flag_names.h"
 #include "tools/plot/analysis_picture.h"
-#include "tools/programs/cli.h"
 
 namespace hr {
 namespace {
@@ -81,7 +83,8 @@ std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
       c.people_other_category, c.detections_other_category, c.detections_over_limit, c.detections_unseen,
       c.people_unknown_image);
   std::string remarks;
-  for (const std::string& remark : coco_remark_list(r)) remarks += (remarks.empty() ? "" : ", ") + json_quote(remark);
+  for (const std::string& remark : coco_remark_list(r))
+    remarks += (remarks.empty() ? "" : ", ") + json_quote(with_flags(remark));
   text += fmt::format("  \"remarks\": [{}]\n}}\n", remarks);
   return text;
 }
@@ -153,24 +156,13 @@ bool skip_helps(const std::string& error, const std::string& truth) {
   try {
     BadSamples bad;
     read_coco(truth, 0, &bad, {});
-    return bad.size() > 0 || error.find("--fill-in") == std::string::npos;
+    return bad.size() > 0 || error.find("`fill_in`") == std::string::npos;
   } catch (const Error&) {
     return false;
   }
 }
 
 }  // namespace
-
-bool has_crowd_index(const CocoAnnotations& gt) {
-  return !gt.images.empty() && std::ranges::all_of(gt.images, [](const CocoImage& i) { return i.crowd_index >= 0; });
-}
-
-Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose) {
-  if (crowdpose) return built_in_skeleton("crowdpose");
-  const auto named = std::ranges::find_if(gt.categories, [](const CocoCategory& c) { return !c.keypoints.empty(); });
-  if (named == gt.categories.end()) return coco_skeleton();
-  return skeleton_from_names(named->keypoints, named->skeleton, gt.path);
-}
 
 void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
   describe(app, "COCO keypoint AP and AR of a result file, the same numbers as pycocotools.",
@@ -238,7 +230,7 @@ void evaluate(const CocoEvalArguments& arguments) {
   std::fflush(stdout);
   if (e.options.rules != CocoRules::pycocotools) fmt::print(stderr, "rules of {}\n", coco_rules_name(e.options.rules));
   const std::string remarks = coco_remarks(e.result);
-  if (!remarks.empty()) fmt::print(stderr, "{}\n", remarks);
+  if (!remarks.empty()) fmt::print(stderr, "{}\n", with_flags(remarks));
   if (!arguments.json.empty()) write_file(arguments.json, report(arguments, e));
   if (!arguments.arrays.empty()) write_arrays(arguments.arrays, e.result);
   if (arguments.analysis.empty()) return;

@@ -27,13 +27,6 @@ struct CocoEvalArguments {
   int threads = 1;
 };
 
-// The joints that an annotation file is evaluated with when nobody says otherwise: CrowdPose's 14, those that its
-// category names, else COCO's 17 (whose sigmas any other 17 joints get, as pycocotools has it). sigmas_assumed is set
-// when the file names joints whose sigmas are not known.
-Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose);
-// Whether every image has a crowdIndex.
-bool has_crowd_index(const CocoAnnotations& gt);
-
 void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments);
 
 // Prints the reference's ten lines (CrowdPose: nine, bbox: twelve) to stdout, and what was dropped or ignored to

@@ -1,6 +1,6 @@
-#include "tools/programs/cli.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/model_options.h"
 #include "tools/programs/detect.h"
-#include "tools/programs/infer.h"
 
 int main(int argc, char** argv) {
   hr::limit_openmp_spinning(argv);

@@ -3,8 +3,8 @@
 
 #include "core/error.h"
 #include "hrnet/model/yolox.h"
-#include "tools/programs/cli.h"
-#include "tools/programs/infer.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/model_options.h"
 
 namespace {
 
@@ -25,7 +25,7 @@ void add_options(CLI::App& app, Options& o) {
 }
 
 void forward(const Options& o) {
-  hr::Context cx = hr::make_context(o.device, o.amp, o.threads, o.tf32);
+  hr::Context cx = hr::make_context(hr::context_options(o));
   const hr::SafetensorsFile file(o.input);
   const hr::ArrayView& input = file.at("input");
   hr::check(input.shape.size() == 4 && input.shape[1] == 3 && input.shape[0] > 0,

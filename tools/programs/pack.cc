@@ -3,8 +3,8 @@
 #include "core/counted.h"
 #include "core/error.h"
 #include "data/pack/pack.h"
-#include "tools/programs/cli.h"
-#include "tools/programs/progress.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/progress.h"
 
 namespace hr {
 namespace {
@@ -36,8 +36,8 @@ void make_pack(const PackOptions& o) {
   check(!o.output.empty(), "--output: which file is to be written? (or --info FILE, --verify FILE)");
   const fs::path output(o.output), folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
   check(!is_pack(o.data_path), "--data-path {}: is a pack already", o.data_path);
-  prepare_output_folder(folder, "--output");
-  const Skeleton skeleton = data_skeleton(o, o.keypoints_path);
+  prepare_output_folder(folder, "output");
+  const Skeleton skeleton = data_skeleton(o, o.keypoints_path, "train", print_note);
   std::vector<PoseDataset> sets;
   sets.reserve(o.splits.size());
   std::vector<PackInput> inputs;
@@ -46,7 +46,7 @@ void make_pack(const PackOptions& o) {
     DatasetOptions options = dataset_options(o, o.fixed_size[0], o.fixed_size[1], 2, split == "train");
     options.substitute_bad = o.on_bad_sample == "skip";
     PoseDataset& set = sets.emplace_back(open_split(o, split, skeleton, options));
-    check_samples(set, o, split, folder, o.threads);
+    check_samples_visibly(set, o, split, folder, o.threads);
     inputs.push_back({split, &set});
     const PackSize size = pack_size(set);
     fmt::print("{:<10} {} ({}): {} in {}, {}\n", split, set.size(), set.counts().summary(),

@@ -6,7 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "tools/programs/datasets.h"
+#include "tools/cli/data_options.h"
 
 namespace hr {
 

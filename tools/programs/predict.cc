@@ -19,9 +19,10 @@
 #include "core/parallel.h"
 #include "data/crops/crop_writer.h"
 #include "data/draw/draw.h"
+#include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
-#include "tools/programs/cli.h"
-#include "tools/programs/progress.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/progress.h"
 #include "tools/programs/validate.h"
 
 namespace hr {
@@ -579,7 +580,7 @@ int predict(const PredictOptions& o) {
   if (!loaded.note.empty()) fmt::print(stderr, "predict: note: {}\n", loaded.note);
   const Skeleton& skeleton = loaded.skeleton;
   const Decoding decoding = choose_decoding(o.decoding, loaded.info.codec, o.weights, loaded.input_h);
-  prepare_output_folder(o.output_dir, "--output-dir");
+  prepare_output_folder(o.output_dir, "output_dir");
   const Boxes boxes = read_boxes(o.boxes, pictures);
   const std::vector<std::string> names = output_names(pictures);
   const fs::path folder = o.output_dir;

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "hrnet/infer/decoding.h"
-#include "tools/programs/infer.h"
+#include "tools/cli/model_options.h"
 
 namespace hr {
 

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "data/formats/mot.h"
-#include "tools/programs/cli.h"
+#include "tools/cli/cli.h"
 
 namespace hr {
 

@@ -6,7 +6,7 @@
 
 #include "core/io/json.h"
 #include "eval/results.h"
-#include "tools/programs/cli.h"
+#include "tools/cli/cli.h"
 
 namespace hr {
 namespace {

@@ -1,4 +1,4 @@
-#include "tools/programs/cli.h"
+#include "tools/cli/cli.h"
 #include "tools/programs/track_eval.h"
 
 int main(int argc, char** argv) {

@@ -1,5 +1,5 @@
-#include "tools/programs/cli.h"
-#include "tools/programs/infer.h"
+#include "tools/cli/cli.h"
+#include "tools/cli/model_options.h"
 #include "tools/programs/train.h"
 
 int main(int argc, char** argv) {

@@ -10,7 +10,7 @@
 #include "core/io/json.h"
 #include "core/philox.h"
 #include "data/formats/skeleton.h"
-#include "tools/programs/progress.h"
+#include "tools/cli/progress.h"
 
 namespace hr {
 namespace {

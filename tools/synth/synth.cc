@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/io/json.h"
 #include "core/threads.h"
-#include "tools/programs/progress.h"
+#include "tools/cli/progress.h"
 
 namespace hr {
 namespace {
@@ -161,7 +161,7 @@ bool synth(const SynthOptions& o) {
            o.output, words(found), words(stamp_text(o, true)));
     }
   }
-  prepare_output_folder(root, "--output");
+  prepare_output_folder(root, "output");
   write_file(stamp, stamp_text(o, false));  // a run that is cut short leaves this behind and can be repeated
   fs::create_directories(root / "annotations");
   for (const SynthSplit split : {SynthSplit::train, SynthSplit::val}) {

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "core/counted.h"
-#include "tools/programs/cli.h"
+#include "tools/cli/cli.h"
 #include "tools/synth/annotations.h"
 #include "tools/synth/synth.h"
 
@@ -40,7 +40,7 @@ void run(const Options& options) {
   hr::SynthOptions o = options.synth;
   if (options.annotations_only) {
     const auto folder = hr::fs::path(o.output) / "annotations";
-    hr::prepare_output_folder(folder, "--output");
+    hr::prepare_output_folder(folder, "output");
     const auto file = folder / "person_keypoints_train2017.json";
     const auto made = hr::synth_annotations({file, o.train_images, o.seed});
     fmt::print("{}: {}, {} ({} with labelled joints, {}), {:.1f} MB\n", file.string(),

@@ -1,4 +1,4 @@
-#include "tools/programs/datasets.h"
+#include "data/find_dataset.h"
 
 #include <algorithm>
 #include <charconv>
@@ -6,10 +6,6 @@
 #include "core/error.h"
 #include "core/io/json_cursor.h"
 #include "data/pack/pack.h"
-#include "eval/coco_files.h"
-#include "eval/remarks.h"
-#include "tools/programs/cli.h"
-#include "tools/programs/progress.h"
 
 namespace hr {
 namespace {
@@ -41,7 +37,7 @@ bool looks_like_crowdpose(const fs::path& path) {
   return false;
 }
 
-// The file whose categories --categories names; a pack has ids only.
+// The ids of the categories that are asked for. Their names are those of the annotation file; a pack has ids only.
 std::vector<int64_t> asked_categories(const DataOptions& o, const std::string& split) {
   const bool names = std::ranges::any_of(o.categories, [](const std::string& text) {
     return text != "all" && text.find_first_not_of("0123456789-") != std::string::npos;
@@ -57,7 +53,7 @@ std::string other_skeleton(const fs::path& annotations, const Skeleton& skeleton
     if (own.joints() == skeleton.joints()) return "";
     return fmt::format(
         "; its categories describe {} joints ({}, ...) and the skeleton {} has {}: take the file's with "
-        "--keypoints-path categories",
+        "`keypoints_path` categories",
         own.joints(), own.names.front(), skeleton.name, skeleton.joints());
   } catch (const Error&) {
     return "";  // it describes none
@@ -100,16 +96,16 @@ SplitFiles find_split(const DataOptions& o, const std::string& split) {
     files.annotations = root / layout.annotations;
   }
   if (!named || files.images.empty()) {
-    check(fs::is_directory(root),
-          "--data-path {}: no such folder; expected a pack, or a folder with pictures and one of {}", o.data_path,
-          joined(tried));
+    check_field(fs::is_directory(root), "data_path",
+                "{}: no such folder; expected a pack, or a folder with pictures and one of {}", o.data_path,
+                joined(tried));
   }
-  check(!files.annotations.empty(),
-        "--data-path {}: no annotations of {} there (looked for {}); name the file with "
-        "--{}-annotations",
-        o.data_path, split, joined(tried), split);
+  check_field(!files.annotations.empty(), "data_path",
+              "{}: no annotations of {} there (looked for {}); name the file with `{}_annotations`", o.data_path, split,
+              joined(tried), split);
   if (named) {
-    check(fs::exists(files.annotations), "--{}-annotations {}: does not exist", split, files.annotations.string());
+    check_field(fs::exists(files.annotations), train ? "train_annotations" : "val_annotations", "{}: does not exist",
+                files.annotations.string());
     files.kind = !any                                      ? (wants(Kind::mpii)        ? Kind::mpii
                                                               : wants(Kind::crowdpose) ? Kind::crowdpose
                                                                                        : Kind::coco)
@@ -125,9 +121,10 @@ SplitFiles find_split(const DataOptions& o, const std::string& split) {
   for (const std::string& place : places) {
     if (files.images.empty() && fs::exists(root / place)) files.images = root / place;
   }
-  check(!files.images.empty(), "--data-path {}: no pictures there (looked for {}); name them with --{}-images",
-        o.data_path, joined(places), split);
-  check(!images_named || fs::exists(files.images), "--{}-images {}: does not exist", split, files.images.string());
+  check_field(!files.images.empty(), "data_path", "{}: no pictures there (looked for {}); name them with `{}_images`",
+              o.data_path, joined(places), split);
+  check_field(!images_named || fs::exists(files.images), train ? "train_images" : "val_images", "{}: does not exist",
+              files.images.string());
   return files;
 }
 
@@ -135,7 +132,7 @@ std::vector<int64_t> category_ids(const std::vector<std::string>& texts, const f
   std::vector<int64_t> ids;
   for (const std::string& text : texts) {
     if (text == "all") {
-      check(texts.size() == 1, "--categories: `all` and single ids contradict each other");
+      check_field(texts.size() == 1, "categories", "all and single ids contradict each other");
       return {};
     }
     int64_t id = 0;
@@ -144,7 +141,7 @@ std::vector<int64_t> category_ids(const std::vector<std::string>& texts, const f
       ids.push_back(id);
       continue;
     }
-    check(!annotations.empty(), "--categories {}: expected ids, or `all`", text);
+    check_field(!annotations.empty(), "categories", "{}: expected ids, or all", text);
     std::string there;
     bool found = false;
     for (const CocoCategory& category : read_coco_categories(annotations)) {
@@ -152,77 +149,20 @@ std::vector<int64_t> category_ids(const std::vector<std::string>& texts, const f
       found = found || category.name == text;
       there += fmt::format("{}{} ({})", there.empty() ? "" : ", ", category.id, category.name);
     }
-    check(found, "--categories {}: {} has no category of this name; it has {}", text, annotations.string(),
-          there.empty() ? "none" : there);
+    check_field(found, "categories", "{}: {} has no category of this name; it has {}", text, annotations.string(),
+                there.empty() ? "none" : there);
   }
   return ids;
 }
 
-void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags) {
-  app.add_option("--data-path", o.data_path,
-                 "a pack (see `pack`), or a folder with train2017/, val2017/ (or train2017.zip ...) and annotations/")
-      ->type_name("DIR|PACK");
-  for (const auto& [split, annotations, images] : {std::tuple{"train", &o.train_annotations, &o.train_images},
-                                                   std::tuple{"val", &o.val_annotations, &o.val_images}}) {
-    if (flags == DataFlags::validation && annotations == &o.train_annotations) continue;
-    app.add_option(fmt::format("--{}-annotations", split), *annotations,
-                   "annotation file (COCO's format or MPII's list), instead of the one in --data-path")
-        ->type_name("FILE");
-    app.add_option(fmt::format("--{}-images", split), *images, "folder or zip of pictures, instead of --data-path's")
-        ->type_name("DIR|ZIP");
-  }
-  app.add_option("--dataset", o.dataset, "layout of --data-path: coco, mpii or crowdpose; auto looks at the files")
-      ->check(CLI::IsMember({"auto", "coco", "mpii", "crowdpose"}));
-  app.add_option("--categories", o.categories, "categories to keep: ids or names, or `all`")->type_name("ID|NAME...");
-  app.add_option("--recipe", o.recipe,
-                 "official (HRNet's published recipe) or seed (the PyTorch project this one follows)")
-      ->check(CLI::IsMember({"official", "seed"}));
-  app.add_option(
-         "--on-bad-sample", o.on_bad_sample,
-         flags == DataFlags::training
-             ? "pictures and annotations that cannot be used: fail, or skip and list them [default: fail in the check "
-               "before the start, skip afterwards]"
-             : "pictures and annotations that cannot be used: fail, or skip and list them [default: fail]")
-      ->check(CLI::IsMember({"fail", "skip"}));
-  app.add_option("--max-megapixels", o.max_megapixels, "larger pictures are refused before they take memory")
-      ->type_name("X")
-      ->check(CLI::Range(0.001, 16384.0));
-  if (flags != DataFlags::training) return;
-  add_seed(app, o.seed);
-  app.add_option(
-         "--codec", o.codec,
-         "how joints become heatmaps: quarter (HRNet's), dark (at the joint itself) or udp (with its own crops)")
-      ->check(CLI::IsMember({"quarter", "dark", "udp"}));
-  app.add_option("--cache-mib", o.cache_mib, "memory for decoded parts of pictures; those that fit are decoded once")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  app.add_flag("--no-augment", o.no_augment, "plain crops");
-  app.add_option("--scale-factor", o.scale_factor, "augmentation: spread of the scale")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 0.9));
-  app.add_option("--rot-factor", o.rot_factor, "augmentation: spread of the rotation in degrees")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 90.0));
-  app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--photometric", o.photometric,
-                 "augmentation, in neither recipe: strength of changes of brightness, contrast, saturation and hue")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--coarse-dropout", o.coarse_dropout,
-                 "augmentation, in neither recipe: share of crops with black rectangles in them")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1.0));
-}
-
-Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path, const std::string& split) {
+Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path, const std::string& split,
+                       const Remark& remark) {
   if (reads_pack(o, split)) {
     Skeleton packed = Pack(o.data_path).skeleton();
     if (keypoints_path.empty() || keypoints_path == "categories") return packed;
     Skeleton asked = find_skeleton(keypoints_path);
-    check(asked.joints() == packed.joints(), "--keypoints-path {}: {} joints, but {} was packed with {} ({})",
-          keypoints_path, asked.joints(), o.data_path, packed.joints(), packed.name);
+    check_field(asked.joints() == packed.joints(), "keypoints_path", "{}: {} joints, but {} was packed with {} ({})",
+                keypoints_path, asked.joints(), o.data_path, packed.joints(), packed.name);
     return asked;
   }
   if (keypoints_path == "categories") {
@@ -232,9 +172,9 @@ Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path, 
     const auto ids = asked_categories(o, split);
     Skeleton skeleton = category_skeleton(read_coco_categories(files.annotations), files.annotations.string(),
                                           ids.size() == 1 ? ids[0] : 0, &dropped);
-    if (dropped > 0) {
-      fmt::print("note       {}: {} that do not exist and are not drawn\n", skeleton.name,
-                 dropped == 1 ? "1 limb points to joints" : fmt::format("{} limbs point to joints", dropped));
+    if (dropped > 0 && remark) {
+      remark(fmt::format("{}: {} that do not exist and are not drawn", skeleton.name,
+                         dropped == 1 ? "1 limb points to joints" : fmt::format("{} limbs point to joints", dropped)));
     }
     return skeleton;
   }
@@ -247,6 +187,19 @@ Skeleton data_skeleton(const DataOptions& o, const std::string& keypoints_path, 
   }
   return find_skeleton(keypoints_path);
 }
+
+bool has_crowd_index(const CocoAnnotations& gt) {
+  return !gt.images.empty() && std::ranges::all_of(gt.images, [](const CocoImage& i) { return i.crowd_index >= 0; });
+}
+
+Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose) {
+  if (crowdpose) return built_in_skeleton("crowdpose");
+  const auto named = std::ranges::find_if(gt.categories, [](const CocoCategory& c) { return !c.keypoints.empty(); });
+  if (named == gt.categories.end()) return coco_skeleton();
+  return skeleton_from_names(named->keypoints, named->skeleton, gt.path);
+}
+
+double heatmap_sigma(double asked, int input_h) { return asked > 0 ? asked : input_h >= 384 ? 3.0 : 2.0; }
 
 DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, double sigma, bool augment, bool bgr,
                                const std::string& split) {
@@ -273,13 +226,13 @@ DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, d
 PoseDataset open_split(const DataOptions& o, const std::string& split, const Skeleton& skeleton, DatasetOptions dataset,
                        const DetectedBoxes& boxes, std::string* doubt) {
   if (reads_pack(o, split)) {
-    check(boxes.file.empty(), "--person-det {}: a pack holds the annotated people; name the folder in --data-path",
-          boxes.file);
+    check_field(boxes.file.empty(), "person_det",
+                "{}: a pack holds the annotated people; name the folder in `data_path`", boxes.file);
     return Pack(o.data_path).dataset(split, dataset);
   }
   const SplitFiles files = find_split(o, split);
   if (files.kind == Kind::mpii) {
-    check(boxes.file.empty(), "--person-det {}: MPII comes with its own places of people", boxes.file);
+    check_field(boxes.file.empty(), "person_det", "{}: MPII comes with its own places of people", boxes.file);
     // The official recipe for MPII has none, and its data have no boxes that one could be told from.
     dataset.augmentation.half_body = 0;
     return PoseDataset::from_mpii(read_mpii(files.annotations, skeleton.joints()), files.images, skeleton,
@@ -290,22 +243,22 @@ PoseDataset open_split(const DataOptions& o, const std::string& split, const Ske
     for (auto& entry : bad.entries()) set.bad().add(std::move(entry));
   };
   if (!boxes.file.empty()) {
-    CocoAnnotations pictures = has_annotations(files.annotations)
-                                   ? read_coco(files.annotations, skeleton.joints(), &bad, dataset.categories)
-                                   : read_image_list(files.annotations);
-    const std::vector<CocoDetection> detections = read_coco_detections(boxes.file);
-    check(!detections.empty(), "--person-det {}: the list of detections is empty; there is nobody to look at",
-          boxes.file);
-    if (doubt != nullptr) *doubt = detector_doubt(detections, pictures, boxes.file);
-    PoseDataset out = PoseDataset::from_detections(std::move(pictures), detections, files.images, skeleton,
+    CocoAnnotations pictures =
+        boxes.pictures ? *boxes.pictures : read_coco(files.annotations, skeleton.joints(), &bad, dataset.categories);
+    check_field(!boxes.boxes.empty(), "person_det", "{}: the list of detections is empty; there is nobody to look at",
+                boxes.file);
+    PoseDataset out = PoseDataset::from_detections(std::move(pictures), boxes.boxes, files.images, skeleton,
                                                    std::move(dataset), boxes.least_score);
     take_bad(out);
     return out;
   }
   CocoAnnotations annotations = read_coco(files.annotations, skeleton.joints(), &bad, dataset.categories);
   if (annotations.annotations.empty() && bad.size() > 0) {
-    fail("{} (and so are all of the {} annotations{})", bad.entries()[0].message, bad.size(),
-         other_skeleton(files.annotations, skeleton));
+    const std::string first = bad.entries()[0].message;
+    const bool without_joints = first.find("no keypoints;") != std::string::npos;
+    fail("{} (and so {} all of the {} annotations{}{})", first, without_joints ? "it is with" : "are", bad.size(),
+         other_skeleton(files.annotations, skeleton),
+         without_joints ? "; is this an instances file instead of person_keypoints?" : "");
   }
   PoseDataset out = PoseDataset::from_annotations(std::move(annotations), files.images, skeleton, std::move(dataset));
   take_bad(out);
@@ -316,22 +269,15 @@ fs::path bad_samples_file(const fs::path& folder, const std::string& split) {
   return folder / fmt::format("bad_samples_{}.tsv", split);
 }
 
-void check_samples(PoseDataset& dataset, const DataOptions& o, const std::string& split, const fs::path& folder,
-                   int threads, bool quiet) {
-  {
-    std::optional<Progress> progress;
-    dataset.check_pictures(threads, [&](size_t done, size_t all) {
-      if (quiet) return;
-      if (!progress) progress.emplace(fmt::format("checking {}", split), static_cast<int64_t>(all));
-      progress->update(static_cast<int64_t>(done));
-    });
-    if (progress) progress->finish();
-  }
-  if (!quiet) {
-    for (const std::string& remark : dataset.remarks()) fmt::print("note       {}\n", remark);
+std::string check_samples(PoseDataset& dataset, const DataOptions& o, const std::string& split, const fs::path& folder,
+                          int threads, const std::function<void(size_t done, size_t all)>& progress,
+                          const Remark& remark) {
+  dataset.check_pictures(threads, progress);
+  if (remark) {
+    for (const std::string& line : dataset.remarks()) remark(line);
   }
   const BadSamples& bad = dataset.bad();
-  if (bad.size() == 0) return;
+  if (bad.size() == 0) return "";
   std::string list;
   if (!folder.empty()) {
     bad.write(bad_samples_file(folder, split));
@@ -340,10 +286,10 @@ void check_samples(PoseDataset& dataset, const DataOptions& o, const std::string
   const auto entries = bad.entries();
   const bool turned = entries[0].cause == BadSamples::Cause::turned;
   const std::string other_recipe = o.recipe == "seed" ? "official" : "seed";
-  check(o.on_bad_sample == "skip", "{}{} ({}: {} cannot be used{}; --on-bad-sample skip leaves them out)",
-        entries[0].message, turned ? ": use --recipe " + other_recipe : "", split, bad.summary(), list);
+  check(o.on_bad_sample == "skip", "{}{} ({}: {} cannot be used{}; `on_bad_sample` skip leaves them out)",
+        entries[0].message, turned ? ": use `recipe` " + other_recipe : "", split, bad.summary(), list);
   dataset.drop_bad();
-  if (!quiet) fmt::print("left out   {} of {}{}\n", bad.summary(), split, list);
+  return fmt::format("{} of {}{}", bad.summary(), split, list);
 }
 
 }  // namespace hr

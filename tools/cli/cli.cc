@@ -1,4 +1,4 @@
-#include "tools/programs/cli.h"
+#include "tools/cli/cli.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -13,6 +13,7 @@
 
 #include "core/cuda.h"
 #include "core/error.h"
+#include "tools/cli/flag_names.h"
 
 namespace hr {
 namespace {
@@ -85,7 +86,7 @@ struct HelpFormatter : CLI::Formatter {
 // One line, whatever the message holds: scripts and logs take stderr apart by lines.
 void print_error(std::string_view name, std::string_view message, std::string_view hint) {
   std::string line;
-  for (const char c : message) line += c == '\n' || c == '\r' ? ' ' : c;
+  for (const char c : with_flags(message)) line += c == '\n' || c == '\r' ? ' ' : c;
   while (!line.empty() && line.back() == ' ') line.pop_back();
   const bool colour = wants_colour(STDERR_FILENO);
   std::fflush(stdout);  // what was printed before comes before, in a log too

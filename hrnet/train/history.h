@@ -2,9 +2,8 @@
 // lines.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
-
-#include "core/file.h"
 
 namespace hr {
 
@@ -26,8 +25,5 @@ std::string results_line(const EpochRecord& record);
 // JSON, for a checkpoint's metadata.
 std::string history_to_json(const std::vector<EpochRecord>& history);
 std::vector<EpochRecord> history_from_json(std::string_view json, std::string_view where);
-
-// Loss, learning rate and AP or PCKh over epochs, as a PNG.
-void plot_history(const fs::path& path, const std::vector<EpochRecord>& history);
 
 }  // namespace hr

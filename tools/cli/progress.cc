@@ -1,4 +1,4 @@
-#include "tools/programs/progress.h"
+#include "tools/cli/progress.h"
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "tools/programs/cli.h"
+#include "tools/cli/cli.h"
 
 namespace hr {
 namespace {

@@ -1,0 +1,98 @@
+#include "hrnet/train/epoch_loop.h"
+
+#include <cmath>
+#include <deque>
+#include <limits>
+
+#include "core/error.h"
+#include "core/stopwatch.h"
+#include "data/crops/crop_writer.h"
+
+namespace hr {
+
+TrainBatch train_batch(const Batch& batch) {
+  return {.images = batch.images,
+          .targets = batch.targets,
+          .weights = batch.weights,
+          .n = batch.size,
+          .h = batch.h,
+          .w = batch.w,
+          .sources = batch.sources,
+          .normal = normal_table(),
+          .profiles = batch.profiles};
+}
+
+struct EpochLoop::Running {
+  struct Step {
+    int64_t number;
+    int size;
+    std::vector<int64_t> annotations;
+  };
+  std::deque<Step> steps;  // submitted, and the loss not yet taken; on the CPU at most the one that just ran
+  double started = now();
+  int64_t samples = 0;  // submitted here, of all ranks
+  double lr = 0;
+};
+
+void EpochLoop::take_loss(RunState& state, Running& running) {
+  const double loss = step_.wait();
+  const Running::Step done = std::move(running.steps.front());
+  running.steps.pop_front();
+  if (!std::isfinite(loss)) {
+    // The rank whose own loss is not finite knows the people of the batch, so its message is the one to print.
+    if (std::isfinite(step_.own_loss()) && world_.control != nullptr)
+      world_.control->await_failure(world_.control->timeout());
+    world_.comm->check();
+    const bool saved = fs::exists(options_.last_checkpoint);
+    fail("the loss is {} at epoch {}, batch {} of {} (annotations {}); nothing was updated by this batch. {}", loss,
+         state.epoch, done.number, loader_.batches(), fmt::join(done.annotations, ", "),
+         saved ? fmt::format("{} is the last good checkpoint; try a lower `lr` and `resume` it",
+                             options_.last_checkpoint.string())
+               : "There is no checkpoint yet; try a lower `lr`");
+  }
+  const int64_t size = int64_t{done.size} * world_.size();
+  state.loss_sum += loss * static_cast<double>(size);
+  state.samples += size;
+}
+
+EpochStatus EpochLoop::status(const RunState& state, const Running& running) const {
+  const double seconds = now() - running.started;
+  return {.epoch = state.epoch,
+          .epochs = options_.epochs,
+          .step = state.step,
+          .steps = static_cast<int64_t>(loader_.batches()),
+          .loss = state.samples > 0 ? state.mean_loss() : std::numeric_limits<double>::quiet_NaN(),
+          .lr = running.lr,
+          .samples_per_second = static_cast<double>(running.samples) / seconds,
+          .wait_share = loader_.wait_seconds() / seconds};
+}
+
+void EpochLoop::run(RunState& state, const StopRequest& stop, const std::function<void()>& save) {
+  const auto steps = static_cast<int64_t>(loader_.batches());
+  if (state.step == 0) state.loss_sum = 0, state.samples = 0;
+  loader_.start_epoch(static_cast<uint64_t>(state.epoch), static_cast<size_t>(state.step));
+  Running running;
+  observer_.epoch_begins(status(state, running));
+  Batch batch;
+  while (loader_.next(batch)) {
+    running.lr = options_.rates.at(state.epoch, state.step, steps);
+    if (stop.reason() != 0) step_.request_stop();
+    step_.submit(train_batch(batch), running.lr);
+    Running::Step& submitted = running.steps.emplace_back(Running::Step{state.step, batch.size, {}});
+    for (const SampleMeta& meta : batch.meta) submitted.annotations.push_back(meta.annotation_id);
+    running.samples += int64_t{batch.size} * world_.size();
+    ++state.step;
+    while (!running.steps.empty() && step_.ready()) take_loss(state, running);
+    const bool must_stop = step_.must_stop(), last = state.step == steps;
+    const bool save_now = options_.checkpoint_every > 0 && state.step % options_.checkpoint_every == 0 && !last;
+    while ((must_stop || last || save_now) && !running.steps.empty()) take_loss(state, running);
+    if (state.samples == 0) continue;  // no loss to show yet
+    observer_.stepped(status(state, running));
+    if (must_stop && !last) return;
+    if (save_now) save();
+  }
+  observer_.epoch_trained(status(state, running));
+  state.trained = true;
+}
+
+}  // namespace hr

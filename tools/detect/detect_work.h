@@ -1,0 +1,34 @@
+// What the program detect looks at, and what becomes of the boxes.
+#pragma once
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/formats/pictures.h"
+#include "hrnet/infer/person_detector.h"
+#include "tools/programs/detect.h"
+
+namespace hr {
+
+// Pictures with ids, and the truth about them where there is one.
+struct DetectWork {
+  std::shared_ptr<const PictureSource> source;
+  std::vector<CocoImage> images;
+  std::optional<CocoAnnotations> truth;
+};
+// Of the pictures and folders that are named, or of the data set.
+DetectWork detect_work(const DetectOptions& options);
+
+// A COCO result file: boxes with three decimals of a pixel, scores with six.
+std::string results_json(const std::vector<CocoDetection>& boxes, const std::vector<CocoImage>* names);
+
+void draw_boxes(Image image, std::span<const DetectedBox> found, const YoloxShape& shape, double threshold,
+                const fs::path& path);
+
+// Prints the twelve numbers, of the categories that were looked for and that the truth has.
+void measure_boxes(const CocoAnnotations& truth, const std::vector<CocoDetection>& boxes, const DetectOptions& options,
+                   const PersonDetector& detector);
+
+}  // namespace hr

@@ -1,0 +1,114 @@
+#include "tools/train/train_output.h"
+
+#include <csignal>
+#include <cstdio>
+
+#include "core/counted.h"
+#include "tools/cli/flag_names.h"
+#include "tools/plot/history_plot.h"
+
+namespace hr {
+namespace {
+
+std::string note_of(const EpochStatus& s) {
+  return fmt::format("loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%", s.loss, s.lr, s.samples_per_second,
+                     100 * s.wait_share);
+}
+
+void print_table(const ValidationRun& run, const std::string& model) {
+  fmt::print("{}\n", run.pckh ? pckh_markdown(model, *run.pckh) : coco_summary(run.coco));
+}
+
+}  // namespace
+
+void TrainOutput::end_bar() {
+  if (bar_) bar_->finish();
+  bar_.reset();
+  checking_.clear();
+}
+
+void TrainOutput::fact(std::string_view label, const std::string& text) {
+  end_bar();
+  fmt::print("{:<10} {}\n", label, with_flags(text));
+  if (label == "model" || label == "ranks") std::fflush(stdout);
+}
+
+void TrainOutput::checked_pictures(std::string_view split, size_t done, size_t all) {
+  if (split != checking_) {
+    end_bar();
+    checking_ = split;
+    bar_.emplace(fmt::format("checking {}", split), static_cast<int64_t>(all));
+  }
+  bar_->update(static_cast<int64_t>(done));
+}
+
+void TrainOutput::epoch_begins(const EpochStatus& s) {
+  in_epoch_ = true;
+  bar_.emplace(fmt::format("epoch {}/{}", s.epoch + 1, s.epochs), s.steps);
+}
+
+void TrainOutput::stepped(const EpochStatus& s) {
+  bar_->update(s.step, note_of(s));
+  if (print_freq_ > 0 && s.step % print_freq_ == 0)
+    bar_->say(fmt::format("epoch {}/{} [{}/{}]  {}", s.epoch + 1, s.epochs, s.step, s.steps, note_of(s)));
+}
+
+void TrainOutput::epoch_trained(const EpochStatus& s) {
+  bar_->finish(note_of(s));
+  bar_.reset();
+}
+
+void TrainOutput::validating(const PeopleProgress& p) {
+  const std::string rate = fmt::format("{:.1f} people/s", p.per_second);
+  if (!bar_) bar_.emplace(in_epoch_ ? "  validate" : "validate", static_cast<int64_t>(p.all));
+  if (!p.finished) {
+    if (p.done > 0) bar_->update(static_cast<int64_t>(p.done), rate);
+    return;
+  }
+  bar_->finish(rate);
+  bar_.reset();
+}
+
+void TrainOutput::validated(const Validated& v) {
+  const char* best = v.best ? "  (best so far)" : "";
+  const auto& s = v.record.stats;
+  if (v.record.pckh) {
+    fmt::print("  PCKh@0.5 {:.2f}  PCKh@0.1 {:.2f}{}\n", s[7], s[8], best);
+  } else {
+    fmt::print("  AP {:.4f}  AP50 {:.4f}  AP75 {:.4f}  AR {:.4f}{}\n", s[0], s[1], s[2], s[5], best);
+  }
+  for (const std::string& line : v.remarks) fmt::print("  remark: {}\n", with_flags(line));
+  std::fflush(stdout);
+  if (v.last) print_table(v.run, v.model);
+}
+
+void TrainOutput::remark(const std::string& text) { fmt::print("  note: {}\n", with_flags(text)); }
+
+void TrainOutput::more_bad_samples(size_t count, const std::string& list) {
+  fmt::print("  {}, others took their places; all are listed in {}\n", counted(count, "more bad sample"), list);
+}
+
+void TrainOutput::epoch_finished(const fs::path& folder, const std::vector<EpochRecord>& history) {
+  plot_history(folder / "curves.png", history);
+}
+
+void TrainOutput::ended(const TrainEnd& end, const RunFolder& folder) {
+  bar_.reset();
+  if (end.stopped()) {
+    fmt::print("stopped by {} at epoch {}, step {}. Go on with the same flags and\n  --resume {}\n",
+               end.stop_reason == SIGTERM ? "SIGTERM" : "Ctrl-C", end.epoch, end.step, folder.last().string());
+  } else {
+    fmt::print(
+        "wrote {}/: last.safetensors, best.safetensors ({} {:.4f}), {}, key_results.json, config.json, curves.png\n",
+        folder.path().string(), end.pckh ? "PCKh" : "AP", end.best_score, folder.results_file().filename().string());
+  }
+  std::fflush(stdout);
+}
+
+void TrainOutput::tested(const ValidationRun& run, const std::string& model, const RunFolder& folder) {
+  print_table(run, model);
+  for (const std::string& line : coco_remark_list(run.coco)) fmt::print("remark: {}\n", with_flags(line));
+  fmt::print("wrote {}\n", (folder.path() / "key_results.json").string());
+}
+
+}  // namespace hr

@@ -1,0 +1,39 @@
+// A training run as text: facts and numbers on stdout, a progress bar on stderr.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "hrnet/train/trainer.h"
+#include "tools/cli/progress.h"
+
+namespace hr {
+
+class TrainOutput : public TrainObserver {
+ public:
+  explicit TrainOutput(int print_freq) : print_freq_(print_freq) {}
+
+  void fact(std::string_view label, const std::string& text) override;
+  void checked_pictures(std::string_view split, size_t done, size_t all) override;
+  void epoch_begins(const EpochStatus& status) override;
+  void stepped(const EpochStatus& status) override;
+  void epoch_trained(const EpochStatus& status) override;
+  void validating(const PeopleProgress& progress) override;
+  void validated(const Validated& result) override;
+  void remark(const std::string& text) override;
+  void more_bad_samples(size_t count, const std::string& list) override;
+  void epoch_finished(const fs::path& folder, const std::vector<EpochRecord>& history) override;
+
+  void ended(const TrainEnd& end, const RunFolder& folder);
+  // What a model that is only tested is worth.
+  void tested(const ValidationRun& run, const std::string& model, const RunFolder& folder);
+
+ private:
+  void end_bar();  // of the check
+
+  int print_freq_;
+  bool in_epoch_ = false;  // a validation belongs to an epoch and is indented
+  std::string checking_;
+  std::optional<Progress> bar_;
+};
+
+}  // namespace hr
