@@ -11,7 +11,8 @@
 namespace hr {
 namespace {
 
-// Writes a parameter's gradient straight into its place when it is bound and untouched, else through a temporary.
+// Writes the gradient of a parameter directly into its place if it is bound and has not been written yet, otherwise
+// through a temporary.
 class ParameterGradient {
  public:
   ParameterGradient(Context& cx, const Tensor& parameter)
@@ -34,7 +35,8 @@ class ParameterGradient {
   Tensor target_;
 };
 
-// What a convolution must move and compute: two activations and the filter, a multiplication and an addition each.
+// The bytes and operations of a convolution: it moves two activations and the filter; a multiplication and an addition
+// count as two operations.
 double conv_bytes(const ConvGeometry& g) {
   const double in = static_cast<double>(g.n * g.h * g.w * g.ci),
                out = static_cast<double>(g.n * g.out_h() * g.out_w() * g.co);
@@ -54,7 +56,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
   Tensor dy = take_gradient(cx, y);
   if (!dy.defined()) return;
   if (dy.dtype() != geometry.src) {
-    Context plain = cx;  // a conversion inside a backward function is not itself recorded
+    Context plain = cx;  // A conversion inside of a backward function must not be recorded itself.
     plain.tape = nullptr;
     dy = cast(plain, dy, geometry.src);
   }
@@ -62,7 +64,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
   const bool bias_learns = in.bias.defined() && in.bias.requires_grad();
   if (in.filter.requires_grad() || bias_learns) {
     std::optional<ParameterGradient> filter, bias;
-    Tensor unwanted;  // the primitive makes both gradients: a frozen filter's goes here
+    Tensor unwanted;  // The primitive computes both gradients. This receives that of a frozen filter.
     if (in.filter.requires_grad()) {
       filter.emplace(cx, in.filter);
     } else {
