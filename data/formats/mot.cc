@@ -17,7 +17,7 @@ namespace {
 constexpr int kMaxColumns = 10;
 constexpr double kMaxFrame = 1e9;
 constexpr double kMaxPixels = 1e9;
-constexpr double kMaxId = 9007199254740992.0;  // 2^53: above, neighbouring integers are the same double
+constexpr double kMaxId = 9007199254740992.0;  // 2^53. Above it, neighbouring integers are the same double.
 
 bool separates(char c) { return c == ',' || c == ' ' || c == '\t'; }
 
@@ -31,8 +31,8 @@ struct Line {
   }
 };
 
-// The numbers of a line. A comma ends a field, so two in a row leave an empty one, which is an error; blanks do not,
-// and one comma may end the line.
+// Reads the numbers of a line. A comma ends a field, so that two in a row leave an empty field, which is an error.
+// Blanks do not end a field, and a single comma may end the line.
 int read_numbers(const Line& line, std::array<double, kMaxColumns>& numbers) {
   static constexpr std::array<const char*, kMaxColumns> kNames{"frame",  "id",    "left",  "top",        "width",
                                                                "height", "score", "class", "visibility", "unused"};
@@ -78,7 +78,7 @@ MotBox read_box(const Line& line, MotKind kind) {
   return box;
 }
 
-// Ids are looked up sorted, a copy at a time, so that the boxes keep the file's order.
+// Ids are checked in a sorted copy, so that the boxes keep the order of the file.
 void refuse_twice(std::span<const MotBox> frame, std::string_view name) {
   std::vector<std::pair<int64_t, int>> ids;
   for (const MotBox& b : frame) ids.emplace_back(b.id, b.line);
