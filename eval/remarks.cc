@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// "1", "1 and 2", "1, 2 and 3", "1, 2, 3, ..."
+// Returns "1", "1 and 2", "1, 2 and 3" or "1, 2, 3, ...".
 std::string listed(const std::set<int64_t>& ids) {
   std::string text;
   size_t n = 0;
@@ -26,7 +26,7 @@ std::string listed(const std::set<int64_t>& ids) {
 
 bool share(double v) { return v >= 0 && v <= 1; }
 
-// Whether all places (of joints with a third value, or all) lie between 0 and 1, and some are no whole numbers.
+// Whether all coordinates (of joints with a third value, or all) lie between 0 and 1, and some are not whole numbers.
 struct Shares {
   bool all = true, broken = false;
   void add(std::span<const double> joints, bool labelled_only) {
@@ -39,7 +39,7 @@ struct Shares {
   bool found() const { return all && broken; }
 };
 
-// The middle of the joints' extent; false without any.
+// The middle of the joints' extent; returns false if there are no joints.
 bool middle(std::span<const double> joints, double& x, double& y) {
   bool any = false;
   double x0 = 0, x1 = 0, y0 = 0, y1 = 0;
@@ -76,7 +76,8 @@ bool look_like_corners(std::span<const PlacedBox> boxes) {
       out_of_picture += b.x + b.w > 1.02 * p.width || b.y + b.h > 1.02 * p.height ? 1 : 0;
     }
   }
-  if (boxes.empty() || offset < 0.1 * size) return false;  // boxes at the corner of the picture are the same both ways
+  // Boxes at the corner of the picture are the same in both readings.
+  if (boxes.empty() || offset < 0.1 * size) return false;
   if (2 * with_joints >= boxes.size()) return near_corners < 0.5 * near_sizes;
   return with_picture >= 3 && 2 * out_of_picture >= with_picture;
 }
@@ -288,7 +289,7 @@ void filled_in(const EvaluationFacts& f, std::vector<std::string>& out) {
                                    {coco_field::num_keypoints, "num_keypoints", "the number of joints with v > 0"},
                                    {coco_field::area, "area", "width x height of the bbox"},
                                    {coco_field::category, "category_id", "1"}};
-  if (f.options.rules != CocoRules::pycocotools) return;  // xtcocotools has defaults of its own
+  if (f.options.rules != CocoRules::pycocotools) return;  // xtcocotools has its own defaults.
   for (size_t i = 0; i < f.person_image.size(); ++i) {
     if (f.person_image[i] < 0 || f.gt.annotations[i].lacks == 0) continue;
     for (Default& d : defaults) d.people += (f.gt.annotations[i].lacks & d.field) != 0 ? 1 : 0;
