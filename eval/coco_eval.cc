@@ -167,8 +167,16 @@ int first_not_finite(const std::vector<double>& v) {
 void check_person(const CocoAnnotations& gt, size_t i, bool strict) {
   const CocoAnnotation& person = gt.annotations[i];
   if (!strict) return;
-  const int at = first_not_finite(person.keypoints);
-  check(at < 0, "{}: annotations[{}] (id {}): keypoints[{}] is not a finite number", gt.path, i, person.id, at);
+  int at = first_not_finite(person.keypoints);
+  // The position of an unlabelled joint takes no part in OKS, and published files have NaN there.
+  const auto unlabelled = [&](int k) {
+    const size_t flag = static_cast<size_t>(k) / 3 * 3 + 2;
+    return k % 3 != 2 && flag < person.keypoints.size() && person.keypoints[flag] <= 0;
+  };
+  const int size = static_cast<int>(person.keypoints.size());
+  while (at >= 0 && at < size && (unlabelled(at) || std::isfinite(person.keypoints[at]))) ++at;
+  check(at < 0 || at == size, "{}: annotations[{}] (id {}): keypoints[{}] is not a finite number", gt.path, i,
+        person.id, at);
   const Box& b = person.box;
   check(std::isfinite(person.area + b.x + b.y + b.w + b.h),
         "{}: annotations[{}] (id {}): area or bbox is not a finite number", gt.path, i, person.id);

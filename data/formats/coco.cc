@@ -492,9 +492,7 @@ class AnnotationReader {
     if (n == 0) {
       // If the caller needs joints, a person must have some. If every category is kept, only some of them have joints.
       if (joints_ == 0 || categories_.empty()) return {};
-      return fmt::format(
-          "no keypoints; expected {} ({} joints x 3). Is this an instances file instead of person_keypoints?",
-          3 * joints_, joints_);
+      return fmt::format("no keypoints; expected {} ({} joints x 3)", 3 * joints_, joints_);
     }
     if (joints_ != 0 && n != static_cast<size_t>(joints_) * 3) {
       return fmt::format("keypoints: expected {} numbers ({} joints x 3), got {}; does --num-joints fit this file?",
