@@ -196,7 +196,7 @@ void Arena::deallocate(void* pointer, size_t bytes) noexcept {
 size_t Arena::peak_bytes() const { return planned_ ? block_bytes_ : peak_; }
 
 void Arena::begin_branches() {
-  check(region_ == 0, "arena: branches within branches");
+  check(region_ == 0, "arena: branches cannot be nested");
   region_ = ++regions_;
   branch_ = 0;
 }

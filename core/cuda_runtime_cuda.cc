@@ -104,7 +104,7 @@ void* allocate_pinned(size_t bytes) {
   const cudaError_t status = cudaMallocHost(&p, bytes);
   if (status == cudaErrorMemoryAllocation) {  // The host's memory is exhausted, so a smaller batch would not help.
     cudaGetLastError();
-    fail("CUDA: the machine has no {} MiB of host memory left to pin", bytes >> 20);
+    fail("CUDA: the host has no {} MiB of memory left to pin", bytes >> 20);
   }
   expect(status, "cudaMallocHost");
   return p;

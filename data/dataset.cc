@@ -159,7 +159,7 @@ std::string other_categories(const CocoAnnotations& file, const std::vector<int6
 std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, bool official, const char*& why,
                               DatasetCounts& counts) {
   if (!finite(a.box)) {
-    why = "a box that is no number";
+    why = "a box that is not a number";
   } else if (!official) {
     if (a.box.w > 0 && a.box.h > 0) return a.box;
     why = "an empty box";
@@ -169,7 +169,7 @@ std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, b
     ++counts.empty_box;
   } else if (a.area <= 0) {
     const bool flat = a.box.w <= 0 || a.box.h <= 0;
-    why = flat ? "an empty box" : "an area of 0, which the official recipe takes for nobody";
+    why = flat ? "an empty box" : "an area of 0, so that the official recipe leaves the person out";
     ++(flat ? counts.empty_box : counts.zero_area);
   } else {
     // A box of one pixel shrinks to nothing. The reference would keep it and divide by zero.
@@ -254,7 +254,8 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
     }
   }
   out.counts_.kept = out.people_.size();
-  check(!out.people_.empty(), "{}: nobody to train or evaluate on: {}; {}", file.path, out.counts_.summary(),
+  check(!out.people_.empty(), "{}: there are no people to train or evaluate on: {}; {}", file.path,
+        out.counts_.summary(),
         out.counts_.other_category > 0 ? other_categories(file, out.options_.categories)
         : out.counts_.zero_area > 0
             ? "\"area\" is the area of the person's outline, or as much as width x height of the box"
@@ -509,7 +510,7 @@ void PoseDataset::drop_bad() {
 // ---- samples --------------------------------------------------------------------------------------------------------
 
 Region PoseDataset::reach(size_t index) const {
-  check(index < people_.size(), "dataset: person {} of {}", index, people_.size());
+  check(index < people_.size(), "dataset: person {} was requested; there are {}", index, people_.size());
   const Person& person = people_[index];
   const CocoImage& entry = annotations_.images[person.image_index];
   const std::vector<double> joints(person.joints.begin(), person.joints.end());
@@ -528,7 +529,7 @@ Region PoseDataset::reach(size_t index) const {
 }
 
 PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch, int image_width) const {
-  check(index < people_.size(), "dataset: person {} of {}", index, people_.size());
+  check(index < people_.size(), "dataset: person {} was requested; there are {}", index, people_.size());
   const Person& person = people_[index];
   const std::vector<double> joints(person.joints.begin(), person.joints.end());
   const int w = options_.input_w, h = options_.input_h;
@@ -554,7 +555,7 @@ PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch, int image_
 }
 
 PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch) const {
-  check(index < people_.size(), "dataset: person {} of {}", index, people_.size());
+  check(index < people_.size(), "dataset: person {} was requested; there are {}", index, people_.size());
   SampleWorkspace workspace;
   return placed(index, epoch, image_width(people_[index].image_index, workspace));
 }
@@ -749,12 +750,12 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
 void PoseDataset::samples_into(std::span<const size_t> indices, uint64_t epoch, std::span<const SampleTarget> targets,
                                std::span<SampleMeta> metas, SampleWorkspace& workspace) const {
   check(indices.size() == targets.size() && indices.size() == metas.size(),
-        "dataset: {} samples asked for, {} places to put them, {} for their data", indices.size(), targets.size(),
+        "dataset: {} samples were requested with memory for {} samples and {} metas", indices.size(), targets.size(),
         metas.size());
   std::vector<bool> done(indices.size());
   std::vector<size_t> members;
   for (size_t i = 0; i < indices.size(); ++i) {
-    check(indices[i] < people_.size(), "dataset: person {} of {}", indices[i], people_.size());
+    check(indices[i] < people_.size(), "dataset: person {} was requested; there are {}", indices[i], people_.size());
     if (done[i]) continue;
     const int image_index = people_[indices[i]].image_index;
     members.clear();

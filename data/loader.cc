@@ -233,7 +233,7 @@ Loader::Loader(const PoseDataset& dataset, LoaderOptions options) : state_(std::
   check(options.batch_size > 0, "loader: batch size {}, expected at least 1", options.batch_size);
   check(options.workers >= 0 && options.workers <= 1024, "loader: {} workers, expected 0 to 1024", options.workers);
   check(options.prefetch > 0, "loader: prefetch {}, expected at least 1", options.prefetch);
-  check(options.images || options.sources, "loader: neither images nor sources are asked for");
+  check(options.images || options.sources, "loader: expected images or sources to be requested");
   const size_t n = options.shard.size(dataset.size()), size = options.batch_size;
   check(n > 0, "loader: {} has no people to load", dataset.annotations().path);
   state_->batches = options.drop_last ? n / size : (n + size - 1) / size;

@@ -383,7 +383,7 @@ std::vector<CocoDetection> read_results(const fs::path& path) {
           in.place());
     check(d.has_box || !d.keypoints.empty(), "{}: neither \"bbox\" nor \"keypoints\"", in.place());
     if (out.empty()) {
-      check(!caption, "{}: has a \"caption\"; these are no results of poses", in.place());
+      check(!caption, "{}: has a \"caption\"; these are not results of poses", in.place());
       check(!segmentation || d.has_box,
             "{}: has a \"segmentation\" and no \"bbox\", so that pycocotools takes the detections' areas from masks; "
             "leave \"segmentation\" out, or give every entry a bbox",

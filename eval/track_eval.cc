@@ -56,7 +56,7 @@ void check_list(std::span<const MotBox> boxes, const char* name) {
           end < boxes.size() ? boxes[end].frame : 0, boxes[begin].frame);
     std::sort(ids.begin(), ids.end());
     const auto twice = std::adjacent_find(ids.begin(), ids.end());
-    check(twice == ids.end(), "{}: id {} is twice in frame {}", name, twice == ids.end() ? 0 : *twice,
+    check(twice == ids.end(), "{}: id {} occurs twice in frame {}", name, twice == ids.end() ? 0 : *twice,
           boxes[begin].frame);
   }
 }

@@ -112,7 +112,7 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
 // added pairwise. Throws Error if there are no parts, because the sum of nothing is not defined.
 template <class F>
 void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f) {
-  check(parts > 0, "merge of partial sums: there is nothing to merge for {} channels; the tensor has no rows",
+  check(parts > 0, "merge of partial sums: there is nothing to merge for {} channels, because the tensor has no rows",
         channels);
   const Profiled profiled(cx, "merge of partial sums", 8.0 * static_cast<double>(parts * channels));
   if (cx.device.is_cuda()) return gpu::for_columns(cx.stream, parts, channels, f);

@@ -228,8 +228,8 @@ Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
           "fuse: a term upsampled {}x must be {} for an output {}, got {}", 1 << t.up, to_string(expected),
           to_string(shape), to_string(t.x.shape()));
     if (t.norm != nullptr) {
-      check(t.norm->scale.numel() == shape[3], "fuse: normalisation of {} channels on {}", t.norm->scale.numel(),
-            to_string(shape));
+      check(t.norm->scale.numel() == shape[3], "fuse: a normalisation of {} channels does not fit a term of {}",
+            t.norm->scale.numel(), to_string(shape));
       requires_grad |= t.norm->weight.requires_grad() || t.norm->bias.requires_grad();
     }
     requires_grad |= t.x.requires_grad();

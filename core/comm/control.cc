@@ -247,7 +247,7 @@ class Control::Server {
     if (size != ranks_.size) {
       reason = fmt::format("{} has WORLD_SIZE={}, rank 0 has WORLD_SIZE={}", who, size, ranks_.size);
     } else if (rank < 0 || rank >= size) {
-      reason = fmt::format("{} calls itself rank {} of {}", who, rank, size);
+      reason = fmt::format("{} has the invalid rank {} of {}", who, rank, size);
     } else if (by_rank_[rank] != nullptr) {
       const Person& other = by_rank_[rank]->person;
       reason = fmt::format("two processes have RANK={}: process {} on host {} and process {} on host {}", rank,
@@ -613,8 +613,8 @@ void Control::talk(Clock::time_point& last_beat) {
   } catch (const Error&) {
     learn({.rank = -1,
            .status = 2,
-           .what = fmt::format("what answers at {}:{} ({}) is not rank 0 of this program", ranks_.address, ranks_.port,
-                               ranks_.port_name)});
+           .what = fmt::format("the process that answers at {}:{} ({}) is not rank 0 of this program", ranks_.address,
+                               ranks_.port, ranks_.port_name)});
     hang_up();  // Comes after learn(), so that waiting threads wake up with the reason.
     return;
   }

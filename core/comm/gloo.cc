@@ -109,8 +109,8 @@ class GlooComm final : public Comm {
   void all_gather(const Tensor& mine, const Tensor& all, void*) override {
     expect_host("all_gather", mine);
     hr::check(all.dtype() == mine.dtype() && all.numel() == mine.numel() * size(),
-              "all_gather: {} ranks' {} of {} do not fill {} of {}", size(), mine.numel(), name_of(mine.dtype()),
-              all.numel(), name_of(all.dtype()));
+              "all_gather: {} ranks with {} of {} each do not fill {} of {}", size(), mine.numel(),
+              name_of(mine.dtype()), all.numel(), name_of(all.dtype()));
     gather(mine.data<char>(), all.data<char>(), std::vector<size_t>(size(), mine.bytes()));
   }
 

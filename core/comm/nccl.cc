@@ -95,8 +95,8 @@ class NcclComm final : public Comm {
   void all_gather(const Tensor& mine, const Tensor& all, void* stream) override {
     expect_device("all_gather", mine);
     hr::check(all.dtype() == mine.dtype() && all.numel() == mine.numel() * size(),
-              "all_gather: {} ranks' {} of {} do not fill {} of {}", size(), mine.numel(), name_of(mine.dtype()),
-              all.numel(), name_of(all.dtype()));
+              "all_gather: {} ranks with {} of {} each do not fill {} of {}", size(), mine.numel(),
+              name_of(mine.dtype()), all.numel(), name_of(all.dtype()));
     call("ncclAllGather", kCaller, [&](nccl::Comm comm) {
       return api().all_gather(mine.raw(), all.raw(), mine.bytes(), nccl::kUint8, comm, stream);
     });

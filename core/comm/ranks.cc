@@ -142,7 +142,7 @@ void find_address(const Reader& env, const RankFlags& flags, Ranks& r) {
   r.port_name = fmt::format("MASTER_PORT={}", env.text("MASTER_PORT"));
   if (port && env.text("TORCHELASTIC_USE_AGENT_STORE") == "True") {
     r.port = *port < 65535 ? *port + 1 : *port - 1;
-    r.port_name = fmt::format("port {} beside MASTER_PORT={}, which torchrun has", r.port, *port);
+    r.port_name = fmt::format("port {}, because torchrun listens on MASTER_PORT={}", r.port, *port);
   }
   if (r.launcher == kOpenMpi.launcher) {
     check_shared(

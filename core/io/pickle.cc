@@ -293,7 +293,8 @@ class Pickle::Machine : public Calls {
       case 0x93: {  // STACK_GLOBAL
         const Id name = pop(), module = pop();
         if (!is(name, Kind::text) || !is(module, Kind::text)) {
-          refuse("a global named by {} and {}", name_of_kind(module), name_of_kind(name));
+          refuse("the module and name of a global are {} and {}, expected text", name_of_kind(module),
+                 name_of_kind(name));
         }
         push(add_global(text(module), text(name)));
         return true;
@@ -327,7 +328,7 @@ class Pickle::Machine : public Calls {
       }
       case 'o': {  // OBJ
         std::vector<Id> above = pop_to_mark();
-        if (above.empty()) refuse("a call of nothing");
+        if (above.empty()) refuse("a call without a callee");
         const Id callee = above.front();
         above.erase(above.begin());
         push(call(callee, above));
@@ -413,7 +414,7 @@ class Pickle::Machine : public Calls {
         continue;
       }
       const uint32_t c = hexadecimal(raw.substr(i + 2), n);
-      if (c > 0x10ffff) refuse("U+{:x} is no character", c);
+      if (c > 0x10ffff) refuse("U+{:x} is not a character", c);
       append_utf8(out, c);
       i += 1 + n;
     }

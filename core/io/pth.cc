@@ -56,7 +56,7 @@ class ZipArchive {
       ++count;
     }
     check(count != 0, "{}: a zip file without data.pkl, so not one of PyTorch's", where_);
-    check(count == 1, "{}: a zip file with {} data.pkl; which one is meant?", where_, count);
+    check(count == 1, "{}: a zip file with {} members named data.pkl; expected one", where_, count);
     return found;
   }
 
@@ -91,7 +91,7 @@ class ZipArchive {
 
 void check_crc(const std::string& where, const Checksum& sum) {
   if (zip_crc(sum.bytes) != sum.crc) {
-    fail("{}: member {} is damaged: its CRC is not the one announced; download the file again", where,
+    fail("{}: member {} is damaged: its CRC differs from the one in the directory; download the file again", where,
          shown(sum.member));
   }
 }
@@ -229,7 +229,7 @@ void load_legacy(Bytes bytes, const std::string& where, Loaded& loaded) {
     const auto* name = key->as<std::string>();
     const auto it = name == nullptr ? number_of.end() : number_of.find(*name);
     if (it == number_of.end()) {
-      fail("{}: the list of storages has {}, which no tensor lies in", where,
+      fail("{}: the list of storages has {}, which no tensor uses", where,
            name == nullptr ? describe(*key) : shown(*name));
     }
     if (seen[it->second]) fail("{}: the list of storages has {} twice", where, shown(*name));

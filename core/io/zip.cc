@@ -138,7 +138,7 @@ ZipReader::ZipReader(std::span<const std::byte> bytes, std::string where, Budget
                   .deflated = false};
     if (!read_zip64(bytes.subspan(at + kEntry + name_size, extra_size),
                     {&member.size, &member.packed_size, &member.header_offset})) {
-      fail("{}: broken zip directory: member {} has no zip64 field for its size or place", where_, shown(name));
+      fail("{}: broken zip directory: member {} has no zip64 field for its size or offset", where_, shown(name));
     }
     const uint64_t method = number_at(bytes, at + 10, 2);
     if ((number_at(bytes, at + 8, 2) & 1) != 0) fail("{}: member {} is encrypted", where_, shown(name));
@@ -181,7 +181,7 @@ std::span<const std::byte> ZipReader::stored(const std::string& name) const {
       number_at(bytes_, at + 26, 2) != name.size() || !has_signature(bytes_, at + kLocalHeader, name) ||
       (!sizes_follow && (number_at(bytes_, at + 14, 4) != member->crc || !repeats(18, member->packed_size) ||
                          !repeats(22, member->size)))) {
-    fail("{}: broken zip file: the header of member {} is not where or what the directory says", where_, shown(name));
+    fail("{}: broken zip file: the header of member {} does not agree with the directory", where_, shown(name));
   }
   const uint64_t begin = at + kLocalHeader + name.size() + number_at(bytes_, at + 28, 2);
   if (!lies_in(bytes_, begin, member->packed_size)) {
@@ -226,7 +226,7 @@ void ZipReader::inflate(const std::string& name, std::span<std::byte> out) const
     fail("{}: member {} is damaged: {} of {} bytes could be inflated", where_, shown(name), done, out.size());
   }
   if (zip_crc(out) != member.crc) {
-    fail("{}: member {} is damaged: its CRC is not the one announced", where_, shown(name));
+    fail("{}: member {} is damaged: its CRC differs from the one in the directory", where_, shown(name));
   }
 }
 

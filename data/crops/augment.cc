@@ -13,7 +13,8 @@ bool labelled(std::span<const double> joints, size_t k) { return joints[3 * k + 
 
 void check_joints(std::span<const double> joints, const Skeleton& skeleton) {
   check(joints.empty() || joints.size() == static_cast<size_t>(skeleton.joints()) * 3,
-        "augmentation: {} joint numbers for a skeleton of {} joints", joints.size(), skeleton.joints());
+        "augmentation: got {} joint numbers for a skeleton of {} joints, expected 3 per joint", joints.size(),
+        skeleton.joints());
 }
 
 // Mirrors: x becomes width - 1 - x, and left joints become right ones.

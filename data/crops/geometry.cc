@@ -303,7 +303,7 @@ void blend_row(const uint8_t* pixels, size_t stride, size_t readable, const RowT
 
 Region warp_region(const Affine& source_to_destination, int w, int h, int picture_width, int picture_height,
                    bool mirrored) {
-  check(w > 0 && h > 0, "warp_region: crop of {} x {} pixels", w, h);
+  check(w > 0 && h > 0, "warp_region: a crop of {} x {} pixels cannot be made", w, h);
   const FixedMap map(source_to_destination, w);
   const auto extent = [&](const std::vector<int>& step, int row_first, int row_last, int side) {
     const auto [step_low, step_high] = std::minmax(step.front(), step.back());
@@ -324,7 +324,7 @@ namespace {
 // Checks that the view holds everything that the crop needs.
 Region check_source(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored) {
   check(source.width > 0 && source.height > 0, "warp_affine: empty picture");
-  check(w > 0 && h > 0, "warp_affine: crop of {} x {} pixels", w, h);
+  check(w > 0 && h > 0, "warp_affine: a crop of {} x {} pixels cannot be made", w, h);
   check(source.width <= max_side && source.height <= max_side,
         "warp_affine: a picture of {} x {} pixels; at most 2^20 on a side, scale it down first", source.width,
         source.height);
@@ -341,8 +341,8 @@ Region check_source(const ImageView& source, const Affine& source_to_destination
 Region warp_tables(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
                    std::span<int32_t> tables) {
   const Region needed = check_source(source, source_to_destination, w, h, mirrored);
-  check(tables.size() == 2 * (static_cast<size_t>(w) + static_cast<size_t>(h)), "warp_tables: {} numbers for {} x {}",
-        tables.size(), w, h);
+  check(tables.size() == 2 * (static_cast<size_t>(w) + static_cast<size_t>(h)),
+        "warp_tables: memory for {} numbers does not fit a crop of {} x {}", tables.size(), w, h);
   const FixedMap map(source_to_destination, w);
   auto rows =
       std::copy(map.step_y.begin(), map.step_y.end(), std::copy(map.step_x.begin(), map.step_x.end(), tables.begin()));

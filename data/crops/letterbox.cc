@@ -47,8 +47,8 @@ Image halved(const ImageView& source) {
 }  // namespace
 
 Image resized_bilinear(const ImageView& source, int w, int h) {
-  check(w > 0 && h > 0 && source.width > 0 && source.height > 0, "resize: {} x {} pixels to {} x {}", source.width,
-        source.height, w, h);
+  check(w > 0 && h > 0 && source.width > 0 && source.height > 0, "resize: {} x {} pixels cannot be resized to {} x {}",
+        source.width, source.height, w, h);
   check(source.region.contains({0, 0, source.width, source.height}), "resize: a part of the picture is missing");
   if (source.width == 2 * w && source.height == 2 * h) return halved(source);
   Image out(w, h);

@@ -27,8 +27,8 @@ void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const
         joints.size(), heatmap.size(), w, h);
   check(profiles.empty() || profiles.size() == count * (w + h), "draw_targets: {} profile numbers, expected {} x {}",
         profiles.size(), w + h, count);
-  check(sigma > 0 && sigma < 1000, "draw_targets: sigma {}", sigma);
-  check(recipe == Recipe::official || joint_weights.size() == count, "draw_targets: {} joint weights for {} joints",
+  check(sigma > 0 && sigma < 1000, "draw_targets: sigma is {}, expected a number above 0 and below 1000", sigma);
+  check(recipe == Recipe::official || joint_weights.size() == count, "draw_targets: got {} joint weights for {} joints",
         joint_weights.size(), count);
   std::fill(heatmap.begin(), heatmap.end(), 0.0F);
   std::fill(profiles.begin(), profiles.end(), 0.0);

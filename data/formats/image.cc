@@ -36,7 +36,7 @@ namespace hr {
 namespace {
 
 void check_size(int64_t width, int64_t height, std::string_view name, int64_t max_pixels) {
-  check(width > 0 && height > 0, "{}: picture of {} x {} pixels", name, width, height);
+  check(width > 0 && height > 0, "{}: a picture of {} x {} pixels cannot be read", name, width, height);
   check(height <= max_pixels / width, "{}: {} x {} pixels, more than the limit of {}; scale it down first", name, width,
         height, max_pixels);
 }

@@ -63,13 +63,15 @@ MotBox read_box(const Line& line, MotKind kind) {
   const int columns = read_numbers(line, n);
   line.require(n[0] == std::floor(n[0]) && n[0] >= 1 && n[0] <= kMaxFrame,
                "frame {}; frames are whole numbers that count from 1", n[0]);
-  for (int i = 2; i < 6; ++i) line.require(std::abs(n[i]) <= kMaxPixels, "{} is no place or size in pixels", n[i]);
+  for (int i = 2; i < 6; ++i)
+    line.require(std::abs(n[i]) <= kMaxPixels, "{} is not a position or size in pixels", n[i]);
   line.require(n[4] >= 0 && n[5] >= 0, "a box of {} x {} pixels; sizes cannot be negative", n[4], n[5]);
   MotBox box{.frame = static_cast<int>(n[0]), .box = {n[2], n[3], n[4], n[5]}, .line = line.number};
   if (columns > 6) box.score = n[6];
   if (kind == MotKind::detections) return box;
   line.require(n[1] == std::floor(n[1]) && n[1] >= 0 && n[1] <= kMaxId,
-               "id {}; the id of a person is a whole number from 0 (detections have none, and no place here)", n[1]);
+               "id {}; the id of a person is a whole number from 0 (detections have none and cannot be used here)",
+               n[1]);
   box.id = static_cast<int64_t>(n[1]);
   if (kind == MotKind::truth && columns == 9) {
     line.require(n[7] == std::floor(n[7]) && std::abs(n[7]) < 1000, "class {}; expected a whole number", n[7]);

@@ -336,7 +336,7 @@ class Zip final : public PictureSource {
     const auto out = std::span<const std::byte>(scratch).first(static_cast<size_t>(member->size));
     check(result == Z_STREAM_END && done == member->size && zip_crc(out) == member->crc,
           "{}: damaged in the zip file: {} of {} bytes could be inflated{}", where, done, member->size,
-          done == member->size ? ", with another CRC" : "");
+          done == member->size ? ", and the CRC differs" : "");
     return out;
   }
 

@@ -398,7 +398,7 @@ std::string skeleton_difference(const Skeleton& s, const Skeleton& other) {
     if (s.sigmas[k] == other.sigmas[k]) continue;
     return fmt::format("the sigma of {} is {} instead of {}", s.names[k], s.sigmas[k], other.sigmas[k]);
   }
-  return unordered(s.limbs) != unordered(other.limbs) ? "the limbs are others" : "";
+  return unordered(s.limbs) != unordered(other.limbs) ? "the limbs differ" : "";
 }
 
 Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std::pair<int, int>> limbs,

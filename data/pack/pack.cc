@@ -521,7 +521,7 @@ struct Pack::Contents {
     return file.bytes().subspan(block.offset, block.bytes());
   }
   [[noreturn]] void damaged(const Split& split, const Block& block) const {
-    fail("{}: the pixels of {} at byte {} are damaged (their checksum is another); copy or pack the file again",
+    fail("{}: the pixels of {} at byte {} are damaged (their checksum differs); copy or pack the file again",
          file.path().string(), split.annotations.images[block.image].file_name, block.offset);
   }
 };
@@ -561,7 +561,7 @@ class PackedPictures final : public PictureSource {
       const auto bytes = file_.subspan(block.offset, block.bytes() + slack);
       if (!checked_[i].load(std::memory_order_relaxed)) {
         if (checksum(bytes.first(block.bytes())) != block.sum) {
-          fail("{}: the pixels at byte {} are damaged (their checksum is another); copy or pack the file again",
+          fail("{}: the pixels at byte {} are damaged (their checksum differs); copy or pack the file again",
                place(image.file_name), block.offset);
         }
         checked_[i].store(true, std::memory_order_relaxed);
@@ -616,8 +616,7 @@ Pack::Pack(const fs::path& path) {
   check(offset >= header_bytes && offset <= bytes.size() && size == bytes.size() - offset,
         "{}: cut off: the index of {} bytes should start at byte {}, the file has {}; copy it again", where, size,
         offset, bytes.size());
-  check(sum == checksum(bytes.subspan(offset)), "{}: damaged index (its checksum is another); copy the file again",
-        where);
+  check(sum == checksum(bytes.subspan(offset)), "{}: damaged index (its checksum differs); copy the file again", where);
   contents->index_sum = sum;
   IndexReader in(bytes.subspan(offset), where);
   contents->skeleton = get_skeleton(in, where);

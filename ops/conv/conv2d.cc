@@ -92,7 +92,8 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
         "{}: expected an f32 filter of [O, kh, kw, I], got {} of {}", op, to_string(filter.shape()),
         name_of(filter.dtype()));
   check(x.dim(3) == filter.dim(3), "{}: expected {} input channels, got {}", op, filter.dim(3), x.dim(3));
-  check(options.stride >= 1 && options.pad >= 0, "{}: stride {} and pad {} make no sense", op, options.stride,
+  check(options.stride >= 1 && options.pad >= 0,
+        "{}: stride {} and pad {}; expected a stride of at least 1 and a pad of at least 0", op, options.stride,
         options.pad);
   check(!options.relu || !options.silu, "{}: expected one activation, got relu and silu", op);
   if (x.dtype() == DType::bf16 && !cx.device.is_cuda() && !dnnl_has_bf16()) {

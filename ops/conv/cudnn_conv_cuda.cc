@@ -303,7 +303,7 @@ Descriptor describe_gpu(const std::string& json) {
 #else
 constexpr cudnnBackendAttributeName_t kHeuristicForDevice{}, kPlanForDevice{}, kEngineForDevice{};
 Descriptor describe_gpu(const std::string&) {
-  fail("this program was built with the headers of cuDNN {}.{}, which cannot plan for a GPU that is not here",
+  fail("this program was built with the headers of cuDNN {}.{}, which cannot plan for a GPU that is not present",
        CUDNN_MAJOR, CUDNN_MINOR);
 }
 #endif

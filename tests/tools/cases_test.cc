@@ -67,7 +67,7 @@ void expect_silent(const Ended& e, std::initializer_list<const char*> parts) {
 constexpr const char* kPerfect = "area=   all | maxDets= 20 ] = 1.000";
 
 TEST_F(Cases, APersonsCategoryIsTheirs) {
-  expect_says(evaluated("truth/cat0.json", "truth/perfect3.json"), 0, {"] = 0.000", "they never meet"});
+  expect_says(evaluated("truth/cat0.json", "truth/perfect3.json"), 0, {"] = 0.000", "they never match"});
   expect_says(trained("truth/cat0.json", "truth/img"), 2, {"choose with --categories 0", "--categories all"});
   expect_says(validated("truth/cat0.json"), 2, {"choose with --categories 0"});
   for (const char* truth : {"truth/cat0.json --categories 0", "truth/roboflow.json --categories all"}) {
@@ -76,7 +76,7 @@ TEST_F(Cases, APersonsCategoryIsTheirs) {
     expect_says(trained(file, "truth/img", flags), 0, {"best.safetensors"});
     const Ended e = validated(file, flags);
     expect_says(e, 0, {"key_results.json"});
-    expect_silent(e, {"never meet", "of a category that is not evaluated"});
+    expect_silent(e, {"never match", "of a category that is not evaluated"});
   }
   const auto people = parse_json_file(folder_ / "val/key_results.json");
   for (const auto& p : people.GetArray()) EXPECT_EQ(p["category_id"].GetInt(), 1);
