@@ -97,7 +97,7 @@ struct Sample {
   SampleMeta meta;
 };
 
-// How many annotations or detections were kept or left out, by reason.
+// Counts the annotations or detections that were kept or left out, by reason.
 struct DatasetCounts {
   size_t entries = 0, kept = 0;
   size_t crowd = 0, other_category = 0, without_joints = 0, bad_box = 0;  // Of annotations.

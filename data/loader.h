@@ -29,9 +29,9 @@ struct LoaderOptions {
   bool drop_last = false;  // Leaves out a last batch that is not full.
   int prefetch = 4;  // The largest number of batches that are ready or in progress, beside the one that the caller has.
   uint64_t seed = 0;
-  // Which parts of a batch are made; the others stay empty. A device that warps, normalises and draws by itself needs
-  // sources and profiles. The workers then copy pixels and do not warp them, and COCO's targets at 256 x 192 are 15 kB
-  // in place of 209 kB.
+  // Select the parts of a batch that are made; the others stay empty. A device that warps, normalises and draws by
+  // itself needs sources and profiles. The workers then copy pixels and do not warp them, and COCO's targets at 256 x
+  // 192 are 15 kB in place of 209 kB.
   bool images = true, targets = true, sources = false, profiles = false;
   // The memory of batches, for example the pinned memory of a device. Null: the heap.
   std::shared_ptr<Allocator> allocator = nullptr;

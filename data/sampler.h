@@ -1,7 +1,7 @@
-// Which samples of an epoch a rank gets. It follows torch.utils.data.DistributedSampler: the order is extended by its
-// own beginning (repeated if it is shorter than the number of ranks) until every rank gets the same number, and then
-// the samples are dealt to the ranks in turn. Step k of all ranks together therefore holds the same samples as step k
-// of one process with the whole batch.
+// Divides the samples of an epoch among ranks. It follows torch.utils.data.DistributedSampler: the order is extended by
+// its own beginning (repeated if it is shorter than the number of ranks) until every rank gets the same number, and
+// then the samples are dealt to the ranks in turn. Step k of all ranks together therefore holds the same samples as
+// step k of one process with the whole batch.
 #pragma once
 #include <cstddef>
 #include <vector>

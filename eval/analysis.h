@@ -1,5 +1,5 @@
-// Where the errors of a set of poses come from, in the terms of Ronchi & Perona 2017, "Benchmarking and Error Diagnosis
-// in Multi-Instance Pose Estimation", by joint and by the person's size.
+// Analyses where the errors of a set of poses come from, in the terms of Ronchi & Perona 2017, "Benchmarking and Error
+// Diagnosis in Multi-Instance Pose Estimation", by joint and by the person's size.
 //
 // A detection belongs to the person to whom the evaluator's greedy matching assigns it at OKS >= 0.1 (area range
 // `all`). In such a pair every joint i that is labelled on the person gets one kind of result. Its keypoint similarity

@@ -18,7 +18,8 @@ struct Heatmaps {
   int n = 0, h = 0, w = 0, joints = 0;
 };
 
-// How a peak becomes a coordinate. A network learns for one codec, so the name of the codec is stored with the weights.
+// Says how a peak becomes a coordinate. A network learns for one codec, so the name of the codec is stored with the
+// weights.
 enum class Codec {
   argmax,  // The pixel itself; (0, 0) if the maximum is <= 0.
   // Official HRNet and the seed: a quarter pixel towards the larger neighbour, if 1 < x < w-1 and 1 < y < h-1.

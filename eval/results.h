@@ -39,7 +39,7 @@ std::vector<PersonResult> postprocess_official(std::span<const PersonResult> peo
 // Seed: rescores with joints above 0.2, without NMS, in the order of the input.
 std::vector<PersonResult> postprocess_seed(std::span<const PersonResult> people);
 
-// What the evaluator receives. The seed evaluates the keypoints that it wrote, rounded to two decimals.
+// Says what the evaluator receives. The seed evaluates the keypoints that it wrote, rounded to two decimals.
 enum class Rounding { none, two_decimals };
 std::vector<CocoDetection> to_detections(std::span<const PersonResult> people, Rounding rounding);
 

@@ -315,8 +315,8 @@ TrackEvalResult::Identity identity_metrics(const Sequence& sequence, const Track
 
 // ---- HOTA -----------------------------------------------------------------------------------------------------------
 
-// How well two tracks agree over the whole sequence, before boxes are matched: a soft count of their common frames (the
-// IoU divided by all overlaps of the two boxes) over the number of frames of either.
+// Returns how well two tracks agree over the whole sequence, before boxes are matched: a soft count of their common
+// frames (the IoU divided by all overlaps of the two boxes) over the number of frames of either.
 std::vector<double> alignment(const Sequence& sequence, Pairs& pairs) {
   std::vector<double> common;
   for (const Frame& f : sequence.frames) {

@@ -1,4 +1,4 @@
-// How well a tracker followed people on one sequence: CLEAR (MOTA and its counts), IDF1 and HOTA.
+// Measures how well a tracker followed people on one sequence: CLEAR (MOTA and its counts), IDF1 and HOTA.
 //   const auto truth = read_mot("gt.txt", MotKind::truth), result = read_mot("tracks.txt", MotKind::result);
 //   fmt::print("{}\n", track_summary(evaluate_tracks(truth, result)));
 // All functions are thread-safe.

@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// What the backward pass of a term needs.
+// The values that the backward pass of a term needs.
 struct SavedTerm {
   Tensor x;
   Normalised norm;

@@ -1,5 +1,5 @@
-// How work is divided among GPU threads. These are plain functions, which are tested on the CPU. A block has threads_x
-// groups of neighbouring channels by threads_y rows, so that a warp touches consecutive memory.
+// Divides work among GPU threads. These are plain functions, which are tested on the CPU. A block has threads_x groups
+// of neighbouring channels by threads_y rows, so that a warp touches consecutive memory.
 #pragma once
 #include <algorithm>
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Which rank this process is, and where rank 0 is reached, according to the variables that torchrun, Open MPI's mpirun,
-// Slurm's srun and our own `--nproc` set.
+// Determines which rank this process is and where rank 0 is reached, from the variables that torchrun, Open MPI's
+// mpirun, Slurm's srun and our own `--nproc` set.
 //
 //   torchrun  RANK WORLD_SIZE LOCAL_RANK [LOCAL_WORLD_SIZE] MASTER_ADDR MASTER_PORT
 //   mpirun    OMPI_COMM_WORLD_{RANK,SIZE,LOCAL_RANK,LOCAL_SIZE}; on one host the address is 127.0.0.1, on several hosts

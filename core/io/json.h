@@ -1,7 +1,7 @@
 // JSON as a tree of RapidJSON's values, for small files; large ones are walked with the cursor (core/io/json_cursor.h).
 // The cursor is the only parser: the tree is built by it, so that both accept the same texts and give the same errors,
 // "file:line:column: what". (The header of a safetensors file has a reader of its own, because its format forbids what
-// JSON allows: the same key twice, text that is no UTF-8, anything but strings and lists of whole numbers.)
+// JSON allows: the same key twice, text that is not UTF-8, anything but strings and lists of whole numbers.)
 #pragma once
 #include <rapidjson/document.h>
 

@@ -18,10 +18,10 @@ namespace hr {
 // visibility as weight, flip after the crop, training boxes without the padding of 1.25).
 enum class Recipe { official, seed };
 
-// How joints become heatmaps, and which map from picture to crop belongs to it. The name is that of the codec which
-// decodes them. quarter: HRNet's, a Gaussian at the nearest whole pixel. dark: a Gaussian at the joint itself (Zhang et
-// al. 2020). udp: the outer pixel centres of box, crop and heatmap are mapped onto each other (Huang et al. 2020), with
-// a Gaussian at the joint itself.
+// Says how joints become heatmaps, and which map from picture to crop belongs to it. The name is that of the codec
+// which decodes them. quarter: HRNet's, a Gaussian at the nearest whole pixel. dark: a Gaussian at the joint itself
+// (Zhang et al. 2020). udp: the outer pixel centres of box, crop and heatmap are mapped onto each other (Huang et al.
+// 2020), with a Gaussian at the joint itself.
 enum class Encoding { quarter, dark, udp };
 std::string_view encoding_name(Encoding encoding);
 Encoding parse_encoding(std::string_view name);  // Throws Error that lists the known names.

@@ -1,5 +1,5 @@
-// What was left out of a dataset and why. Every annotation and every picture is listed once, even if it is found
-// several times.
+// The list of what was left out of a dataset and why. Every annotation and every picture is listed once, even if it is
+// found several times.
 #pragma once
 #include <cstdint>
 #include <map>

@@ -50,11 +50,11 @@ struct ImageView {
   }
 };
 
-// What to do with the orientation tag of a camera (EXIF, in JPEG files). The official recipe ignores it; the seed's
-// reader rotates the picture.
+// Says what happens to the orientation tag of a camera (EXIF, in JPEG files). The official recipe ignores it; the
+// seed's reader rotates the picture.
 enum class Orientation : uint8_t { ignore, apply };
 
-// What the header of a file says before the picture is decoded.
+// The information that the header of a file gives before the picture is decoded.
 struct PictureInfo {
   int width = 0, height = 0;  // The size that decode() gives, after rotation if it is applied.
   // False: the end of the file does not look like an end. Only decoding will tell whether pixels are missing.

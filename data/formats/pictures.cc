@@ -64,7 +64,7 @@ std::vector<Spelling> spellings(const std::string& file_name, const std::string&
   return out;
 }
 
-// Which names were found under another spelling. Thread-safe.
+// Remembers the names that were found under another spelling. Thread-safe.
 class OtherNames {
  public:
   // Returns the name to use for file_name if another spelling was found.

@@ -10,8 +10,8 @@ namespace hr {
 // op transposes or does nothing, and element (row, column) of a matrix lies at row + column * ld. Our row-major [rows,
 // channels] is such a matrix of [channels, rows], so that the bias is added to each column of D, channel by channel.
 struct ConvGemm {
-  // Where a matrix lies. D is ConvBuffers::out. C is ConvBuffers::add; it has the type and ld of D and is never D
-  // itself.
+  // These say where a matrix lies. D is ConvBuffers::out. C is ConvBuffers::add; it has the type and ld of D and is
+  // never D itself.
   const void* ConvBuffers::*a = nullptr;
   const void* ConvBuffers::*b = nullptr;
   int64_t m = 0, n = 0, k = 0;

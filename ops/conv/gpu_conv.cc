@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// What is measured, according to the environment (docs/guide/gpu.md).
+// Says what is measured, according to the environment (docs/guide/gpu.md).
 struct Search {
   bool all = false;                    // HRNET_CONV_CANDIDATES=all.
   int at_most = ConvSearch().at_most;  // HRNET_CONV_CANDIDATES=N.

@@ -62,7 +62,7 @@ struct TileConv {
   bool relu;
 };
 
-// How a block divides its work: a tile of 256 pixels, with a warp for each 32 pixels x 32 channels of it.
+// Says how a block divides its work: a tile of 256 pixels, with a warp for each 32 pixels x 32 channels of it.
 template <int Channels_, int Rows_, int Columns_, int BlocksPerMultiprocessor_>
 struct TileShape {
   static constexpr int kChannels = Channels_, kRows = Rows_, kColumns = Columns_;
