@@ -224,7 +224,7 @@ DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, d
 }
 
 PoseDataset open_split(const DataOptions& o, const std::string& split, const Skeleton& skeleton, DatasetOptions dataset,
-                       const DetectedBoxes& boxes, std::string* doubt) {
+                       const DetectedBoxes& boxes) {
   if (reads_pack(o, split)) {
     check_field(boxes.file.empty(), "person_det",
                 "{}: a pack holds the annotated people; name the folder in `data_path`", boxes.file);

@@ -102,7 +102,7 @@ std::optional<Skeleton> carried_skeleton(const WeightFile& file) {
   const int joints = joints_of_the_tensors(file, skeleton);
   check(skeleton.joints() == joints,
         "{}: the skeleton in its metadata ({}) has {}, but its tensors are a network for {}; name the right skeleton "
-        "with `skeleton`",
+        "with `keypoints_path`",
         file.path().string(), skeleton.name, counted(skeleton.joints(), "joint"), joints);
   return skeleton;
 }
@@ -116,7 +116,7 @@ std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const s
   }
   if (!carried) return "";
   check(asked.joints() == carried->joints(),
-        "{}: has {}, but {} was trained with {} ({}); leave `skeleton` out to use its own", named,
+        "{}: has {}, but {} was trained with {} ({}); leave `keypoints_path` out to use its own", named,
         counted(asked.joints(), "joint"), file.path().string(), carried->joints(), carried->name);
   const std::string difference = skeleton_difference(asked, *carried);
   if (difference.empty()) return "";

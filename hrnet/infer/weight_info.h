@@ -21,7 +21,7 @@ WeightInfo weight_info(const WeightFile& file, bool sizes = true);
 // cannot be read or has another number of joints than the tensors.
 std::optional<Skeleton> carried_skeleton(const WeightFile& file);
 // What to tell a user who names another skeleton than the file carries; empty if they agree or the file has none.
-// `named`: how messages call what was asked for, such as "`skeleton` joints.json". Throws Error if the numbers of
+// `named`: how messages call what was asked for, such as "`keypoints_path` joints.json". Throws Error if the numbers of
 // joints differ.
 std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const std::string& named);
 

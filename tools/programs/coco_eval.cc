@@ -2,108 +2,21 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
 
 #include "core/error.h"
-#include "core/io/json.h"
-#include "core/io/safetensors.h"
 #include "core/parallel.h"
 #include "data/find_dataset.h"
-#include "data/formats/coco.h"
-#include "data/formats/image.h"
-#include "data/formats/skeleton.h"
-#include "eval/coco_eval.h"
 #include "eval/coco_files.h"
 #include "eval/crowdpose.h"
 #include "eval/remarks.h"
-#include "eval/results.h"
-#include "tools/cli/cli.h"
 #include "tools/cli/flag_names.h"
+#include "tools/coco_eval/evaluation_files.h"
 #include "tools/plot/analysis_picture.h"
 
 namespace hr {
 namespace {
-
-template <class Numbers>
-std::string json_numbers(const Numbers& numbers) {
-  std::string list;
-  for (const double v : numbers) list += (list.empty() ? "" : ", ") + python_repr(v);
-  return "[" + list + "]";
-}
-
-constexpr const char* kCocoNames =
-    R"j(["AP", "AP .5", "AP .75", "AP (M)", "AP (L)", "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"])j";
-constexpr const char* kCrowdPoseNames =
-    R"j(["AP", "AP .5", "AP .75", "AR", "AR .5", "AR .75", "AP (E)", "AP (M)", "AP (H)"])j";
-
-// Everything an evaluation is made of.
-struct Evaluation {
-  CocoAnnotations gt;
-  std::vector<CocoDetection> dt;
-  Skeleton skeleton;  // its sigmas are those in use
-  bool crowdpose = false;
-  CocoEvalOptions options;
-  CocoEvalResult result;
-  std::array<double, 9> crowdpose_stats{};
-  double load_seconds = 0;
-};
-
-// Peak memory of this process in bytes, 0 where the system does not say.
-int64_t peak_bytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return 1024 * std::strtoll(line.c_str() + 6, nullptr, 10);
-  }
-  return 0;
-}
-
-std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
-  const CocoEvalResult& r = e.result;
-  const CocoEvalResult::Counts& c = r.counts;
-  std::string text = "{\n";
-  text += fmt::format("  \"gt\": {},\n  \"dt\": {},\n", json_quote(arguments.gt), json_quote(arguments.dt));
-  text += fmt::format("  \"rules\": \"{}\",\n", coco_rules_name(e.options.rules));
-  text += fmt::format("  \"sigmas\": {},\n", json_numbers(e.options.sigmas));
-  text += fmt::format("  \"stats_names\": {},\n", e.crowdpose ? kCrowdPoseNames : kCocoNames);
-  text += fmt::format("  \"stats\": {},\n", e.crowdpose ? json_numbers(e.crowdpose_stats) : json_numbers(r.stats));
-  text += fmt::format("  \"seconds\": {{\"load\": {:.6f}, \"match\": {:.6f}, \"accumulate\": {:.6f}}},\n",
-                      e.load_seconds, r.match_seconds, r.accumulate_seconds);
-  text += fmt::format("  \"peak_bytes\": {},\n", peak_bytes());
-  text += fmt::format("  \"evaluated\": {{\"images\": {}, \"people\": {}, \"detections\": {}}},\n", c.images, c.people,
-                      c.detections);
-  text += fmt::format("  \"ignored\": {{\"people_crowd\": {}, \"people_without_joints\": {}}},\n", c.people_crowd,
-                      c.people_without_joints);
-  text += fmt::format(
-      "  \"dropped\": {{\"people_other_category\": {}, \"detections_other_category\": {}, \"detections_over_limit\": "
-      "{}, \"detections_unseen\": {}, \"people_unknown_image\": {}}},\n",
-      c.people_other_category, c.detections_other_category, c.detections_over_limit, c.detections_unseen,
-      c.people_unknown_image);
-  std::string remarks;
-  for (const std::string& remark : coco_remark_list(r))
-    remarks += (remarks.empty() ? "" : ", ") + json_quote(with_flags(remark));
-  text += fmt::format("  \"remarks\": [{}]\n}}\n", remarks);
-  return text;
-}
-
-// precision [10, 101, C, 3, 1], recall [10, C, 3, 1], scores [10, 101, C, 3, 1] as pycocotools lays them out, and the
-// category ids [C].
-void write_arrays(const std::string& path, const CocoEvalResult& r) {
-  const auto C = static_cast<int64_t>(r.categories.size());
-  const std::array<NamedArray, 4> arrays = {{
-      {"precision",
-       DType::f64,
-       {kOksThresholds, kRecallPoints, C, kAreaRanges, 1},
-       std::as_bytes(std::span(r.precision))},
-      {"recall", DType::f64, {kOksThresholds, C, kAreaRanges, 1}, std::as_bytes(std::span(r.recall))},
-      {"scores", DType::f64, {kOksThresholds, kRecallPoints, C, kAreaRanges, 1}, std::as_bytes(std::span(r.scores))},
-      {"categories", DType::i64, {C}, std::as_bytes(std::span(r.categories))},
-  }};
-  write_safetensors(path, arrays);
-}
 
 // The joints: as the flags say, else those that the annotation file names, else COCO's.
 Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt, bool crowdpose) {
@@ -166,58 +79,6 @@ std::optional<std::string> skippable(const std::string& error, const std::string
   }
   return std::nullopt;
 }
-
-}  // namespace
-
-void add_coco_eval_options(CLI::App& app, CocoEvalArguments& arguments) {
-  describe(app, "COCO keypoint AP and AR of a result file, the same numbers as pycocotools.",
-           "coco_eval --gt person_keypoints_val2017.json --dt key_results.json");
-  app.add_option("--gt", arguments.gt, "ground truth, COCO person_keypoints JSON")->required()->type_name("FILE");
-  app.add_option("--dt", arguments.dt, "detections, a JSON list of {image_id, category_id, keypoints, score}")
-      ->required()
-      ->type_name("FILE");
-  app.add_option("--type", arguments.type, "what is measured: keypoints (OKS) or bbox (boxes, IoU)")
-      ->check(CLI::IsMember({"keypoints", "bbox"}));
-  app.add_flag("!--no-categories", arguments.use_categories,
-               "with --type bbox: a box may match an object of any category (pycocotools' useCats = 0)");
-  auto* skeleton = app.add_option("--keypoints-path", arguments.keypoints_path,
-                                  "skeleton: a name (coco, mpii, crowdpose, ...) or a file with joints and sigmas "
-                                  "(without: the joints that --gt names, else COCO's 17)");
-  skeleton->type_name("NAME|FILE");
-  app.add_option(
-         "--sigmas", arguments.sigmas,
-         "OKS sigma of every joint of --gt, separated by commas: per joint the spread of annotations divided by the "
-         "root of the area, such as 0.026 (a nose) to 0.107 (a hip)")
-      ->delimiter(',')
-      ->type_name("NUMBER")
-      ->excludes(skeleton);
-  app.add_option("--categories", arguments.categories, "category ids to evaluate (without: all)")
-      ->delimiter(',')
-      ->type_name("ID");
-  app.add_option("--rules", arguments.rules,
-                 "whose evaluator to equal: pycocotools, xtcocotools, xtcocotools_crowd, or crowdpose (the last with "
-                 "easy, medium and hard); auto is crowdpose for files with crowdIndex, else pycocotools")
-      ->check(CLI::IsMember({"auto", "pycocotools", "xtcocotools", "xtcocotools_crowd", "crowdpose"}));
-  app.add_flag("--refuse-other-categories", arguments.refuse_other_categories,
-               "an error, not a remark, when a detection has a category that is not evaluated");
-  app.add_flag(
-      "--fill-in", arguments.fill_in,
-      "take what is usual for fields that the truth lacks and pycocotools ends without: iscrowd 0, area of the "
-      "bbox, num_keypoints the joints with v > 0, category_id 1");
-  app.add_option("--on-bad-sample", arguments.on_bad_sample,
-                 "entries of the truth that cannot be used: fail, or skip and name them")
-      ->check(CLI::IsMember({"fail", "skip"}));
-  app.add_option("--analysis", arguments.analysis,
-                 "error analysis (jitter, inversion, swap, miss; by joint and size): a table, and this picture")
-      ->type_name("PNG");
-  app.add_option("--arrays", arguments.arrays, "write precision, recall and scores, shaped as pycocotools has them")
-      ->type_name("SAFETENSORS");
-  app.add_option("--json", arguments.json, "write the ten numbers in full precision, counts and seconds")
-      ->type_name("FILE");
-  add_threads(app, arguments.threads);
-}
-
-namespace {
 
 void evaluate(const CocoEvalArguments& arguments) {
   if (arguments.type == "bbox") return run_box_eval(arguments);

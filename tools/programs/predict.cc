@@ -22,6 +22,7 @@
 #include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
 #include "tools/cli/cli.h"
+#include "tools/cli/flag_names.h"
 #include "tools/cli/progress.h"
 #include "tools/programs/validate.h"
 
@@ -345,7 +346,7 @@ Prepared prepare(const fs::path& path, const Boxes::Picture& entry, const Skelet
   try {
     p.image = read_picture(path, entry, &p.damage);
   } catch (const Error& error) {
-    p.error = error.what();
+    p.error = with_flags(error.what());
     return p;
   }
   const Box whole{0, 0, static_cast<double>(p.image.width), static_cast<double>(p.image.height)};
@@ -582,7 +583,7 @@ int predict(const PredictOptions& o) {
                counted(left_out.size(), "file"), first_names(left_out));
   }
   const LoadedModel loaded = load_model(o);
-  if (!loaded.note.empty()) fmt::print(stderr, "predict: note: {}\n", loaded.note);
+  if (!loaded.note.empty()) fmt::print(stderr, "predict: note: {}\n", with_flags(loaded.note));
   const Skeleton& skeleton = loaded.skeleton;
   const Decoding decoding = choose_decoding(o.decoding, loaded.info.codec, o.weights, loaded.input_h);
   prepare_output_folder(o.output_dir, "output_dir");
