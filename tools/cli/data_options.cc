@@ -1,5 +1,7 @@
 #include "tools/cli/data_options.h"
 
+#include <fmt/format.h>
+
 #include "tools/cli/cli.h"
 #include "tools/cli/flag_names.h"
 #include "tools/cli/progress.h"

@@ -97,7 +97,8 @@ std::string flag_of(std::string_view field) {
     if (name == field) return std::string(flag);
   }
   if (std::find(std::begin(kSame), std::end(kSame), field) == std::end(kSame)) return "";
-  std::string flag = "--" + std::string(field);
+  std::string flag = "--";
+  flag += field;
   std::replace(flag.begin(), flag.end(), '_', '-');
   return flag;
 }

@@ -76,7 +76,7 @@ std::string differences(const Fit& fit) {
 std::string grouped(int64_t n) {
   std::string digits = std::to_string(n);
   for (auto at = static_cast<ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3)
-    digits.insert(static_cast<size_t>(at), ",");
+    digits.insert(static_cast<size_t>(at), 1, ',');
   return digits;
 }
 

@@ -1,5 +1,7 @@
 #include "tools/programs/validate.h"
 
+#include <fmt/format.h>
+
 #include "core/stopwatch.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/data_options.h"
