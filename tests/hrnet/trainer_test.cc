@@ -291,8 +291,8 @@ TEST(Checkpoint, NumbersThatCannotBeAreRefusedByName) {
   const fs::path file = test::temporary_folder() / "c.safetensors";
   const float zero = 0;
   const auto refused = [&](const std::string& position) {
-    write_safetensors(file, {{"x", DType::f32, {1}, std::as_bytes(std::span(&zero, 1))}},
-                      {{"position", position}, {"history", "[]"}});
+    const std::vector<NamedArray> arrays = {{"x", DType::f32, {1}, std::as_bytes(std::span(&zero, 1))}};
+    write_safetensors(file, arrays, {{"position", position}, {"history", "[]"}});
     try {
       read_run_state(WeightFile(file));
     } catch (const Error& e) {
