@@ -7,7 +7,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 
 namespace hr {
 namespace {
@@ -252,31 +252,38 @@ std::string analysis_table(const PoseAnalysis& a) {
   return text;
 }
 
+namespace {
+
+void write_row(JsonWriter& json, const ErrorRow& row) {
+  json.begin_object().member("name", row.name).member("joints", row.joints());
+  for (int k = 0; k < kPoseErrors; ++k) json.member(pose_error_name(static_cast<PoseError>(k)), row.count.at(k));
+  json.member("similarity", row.similarity).member("error", row.error).end();
+}
+
+void write_rows(JsonWriter& json, const std::vector<ErrorRow>& rows) {
+  json.begin_list();
+  for (const ErrorRow& row : rows) write_row(json, row);
+  json.end();
+}
+
+}  // namespace
+
 std::string analysis_json(const PoseAnalysis& a) {
-  const auto list = [](const auto& numbers) { return fmt::format("[{}]", fmt::join(numbers, ", ")); };
-  const auto one = [](const ErrorRow& row) {
-    std::string text = fmt::format("{{\"name\": {}, \"joints\": {}", json_quote(row.name), row.joints());
-    for (int k = 0; k < kPoseErrors; ++k) {
-      text += fmt::format(", \"{}\": {}", pose_error_name(static_cast<PoseError>(k)), row.count.at(k));
-    }
-    return text + fmt::format(", \"similarity\": {}, \"error\": {}}}", row.similarity, row.error);
-  };
-  const auto rows = [&](const std::vector<ErrorRow>& all) {
-    std::vector<std::string> texts;
-    texts.reserve(all.size());
-    for (const ErrorRow& row : all) texts.push_back(one(row));
-    return list(texts);
-  };
-  std::string text =
-      fmt::format("{{\"by_joint\": {}, \"by_size\": {}, \"all\": {}", rows(a.joints), rows(a.sizes), one(a.all));
-  text += fmt::format(", \"stats\": {}, \"corrected\": {{", list(a.stats));
+  std::string text;
+  JsonWriter json(text);
+  write_rows(json.begin_object().key("by_joint"), a.joints);
+  write_rows(json.key("by_size"), a.sizes);
+  write_row(json.key("all"), a.all);
+  json.member("stats", a.stats).key("corrected").begin_object();
   for (size_t k = 0; k < a.corrected.size(); ++k) {
-    text += fmt::format("\"{}\": {}, ", pose_error_name(static_cast<PoseError>(k + 1)), list(a.corrected.at(k)));
+    json.member(pose_error_name(static_cast<PoseError>(k + 1)), a.corrected.at(k));
   }
-  text += fmt::format("\"all\": {}}}, \"people\": {}, \"people_found\": {}, \"detections\": {}, \"matched\": {}, ",
-                      list(a.corrected_all), a.people, a.people_found, a.detections, a.detections_matched);
-  return text + fmt::format("\"ignored\": {}, \"duplicates\": {}, \"background\": {}}}", a.detections_ignored,
-                            a.duplicates, a.background);
+  json.member("all", a.corrected_all).end();
+  json.member("people", a.people).member("people_found", a.people_found);
+  json.member("detections", a.detections).member("matched", a.detections_matched);
+  json.member("ignored", a.detections_ignored).member("duplicates", a.duplicates).member("background", a.background);
+  json.end();
+  return text;
 }
 
 }  // namespace hr

@@ -1,8 +1,5 @@
 #include "data/formats/coco.h"
 
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -658,102 +655,6 @@ std::vector<CocoDetection> read_coco_detections(const fs::path& path) {
   });
   in.json.finish();
   return out;
-}
-
-void write_coco(const fs::path& path, const CocoAnnotations& annotations) {
-  rapidjson::StringBuffer buffer;
-  rapidjson::Writer<rapidjson::StringBuffer> json(buffer);
-  const auto key = [&](const char* name) { json.Key(name); };
-  const auto text = [&](const std::string& s) { json.String(s.data(), static_cast<rapidjson::SizeType>(s.size())); };
-  const auto number = [&](double v) {  // Writes 12 and not 12.0, because COCO's joints are whole numbers.
-    check(std::isfinite(v), "{}: cannot write {} into an annotation file", path.string(), v);
-    if (v == std::floor(v) && std::abs(v) < 0x1p53) {
-      json.Int64(static_cast<int64_t>(v));
-    } else {
-      json.Double(v);
-    }
-  };
-  json.StartObject();
-  key("images");
-  json.StartArray();
-  for (const CocoImage& image : annotations.images) {
-    json.StartObject();
-    key("id");
-    json.Int64(image.id);
-    key("file_name");
-    text(image.file_name);
-    if (image.width > 0 && image.height > 0) {
-      key("width");
-      json.Int(image.width);
-      key("height");
-      json.Int(image.height);
-    }
-    if (image.crowd_index >= 0) {
-      key("crowdIndex");
-      number(image.crowd_index);
-    }
-    json.EndObject();
-  }
-  json.EndArray();
-  key("annotations");
-  json.StartArray();
-  for (const CocoAnnotation& a : annotations.annotations) {
-    json.StartObject();
-    key("id");
-    json.Int64(a.id);
-    key("image_id");
-    json.Int64(a.image_id);
-    key("category_id");
-    json.Int64(a.category_id);
-    key("bbox");
-    json.StartArray();
-    for (const double v : {a.box.x, a.box.y, a.box.w, a.box.h}) number(v);
-    json.EndArray();
-    if (a.has_area) {
-      key("area");
-      number(a.area);
-    }
-    key("iscrowd");
-    json.Int(a.iscrowd ? 1 : 0);
-    if (!a.keypoints.empty()) {
-      key("num_keypoints");
-      json.Int(a.num_keypoints);
-      key("keypoints");
-      json.StartArray();
-      for (const double v : a.keypoints) number(v);
-      json.EndArray();
-    }
-    json.EndObject();
-  }
-  json.EndArray();
-  key("categories");
-  json.StartArray();
-  for (const CocoCategory& category : annotations.categories) {
-    json.StartObject();
-    key("supercategory");
-    text(category.name);
-    key("id");
-    json.Int64(category.id);
-    key("name");
-    text(category.name);
-    key("keypoints");
-    json.StartArray();
-    for (const std::string& name : category.keypoints) text(name);
-    json.EndArray();
-    key("skeleton");
-    json.StartArray();
-    for (const auto& [a, b] : category.skeleton) {
-      json.StartArray();
-      json.Int(a);
-      json.Int(b);
-      json.EndArray();
-    }
-    json.EndArray();
-    json.EndObject();
-  }
-  json.EndArray();
-  json.EndObject();
-  write_file(path, std::string_view(buffer.GetString(), buffer.GetSize()));
 }
 
 }  // namespace hr
