@@ -9,11 +9,11 @@
 #include <utility>
 
 #include "core/cuda.h"
-#include "ops/conv/cudnn_graph.h"
+#include "ops/conv/cudnn_operations.h"
 
 namespace hr {
 
-using namespace cudnn_graph;
+using namespace cudnn_operations;
 
 namespace {
 

@@ -9,7 +9,7 @@
 
 #include "ops/conv/library.h"
 
-namespace hr::cudnn_graph {
+namespace hr::cudnn_operations {
 
 struct Cudnn {
   decltype(&cudnnGetVersion) version;
@@ -79,4 +79,4 @@ struct OperationGraph {
 // A null `handle` is for a GPU that is not present.
 OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p);
 
-}  // namespace hr::cudnn_graph
+}  // namespace hr::cudnn_operations

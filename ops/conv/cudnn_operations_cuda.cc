@@ -1,4 +1,4 @@
-#include "ops/conv/cudnn_graph.h"
+#include "ops/conv/cudnn_operations.h"
 
 #include <array>
 #include <string>
@@ -6,7 +6,7 @@
 #include "core/cuda.h"
 #include "core/shared_library.h"
 
-namespace hr::cudnn_graph {
+namespace hr::cudnn_operations {
 
 Cudnn::Cudnn() {
   const SharedLibrary library("cuDNN", {"libcudnn.so.9"}, "install cuDNN 9, or add its folder to LD_LIBRARY_PATH");
@@ -231,4 +231,4 @@ class GraphBuilder {
 
 OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) { return GraphBuilder(p).finish(handle); }
 
-}  // namespace hr::cudnn_graph
+}  // namespace hr::cudnn_operations
