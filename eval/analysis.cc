@@ -132,6 +132,32 @@ double ErrorRow::share(PoseError kind) const {
   return n == 0 ? 0.0 : static_cast<double>(count.at(static_cast<size_t>(kind))) / static_cast<double>(n);
 }
 
+namespace {
+
+// Fills in the rows of joints and sizes, and that of all.
+void sum_up(const std::vector<Finding>& findings, const Analyser& analyser, const Skeleton& skeleton,
+            PoseAnalysis& out) {
+  const auto joints = static_cast<size_t>(skeleton.joints());
+  out.joints.resize(joints);
+  out.sizes.resize(kSizes.size() + 1);
+  std::vector<std::vector<double>> joint_errors(joints), size_errors(out.sizes.size());
+  std::vector<double> errors;
+  for (size_t i = 0; i < joints; ++i) out.joints[i].name = skeleton.names[i];
+  for (size_t i = 0; i < out.sizes.size(); ++i) out.sizes[i].name = size_name(i);
+  out.all.name = "all";
+  for (const Finding& f : findings) {
+    const size_t bin = size_bin(analyser.area(f.person));
+    add(out.joints[f.joint], joint_errors[f.joint], f);
+    add(out.sizes[bin], size_errors[bin], f);
+    add(out.all, errors, f);
+  }
+  for (size_t i = 0; i < joints; ++i) close(out.joints[i], joint_errors[i]);
+  for (size_t i = 0; i < out.sizes.size(); ++i) close(out.sizes[i], size_errors[i]);
+  close(out.all, errors);
+}
+
+}  // namespace
+
 PoseAnalysis analyse_poses(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt, const Skeleton& skeleton,
                            CocoEvalOptions options) {
   if (options.sigmas.empty()) options.sigmas = skeleton.sigmas;
@@ -189,23 +215,7 @@ PoseAnalysis analyse_poses(const CocoAnnotations& gt, const std::vector<CocoDete
     }
   }
 
-  out.joints.resize(joints);
-  out.sizes.resize(kSizes.size() + 1);
-  std::vector<std::vector<double>> joint_errors(joints), size_errors(out.sizes.size());
-  std::vector<double> errors;
-  for (size_t i = 0; i < joints; ++i) out.joints[i].name = skeleton.names[i];
-  for (size_t i = 0; i < out.sizes.size(); ++i) out.sizes[i].name = size_name(i);
-  out.all.name = "all";
-  for (const Finding& f : findings) {
-    const size_t bin = size_bin(analyser.area(f.person));
-    add(out.joints[f.joint], joint_errors[f.joint], f);
-    add(out.sizes[bin], size_errors[bin], f);
-    add(out.all, errors, f);
-  }
-  for (size_t i = 0; i < joints; ++i) close(out.joints[i], joint_errors[i]);
-  for (size_t i = 0; i < out.sizes.size(); ++i) close(out.sizes[i], size_errors[i]);
-  close(out.all, errors);
-
+  sum_up(findings, analyser, skeleton, out);
   for (size_t k = 0; k < out.corrected.size(); ++k) {
     out.corrected.at(k) =
         evaluate_coco(gt, corrected(analyser, findings, static_cast<PoseError>(k + 1)), options).stats;

@@ -211,6 +211,14 @@ double peak_memory(const Files& files, const fs::path& dt) {
   return parse_json_file(report)["peak_bytes"].GetDouble();
 }
 
+void write_reading(JsonWriter& json, const Reading& r) {
+  json.begin_object().member("file", r.what).member("bytes", JsonFixed{r.bytes, 0});
+  json.member("seconds", JsonFixed{r.seconds}).member("cpu_seconds", JsonFixed{r.cpu});
+  json.member("mb_per_s", JsonFixed{r.bytes / r.seconds / 1e6, 1});
+  json.member("over_memcpy", JsonFixed{r.seconds / r.copy, 2});
+  json.member("rapidjson_over_ours", JsonFixed{r.rapidjson / r.seconds, 3}).end();
+}
+
 }  // namespace
 
 void bench_eval(const EvalBenchOptions& o) {
@@ -249,13 +257,7 @@ void bench_eval(const EvalBenchOptions& o) {
     JsonWriter json(text);
     json.begin_object().member("mode", "eval").member("images", o.images).member("people", o.people);
     json.member("detections", o.detections).member("repeats", o.repeats).key("read").begin_list();
-    for (const Reading& r : readings) {
-      json.begin_object().member("file", r.what).member("bytes", JsonFixed{r.bytes, 0});
-      json.member("seconds", JsonFixed{r.seconds}).member("cpu_seconds", JsonFixed{r.cpu});
-      json.member("mb_per_s", JsonFixed{r.bytes / r.seconds / 1e6, 1});
-      json.member("over_memcpy", JsonFixed{r.seconds / r.copy, 2});
-      json.member("rapidjson_over_ours", JsonFixed{r.rapidjson / r.seconds, 3}).end();
-    }
+    for (const Reading& r : readings) write_reading(json, r);
     json.end()
         .member("match_seconds", JsonFixed{median(match)})
         .member("accumulate_seconds", JsonFixed{median(accumulate)});
