@@ -1,9 +1,10 @@
 #include "hrnet/train/run_folder.h"
 
+#include <array>
 #include <ctime>
 
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 
 namespace hr {
 namespace {
@@ -30,51 +31,50 @@ void RunFolder::append(const EpochRecord& record) const {
 
 void RunFolder::write_config(const TrainRecipe& r, const Started& f) const {
   if (!writes_) return;
-  std::string json = "{\n";
-  const auto add = [&](std::string_view key, const std::string& value) {
-    json += fmt::format("{}  {}: {}", json.size() > 2 ? ",\n" : "", json_quote(key), value);
-  };
-  const auto quoted = [](std::string_view text) { return json_quote(text); };
-  add("model", quoted(r.model));
-  add("recipe", quoted(r.recipe));
-  add("data_path", quoted(r.data_path));
-  add("train_annotations", quoted(f.train_annotations));
-  add("val_annotations", quoted(f.val_annotations));
-  add("keypoints_path", quoted(r.keypoints_path));
-  add("person_det", quoted(r.person_det));
-  add("weights", quoted(r.weights));
-  add("init", quoted(r.init));
-  add("resume", quoted(r.resume));
-  add("fixed_size", fmt::format("[{}, {}]", r.input_h(), r.input_w()));
-  add("num_joints", std::to_string(r.joints.value_or(0)));
-  add("sigma", fmt::format("{}", heatmap_sigma(r.sigma, r.input_h())));
-  add("augment", r.no_augment ? "false" : "true");
-  add("scale_factor", fmt::format("{}", r.scale_factor));
-  add("rot_factor", fmt::format("{}", r.rot_factor));
-  add("prob_half_body", fmt::format("{}", r.prob_half_body));
-  add("photometric", fmt::format("{}", r.photometric));
-  add("coarse_dropout", fmt::format("{}", r.coarse_dropout));
-  add("codec", quoted(r.codec));
-  add("skeleton", quoted(f.skeleton));
-  add("categories", quoted(fmt::format("{}", fmt::join(r.categories, " "))));
-  add("on_bad_sample", quoted(r.on_bad_sample.empty() ? "fail in the check, then skip" : r.on_bad_sample));
-  add("start_epoch", std::to_string(f.start_epoch));
-  add("epochs", std::to_string(r.epochs));
-  add("batch_size", std::to_string(f.batch_size));
-  add("ranks", std::to_string(f.ranks));
-  add("sync_bn", r.sync_bn ? "true" : "false");
-  add("lr", fmt::format("{}", r.lr));
-  add("lr_steps", fmt::format("[{}]", fmt::join(r.lr_steps, ", ")));
-  add("lr_gamma", fmt::format("{}", r.lr_gamma));
-  add("optimizer", quoted(r.is_seed() ? "AdamW" : "Adam"));
-  add("weight_decay", fmt::format("{}", r.decay()));
-  add("amp", r.amp ? "true" : "false");
-  add("device", quoted(to_string(f.device)));
-  add("threads", std::to_string(f.threads));
-  add("workers", std::to_string(r.workers));
-  add("seed", std::to_string(r.seed));
-  add("eval_every", std::to_string(r.eval_every));
-  write_file(folder_ / "config.json", json + "\n}\n");
+  std::string text;
+  JsonWriter json(text, {.lines = 1});
+  json.begin_object();
+  json.member("model", r.model);
+  json.member("recipe", r.recipe);
+  json.member("data_path", r.data_path);
+  json.member("train_annotations", f.train_annotations);
+  json.member("val_annotations", f.val_annotations);
+  json.member("keypoints_path", r.keypoints_path);
+  json.member("person_det", r.person_det);
+  json.member("weights", r.weights);
+  json.member("init", r.init);
+  json.member("resume", r.resume);
+  json.member("fixed_size", std::array{r.input_h(), r.input_w()});
+  json.member("num_joints", r.joints.value_or(0));
+  json.member("sigma", heatmap_sigma(r.sigma, r.input_h()));
+  json.member("augment", !r.no_augment);
+  json.member("scale_factor", r.scale_factor);
+  json.member("rot_factor", r.rot_factor);
+  json.member("prob_half_body", r.prob_half_body);
+  json.member("photometric", r.photometric);
+  json.member("coarse_dropout", r.coarse_dropout);
+  json.member("codec", r.codec);
+  json.member("skeleton", f.skeleton);
+  json.member("categories", fmt::format("{}", fmt::join(r.categories, " ")));
+  json.member("on_bad_sample", r.on_bad_sample.empty() ? "fail in the check, then skip" : r.on_bad_sample);
+  json.member("start_epoch", f.start_epoch);
+  json.member("epochs", r.epochs);
+  json.member("batch_size", f.batch_size);
+  json.member("ranks", f.ranks);
+  json.member("sync_bn", r.sync_bn);
+  json.member("lr", r.lr);
+  json.member("lr_steps", r.lr_steps);
+  json.member("lr_gamma", r.lr_gamma);
+  json.member("optimizer", r.is_seed() ? "AdamW" : "Adam");
+  json.member("weight_decay", r.decay());
+  json.member("amp", r.amp);
+  json.member("device", to_string(f.device));
+  json.member("threads", f.threads);
+  json.member("workers", r.workers);
+  json.member("seed", r.seed);
+  json.member("eval_every", r.eval_every);
+  json.end();
+  write_file(folder_ / "config.json", text + "\n");
 }
 
 }  // namespace hr

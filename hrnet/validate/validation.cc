@@ -4,7 +4,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/stopwatch.h"
 #include "data/formats/mat_file.h"
 #include "data/formats/mpii.h"

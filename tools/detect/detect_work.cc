@@ -4,7 +4,7 @@
 #include <set>
 
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "data/draw/draw.h"
 #include "eval/box_eval.h"
