@@ -116,7 +116,7 @@ std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const s
   }
   if (!carried) return "";
   check(asked.joints() == carried->joints(),
-        "{}: has {}, but {} was trained with {} ({}); leave `keypoints_path` out to use its own", named,
+        "{}: has {}, but {} was trained with {} ({}); leave `keypoints_path` out to use its own skeleton", named,
         counted(asked.joints(), "joint"), file.path().string(), carried->joints(), carried->name);
   const std::string difference = skeleton_difference(asked, *carried);
   if (difference.empty()) return "";

@@ -118,7 +118,7 @@ TEST(Control, MissingRanksAreNamed) {
     control.join();
     ADD_FAILURE();
   } catch (const RankFailed& e) {
-    EXPECT_NE(std::string(e.what()).find("(--dist-timeout): 1, 2"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("(`dist_timeout`): 1, 2"), std::string::npos) << e.what();
   }
   control.settle({});
 }

@@ -135,7 +135,7 @@ TEST(Remarks, SigmasThatNobodyGave) {
   EXPECT_EQ(
       sigmas_doubt(birds),
       "the OKS sigmas of these 4 joints (beak, left_wing, right_wing, ...) are not known: 0.05 was taken for each, so "
-      "that the numbers cannot be compared with others; a skeleton file with \"sigmas\" (--keypoints-path) gives them");
+      "that the numbers cannot be compared with others; a skeleton file with \"sigmas\" (`skeleton`) gives them");
   EXPECT_EQ(sigmas_doubt(coco_skeleton()), "");
   std::vector<std::string> seventeen;
   for (int k = 0; k < 17; ++k) seventeen.push_back(fmt::format("point {}", k));

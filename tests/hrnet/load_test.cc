@@ -161,7 +161,7 @@ TEST(LoadWeights, TheReasonStandsBeforeTheDifferences) {
   const auto other = make_model(cx, "hrnet_w3", 17, 1);
   const Values before = test::values(other->parameters().values);
   std::string why = error_of([&] { load_weights(file, *other); });
-  expect_words(why, {"w.safetensors: this is hrnet_w2 with 17 joints; you asked for hrnet_w3: --model hrnet_w2",
+  expect_words(why, {"w.safetensors: this is hrnet_w2 with 17 joints; you asked for hrnet_w3: `model` hrnet_w2",
                      "of another shape: transition1.0.0.weight: file [2, 256, 3, 3], model [3, 256, 3, 3]", " in all)",
                      "`compare` with `model` hrnet_w3 lists all 1386"});
   EXPECT_EQ(test::values(other->parameters().values), before);

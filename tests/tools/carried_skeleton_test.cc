@@ -115,7 +115,8 @@ TEST(CarriedSkeleton, AContradictionIsSaidInOneSentence) {
     e = run(command + " --keypoints-path coco");
     EXPECT_EQ(e.status, 2) << e.output;
     EXPECT_NE(e.output.find("--keypoints-path coco: has 17 joints, but "), std::string::npos) << e.output;
-    EXPECT_NE(e.output.find("trained with 8 (animals.json: category 1); leave the flag out to use its own skeleton\n"),
+    EXPECT_NE(e.output.find(
+                  "trained with 8 (animals.json: category 1); leave --keypoints-path out to use its own skeleton\n"),
               std::string::npos)
         << e.output;
   }
