@@ -6,6 +6,7 @@
 
 #include "core/io/json_write.h"
 #include "core/io/safetensors.h"
+#include "data/find_dataset.h"
 #include "tools/cli/flag_names.h"
 
 namespace hr {
@@ -26,6 +27,20 @@ int64_t peak_bytes() {
 }
 
 }  // namespace
+
+Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt, bool crowdpose) {
+  if (!arguments.keypoints_path.empty()) return find_skeleton(arguments.keypoints_path);
+  Skeleton skeleton = skeleton_of(gt, crowdpose);
+  if (!arguments.sigmas.empty() && static_cast<int>(arguments.sigmas.size()) != skeleton.joints()) {
+    skeleton = {};  // nothing is known of these joints but their number
+    for (size_t k = 0; k < arguments.sigmas.size(); ++k) skeleton.names.push_back(fmt::format("joint {}", k));
+  }
+  if (!arguments.sigmas.empty()) {
+    skeleton.sigmas = arguments.sigmas;
+    skeleton.sigmas_assumed = false;
+  }
+  return skeleton;
+}
 
 std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
   const CocoEvalResult& r = e.result;

@@ -1,4 +1,4 @@
-// The files that coco_eval writes.
+// What coco_eval evaluates with, and the files that it writes.
 #pragma once
 #include <array>
 #include <string>
@@ -20,6 +20,9 @@ struct Evaluation {
   std::array<double, 9> crowdpose_stats{};
   double load_seconds = 0;
 };
+
+// The joints: as the flags say, else those that the annotation file names, else COCO's.
+Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt, bool crowdpose);
 
 // The numbers in full precision, counts and seconds, as JSON.
 std::string report(const CocoEvalArguments& arguments, const Evaluation& evaluation);

@@ -18,21 +18,6 @@
 namespace hr {
 namespace {
 
-// The joints: as the flags say, else those that the annotation file names, else COCO's.
-Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt, bool crowdpose) {
-  if (!arguments.keypoints_path.empty()) return find_skeleton(arguments.keypoints_path);
-  Skeleton skeleton = skeleton_of(gt, crowdpose);
-  if (!arguments.sigmas.empty() && static_cast<int>(arguments.sigmas.size()) != skeleton.joints()) {
-    skeleton = {};  // nothing is known of these joints but their number
-    for (size_t k = 0; k < arguments.sigmas.size(); ++k) skeleton.names.push_back(fmt::format("joint {}", k));
-  }
-  if (!arguments.sigmas.empty()) {
-    skeleton.sigmas = arguments.sigmas;
-    skeleton.sigmas_assumed = false;
-  }
-  return skeleton;
-}
-
 Evaluation load(const CocoEvalArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
   Evaluation e;
