@@ -7,9 +7,9 @@
 
 #include <cstdlib>
 
+#include "hrnet/model/make_context.h"
 #include "ops/sum.h"
 #include "tests/support/gradients.h"
-#include "hrnet/model/make_context.h"
 
 namespace hr::test {
 

@@ -10,8 +10,8 @@
 
 #include "core/context.h"
 #include "core/error.h"
-#include "tests/simulated_gpu/simulator.h"
 #include "hrnet/model/make_context.h"
+#include "tests/simulated_gpu/simulator.h"
 
 namespace hr {
 namespace {

@@ -5,9 +5,9 @@
 
 #include "core/philox.h"
 #include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/model/make_context.h"
 #include "hrnet/model/model.h"
 #include "tests/support/child.h"
-#include "hrnet/model/make_context.h"
 
 namespace hr {
 namespace {

@@ -1,5 +1,7 @@
 #include "tools/coco_eval/evaluation_files.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cstdlib>
 #include <fstream>
