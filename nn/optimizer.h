@@ -13,6 +13,7 @@ class Optimizer {
   Optimizer(Context& cx, ParameterStore& store, AdamStep options);
 
   void step(Context& cx, double lr);
+  ParameterStore& store() { return *store_; }
   const ParameterStore& store() const { return *store_; }
   const AdamStep& options() const { return options_; }
 

@@ -108,13 +108,20 @@ ParameterStore::Rounded::~Rounded() {
   for (Parameter& p : store_->parameters_) p.rounded = Tensor();
 }
 
-void ParameterStore::count_batch() {
-  for (Counter& c : counters_) ++c.value;
+std::vector<int64_t> ParameterStore::counts() const {
+  std::vector<int64_t> all;
+  all.reserve(counters_.size());
+  for (const Counter& c : counters_) all.push_back(c.value);
+  return all;
+}
+
+void ParameterStore::count(const std::vector<int64_t>& by) {
+  for (size_t i = 0; i < counters_.size(); ++i) counters_[i].value += by.at(i);
   ++version;
 }
 
-void ParameterStore::uncount_batch() {
-  for (Counter& c : counters_) --c.value;
+void ParameterStore::uncount(const std::vector<int64_t>& by) {
+  for (size_t i = 0; i < counters_.size(); ++i) counters_[i].value -= by.at(i);
 }
 
 void ParameterStore::bind(Tape& tape) const {

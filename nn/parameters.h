@@ -77,12 +77,14 @@ class ParameterStore {
   };
   [[nodiscard]] Rounded round_values(Context& cx);
 
-  // What a training-mode forward pass does on the host: every num_batches_tracked counts, and the version is raised.
-  // For the launches of a captured graph, which run nothing on the host.
-  void count_batch();
+  // All num_batches_tracked, in the order of the entries.
+  std::vector<int64_t> counts() const;
+  // What a training-mode forward pass does on the host: num_batches_tracked rise, each by its number of `by`, and the
+  // version is raised. For the launches of a captured graph, which run nothing on the host.
+  void count(const std::vector<int64_t>& by);
   // Takes back what one of them counted, since its loss was not finite. The version stays: it never comes down, or a
   // cache would take later values for those that it knows.
-  void uncount_batch();
+  void uncount(const std::vector<int64_t>& by);
 
   // Where the store lives: its device, stream and memory. For what shall live as long as the model, and for files.
   const Context& home() const { return home_; }

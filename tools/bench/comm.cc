@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "tools/bench/scaling.h"
 #include "tools/programs/infer.h"
 #include "tools/programs/stopwatch.h"
@@ -45,7 +45,7 @@ struct Variant {
   std::unique_ptr<PoseModel> model;
   std::optional<Optimizer> optimizer;
   std::optional<DataParallel> parallel;
-  std::optional<TrainStep> step;
+  std::optional<PoseTrainStep> step;
   std::vector<double> seconds, waited, busy;
 
   Variant(const char* title, Context cx, const BenchComm& o, Comm* comm, const DataParallel::Options& options)

@@ -8,7 +8,7 @@
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "hrnet/infer/heatmap_runner.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "ops/conv/backend.h"
 #include "tools/programs/infer.h"
 #include "tools/programs/stopwatch.h"
@@ -84,7 +84,7 @@ void bench_step(const BenchStep& o) {
   if (o.training) {
     Optimizer optimizer(cx, model->parameters(), {});
     const size_t parameter_bytes = cx.allocator->peak_bytes();
-    TrainStep step(cx, *model, optimizer, JointsLoss::official);
+    PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
     if (gpu) {
       const int warmup = std::max(o.warmup, 3);  // recorded, captured, launched
       for (int i = 0; i < warmup; ++i) step(batch, 1e-3);

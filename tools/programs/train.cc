@@ -208,7 +208,7 @@ class Trainer {
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
   std::optional<DataParallel> parallel_;
-  std::optional<TrainStep> step_;
+  std::optional<PoseTrainStep> step_;
   std::optional<HeatmapRunner> runner_;
   std::optional<Loader> loader_;
   Position at_;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "data/loader.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "tools/launch/rank_options.h"
 #include "tools/programs/datasets.h"
 #include "tools/programs/infer.h"
