@@ -81,4 +81,12 @@ struct SquaredErrorBackward {
   }
 };
 
+// What a GPU runs.
+HR_REDUCE_ROWS(SquaredError<float>)
+HR_REDUCE_ROWS(SquaredError<bf16>)
+HR_FOR_COLUMNS(JointTotals)
+HR_FOR_COLUMNS(LossTotal)
+HR_FOR_EACH(SquaredErrorBackward<float>)
+HR_FOR_EACH(SquaredErrorBackward<bf16>)
+
 }  // namespace hr

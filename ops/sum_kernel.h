@@ -72,4 +72,16 @@ struct ColumnTotal {
   HR_HD void finish(int64_t c, const State& s) const { y[c] = static_cast<float>(s.sum); }
 };
 
+// What a GPU runs.
+HR_FOR_EACH_FLAT(Add<float>)
+HR_FOR_EACH_FLAT(Add<bf16>)
+HR_FOR_EACH_FLAT(Convert<float, float>)
+HR_FOR_EACH_FLAT(Convert<float, bf16>)
+HR_FOR_EACH_FLAT(Convert<bf16, float>)
+HR_FOR_EACH_FLAT(Convert<bf16, bf16>)
+HR_FOR_EACH_FLAT(CopyUnlessFinite)
+HR_REDUCE_ROWS(ColumnSum<float>)
+HR_REDUCE_ROWS(ColumnSum<bf16>)
+HR_FOR_COLUMNS(ColumnTotal)
+
 }  // namespace hr
