@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/philox.h"
-#include "ops/sum.h"
+#include "ops/elementwise.h"
 
 namespace hr {
 namespace {

@@ -4,9 +4,9 @@
 
 #include "core/comm/comm.h"
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/fuse_kernel.h"
-#include "ops/sum.h"
 
 namespace hr {
 namespace {

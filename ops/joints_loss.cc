@@ -1,9 +1,9 @@
 #include "ops/joints_loss.h"
 
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/joints_loss_kernel.h"
-#include "ops/sum.h"
 
 namespace hr {
 

@@ -1,9 +1,9 @@
 #include "ops/max_pool2d.h"
 
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/max_pool2d_kernel.h"
-#include "ops/sum.h"
 
 namespace hr {
 

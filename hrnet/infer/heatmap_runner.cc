@@ -3,8 +3,8 @@
 #include "core/error.h"
 #include "data/crops/crop_writer.h"
 #include "ops/crop.h"
+#include "ops/elementwise.h"
 #include "ops/heatmaps.h"
-#include "ops/sum.h"
 
 namespace hr {
 namespace {

@@ -10,8 +10,8 @@
 #include "ops/concat.h"
 #include "ops/conv/conv2d.h"
 #include "ops/conv/depthwise_conv2d.h"
+#include "ops/elementwise.h"
 #include "ops/max_pool2d.h"
-#include "ops/sum.h"
 
 namespace hr {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "ops/conv/backend.h"
-#include "ops/sum.h"
+#include "ops/elementwise.h"
 
 namespace hr {
 namespace {

@@ -5,8 +5,8 @@
 #include "ops/conv/dnnl_conv.h"
 #include "ops/conv/gpu_conv.h"
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
-#include "ops/sum.h"
 
 namespace hr {
 namespace {

@@ -3,10 +3,12 @@
 #include "ops/batch_norm.h"
 #include "ops/conv/conv2d.h"
 #include "ops/crop.h"
+#include "ops/elementwise.h"
 #include "ops/fuse.h"
 #include "ops/heatmaps.h"
 #include "ops/joints_loss.h"
 #include "ops/max_pool2d.h"
+#include "ops/reduce.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/crops.h"
 

@@ -7,7 +7,6 @@
 
 #include <cstdlib>
 
-#include "ops/sum.h"
 #include "tests/support/gradients.h"
 #include "tools/programs/infer.h"
 

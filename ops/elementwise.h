@@ -1,4 +1,4 @@
-// Sums of gradients with fan-out, and element type conversion.
+// Ops that treat every element by itself: sums of gradients with fan-out, conversion of element types, copies.
 #pragma once
 #include <span>
 
@@ -18,9 +18,6 @@ Tensor cast(Context& cx, const Tensor& x, DType dtype);
 
 // `to` = `from` rounded to bf16; both exist already.
 void round_to(Context& cx, const Tensor& from, const Tensor& to);
-
-// y[c] = sum of x[..., c] over everything before the last dim; y [C] f32.
-void column_sum(Context& cx, const Tensor& x, const Tensor& y);
 
 // Writes `from` (any shape of equal numel) over or onto `to`; both f32.
 void copy_or_add(Context& cx, const Tensor& from, const Tensor& to, bool add);

@@ -1,4 +1,5 @@
-#include "ops/sum.h"
+#include "ops/elementwise.h"
+#include "ops/reduce.h"
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
-#include "ops/sum.h"
+#include "ops/elementwise.h"
 
 #include "ops/dispatch.h"
+#include "ops/elementwise_kernel.h"
 #include "ops/for_each.h"
-#include "ops/sum_kernel.h"
 
 namespace hr {
 
@@ -57,16 +57,6 @@ void round_to(Context& cx, const Tensor& from, const Tensor& to) {
         "round_to: {} of {} into {} of {}", to_string(from.shape()), name_of(from.dtype()), to_string(to.shape()),
         name_of(to.dtype()));
   for_each_flat(cx, from.numel(), Convert<float, bf16>{from.data<float>(), to.data<bf16>()});
-}
-
-void column_sum(Context& cx, const Tensor& x, const Tensor& y) {
-  const int64_t channels = x.shape().back(), rows = x.numel() / channels;
-  check(y.numel() == channels && y.dtype() == DType::f32, "column_sum: {} into {}", to_string(x.shape()),
-        to_string(y.shape()));
-  for_dtype("column_sum", x.dtype(), [&]<class T>() {
-    const Partials partials = reduce_rows(cx, rows, channels, ColumnSum<T>{x.data<T>(), channels});
-    for_columns(cx, partials.blocks, channels, ColumnTotal{partials.sums.data<float>(), channels, y.data<float>()});
-  });
 }
 
 void copy_or_add(Context& cx, const Tensor& from, const Tensor& to, bool add) {
