@@ -279,14 +279,14 @@ struct NormBackward {
   HR_FOR_EACH(FuseForward<T, N>) \
   HR_FOR_EACH(MaskedSum<T, N>)   \
   HR_REDUCE_ROWS(MaskedSumReduce<T, N>)
-#define HR_FUSE(T)                   \
-  HR_FUSE_TERMS(T, 1)                \
-  HR_FUSE_TERMS(T, 2)                \
-  HR_FUSE_TERMS(T, 3)                \
-  HR_FUSE_TERMS(T, 4)                \
-  HR_FOR_EACH(FootprintSum<T, 1>)    \
-  HR_FOR_EACH(FootprintSum<T, 2>)    \
-  HR_FOR_EACH(FootprintSum<T, 3>)    \
+#define HR_FUSE(T)                     \
+  HR_FUSE_TERMS(T, 1)                  \
+  HR_FUSE_TERMS(T, 2)                  \
+  HR_FUSE_TERMS(T, 3)                  \
+  HR_FUSE_TERMS(T, 4)                  \
+  HR_FOR_EACH(FootprintSum<T, 1>)      \
+  HR_FOR_EACH(FootprintSum<T, 2>)      \
+  HR_FOR_EACH(FootprintSum<T, 3>)      \
   HR_REDUCE_ROWS(NormReduce<T, false>) \
   HR_FOR_EACH(NormBackward<T, false>)  \
   HR_REDUCE_ROWS(NormReduce<T, true>)  \

@@ -31,9 +31,37 @@ struct ColumnTotal {
   HR_HD void finish(int64_t c, const State& s) const { y[c] = static_cast<float>(s.sum); }
 };
 
+// Sums of a reduction in double, [columns]: what is left of them is added in the same precision.
+struct ColumnTotalInDouble {
+  struct State {
+    double sum = 0;
+    HR_HD void add(const State& o) { sum += o.sum; }
+  };
+  const float* sums;  // [blocks, 1, channels]
+  int64_t channels;
+  double* totals;  // [channels]
+  HR_HD State part(int64_t block, int64_t c) const { return {sums[block * channels + c]}; }
+  HR_HD void finish(int64_t c, const State& s) const { totals[c] = s.sum; }
+};
+
+// y = scale * sum of the totals, in their order: one number.
+struct ScaledTotal {
+  struct State {
+    double sum = 0;
+    HR_HD void add(const State& o) { sum += o.sum; }
+  };
+  const double* totals;
+  double scale;
+  float* y;
+  HR_HD State part(int64_t c, int64_t) const { return {totals[c]}; }
+  HR_HD void finish(int64_t, const State& s) const { *y = static_cast<float>(scale * s.sum); }
+};
+
 // What a GPU runs.
 HR_REDUCE_ROWS(ColumnSum<float>)
 HR_REDUCE_ROWS(ColumnSum<bf16>)
 HR_FOR_COLUMNS(ColumnTotal)
+HR_FOR_COLUMNS(ColumnTotalInDouble)
+HR_FOR_COLUMNS(ScaledTotal)
 
 }  // namespace hr

@@ -79,7 +79,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
     Tensor dx = cx.empty(in.x.shape(), in.x.dtype());
     const Profiled profiled(cx, "convolution: data gradient", conv_bytes(geometry), conv_operations(geometry));
     conv.backward_data(cx, geometry, dy.raw(), in.both(), dx.raw());
-    cx.tape->add(in.x, std::move(dx));
+    add_gradient(cx, in.x, std::move(dx));
   }
 }
 

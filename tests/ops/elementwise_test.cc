@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "ops/fuse.h"
 #include "tests/support/gradients.h"
 
 namespace hr {
@@ -96,6 +97,116 @@ TEST(ColumnSum, OfNoRowsIsRefused) {
   const Tensor y = cx.zeros({5}, DType::f32);
   for (const DType t : {DType::f32, DType::bf16}) EXPECT_THROW(column_sum(cx, cx.empty({0, 5}, t), y), Error);
   EXPECT_EQ(test::values(y), Values(5, 0.0));
+}
+
+// Every op of two operands, and its formula in double.
+struct Binary {
+  const char* name;
+  Tensor (*op)(Context&, const Tensor&, const Tensor&);
+  double (*formula)(double, double);
+};
+const Binary kBinary[] = {{"add", add, [](double a, double b) { return a + b; }},
+                          {"mul", mul, [](double a, double b) { return a * b; }}};
+
+TEST(Elementwise, TwoOperandsAndTheirGradientsFollowTheFormula) {
+  for (const Binary& binary : kBinary) {
+    for (const DType t : {DType::f32, DType::bf16}) {
+      for (const Shape& shape : {Shape{1}, Shape{7}, Shape{3, 5, 1}, Shape{2, 3, 5, 17}, Shape{1, 1, 9, 40}}) {
+        for (const bool per_channel : {false, true}) {
+          const int64_t c = shape.back(), n = numel(shape);
+          SCOPED_TRACE(fmt::format("{} {} {} {}", binary.name, name_of(t), to_string(shape), per_channel));
+          test::Recording r;
+          const DType bt = per_channel ? DType::f32 : t;
+          const Values av = test::random_values(n, 1, t), bv = test::random_values(per_channel ? c : n, 2, bt);
+          const Values dy = test::random_values(n, 3, t);
+          Tensor a = test::make(r.cx, shape, t, av);
+          Tensor b = test::make(r.cx, per_channel ? Shape{c} : shape, bt, bv);
+          const auto da = test::watch(r.cx, a), db = test::watch(r.cx, b);
+          const Tensor y = binary.op(r.cx, a, b);
+          const test::Function f = [&](const std::vector<Values>& in) {
+            Values out(static_cast<size_t>(n));
+            for (size_t i = 0; i < out.size(); ++i) {
+              out[i] = binary.formula(in[0][i], in[1][per_channel ? i % static_cast<size_t>(c) : i]);
+            }
+            return out;
+          };
+          EXPECT_TRUE(test::close(test::values(y), f({av, bv}), 2 * test::rounding(t)));
+          r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, shape, t, dy)}}));
+          EXPECT_EQ(db->dtype(), bt);
+          const double rows = per_channel ? static_cast<double>(n / c) : 1;
+          EXPECT_TRUE(
+              test::close(test::values(*da), test::finite_difference(f, {av, bv}, 0, dy), test::rounding(t) + 1e-9));
+          EXPECT_TRUE(test::close(test::values(*db), test::finite_difference(f, {av, bv}, 1, dy),
+                                  rows * (2 * test::rounding(t) + 1e-9)));
+        }
+      }
+    }
+  }
+}
+
+TEST(Elementwise, ReluPassesItsGradientWhereXIsPositive) {
+  for (const DType t : {DType::f32, DType::bf16}) {
+    for (const int64_t n : {1, 7, 17, 1025, 40000}) {
+      test::Recording r;
+      Values v = test::random_values(n, 1, t);
+      if (n > 2) v[1] = 0, v[2] = -0.0;
+      const Values dy = test::random_values(n, 2, t);
+      Tensor x = test::make(r.cx, {n}, t, v);
+      const auto dx = test::watch(r.cx, x);
+      const Tensor y = relu(r.cx, x);
+      r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, {n}, t, dy)}}));
+      Values expected(v.size()), gradient(v.size());
+      for (size_t i = 0; i < v.size(); ++i) expected[i] = std::max(v[i], 0.0), gradient[i] = v[i] > 0 ? dy[i] : 0;
+      EXPECT_EQ(test::values(y), expected);
+      EXPECT_EQ(test::values(*dx), gradient);
+    }
+  }
+  Context cx;
+  EXPECT_TRUE(std::isnan(test::values(relu(cx, test::make(cx, {1}, DType::f32, {std::nan("")})))[0]));
+}
+
+// A value used on both sides: two addends meet. x x has the derivative 2 x.
+TEST(Elementwise, AValueThatIsBothOperandsGetsBothGradients) {
+  test::Recording r;
+  const Values v = test::random_values(9, 1), dy = test::random_values(9, 2);
+  Tensor x = test::make(r.cx, {9}, DType::f32, v);
+  const auto dx = test::watch(r.cx, x);
+  const Tensor y = mul(r.cx, x, x);
+  r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, {9}, DType::f32, dy)}}));
+  Values expected(9);
+  for (size_t i = 0; i < 9; ++i) expected[i] = 2 * v[i] * dy[i];
+  EXPECT_TRUE(test::close(test::values(*dx), expected, 4 * 0x1p-24));
+}
+
+TEST(Elementwise, RefusesOperandsThatDoNotGoTogether) {
+  Context cx;
+  const Tensor a = cx.zeros({2, 3}, DType::f32), other = cx.zeros({3, 2}, DType::f32), two = cx.zeros({2}, DType::f32);
+  const Tensor narrow = cx.zeros({2, 3}, DType::bf16), three = cx.zeros({3}, DType::bf16);
+  for (const Binary& binary : kBinary) {
+    for (const Tensor& b : {other, two, narrow, three})
+      EXPECT_THROW(binary.op(cx, a, b), Error) << to_string(b.shape());
+  }
+}
+
+// A parameter's gradient lies on the slab, where nothing takes it off the tape again; every op must put it there.
+TEST(AddGradient, ReachesABoundLeafFromEveryElementwiseOp) {
+  const auto gradient = [](const std::function<Tensor(Context&, const Tensor&)>& use) {
+    test::Recording r;
+    Tensor leaf = test::make(r.cx, {1, 1, 2, 2}, DType::f32, {1, 2, 3, 4});
+    leaf.set_requires_grad(true);
+    const Tensor grad = r.cx.zeros({1, 1, 2, 2}, DType::f32);
+    r.tape.bind(leaf, grad);
+    const Tensor y = use(r.cx, leaf);
+    const Tensor dy = test::make(r.cx, y.shape(), y.dtype(), Values(static_cast<size_t>(y.numel()), 1.0));
+    r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, dy}}));
+    return test::values(grad);
+  };
+  const Values ones(4, 1.0);
+  EXPECT_EQ(gradient([](Context& cx, const Tensor& x) { return cast(cx, x, DType::bf16); }), ones);
+  EXPECT_EQ(gradient([](Context& cx, const Tensor& x) { return relu(cx, x); }), ones);
+  EXPECT_EQ(gradient([](Context& cx, const Tensor& x) { return add(cx, x, x); }), Values(4, 2.0));
+  EXPECT_EQ(gradient([](Context& cx, const Tensor& x) { return mul(cx, x, x); }), (Values{2, 4, 6, 8}));
+  EXPECT_EQ(gradient([](Context& cx, const Tensor& x) { return fuse(cx, {{x}}); }), ones);
 }
 
 }  // namespace
