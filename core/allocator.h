@@ -91,7 +91,8 @@ class ArenaBlock {
 // allocator, then a layout is planned (lifetimes that overlap do not share), and later steps replay it: allocation is a
 // table look-up and addresses never change, which CUDA graphs need (with a shared block: while it does not move).
 //   arena->begin_step(); ... arena->end_step();
-// Every tensor of a step must be gone before end_step(): Error otherwise, since replay would overwrite it.
+// Every tensor of a step must be gone before end_step(): Error otherwise, since replay would overwrite it. Not
+// thread-safe: the whole step, frees included, belongs to one thread. Arenas that share a block take turns.
 class Arena final : public Allocator {
  public:
   // Without a block: one of its own.

@@ -23,7 +23,11 @@ namespace hr {
 // second call of a shape and all after it are one captured graph. On the CPU submit() does all the work.
 //
 // Memory for activations is that of the largest shape: the graphs and plans of all shapes lie in one block. A shape
-// that is new moves it, and each graph is then captured again when its turn comes. Not thread-safe.
+// that is new moves it, and each graph is then captured again when its turn comes.
+//
+// Not thread-safe: one thread at a time may use a runner, its model and the context that it was made from; the Heatmaps
+// that wait() returns may be read by other threads while they are valid. Runners for threads side by side each need a
+// model of their own, since a model's layers keep folded weights.
 class HeatmapRunner {
  public:
   struct Options {
