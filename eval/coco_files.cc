@@ -8,66 +8,41 @@
 
 #include "core/error.h"
 #include "core/io/json_cursor.h"
+#include "data/formats/entry_file.h"
 
 namespace hr {
 namespace {
 
-using Kind = JsonCursor::Kind;
+using Kind = EntryFile::Kind;
 
-// A file of entries in lists and the place in it, for messages.
-class Entries {
+// Entries as pycocotools takes them: a value that it would not read may be of any type.
+class Entries final : public EntryFile {
  public:
-  explicit Entries(const fs::path& path) : path_(path.string()), file_(path), json(file_.text(), path_) {}
+  using EntryFile::EntryFile;
 
-  // Takes the list ahead: begin() before each entry, field(name) for each of its members (takes or skips the value),
-  // end() after it.
   template <class Begin, class Field, class End>
-  void list(std::string_view section, const Begin& begin, const Field& field, const End& end) {
-    section_ = section;
-    if (json.kind() != Kind::list) fail("{}: {}: expected a list, got {}", path_, section_, got());
-    json.enter_list();
-    for (index_ = 0; json.item(); ++index_) {
-      id_.reset();
-      if (json.kind() != Kind::object) fail("{}: expected an object, got {}", place(), got());
-      json.enter_object();
-      begin();
-      for (std::string_view name; json.member(name);) field(std::string_view(field_ = name));
-      end();
-      constexpr size_t step = size_t{4} << 20;
-      if (json.offset() > released_ + step) file_.release(file_.bytes().first(released_ = json.offset()));
-    }
+  void list(std::string_view section, const Begin& begin, const Field& field_of, const End& end) {
+    const auto attempt = [&](std::string_view name) {
+      try {
+        field_of(name);
+      } catch (const WrongValue& wrong) {
+        fail("{}: {}", place(), wrong.why);
+      }
+    };
+    EntryFile::list(section, begin, attempt, end, [&](const std::string& why) { fail("{}: {}", place(), why); });
   }
 
-  // "people.json: annotations[12] (id 5)" or "results.json: entry [3]"
-  std::string place() const {
-    const std::string entry = fmt::format("{}: {}[{}]", path_, section_.empty() ? "entry " : section_, index_);
-    return id_ ? fmt::format("{} (id {})", entry, *id_) : entry;
-  }
-  std::string got() {
-    static constexpr const char* names[] = {"null", "true or false", "a number", "a string", "a list", "an object"};
-    return names[static_cast<int>(json.kind())];
-  }
-  [[noreturn]] void wrong(std::string_view expected) {
-    const std::string ahead = json.kind() == Kind::number ? fmt::format("{}", json.number().real) : got();
-    fail("{}: {}: expected {}, got {}", place(), field_, expected, ahead);
-  }
+  // For example "people.json: annotations[12] (id 5)" or "results.json: entry [3]".
+  std::string place() const { return fmt::format("{}: {}", path(), EntryFile::place()); }
 
-  int64_t whole() {
-    if (json.kind() != Kind::number) wrong("a whole number");
-    const JsonNumber number = json.number();
-    if (!number.is_whole) fail("{}: {}: expected a whole number, got {}", place(), field_, number.real);
-    return number.whole;
-  }
-  int64_t id() { return *(id_ = whole()); }
-
-  // The number ahead (true and false are 1 and 0, as in Python), or nothing, with the value passed over.
+  // Takes the next number (true and false are 1 and 0, as in Python); for another value returns nothing and skips it.
   std::optional<double> number() {
     if (json.kind() == Kind::number) return json.number().real;
     if (json.kind() == Kind::boolean) return json.boolean() ? 1 : 0;
     json.skip();
     return std::nullopt;
   }
-  // The numbers of the list ahead, false if it is something else or has something else in it.
+  // Takes the numbers of the next list. Returns false if the value is not a list or contains anything else.
   bool numbers(std::vector<double>& out) {
     out.clear();
     if (json.kind() != Kind::list) {
@@ -86,44 +61,27 @@ class Entries {
     usual_ = std::max(usual_, out.size());
     return all;
   }
-  // What stood in the last list that was not all numbers.
+  // What the last list contained that was not a number.
   const std::string& strange() const { return strange_; }
   void triples(const std::vector<double>& keypoints, std::string_view third) const {
     check(keypoints.size() % 3 == 0, "{}: keypoints: expected x, y, {} per joint, got {} numbers", place(), third,
           keypoints.size());
   }
 
-  const std::string& path() const { return path_; }
-  size_t index() const { return index_; }
-
  private:
-  std::string path_;
-  MappedFile file_;
-
- public:
-  JsonCursor json;
-
- private:
-  std::string section_, field_, strange_;
-  size_t index_ = 0;
-  std::optional<int64_t> id_;
-  size_t released_ = 0, usual_ = 0;
+  std::string strange_;
+  size_t usual_ = 0;
 };
 
-// Error when two entries have the same id, naming the first that repeats one.
+// Throws Error if two entries have the same id; it names the first one that repeats an id.
 template <class Entry>
 void check_ids(const std::vector<Entry>& entries, const std::string& path, const char* section) {
-  std::vector<std::pair<int64_t, size_t>> ids;
-  ids.reserve(entries.size());
-  for (const Entry& entry : entries) ids.emplace_back(entry.id, ids.size());
-  std::sort(ids.begin(), ids.end());
-  size_t again = ids.size();
-  for (size_t i = 1; i < ids.size(); ++i) {
-    if (ids[i].first == ids[i - 1].first && (again == ids.size() || ids[i].second < ids[again].second)) again = i;
-  }
-  if (again == ids.size()) return;
-  fail("{}: {}[{}] (id {}): the id is already used by {}[{}]", path, section, ids[again].second, ids[again].first,
-       section, ids[again - 1].second);
+  EntryIds ids;
+  for (const Entry& entry : entries) ids.add(entry.id);
+  const std::vector<std::pair<size_t, size_t>> repeated = ids.sort();
+  if (repeated.empty()) return;
+  const auto [again, first] = *std::min_element(repeated.begin(), repeated.end());
+  fail("{}: {}[{}] (id {}): the id is already used by {}[{}]", path, section, again, entries[again].id, section, first);
 }
 
 class TruthReader {
@@ -236,7 +194,7 @@ class TruthReader {
           has(coco_field::iscrowd);
         }
       } else if (name == "num_keypoints") {
-        // pycocotools asks only whether it is 0, which null is not.
+        // pycocotools only tests whether it is 0, which null is not.
         const bool null = in_.json.kind() == Kind::null;
         const auto v = in_.number();
         if (v || null) {
@@ -315,7 +273,7 @@ CocoAnnotations read_image_list(const fs::path& path) { return TruthReader(path)
 bool has_annotations(const fs::path& path) {
   const MappedFile file(path);
   JsonCursor json(file.text(), path.string());
-  if (json.kind() != Kind::object) return true;  // read_coco says what is wrong
+  if (json.kind() != Kind::object) return true;  // read_coco reports what is wrong.
   json.enter_object();
   bool images = false;
   for (std::string_view section; json.member(section); json.skip()) {
@@ -383,7 +341,7 @@ std::vector<CocoDetection> read_results(const fs::path& path) {
           in.place());
     check(d.has_box || !d.keypoints.empty(), "{}: neither \"bbox\" nor \"keypoints\"", in.place());
     if (out.empty()) {
-      check(!caption, "{}: has a \"caption\"; these are no results of poses", in.place());
+      check(!caption, "{}: has a \"caption\"; these are not results of poses", in.place());
       check(!segmentation || d.has_box,
             "{}: has a \"segmentation\" and no \"bbox\", so that pycocotools takes the detections' areas from masks; "
             "leave \"segmentation\" out, or give every entry a bbox",

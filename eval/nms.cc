@@ -12,7 +12,7 @@
 namespace hr {
 namespace {
 
-constexpr int kSoftLimit = 20;  // the reference keeps no more
+constexpr int kSoftLimit = 20;  // The reference keeps no more.
 
 template <class T>
 std::vector<double> checked_sigmas(const char* name, std::span<const ScoredPose<T>> poses, const OksNms& options) {
@@ -25,8 +25,8 @@ std::vector<double> checked_sigmas(const char* name, std::span<const ScoredPose<
   return sigmas;
 }
 
-// Best score first: an ascending stable sort (NaN at the end, as numpy has it) read backwards, so that of equal scores
-// the later comes first.
+// Best score first: an ascending stable sort (with NaN at the end, as in numpy) that is read backwards, so that among
+// equal scores the later one comes first.
 std::vector<int> best_first(std::span<const double> scores) {
   std::vector<int> order(scores.size());
   std::iota(order.begin(), order.end(), 0);
@@ -103,26 +103,6 @@ std::vector<int> soft_oks_nms(std::span<const ScoredPose<T>> poses, const OksNms
       scores.push_back(left[j]);
     }
     order = std::move(next);
-  }
-  return keep;
-}
-
-std::vector<int> box_nms(std::span<const ScoredBox> boxes, double threshold) {
-  std::vector<double> scores;
-  for (const ScoredBox& box : boxes) scores.push_back(box.score);
-  const auto area = [](const ScoredBox& b) { return (b.x2 - b.x1 + 1) * (b.y2 - b.y1 + 1); };
-  const auto overlap = [&](const ScoredBox& a, const ScoredBox& b) {
-    const double w = std::max(0.0, std::min(a.x2, b.x2) - std::max(a.x1, b.x1) + 1);
-    const double h = std::max(0.0, std::min(a.y2, b.y2) - std::max(a.y1, b.y1) + 1);
-    return w * h / (area(a) + area(b) - w * h);
-  };
-  std::vector<int> order = best_first(scores);
-  std::vector<int> keep;
-  while (!order.empty()) {
-    const int best = order.front();
-    keep.push_back(best);
-    order.erase(order.begin());
-    std::erase_if(order, [&](int i) { return !(overlap(boxes[best], boxes[i]) <= threshold); });
   }
   return keep;
 }

@@ -3,7 +3,7 @@
 
 namespace hr {
 
-// Weighted squared difference; the official loss weighs with w * w.
+// The weighted squared difference. The official loss uses w * w as the weight.
 template <class T>
 struct SquaredError {
   using Element = T;
@@ -12,7 +12,7 @@ struct SquaredError {
   static constexpr int kSums = 1;
   const T* pred;
   const float *target, *weight;
-  int64_t pixels, joints;  // pixels per map
+  int64_t pixels, joints;  // `pixels` is the number of pixels per map.
   bool squared;
 
   struct Row {
@@ -28,7 +28,7 @@ struct SquaredError {
   }
 };
 
-// dpred = 2 scale d(loss) w (p - g), with w squared for the official loss.
+// dpred = 2 scale d(loss) w (p - g), where the official loss uses w * w in place of w.
 template <class T>
 struct SquaredErrorBackward {
   using Element = T;
@@ -40,7 +40,7 @@ struct SquaredErrorBackward {
   int64_t pixels, joints;
   bool squared;
   float twice_scale;
-  const float* dloss;  // one number
+  const float* dloss;  // A single number.
 
   struct Row {
     int64_t first, weight;

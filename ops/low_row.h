@@ -4,8 +4,8 @@
 
 namespace hr {
 
-// Row of the low-resolution tensor under row (n, y, x) of the high-resolution one. Rows fit 32 bits (fuse checks): a
-// GPU divides those in a quarter of the time.
+// Returns the row of the low-resolution tensor that belongs to row (n, y, x) of the high-resolution one. Row numbers
+// fit into 32 bits (fuse checks this), because a GPU divides those in a quarter of the time.
 HR_HD int64_t low_row(int64_t row, uint32_t h, uint32_t w, int up) {
   if (up == 0) return row;
   const auto r = static_cast<uint32_t>(row);

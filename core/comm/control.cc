@@ -9,491 +9,11 @@
 #include <atomic>
 #include <set>
 
+#include "core/comm/control_server.h"
 #include "core/parallel.h"
 
 namespace hr {
-namespace {
-
-constexpr std::string_view kMagic = "hrnet.cpp ranks 1";
-constexpr size_t kLargest = size_t{1} << 30;  // a gather's results; hello is limited to far less
-constexpr size_t kWelcome = size_t{1} << 20;  // before rank 0 has proved to be one
-constexpr Milliseconds kGrace{500};           // ranks that fail for the same reason fail within this
-constexpr Milliseconds kPrintedWithin{3000};  // rank 0 is given this long to take over the printing
-constexpr Milliseconds kHangsUpWithin{1000};
-constexpr int kPatience = 20;  // how much longer a barrier or a busy rank may take
-
-enum Kind : uint8_t {
-  // to the server
-  hello = 1,
-  put,
-  get,
-  gather,
-  fail_with,
-  bye,
-  // to a rank
-  welcome,
-  value,
-  gathered,
-  abort_with,
-  printed,
-  farewell,
-  // both ways
-  beat_beat,
-};
-
-Milliseconds since(Clock::time_point t) { return std::chrono::duration_cast<Milliseconds>(Clock::now() - t); }
-double seconds(Milliseconds t) { return static_cast<double>(t.count()) / 1000; }
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "?";
-}
-
-std::string describe(int rank, const std::string& host, int pid) {
-  return fmt::format("rank {} (host {}, process {})", rank, host, pid);
-}
-
-std::string pack(const Failure& f) {
-  return Packer()
-      .u32(static_cast<uint32_t>(f.rank))
-      .u32(static_cast<uint32_t>(f.status))
-      .u32(f.lost)
-      .text(f.what)
-      .str();
-}
-
-Failure unpack_failure(std::string_view payload) {
-  Unpack in(payload);
-  Failure f;
-  f.rank = static_cast<int>(in.u32());
-  f.status = static_cast<int>(in.u32());
-  f.lost = in.u32() != 0;
-  f.what = in.text();
-  return f;
-}
-
-// A thread that was itself stopped, or starved on a busy machine, must not take its own absence for the others'
-// silence.
-class OwnAbsence {
- public:
-  explicit OwnAbsence(Milliseconds beat) : allowed_(2 * beat + Milliseconds(500)) {}
-  // Once a round; how much to forgive everybody.
-  Clock::duration round() {
-    const auto now = Clock::now(), before = last_;
-    last_ = now;
-    return now - before > allowed_ ? now - before : Clock::duration{};
-  }
-
- private:
-  Clock::duration allowed_;
-  Clock::time_point last_ = Clock::now();
-};
-
-}  // namespace
-
-// Rank 0's side: one thread, one poll loop.
-class Control::Server {
- public:
-  Server(const Ranks& ranks, Milliseconds timeout, Milliseconds beat, Milliseconds quiet_limit)
-      : ranks_(ranks), timeout_(timeout), beat_(beat), quiet_limit_(quiet_limit), absence_(beat) {
-    listener_ = ranks.listen_fd >= 0 ? Descriptor(ranks.listen_fd) : listen_on(ranks.port, false, ranks.port_name);
-    ::fcntl(listener_.get(), F_SETFD, FD_CLOEXEC);  // an inherited one is not for children
-    by_rank_.resize(ranks.size, nullptr);
-    thread_ = std::thread([this] { run(); });
-  }
-
-  ~Server() {
-    stop_ = true;
-    wake_.wake();
-    thread_.join();
-  }
-  Server(const Server&) = delete;
-  Server& operator=(const Server&) = delete;
-
- private:
-  struct Peer {
-    Channel channel;
-    Person person;
-    int rank = -1;  // until it has said hello
-    Clock::time_point heard = Clock::now();
-    bool said_bye = false, reported = false, closing = false;
-    std::optional<Clock::time_point> turned_away;
-    std::deque<std::string> gathers;
-    std::array<uint64_t, kChannels> entered{};
-    std::array<Milliseconds, kChannels> waited{};
-    bool busy = false;
-    std::string name() const { return describe(rank, person.host, person.pid); }
-  };
-
-  enum class Phase { joining, running, aborting, ending };
-
-  void run() {
-    unpin_this_thread();
-    const auto started = Clock::now();
-    deadline_ = started + timeout_;
-    auto last_beat = started;
-    while (!finished()) {
-      wait();
-      const auto absent = absence_.round();
-      if (absent > Clock::duration{}) {
-        for (const auto& peer : peers_) peer->heard += absent;
-        if (phase_ == Phase::joining) deadline_ += absent;
-        gather_began_ += absent;
-      }
-      listen();
-      for (size_t i = 0; i < peers_.size(); ++i) receive(*peers_[i]);
-      judge();
-      if (Clock::now() - last_beat >= beat_) {
-        last_beat = Clock::now();
-        for (const auto& peer : peers_) {
-          if (!peer->closing) peer->channel.send(beat_beat, {});
-        }
-      }
-      for (const auto& peer : peers_) {
-        if (peer->channel.open() && !peer->channel.flush()) {
-          hear_out(*peer);
-          drop(*peer);
-        }
-        if (peer->turned_away && !peer->channel.pending()) peer->channel.end_sending();
-      }
-      std::erase_if(peers_, [](const auto& peer) { return !peer->channel.open() || leaves(*peer); });
-    }
-  }
-
-  bool finished() const {
-    if (stop_ && (phase_ == Phase::joining || phase_ == Phase::running)) return true;
-    if (phase_ != Phase::ending) return false;
-    return peers_.empty() || Clock::now() > deadline_;
-  }
-
-  void wait() {
-    std::vector<pollfd> polled{{wake_.fd(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
-    for (const auto& peer : peers_) {
-      polled.push_back({peer->channel.fd(), static_cast<short>(POLLIN | (peer->channel.pending() ? POLLOUT : 0)), 0});
-    }
-    const auto pause = phase_ == Phase::running ? beat_ : std::min(beat_, Milliseconds(50));
-    ::poll(polled.data(), polled.size(), static_cast<int>(pause.count()));
-    wake_.drain();
-  }
-
-  void listen() {
-    for (;;) {
-      Descriptor socket = accept_from(listener_);
-      if (!socket.open()) return;
-      const std::string here = local_address(socket);
-      if (!is_loopback(here)) reached_at_ = here;
-      auto peer = std::make_unique<Peer>();
-      peer->channel = Channel(std::move(socket));
-      peers_.push_back(std::move(peer));
-    }
-  }
-
-  void receive(Peer& peer) {
-    if (!peer.channel.open() || (peer.closing && !peer.turned_away)) return;
-    const bool alive = peer.channel.fill();
-    try {
-      Channel::Message message;
-      while (peer.channel.open() && !peer.closing && peer.channel.next(message)) {
-        peer.heard = Clock::now();
-        peer.rank < 0 ? greet(peer, message) : handle(peer, message);
-      }
-    } catch (const Error&) {  // not one of ours, or out of its mind
-      drop(peer);
-      return;
-    }
-    if (!alive) drop(peer);
-  }
-
-  // A connection that cannot be written to may have ended after receive() looked. What its rank said before, its error
-  // above all, counts more than the end.
-  void hear_out(Peer& peer) {
-    for (bool more = true; more && peer.channel.open();) {
-      const size_t had = peer.channel.received();
-      receive(peer);
-      more = peer.channel.open() && peer.channel.received() > had;
-    }
-  }
-
-  void drop(Peer& peer) {
-    if (!peer.channel.open()) return;
-    peer.channel.close();
-    if (peer.rank < 0) return;
-    if (by_rank_[peer.rank] == &peer) by_rank_[peer.rank] = nullptr;
-    if ((phase_ == Phase::joining || phase_ == Phase::running) && !peer.said_bye) {
-      abort({.rank = peer.rank,
-             .status = kExitRankLost,
-             .lost = true,
-             .what = peer.name() + " ended without a word; was it killed?"});
-    }
-  }
-
-  void greet(Peer& peer, const Channel::Message& message) {
-    Unpack in(message.payload);
-    hr::check(message.kind == hello && in.text() == kMagic, "not a rank");
-    const auto rank = static_cast<int>(in.u32()), size = static_cast<int>(in.u32());
-    peer.person = {.host = in.text(), .pid = static_cast<int>(in.u32()), .local_rank = static_cast<int>(in.u32())};
-    const std::string run = in.text();
-    const std::string who = describe(rank, peer.person.host, peer.person.pid);
-    const bool accepting = phase_ == Phase::joining || !failures_.empty();
-    if (run != ranks_.run || !accepting) {
-      turn_away(peer, {.rank = -1, .what = who + " was turned away: the run at this address is not its own"});
-      return;
-    }
-    if (phase_ != Phase::joining && (rank != 0 || by_rank_[0] != nullptr)) {
-      turn_away(peer, failures_.front());
-      return;
-    }
-    std::string reason;
-    if (size != ranks_.size) {
-      reason = fmt::format("{} has WORLD_SIZE={}, rank 0 has WORLD_SIZE={}", who, size, ranks_.size);
-    } else if (rank < 0 || rank >= size) {
-      reason = fmt::format("{} calls itself rank {} of {}", who, rank, size);
-    } else if (by_rank_[rank] != nullptr) {
-      const Person& other = by_rank_[rank]->person;
-      reason = fmt::format("two processes have RANK={}: process {} on host {} and process {} on host {}", rank,
-                           other.pid, other.host, peer.person.pid, peer.person.host);
-    }
-    if (!reason.empty()) {
-      const Failure failure{.rank = -1, .what = reason};
-      abort(failure);
-      turn_away(peer, failure);
-      return;
-    }
-    peer.rank = rank;
-    peer.channel.limit = kLargest;
-    by_rank_[rank] = &peer;
-    if (phase_ != Phase::joining) {  // rank 0, which others have overtaken
-      peer.channel.send(abort_with, pack(failures_.front()));
-      return;
-    }
-    if (std::count(by_rank_.begin(), by_rank_.end(), nullptr) == 0) begin();
-  }
-
-  static void turn_away(Peer& peer, const Failure& failure) {
-    peer.channel.send(abort_with, pack(failure));
-    peer.closing = true;
-    peer.turned_away = Clock::now();
-  }
-
-  // One that was turned away hangs up first: to close a connection with words still unread would take back ours.
-  static bool leaves(const Peer& peer) {
-    return peer.closing && !peer.channel.pending() &&
-           (!peer.turned_away || Clock::now() - *peer.turned_away > kHangsUpWithin);
-  }
-
-  void begin() {
-    phase_ = Phase::running;
-    Packer all;
-    all.text(reached_at_);
-    for (const Peer* peer : by_rank_) {
-      all.text(peer->person.host).u32(static_cast<uint32_t>(peer->person.pid));
-      all.u32(static_cast<uint32_t>(peer->person.local_rank));
-    }
-    for (Peer* peer : by_rank_) peer->channel.send(welcome, all.str());
-  }
-
-  void handle(Peer& peer, const Channel::Message& message) {
-    Unpack in(message.payload);
-    switch (message.kind) {
-      case Kind::put: {
-        const std::string key = in.text();
-        store_[key] = in.text();
-        for (Peer* waiting : std::exchange(wanted_[key], {})) answer(*waiting, key);
-        break;
-      }
-      case Kind::get: {
-        const std::string key = in.text();
-        store_.contains(key) ? answer(peer, key) : wanted_[key].push_back(&peer);
-        break;
-      }
-      case Kind::gather:
-        if (gather_waiting() == 0) gather_began_ = Clock::now();
-        peer.gathers.push_back(message.payload);
-        give_gathered();
-        break;
-      case beat_beat:
-        for (int c = 0; c < kChannels; ++c) {
-          peer.entered[c] = in.u64();
-          peer.waited[c] = Milliseconds(in.u64());
-        }
-        peer.busy = in.u32() != 0;
-        break;
-      case fail_with: {
-        Failure failure = unpack_failure(message.payload);
-        failure.rank = peer.rank;
-        peer.reported = true;
-        if (!failure.what.empty()) abort(std::move(failure));
-        break;
-      }
-      case bye:
-        peer.said_bye = true;
-        ++byes_;
-        say_farewell();
-        break;
-      default:
-        fail("unknown message");
-    }
-  }
-
-  static void answer(Peer& peer, const std::string& key, const std::string& what) {
-    peer.channel.send(value, Packer().text(key).text(what).str());
-  }
-  void answer(Peer& peer, const std::string& key) {
-    if (std::find(by_rank_.begin(), by_rank_.end(), &peer) != by_rank_.end()) answer(peer, key, store_[key]);
-  }
-
-  int64_t gather_waiting() const {
-    return std::count_if(by_rank_.begin(), by_rank_.end(), [](const Peer* p) { return p && !p->gathers.empty(); });
-  }
-
-  void give_gathered() {
-    while (gather_waiting() == ranks_.size) {
-      Packer all;
-      for (Peer* peer : by_rank_) {
-        all.text(peer->gathers.front());
-        peer->gathers.pop_front();
-      }
-      for (Peer* peer : by_rank_) peer->channel.send(gathered, all.str());
-      gather_began_ = Clock::now();
-    }
-  }
-
-  void say_farewell() {
-    if (phase_ != Phase::running || byes_ < ranks_.size) return;
-    for (const auto& peer : peers_) peer->channel.send(farewell, {});
-    end(Milliseconds(1000));
-  }
-
-  void end(Milliseconds patience) {
-    phase_ = Phase::ending;
-    deadline_ = Clock::now() + patience;
-  }
-
-  // The first failure is told to all the others at once; what they have to say themselves is collected for a moment.
-  void abort(Failure failure) {
-    failures_.push_back(std::move(failure));
-    if (phase_ == Phase::aborting || phase_ == Phase::ending) return;
-    phase_ = Phase::aborting;
-    deadline_ = Clock::now() + kGrace;
-    const Failure& first = failures_.front();
-    for (const auto& peer : peers_) {
-      if (peer->rank >= 0 && !peer->reported) peer->channel.send(abort_with, pack(first));
-      if (first.lost && peer->rank == first.rank) peer->closing = true;  // nobody waits for its answer
-    }
-  }
-
-  void judge() {
-    const auto now = Clock::now();
-    if (phase_ == Phase::aborting) {
-      const bool all = std::all_of(peers_.begin(), peers_.end(),
-                                   [](const auto& p) { return p->reported || p->closing || p->rank < 0; });
-      if (now > deadline_ || (all && by_rank_[0] != nullptr)) hand_over();
-      return;
-    }
-    if (phase_ == Phase::joining && now > deadline_) {
-      std::vector<int> missing;
-      for (int r = 0; r < ranks_.size; ++r) {
-        if (by_rank_[r] == nullptr) missing.push_back(r);
-      }
-      abort({.rank = -1,
-             .status = 2,
-             .what = fmt::format("of {} ranks, {} did not come to {}:{} within {:g} s (--dist-timeout): {}",
-                                 ranks_.size, missing.size(), ranks_.address, ranks_.port, seconds(timeout_),
-                                 fmt::join(missing, ", "))});
-      return;
-    }
-    if (phase_ != Phase::running) return;
-    for (const auto& peer : peers_) {
-      if (peer->rank < 0 && now - peer->heard > timeout_) drop(*peer);
-      if (peer->rank >= 0 && now - peer->heard > quiet_limit_) {
-        abort({.rank = peer->rank,
-               .status = kExitRankLost,
-               .lost = true,
-               .what = fmt::format("{} has been silent for {:.1f} s: stopped, or cut off from the network",
-                                   peer->name(), seconds(since(peer->heard)))});
-        return;
-      }
-    }
-    if (gather_waiting() > 0 && now - gather_began_ > kPatience * timeout_) {
-      std::string late;
-      for (const Peer* peer : by_rank_) {
-        if (peer != nullptr && peer->gathers.empty()) late += (late.empty() ? "" : ", ") + peer->name();
-      }
-      abort({.rank = -1,
-             .status = kExitRankLost,
-             .lost = true,
-             .what = fmt::format("the others have waited {:g} s for {}", seconds(kPatience * timeout_), late)});
-      return;
-    }
-    for (int c = 0; c < kChannels && phase_ == Phase::running; ++c) judge_progress(c);
-  }
-
-  // Somebody has waited too long in a collective: for whom?
-  void judge_progress(int c) {
-    const Peer *waiter = nullptr, *late = nullptr;
-    bool busy = false;
-    for (const Peer* peer : by_rank_) {
-      if (peer == nullptr) continue;
-      if (peer->waited[c] > timeout_ && (waiter == nullptr || peer->entered[c] > waiter->entered[c])) waiter = peer;
-      if (late == nullptr || peer->entered[c] < late->entered[c]) late = peer;
-      busy = busy || peer->busy;
-    }
-    if (waiter == nullptr) return;
-    if (busy && waiter->waited[c] <= kPatience * timeout_) return;
-    if (late->entered[c] < waiter->entered[c]) {
-      abort({.rank = late->rank,
-             .status = kExitRankLost,
-             .lost = true,
-             .what = fmt::format("{} is alive but has kept {} waiting for {:.1f} s: stuck", late->name(),
-                                 waiter->name(), seconds(waiter->waited[c]))});
-    } else {
-      abort(
-          {.rank = -1,
-           .status = kExitRankLost,
-           .lost = true,
-           .what = fmt::format("all ranks are alive, but what they exchange has not arrived for {:.1f} s: the network "
-                               "between two of them is broken ({} waits)",
-                               seconds(waiter->waited[c]), waiter->name())});
-    }
-  }
-
-  // Rank 0 prints each different message once. What a single rank says carries its name.
-  void hand_over() {
-    std::vector<std::pair<std::string, std::vector<int>>> told;
-    for (const Failure& f : failures_) {
-      auto it = std::find_if(told.begin(), told.end(), [&](const auto& t) { return t.first == f.what; });
-      if (it == told.end()) it = told.insert(told.end(), {f.what, {}});
-      if (!f.lost && f.rank >= 0) it->second.push_back(f.rank);
-    }
-    Packer lines;
-    lines.u32(static_cast<uint32_t>(told.size()));
-    for (const auto& [what, ranks] : told) {
-      const Peer* peer = ranks.size() == 1 ? by_rank_[ranks[0]] : nullptr;
-      lines.text(peer == nullptr ? what : peer->name() + ": " + what);
-    }
-    for (const auto& peer : peers_) {
-      if (peer->rank >= 0) peer->channel.send(printed, peer->rank == 0 ? lines.str() : Packer().u32(0).str());
-    }
-    end(Milliseconds(1000));
-  }
-
-  const Ranks ranks_;
-  const Milliseconds timeout_, beat_, quiet_limit_;
-  Descriptor listener_;
-  WakePipe wake_;
-  std::atomic<bool> stop_{false};
-  Phase phase_ = Phase::joining;
-  Clock::time_point deadline_, gather_began_ = Clock::now();
-  OwnAbsence absence_;
-  std::vector<std::unique_ptr<Peer>> peers_;
-  std::vector<Peer*> by_rank_;
-  std::map<std::string, std::string> store_;
-  std::map<std::string, std::vector<Peer*>> wanted_;
-  std::vector<Failure> failures_;
-  std::string reached_at_;
-  int byes_ = 0;
-  std::thread thread_;
-};
+using namespace control;  // The messages of this connection, which have short names.
 
 Control::Control(Ranks ranks, Milliseconds timeout) : ranks_(std::move(ranks)), timeout_(timeout) {
   hr::check(timeout_ >= Milliseconds(100), "--dist-timeout {:g}: expected at least 0.1 s", seconds(timeout_));
@@ -517,7 +37,8 @@ Control::Control(Ranks ranks, Milliseconds timeout) : ranks_(std::move(ranks)), 
 }
 
 void Control::join() {
-  // Rank 0 gives up on missing ranks first, since it knows which they are.
+  // Rank 0 must be the first to give up on missing ranks, because it knows which ones are missing. The others wait a
+  // little longer.
   const auto limit = std::chrono::duration_cast<Milliseconds>(started_ + timeout_ + timeout_ / 4 - Clock::now());
   wait("joining", std::max(limit, Milliseconds(1)), [&] { return ready_; });
 }
@@ -571,7 +92,7 @@ void Control::run() {
       const std::lock_guard lock(mutex_);
       const auto patience = std::max(Milliseconds(1000), timeout_ / 10);
       if (failed_at_ && !settling_ && last_resort_ && since(*failed_at_) > patience) {
-        resorting_ = true;  // the rest of the program must not settle as well from here on
+        resorting_ = true;  // From here on settle() on another thread waits.
         end = std::exchange(last_resort_, nullptr);
       }
     }
@@ -579,8 +100,8 @@ void Control::run() {
   }
 }
 
-// Writes, reads, judges, in this order: the other side may send its last words and close the connection between any two
-// of these lines, and then a write fails although the words, which say why, are there to be read.
+// Writes, reads, then judges, in this order. The other side may send its last message and close the connection between
+// any two of these steps. A write then fails although the message with the reason can still be read.
 void Control::talk(Clock::time_point& last_beat) {
   bool written = true;
   {
@@ -600,7 +121,8 @@ void Control::talk(Clock::time_point& last_beat) {
     for (bool more = true; more;) {
       const size_t had = channel_.received();
       alive = channel_.fill();
-      more = !written && alive && channel_.received() > had;  // of a connection that has ended: all there is
+      // If the connection has ended, reads everything that is left.
+      more = !written && alive && channel_.received() > had;
       Channel::Message message;
       while (channel_.next(message)) {
         heard_ = Clock::now();
@@ -610,9 +132,9 @@ void Control::talk(Clock::time_point& last_beat) {
   } catch (const Error&) {
     learn({.rank = -1,
            .status = 2,
-           .what = fmt::format("what answers at {}:{} ({}) is not rank 0 of this program", ranks_.address, ranks_.port,
-                               ranks_.port_name)});
-    hang_up();  // after learn(): whoever waits shall wake up to the reason
+           .what = fmt::format("the process that answers at {}:{} ({}) is not rank 0 of this program", ranks_.address,
+                               ranks_.port, ranks_.port_name)});
+    hang_up();  // Comes after learn(), so that waiting threads wake up with the reason.
     return;
   }
   if (!alive || !written) {
@@ -653,7 +175,7 @@ void Control::handle(const Channel::Message& message) {
   const std::lock_guard lock(mutex_);
   switch (message.kind) {
     case welcome: {
-      // Rank 0's host knows itself as 127.0.0.1 when MASTER_ADDR does; the others reached it at this address.
+      // Rank 0's host knows itself as 127.0.0.1 if MASTER_ADDR is that. The others reached it at this address.
       const std::string reached_at = in.text();
       if (is_loopback(address_) && !reached_at.empty()) address_ = reached_at;
       for (int r = 0; r < ranks_.size; ++r) {
@@ -787,7 +309,8 @@ std::optional<Failure> Control::await_failure(Milliseconds limit) const {
 
 void Control::on_failure(std::function<void()> wake) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !waking_; });  // the engine that is replaced may be going away
+  // The engine whose function is being replaced may be about to be destroyed.
+  changed_.wait(lock, [&] { return !waking_; });
   on_failure_ = std::move(wake);
   if (!failure_ || !on_failure_) return;
   const std::function<void()> late = on_failure_;
@@ -812,7 +335,8 @@ Control::Settlement Control::settle(const std::optional<Failure>& own) {
   {
     std::unique_lock lock(mutex_);
     settling_ = true;
-    // The last resort ends the process. Two settlements would print twice and close the connection under each other.
+    // The last resort ends the process. Two settlements at the same time would print twice and close the connection
+    // while the other one uses it.
     changed_.wait(lock, [&] { return !resorting_; });
   }
   return settled(own);
@@ -827,7 +351,7 @@ Control::Settlement Control::settled(const std::optional<Failure>& own) {
   if (printed_) {
     s.lines = lines_;
   } else if (own && !own->what.empty()) {
-    // Before they have met, ranks of one host fail for the same reason.
+    // Ranks of one host that have not met yet fail for the same reason, so only the first of them prints it.
     if (!people_.empty() || ranks_.local_rank == 0) s.lines = {own->what};
   } else if (speaks_for_host(first.lost ? first.rank : -1)) {
     s.lines = {first.what};

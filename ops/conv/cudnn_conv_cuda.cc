@@ -1,4 +1,4 @@
-#include <cudnn_graph.h>
+#include "ops/conv/cudnn_conv.h"
 
 #include <algorithm>
 #include <array>
@@ -9,286 +9,36 @@
 #include <utility>
 
 #include "core/cuda.h"
-#include "core/shared_library.h"
-#include "ops/conv/cudnn_conv.h"
+#include "ops/conv/cudnn_operations.h"
 
 namespace hr {
+
+using namespace cudnn_operations;
+
 namespace {
-
-// ---- the library -------------------------------------------------------------------------------------------------
-
-struct Cudnn {
-  decltype(&cudnnGetVersion) version;
-  decltype(&cudnnGetErrorString) error;
-  decltype(&cudnnGetLastErrorString) last_error;
-  decltype(&cudnnCreate) create;
-  decltype(&cudnnDestroy) destroy;
-  decltype(&cudnnSetStream) set_stream;
-  decltype(&cudnnBackendCreateDescriptor) create_descriptor;
-  decltype(&cudnnBackendDestroyDescriptor) destroy_descriptor;
-  decltype(&cudnnBackendSetAttribute) set;
-  decltype(&cudnnBackendGetAttribute) get;
-  decltype(&cudnnBackendFinalize) finalize;
-  decltype(&cudnnBackendExecute) execute;
-
-  Cudnn() {
-    const SharedLibrary library("cuDNN", {"libcudnn.so.9"}, "install cuDNN 9, or add its folder to LD_LIBRARY_PATH");
-    library.bind(version, "cudnnGetVersion");
-    library.bind(error, "cudnnGetErrorString");
-    library.bind(last_error, "cudnnGetLastErrorString");
-    library.bind(create, "cudnnCreate");
-    library.bind(destroy, "cudnnDestroy");
-    library.bind(set_stream, "cudnnSetStream");
-    library.bind(create_descriptor, "cudnnBackendCreateDescriptor");
-    library.bind(destroy_descriptor, "cudnnBackendDestroyDescriptor");
-    library.bind(set, "cudnnBackendSetAttribute");
-    library.bind(get, "cudnnBackendGetAttribute");
-    library.bind(finalize, "cudnnBackendFinalize");
-    library.bind(execute, "cudnnBackendExecute");
-  }
-};
-
-const Cudnn& cudnn() {
-  static const Cudnn library;
-  return library;
-}
-
-void expect(cudnnStatus_t status, std::string_view what) {
-  if (status == CUDNN_STATUS_SUCCESS) return;
-  std::array<char, 512> why{};  // what this thread's last call had to say, often nothing
-  cudnn().last_error(why.data(), why.size());
-  const std::string text =
-      fmt::format("cuDNN: {}: {}{}{}", what, cudnn().error(status), why[0] == 0 ? "" : ": ", why.data());
-  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
-    throw OutOfMemory("out of GPU memory: " + text, 0);
-  throw Error(text);
-}
-
-// ---- graphs ------------------------------------------------------------------------------------------------------
-
-// One descriptor of the graph API, destroyed with its owner.
-class Descriptor {
- public:
-  explicit Descriptor(cudnnBackendDescriptorType_t type) {
-    expect(cudnn().create_descriptor(type, &handle_), "descriptor");
-  }
-  ~Descriptor() {
-    if (handle_ != nullptr) cudnn().destroy_descriptor(handle_);
-  }
-  Descriptor(Descriptor&& o) noexcept : handle_(std::exchange(o.handle_, nullptr)) {}
-  Descriptor& operator=(Descriptor&& o) noexcept {
-    std::swap(handle_, o.handle_);
-    return *this;
-  }
-  cudnnBackendDescriptor_t get() const { return handle_; }
-
-  Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
-                  const void* values) {
-    expect(cudnn().set(handle_, name, type, count, values), "attribute");
-    return *this;
-  }
-  Descriptor& set(cudnnBackendAttributeName_t name, const Descriptor& other) {
-    const cudnnBackendDescriptor_t h = other.get();
-    return set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &h);
-  }
-  cudnnStatus_t try_finalize() { return cudnn().finalize(handle_); }
-  Descriptor& finalize(std::string_view what) {
-    expect(try_finalize(), what);
-    return *this;
-  }
-
- private:
-  cudnnBackendDescriptor_t handle_ = nullptr;
-};
-
-cudnnDataType_t type_of(DType t) { return t == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
-
-// Names of a graph's tensors in a variant pack.
-enum Uid : int64_t { kX = 1, kW, kY, kBias, kAdd, kVirtual = 100 };
-
-// dims as cuDNN counts them (n, c, h, w); memory is dense n, h, w, c.
-Descriptor tensor(int64_t uid, std::array<int64_t, 4> d, DType type, bool is_virtual = false) {
-  const std::array<int64_t, 4> strides{d[1] * d[2] * d[3], 1, d[3] * d[1], d[1]};
-  const int64_t alignment = 16;
-  const cudnnDataType_t data_type = type_of(type);
-  Descriptor t(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-  t.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &data_type)
-      .set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, d.data())
-      .set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides.data())
-      .set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &uid)
-      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment);
-  if (is_virtual) t.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
-  t.finalize("tensor");
-  return t;
-}
-
-// y = mode(x, b); b may be null.
-Descriptor pointwise(cudnnPointwiseMode_t mode, const Descriptor& x, const Descriptor* b, const Descriptor& y) {
-  const cudnnDataType_t math = CUDNN_DATA_FLOAT;
-  Descriptor p(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-  p.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode)
-      .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &math)
-      .finalize("pointwise");
-  Descriptor op(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-  op.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, p)
-      .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
-      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
-  if (b != nullptr) op.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
-  op.finalize("pointwise operation");
-  return op;
-}
-
-// A deconvolution is a convolution seen from its output: its forward pass is that one's gradient of the data, and so
-// on; the filter's channel dims change places (gpu_conv_kernel.h).
-struct Mirror {
-  std::array<int64_t, 4> x, w, y;  // of the convolution that cuDNN runs: n, c, h, w and k, c, r, s
-  ConvProblem::Pass pass;
-};
-Mirror mirror_of(const ConvProblem& p) {
-  using Pass = ConvProblem::Pass;
-  const ConvGeometry& g = p.geometry;
-  const std::array in{g.n, g.ci, g.h, g.w}, out{g.n, g.co, g.out_h(), g.out_w()};
-  if (!g.transposed) return {in, {g.co, g.ci, g.kh, g.kw}, out, p.pass};
-  const Pass pass = p.pass == Pass::forward         ? Pass::backward_data
-                    : p.pass == Pass::backward_data ? Pass::forward
-                                                    : Pass::backward_filter;
-  return {out, {g.ci, g.co, g.kh, g.kw}, in, pass};
-}
-
-struct OperationGraph {
-  std::vector<Descriptor> parts;  // tensors and operations must outlive the graph
-  std::optional<Descriptor> graph;
-};
-
-OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
-  using Pass = ConvProblem::Pass;
-  const ConvGeometry& g = p.geometry;
-  const Mirror m = mirror_of(p);
-  const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
-  const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-  const std::array<int64_t, 2> pad{g.pad, g.pad}, stride{g.stride, g.stride}, dilation{1, 1};
-  const int64_t spatial = 2;
-  Descriptor conv(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
-  conv.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute)
-      .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode)
-      .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pad.data())
-      .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pad.data())
-      .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride.data())
-      .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation.data())
-      .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &spatial)
-      .finalize("convolution");
-
-  OperationGraph result;
-  auto& parts = result.parts;
-  std::vector<size_t> operations;
-  const auto keep = [&](Descriptor d) {
-    parts.push_back(std::move(d));
-    return parts.size() - 1;
-  };
-  const auto operation = [&](Descriptor d) { operations.push_back(keep(std::move(d))); };
-  const size_t c = keep(std::move(conv));
-  // cuDNN reads alpha and beta in the type that they are declared with only for some engines; the ready-made ones read
-  // the compute type's four bytes, and the first four of a double 1.0 are 0, which makes every result 0.
-  const float one = 1, zero = 0;
-  // Element types: src everywhere but for the forward result and the filter's gradient.
-  const bool epilogue = p.bias || p.add || p.relu;
-  if (m.pass == Pass::backward_filter) {
-    const bool deconv = g.transposed;
-    const size_t x = keep(tensor(deconv ? kY : kX, m.x, g.src)), y = keep(tensor(deconv ? kX : kY, m.y, g.src));
-    const size_t w = keep(tensor(kW, m.w, g.dst));
-    Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR);
-    op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, parts[c])
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, parts[x])
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, parts[y])
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, parts[w])
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
-        .finalize("gradient of a filter");
-    operation(std::move(op));
-  } else {
-    // What the pass writes: y (forward) or x (data), in the deconvolution's view the other way round.
-    const bool writes_y = m.pass == Pass::forward;
-    const auto& out = writes_y ? m.y : m.x;
-    const DType out_type = p.pass == Pass::forward ? g.dst : g.src;
-    const int64_t out_uid = p.pass == Pass::forward ? kY : kX, in_uid = p.pass == Pass::forward ? kX : kY;
-    const size_t w = keep(tensor(kW, m.w, g.src));
-    const size_t in = keep(tensor(in_uid, writes_y ? m.x : m.y, g.src));
-    int64_t virtuals = kVirtual;
-    const auto intermediate = [&] { return keep(tensor(virtuals++, out, DType::f32, true)); };
-    const auto final = [&] { return keep(tensor(out_uid, out, out_type)); };
-    size_t at = epilogue ? intermediate() : final();
-    if (writes_y) {
-      Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-      op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, parts[c])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, parts[in])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, parts[w])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, parts[at])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
-          .finalize("convolution operation");
-      operation(std::move(op));
-    } else {
-      Descriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
-      op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, parts[c])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, parts[in])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, parts[w])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, parts[at])
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1, &one)
-          .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1, &zero)
-          .finalize("gradient of the data");
-      operation(std::move(op));
-    }
-    // Summand before bias: the order in which cuDNN's ready-made kernels have them.
-    const auto then = [&](cudnnPointwiseMode_t what, const size_t* b, bool last) {
-      const size_t next = last ? final() : intermediate();
-      operation(pointwise(what, parts[at], b != nullptr ? &parts[*b] : nullptr, parts[next]));
-      at = next;
-    };
-    if (p.add) {
-      const size_t add = keep(tensor(kAdd, out, g.dst));
-      then(CUDNN_POINTWISE_ADD, &add, !p.bias && !p.relu);
-    }
-    if (p.bias) {
-      const size_t bias = keep(tensor(kBias, {1, g.co, 1, 1}, g.dst));
-      then(CUDNN_POINTWISE_ADD, &bias, !p.relu);
-    }
-    if (p.relu) then(CUDNN_POINTWISE_RELU_FWD, nullptr, true);
-  }
-  std::vector<cudnnBackendDescriptor_t> ops;
-  ops.reserve(operations.size());
-  for (const size_t i : operations) ops.push_back(parts[i].get());
-  Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, static_cast<int64_t>(ops.size()), ops.data());
-  if (handle != nullptr) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
-  graph.finalize("operation graph");
-  result.graph = std::move(graph);
-  return result;
-}
-
-// ---- plans -------------------------------------------------------------------------------------------------------
 
 template <class Note>
 bool contains(const std::vector<Note>& notes, Note note) {
   return std::find(notes.begin(), notes.end(), note) != notes.end();
 }
 
-// One engine of cuDNN with its knobs set: what a plan is made from.
+// One engine of cuDNN with its knobs set, from which a plan is made.
 struct EngineConfig {
   Descriptor config;
-  std::string name;  // "eng34 k2=1 k24=3"
+  std::string name;  // For example "eng34 k2=1 k24=3".
   bool tensor_core = false;
-  bool compiled = false;  // at run time, for a second or more
-  bool usable = false;    // gives the same bits in every run and does not round more than the problem allows
-  std::vector<Descriptor> parts = {};  // engine and knobs of a configuration that was put together here
+  bool compiled = false;  // Compiled at run time, which takes a second or more.
+  bool usable = false;  // True if it gives the same bits in every run and does not round more than the problem allows.
+  std::vector<Descriptor> parts = {};  // Engine and knobs of a configuration that was put together here.
 };
 
 struct Plan {
-  EngineConfig made_from;  // must outlive the plan
+  EngineConfig made_from;  // Must outlive the plan.
   Descriptor plan;
   int64_t workspace = 0;
 };
 
-// Planning for a GPU that is not here; older headers do not have it.
+// Plans for a GPU that is not present. Older headers do not have this.
 #ifdef HR_CUDNN_DESCRIBES_GPUS
 constexpr auto kHeuristicForDevice = CUDNN_ATTR_ENGINEHEUR_DEVICEPROP,
                kPlanForDevice = CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, kEngineForDevice = CUDNN_ATTR_ENGINE_DEVICEPROP;
@@ -303,18 +53,18 @@ Descriptor describe_gpu(const std::string& json) {
 #else
 constexpr cudnnBackendAttributeName_t kHeuristicForDevice{}, kPlanForDevice{}, kEngineForDevice{};
 Descriptor describe_gpu(const std::string&) {
-  fail("this program was built with the headers of cuDNN {}.{}, which cannot plan for a GPU that is not here",
+  fail("this program was built with the headers of cuDNN {}.{}, which cannot plan for a GPU that is not present",
        CUDNN_MAJOR, CUDNN_MINOR);
 }
 #endif
 
-// Where plans are made for: the handle's device, or one that is described.
+// The device for which plans are made: that of the handle, or one that is described.
 struct Target {
   cudnnHandle_t handle = nullptr;
   const Descriptor* device = nullptr;
 };
 
-// The first `most` of an attribute that is a list of descriptors of this type.
+// Returns the first `most` elements of an attribute that is a list of descriptors of this type.
 std::vector<Descriptor> descriptors_of(const Descriptor& owner, cudnnBackendAttributeName_t name,
                                        cudnnBackendDescriptorType_t type, int64_t most) {
   std::vector<Descriptor> list;
@@ -331,7 +81,7 @@ std::vector<Descriptor> descriptors_of(const Descriptor& owner, cudnnBackendAttr
   return list;
 }
 
-// All of an attribute that is a list of at most `most` notes.
+// Returns all elements of an attribute that is a list of at most `most` notes.
 template <class Note>
 std::vector<Note> notes_of(cudnnBackendDescriptor_t engine, cudnnBackendAttributeName_t name,
                            cudnnBackendAttributeType_t type, int64_t most) {
@@ -342,18 +92,18 @@ std::vector<Note> notes_of(cudnnBackendDescriptor_t engine, cudnnBackendAttribut
   return notes;
 }
 
-// Reads what a finished configuration is.
+// Reads the properties of a finished configuration.
 EngineConfig describe(const ConvProblem& p, Descriptor config) {
   EngineConfig result{std::move(config), {}};
   int64_t got = 0, index = -1;
-  // The engine belongs to the configuration from here on; this descriptor is only a name for it.
+  // The configuration owns the engine from here on; this descriptor only refers to it.
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t handle = engine.get();
   cudnn().get(result.config.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &got, &handle);
   cudnn().get(handle, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &got, &index);
   result.name = fmt::format("eng{}", index);
   std::map<int64_t, int64_t> knobs;
-  // How many there are cuDNN does not say before it is given room for them.
+  // cuDNN does not say how many there are before it is given memory for them.
   for (const Descriptor& knob : descriptors_of(result.config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
                                                CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS)) {
     cudnnBackendKnobType_t type{};
@@ -376,7 +126,7 @@ EngineConfig describe(const ConvProblem& p, Descriptor config) {
   return result;
 }
 
-// What one of cuDNN's heuristics suggests for a graph, in its order of preference; all of it is usable.
+// Returns the suggestions of one of cuDNN's heuristics for a graph, in its order of preference. All of them are usable.
 std::vector<EngineConfig> suggestions(const Target& target, const ConvProblem& p, const Descriptor& graph,
                                       cudnnBackendHeurMode_t mode) {
   Descriptor heuristic(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
@@ -397,7 +147,7 @@ std::vector<EngineConfig> suggestions(const Target& target, const ConvProblem& p
   return list;
 }
 
-// Nothing if cuDNN does not make it, or its workspace is too large.
+// Returns nothing if cuDNN cannot make the plan or if its workspace is too large.
 std::optional<Plan> make_plan(const Target& target, EngineConfig config) {
   Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
   if (target.handle != nullptr) plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &target.handle);
@@ -412,15 +162,15 @@ std::optional<Plan> make_plan(const Target& target, EngineConfig config) {
   return Plan{std::move(config), std::move(plan), workspace};
 }
 
-// Plans for a graph, in cuDNN's order of preference: its quick heuristic's, and its fallback list where that has none
-// (or everything is asked for). Compiling takes seconds, so that of compiled ones the first two that cuDNN makes are
-// enough.
+// Makes plans for a graph in cuDNN's order of preference: those of its quick heuristic, and those of its fallback list
+// if the heuristic gives none (or if everything is requested). Because compiling takes seconds, only the first two
+// compiled plans that cuDNN can make are used.
 std::vector<Plan> make_plans(const Target& target, const ConvProblem& p, const Descriptor& graph,
                              const ConvSearch& search) {
   using Kernels = ConvSearch::Kernels;
   const int at_most = search.kernels == Kernels::compiled ? std::min(search.at_most, 2) : search.at_most;
   std::vector<Plan> plans;
-  std::set<std::string> seen;  // the heuristics repeat themselves
+  std::set<std::string> seen;  // The heuristics return some configurations more than once.
   for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
     if (!plans.empty() && search.kernels != Kernels::all) break;
     for (EngineConfig& config : suggestions(target, p, graph, mode)) {
@@ -433,7 +183,7 @@ std::vector<Plan> make_plans(const Target& target, const ConvProblem& p, const D
   return plans;
 }
 
-// The plan of an engine and knobs by their name.
+// Makes the plan with the engine and knobs of that name.
 std::optional<Plan> find_plan(const Target& target, const ConvProblem& p, const Descriptor& graph,
                               const std::string& name) {
   const char* at = name.c_str();
@@ -471,7 +221,7 @@ std::optional<Plan> find_plan(const Target& target, const ConvProblem& p, const 
                  handles.data());
     config.finalize("engine configuration");
   } catch (const Error&) {
-    return {};  // this version has no such engine or knob, or not for this problem
+    return {};  // This version has no such engine or knob, or not for this problem.
   }
   parts.push_back(std::move(engine));
   EngineConfig found = describe(p, std::move(config));

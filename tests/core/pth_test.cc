@@ -144,7 +144,7 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       {zip_of({}), "an empty zip file"},
       {zip_of({{"archive/data/0", kTwelve}}), "without data.pkl"},
       {zip_of({{"a/b/data.pkl", pickle}}), "without data.pkl"},
-      {zip_of({{"a/data.pkl", pickle}, {"b/data.pkl", pickle}}), "2 data.pkl"},
+      {zip_of({{"a/data.pkl", pickle}, {"b/data.pkl", pickle}}), "2 members named data.pkl"},
       {zip_of({{"a/data.pkl", pickle}, {"a/version", "3"}}), "no member \"a/data/0\""},
       {zip_of({{"a/data.pkl", pickle}, {"a/data.pkl", pickle}}), "twice"},
       {zip_of({{"a/data.pkl", pickle}, {"a/data/0", kTwelve}, {"a/byteorder", "big"}}), "byte order \"big\""},
@@ -157,7 +157,7 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       {with(good, directory + 10, "\x0e"), "compression method 14"},
       {with(good, directory + 20, little(1u << 30, 4)), "broken zip directory"},
       {with(good, directory + 24, little(1u << 30, 4)), "broken zip directory"},
-      {with(good, directory + 42, little(1u << 30, 4)), "is not where or what the directory says"},
+      {with(good, directory + 42, little(1u << 30, 4)), "does not agree with the directory"},
       {with(good, end + 8, little(60000, 2) + little(60000, 2)), "cannot be read"},
       {with(good, good.find("FloatStorage"), "XloatStorage"), "CRC"},
       {test::zip_pth(dict({{"w", tensor(storage("FloatStorage", "../0", 12), 0, {12}, {1})}}), {{"../0", kTwelve}}),
@@ -173,12 +173,12 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       {test::legacy_head("\x89") + pickle, "big-endian"},
       {head + pickle + program("]"), "expected a list of 1"},
       {head + pickle + program("N"), "expected a list of 1"},
-      {head + pickle + program("]" + text("1") + "a"), "which no tensor lies in"},
+      {head + pickle + program("]" + text("1") + "a"), "which no tensor uses"},
       {head + pickle + program("](" + text("0") + text("0") + "e"), "expected a list of 1"},
       {head + pickle +
            program("]K\x01"
                    "a"),
-       "which no tensor lies in"},
+       "which no tensor uses"},
       {head + pickle + program("]" + storage("FloatStorage", "0", 12) + "a"), "refers to a storage"},
       {head + pickle + keys, "before storage \"0\""},
       {head + pickle + keys + count(12) + kTwelve.substr(1), "download complete?"},
@@ -196,7 +196,7 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       {test::zip_pth(global("os", "system") + text("touch x") + "\x85R", {}), "the result of \\\"os.system\\\""},
       // entries
       {test::zip_pth(dict({{"w", "N"}}), {}), "\"w\": expected a tensor, found None"},
-      {test::zip_pth("}K\x01Ns", {}), "a key is an int"},
+      {test::zip_pth("}K\x01Ns", {}), "but a key is an int"},
   };
   for (const auto& [file, reason] : cases) {
     const std::string got = opened(file);
@@ -554,10 +554,10 @@ TEST(Pth, ALargeFileTakesNoMemoryBesideItsTensors) {
   };
   const test::ChildResult a = test::in_child(int64_t{1} << 40, [&] { return load(stored); });
   EXPECT_EQ(a.said, "true");
-  EXPECT_LE(a.grown, static_cast<int64_t>(kParts * kBytes + (size_t{8} << 20)));
   const test::ChildResult b = test::in_child(int64_t{1} << 40, [&] { return load(packed); });
   EXPECT_EQ(b.said, "true");
-#ifndef HR_ADDRESS_SANITIZER
+#ifndef HR_SHADOWED_MEMORY
+  EXPECT_LE(a.grown, static_cast<int64_t>(kParts * kBytes + (size_t{8} << 20)));
   EXPECT_LE(b.grown, (int64_t{32} << 20) + (int64_t{12} << 20)) << "the packed bytes do not stay beside the inflated";
 #endif
 }
@@ -588,7 +588,7 @@ TEST(Pth, AZipBeyond4GiBIsRead) {
 
 // The limits are on what is counted; this is what the process really takes.
 TEST(Pth, APickleMayGrowTheProcessBy64MiBAtMost) {
-#ifdef HR_ADDRESS_SANITIZER
+#ifdef HR_SHADOWED_MEMORY
   GTEST_SKIP() << "the sanitizer takes memory of its own";
 #endif
   const std::vector<std::pair<const char*, std::string>> pieces{

@@ -16,6 +16,7 @@
 #include "core/crop_slot.h"
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "data/crops/crop_writer.h"
 #include "data/draw/draw.h"
@@ -565,6 +566,11 @@ void add_predict_options(CLI::App& app, PredictOptions& o) {
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
   app.add_option("--workers", o.workers, "loader threads")->type_name("N")->check(CLI::NonNegativeNumber);
   app.add_option("--output-dir", o.output_dir, "folder for overlays and poses.json")->type_name("DIR");
+  app.add_option("--on-bad-sample", o.on_bad_sample,
+                 "pictures that cannot be read: fail at the first, or skip and list them with exit status 0 [default: "
+                 "list them, do the others, exit status 2]. A picture with damaged data counts as one of them only "
+                 "when this is given; otherwise it is done with a note")
+      ->check(CLI::IsMember({"fail", "skip"}));
   add_model_options(app, o);
 }
 
@@ -587,26 +593,29 @@ int predict(const PredictOptions& o) {
   Poses poses(o, loaded, decoding, pictures, boxes);
   Progress progress("predict", static_cast<int64_t>(pictures.size()));
   std::vector<std::string> bad, damaged;
-  std::string json = "[";
+  std::string poses_text;
+  JsonWriter json(poses_text, {.lines = 1});
+  json.begin_list();
   size_t people_in_all = 0;
   poses.run([&](Poses::Picture& picture) {
     const size_t i = picture.index;
     const Boxes::Picture& entry = boxes.pictures[i];
     progress.update(static_cast<int64_t>(i) + 1);
-    if (!picture.prepared.error.empty()) {
-      bad.push_back(picture.prepared.error);
+    const std::string damage =
+        picture.prepared.damage.empty() ? "" : fmt::format("{}: {}", pictures[i].string(), picture.prepared.damage);
+    const bool refused = !picture.prepared.error.empty() || (!damage.empty() && !o.on_bad_sample.empty());
+    if (refused) {
+      const std::string& why = picture.prepared.error.empty() ? damage : picture.prepared.error;
+      check(o.on_bad_sample != "fail", "{} (--on-bad-sample skip leaves it out)", why);
+      bad.push_back(why);
       return;
     }
-    if (!picture.prepared.damage.empty()) {
-      damaged.push_back(fmt::format("{}: {}", pictures[i].string(), picture.prepared.damage));
-    }
+    if (!damage.empty()) damaged.push_back(damage);
     Image& image = picture.prepared.image;
     for (const PersonResult& p : rescored(picture.found, skeleton)) {
       draw_person(image, skeleton, p.keypoints, {.threshold = static_cast<float>(o.threshold)});
-      json += fmt::format(
-          "{}\n  {{\"image_id\": {}, \"file_name\": {}, \"category_id\": {}, \"score\": {}, \"keypoints\": [{}]}}",
-          json.size() > 1 ? "," : "", p.image_id, json_quote(entry.file_name), p.category_id, p.score,
-          fmt::join(p.keypoints, ", "));
+      json.begin_object().member("image_id", p.image_id).member("file_name", entry.file_name);
+      json.member("category_id", p.category_id).member("score", p.score).member("keypoints", p.keypoints).end();
       ++people_in_all;
     }
     write_image(folder / (names[i] + "_pose.jpg"), image);
@@ -614,16 +623,18 @@ int predict(const PredictOptions& o) {
   progress.finish();
   check(bad.size() < pictures.size(), "{}{}", bad.empty() ? "" : bad.front(),
         bad.size() > 1 ? fmt::format(" (and none of the {} others can be read)", bad.size() - 1) : "");
-  write_file(folder / "poses.json", json + "\n]\n");
+  json.end();
+  write_file(folder / "poses.json", poses_text + "\n");
   fmt::print("{} in {}: wrote {}/*_pose.jpg and {}\n", counted_people(people_in_all),
              counted(pictures.size() - bad.size(), "picture"), folder.string(), (folder / "poses.json").string());
   for (const std::string& line : damaged) fmt::print("note       {}; some of its pixels may be wrong\n", line);
   if (bad.empty()) return 0;
   std::fflush(stdout);
-  fmt::print(stderr, "predict: {} of {} could not be read; the others are done:\n", bad.size(),
-             counted(pictures.size(), "picture"));
+  const bool skip = o.on_bad_sample == "skip";
+  fmt::print(stderr, "predict: {} of {} {}; the others are done:\n", bad.size(), counted(pictures.size(), "picture"),
+             skip ? "left out" : "could not be read");
   for (const std::string& line : bad) fmt::print(stderr, "  {}\n", line);
-  return 2;
+  return skip ? 0 : 2;
 }
 
 }  // namespace hr
