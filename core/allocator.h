@@ -96,7 +96,8 @@ class ArenaBlock {
 // this holds while the block does not move.)
 //   arena->begin_step(); ... arena->end_step();
 // All tensors of a step must be destroyed before end_step(), which throws Error otherwise, because the replay would
-// overwrite them. Not thread-safe.
+// overwrite them. Not thread-safe: the whole step, deallocations included, belongs to one thread, and arenas that share
+// a block take turns.
 class Arena final : public Allocator {
  public:
   // Without `block` the arena makes a block of its own.

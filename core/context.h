@@ -22,6 +22,11 @@ struct OpState {
 class SideStreams;
 class Comm;
 
+// Not thread-safe: a context, its tape and its OpState serve one thread at a time. A copy shares allocator, tape, ops
+// and side streams with the original, so it is no second context; threads that work side by side make one each (on a
+// GPU with a stream and an allocator of its own, since reuse of memory is ordered by the stream). Ops use OpenMP's
+// threads inside. Tensors hold shares of their memory and may outlive the context; tape and profile are only referred
+// to and must outlive their use.
 struct Context {
   Device device;
   std::shared_ptr<Allocator> allocator = std::make_shared<CachingAllocator>();

@@ -8,18 +8,30 @@ namespace {
 // torch counts a transposed convolution's by its output channels: dimension 1 of the stored filter.
 int64_t fan_in(const ConvShape& s) { return (s.transposed ? s.out : s.in) * s.kernel * s.kernel; }
 
-Parameter* declare_filter(ParameterStore& store, const std::string& name, const ConvShape& s, bool head = false) {
+Parameter* declare_filter(ParameterStore& store, const std::string& name, const ConvShape& s,
+                          bool small_start = false) {
   const Shape torch_shape =
       s.transposed ? Shape{s.in, s.out, s.kernel, s.kernel} : Shape{s.out, s.in, s.kernel, s.kernel};
   const auto layout = s.transposed ? ParameterLayout::deconv_filter : ParameterLayout::filter;
-  return &store.add_parameter(name + ".weight", torch_shape, layout, 0.0f, head ? 0 : fan_in(s));
+  return &store.add_parameter(name + ".weight", torch_shape, layout, 0.0f, small_start ? 0 : fan_in(s));
+}
+
+Tensor convolve(Context& cx, const ConvShape& shape, const Parameter& weight, const Tensor& x, const Tensor& filter,
+                const Conv2d& options) {
+  try {
+    return shape.transposed ? conv_transpose2d(cx, x, filter, options) : conv2d(cx, x, filter, options);
+  } catch (const OutOfMemory&) {
+    throw;  // no fault of this layer's; the training step knows what would fit
+  } catch (const Error& e) {
+    fail("{}: {}", weight.name, e.what());
+  }
 }
 
 }  // namespace
 
 BatchNorm::BatchNorm(ParameterStore& store, const std::string& name, int64_t channels)
-    : weight(&store.add_parameter(name + ".weight", {channels}, ParameterLayout::vector, 1.0f, 0)),
-      bias(&store.add_parameter(name + ".bias", {channels}, ParameterLayout::vector, 0.0f, 0)),
+    : weight(&store.add_parameter(name + ".weight", {channels}, ParameterLayout::plain, 1.0f, 0)),
+      bias(&store.add_parameter(name + ".bias", {channels}, ParameterLayout::plain, 0.0f, 0)),
       running_mean(&store.add_buffer(name + ".running_mean", channels, 0.0f)),
       running_var(&store.add_buffer(name + ".running_var", channels, 1.0f)),
       num_batches_tracked(&store.add_counter(name + ".num_batches_tracked")) {}
@@ -36,16 +48,6 @@ ConvBn::ConvBn(ParameterStore& store, const std::string& conv, const std::string
       weight_(declare_filter(store, conv, shape)),
       bn_(store, bn, shape.out),
       folded_(std::make_shared<Folded>()) {}
-
-Tensor ConvBn::convolve(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) const {
-  try {
-    return shape_.transposed ? conv_transpose2d(cx, x, filter, options) : conv2d(cx, x, filter, options);
-  } catch (const OutOfMemory&) {
-    throw;  // no fault of this layer's; the training step knows what would fit
-  } catch (const Error& e) {
-    fail("{}: {}", weight_->name, e.what());
-  }
-}
 
 // Inference weights outlive steps, so they come from the store's memory, not from a step's arena.
 ConvBn::Folded& ConvBn::fold(Context& cx) const {
@@ -64,13 +66,13 @@ ConvBn::Folded& ConvBn::fold(Context& cx) const {
 ConvBn::Term ConvBn::term(Context& cx, const Tensor& x, int up) const {
   if (!cx.training && !cx.recording()) {
     Folded& f = fold(cx);
-    return {
-        convolve(cx, x, f.filter, {.stride = shape_.stride, .pad = shape_.pad, .bias = &f.bias, .packed = &f.packed}),
-        {},
-        up};
+    return {convolve(cx, shape_, *weight_, x, f.filter,
+                     {.stride = shape_.stride, .pad = shape_.padding(), .bias = &f.bias, .packed = &f.packed}),
+            {},
+            up};
   }
-  const Tensor y = convolve(cx, x, weight_->value,
-                            {.stride = shape_.stride, .pad = shape_.pad, .rounded = weight_->rounded_filter()});
+  const Tensor y = convolve(cx, shape_, *weight_, x, weight_->value,
+                            {.stride = shape_.stride, .pad = shape_.padding(), .rounded = weight_->rounded_filter()});
   if (cx.training) {
     ++bn_.num_batches_tracked->value;
     ++store_->version;
@@ -81,9 +83,9 @@ ConvBn::Term ConvBn::term(Context& cx, const Tensor& x, int up) const {
 Tensor ConvBn::operator()(Context& cx, const Tensor& x, After after) const {
   if (!cx.training && !cx.recording()) {
     Folded& f = fold(cx);
-    return convolve(cx, x, f.filter,
+    return convolve(cx, shape_, *weight_, x, f.filter,
                     {.stride = shape_.stride,
-                     .pad = shape_.pad,
+                     .pad = shape_.padding(),
                      .bias = &f.bias,
                      .add = after.add,
                      .relu = after.relu,
@@ -102,28 +104,39 @@ Tensor fuse_terms(Context& cx, const std::vector<ConvBn::Term>& terms, Act act) 
   return fuse(cx, list, act);
 }
 
-struct HeadConv::Packed {
+struct Conv::Packed {
   uint64_t version = ~uint64_t{0};
   PackedFilters filters;
 };
 
-HeadConv::HeadConv(ParameterStore& store, const std::string& name, ConvShape shape)
+Conv::Conv(ParameterStore& store, const std::string& name, ConvShape shape, ConvOptions options)
     : store_(&store),
       shape_(shape),
-      weight_(declare_filter(store, name, shape, true)),
-      bias_(&store.add_parameter(name + ".bias", {shape.out}, ParameterLayout::vector, 0.0f, 0)),
-      packed_(std::make_shared<Packed>()) {}
+      options_(options),
+      weight_(declare_filter(store, name, shape, options.small_start)),
+      packed_(std::make_shared<Packed>()) {
+  if (options.bias) bias_ = &store.add_parameter(name + ".bias", {shape.out}, ParameterLayout::plain, 0.0f, 0);
+}
 
-Tensor HeadConv::operator()(Context& cx, const Tensor& x) const {
-  Conv2d options{.stride = shape_.stride, .pad = shape_.pad, .bias = &bias_->value, .f32_output = true};
+Tensor Conv::operator()(Context& cx, const Tensor& x, After after) const {
+  Conv2d options{.stride = shape_.stride,
+                 .pad = shape_.padding(),
+                 .bias = bias_ != nullptr ? &bias_->value : nullptr,
+                 .f32_output = options_.f32_output};
   if (cx.training || cx.recording()) {
     options.rounded = weight_->rounded_filter();
-  } else {
-    Packed& p = *packed_;
-    if (p.version != store_->version) p = {store_->version, {.allocator = store_->home().allocator}};
-    options.packed = &p.filters;
+    const Tensor y = convolve(cx, shape_, *weight_, x, weight_->value, options);
+    if (after.add == nullptr && !after.relu) return y;
+    std::vector<FuseTerm> terms{{y}};
+    if (after.add != nullptr) terms.push_back({*after.add});
+    return fuse(cx, terms, after.relu ? Act::relu : Act::none);
   }
-  return conv2d(cx, x, weight_->value, options);
+  Packed& p = *packed_;
+  if (p.version != store_->version) p = {store_->version, {.allocator = store_->home().allocator}};
+  options.packed = &p.filters;
+  options.add = after.add;
+  options.relu = after.relu;
+  return convolve(cx, shape_, *weight_, x, weight_->value, options);
 }
 
 }  // namespace hr

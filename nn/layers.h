@@ -1,11 +1,12 @@
-// Layers: parameters plus the ops that use them. The network is written down once; whether batch norm runs as
-// statistics and `fuse` (training) or is folded into the convolution (inference) is decided here.
+// Layers: parameters plus the ops that use them. nn/model.h shows a network made of them. The network is written down
+// once; whether batch norm runs as statistics and `fuse` (training) or is folded into the convolution (inference) is
+// decided here.
 #pragma once
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "nn/parameters.h"
+#include "nn/model.h"
 #include "ops/conv/conv2d.h"
 #include "ops/fuse.h"
 
@@ -22,11 +23,13 @@ struct BatchNorm {
 
 struct ConvShape {
   int64_t in = 0, out = 0;
-  int kernel = 3, stride = 1, pad = 1;
+  int kernel = 3, stride = 1;
+  int pad = -1;  // -1: kernel / 2, which keeps the size of an image at stride 1 and odd kernels
   bool transposed = false;
+  int padding() const { return pad < 0 ? kernel / 2 : pad; }
 };
 
-// What follows a ConvBn.
+// What follows a convolution.
 struct After {
   const Tensor* add = nullptr;  // [N, H', W', out], added before the activation
   bool relu = false;
@@ -38,6 +41,9 @@ class ConvBn {
   // Declares `conv`.weight and `bn`.* in state-dict order; see declare order in the callers: torch lists modules as
   // they were constructed.
   ConvBn(ParameterStore& store, const std::string& conv, const std::string& bn, ConvShape shape);
+  // The same as `name`.conv.weight and `name`.bn.*.
+  ConvBn(Model& model, const std::string& name, ConvShape shape)
+      : ConvBn(model.parameters(), name + ".conv", name + ".bn", shape) {}
 
   // [N, H, W, in] -> [N, H', W', out]
   Tensor operator()(Context& cx, const Tensor& x, After after = {}) const;
@@ -52,7 +58,6 @@ class ConvBn {
 
  private:
   struct Folded;
-  Tensor convolve(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) const;
   Folded& fold(Context& cx) const;
 
   ParameterStore* store_;
@@ -65,18 +70,33 @@ class ConvBn {
 // fuse over ConvBn terms.
 Tensor fuse_terms(Context& cx, const std::vector<ConvBn::Term>& terms, Act act);
 
-// A convolution with bias and nothing after it: the heatmap head. Its output is f32 in every precision.
-class HeadConv {
+struct ConvOptions {
+  bool bias = true;
+  bool f32_output = false;   // also under bf16
+  bool small_start = false;  // N(0, 0.001) whatever Init says: for a head whose output is almost 0 everywhere
+};
+
+// HRNet's and PoseResNet's final_layer: heatmaps are f32 in every precision.
+inline constexpr ConvOptions kHeatmapHead{.f32_output = true, .small_start = true};
+
+// A convolution, a bias if wanted, and whatever follows.
+class Conv {
  public:
-  HeadConv(ParameterStore& store, const std::string& name, ConvShape shape);
-  Tensor operator()(Context& cx, const Tensor& x) const;
+  // Declares `name`.weight and `name`.bias.
+  Conv(ParameterStore& store, const std::string& name, ConvShape shape, ConvOptions options = {});
+  Conv(Model& model, const std::string& name, ConvShape shape, ConvOptions options = {})
+      : Conv(model.parameters(), name, shape, options) {}
+
+  // [N, H, W, in] -> [N, H', W', out]
+  Tensor operator()(Context& cx, const Tensor& x, After after = {}) const;
 
  private:
   struct Packed;
 
   ParameterStore* store_;
   ConvShape shape_;
-  Parameter *weight_, *bias_;
+  ConvOptions options_;
+  Parameter *weight_, *bias_ = nullptr;
   std::shared_ptr<Packed> packed_;  // for inference, remade when the store's version moves on
 };
 

@@ -2,13 +2,28 @@
 
 #include <algorithm>
 
+#include "core/error.h"
+
 namespace hr {
+namespace {
+ParameterStore& allocated(ParameterStore& store) {
+  check(store.values.defined(), "optimiser: the model has no memory yet; call init() or allocate() first");
+  return store;
+}
+}  // namespace
 
 Optimizer::Optimizer(Context& cx, ParameterStore& store, AdamStep options)
-    : exp_avg(cx.zeros(store.values.shape(), DType::f32)),
+    : exp_avg(cx.zeros(allocated(store).values.shape(), DType::f32)),
       exp_avg_sq(cx.zeros(store.values.shape(), DType::f32)),
       store_(&store),
       steps_(cx.zeros({1}, DType::i64)),
+      options_(options) {}
+
+Optimizer::Optimizer(Model& model, AdamStep options)
+    : exp_avg(allocated(model.parameters()).home().zeros(model.parameters().values.shape(), DType::f32)),
+      exp_avg_sq(model.parameters().home().zeros(model.parameters().values.shape(), DType::f32)),
+      store_(&model.parameters()),
+      steps_(store_->home().zeros({1}, DType::i64)),
       options_(options) {}
 
 void Optimizer::step(Context& cx, double lr) {

@@ -2,17 +2,23 @@
 #pragma once
 #include <vector>
 
-#include "nn/parameters.h"
+#include "nn/model.h"
 #include "ops/adam.h"
 
 namespace hr {
 
+// Adam, or AdamW with `options.decoupled`. Not thread-safe: one thread at a time, and not while its TrainStep is being
+// called. The store must outlive it.
 class Optimizer {
  public:
-  // `options.lr` and `options.step` are set by the steps.
+  // `options.lr` is the learning rate of steps that are given none; `options.step` is not used, see set_steps(). The
+  // moments take twice the parameters' memory, from cx. Throws Error if the store was not allocated.
   Optimizer(Context& cx, ParameterStore& store, AdamStep options);
+  // The same, in the memory that the model lies in.
+  explicit Optimizer(Model& model, AdamStep options = {});
 
   void step(Context& cx, double lr);
+  ParameterStore& store() { return *store_; }
   const ParameterStore& store() const { return *store_; }
   const AdamStep& options() const { return options_; }
 
@@ -31,6 +37,8 @@ class Optimizer {
   Tensor steps_;  // [1] i64
   AdamStep options_;
 };
+
+using Adam = Optimizer;
 
 // Learning rate of one step. Multi-step: lr * gamma^(number of `milestones` <= epoch). The seed's recipe also warms up:
 // in epoch 0 the factor rises linearly from 1/1000 to 1 over min(1000, steps_per_epoch - 1) steps.

@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/philox.h"
-#include "ops/sum.h"
+#include "ops/elementwise.h"
 
 namespace hr {
 namespace {
@@ -15,7 +15,7 @@ int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init init) {
   const int64_t n = p.value.numel();
   Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // "init"
-  if (p.layout == ParameterLayout::vector) {
+  if (p.layout == ParameterLayout::plain) {
     std::fill_n(v, n, p.initial);
   } else if (init == Init::torch && p.fan_in > 0) {
     const double bound = 1 / std::sqrt(static_cast<double>(p.fan_in));
@@ -27,7 +27,7 @@ void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init
 }  // namespace
 
 Shape Parameter::shape() const {
-  if (layout == ParameterLayout::vector) return torch_shape;
+  if (layout == ParameterLayout::plain) return torch_shape;
   const bool filter = layout == ParameterLayout::filter;
   return {torch_shape[filter ? 0 : 1], torch_shape[2], torch_shape[3], torch_shape[filter ? 1 : 0]};
 }
@@ -97,7 +97,7 @@ ParameterStore::Rounded ParameterStore::round_values(Context& cx) {
   round_to(cx, values, rounded_);
   int64_t at = 0;
   for (Parameter& p : parameters_) {
-    if (p.layout != ParameterLayout::vector) p.rounded = rounded_.view(p.shape(), at);
+    if (p.layout != ParameterLayout::plain) p.rounded = rounded_.view(p.shape(), at);
     at += padded(numel(p.torch_shape));
   }
   return Rounded(this);
@@ -108,13 +108,20 @@ ParameterStore::Rounded::~Rounded() {
   for (Parameter& p : store_->parameters_) p.rounded = Tensor();
 }
 
-void ParameterStore::count_batch() {
-  for (Counter& c : counters_) ++c.value;
+std::vector<int64_t> ParameterStore::counts() const {
+  std::vector<int64_t> all;
+  all.reserve(counters_.size());
+  for (const Counter& c : counters_) all.push_back(c.value);
+  return all;
+}
+
+void ParameterStore::count(const std::vector<int64_t>& by) {
+  for (size_t i = 0; i < counters_.size(); ++i) counters_[i].value += by.at(i);
   ++version;
 }
 
-void ParameterStore::uncount_batch() {
-  for (Counter& c : counters_) --c.value;
+void ParameterStore::uncount(const std::vector<int64_t>& by) {
+  for (size_t i = 0; i < counters_.size(); ++i) counters_[i].value -= by.at(i);
 }
 
 void ParameterStore::bind(Tape& tape) const {

@@ -11,7 +11,7 @@ namespace hr {
 
 // How torch stores a parameter and how we do.
 enum class ParameterLayout {
-  vector,         // [C] in both
+  plain,          // any shape, the same in both: biases, batch norm, free tensors of a model
   filter,         // torch [O, I, kh, kw], ours [O, kh, kw, I]
   deconv_filter,  // torch [I, O, kh, kw], ours [O, kh, kw, I]
 };
@@ -27,9 +27,9 @@ enum class Init {
 struct Parameter {
   std::string name;   // PyTorch's: "stage2.0.branches.0.0.conv1.weight"
   Shape torch_shape;  // as in a PyTorch state dict
-  ParameterLayout layout = ParameterLayout::vector;
-  float initial = 0;   // of BN weights (1) and all biases (0)
-  int64_t fan_in = 0;  // of a convolution inside the network; 0 for the head
+  ParameterLayout layout = ParameterLayout::plain;
+  float initial = 0;   // of a plain one: BN weights 1, biases 0
+  int64_t fan_in = 0;  // of a convolution inside the network; 0 for the head, which starts at N(0, 0.001)
   Tensor value, grad;  // our layout; views onto the slabs
   Tensor rounded;      // `value` in bf16, while a ParameterStore::Rounded lives; undefined otherwise
 
@@ -53,7 +53,8 @@ struct Counter {
 
 class ParameterStore {
  public:
-  // Declared while the model is built; the references stay valid, their tensors exist after allocate().
+  // Declared while the model is built; the references stay valid, their tensors exist after allocate(). A plain
+  // parameter starts with all elements at `initial`.
   Parameter& add_parameter(std::string name, Shape torch_shape, ParameterLayout layout, float initial, int64_t fan_in);
   Buffer& add_buffer(std::string name, int64_t channels, float initial);
   Counter& add_counter(std::string name);
@@ -77,12 +78,14 @@ class ParameterStore {
   };
   [[nodiscard]] Rounded round_values(Context& cx);
 
-  // What a training-mode forward pass does on the host: every num_batches_tracked counts, and the version is raised.
-  // For the launches of a captured graph, which run nothing on the host.
-  void count_batch();
+  // All num_batches_tracked, in the order of the entries.
+  std::vector<int64_t> counts() const;
+  // What a training-mode forward pass does on the host: num_batches_tracked rise, each by its number of `by`, and the
+  // version is raised. For the launches of a captured graph, which run nothing on the host.
+  void count(const std::vector<int64_t>& by);
   // Takes back what one of them counted, since its loss was not finite. The version stays: it never comes down, or a
   // cache would take later values for those that it knows.
-  void uncount_batch();
+  void uncount(const std::vector<int64_t>& by);
 
   // Where the store lives: its device, stream and memory. For what shall live as long as the model, and for files.
   const Context& home() const { return home_; }

@@ -102,7 +102,7 @@ void transpose(const std::byte* in, std::byte* out, int64_t rows, int64_t column
 
 Transposition transposition(const Parameter& p) {
   const Shape& s = p.torch_shape;
-  const int64_t taps = p.layout == ParameterLayout::vector ? 1 : s[2] * s[3];
+  const int64_t taps = p.layout == ParameterLayout::plain ? 1 : s[2] * s[3];
   if (p.layout == ParameterLayout::filter && taps > 1) return {s[0], s[1], taps};
   if (p.layout == ParameterLayout::deconv_filter) return {1, s[0], s[1] * taps};
   return {1, 1, numel(s)};  // the same order in both

@@ -9,7 +9,8 @@
 namespace hr {
 
 // A filter is a stack of matrices that only need transposing: torch's [O, I, kh*kw] are O matrices [I, kh*kw], and a
-// deconvolution's [I, O, kh*kw] is one matrix [I, O*kh*kw]; ours has the transposes. A vector is one matrix of one row.
+// deconvolution's [I, O, kh*kw] is one matrix [I, O*kh*kw]; ours has the transposes. A plain one is one matrix of one
+// row.
 struct Transposition {
   int64_t matrices = 1, rows = 1, columns = 1;  // torch's; ours are [columns, rows]
 };

@@ -190,7 +190,7 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
       array.bytes = std::as_bytes(std::span(&entry.counter->value, 1));
     } else if (entry.buffer != nullptr) {
       array.bytes = floats({statistics.at(entry.buffer->value), static_cast<size_t>(entry.buffer->value.numel())});
-    } else if (entry.parameter->layout == ParameterLayout::vector) {
+    } else if (entry.parameter->layout == ParameterLayout::plain) {
       array.bytes = floats({values.at(entry.parameter->value), static_cast<size_t>(entry.parameter->value.numel())});
     } else {
       auto& permuted = permutations.emplace_back(static_cast<size_t>(entry.parameter->value.numel()));
@@ -221,6 +221,12 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
   }
   write_safetensors(path, arrays, metadata);
 }
+
+void save_weights(const fs::path& path, const Model& model, const std::map<std::string, std::string>& metadata) {
+  save_state_dict(path, model.parameters(), metadata);
+}
+
+void load_weights(const fs::path& path, Model& model) { load_state_dict(WeightFile(path), model.parameters()); }
 
 namespace {
 

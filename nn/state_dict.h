@@ -39,6 +39,11 @@ void load_matching(const WeightFile& file, ParameterStore& store, const std::vec
 void save_state_dict(const fs::path& path, const ParameterStore& store,
                      const std::map<std::string, std::string>& metadata, const Optimizer* optimizer = nullptr);
 
+// A model alone, as safetensors in PyTorch's names and layouts; a file of it loads into a model of the same structure.
+// load_weights is strict, as load_state_dict is. Both throw Error, with the file's name.
+void save_weights(const fs::path& path, const Model& model, const std::map<std::string, std::string>& metadata = {});
+void load_weights(const fs::path& path, Model& model);
+
 // Moments and step count, from a file of save_state_dict or from a PyTorch training checkpoint with Adam or AdamW
 // (state by position; the positions are torch's parameter order, also where old files use object ids). Error if the
 // file has none or they are not this model's; then nothing is changed.

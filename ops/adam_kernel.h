@@ -73,4 +73,8 @@ struct AdamUpdate {
   }
 };
 
+// What a GPU runs.
+HR_FOR_EACH_FLAT(CountAdamStep)
+HR_FOR_EACH_FLAT(AdamUpdate)
+
 }  // namespace hr

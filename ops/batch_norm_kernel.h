@@ -166,4 +166,15 @@ struct ScaleFilter {
   }
 };
 
+// What a GPU runs.
+HR_REDUCE_ROWS(ShiftedMoments<float>)
+HR_REDUCE_ROWS(ShiftedMoments<bf16>)
+HR_FOR_COLUMNS(BatchStatistics<float>)
+HR_FOR_COLUMNS(BatchStatistics<bf16>)
+HR_FOR_COLUMNS(RankStatistics<float>)
+HR_FOR_COLUMNS(RankStatistics<bf16>)
+HR_FOR_COLUMNS(MergedStatistics)
+HR_FOR_COLUMNS(RunningStatistics)
+HR_FOR_EACH(ScaleFilter)
+
 }  // namespace hr

@@ -1,5 +1,6 @@
 #pragma once
-#include "ops/fuse_kernel.h"
+#include "ops/kernel.h"
+#include "ops/low_row.h"
 #include "ops/sigmoid.h"
 
 namespace hr {
@@ -73,5 +74,10 @@ struct PutPixels {
     for (int64_t i = c; i < c + Lanes<V>::kCount; ++i) at.y[i] = i < plain ? at.x[i] : sigmoid(at.x[i]);
   }
 };
+
+// What a GPU runs.
+HR_FOR_EACH(ConcatForward<float>)
+HR_FOR_EACH(ConcatForward<bf16>)
+HR_FOR_EACH(PutPixels)
 
 }  // namespace hr

@@ -62,4 +62,7 @@ struct CropWarp {
   }
 };
 
+// What a GPU runs.
+HR_FOR_EACH(CropWarp)
+
 }  // namespace hr

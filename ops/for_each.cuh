@@ -3,7 +3,6 @@
 #include <cuda_runtime.h>
 
 #include "ops/instantiate.h"
-#include "ops/kernel.h"
 #include "ops/loops_kernels.cuh"
 
 namespace hr::gpu {

@@ -4,7 +4,7 @@
 //
 // A functor has row(r), which does the index arithmetic of row r once, one<V>(at, c), which computes the channels from
 // c on that a V holds, and Element, the type whose size decides how many channels an access holds. Functors that a GPU
-// shall run are listed in the op's <op>_instances.h.
+// shall run are listed at the end of the op's <op>_kernel.h.
 #pragma once
 #include <algorithm>
 #include <cstdint>

@@ -4,9 +4,9 @@
 
 #include "core/comm/comm.h"
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/fuse_kernel.h"
-#include "ops/sum.h"
 
 namespace hr {
 namespace {
@@ -177,7 +177,7 @@ void backward(Context& cx, const Saved& saved) {
   for (const SavedTerm& term : saved.terms) {
     if (&term == first) continue;
     if (term.up == 0 && !term.normalised) {
-      if (term.x.requires_grad()) cx.tape->add(term.x, dz);
+      if (term.x.requires_grad()) add_gradient(cx, term.x, dz);
       continue;
     }
     Tensor dx = cx.empty(term.x.shape(), term.x.dtype());
@@ -197,7 +197,7 @@ void backward(Context& cx, const Saved& saved) {
       norm_backward<T, false>(cx, term, at, norm_sums<T, false>(cx, term, at),
                               term.x.requires_grad() ? dx.data<T>() : nullptr);
     }
-    if (term.x.requires_grad()) cx.tape->add(term.x, std::move(dx));
+    if (term.x.requires_grad()) add_gradient(cx, term.x, std::move(dx));
   }
 
   // 3. The first normalised term, in place over dz if nothing else needs dz.
@@ -206,7 +206,7 @@ void backward(Context& cx, const Saved& saved) {
     if (!first_sums.sums.defined()) first_sums = norm_sums<T, Relu>(cx, *first, dz.data<T>());
     Tensor dx = dz.unique() ? dz : cx.empty(saved.shape, dz.dtype());
     norm_backward<T, Relu>(cx, *first, dz.data<T>(), first_sums, first->x.requires_grad() ? dx.data<T>() : nullptr);
-    if (first->x.requires_grad()) cx.tape->add(first->x, std::move(dx));
+    if (first->x.requires_grad()) add_gradient(cx, first->x, std::move(dx));
   };
   mask_later ? finish.template operator()<true>() : finish.template operator()<false>();
 }

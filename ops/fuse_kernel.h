@@ -1,18 +1,10 @@
 #pragma once
 #include "ops/kernel.h"
+#include "ops/low_row.h"
 
 namespace hr {
 
 constexpr int kMaxTerms = 4;
-
-// Returns the row of the low-resolution tensor that belongs to row (n, y, x) of the high-resolution one. Row numbers
-// fit into 32 bits (fuse checks this), because a GPU divides those in a quarter of the time.
-HR_HD int64_t low_row(int64_t row, uint32_t h, uint32_t w, int up) {
-  if (up == 0) return row;
-  const auto r = static_cast<uint32_t>(row);
-  const uint32_t line = r / w, x = r - line * w, n = line / h, y = line - n * h;
-  return (n * (h >> up) + (y >> up)) * (w >> up) + (x >> up);
-}
 
 template <class T, int Terms>
 struct FuseForward {
@@ -281,5 +273,28 @@ struct NormBackward {
     store<V>(dx + at + c, load<V>(a + c) * g + load<V>(b + c) * (xs - load<V>(mean + c)) + load<V>(d + c));
   }
 };
+
+// What a GPU runs.
+#define HR_FUSE_TERMS(T, N)      \
+  HR_FOR_EACH(FuseForward<T, N>) \
+  HR_FOR_EACH(MaskedSum<T, N>)   \
+  HR_REDUCE_ROWS(MaskedSumReduce<T, N>)
+#define HR_FUSE(T)                     \
+  HR_FUSE_TERMS(T, 1)                  \
+  HR_FUSE_TERMS(T, 2)                  \
+  HR_FUSE_TERMS(T, 3)                  \
+  HR_FUSE_TERMS(T, 4)                  \
+  HR_FOR_EACH(FootprintSum<T, 1>)      \
+  HR_FOR_EACH(FootprintSum<T, 2>)      \
+  HR_FOR_EACH(FootprintSum<T, 3>)      \
+  HR_REDUCE_ROWS(NormReduce<T, false>) \
+  HR_FOR_EACH(NormBackward<T, false>)  \
+  HR_REDUCE_ROWS(NormReduce<T, true>)  \
+  HR_FOR_EACH(NormBackward<T, true>)
+HR_FUSE(float)
+HR_FUSE(bf16)
+HR_FOR_COLUMNS(NormCoefficients<float>)
+HR_FOR_COLUMNS(NormCoefficients<double>)
+HR_FOR_COLUMNS(RankSums)
 
 }  // namespace hr

@@ -1,5 +1,5 @@
-// The loops of ops/for_each.h on a CUDA stream. Defined in ops/for_each.cuh and instantiated in the .cu files for the
-// functors listed in ops/*_instances.h; without CUDA, in ops/kernels_stub.cc.
+// The loops of ops/for_each.h on a CUDA stream. Defined in ops/for_each.cuh and instantiated, in .cu files that
+// CMake writes, for the functors that the ops/*_kernel.h list; without CUDA, in ops/kernels_stub.cc.
 #pragma once
 #include <cstdint>
 

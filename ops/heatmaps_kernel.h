@@ -82,4 +82,9 @@ struct GaussianTargets {
   }
 };
 
+// What a GPU runs.
+HR_FOR_EACH(MirrorColumns)
+HR_FOR_EACH(FlipAverage)
+HR_FOR_EACH(GaussianTargets)
+
 }  // namespace hr

@@ -1,9 +1,10 @@
 #include "ops/joints_loss.h"
 
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/joints_loss_kernel.h"
-#include "ops/sum.h"
+#include "ops/reduce_kernel.h"
 
 namespace hr {
 
@@ -23,8 +24,9 @@ Tensor joints_loss(Context& cx, const Tensor& pred, const Tensor& target, const 
     const SquaredError<T> f{pred.data<T>(), target.data<float>(), joint_weight.data<float>(), pixels, joints, squared};
     const Partials partials = reduce_rows(cx, n * pixels, joints, f);
     const Tensor totals = cx.empty({joints}, DType::f64);
-    for_columns(cx, partials.blocks, joints, JointTotals{partials.sums.data<float>(), joints, totals.data<double>()});
-    for_columns(cx, joints, 1, LossTotal{totals.data<double>(), scale, loss.data<float>()});
+    for_columns(cx, partials.blocks, joints,
+                ColumnTotalInDouble{partials.sums.data<float>(), joints, totals.data<double>()});
+    for_columns(cx, joints, 1, ScaledTotal{totals.data<double>(), scale, loss.data<float>()});
   });
 
   if (cx.recording() && pred.requires_grad()) {
@@ -39,7 +41,7 @@ Tensor joints_loss(Context& cx, const Tensor& pred, const Tensor& target, const 
             SquaredErrorBackward<T>{pred.data<T>(), target.data<float>(), joint_weight.data<float>(), dpred.data<T>(),
                                     pixels, joints, squared, static_cast<float>(2 * scale), dloss.data<float>()});
       });
-      bx.tape->add(pred, dpred);
+      add_gradient(bx, pred, dpred);
     });
   }
   return loss;

@@ -28,32 +28,6 @@ struct SquaredError {
   }
 };
 
-// The sum of one joint's squared errors over the blocks.
-struct JointTotals {
-  struct State {
-    double sum = 0;
-    HR_HD void add(const State& o) { sum += o.sum; }
-  };
-  const float* sums;  // [blocks, 1, joints].
-  int64_t joints;
-  double* totals;  // [joints].
-  HR_HD State part(int64_t block, int64_t k) const { return {sums[block * joints + k]}; }
-  HR_HD void finish(int64_t k, const State& s) const { totals[k] = s.sum; }
-};
-
-// loss = scale * sum of the joints' totals, added in the order of the joints.
-struct LossTotal {
-  struct State {
-    double sum = 0;
-    HR_HD void add(const State& o) { sum += o.sum; }
-  };
-  const double* totals;
-  double scale;
-  float* loss;
-  HR_HD State part(int64_t k, int64_t) const { return {totals[k]}; }
-  HR_HD void finish(int64_t, const State& s) const { *loss = static_cast<float>(scale * s.sum); }
-};
-
 // dpred = 2 scale d(loss) w (p - g), where the official loss uses w * w in place of w.
 template <class T>
 struct SquaredErrorBackward {
@@ -80,5 +54,11 @@ struct SquaredErrorBackward {
     store<V>(dpred + i, factor * (load<V>(pred + i) - load<V>(target + i)));
   }
 };
+
+// What a GPU runs.
+HR_REDUCE_ROWS(SquaredError<float>)
+HR_REDUCE_ROWS(SquaredError<bf16>)
+HR_FOR_EACH(SquaredErrorBackward<float>)
+HR_FOR_EACH(SquaredErrorBackward<bf16>)
 
 }  // namespace hr

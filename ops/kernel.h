@@ -7,6 +7,13 @@
 #include "ops/lanes.h"
 #include "ops/launch_grid.h"
 
+// A kernel header ends with the list of its functors that a GPU runs, each with its loop. CMake compiles the list of
+// every *_kernel.h (ops/CMakeLists.txt), where ops/instantiate.h gives these names a meaning; elsewhere they have none.
+#define HR_FOR_EACH(...)
+#define HR_REDUCE_ROWS(...)
+#define HR_FOR_COLUMNS(...)
+#define HR_FOR_EACH_FLAT(...)
+
 namespace hr {
 
 // A functor has one<V>(at, c), which processes the channels of one V in one row. If memory bandwidth limits it, it is

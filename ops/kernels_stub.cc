@@ -27,14 +27,4 @@ void for_each_flat(cuda::Stream, int64_t, const F&) {
 
 #include "ops/instantiate.h"
 //
-#include "ops/adam_instances.h"
-#include "ops/batch_norm_instances.h"
-#include "ops/concat_instances.h"
-#include "ops/conv/depthwise_conv2d_instances.h"
-#include "ops/conv/gpu_conv_instances.h"
-#include "ops/crop_instances.h"
-#include "ops/fuse_instances.h"
-#include "ops/heatmaps_instances.h"
-#include "ops/joints_loss_instances.h"
-#include "ops/max_pool2d_instances.h"
-#include "ops/sum_instances.h"
+#include "ops/all_kernels.h"

@@ -1,9 +1,9 @@
 #include "ops/max_pool2d.h"
 
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/max_pool2d_kernel.h"
-#include "ops/sum.h"
 
 namespace hr {
 
@@ -42,7 +42,7 @@ Tensor max_pool2d(Context& cx, const Tensor& x, const MaxPool2d& o) {
       for_each(bx, x.numel() / g.channels, g.channels,
                MaxPoolBackward<T>{dy.data<T>(), winner.data<uint8_t>(), dx.data<T>(), g});
     });
-    bx.tape->add(x, dx);
+    add_gradient(bx, x, dx);
   });
   return y;
 }

@@ -141,4 +141,12 @@ struct MaxPoolBackward {
   }
 };
 
+// What a GPU runs.
+HR_FOR_EACH(MaxPoolForward<float>)
+HR_FOR_EACH(MaxPoolForward<bf16>)
+HR_FOR_EACH(MaxPoolValues<float>)
+HR_FOR_EACH(MaxPoolValues<bf16>)
+HR_FOR_EACH(MaxPoolBackward<float>)
+HR_FOR_EACH(MaxPoolBackward<bf16>)
+
 }  // namespace hr

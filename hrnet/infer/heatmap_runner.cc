@@ -5,8 +5,8 @@
 #include "core/error.h"
 #include "data/crops/crop_writer.h"
 #include "ops/crop.h"
+#include "ops/elementwise.h"
 #include "ops/heatmaps.h"
-#include "ops/sum.h"
 
 namespace hr {
 namespace {

@@ -24,7 +24,11 @@ namespace hr {
 //
 // Memory for activations is that of the largest shape: the graphs and plans of all shapes lie in one block. A shape
 // that is new moves it, and each graph is then captured again when its turn comes. The plans and graphs of the kShapes
-// shapes that were used last are kept. Not thread-safe.
+// shapes that were used last are kept.
+//
+// Not thread-safe: one thread at a time may use a runner, its model and the context that it was made from; the Heatmaps
+// that wait() returns may be read by other threads while they are valid. Runners for parallel threads each need a model
+// of their own, since a model's layers keep folded weights.
 class HeatmapRunner {
  public:
   struct Options {

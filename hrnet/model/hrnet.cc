@@ -96,7 +96,7 @@ HRNet::HRNet(std::string name, int64_t width, int joints) : PoseModel(std::move(
   // The last module computes the highest resolution only.
   for (int m = 0; m < 3; ++m)
     stage4_.emplace_back(store_, fmt::format("stage4.{}", m), std::vector{c, 2 * c, 4 * c, 8 * c}, m < 2);
-  final_layer_.emplace_back(store_, "final_layer", ConvShape{c, joints, 1, 1, 0});
+  final_layer_.emplace_back(store_, "final_layer", ConvShape{c, joints, 1, 1, 0}, kHeatmapHead);
 }
 
 Tensor HRNet::network(Context& cx, const Tensor& images) const {

@@ -47,7 +47,7 @@ class HRNet final : public PoseModel {
   std::vector<Bottleneck> layer1_;
   std::vector<ConvBn> transition1_, transition2_, transition3_;
   std::vector<HighResolutionModule> stage2_, stage3_, stage4_;
-  std::vector<HeadConv> final_layer_;
+  std::vector<Conv> final_layer_;
 };
 
 }  // namespace hr

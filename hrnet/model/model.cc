@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "hrnet/model/hrnet.h"
 #include "hrnet/model/pose_resnet.h"
-#include "ops/sum.h"
+#include "ops/elementwise.h"
 
 namespace hr {
 

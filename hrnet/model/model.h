@@ -3,18 +3,17 @@
 #include <memory>
 #include <string>
 
-#include "nn/parameters.h"
+#include "nn/model.h"
 
 namespace hr {
 
-class PoseModel {
+// Thread rules are those of Model: one thread at a time, forward() included.
+class PoseModel : public Model {
  public:
   virtual ~PoseModel() = default;
   // images [N, H, W, 3] f32, H and W multiples of 32 -> heatmaps [N, H/4, W/4, joints] f32.
   Tensor forward(Context& cx, const Tensor& images) const;
 
-  ParameterStore& parameters() { return store_; }
-  const ParameterStore& parameters() const { return store_; }
   const std::string& name() const { return name_; }
   int joints() const { return joints_; }
   // The published PoseResNet weights expect B, G, R (with the mean and deviation of R, G, B in index order); that is
@@ -26,7 +25,6 @@ class PoseModel {
   PoseModel(std::string name, int joints, bool bgr_input)
       : name_(std::move(name)), joints_(joints), bgr_input_(bgr_input) {}
   virtual Tensor network(Context& cx, const Tensor& x) const = 0;
-  ParameterStore store_;
 
  private:
   std::string name_;

@@ -22,7 +22,7 @@ PoseResNet::PoseResNet(std::string name, const std::array<int, 4>& blocks, int j
         ConvShape{.in = in, .out = 256, .kernel = 4, .stride = 2, .pad = 1, .transposed = true});
     in = 256;
   }
-  final_layer_.emplace_back(store_, "final_layer", ConvShape{in, joints, 1, 1, 0});
+  final_layer_.emplace_back(store_, "final_layer", ConvShape{in, joints, 1, 1, 0}, kHeatmapHead);
 }
 
 Tensor PoseResNet::network(Context& cx, const Tensor& images) const {

@@ -15,7 +15,7 @@ class PoseResNet final : public PoseModel {
   std::vector<ConvBn> stem_;
   std::vector<Bottleneck> blocks_;
   std::vector<ConvBn> deconv_layers_;
-  std::vector<HeadConv> final_layer_;
+  std::vector<Conv> final_layer_;
 };
 
 }  // namespace hr

@@ -10,8 +10,8 @@
 #include "ops/concat.h"
 #include "ops/conv/conv2d.h"
 #include "ops/conv/depthwise_conv2d.h"
+#include "ops/elementwise.h"
 #include "ops/max_pool2d.h"
-#include "ops/sum.h"
 
 namespace hr {
 namespace {
@@ -343,7 +343,7 @@ Yolox::Yolox(const YoloxShape& shape) : shape_(shape), name_(yolox_name(shape)),
     for (int level = 0; level < 3; ++level) {
       const std::string name = fmt::format("head.{}_preds.{}", part, level);
       layout_.add_parameter(name + ".weight", {out, head, 1, 1}, ParameterLayout::filter, 0, 0);
-      layout_.add_parameter(name + ".bias", {out}, ParameterLayout::vector, 0, 0);
+      layout_.add_parameter(name + ".bias", {out}, ParameterLayout::plain, 0, 0);
     }
   }
   for (int level = 0; level < 3; ++level)

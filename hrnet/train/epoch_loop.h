@@ -5,9 +5,9 @@
 #include "core/comm/world.h"
 #include "data/loader.h"
 #include "hrnet/train/observer.h"
+#include "hrnet/train/pose_step.h"
 #include "hrnet/train/run_state.h"
 #include "hrnet/train/stop.h"
-#include "hrnet/train/train_step.h"
 #include "nn/optimizer.h"
 
 namespace hr {
@@ -24,7 +24,7 @@ class EpochLoop {
     fs::path last_checkpoint;  // what the error about a loss that is not finite recommends, if it exists
   };
   // All references must outlive the loop.
-  EpochLoop(TrainStep& step, Loader& loader, World& world, TrainObserver& observer, Options options)
+  EpochLoop(PoseTrainStep& step, Loader& loader, World& world, TrainObserver& observer, Options options)
       : step_(step), loader_(loader), world_(world), observer_(observer), options_(std::move(options)) {}
 
   // Trains from state.step to the end of the epoch, or until somebody wants to stop: on any rank, and then all ranks
@@ -37,7 +37,7 @@ class EpochLoop {
   void take_loss(RunState& state, Running& running);
   EpochStatus status(const RunState& state, const Running& running) const;
 
-  TrainStep& step_;
+  PoseTrainStep& step_;
   Loader& loader_;
   World& world_;
   TrainObserver& observer_;

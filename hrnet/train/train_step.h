@@ -1,38 +1,93 @@
-// One training step: forward, loss, backward, optimiser, on planned memory. On a GPU the first step of a shape runs
-// eagerly, the second and all after it are one captured graph, batches travel on a stream of their own, and nothing
-// waits for the device but the reading of losses.
+// One training step of any model with any loss: forward, loss, backward, optimiser, on planned memory. On a GPU the
+// first step of a shape runs eagerly, the second and all after it are one captured graph, batches travel on a stream of
+// their own, and nothing waits for the device but the reading of losses.
+//
+//   hr::TrainStep step(cx, adam, [&](hr::Context& c, const hr::Inputs& in) {
+//     return hr::mse(c, net(c, in["images"]), in["targets"]);
+//   });
+//   double loss = step({{pixels, {8, 64, 64, 3}, "images"}, {numbers, {8, 1, 1, 4}, "targets"}});
+//
+// The step for poses is hrnet/train/pose_step.h.
 #pragma once
-#include <array>
 #include <deque>
+#include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
-#include "hrnet/model/model.h"
+#include "core/context.h"
 #include "nn/data_parallel.h"
 #include "nn/optimizer.h"
-#include "ops/joints_loss.h"
 
 namespace hr {
 
-// A batch in the caller's memory: weights [n, joints], and either images [n, h, w, 3] and targets [n, h/4, w/4,
-// joints], or what the device makes the same of: sources [n] slots (core/crop_slot.h), normal [3, 256] (ops/crop.h)
-// and profiles [n, w/4 + h/4, joints] (ops/heatmaps.h).
-struct TrainBatch {
-  std::span<const float> images, targets, weights;
-  int n = 0, h = 0, w = 0;
-  std::span<const uint8_t> sources = {};
-  std::span<const float> normal = {};
-  std::span<const double> profiles = {};
+// One array of a batch, in the caller's memory: dense, dims in memory order. It must stay valid until submit() returns.
+struct HostArray {
+  HostArray(std::span<const float> values, Shape dims, std::string_view as = "")
+      : HostArray(std::as_bytes(values), std::move(dims), DType::f32, as) {}
+  HostArray(std::span<const double> values, Shape dims, std::string_view as = "")
+      : HostArray(std::as_bytes(values), std::move(dims), DType::f64, as) {}
+  HostArray(std::span<const int32_t> values, Shape dims, std::string_view as = "")
+      : HostArray(std::as_bytes(values), std::move(dims), DType::i32, as) {}
+  HostArray(std::span<const uint8_t> values, Shape dims, std::string_view as = "")
+      : HostArray(std::as_bytes(values), std::move(dims), DType::u8, as) {}
+  HostArray(std::span<const std::byte> memory, Shape dims, DType element, std::string_view as = "")
+      : bytes(memory), shape(std::move(dims)), dtype(element), name(as) {}
+
+  std::span<const std::byte> bytes;
+  Shape shape;
+  DType dtype;
+  std::string name;        // how a loss function may ask for it; it may be empty
+  bool per_sample = true;  // the first dim counts samples; false: a table that all samples share
 };
 
+// What one step reads. Steps of equal names, types, shapes and constants share a plan and a graph.
+struct StepBatch {
+  StepBatch() = default;
+  StepBatch(std::initializer_list<HostArray> list) : arrays(list) {}
+  std::vector<HostArray> arrays;
+  // Whole numbers that the loss function reads on the host, such as the size of an image that it makes on the device.
+  // They are part of the plan, since a captured graph holds whatever was computed from them.
+  std::vector<int64_t> constants;
+
+  int64_t samples() const;  // first dim of the first array that has one per sample; 0 if there is none
+};
+
+// A batch on the device, as a loss function sees it, by position or by name. Valid during the call only.
+class Inputs {
+ public:
+  Inputs(std::span<const Tensor> tensors, std::span<const std::string> names, std::span<const int64_t> constants)
+      : tensors_(tensors), names_(names), constants_(constants) {}
+  size_t size() const { return tensors_.size(); }
+  bool contains(std::string_view name) const;
+  const Tensor& operator[](size_t i) const;               // Throws Error if the batch has fewer arrays.
+  const Tensor& operator[](std::string_view name) const;  // Throws Error, with the names there are, if it is none.
+  int64_t constant(size_t i) const;                       // Throws Error if the batch has fewer constants.
+
+ private:
+  std::span<const Tensor> tensors_;
+  std::span<const std::string> names_;
+  std::span<const int64_t> constants_;
+};
+
+// The scalar loss [1] f32 of a batch, recorded on cx.tape. It is called for the first steps of each plan and, on a GPU,
+// once while the graph is captured, and never again: it must enqueue the same work every time, may not wait for the
+// device, and must keep no tensor that it makes beyond the call.
+using LossFunction = std::function<Tensor(Context& cx, const Inputs& in)>;
+
+// Not thread-safe: one thread at a time may call a step, and nothing else may use its model or its optimiser meanwhile.
+// Between the calls both may be read and written. Steps of different models may run on threads of their own.
 class TrainStep {
  public:
-  // Model and optimiser must outlive the step, and `parallel` too: gradients are then averaged over its ranks. cx:
-  // device, precision, the compiled primitives.
-  TrainStep(const Context& cx, PoseModel& model, Optimizer& optimizer, JointsLoss loss,
-            DataParallel* parallel = nullptr);
+  // Trains the parameters of `optimizer.store()`. The optimiser, its model and whatever `loss` refers to must outlive
+  // the step, and `parallel` too: gradients are then averaged over its ranks. cx: device, precision, the compiled
+  // primitives.
+  TrainStep(const Context& cx, Optimizer& optimizer, LossFunction loss, DataParallel* parallel = nullptr);
   ~TrainStep();
   TrainStep(const TrainStep&) = delete;
   TrainStep& operator=(const TrainStep&) = delete;
@@ -44,15 +99,19 @@ class TrainStep {
   // nor the optimiser's step number and num_batches_tracked. On a GPU the device decides so when the step runs, and
   // later steps in work go on from there; only num_batches_tracked, which lives on the host, is counted at submit() and
   // taken back when the loss arrives, so it is exact when nothing is pending.
+  // Throws Error if an array's bytes and shape disagree, if the loss is not one f32 number that depends on a parameter,
+  // and whatever the loss function throws; OutOfMemory becomes an Error that says how many samples would fit.
   static constexpr int kInFlight = 3;
-  void submit(const TrainBatch& batch, double lr);
+  void submit(const StepBatch& batch, double lr);
+  void submit(const StepBatch& batch) { submit(batch, optimizer_.options().lr); }
   size_t pending() const { return losses_.size() + running_.size(); }  // losses not yet taken
   // Whether the oldest loss can be had without waiting.
   bool ready() const;
-  double wait();
+  double wait();  // Throws Error if nothing is pending.
 
-  // submit and wait.
-  double operator()(const TrainBatch& batch, double lr);
+  // submit and wait. Throws Error if earlier losses were not taken.
+  double operator()(const StepBatch& batch, double lr);
+  double operator()(const StepBatch& batch) { return operator()(batch, optimizer_.options().lr); }
 
   double own_loss() const { return own_loss_; }  // this rank's part of what wait() gave last
 
@@ -66,42 +125,43 @@ class TrainStep {
   size_t peak_bytes() const;  // of activations and gradients; parameters and moments come on top
 
  private:
-  // What a step reads, at fixed addresses, side by side in the bytes of `all`.
-  struct Inputs {
+  // What steps of one kind of batch read, at fixed addresses, side by side in the bytes of `all`, and how they run.
+  struct Plan {
     Tensor all;
-    Tensor images, targets;            // of a batch that brings them
-    Tensor sources, normal, profiles;  // of one whose images and targets are made here
-    Tensor weights;
+    std::vector<Tensor> inputs;
+    std::vector<std::string> names;
+    std::vector<int64_t> constants;
     Tensor control, lr, stop;  // control: the bytes of the other two, learning rate [1] f64 and wish to stop [1] f32
-    int h = 0, w = 0;
-    Tensor status;                 // [3]: loss and wish to stop, averaged over the ranks; this rank's own loss
-    Tensor loss;                   // [1] of status
+    Tensor status;             // [3]: loss and wish to stop, averaged over the ranks; this rank's own loss
+    Tensor loss;               // [1] of status
     std::shared_ptr<Arena> arena;  // a replayed plan fits one batch shape
     cuda::Graph graph = nullptr;
+    std::vector<int64_t> counted;  // by how much a step raises each num_batches_tracked
   };
   struct Slot;  // a batch on its way to the GPU
 
-  Inputs& inputs_for(const TrainBatch& batch);
-  template <class Put>
-  static void for_parts(const Inputs& in, const TrainBatch& batch, const Put& put);
-  Tensor forward(Context& step, const Inputs& in);  // the loss
-  void run(Inputs& in);                             // one step, run or recorded for a graph
-  void submit_cpu(Inputs& in, const TrainBatch& batch, double lr);
-  void submit_gpu(Inputs& in, const TrainBatch& batch, double lr);
+  Plan& plan_for(const StepBatch& batch);
+  Plan make_plan(const StepBatch& batch) const;
+  Tensor forward(Context& step, const Plan& plan);  // the loss
+  void run(Plan& plan);                             // one step, run or recorded for a graph
+  void submit_cpu(Plan& plan, const StepBatch& batch, double lr);
+  void submit_gpu(Plan& plan, const StepBatch& batch, double lr);
+  void run_or_launch(Plan& plan);
+  std::unique_ptr<Slot> slot_for(const Plan& plan);
   void finish_oldest();
-  void take(const float* status);  // of a step that is done
-  std::optional<size_t> measure(const TrainBatch& batch, int n);
+  void take(const Plan& plan, const float* status);  // of a step that is done
+  std::optional<size_t> measure(const StepBatch& batch, int64_t n);
   void drop_plans();
-  [[noreturn]] void explain_memory(const OutOfMemory& e, const TrainBatch& batch);
+  [[noreturn]] void explain_memory(const OutOfMemory& e, const StepBatch& batch);
 
   Context cx_;
-  PoseModel& model_;
   Optimizer& optimizer_;
-  JointsLoss loss_;
+  ParameterStore& store_;
+  LossFunction loss_;
   DataParallel* parallel_;
   Tape tape_;
   Tensor one_;
-  std::map<std::array<int, 4>, Inputs> inputs_;  // by n, h, w and which of the two kinds of batches
+  std::map<std::string, Plan> plans_;  // by names, types, shapes and constants
   struct Done {
     double loss, own_loss;
     bool stop;

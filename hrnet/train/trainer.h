@@ -16,11 +16,11 @@
 #include "data/loader.h"
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/train/observer.h"
+#include "hrnet/train/pose_step.h"
 #include "hrnet/train/recipe.h"
 #include "hrnet/train/run_folder.h"
 #include "hrnet/train/run_state.h"
 #include "hrnet/train/stop.h"
-#include "hrnet/train/train_step.h"
 #include "hrnet/train/training_data.h"
 #include "nn/weights.h"
 
@@ -77,7 +77,7 @@ class Trainer {
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
   std::optional<DataParallel> parallel_;  // of several ranks
-  std::optional<TrainStep> step_;
+  std::optional<PoseTrainStep> step_;
   std::optional<HeatmapRunner> runner_;
   std::optional<RunFolder> folder_;
   std::optional<TrainingData> data_;

@@ -4,8 +4,8 @@
 
 #include "core/error.h"
 #include "ops/conv/gpu_conv_kernel.h"
+#include "ops/elementwise_kernel.h"
 #include "ops/for_each.h"
-#include "ops/sum_kernel.h"
 
 namespace hr {
 namespace {

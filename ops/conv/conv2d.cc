@@ -5,8 +5,8 @@
 #include "ops/conv/dnnl_conv.h"
 #include "ops/conv/gpu_conv.h"
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
-#include "ops/sum.h"
 
 namespace hr {
 namespace {
@@ -81,7 +81,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
     Tensor dx = cx.empty(in.x.shape(), in.x.dtype());
     const Profiled profiled(cx, "convolution: data gradient", conv_bytes(geometry), conv_operations(geometry));
     conv.backward_data(cx, geometry, dy.raw(), in.both(), dx.raw());
-    cx.tape->add(in.x, std::move(dx));
+    add_gradient(cx, in.x, std::move(dx));
   }
 }
 

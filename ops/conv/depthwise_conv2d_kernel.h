@@ -48,4 +48,8 @@ struct DepthwiseForward {
   }
 };
 
+// What a GPU runs.
+HR_FOR_EACH(DepthwiseForward<float>)
+HR_FOR_EACH(DepthwiseForward<bf16>)
+
 }  // namespace hr

@@ -14,8 +14,9 @@
 #include "ops/conv/gpu_conv_kernel.h"
 #include "ops/conv/tile_conv.h"
 #include "ops/conv/timer.h"
+#include "ops/elementwise_kernel.h"
 #include "ops/for_each.h"
-#include "ops/sum_kernel.h"
+#include "ops/reduce_kernel.h"
 
 namespace hr {
 namespace {

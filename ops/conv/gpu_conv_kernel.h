@@ -83,4 +83,13 @@ struct OccupyDevice {
   }
 };
 
+// What a GPU runs.
+HR_FOR_EACH_FLAT(SwapFilterEnds<float>)
+HR_FOR_EACH(ConvEpilogue<float, float>)
+HR_FOR_EACH(ConvEpilogue<bf16, bf16>)
+HR_FOR_EACH(ConvEpilogue<bf16, float>)
+HR_FOR_EACH(SiluEpilogue<float>)
+HR_FOR_EACH(SiluEpilogue<bf16>)
+HR_FOR_EACH_FLAT(OccupyDevice)
+
 }  // namespace hr

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include "core/file.h"
@@ -48,6 +49,41 @@ TEST(Rooms, IncludeOnlyWhatLiesBelowThem) {
     }
   }
   EXPECT_GT(files, 50);
+}
+
+// A line without its comment. A "//" inside of a string cuts the line too, which hides nothing that is looked for here.
+std::string code_of(const std::string& line) { return line.substr(0, line.find("//")); }
+
+// True if a string of the line has a flag in it, such as "--weights".
+bool names_a_flag(const std::string& code) {
+  bool inside = false;
+  for (size_t i = 0; i < code.size(); ++i) {
+    if (code[i] == '"' && (i == 0 || code[i - 1] != '\\')) inside = !inside;
+    if (inside && code.compare(i, 2, "--") == 0 && i + 2 < code.size() && code[i + 2] >= 'a' && code[i + 2] <= 'z')
+      return true;
+  }
+  return false;
+}
+
+TEST(Rooms, TheLibraryPrintsNothingAndKnowsNoCommandLine) {
+  EXPECT_TRUE(names_a_flag(R"(  fail("use --weights");)"));
+  EXPECT_FALSE(names_a_flag(R"(  --count; text = "a - b";)"));
+  for (const char* room : {"core", "ops", "nn", "hrnet", "data", "eval"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(test::source_folder() / room)) {
+      const std::string ending = entry.path().extension().string();
+      if (ending != ".h" && ending != ".cc" && ending != ".cu" && ending != ".cuh") continue;
+      std::istringstream lines(read_file(entry.path()));
+      int number = 0;
+      for (std::string line; std::getline(lines, line);) {
+        ++number;
+        const std::string code = code_of(line);
+        EXPECT_FALSE(names_a_flag(code)) << entry.path() << ":" << number << ": " << line;
+        for (const char* word :
+             {"stderr", "stdout", "std::cout", "std::cerr", "std::printf", "std::puts", "fmt::print(", "CLI/"})
+          EXPECT_EQ(code.find(word), std::string::npos) << entry.path() << ":" << number << ": " << line;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include "core/comm/comm.h"
 #include "core/file.h"
 #include "hrnet/model/hrnet.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "ops/conv/conv2d.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/oracle.h"
@@ -258,7 +258,7 @@ TEST_F(GpuConvChoice, InATrainingStepOnlyRankZeroMeasures) {
     const auto model = make_model(cx, "hrnet_w8", joints, 3, Init::torch);
     Optimizer adam(cx, model->parameters(), {});
     DataParallel parallel(comm, model->parameters());
-    TrainStep step(cx, *model, adam, JointsLoss::official, &parallel);
+    PoseTrainStep step(cx, *model, adam, JointsLoss::official, &parallel);
     for (int i = 0; i < 3; ++i)
       losses[static_cast<size_t>(comm.rank())].push_back(step({images, targets, weights, 1, side, side}, 1e-3));
   });

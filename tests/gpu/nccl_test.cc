@@ -2,7 +2,7 @@
 // (NCCL refuses two ranks on one GPU; tools/gpu_check.sh runs several where there are more.)
 #include "core/comm/nccl.h"
 
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "tests/gpu/pair.h"
 
 namespace hr {
@@ -94,7 +94,7 @@ TEST_F(GpuNccl, ADataParallelStepOfOneRankEqualsAPlainOne) {
       parallel.emplace(*comm, model->parameters(), DataParallel::Options{.bucket_bytes = 100 << 10});
       parallel->broadcast(cx, &adam);
     }
-    TrainStep step(cx, *model, adam, JointsLoss::official, ranks ? &*parallel : nullptr);
+    PoseTrainStep step(cx, *model, adam, JointsLoss::official, ranks ? &*parallel : nullptr);
     std::vector<double> losses(6);
     for (double& loss : losses) loss = step({images, targets, weights, n, side, side}, 1e-3);
     return std::pair(to_host(cx, model->parameters().values), losses);

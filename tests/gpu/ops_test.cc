@@ -3,10 +3,13 @@
 #include "ops/batch_norm.h"
 #include "ops/conv/conv2d.h"
 #include "ops/crop.h"
+#include "ops/elementwise.h"
 #include "ops/fuse.h"
 #include "ops/heatmaps.h"
 #include "ops/joints_loss.h"
 #include "ops/max_pool2d.h"
+#include "ops/mse.h"
+#include "ops/reduce.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/crops.h"
 
@@ -149,6 +152,31 @@ TEST_F(GpuOps, BothLosses) {
                 test::place(cx, {3, joints}, DType::f32, test::random_values(3 * joints, 3, DType::f32, 0, 2));
             return joints_loss(cx, in[0], target, weight, kind);
           });
+    }
+  }
+}
+
+TEST_F(GpuOps, PlainElementwiseOps) {
+  for (const DType t : {DType::f32, DType::bf16}) {
+    for (const int64_t c : {1, 7, 40}) {
+      const Shape shape{3, 5, c};
+      test::expect_same(t, tolerance(t), {{shape, t, 1}, {shape, t, 2}, {{c}, DType::f32, 3}, {{c}, DType::f32, 4}},
+                        [](Context& cx, const std::vector<Tensor>& in) {
+                          const Tensor y = mul(cx, add(cx, in[0], in[1]), in[0]);
+                          return relu(cx, add(cx, mul(cx, y, in[2]), in[3]));
+                        });
+    }
+  }
+}
+
+TEST_F(GpuOps, MeanSquaredError) {
+  for (const DType t : {DType::f32, DType::bf16}) {
+    for (const Shape& shape : {Shape{1}, Shape{1027}, Shape{130, 33}, Shape{2, 3, 5, 17}}) {
+      test::expect_same(DType::f32, t == DType::bf16 ? 4 * 0x1p-8 : 1e-5, {{shape, t, 1}},
+                        [&](Context& cx, const std::vector<Tensor>& in) {
+                          const Values target = test::random_values(in[0].numel(), 2);
+                          return mse(cx, in[0], test::place(cx, in[0].shape(), DType::f32, target));
+                        });
     }
   }
 }

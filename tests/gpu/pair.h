@@ -8,7 +8,6 @@
 #include <cstdlib>
 
 #include "hrnet/model/make_context.h"
-#include "ops/sum.h"
 #include "tests/support/gradients.h"
 
 namespace hr::test {

@@ -7,7 +7,7 @@
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/model/hrnet.h"
 #include "hrnet/train/epoch_loop.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "nn/state_dict.h"
 #include "tests/gpu/pair.h"
 #include "tests/support/crops.h"
@@ -96,7 +96,7 @@ TEST_F(GpuModel, InferenceAfterTrainingAndAfterLoadingIsThatOfAFreshModel) {
     save_state_dict(other_file, make_model(cx, "hrnet_w8", 17, 8, Init::torch)->parameters(), {});
     const auto model = make_model(cx, "hrnet_w8", 17, 7, Init::torch);
     Optimizer optimizer(cx, model->parameters(), {});
-    TrainStep step(cx, *model, optimizer, JointsLoss::official);
+    PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
     HeatmapRunner runner(cx, *model, {}, {.flip = false});
     for (int i = 0; i < 4; ++i) {  // eager, captured, launched
       step(d.batch(), 1e-2);
@@ -124,7 +124,7 @@ After train(Context cx, const std::string& name, int steps, double lr, bool grap
   After after;
   for (int i = 0; i < steps; i += graph ? steps : 1) {
     // Without a graph: a new step object each time, which runs its first step eagerly.
-    TrainStep step(cx, *model, optimizer, JointsLoss::official);
+    PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
     for (int k = i; k < (graph ? steps : i + 1); ++k) step.submit(data[k % data.size()], lr);
     while (step.pending() > 0) after.losses.push_back(step.wait());
   }
@@ -185,7 +185,7 @@ TEST_F(GpuStep, SourcesTrainAsImagesDoEagerlyAndAsAGraph) {
   Context cx = test::device_context();
   const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
-  TrainStep step(cx, *model, optimizer, JointsLoss::official);
+  PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
   Loader loader(set, loader_for(cx.device, {.batch_size = 4, .workers = 2, .shuffle = true}));
   loader.start_epoch(1);
   std::vector<double> losses;
@@ -282,7 +282,7 @@ TEST_F(GpuStep, GoldenTrajectory) {
              weights = file.at("target_weight").to_f32();
   const auto& s = file.at("input").shape;
   Optimizer optimizer(cx, model->parameters(), {.weight_decay = golden["weight_decay"].GetDouble()});
-  TrainStep step(cx, *model, optimizer, JointsLoss::official);
+  PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
   for (unsigned i = 0; i < 10; ++i) {
     const double expected = golden["losses_before_each_step"][i].GetDouble();
     const double loss =
@@ -341,18 +341,18 @@ TEST_F(GpuStep, OutOfMemorySaysWhichBatchWouldFit) {
                                                                  &cuda::deallocate);
   std::string message;
   try {
-    TrainStep step(cx, *model, optimizer, JointsLoss::official);
+    PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
     step(Data(64, 256, 192, 17, 1).batch(), 1e-3);
   } catch (const Error& e) {
     message = e.what();
   }
   EXPECT_NE(message.find("out of GPU memory"), std::string::npos) << message;
-  const size_t advice = message.find("; --batch-size ");
+  const size_t advice = message.find("; batches of ");
   ASSERT_NE(advice, std::string::npos) << message;
   // So it does: eagerly, captured, launched.
-  const int fits = std::atoi(message.c_str() + advice + 15);
+  const int fits = std::atoi(message.c_str() + advice + 13);
   ASSERT_GT(fits, 1) << message;
-  TrainStep step(cx, *model, optimizer, JointsLoss::official);
+  PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
   const Data d(fits, 256, 192, 17, 1);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(std::isfinite(step(d.batch(), 1e-3))) << i;
 }

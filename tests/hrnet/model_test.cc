@@ -91,7 +91,7 @@ TEST(PoseModel, StartsFromTheOfficialInitialisation) {
     } else if (e.buffer != nullptr) {
       const double expected = name.ends_with("running_var") ? 1 : 0;
       EXPECT_EQ(test::values(e.buffer->value), Values(e.buffer->channels, expected)) << name;
-    } else if (e.parameter->layout == ParameterLayout::vector) {
+    } else if (e.parameter->layout == ParameterLayout::plain) {
       const double expected = name.ends_with("weight") ? 1 : 0;
       EXPECT_EQ(test::values(e.parameter->value), Values(e.parameter->value.numel(), expected)) << name;
     } else {
@@ -116,7 +116,7 @@ TEST(PoseModel, TorchsInitialisationIsUniformByFanInWithTheOfficialHead) {
   Context cx;
   const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
   for (const Parameter& p : model->parameters().parameters()) {
-    if (p.layout == ParameterLayout::vector) continue;
+    if (p.layout == ParameterLayout::plain) continue;
     const Values v = test::values(p.value);
     const auto n = static_cast<double>(v.size());
     double largest = 0, square = 0;

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "core/parallel.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "tests/support/formula.h"
 #include "tests/support/ranks.h"
 
@@ -58,7 +58,7 @@ Trained train(const Plan& plan, Comm* comm) {
     parallel->broadcast(cx, &adam);
   }
   cx.sync_bn = plan.sync_bn ? comm : nullptr;
-  TrainStep step(cx, model, adam, JointsLoss::official, parallel ? &*parallel : nullptr);
+  PoseTrainStep step(cx, model, adam, JointsLoss::official, parallel ? &*parallel : nullptr);
   std::vector<int> mine;
   for (int i = rank; i < kBatch; i += plan.ranks) mine.push_back(plan.order[i]);
   Trained t;
@@ -163,7 +163,7 @@ TEST_P(RanksThatAgree, OnTheEndAndOnWhatIsNotFinite) {
       return all;
     };
     DataParallel parallel(*w.comm, model->parameters());
-    TrainStep step(cx, *model, adam, JointsLoss::official, &parallel);
+    PoseTrainStep step(cx, *model, adam, JointsLoss::official, &parallel);
     const std::vector<float> before = state();
     int taken = 0;
     for (; taken < 10 && !step.must_stop(); ++taken) {

@@ -8,7 +8,7 @@
 #include "core/parallel.h"
 #include "hrnet/model/hrnet.h"
 #include "hrnet/model/pose_resnet.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "nn/optimizer.h"
 #include "nn/state_dict.h"
 #include "ops/joints_loss.h"
@@ -360,7 +360,7 @@ TEST(Train, AStepWithoutAFiniteLossChangesNothing) {
       const auto model = make_model(cx, "hrnet_w2", kJoints, 3, Init::torch);
       ParameterStore& store = model->parameters();
       Optimizer adam(cx, store, {});
-      TrainStep step(cx, *model, adam, JointsLoss::official);
+      PoseTrainStep step(cx, *model, adam, JointsLoss::official);
       auto images = floats(2 * kSide * kSide * 3, 1), targets = floats(2 * kSide / 4 * kSide / 4 * kJoints, 2);
       const auto weights = floats(2 * kJoints, 3);
       const auto run = [&] { return step({images, targets, weights, 2, kSide, kSide}, 1e-3); };

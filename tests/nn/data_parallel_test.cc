@@ -12,24 +12,24 @@ namespace {
 void declare(ParameterStore& store, const std::vector<int64_t>& sizes) {
   for (size_t i = 0; i < sizes.size(); ++i) {
     const std::string name = fmt::format("p{}", i);
-    store.add_parameter(name, {sizes[i]}, ParameterLayout::vector, static_cast<float>(i), 0);
+    store.add_parameter(name, {sizes[i]}, ParameterLayout::plain, static_cast<float>(i), 0);
     store.add_buffer(name + ".running_mean", 3, 0);
     store.add_counter(name + ".count");
   }
 }
 
-struct Model {
+struct OwnSlab {
   ParameterStore store;
   Context cx;
   Tape tape;
-  explicit Model(const std::vector<int64_t>& sizes) {
+  explicit OwnSlab(const std::vector<int64_t>& sizes) {
     declare(store, sizes);
     store.allocate(cx, 1);
     store.bind(tape);
     cx.tape = &tape;
   }
-  Model(const Model&) = delete;
-  Model& operator=(const Model&) = delete;
+  OwnSlab(const OwnSlab&) = delete;
+  OwnSlab& operator=(const OwnSlab&) = delete;
 
   // A pass in which parameter i gets the gradient `value` + i everywhere, last parameter first.
   void backward(float value) {
@@ -46,7 +46,7 @@ struct Model {
 
 TEST(GradientBuckets, CutTheSlabFromItsEndAtWholeParameters) {
   const std::vector<int64_t> sizes{16, 48, 1000, 200, 16, 3000, 64, 1, 2000, 160};
-  Model m(sizes);
+  OwnSlab m(sizes);
   for (const int64_t bytes : {int64_t{1}, int64_t{400}, int64_t{4000}, int64_t{9000}, int64_t{1} << 20}) {
     for (const int64_t last : {int64_t{1}, int64_t{300}, int64_t{1} << 20}) {
       const auto buckets = gradient_buckets(m.store, bytes, last);
@@ -77,7 +77,7 @@ TEST(DataParallel, AveragesEveryGradient) {
   const std::vector<int64_t> sizes{16, 48, 1000, 200, 16, 3000};
   for (const int n : {2, 3}) {
     const auto ends = test::run_ranks(n, [&](World& w) {
-      Model m(sizes);
+      OwnSlab m(sizes);
       DataParallel parallel(*w.comm, m.store, {.bucket_bytes = 1000, .last_bytes = 100});
       ASSERT_GT(parallel.buckets().size(), 2u);
       parallel.attach(m.tape);
@@ -115,7 +115,7 @@ struct Notes final : Comm {
 };
 
 TEST(DataParallel, BucketsSetOffWhileBackwardRuns) {
-  Model m({16, 16, 32, 32});
+  OwnSlab m({16, 16, 32, 32});
   Notes notes;
   DataParallel parallel(notes, m.store, {.bucket_bytes = 64 * 4, .last_bytes = 16 * 4});
   ASSERT_EQ(parallel.buckets().size(), 3u);  // parameters 3 and 2, parameter 1, parameter 0
@@ -143,7 +143,7 @@ TEST(DataParallel, BucketsSetOffWhileBackwardRuns) {
 
 TEST(DataParallel, StartsFromRankZeroAndKeepsItsStatistics) {
   const auto ends = test::run_ranks(3, [](World& w) {
-    Model m({16, 48, 100});
+    OwnSlab m({16, 48, 100});
     for (int64_t i = 0; i < m.store.values.numel(); ++i)
       m.store.values.data<float>()[i] += static_cast<float>(w.rank());
     for (int64_t i = 0; i < m.store.buffers.numel(); ++i)

@@ -5,6 +5,8 @@
 #include "core/error.h"
 #include "nn/optimizer.h"
 #include "nn/state_dict.h"
+#include "ops/elementwise.h"
+#include "ops/mse.h"
 #include "tests/support/gradients.h"
 #include "tests/support/oracle.h"
 
@@ -25,8 +27,8 @@ struct Layer {
       for (int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = static_cast<float>(v[i]);
     };
     for (const auto& e : store.entries()) {
-      if (e.parameter != nullptr && e.parameter->layout != ParameterLayout::vector) fill(e.parameter->value, -0.3, 0.3);
-      if (e.parameter != nullptr && e.parameter->layout == ParameterLayout::vector) fill(e.parameter->value, 0.5, 1.5);
+      if (e.parameter != nullptr && e.parameter->layout != ParameterLayout::plain) fill(e.parameter->value, -0.3, 0.3);
+      if (e.parameter != nullptr && e.parameter->layout == ParameterLayout::plain) fill(e.parameter->value, 0.5, 1.5);
       if (e.buffer != nullptr) fill(e.buffer->value, 0.5, 2);
     }
     ++store.version;
@@ -159,12 +161,12 @@ TEST(ConvBn, DeclaresItsEntriesInTorchsOrder) {
                                       "bn1.running_mean [5]", "bn1.running_var [5]", "bn1.num_batches_tracked []"}));
 }
 
-TEST(HeadConv, HeatmapsAreFloat32AndItsGradientsArrive) {
+TEST(Conv, HeatmapsAreFloat32AndItsGradientsArrive) {
   for (const DType t : {DType::f32, DType::bf16}) {
     test::Recording r;
     r.cx.precision = t;
     ParameterStore store;
-    const HeadConv head(store, "final_layer", {8, 17, 1, 1, 0});
+    const Conv head(store, "final_layer", {8, 17, 1, 1, 0}, kHeatmapHead);
     store.allocate(r.cx, 1);
     store.bind(r.tape);
     const Values x = test::random_values(2 * 15 * 8, 1, t), dy = test::random_values(2 * 15 * 17, 2, t);
@@ -182,6 +184,86 @@ TEST(HeadConv, HeatmapsAreFloat32AndItsGradientsArrive) {
     EXPECT_TRUE(test::close(test::values(store.parameters()[0].grad), dweight, 30 * 30 * 0x1p-24));
     EXPECT_TRUE(test::close(test::values(store.parameters()[1].grad), dbias, 30 * 30 * 0x1p-24));
   }
+}
+
+// What stands after the convolution runs as `fuse` in training and in the convolution's epilogue at inference.
+TEST(Conv, BiasAndWhatFollowsAreTheSameWithAndWithoutATape) {
+  for (const bool bias : {true, false}) {
+    for (const int kernel : {1, 3, 5}) {
+      SCOPED_TRACE(kernel);
+      Context cx;
+      ParameterStore store;
+      const Conv conv(store, "c", {.in = 3, .out = 7, .kernel = kernel}, {.bias = bias});
+      store.allocate(cx, 1, Init::torch);
+      ASSERT_EQ(store.parameters().size(), bias ? 2u : 1u);
+      if (bias) std::fill_n(store.parameters()[1].value.data<float>(), 7, 0.25f);
+      const Tensor x = test::make(cx, {2, 5, 3, 3}, DType::f32, test::random_values(90, 1));
+      const Tensor other = test::make(cx, {2, 5, 3, 7}, DType::f32, test::random_values(210, 2));
+      Tape tape;
+      Context recording = cx;
+      recording.tape = &tape;
+      for (const After after :
+           {After{}, After{.relu = true}, After{.add = &other}, After{.add = &other, .relu = true}}) {
+        const Tensor y = conv(cx, x, after);
+        EXPECT_EQ(y.shape(), (Shape{2, 5, 3, 7})) << "padding keeps the size";
+        EXPECT_TRUE(test::close(test::values(conv(recording, x, after)), test::values(y), 1e-6));
+      }
+    }
+  }
+}
+
+struct OwnNet : Model {
+  ConvBn a{*this, "a", {.in = 3, .out = 4, .stride = 2}};
+  Conv b{*this, "b", {.in = 4, .out = 2, .kernel = 1}};
+  Parameter& gain = parameter("gain", {2}, 1.5f);
+  Parameter& table = parameter("table", {2, 3, 5}, -1);
+  Tensor operator()(Context& cx, const Tensor& x) { return mul(cx, b(cx, a(cx, x, {.relu = true})), gain.value); }
+};
+
+TEST(Model, ItsLayersDeclareTheirParametersInTheOrderOfTheMembers) {
+  const OwnNet net;
+  std::vector<std::string> names;
+  for (const auto& e : net.parameters().entries()) names.push_back(e.name() + " " + to_string(e.torch_shape()));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"a.conv.weight [4, 3, 3, 3]", "a.bn.weight [4]", "a.bn.bias [4]",
+                                      "a.bn.running_mean [4]", "a.bn.running_var [4]", "a.bn.num_batches_tracked []",
+                                      "b.weight [2, 4, 1, 1]", "b.bias [2]", "gain [2]", "table [2, 3, 5]"}));
+}
+
+TEST(Model, PlainParametersLearnAndSurviveAFile) {
+  test::Recording r(true);
+  OwnNet net;
+  net.init(r.cx, 1);
+  EXPECT_EQ(test::values(net.gain.value), Values(2, 1.5));
+  EXPECT_EQ(test::values(net.table.value), Values(30, -1));
+  net.parameters().bind(r.tape);
+  const Tensor x = test::make(r.cx, {2, 5, 7, 3}, DType::f32, test::random_values(210, 1));
+  const Tensor target = r.cx.zeros({2, 3, 4, 2}, DType::f32);
+  // The table is used as it is, so that its gradient comes straight from an elementwise op, and twice, so that two
+  // addends meet on the slab.
+  Tensor table = relu(r.cx, mul(r.cx, net.table.value, net.table.value));
+  const Tensor loss = add(r.cx, mse(r.cx, net(r.cx, x), target), mse(r.cx, table, r.cx.zeros({2, 3, 5}, DType::f32)));
+  table.reset();
+  r.tape.backward(r.cx, loss);
+  // d mean(t^4) / dt = 4 t^3 / 30 at t = -1.
+  EXPECT_TRUE(test::close(test::values(net.table.grad), Values(30, -4.0 / 30), 1e-7));
+  EXPECT_GT(test::max_abs(test::values(net.gain.grad)), 1e-3);
+  Adam adam(net, {.lr = 0.125});
+  adam.step(r.cx, adam.options().lr);
+  EXPECT_TRUE(test::close(test::values(net.table.value), Values(30, -0.875), 1e-6));
+
+  const auto file = test::temporary_folder() / "own.safetensors";
+  save_weights(file, net);
+  OwnNet twin;
+  twin.init(r.cx, 2);
+  load_weights(file, twin);
+  EXPECT_EQ(test::values(twin.parameters().values), test::values(net.parameters().values));
+  EXPECT_EQ(test::values(twin.parameters().buffers), test::values(net.parameters().buffers));
+}
+
+TEST(Optimizer, RefusesAModelWithoutMemory) {
+  OwnNet net;
+  EXPECT_THROW(Adam adam(net), Error);
 }
 
 }  // namespace

@@ -51,8 +51,8 @@ TEST(Schedule, SeedMatchesTheGoldenTable) {
 TEST(Optimizer, UpdatesEveryParameterAndRaisesTheVersion) {
   Context cx;
   ParameterStore store;
-  Parameter& a = store.add_parameter("a", {3}, ParameterLayout::vector, 1, 0);
-  Parameter& b = store.add_parameter("b", {20}, ParameterLayout::vector, 2, 0);
+  Parameter& a = store.add_parameter("a", {3}, ParameterLayout::plain, 1, 0);
+  Parameter& b = store.add_parameter("b", {20}, ParameterLayout::plain, 2, 0);
   store.allocate(cx, 0);
   for (float* g : {a.grad.data<float>(), b.grad.data<float>()}) g[0] = 1, g[1] = -1;
   Optimizer o(cx, store, {});

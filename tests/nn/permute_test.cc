@@ -16,8 +16,8 @@ TEST(Permute, EveryElementFindsItsPlaceAndItsWayBack) {
                           {2, 15, 3, 3},  {1, 17, 7, 7},   {64, 3, 7, 7},  {33, 256, 3, 3},
                           {16, 32, 4, 4}, {130, 36, 2, 1}, {700, 64, 3, 3}};
   for (const Shape& shape : shapes) {
-    for (const auto layout : {ParameterLayout::filter, ParameterLayout::deconv_filter, ParameterLayout::vector}) {
-      const Parameter p{.torch_shape = layout == ParameterLayout::vector ? Shape{numel(shape)} : shape,
+    for (const auto layout : {ParameterLayout::filter, ParameterLayout::deconv_filter, ParameterLayout::plain}) {
+      const Parameter p{.torch_shape = layout == ParameterLayout::plain ? Shape{numel(shape)} : shape,
                         .layout = layout};
       const auto n = static_cast<size_t>(numel(shape));
       SCOPED_TRACE(to_string(p.torch_shape) + (layout == ParameterLayout::deconv_filter ? " deconv" : ""));

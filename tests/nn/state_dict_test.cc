@@ -25,7 +25,7 @@ struct Small {
   explicit Small(uint64_t seed = 1)
       : filter(store.add_parameter("a.weight", {2, 3, 1, 2}, ParameterLayout::filter, 0, 1)),
         deconv(store.add_parameter("b.weight", {2, 3, 2, 1}, ParameterLayout::deconv_filter, 0, 1)),
-        vector(store.add_parameter("c.bias", {5}, ParameterLayout::vector, 0, 1)),
+        vector(store.add_parameter("c.bias", {5}, ParameterLayout::plain, 0, 1)),
         buffer(store.add_buffer("c.running_mean", 3, 0.5f)),
         counter(store.add_counter("c.num_batches_tracked")) {
     store.allocate(cx, seed);

@@ -366,7 +366,7 @@ struct Small {
     store.add_parameter("a.weight", {3, 2, 2, 1}, ParameterLayout::filter, 0, 1);
     store.add_parameter("b.weight", {2, 3, 1, 2}, ParameterLayout::deconv_filter, 0, 1);
     store.add_buffer("bn.running_mean", 2, 0);
-    store.add_parameter("c.bias", {5}, ParameterLayout::vector, 0, 1);
+    store.add_parameter("c.bias", {5}, ParameterLayout::plain, 0, 1);
     store.allocate(cx, 1);
   }
 };

@@ -9,12 +9,12 @@
 #include "ops/adam_kernel.h"
 #include "ops/batch_norm_kernel.h"
 #include "ops/crop_kernel.h"
+#include "ops/elementwise_kernel.h"
 #include "ops/for_each.h"
 #include "ops/fuse_kernel.h"
 #include "ops/heatmaps_kernel.h"
 #include "ops/joints_loss_kernel.h"
 #include "ops/max_pool2d_kernel.h"
-#include "ops/sum_kernel.h"
 #include "tests/support/tensors.h"
 
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names

@@ -53,7 +53,7 @@ inline void fill_by_formula(ParameterStore& store) {
     }
     const Parameter& p = *e.parameter;
     double from = 0.5, width = 1;  // a batch norm's weight
-    if (p.layout != ParameterLayout::vector) {
+    if (p.layout != ParameterLayout::plain) {
       const auto taps = static_cast<double>(p.torch_shape[2] * p.torch_shape[3]);
       const double fan_in = p.layout == ParameterLayout::deconv_filter
                                 ? static_cast<double>(p.torch_shape[0]) * taps / 4

@@ -4,7 +4,7 @@
 #include <functional>
 #include <memory>
 
-#include "ops/sum.h"
+#include "ops/elementwise.h"
 #include "tests/support/tensors.h"
 
 namespace hr::test {

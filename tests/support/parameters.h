@@ -17,8 +17,8 @@ template <class Visit>
 void in_torch_order(const Parameter& p, const Visit& visit) {
   const Shape& s = p.torch_shape;
   int64_t at = 0;
-  if (p.layout == ParameterLayout::vector) {
-    for (; at < s[0]; ++at) visit(at, at);
+  if (p.layout == ParameterLayout::plain) {
+    for (; at < numel(s); ++at) visit(at, at);
     return;
   }
   for (int64_t a = 0; a < s[0]; ++a) {

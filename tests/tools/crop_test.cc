@@ -87,7 +87,7 @@ After train_on(const std::vector<Batch>& batches, JointsLoss loss) {
   Context cx = make_context({.threads = 1});
   const auto model = make_model(cx, "hrnet_w2", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
-  TrainStep step(cx, *model, optimizer, loss);
+  PoseTrainStep step(cx, *model, optimizer, loss);
   After after;
   for (const Batch& batch : batches) after.losses.push_back(step(train_batch(batch), 1e-3));
   const ParameterStore& s = model->parameters();
@@ -173,7 +173,7 @@ TEST(DeviceBatch, IsTakenWholeOrNotAtAll) {
   Context cx = make_context({.threads = 1});
   const auto model = make_model(cx, "hrnet_w2", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
-  TrainStep step(cx, *model, optimizer, JointsLoss::official);
+  PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
   test::MadeSet made(1);
   made.options.input_w = 64;
   const PoseDataset data = made.dataset();
@@ -190,7 +190,7 @@ TEST(DeviceBatch, IsTakenWholeOrNotAtAll) {
     Context other = make_context({.threads = 1});
     const auto twin = make_model(other, "hrnet_w2", 17, 3, Init::torch);
     Optimizer adam(other, twin->parameters(), {});
-    return TrainStep(other, *twin, adam, JointsLoss::official)(train_batch(images), 1e-3);
+    return PoseTrainStep(other, *twin, adam, JointsLoss::official)(train_batch(images), 1e-3);
   }()) << "a refused batch leaves nothing behind";
 }
 

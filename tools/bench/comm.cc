@@ -12,7 +12,7 @@
 #include "core/philox.h"
 #include "core/stopwatch.h"
 #include "hrnet/infer/device_loader.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "tools/bench/scaling.h"
 #include "tools/cli/model_options.h"
 
@@ -48,7 +48,7 @@ struct Variant {
   std::unique_ptr<PoseModel> model;
   std::optional<Optimizer> optimizer;
   std::optional<DataParallel> parallel;
-  std::optional<TrainStep> step;
+  std::optional<PoseTrainStep> step;
   std::vector<double> seconds, waited, busy;
 
   Variant(const char* title, Context cx, const BenchComm& o, Comm* comm, const DataParallel::Options& options)

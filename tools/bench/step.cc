@@ -12,7 +12,7 @@
 #include "core/stopwatch.h"
 #include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
-#include "hrnet/train/train_step.h"
+#include "hrnet/train/pose_step.h"
 #include "ops/conv/backend.h"
 #include "tools/cli/model_options.h"
 
@@ -88,7 +88,7 @@ void bench_step(const BenchStep& o) {
   if (o.training) {
     Optimizer optimizer(cx, model->parameters(), {});
     const size_t parameter_bytes = cx.allocator->peak_bytes();
-    TrainStep step(cx, *model, optimizer, JointsLoss::official);
+    PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
     if (gpu) {
       const int warmup = std::max(o.warmup, 3);  // recorded, captured, launched
       for (int i = 0; i < warmup; ++i) step(batch, 1e-3);

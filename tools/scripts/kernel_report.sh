@@ -9,7 +9,11 @@ nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
 architecture=${1:-sm_90}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-for source in ops/*.cu ops/conv/*.cu; do
+for header in ops/*_kernel.h ops/conv/*_kernel.h; do  # as ops/CMakeLists.txt does
+  sed "s|@HR_KERNEL_HEADER@|$header|" ops/kernels.cu.in >"$folder/$(basename "$header" .h).cu"
+done
+for source in "$folder"/*.cu ops/*.cu ops/conv/*.cu; do
+  [ -e "$source" ] || continue
   "$nvcc" -O3 -std=c++20 -arch="$architecture" --expt-relaxed-constexpr --extended-lambda -I. -Xptxas -v -c "$source" \
     -o "$folder/object.o" 2>>"$folder/report"
 done

@@ -1,0 +1,16 @@
+// Everything that a program of one's own needs, in one header.
+#pragma once
+#include "core/context.h"
+#include "core/error.h"
+#include "hrnet/model/load.h"
+#include "hrnet/model/model.h"
+#include "hrnet/train/pose_step.h"
+#include "hrnet/train/train_step.h"
+#include "nn/layers.h"
+#include "nn/model.h"
+#include "nn/optimizer.h"
+#include "nn/state_dict.h"
+#include "ops/elementwise.h"
+#include "ops/fuse.h"
+#include "ops/max_pool2d.h"
+#include "ops/mse.h"

@@ -1,0 +1,57 @@
+#include "hrnet/train/pose_step.h"
+
+#include "core/crop_slot.h"
+#include "core/error.h"
+#include "ops/crop.h"
+#include "ops/heatmaps.h"
+
+namespace hr {
+namespace {
+
+Tensor pose_loss(Context& cx, const PoseModel& model, const Inputs& in, JointsLoss kind) {
+  Tensor images, targets;
+  if (in.contains("sources")) {
+    const auto h = static_cast<int>(in.constant(0)), w = static_cast<int>(in.constant(1));
+    images = cx.empty({in["sources"].dim(0), h, w, 3}, DType::f32);
+    crop(cx, in["sources"], in["normal"], images);
+    targets = gaussian_targets(cx, in["profiles"], h / 4, w / 4);
+  } else {
+    images = in["images"];
+    targets = in["targets"];
+  }
+  const Tensor heatmaps = model.forward(cx, images);
+  return joints_loss(cx, heatmaps, targets, in["weights"], kind);
+}
+
+}  // namespace
+
+PoseTrainStep::PoseTrainStep(const Context& cx, PoseModel& model, Optimizer& optimizer, JointsLoss loss,
+                             DataParallel* parallel)
+    : TrainStep(
+          cx, optimizer, [&model, loss](Context& step, const Inputs& in) { return pose_loss(step, model, in, loss); },
+          parallel),
+      joints_(model.joints()) {
+  check(&optimizer.store() == &model.parameters(), "training step: the optimiser belongs to another model than {}",
+        model.name());
+}
+
+StepBatch PoseTrainStep::step_batch(const TrainBatch& b) const {
+  const bool sources = !b.sources.empty();
+  check(!sources || (b.images.empty() && b.targets.empty()),
+        "training step: a batch of sources has no images and targets, this one has both");
+  const int64_t n = b.n, h = b.h / 4, w = b.w / 4;
+  StepBatch batch;
+  if (sources) {
+    batch.arrays = {{b.sources, {n, static_cast<int64_t>(CropSource::slot_bytes(b.w, b.h))}, "sources"},
+                    {b.normal, {3, 256}, "normal"},
+                    {b.profiles, {n, w + h, joints_}, "profiles"}};
+    batch.arrays[1].per_sample = false;
+  } else {
+    batch.arrays = {{b.images, {n, b.h, b.w, 3}, "images"}, {b.targets, {n, h, w, joints_}, "targets"}};
+  }
+  batch.arrays.emplace_back(b.weights, Shape{n, joints_}, "weights");
+  batch.constants = {b.h, b.w};
+  return batch;
+}
+
+}  // namespace hr

@@ -1,3 +1,0 @@
-#include "ops/for_each.cuh"
-//
-#include "ops/crop_instances.h"
