@@ -125,7 +125,7 @@ class Arena final : public Allocator {
     size_t bytes = 0;
     size_t born = 0, died = 0;  // Positions in the sequence of allocations and frees.
     size_t offset = 0;
-    int region = 0, branch = 0;  // Where the request was made. Region 0 lies outside of all branches.
+    int region = 0, branch = 0;  // The request was made in this branch. Region 0 lies outside of all branches.
     int death_region = 0, death_branch = 0;
   };
   size_t aligned(size_t bytes) const;  // rounded up to alignment()

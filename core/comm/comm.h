@@ -17,7 +17,7 @@ namespace hr {
 
 enum class Reduce : uint8_t { sum, mean };
 
-// Where communication time was spent. `bench --mode comm` reads and resets it.
+// Adds up the time that communication took. `bench --mode comm` reads and resets it.
 struct CommClock {
   double busy = 0;     // Seconds that the background all-reduces took.
   double exposed = 0;  // Seconds that finish() waited for them: the part that was not hidden behind other work.

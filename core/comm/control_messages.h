@@ -1,5 +1,5 @@
-// What the server of the control connection (core/comm/control_server.h) and its clients (core/comm/control.h) say to
-// each other, and the times that both go by.
+// This header declares the messages that the server of the control connection (core/comm/control_server.h) and its
+// clients (core/comm/control.h) exchange, and the time limits that both apply.
 #pragma once
 #include <string>
 #include <string_view>

@@ -15,8 +15,8 @@ namespace {
 
 using nccl::api;
 
-// How long abort() waits for calls that are inside NCCL. A call that only enqueues work takes microseconds; a call that
-// connects to a lost rank never returns by itself.
+// abort() waits this long for calls that are inside NCCL. A call that only enqueues work takes microseconds; a call
+// that connects to a lost rank never returns by itself.
 constexpr auto kPatience = std::chrono::seconds(1);
 
 // A stream and two events on the device, and memory for host numbers in transit.

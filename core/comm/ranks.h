@@ -27,13 +27,13 @@ struct Ranks {
   int local_rank = 0, local_size = 1;  // The number among the ranks of this host, and how many there are.
   std::string address = "127.0.0.1";   // The address of rank 0.
   int port = 29500;
-  std::string port_name = "MASTER_PORT=29500";  // Where the port comes from.
+  std::string port_name = "MASTER_PORT=29500";  // Error messages name this setting as the source of the port.
   // One of "torchrun", "mpirun", "srun" and kOwnLauncher; empty if this process was started by itself.
   std::string launcher;
   std::string run;     // Identifies one start of one job; processes of another start are turned away.
-  int listen_fd = -1;  // Rank 0 of our own launcher inherits a listening socket, so that nobody else takes the port.
-  int restarts = 0;    // How often our own launcher has started the ranks again,
-  std::string resume;  // and the checkpoint that they then resume.
+  int listen_fd = -1;  // Rank 0 of our own launcher inherits a listening socket, so that no other program takes the port.
+  int restarts = 0;    // Our own launcher has started the ranks again this many times.
+  std::string resume;  // Ranks that were started again resume this checkpoint.
 };
 
 // An error in the variables that all ranks of a job share. All ranks see it, so one of them prints it.

@@ -9,7 +9,8 @@
 namespace hr::pickling {
 namespace {
 
-constexpr uint64_t kSharing = 16;  // How often, on average, tensors may show the same bytes.
+// Tensors may show the same bytes this many times on average.
+constexpr uint64_t kSharing = 16;
 
 // Returns the hexadecimal text of a little-endian two's complement number. Decimal text would take quadratic time.
 std::string hexadecimal_of(std::string_view bytes) {

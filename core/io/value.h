@@ -16,7 +16,7 @@ namespace hr {
 struct Value;
 using ValuePtr = std::shared_ptr<const Value>;
 
-// How Python's types are represented:
+// The types of Python are represented as follows:
 //   dict, OrderedDict, Counter, defaultdict, argparse.Namespace  Dict; an OrderedDict's attributes (torch's _metadata)
 //                                                                are dropped
 //   tuple, torch.Size                                            Tuple
