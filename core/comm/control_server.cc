@@ -337,7 +337,8 @@ void Control::Server::judge_progress(int c) {
     if (peer == nullptr) continue;
     if (peer->waited[c] > timeout_ && (waiter == nullptr || peer->entered[c] > waiter->entered[c])) waiter = peer;
     if (late == nullptr || peer->entered[c] < late->entered[c]) late = peer;
-    busy = busy || peer->busy;
+    // A rank that itself waits in a gather, or in this collective, does nothing long meanwhile, whatever it announced.
+    busy = busy || (peer->busy && peer->gathers.empty() && peer->waited[c] == Milliseconds(0));
   }
   if (waiter == nullptr) return;
   if (busy && waiter->waited[c] <= kPatience * timeout_) return;

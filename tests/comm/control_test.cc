@@ -341,6 +341,29 @@ TEST(Control, ABusyRankIsWaitedFor) {
   expect_no_errors(ends);
 }
 
+// ... and not while the busy rank itself waits for the one that is stuck: rank 0 validates, its people are to be gathered,
+// and what rank 2 needs in the collective before that has been lost on its way.
+TEST(Control, ABusyRankThatWaitsInAGatherIsNotWaitedFor) {
+  const auto ends = run_ranks(
+      3,
+      [](World& w) {
+        w.control->begin_collective(0);
+        if (w.rank() == 2) {
+          for (;;) {
+            w.control->check();
+            std::this_thread::sleep_for(Milliseconds(10));
+          }
+        }
+        w.control->end_collective(0);
+        const Control::Busy busy(w.rank() == 0 ? w.control.get() : nullptr);
+        w.control->barrier();
+      },
+      Milliseconds(500), false);
+  for (const RankEnd& end : ends) {
+    EXPECT_NE(end.error.find("has not arrived"), std::string::npos) << end.error;
+  }
+}
+
 // Ctrl-Z and fg of everything: nobody was silent while nobody ran.
 TEST(Control, ARunThatWasStoppedAsAWholeGoesOn) {
   const Milliseconds timeout(1000);
