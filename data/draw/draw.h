@@ -12,6 +12,7 @@
 
 #include "data/formats/image.h"
 #include "data/formats/skeleton.h"
+#include "data/pose.h"
 
 namespace hr {
 
@@ -87,6 +88,8 @@ struct PersonStyle {
 // ("left_...", "right_..."). A limb is drawn when both its joints are.
 void draw_person(Image& image, const Skeleton& skeleton, std::span<const float> keypoints,
                  const PersonStyle& style = {});
+// A pose with its own skeleton. Throws Error if the pose has none.
+void draw_person(Image& image, const Pose& pose, const PersonStyle& style = {});
 
 // A grid of pictures, each shrunk or enlarged to fit its cell, with a caption below (captions may be fewer).
 Image contact_sheet(std::span<const Image> images, std::span<const std::string> captions, int columns, int cell_width,

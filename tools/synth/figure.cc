@@ -44,7 +44,7 @@ struct Arm {
 struct Leg {
   float flex = 0, abduct = 4, knee = 4, turn_out = 8, toes_down = 8;  // degrees
 };
-struct Pose {
+struct Stance {
   std::array<Arm, 2> arm;  // left, right
   std::array<Leg, 2> leg;
   float lean = 2, side = 0, twist = 0;  // torso against the pelvis
@@ -88,14 +88,14 @@ ArmMode any_arm(Philox& rng) {
   return modes[rng.below(modes.size())];
 }
 
-void both_arms(Philox& rng, Pose& pose) {
+void both_arms(Philox& rng, Stance& pose) {
   const ArmMode first = any_arm(rng);
   const ArmMode second = chance(rng, 0.45) ? first : any_arm(rng);
   pose.arm = {make_arm(rng, first), make_arm(rng, second)};
 }
 
-Pose make_pose(Philox& rng) {
-  Pose pose;
+Stance make_pose(Philox& rng) {
+  Stance pose;
   pose.side = around(rng, 0, 4);
   pose.twist = around(rng, 0, 7);
   pose.lean = around(rng, 2, 4);
@@ -463,7 +463,7 @@ Figure make_figure(Philox& rng, float stature) {
   Figure f;
   f.look = make_look(rng);
   f.stature = stature;
-  const Pose pose = make_pose(rng);
+  const Stance pose = make_pose(rng);
   f.seated = pose.seated;
 
   // Lengths as parts of the stature, near Drillis and Contini's segment lengths (1966), each person's own.
