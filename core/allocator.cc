@@ -8,7 +8,7 @@
 
 namespace hr {
 namespace {
-// Rounded up to a multiple; nothing needs an address of its own, too.
+// Rounds up to a multiple. A request of 0 bytes gets memory too, so that every block has an address of its own.
 size_t round_up(size_t bytes, size_t multiple) {
   return std::max(multiple, (bytes + multiple - 1) / multiple * multiple);
 }
@@ -49,7 +49,7 @@ void* CachingAllocator::allocate(size_t bytes) {
       pointer = source_.allocate(size);
     } catch (const OutOfMemory&) {
       if (!release()) throw;
-      pointer = source_.allocate(size);  // blocks of other sizes had it
+      pointer = source_.allocate(size);  // Blocks of other sizes had occupied the memory.
     }
     if (pointer == nullptr && release()) pointer = source_.allocate(size);
     if (pointer == nullptr) {
@@ -163,7 +163,7 @@ void* Arena::allocate(size_t bytes) {
         "arena: allocation {} of this step asks for {} bytes, the recorded step asked for {}", next_, bytes,
         next_ < requests_.size() ? requests_[next_].bytes : 0);
   std::byte* pointer = base_ + requests_[next_].offset;
-  // A tensor that lives longer than it did in the recording would be overwritten here.
+  // A tensor that lives longer than in the recording would be overwritten here.
   const auto after = live_.lower_bound(pointer);
   const bool hits_next = after != live_.end() && after->first < pointer + aligned(bytes);
   bool hits_previous = false;
@@ -180,7 +180,8 @@ void Arena::deallocate(void* pointer, size_t bytes) noexcept {
   const auto it = live_.find(pointer);
   if (it == live_.end()) return;
   if (!planned_) {
-    if (it->second < requests_.size()) {  // else: freed after abort_step()
+    // Otherwise the block is freed after abort_step() and is not part of the recording.
+    if (it->second < requests_.size()) {
       Request& r = requests_[it->second];
       r.died = clock_++;
       r.death_region = region_;
@@ -195,7 +196,7 @@ void Arena::deallocate(void* pointer, size_t bytes) noexcept {
 size_t Arena::peak_bytes() const { return planned_ ? block_bytes_ : peak_; }
 
 void Arena::begin_branches() {
-  check(region_ == 0, "arena: branches within branches");
+  check(region_ == 0, "arena: branches cannot be nested");
   region_ = ++regions_;
   branch_ = 0;
 }
@@ -204,13 +205,14 @@ void Arena::enter_branch(int branch) { branch_ = branch; }
 
 void Arena::end_branches() { region_ = branch_ = 0; }
 
-// Whether `later`, born after `earlier` died, may lie where it lay.
+// Returns whether `later`, which is born after `earlier` died, may use the same memory.
 bool Arena::may_share(const Request& earlier, const Request& later) const {
   if (earlier.death_region == 0 || earlier.death_region != later.region) return true;
   return earlier.region == later.region && earlier.branch == later.branch && earlier.death_branch == later.branch;
 }
 
-// Largest first, each at the lowest offset free during its lifetime (the usual greedy for offset assignment).
+// Places the largest request first, each at the lowest offset that is free during its lifetime (the usual greedy offset
+// assignment).
 void Arena::plan() {
   block_bytes_ = 0;
   std::vector<size_t> order(requests_.size());
@@ -218,7 +220,7 @@ void Arena::plan() {
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return requests_[a].bytes > requests_[b].bytes; });
   std::vector<size_t> placed;
-  std::vector<std::pair<size_t, size_t>> taken;  // offset ranges in use during this lifetime
+  std::vector<std::pair<size_t, size_t>> taken;  // Ranges of offsets that are in use during this lifetime.
   for (const size_t i : order) {
     Request& r = requests_[i];
     taken.clear();

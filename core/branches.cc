@@ -23,7 +23,8 @@ SideStreams::~SideStreams() {
   cuda::destroy_event(forked_);
 }
 
-// Streams fork only under a finished plan: it keeps the branches' memory apart, a recording does not.
+// Streams fork only when the arena has a finished plan. The plan keeps the memory of the branches apart; a recording
+// does not.
 void SideStreams::fork(Context& cx) {
   Arena* arena = arena_of(cx);
   if (arena == nullptr) return;
@@ -31,7 +32,7 @@ void SideStreams::fork(Context& cx) {
   if (!arena->replaying()) return;
   cuda::record(forked_, cx.stream);
   for (const cuda::Stream s : streams_) cuda::wait(s, forked_);
-  base_ = cx.stream;  // last: a fork that throws has not begun a region
+  base_ = cx.stream;  // Set last, so that a fork that throws has not begun a region.
 }
 
 void SideStreams::enter(Context& cx, int branch) {
@@ -53,7 +54,7 @@ void SideStreams::abandon(Context& cx) noexcept {
   try {
     join(cx);
   } catch (const Error&) {
-    // The device has failed or the capture is broken, which the exception under way says already.
+    // The device has failed or the capture is broken. The exception that is being handled already says so.
   }
 }
 

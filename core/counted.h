@@ -1,4 +1,4 @@
-// "1 person", "2 people": numbers of things in messages.
+// Numbers of things in messages: "1 person", "2 people".
 #pragma once
 #include <fmt/format.h>
 
@@ -8,8 +8,8 @@
 
 namespace hr {
 
-// counted(1, "picture") is "1 picture" and counted(2, "person", "people") is "2 people". Without a plural it is the
-// singular and an s.
+// counted(1, "picture") is "1 picture" and counted(2, "person", "people") is "2 people". If `plural` is not given, it
+// is the singular with an s.
 template <std::integral N>
 std::string counted(N n, std::string_view singular, std::string_view plural = "") {
   if (n == 1) return fmt::format("1 {}", singular);

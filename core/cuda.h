@@ -1,5 +1,5 @@
-// The CUDA runtime as the rest of the program sees it: no CUDA header is needed to include this, and without CUDA a
-// stub takes its place (every call that needs a device then says that the program was built without CUDA).
+// The CUDA runtime as the rest of the program sees it. Including this needs no CUDA header. In a build without CUDA a
+// stub takes its place: every call that needs a device then throws an Error that says so.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace hr {
 
-// A device allocation that did not fit. TrainStep adds the batch size that would.
+// A device allocation failed. TrainStep adds to the message which batch size would fit.
 class OutOfMemory : public Error {
  public:
   OutOfMemory(const std::string& what, size_t asked_bytes) : Error(what), asked(asked_bytes) {}
@@ -19,33 +19,35 @@ class OutOfMemory : public Error {
 
 namespace cuda {
 
-bool built();  // whether this program was compiled with CUDA
+bool built();  // Returns whether this program was compiled with CUDA.
 
-// Devices that can be used; 0 without a driver. Never throws: cudaGetDeviceCount may leave the count untouched when it
-// fails, so any error means none.
+// Returns the number of usable devices; 0 without a driver. Never throws: any error counts as no device, because
+// cudaGetDeviceCount may leave the count untouched when it fails.
 int device_count();
-// Why device_count() is 0: no device, a driver too old for the runtime, built without CUDA. Empty when there is one.
+// Says why device_count() is 0: no device, a driver that is too old for the runtime, or a build without CUDA. Empty
+// when there is a device.
 std::string why_no_device();
 
 struct DeviceInfo {
   std::string name;
-  int major = 0, minor = 0;  // compute capability
+  int major = 0, minor = 0;  // The compute capability.
   int multiprocessors = 0;
   size_t total_bytes = 0, l2_bytes = 0;
-  int driver = 0, runtime = 0;  // as CUDA numbers them: 13000 is 13.0
-  std::string bus_id;           // "0000:19:00.0": tells the GPUs of a host apart
+  int driver = 0, runtime = 0;  // In CUDA's numbering: 13000 is 13.0.
+  std::string bus_id;           // For example "0000:19:00.0"; distinguishes the GPUs of a host.
 };
 DeviceInfo device_info(int index);
-// "13.0"
+// Returns "13.0" for 13000.
 std::string version_text(int version);
-// Makes `index` current for this thread. Error: index out of range, code of this program too new for the GPU.
+// Makes device `index` current for this thread. Throws Error if the index is out of range or if this program contains
+// no code for the GPU.
 void use_device(int index);
-// Free memory of the current device, bytes.
+// Returns the free memory of the current device in bytes.
 size_t free_bytes();
 
-void* allocate(size_t bytes);  // OutOfMemory: what was asked, what is free
+void* allocate(size_t bytes);  // Throws OutOfMemory with the requested and the free bytes.
 void deallocate(void* pointer) noexcept;
-void* allocate_pinned(size_t bytes);  // host memory that copies asynchronously
+void* allocate_pinned(size_t bytes);  // Page-locked host memory, for asynchronous copies.
 void deallocate_pinned(void* pointer) noexcept;
 
 Stream create_stream();
@@ -53,17 +55,19 @@ void destroy_stream(Stream stream) noexcept;
 Event create_event(bool timing = false);
 void destroy_event(Event event) noexcept;
 void record(Event event, Stream stream);
-void wait(Stream stream, Event event);  // work put on `stream` from now on waits for the event
+void wait(Stream stream, Event event);  // Work submitted to `stream` from now on waits for `event`.
 bool done(Event event);
 void synchronize(Event event);
 void synchronize(Stream stream);
-float elapsed_ms(Event begin, Event end);  // events made with timing
+float elapsed_ms(Event begin, Event end);  // Both events must have been made with timing.
 
 enum class Copy { host_to_device, device_to_host, device_to_device };
-void copy(void* to, const void* from, size_t bytes, Copy kind, Stream stream);  // asynchronous where the memory allows
+// Asynchronous where the memory allows it.
+void copy(void* to, const void* from, size_t bytes, Copy kind, Stream stream);
 void zero(void* to, size_t bytes, Stream stream);
 
-// Everything put on `stream`, and on streams forked from it by events, between begin and end becomes one graph.
+// All work submitted to `stream` between begin and end, and to streams that are forked from it by events, becomes one
+// graph.
 void begin_capture(Stream stream);
 Graph end_capture(Stream stream);
 void abort_capture(Stream stream) noexcept;

@@ -10,9 +10,9 @@ namespace {
 
 void expect(cudaError_t status, std::string_view what) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // the error has been told; the next call starts clean
+  cudaGetLastError();  // Clears the error, which is being reported, so that the next call starts clean.
   const std::string text = fmt::format("CUDA: {}: {} ({})", what, cudaGetErrorString(status), cudaGetErrorName(status));
-  // Instantiating a graph and the first launch of a kernel take device memory, too.
+  // Instantiating a graph and launching a kernel for the first time need device memory too.
   if (status == cudaErrorMemoryAllocation) throw OutOfMemory("out of GPU memory: " + text, 0);
   throw Error(text);
 }
@@ -102,9 +102,9 @@ void deallocate(void* pointer) noexcept { cudaFree(pointer); }
 void* allocate_pinned(size_t bytes) {
   void* p = nullptr;
   const cudaError_t status = cudaMallocHost(&p, bytes);
-  if (status == cudaErrorMemoryAllocation) {  // the machine's memory: no smaller batch is the cure
+  if (status == cudaErrorMemoryAllocation) {  // The host's memory is exhausted, so a smaller batch would not help.
     cudaGetLastError();
-    fail("CUDA: the machine has no {} MiB of host memory left to pin", bytes >> 20);
+    fail("CUDA: the host has no {} MiB of memory left to pin", bytes >> 20);
   }
   expect(status, "cudaMallocHost");
   return p;

@@ -11,7 +11,7 @@ using Stream = CUstream_st*;    // cudaStream_t
 using Event = CUevent_st*;      // cudaEvent_t
 using Graph = CUgraphExec_st*;  // cudaGraphExec_t
 
-// Error naming `what` if the last kernel launch was refused.
+// Throws Error that names `what` if the last kernel launch was refused.
 void check_launch(const char* what);
 
 }  // namespace hr::cuda

@@ -1,4 +1,4 @@
-// Where tensors live and ops run.
+// The devices where tensors live and ops run.
 #pragma once
 #include <string>
 #include <string_view>
@@ -13,10 +13,10 @@ struct Device {
   bool is_cuda() const { return type == Type::cuda; }
 };
 
-std::string to_string(Device device);  // "cpu", "cuda:1"
+std::string to_string(Device device);  // For example "cpu" or "cuda:1".
 
-// Parses "cpu", "cuda", "cuda:N". Error for anything else, and for a CUDA device this build or machine does not have:
-// the program never falls back to another device by itself.
+// Parses "cpu", "cuda" and "cuda:N". Throws Error for any other text, and for a CUDA device that this build or this
+// machine does not have. The program never uses another device than the one asked for.
 Device parse_device(std::string_view text);
 
 }  // namespace hr

@@ -1,4 +1,5 @@
-// Whether this program holds code that the current GPU can run: asks for the attributes of an empty kernel.
+// Returns whether this program contains code that the current GPU can run, by asking for the attributes of an empty
+// kernel.
 #include <cuda_runtime_api.h>
 
 namespace hr::cuda {

@@ -1,4 +1,4 @@
-// Element types. Tensors compute in f32 and bf16; the others occur in weight files only.
+// Element types. Ops compute in f32 and bf16; the other types occur in weight files only.
 #pragma once
 #include <bit>
 #include <cstddef>
@@ -31,14 +31,14 @@ constexpr std::string_view name_of(DType t) {
   return names[static_cast<size_t>(t)];
 }
 
-// bfloat16: the upper half of a float32. Conversion rounds to nearest even; NaN stays NaN.
+// bfloat16: the upper half of a float32. The conversion rounds to nearest even; NaN stays NaN.
 struct bf16 {
   uint16_t bits = 0;
   bf16() = default;
   constexpr explicit bf16(float v) {
     const uint32_t u = std::bit_cast<uint32_t>(v);
     const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-    const uint32_t quiet_nan = (u >> 16) | 0x40u;  // rounding could carry a NaN's mantissa into infinity
+    const uint32_t quiet_nan = (u >> 16) | 0x40u;  // Rounding could carry the mantissa of a NaN over into infinity.
     bits = static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
   }
   constexpr explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }

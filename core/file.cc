@@ -122,7 +122,7 @@ void AtomicFile::commit() {
   fs::path folder = path_.parent_path();
   if (folder.empty()) folder = ".";
   const Descriptor dir{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (dir.fd >= 0) ::fsync(dir.fd);  // some file systems refuse fsync on folders; the rename itself has happened
+  if (dir.fd >= 0) ::fsync(dir.fd);  // Some file systems refuse fsync on folders. The rename itself has happened.
 }
 
 void write_file(const fs::path& path, std::string_view text) {

@@ -1,4 +1,4 @@
-// Files, read as if an enemy wrote them and written as if someone pulls the plug.
+// Files. Readers assume that a file was made by an attacker, and writers assume that power may fail at any moment.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace hr {
 
 namespace fs = std::filesystem;
 
-// A read-only memory map of a whole file. Error names the path and the system's reason.
+// A read-only memory map of a whole file. Throws Error with the path and the system's reason.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -25,7 +25,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
   std::string_view text() const { return {static_cast<const char*>(data_), size_}; }
   const fs::path& path() const { return path_; }
-  // Says that this part of bytes() is not needed for now: its whole pages leave our memory, and are read again if used.
+  // Declares that `part`, which must lie in bytes(), is not needed for now. Its whole pages leave our memory and are
+  // read again when they are next used.
   void release(std::span<const std::byte> part) const;
 
  private:
@@ -34,11 +35,12 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Whole file as a string.
+// Returns the whole file as a string. Throws Error with the path and the system's reason.
 std::string read_file(const fs::path& path);
 
-// Writes to a temporary file beside `path`; commit() makes it durable (fsync, rename, fsync of the folder) and visible
-// in one step. Without commit() the temporary file is removed and whatever was at `path` stays as it was.
+// Writes to a temporary file beside `path`. commit() makes it durable (fsync, rename, fsync of the folder) and visible
+// in one step. Without commit() the temporary file is removed and an existing file at `path` stays as it was. Throws
+// Error with the path and the system's reason.
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path path);
@@ -48,7 +50,8 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
-  void write_at(uint64_t offset, std::span<const std::byte> bytes);  // over what was written; does not move the end
+  // Overwrites bytes that were already written; the end of the file does not move.
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
   void commit();
 
  private:
@@ -56,10 +59,12 @@ class AtomicFile {
   int fd_ = -1;
 };
 
-void write_file(const fs::path& path, std::string_view text);   // AtomicFile in one call
-void append_line(const fs::path& path, std::string_view line);  // for logs: one write, newline added, fsync
+void write_file(const fs::path& path, std::string_view text);  // Writes an AtomicFile in one call.
+// For logs: appends `line` and a newline with one write, then fsync.
+void append_line(const fs::path& path, std::string_view line);
 
-// Creates the folder (and its parents) and proves by a probe file that it can be written to. `what` names the flag.
+// Creates the folder and its parents and checks with a probe file that it can be written to. `what` is the name of the
+// setting, for the message. Throws Error if the folder cannot be created or written to.
 void prepare_output_folder(const fs::path& folder, std::string_view what);
 
 }  // namespace hr

@@ -1,5 +1,5 @@
-// A tensor's numbers in host memory: the tensor's own memory on the CPU, a copy of it for a tensor on a GPU. For the
-// few places where files meet parameters.
+// The numbers of a tensor in host memory: on the CPU the tensor's own memory, for a tensor on a GPU a copy of it. Used
+// in the few places where files are read into parameters or written from them.
 #pragma once
 #include <vector>
 
@@ -9,15 +9,15 @@ namespace hr {
 
 class HostImage {
  public:
-  // Downloads from a GPU. f32 only. The tensor must outlive the image.
+  // Downloads the numbers if the tensor is on a GPU. f32 only. The tensor must outlive the image.
   HostImage(const Context& cx, const Tensor& tensor);
   HostImage(const HostImage&) = delete;
   HostImage& operator=(const HostImage&) = delete;
 
   float* data() { return data_; }
-  // Where a view of the tensor lies.
+  // The address of a view of the tensor within the image.
   float* at(const Tensor& view) { return data_ + (view.data<float>() - tensor_.data<float>()); }
-  // Makes what was written here the tensor's. Nothing happens on the CPU, where it already is.
+  // Uploads the changed numbers to the tensor. On the CPU this does nothing, because the image is the tensor's memory.
   void commit();
 
  private:

@@ -7,7 +7,7 @@
 
 namespace hr {
 namespace {
-// Where this process may run, as it was before any thread was pinned.
+// The processors that this process could use before any thread was pinned.
 std::optional<cpu_set_t>& original_mask() {
   static std::optional<cpu_set_t> mask;
   return mask;
@@ -28,7 +28,7 @@ void pin_compute_threads() {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(cpus[omp_get_thread_num()], &one);
-    sched_setaffinity(0, sizeof one, &one);  // a refusal leaves the thread as it was
+    sched_setaffinity(0, sizeof one, &one);  // If the system refuses, the thread stays as it was.
   }
 }
 

@@ -1,6 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC'11, "Parallel random numbers: as easy as 1, 2, 3").
-// A stream is named by (seed, a, b), for example (seed, epoch, sample index), so neither the number of workers nor a
-// restart changes what a sample draws.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC'11, "Parallel random numbers: as easy as 1, 2, 3"). A
+// stream is identified by (seed, a, b), for example (seed, epoch, sample index). Therefore neither the number of
+// workers nor a restart changes what a sample draws.
 #pragma once
 #include <array>
 #include <cmath>
@@ -10,12 +10,12 @@ namespace hr {
 
 class Philox {
  public:
-  // a: 32 bits are used; b: 64 bits.
+  // Of `a` 32 bits are used, of `b` all 64.
   Philox(uint64_t seed, uint64_t a, uint64_t b)
       : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)},
         counter_{0, static_cast<uint32_t>(a), static_cast<uint32_t>(b), static_cast<uint32_t>(b >> 32)} {}
 
-  // The raw bijection, exposed so that the published known-answer vectors can be checked.
+  // The bijection itself, public so that the published known-answer vectors can be checked.
   static std::array<uint32_t, 4> block(std::array<uint32_t, 4> c, std::array<uint32_t, 2> k) {
     for (int round = 0; round < 10; ++round) {
       const uint64_t p0 = uint64_t{0xD2511F53u} * c[0];
@@ -43,11 +43,11 @@ class Philox {
   // Uniform in [0, 1), 53 bits.
   double uniform() { return static_cast<double>(u64() >> 11) * 0x1p-53; }
   double uniform(double lo, double hi) { return lo + (hi - lo) * uniform(); }
-  // Uniform integer in [0, n), n > 0; the bias of the multiply-shift is below n / 2^64.
+  // Uniform integer in [0, n), n > 0. The bias of the multiply-shift method is below n / 2^64.
   uint64_t below(uint64_t n) {
     return static_cast<uint64_t>(static_cast<unsigned __int128>(u64()) * n >> 64);  // NOLINT
   }
-  // Standard normal (Box and Muller 1958); two uniforms per draw, so the number of draws stays predictable.
+  // Standard normal (Box and Muller 1958). Each draw takes two uniforms, so that the number of draws is predictable.
   double normal() {
     const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
     return radius * std::cos(6.283185307179586 * uniform());

@@ -25,7 +25,7 @@ void Profile::begin(std::string_view kind, double bytes, double operations, cuda
   spans_.back().from = cuda::create_event(true);
   spans_.back().to = cuda::create_event(true);
   cuda::record(spans_.back().from, stream);
-  open_.push_back(spans_.size() - 1);  // last, since the caller of a begin() that throws does not call end()
+  open_.push_back(spans_.size() - 1);  // Done last, because the caller of a begin() that throws does not call end().
 }
 
 void Profile::end(cuda::Stream stream) noexcept {
@@ -44,7 +44,7 @@ const std::map<std::string, Profile::Kind, std::less<>>& Profile::finish() {
   check(open_.empty(), "profile: {} spans have not ended", open_.size());
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   for (const Span& s : spans_) {
-    if (!s.ended) continue;  // its begin() threw
+    if (!s.ended) continue;  // The begin() of this span threw.
     cuda::synchronize(s.to);
     const double seconds = 1e-3 * static_cast<double>(cuda::elapsed_ms(s.from, s.to));
     s.kind->seconds += seconds;

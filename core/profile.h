@@ -1,5 +1,5 @@
-// What a step is made of: one entry per kind of kernel, with the bytes it must move and, on a GPU, the time it took.
-// For `bench --mode kernels`; a context without a profile pays one comparison per launch.
+// The composition of a step: one entry per kind of kernel, with the bytes that it must move and, on a GPU, the time
+// that it took. Used by `bench --mode kernels`. A context without a profile pays one comparison per launch.
 #pragma once
 #include <exception>
 #include <map>
@@ -20,12 +20,13 @@ class Profile {
 
   struct Kind {
     int64_t launches = 0;
-    double bytes = 0, operations = 0;  // device memory read and written; multiplications and additions of convolutions
-    double seconds = 0;                // GPU only, after finish(); without the spans within
+    // Device memory read and written, in bytes; multiplications and additions of convolutions.
+    double bytes = 0, operations = 0;
+    double seconds = 0;  // GPU only, known after finish(). The time of inner spans is not included.
   };
-  // Spans nest: a convolution may cast its filter. The time of an inner span is taken out of the outer one's, so that
-  // all kinds together took as long as the device did. end() ends the span that was begun last; it is called by
-  // destructors and never throws, an error of the device is kept for finish().
+  // Spans nest, because a convolution may cast its filter. The time of an inner span is subtracted from that of the
+  // outer one, so that all kinds together took as long as the device did. end() ends the span that was begun last. It
+  // is called by destructors and never throws; an error of the device is kept and thrown by finish().
   void begin(std::string_view kind, double bytes, double operations, cuda::Stream stream);
   void end(cuda::Stream stream) noexcept;
   // Waits for the device and adds up the times. Throws Error if the device failed.
@@ -33,7 +34,7 @@ class Profile {
 
  private:
   struct Span {
-    Kind *kind, *outer;  // outer: of the span around this one, or null
+    Kind *kind, *outer;  // `outer` is the kind of the enclosing span, or null.
     cuda::Event from = nullptr, to = nullptr;
     bool ended = false;
   };
@@ -41,8 +42,8 @@ class Profile {
   bool on_gpu_;
   std::map<std::string, Kind, std::less<>> kinds_;
   std::vector<Span> spans_;
-  std::vector<size_t> open_;  // begun and not ended, the innermost one last
-  std::exception_ptr error_;  // of end()
+  std::vector<size_t> open_;  // Spans that have begun and not ended, the innermost one last.
+  std::exception_ptr error_;  // The first error in end().
 };
 
 }  // namespace hr

@@ -1,8 +1,10 @@
-// Reverse-mode differentiation over a linear tape. Ops append a backward function in the order they ran, which is
-// already topological; backward() pops from the end and frees saved tensors as it goes. No recursion.
+// Reverse-mode differentiation over a linear tape. Ops append a backward function in the order in which they run, which
+// is already a topological order. backward() runs the functions from the end and frees saved tensors as it goes,
+// without recursion.
 //
-// The gradient of a value used k times is kept as a list of up to k addends and summed by whoever takes it: `fuse` does
-// that inside its own pass over memory, so fan-out costs no extra pass.
+// The gradient of a value that is used k times is kept as a list of up to k addends. The backward function that takes
+// the list sums it; `fuse` does so inside its own pass over memory, so that a value with several uses costs no extra
+// pass. Not thread-safe.
 #pragma once
 #include <functional>
 #include <string>
@@ -22,46 +24,49 @@ class Tape {
   void record(Backward backward) { nodes_.push_back(std::move(backward)); }
 
   // Runs everything recorded, starting with d(loss)/d(loss) = 1, and leaves the tape empty. Bound leaves that received
-  // no gradient are zeroed. `one` is that 1 as a tensor [1] f32; made here when undefined, which a captured step
-  // cannot.
+  // no gradient are zeroed. `one` is that 1 as a tensor [1] f32. If it is undefined, it is made here, which is not
+  // possible within a captured step.
   void backward(Context& cx, const Tensor& loss, Tensor one = {});
 
-  // For ops: one more addend of the gradient of x. The addend may be shared with others: treat it as read-only.
+  // For ops: adds one addend to the gradient of x. The addend may be shared with other values and must not be
+  // overwritten.
   void add(const Tensor& x, Tensor addend);
-  // For ops: all addends of the gradient of the value with this id, removed from the tape; empty when nothing
-  // downstream used it. By id, so that a backward function need not keep an output alive that it does not read.
+  // For ops: removes all addends of the gradient of the value with this id from the tape and returns them. The list is
+  // empty when no recorded op used the value. The argument is an id and not a tensor, so that a backward function does
+  // not keep an output alive that it does not read.
   std::vector<Tensor> take(uint64_t id);
 
-  // Leaves (parameters): the gradient is written to `grad`, which must have the leaf's shape and be f32.
+  // For leaves (parameters): the gradient is written to `grad`, which must have the leaf's shape and be f32.
   void bind(const Tensor& leaf, Tensor grad);
   struct Sink {
-    Tensor grad;      // undefined when the leaf is not bound: then use add()
-    bool accumulate;  // false the first time in a backward pass: overwrite, so that nothing needs zeroing
+    Tensor grad;      // Undefined when the leaf is not bound; use add() then.
+    bool accumulate;  // False the first time in a backward pass: overwrite `grad`, so that it needs no zeroing.
   };
   Sink sink(const Tensor& leaf);
 
-  // Calls `ready(cx, id)` for every bound leaf during backward(), as soon as its gradient has received its last addend:
-  // for whoever sends gradients away while the rest is still being computed. When that is, the tape learns from the
-  // backward pass before; in the first one, and when the number of recorded ops changes, all leaves are reported at the
-  // end. Empty: nobody listens. Error if a gradient grows after it was reported.
+  // Calls `ready(cx, id)` for every bound leaf during backward(), as soon as its gradient has received its last addend,
+  // so that gradients can be sent while the others are still being computed. The tape learns from the previous backward
+  // pass which addend is the last. In the first pass, and when the number of recorded ops has changed, all leaves are
+  // reported at the end. An empty function turns this off. backward() throws Error if a gradient changes after it was
+  // reported.
   void on_ready(std::function<void(Context&, uint64_t)> ready) { ready_ = std::move(ready); }
 
-  void clear();  // drops everything recorded (bindings stay)
+  void clear();  // Drops everything recorded; bindings stay.
   size_t size() const { return nodes_.size(); }
 
  private:
   struct Leaf {
     Tensor grad;
     bool written = false, reported = false;
-    size_t last_write = 0, expected_last_write = 0;  // position of the op, of this pass and of the one before
+    size_t last_write = 0, expected_last_write = 0;  // Positions of the op in this pass and in the previous one.
   };
   void report(Context& cx, uint64_t id, Leaf& leaf);
   std::vector<Backward> nodes_;
   std::unordered_map<uint64_t, std::vector<Tensor>> gradients_;
   std::unordered_map<uint64_t, Leaf> leaves_;
   std::function<void(Context&, uint64_t)> ready_;
-  std::vector<uint64_t> touched_;  // leaves that the running op has written
-  size_t learnt_size_ = 0;         // ops in the pass that expected_last_write is from
+  std::vector<uint64_t> touched_;  // The leaves that the running op has written.
+  size_t learnt_size_ = 0;         // The number of ops in the pass from which expected_last_write was learnt.
 };
 
 }  // namespace hr

@@ -1,5 +1,5 @@
-// A tensor is a handle: shape, element type and a share in a block of memory. Dims are listed in memory order, always
-// dense, no strides: activations [N, H, W, C], filters [O, kh, kw, I].
+// A tensor is a handle: a shape, an element type and a share in a block of memory. Dimensions are listed in memory
+// order and always dense, without strides: activations [N, H, W, C], filters [O, kh, kw, I].
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,9 +14,9 @@ namespace hr {
 
 using Shape = std::vector<int64_t>;
 int64_t numel(const Shape& shape);
-std::string to_string(const Shape& shape);  // "[8, 64, 48, 32]"
+std::string to_string(const Shape& shape);  // For example "[8, 64, 48, 32]".
 
-// One block of memory; returned to its allocator with the last tensor on it.
+// One block of memory. It returns to its allocator when the last tensor that uses it is destroyed.
 class Storage {
  public:
   Storage(std::shared_ptr<Allocator> allocator, size_t bytes)
@@ -53,15 +53,16 @@ class Tensor {
     return static_cast<T*>(raw());
   }
 
-  // A part of this tensor's memory, starting `first` elements in; shares storage, is its own value.
+  // A part of this tensor's memory, starting `first` elements in. It shares the storage but is a value with an id of
+  // its own.
   Tensor view(Shape shape, int64_t first = 0) const;
 
-  // Serial number of the value: gradients are keyed by it, never by an address that may be reused.
+  // The serial number of the value. Gradients are keyed by it and never by an address, because addresses are reused.
   uint64_t id() const { return id_; }
   bool requires_grad() const { return requires_grad_; }
   void set_requires_grad(bool on) { requires_grad_ = on; }
 
-  // True when nobody else can see this memory, so that it may be overwritten.
+  // True when no other tensor shares this memory, so that it may be overwritten.
   bool unique() const { return storage_.use_count() == 1; }
   void reset() { *this = Tensor(); }
 

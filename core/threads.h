@@ -1,5 +1,5 @@
-// Threads that carry exceptions out. An exception that leaves the function of a std::thread ends the process without a
-// message, whatever its type; here the first one of any type is kept and thrown again where somebody can handle it.
+// Threads that hand exceptions to their caller. An exception that leaves the function of a std::thread ends the process
+// without a message. Here the first exception, of any type, is kept and thrown again where it can be handled.
 //   for_each_on_threads(pictures.size(), threads, [&] {
 //     return [&, decoder = std::make_unique<ImageDecoder>()](size_t i) { ... };  // every thread has its own decoder
 //   });
@@ -18,7 +18,7 @@
 
 namespace hr {
 
-// The first exception of several threads.
+// Keeps the first exception of several threads. keep() is thread-safe.
 class FirstException {
  public:
   // Keeps the exception that is being handled; call it in a catch block.
@@ -28,7 +28,7 @@ class FirstException {
     any_ = true;
   }
   bool any() const noexcept { return any_; }
-  // Throws what was kept, if anything was. The threads must have ended.
+  // Throws the exception that was kept, if there is one. All threads must have ended.
   void rethrow() const {
     if (first_) std::rethrow_exception(first_);
   }
@@ -39,14 +39,14 @@ class FirstException {
   std::atomic<bool> any_{false};
 };
 
-// As many threads as there are processors when `asked` is 0 or less.
+// Returns `asked`, or the number of processors when `asked` is 0 or less.
 inline int threads_or_all(int asked) {
   return asked > 0 ? asked : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
-// Calls body() once on each of `n` threads, of which the calling thread is one, and returns when all have ended. The
-// first exception is thrown again then. The system may refuse a thread; the others do the work without it. Only the
-// calling thread stays pinned, if it is (core/parallel.h).
+// Calls body() once on each of `n` threads, including the calling thread, and returns when all have ended. Then the
+// first exception is thrown again. If the system refuses a thread, the others do the work. Only the calling thread
+// keeps its pin, if it has one (core/parallel.h).
 template <class Body>
 void run_on_threads(int n, const Body& body) {
   FirstException error;
@@ -66,15 +66,16 @@ void run_on_threads(int n, const Body& body) {
           guarded();
         });
       }
-    } catch (const std::system_error&) {  // too many threads for this system
-    } catch (const std::bad_alloc&) {     // no memory for one more; what the body needs is told by the body
+    } catch (const std::system_error&) {  // The system allows no more threads; those that exist do the work.
+      // There is no memory for another thread. If the body lacks memory too, it throws its own exception.
+    } catch (const std::bad_alloc&) {
     }
     guarded();
   }
   error.rethrow();
 }
 
-// Calls worker(i) for every i below `count`, each exactly once, on up to `threads` threads (0: every processor). Each
+// Calls worker(i) exactly once for every i below `count`, on up to `threads` threads (0: one per processor). Each
 // thread makes its own worker with make_worker(). After an exception no further item is begun, and the first exception
 // is thrown again when all threads have ended.
 template <class MakeWorker>
@@ -92,8 +93,8 @@ void for_each_on_threads(size_t count, int threads, const MakeWorker& make_worke
   });
 }
 
-// Threads that live longer than the call that starts them (a loader's). When body() ends with an exception, on that
-// thread failed(exception) is called, which must not throw.
+// Threads that live longer than the call that starts them, for example those of a loader. When body() ends with an
+// exception, failed(exception) is called on the same thread; it must not throw.
 class ThreadTeam {
  public:
   ThreadTeam() = default;
@@ -123,7 +124,8 @@ class ThreadTeam {
   std::vector<std::thread> threads_;
 };
 
-// Calls f() on a thread of its own, for what threads inherit, and waits; an exception is thrown again here.
+// Calls f() on a thread of its own and waits for it, for settings that threads inherit from their creator. An exception
+// is thrown again here.
 template <class F>
 void call_on_new_thread(const F& f) {
   FirstException error;

@@ -17,9 +17,9 @@
 
 namespace hr {
 
-// Decoded parts of pictures by image index: what any crop of any of its people can show. Whatever comes first stays:
-// epochs visit everything once, in random order, and there a fixed share is found more often than the most recent ones
-// would be.
+// Decoded parts of pictures by image index: everything that a crop of any person in the picture can show. Entries are
+// never replaced. Each epoch visits every picture once in random order, so that a fixed set of entries is found more
+// often than the most recent entries would be.
 class PoseDataset::Cache {
  public:
   struct Part {
@@ -34,7 +34,7 @@ class PoseDataset::Cache {
     const auto found = parts_.find(index);
     return found == parts_.end() ? nullptr : found->second;
   }
-  // Takes room before anything is decoded, so that threads together stay within the budget.
+  // Reserves memory before anything is decoded, so that all threads together stay within the budget.
   bool reserve(size_t bytes) {
     const std::lock_guard lock(mutex_);
     if (bytes > left_) return false;
@@ -45,7 +45,7 @@ class PoseDataset::Cache {
     const std::lock_guard lock(mutex_);
     left_ += bytes;
   }
-  // False when another thread was faster.
+  // Returns false if another thread inserted the entry first.
   bool insert(int index, std::shared_ptr<const Part> part) {
     const std::lock_guard lock(mutex_);
     return parts_.emplace(index, std::move(part)).second;
@@ -71,7 +71,7 @@ SampleClock& SampleClock::operator+=(const SampleClock& other) {
 
 std::string DatasetCounts::summary() const {
   const std::string singular =
-      noun == "people" ? "person" : noun.substr(0, noun.size() - 1);  // annotations, detections
+      noun == "people" ? "person" : noun.substr(0, noun.size() - 1);  // For "annotations" and "detections".
   std::string text = fmt::format("{}: {} kept", counted(entries, singular, noun), kept);
   const auto add = [&](size_t n, const char* what) {
     if (n != 0) text += fmt::format(", {} {}", n, what);
@@ -133,7 +133,8 @@ bool keeps(const std::vector<int64_t>& categories, int64_t category) {
   return categories.empty() || std::find(categories.begin(), categories.end(), category) != categories.end();
 }
 
-// "--categories is 1; the people have category 0 (person): choose with --categories 0, or --categories all"
+// Returns for example "--categories is 1; the people have category 0 (person): choose with --categories 0, or
+// --categories all".
 std::string other_categories(const CocoAnnotations& file, const std::vector<int64_t>& asked) {
   std::map<int64_t, std::string> there;
   for (const CocoAnnotation& a : file.annotations) {
@@ -153,11 +154,12 @@ std::string other_categories(const CocoAnnotations& file, const std::vector<int6
       fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
 }
 
-// The box a person is trained or evaluated with; why there is none goes to `why` and is counted.
+// Returns the box with which a person is trained or evaluated. If there is none, the reason goes to `why` and is
+// counted.
 std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, bool official, const char*& why,
                               DatasetCounts& counts) {
   if (!finite(a.box)) {
-    why = "a box that is no number";
+    why = "a box that is not a number";
   } else if (!official) {
     if (a.box.w > 0 && a.box.h > 0) return a.box;
     why = "an empty box";
@@ -167,10 +169,10 @@ std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, b
     ++counts.empty_box;
   } else if (a.area <= 0) {
     const bool flat = a.box.w <= 0 || a.box.h <= 0;
-    why = flat ? "an empty box" : "an area of 0, which the official recipe takes for nobody";
+    why = flat ? "an empty box" : "an area of 0, so that the official recipe leaves the person out";
     ++(flat ? counts.empty_box : counts.zero_area);
   } else {
-    // A box of one pixel shrinks to nothing; the reference would keep it and divide by zero.
+    // A box of one pixel shrinks to nothing. The reference would keep it and divide by zero.
     if (box && (box->w > 0 || box->h > 0)) return box;
     why = box ? "an empty box" : "a box outside of the picture";
     ++(box ? counts.empty_box : counts.outside);
@@ -228,7 +230,8 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
       check(a.keypoints.size() == static_cast<size_t>(skeleton.joints()) * 3,
             "{}: annotations[{}] (id {}): {} keypoint numbers, but the skeleton has {} joints (x 3 = {})", file.path, i,
             a.id, a.keypoints.size(), skeleton.joints(), skeleton.joints() * 3);
-      // The official recipe clips boxes to the picture. Where the file does not say its size, the picture itself does.
+      // The official recipe clips boxes to the picture. If the file does not give the size of the picture, the picture
+      // itself does.
       if (official && (image.width <= 0 || image.height <= 0) &&
           !out.learn_size(static_cast<int>(image_index), here->second.size())) {
         ++out.counts_.bad_picture;
@@ -251,7 +254,8 @@ PoseDataset PoseDataset::from_annotations(CocoAnnotations annotations, std::shar
     }
   }
   out.counts_.kept = out.people_.size();
-  check(!out.people_.empty(), "{}: nobody to train or evaluate on: {}; {}", file.path, out.counts_.summary(),
+  check(!out.people_.empty(), "{}: there are no people to train or evaluate on: {}; {}", file.path,
+        out.counts_.summary(),
         out.counts_.other_category > 0 ? other_categories(file, out.options_.categories)
         : out.counts_.zero_area > 0
             ? "\"area\" is the area of the person's outline, or as much as width x height of the box"
@@ -276,7 +280,7 @@ PoseDataset PoseDataset::from_detections(CocoAnnotations annotations, const std:
     const auto image = index_of.find(d.image_id);
     if (!keeps(out.options_.categories, d.category_id)) {
       ++counts.other_category;
-    } else if (!(d.score >= min_score)) {  // NaN too
+    } else if (!(d.score >= min_score)) {  // True for NaN too.
       ++counts.low_score;
     } else if (image == index_of.end()) {
       ++counts.unknown_image;
@@ -300,7 +304,7 @@ PoseDataset PoseDataset::from_people(CocoAnnotations annotations, std::vector<Pe
   PoseDataset out(std::move(annotations), std::move(pictures), skeleton, std::move(options));
   out.people_ = std::move(people);
   out.counts_ = std::move(counts);
-  std::unordered_map<int64_t, int64_t> category_of;  // a pack's people have their annotations' category
+  std::unordered_map<int64_t, int64_t> category_of;  // The people of a pack have the category of their annotation.
   for (const CocoAnnotation& a : out.annotations_.annotations) category_of[a.id] = a.category_id;
   for (Person& person : out.people_) {
     if (const auto at = category_of.find(person.annotation_id); at != category_of.end()) {
@@ -359,8 +363,9 @@ std::string PoseDataset::image_path(int image_index) const {
 
 namespace {
 
-// The picture's size is the annotation's, or joints and boxes would not fit. The seed recipe reads pictures as they are
-// shown, the official one as they are stored, and the annotations may know them the other way.
+// Checks that the picture has the size in the annotations; otherwise joints and boxes would not fit. The seed recipe
+// reads pictures as they are shown and the official one as they are stored, and the annotations may refer to the other
+// form.
 void check_size(const PictureInfo& info, const CocoImage& entry, const std::string& place, const std::string& file,
                 Recipe recipe, BadSamples::Cause& cause) {
   if (entry.width <= 0 || entry.height <= 0 || (info.width == entry.width && info.height == entry.height)) return;
@@ -403,7 +408,7 @@ void PoseDataset::check_pictures(int threads, const std::function<void(size_t do
   for (size_t i = 0; i < people_of_.size(); ++i) {
     if (!people_of_[i].empty()) todo.push_back(static_cast<int>(i));
   }
-  std::mutex mutex;  // guards done and progress
+  std::mutex mutex;  // Guards `done` and `progress`.
   size_t done = 0;
   for_each_on_threads(todo.size(), threads, [&] {
     return [&, decoder = std::make_unique<ImageDecoder>()](size_t i) {
@@ -438,7 +443,7 @@ void PoseDataset::look_at_picture(int image_index, ImageDecoder& decoder) {
   }
 }
 
-// Joints a little beyond the edge are a matter of rounding. MPII's people reach beyond their pictures.
+// Joints may lie a little beyond the edge because of rounding. MPII's people extend beyond their pictures.
 void PoseDataset::look_at_joints(int image_index, const PictureInfo& info, const std::string& place) const {
   for (const uint32_t i : people_of_[image_index]) {
     const Person& person = people_[i];
@@ -505,7 +510,7 @@ void PoseDataset::drop_bad() {
 // ---- samples --------------------------------------------------------------------------------------------------------
 
 Region PoseDataset::reach(size_t index) const {
-  check(index < people_.size(), "dataset: person {} of {}", index, people_.size());
+  check(index < people_.size(), "dataset: person {} was requested; there are {}", index, people_.size());
   const Person& person = people_[index];
   const CocoImage& entry = annotations_.images[person.image_index];
   const std::vector<double> joints(person.joints.begin(), person.joints.end());
@@ -524,7 +529,7 @@ Region PoseDataset::reach(size_t index) const {
 }
 
 PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch, int image_width) const {
-  check(index < people_.size(), "dataset: person {} of {}", index, people_.size());
+  check(index < people_.size(), "dataset: person {} was requested; there are {}", index, people_.size());
   const Person& person = people_[index];
   const std::vector<double> joints(person.joints.begin(), person.joints.end());
   const int w = options_.input_w, h = options_.input_h;
@@ -550,7 +555,7 @@ PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch, int image_
 }
 
 PoseDataset::Placed PoseDataset::placed(size_t index, uint64_t epoch) const {
-  check(index < people_.size(), "dataset: person {} of {}", index, people_.size());
+  check(index < people_.size(), "dataset: person {} was requested; there are {}", index, people_.size());
   SampleWorkspace workspace;
   return placed(index, epoch, image_width(people_[index].image_index, workspace));
 }
@@ -577,9 +582,9 @@ class Stopwatch {
   double last_;
 };
 
-// What decoding costs, in nanoseconds: whatever stands above the last row must be read through (entropy coding goes
-// from the first pixel to the last), and what is needed is transformed. Measured on COCO's baseline files; only the
-// ratio matters.
+// The cost of decoding in nanoseconds. Everything above the last row must be read, because entropy coding goes from the
+// first pixel to the last; only the needed part is transformed. Measured on COCO's baseline files; only the ratio
+// matters.
 double decoding_cost(const Region& region, int picture_width) {
   return region.empty() ? 0 : 3.3 * picture_width * (region.y + region.h) + 2.2 * static_cast<double>(region.area());
 }
@@ -619,7 +624,7 @@ ImageView PoseDataset::decode(int image_index, const Region& region, SampleWorks
   return view;
 }
 
-// `members`: positions within `indices`, all of one picture.
+// `members` are positions within `indices`, all in the same picture.
 void PoseDataset::together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
                            std::span<const SampleTarget> targets, std::span<SampleMeta> metas,
                            SampleWorkspace& workspace) const {
@@ -678,11 +683,12 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     ++clock.samples;
   };
 
-  // Pixels that are there already.
+  // Handles the samples whose pixels are already in memory.
   std::vector<size_t> left;
   const auto cached = cache_->find(image_index);
   for (size_t i = 0; i < members.size(); ++i) {
-    if (regions[i].empty() && (entry.width > 0 && entry.height > 0)) {  // beside the picture: black
+    // The crop lies beside the picture and is black.
+    if (regions[i].empty() && (entry.width > 0 && entry.height > 0)) {
       ImageView nothing;
       nothing.width = width;
       nothing.height = height;
@@ -699,7 +705,7 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
   }
   if (left.empty()) return;
 
-  // All that any crop of this picture's people can show, if it may stay in memory.
+  // Everything that a crop of any person in this picture can show, if it may be kept in memory.
   Region all;
   if (!cached && options_.cache_bytes > 0 && entry.width > 0 && entry.height > 0) {
     for (const uint32_t person : people_of_[image_index]) all = united(all, reach(person));
@@ -726,7 +732,7 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
     }
     return;
   }
-  // One decoding for all of them, or one each?
+  // Decides between one decoding for all of them and one for each.
   Region joint;
   double apart = 0;
   for (const size_t i : left) {
@@ -744,12 +750,12 @@ void PoseDataset::together(std::span<const size_t> indices, std::span<const size
 void PoseDataset::samples_into(std::span<const size_t> indices, uint64_t epoch, std::span<const SampleTarget> targets,
                                std::span<SampleMeta> metas, SampleWorkspace& workspace) const {
   check(indices.size() == targets.size() && indices.size() == metas.size(),
-        "dataset: {} samples asked for, {} places to put them, {} for their data", indices.size(), targets.size(),
+        "dataset: {} samples were requested with memory for {} samples and {} metas", indices.size(), targets.size(),
         metas.size());
   std::vector<bool> done(indices.size());
   std::vector<size_t> members;
   for (size_t i = 0; i < indices.size(); ++i) {
-    check(indices[i] < people_.size(), "dataset: person {} of {}", indices[i], people_.size());
+    check(indices[i] < people_.size(), "dataset: person {} was requested; there are {}", indices[i], people_.size());
     if (done[i]) continue;
     const int image_index = people_[indices[i]].image_index;
     members.clear();

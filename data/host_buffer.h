@@ -1,5 +1,5 @@
-// Memory of batches. It comes from an Allocator, so that a device's pinned memory can take its place, and it is not
-// cleared: a batch of 128 is 100 MB that are about to be written anyway.
+// The memory of batches. It comes from an Allocator, which may be that of a device's pinned memory. It is not cleared,
+// because a batch of 128 has 100 MB that are written anyway.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -18,7 +18,7 @@ class HostBuffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
-  // Without an allocator: the heap, aligned to 64 bytes.
+  // Without an allocator the memory comes from the heap, aligned to 64 bytes.
   explicit HostBuffer(std::shared_ptr<Allocator> allocator = nullptr) : allocator_(std::move(allocator)) {}
   ~HostBuffer() { release(); }
   HostBuffer(const HostBuffer& other) : allocator_(other.allocator_) {
@@ -31,7 +31,7 @@ class HostBuffer {
     return *this;
   }
 
-  // Contents are unspecified afterwards; memory is only taken when the size has never been as large.
+  // The contents are unspecified afterwards. Memory is allocated only if the size is larger than ever before.
   void resize(size_t size) {
     if (size > capacity_) {
       release();
@@ -53,7 +53,7 @@ class HostBuffer {
   const T* end() const { return data_ + size_; }
   T& operator[](size_t i) { return data_[i]; }
   const T& operator[](size_t i) const { return data_[i]; }
-  // n of them from the i-th n on.
+  // Returns the i-th part of n elements.
   std::span<T> part(size_t i, size_t n) { return std::span<T>(data_, size_).subspan(i * n, n); }
   friend bool operator==(const HostBuffer& a, const HostBuffer& b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end());

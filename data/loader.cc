@@ -18,15 +18,15 @@
 namespace hr {
 namespace {
 
-// Samples of a batch that one worker makes in one go: enough that handing out work costs nothing, few enough that a
-// batch is spread over many workers. People of one picture stay together.
+// The number of samples of a batch that one worker makes at once: enough that handing out work costs nothing, and few
+// enough that a batch is divided among many workers. People of one picture stay together.
 constexpr size_t slice_size = 8;
 
 struct Slot {
   Batch batch;
-  std::vector<std::vector<size_t>> slices;  // positions within the batch
-  size_t next = 0, left = 0;                // the next slice to begin; slices not done
-  size_t failed = ~size_t{0};               // the first slice that failed, and how
+  std::vector<std::vector<size_t>> slices;  // Positions within the batch.
+  size_t next = 0, left = 0;                // The next slice to begin, and the number of slices that are not done.
+  size_t failed = ~size_t{0};               // The first slice that failed, and its exception.
   std::exception_ptr error;
 };
 
@@ -41,16 +41,18 @@ struct Loader::State {
   std::vector<size_t> order;
   double waited = 0;
   ThreadTeam threads;
-  SampleWorkspace own;  // of the calling thread
+  SampleWorkspace own;  // Of the calling thread.
 
-  // Shared with the workers, under the mutex.
+  // Shared with the workers; guarded by the mutex.
   mutable std::mutex mutex;
   std::condition_variable work_there, batch_there;
-  size_t to_open = 0, to_give = 0;  // next batch to begin; next batch that the caller gets
+  size_t to_open = 0, to_give = 0;  // The next batch to begin, and the next batch that the caller receives.
   bool stop = false;
-  std::exception_ptr lost;       // what ended a worker outside of a sample: memory for a batch, for instance
-  std::map<size_t, Slot> slots;  // begun and not given; a map keeps its elements in place
-  std::vector<Batch> spare;      // memory to use again
+  // An exception that ended a worker outside of a sample, for example because memory for a batch was refused.
+  std::exception_ptr lost;
+  // Batches that have begun and were not given out yet. A map does not move its elements.
+  std::map<size_t, Slot> slots;
+  std::vector<Batch> spare;  // Batches whose memory can be reused.
   SampleClock clock;
 
   State(const PoseDataset& data, LoaderOptions o) : dataset(data), options(std::move(o)) {}
@@ -65,7 +67,7 @@ struct Loader::State {
     return batch;
   }
 
-  // Shapes of batch b, and memory for it where it has none yet.
+  // Sets the shapes of batch b and allocates memory if it has none yet.
   void shape(size_t b, Batch& batch) const {
     const DatasetOptions& input = dataset.options();
     const size_t size = std::min<size_t>(options.batch_size, order.size() - b * options.batch_size);
@@ -83,9 +85,9 @@ struct Loader::State {
     batch.meta.resize(size);
   }
 
-  // Positions of batch b, people of one picture side by side, cut into slices.
+  // Returns the positions of batch b, cut into slices, with people of one picture next to each other.
   std::vector<std::vector<size_t>> slices(size_t b, size_t size) const {
-    std::unordered_map<int, size_t> first_of;  // picture -> which group
+    std::unordered_map<int, size_t> first_of;  // From a picture to its group.
     std::vector<std::vector<size_t>> groups;
     for (size_t i = 0; i < size; ++i) {
       const int picture = dataset.people()[order[b * options.batch_size + i]].image_index;
@@ -120,14 +122,15 @@ struct Loader::State {
     for (size_t k = 0; k < positions.size(); ++k) batch.meta[positions[k]] = metas[k];
   }
 
-  // The batch with a slice to begin, opening the next batch if there is room; null when there is nothing to do now.
+  // Returns the batch with a slice to begin, and opens the next batch if there is room; null if there is nothing to do
+  // now.
   std::pair<const size_t, Slot>* slot_with_work() {
     for (auto& slot : slots) {
       if (slot.second.next < slot.second.slices.size()) return &slot;
     }
     if (to_open >= batches || to_open >= to_give + static_cast<size_t>(options.prefetch)) return nullptr;
     const size_t b = to_open;
-    Slot fresh;  // complete before anybody sees it: memory for it may be refused
+    Slot fresh;  // Completed before other threads can see it, because allocating its memory may fail.
     if (spare.empty()) {
       fresh.batch = empty_batch();
     } else {
@@ -171,7 +174,7 @@ struct Loader::State {
     }
   }
 
-  // For an exception that ended a worker. The caller gets it instead of a batch.
+  // Takes an exception that ended a worker. The caller receives it in place of a batch.
   void lose(std::exception_ptr error) noexcept {
     const std::lock_guard lock(mutex);
     if (!lost) lost = std::move(error);
@@ -192,7 +195,7 @@ struct Loader::State {
     lost = nullptr;
   }
 
-  // The batch that is due, or the error that befell it.
+  // Gives out the batch that is due, or throws its exception.
   void take(Batch& out) {
     if (options.workers == 0) {
       if (out.images.size() + out.sources.size() == 0) out = empty_batch();
@@ -209,7 +212,7 @@ struct Loader::State {
       return;
     }
     std::unique_lock lock(mutex);
-    // A batch made elsewhere has memory of another kind.
+    // A batch that was made elsewhere has memory of another kind.
     if (out.images.capacity() + out.sources.capacity() > 0) spare.push_back(std::move(out));
     batch_there.wait(lock, [&] {
       const auto due = slots.find(to_give);
@@ -230,14 +233,14 @@ Loader::Loader(const PoseDataset& dataset, LoaderOptions options) : state_(std::
   check(options.batch_size > 0, "loader: batch size {}, expected at least 1", options.batch_size);
   check(options.workers >= 0 && options.workers <= 1024, "loader: {} workers, expected 0 to 1024", options.workers);
   check(options.prefetch > 0, "loader: prefetch {}, expected at least 1", options.prefetch);
-  check(options.images || options.sources, "loader: neither images nor sources are asked for");
+  check(options.images || options.sources, "loader: expected images or sources to be requested");
   const size_t n = options.shard.size(dataset.size()), size = options.batch_size;
   check(n > 0, "loader: {} has no people to load", dataset.annotations().path);
   state_->batches = options.drop_last ? n / size : (n + size - 1) / size;
   check(state_->batches > 0,
         "loader: batch size {} is larger than the {} people of {}, and an incomplete batch is dropped", size, n,
         dataset.annotations().path);
-  state_->to_give = state_->batches;  // next() is false until an epoch starts
+  state_->to_give = state_->batches;  // next() returns false until an epoch starts.
 }
 
 Loader::~Loader() { state_->join(); }
@@ -253,7 +256,7 @@ void Loader::start_epoch(uint64_t epoch, size_t first_batch) {
   s.order.resize(s.dataset.size());
   std::iota(s.order.begin(), s.order.end(), size_t{0});
   if (s.options.shuffle) {
-    // A stream of its own: samples use their index, which never gets there.
+    // A separate random stream. Samples use their index as the last number, which never reaches this value.
     Philox random(s.options.seed, epoch, ~uint64_t{0});
     for (size_t i = s.order.size() - 1; i > 0; --i) std::swap(s.order[i], s.order[random.below(i + 1)]);
   }
@@ -265,7 +268,7 @@ void Loader::start_epoch(uint64_t epoch, size_t first_batch) {
 
 bool Loader::next(Batch& out) {
   State& s = *state_;
-  if (s.to_give >= s.batches) return false;  // only this thread writes to_give
+  if (s.to_give >= s.batches) return false;  // Only this thread writes to_give.
   const auto before = std::chrono::steady_clock::now();
   try {
     s.take(out);

@@ -12,7 +12,7 @@ HeatmapAccuracy heatmap_accuracy(const Heatmaps& output, const Heatmaps& target,
         output.joints, target.n, target.h, target.w, target.joints);
   const std::vector<float> found = decode(output, {.codec = Codec::argmax});
   const std::vector<float> wanted = decode(target, {.codec = Codec::argmax});
-  const double unit_x = output.h / 10.0, unit_y = output.w / 10.0;  // swapped, see the header
+  const double unit_x = output.h / 10.0, unit_y = output.w / 10.0;  // Exchanged; see the header.
 
   HeatmapAccuracy accuracy;
   double sum = 0;

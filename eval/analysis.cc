@@ -12,17 +12,17 @@
 namespace hr {
 namespace {
 
-constexpr double kMatched = 0.1, kNear = 0.5, kGood = 0.85;  // OKS; ks
+constexpr double kMatched = 0.1, kNear = 0.5, kGood = 0.85;  // The first is an OKS, the others are ks.
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
-constexpr std::array<double, 5> kSizes = {32, 64, 96, 192, 384};  // borders in pixels; COCO's medium is 32 to 96
+constexpr std::array<double, 5> kSizes = {32, 64, 96, 192, 384};  // Borders in pixels; COCO's medium is 32 to 96.
 
-// What became of one labelled joint of a person that a detection belongs to.
+// The result for one labelled joint of a person to whom a detection belongs.
 struct Finding {
-  int detection = 0, person = 0, joint = 0;  // indices into dt, gt.annotations
+  int detection = 0, person = 0, joint = 0;  // Indices into dt and gt.annotations.
   PoseError kind = PoseError::good;
-  double similarity = 0;  // with the own joint
-  double nearest = 0;     // with the joint it is nearest to
-  double error = 0;       // d / sqrt(area)
+  double similarity = 0;  // With the own joint.
+  double nearest = 0;     // With the joint to which it is nearest.
+  double error = 0;       // d / sqrt(area).
 };
 
 struct Analyser {
@@ -99,7 +99,7 @@ std::string size_name(size_t bin) {
   return fmt::format("{} to {} px", kSizes.at(bin - 1), kSizes.at(bin));
 }
 
-// Detections with the joints of one kind (or of all kinds) corrected.
+// Returns the detections with the joints of one kind (or of all kinds) corrected.
 std::vector<CocoDetection> corrected(const Analyser& a, const std::vector<Finding>& findings,
                                      std::optional<PoseError> only) {
   std::vector<CocoDetection> moved = a.dt;
@@ -172,7 +172,7 @@ PoseAnalysis analyse_poses(const CocoAnnotations& gt, const std::vector<CocoDete
           ignored = static_cast<int>(g);
         } else if (taken[g] != 0) {
           near_taken = true;
-        } else if (best < 0 || oks >= image.oks[d * G + best]) {  // of equals the later, as in the evaluation
+        } else if (best < 0 || oks >= image.oks[d * G + best]) {  // Among equal ones the later, as in the evaluation.
           best = static_cast<int>(g);
         }
       }

@@ -9,9 +9,9 @@
 namespace hr {
 namespace {
 
-// rows <= columns. Row after row is added to the assignment along the shortest path of alternating free and taken
-// pairs; the potentials u and v keep every reduced cost  cost - u - v  at or above zero, so that Dijkstra's search
-// finds it.
+// Requires rows <= columns. Each row is added to the assignment along the shortest path of alternating free and
+// assigned pairs. The potentials u and v keep every reduced cost  cost - u - v  at or above zero, so that Dijkstra's
+// search finds this path.
 std::vector<int> assign_wide(std::span<const double> cost, int rows, int columns) {
   constexpr double kFar = std::numeric_limits<double>::infinity();
   std::vector<double> u(rows, 0.0), v(columns, 0.0), shortest(columns);
@@ -36,7 +36,7 @@ std::vector<int> assign_wide(std::span<const double> cost, int rows, int columns
           shortest[j] = through;
           came_from[j] = row;
         }
-        // Of equal lengths a free column ends the search at once.
+        // Among equal lengths a free column is preferred, because it ends the search at once.
         if (shortest[j] < lowest || (shortest[j] == lowest && row_of[j] < 0)) {
           lowest = shortest[j];
           best = k;

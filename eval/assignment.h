@@ -1,4 +1,4 @@
-// The assignment problem: who belongs to whom at the smallest total cost ("Hungarian" method).
+// The assignment problem: which row belongs to which column at the smallest total cost ("Hungarian" method).
 #pragma once
 #include <span>
 #include <vector>
@@ -11,8 +11,8 @@ namespace hr {
 // the numbers alone. Throws Error if a cost is not finite or the number of costs is not rows x columns.
 std::vector<int> assign(std::span<const double> cost, int rows, int columns);
 
-// The same, but a pair may also be left apart, and is wherever it costs `limit` or more: maximises the sum of
-// (limit - cost) over the pairs, so that two fair pairs beat one good one.
+// The same, but a pair may also be left unassigned, and always is if it costs `limit` or more. Maximises the sum of
+// (limit - cost) over the pairs, so that two fair pairs are better than one good one.
 std::vector<int> assign_below(std::span<const double> cost, int rows, int columns, double limit);
 
 }  // namespace hr

@@ -22,7 +22,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// What became of a detection: one bit per area range and threshold.
+// The outcome of a detection: one bit per area range and threshold.
 struct Outcome {
   uint64_t hit = 0, ignored = 0;
 };
@@ -35,7 +35,7 @@ std::vector<int64_t> sorted_unique(std::vector<int64_t> ids) {
   return ids;
 }
 
-// Position in a sorted list, -1 if it is not there.
+// Returns the position in a sorted list, -1 if it is not there.
 int position(const std::vector<int64_t>& sorted, int64_t id) {
   const auto at = std::lower_bound(sorted.begin(), sorted.end(), id);
   return at == sorted.end() || *at != id ? -1 : static_cast<int>(at - sorted.begin());
@@ -46,8 +46,8 @@ bool outside(double area, const std::array<double, 2>& range) { return area < ra
 bool finite(const Box& b) { return std::isfinite(b.x + b.y + b.w + b.h); }
 
 // Objects or detections of one picture and category: items[begin[cell] .. begin[cell + 1]), cell = image * K +
-// category. Within a cell they stand by category id and then in the file's order, which is how the reference lists them
-// when it does not use categories.
+// category. Within a cell they are ordered by category id and then as in the file, which is the reference's order when
+// it does not use categories.
 struct Cells {
   std::vector<int> begin, items;
 
@@ -65,7 +65,7 @@ struct Cells {
   std::span<int> operator[](int cell) { return {items.data() + begin[cell], items.data() + begin[cell + 1]}; }
 };
 
-// Intersection over union; over the detection's own area where the object is a crowd.
+// Intersection over union; over the detection's own area if the object is a crowd.
 double iou(const Box& d, const Box& g, bool crowd) {
   const double w = std::fmin(d.w + d.x, g.w + g.x) - std::fmax(d.x, g.x);
   if (w <= 0) return 0;
@@ -75,10 +75,10 @@ double iou(const Box& d, const Box& g, bool crowd) {
   return common / (crowd ? own : own + g.w * g.h - common);
 }
 
-// Buffers of one thread.
+// The buffers of one thread.
 struct Scratch {
-  std::vector<double> iou;  // [detections, objects]
-  std::vector<int> order;   // objects, those that count first
+  std::vector<double> iou;  // [detections, objects].
+  std::vector<int> order;   // Objects; those that count come first.
   std::vector<uint8_t> ignore, taken;
 };
 
@@ -88,7 +88,7 @@ struct Matcher {
   const std::array<double, T>& thresholds;
   std::vector<Outcome>& outcome;
 
-  // One cell. `detections` are sorted by falling score and at most 100.
+  // Matches one cell. `detections` are sorted by falling score and at most 100.
   void operator()(std::span<const int> detections, std::span<const int> objects, Scratch& m) const {
     const size_t G = objects.size();
     m.iou.resize(detections.size() * G);
@@ -124,7 +124,8 @@ struct Matcher {
         bool matched = false, ignored = false;
         if (best >= 0) {
           taken[best] = 1;
-          // pycocotools notes the matched id and later asks whether it is zero: an object with id 0 is never found.
+          // pycocotools stores the matched id and later tests whether it is zero. Therefore an object with id 0 is
+          // never found.
           matched = gt.annotations[objects[best]].id != 0;
           ignored = m.ignore[best] != 0;
         }
@@ -141,8 +142,9 @@ struct Matcher {
     int best = -1;
     for (const int g : m.order) {
       if (taken[g] != 0 && !gt.annotations[objects[g]].iscrowd) continue;
-      if (best >= 0 && m.ignore[best] == 0 && m.ignore[g] != 0) break;  // a real match never moves to an ignored one
-      if (overlap[g] < least) continue;                                 // so equal IoU goes to the later
+      // A match with an object that counts is never replaced by one that is ignored.
+      if (best >= 0 && m.ignore[best] == 0 && m.ignore[g] != 0) break;
+      if (overlap[g] < least) continue;  // Equal IoU is allowed, so that the later object wins.
       least = overlap[g];
       best = g;
     }
@@ -150,11 +152,12 @@ struct Matcher {
   }
 };
 
-// Curves of one category at one limit of detections, from those in the order of falling score over all pictures.
+// Computes the curves of one category at one limit of detections, which are in the order of falling score over all
+// pictures.
 void accumulate(std::span<const Outcome> outcomes, std::span<const double> scores,
                 const std::array<int64_t, A>& to_find, size_t k, size_t K, int m, BoxEvalResult& r) {
   const std::array<double, R> points = recall_points();
-  std::vector<double> precision;  // at every hit; between hits it only falls
+  std::vector<double> precision;  // At every hit; between hits the precision only falls.
   std::vector<size_t> hit_at;
   for (int a = 0; a < A; ++a) {
     if (to_find[a] == 0) continue;
@@ -174,11 +177,11 @@ void accumulate(std::span<const Outcome> outcomes, std::span<const double> score
       }
       r.recall[((t * K + k) * A + a) * M + m] = hits / total;
       for (size_t p = precision.size(); p-- > 1;) precision[p - 1] = std::max(precision[p - 1], precision[p]);
-      size_t p = 0;  // the first hit whose recall reaches the point
+      size_t p = 0;  // The first hit whose recall reaches the point.
       for (int i = 0; i < R; ++i) {
         while (p < precision.size() && static_cast<double>(p + 1) / total < points[i]) ++p;
         const size_t at = (((static_cast<size_t>(t) * R + i) * K + k) * A + a) * M + m;
-        // Recall 0 is reached by the very first detection, hit or not.
+        // Recall 0 is reached by the very first detection, whether it is a hit or not.
         const bool first = points[i] <= 0 && !outcomes.empty();
         r.precision[at] = p < precision.size() ? precision[p] : 0.0;
         r.scores[at] = first ? scores[0] : p < precision.size() ? scores[hit_at[p]] : 0.0;
@@ -187,7 +190,8 @@ void accumulate(std::span<const Outcome> outcomes, std::span<const double> score
   }
 }
 
-// Mean of what is above -1 in precision (or recall), over one threshold (or all, -1), at one area range and limit.
+// Returns the mean of the values above -1 in precision (or recall), over one threshold (or all, -1), at one area range
+// and limit.
 double average(const BoxEvalResult& r, bool precision, int threshold, int a, int m) {
   const size_t rows = (precision ? R : 1) * r.categories.size();
   const std::vector<double>& from = precision ? r.precision : r.recall;
@@ -201,7 +205,7 @@ double average(const BoxEvalResult& r, bool precision, int threshold, int a, int
   return picked.empty() ? -1.0 : pairwise_sum(picked.data(), picked.size()) / static_cast<double>(picked.size());
 }
 
-// The twelve numbers, in the reference's order.
+// The twelve numbers in the reference's order.
 struct Line {
   bool precision;
   int threshold, area, limit;
@@ -225,7 +229,7 @@ struct Setup {
   std::vector<int64_t> all_images, images, categories;
   bool use_categories = true;
   int K() const { return use_categories ? static_cast<int>(categories.size()) : 1; }
-  // The cell of something; -1: not evaluated.
+  // Returns the cell of an entry; -1 if it is not evaluated.
   int cell(int64_t image, int64_t category) const {
     const int i = position(images, image), k = position(categories, category);
     return i < 0 || k < 0 ? -1 : i * K() + (use_categories ? k : 0);
@@ -241,7 +245,7 @@ Setup make_setup(const CocoAnnotations& gt, const BoxEvalOptions& options) {
     check(position(s.all_images, id) >= 0, "{}: has no image {} to evaluate", gt.path, id);
   std::vector<int64_t> known;
   for (const CocoCategory& category : gt.categories) known.push_back(category.id);
-  if (known.empty()) {  // a file without the list: what its objects say
+  if (known.empty()) {  // The file has no list of categories, so they are collected from its objects.
     for (const CocoAnnotation& object : gt.annotations) known.push_back(object.category_id);
   }
   known = sorted_unique(std::move(known));
@@ -310,7 +314,7 @@ BoxEvalResult evaluate_boxes(const CocoAnnotations& gt, const std::vector<CocoDe
   std::vector<Outcome> outcome(dt.size());
   const std::array<double, T> thresholds = oks_thresholds();
   const Matcher matcher{gt, dt, thresholds, outcome};
-  // Every picture on its own, so the number of threads cannot show in the result.
+  // Every picture is evaluated on its own, so that the number of threads does not change the result.
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     Scratch m;
@@ -333,7 +337,8 @@ BoxEvalResult evaluate_boxes(const CocoAnnotations& gt, const std::vector<CocoDe
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
   for (int k = 0; k < K; ++k) {
     for (int m = 0; m < M; ++m) {
-      // Equal scores keep the order the reference concatenates in: pictures by ascending id, best first in each.
+      // Equal scores keep the order in which the reference concatenates them: pictures by ascending id, best first in
+      // each.
       std::vector<int> ranking;
       for (int image = 0; image < images; ++image) {
         const std::span<int> detections = detections_of[image * K + k];

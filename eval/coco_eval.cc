@@ -25,14 +25,15 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// What became of a detection: one bit per area range and threshold, bit a * T + t.
+// The outcome of a detection: one bit per area range and threshold, bit a * T + t.
 struct Outcome {
   uint32_t hit = 0, ignored = 0;
 };
 constexpr uint32_t bit(int a, int t) { return 1u << (a * T + t); }
 static_assert(A * T <= 32);
 
-// Indices grouped by a small integer, in their first order within each group: group g is items[begin[g]..begin[g+1]).
+// Indices grouped by a small integer, in their original order within each group: group g is
+// items[begin[g]..begin[g+1]).
 struct Groups {
   std::vector<int> begin, items;
 
@@ -48,7 +49,8 @@ struct Groups {
   std::span<int> operator[](int g) { return {items.data() + begin[g], items.data() + begin[g + 1]}; }
 };
 
-// Position in a sorted list, -1 if it is not there. Neighbouring entries of a file are mostly of one picture.
+// Returns the position in a sorted list, -1 if it is not there. Neighbouring entries of a file mostly belong to the
+// same picture, so the last position is tried first.
 class Position {
  public:
   explicit Position(const std::vector<int64_t>& sorted) : sorted_(sorted) {}
@@ -72,7 +74,7 @@ std::vector<int64_t> sorted_unique(std::vector<int64_t> ids) {
   return ids;
 }
 
-// Integers that sort as scores fall: equal scores (both zeros too) are equal, NaN comes last.
+// Integers that sort in the order of falling scores: equal scores (both zeros too) are equal, NaN comes last.
 uint64_t falling_key(double score) {
   if (std::isnan(score)) return ~uint64_t{0};
   const uint64_t bits = std::bit_cast<uint64_t>(score == 0 ? 0.0 : score);
@@ -83,13 +85,13 @@ uint64_t falling_key(double score) {
 // numpy.maximum(0, v): a NaN stays.
 double positive_part(double v) { return v <= 0 ? 0 : v; }
 
-// The range [low, high] of an area; a NaN lies inside every range because only "outside" is asked.
+// The range [low, high] of an area. A NaN lies inside every range, because only "outside" is tested.
 bool outside(double area, const std::array<double, 2>& range) { return area < range[0] || area > range[1]; }
 
 constexpr std::array<std::string_view, 3> kRules = {"pycocotools", "xtcocotools", "xtcocotools_crowd"};
 
 struct Setup {
-  std::vector<double> sigmas, spread;  // spread = (2 sigma)^2
+  std::vector<double> sigmas, spread;  // spread = (2 sigma)^2.
   CocoRules rules = CocoRules::pycocotools;
   std::vector<int64_t> all_images, images, categories;
   std::array<double, T> thresholds = oks_thresholds();
@@ -127,7 +129,7 @@ Setup make_setup(const CocoAnnotations& gt, const CocoEvalOptions& options) {
 
   std::vector<int64_t> known;
   for (const CocoCategory& category : gt.categories) known.push_back(category.id);
-  if (known.empty()) {  // a file without the list: what its people say
+  if (known.empty()) {  // The file has no list of categories, so they are collected from its people.
     for (const CocoAnnotation& person : gt.annotations) known.push_back(person.category_id);
   }
   known = sorted_unique(std::move(known));
@@ -139,7 +141,7 @@ Setup make_setup(const CocoAnnotations& gt, const CocoEvalOptions& options) {
   return s;
 }
 
-// Extent of all points of a detection, hidden ones included; NaN if any of them is NaN.
+// The extent of all points of a detection, including hidden ones; NaN if any of them is NaN.
 double extent_area(const std::vector<double>& keypoints) {
   double x0 = keypoints[0], x1 = x0, y0 = keypoints[1], y1 = y0;
   bool nan = false;
@@ -154,9 +156,9 @@ double extent_area(const std::vector<double>& keypoints) {
   return nan ? std::numeric_limits<double>::quiet_NaN() : (x1 - x0) * (y1 - y0);
 }
 
-// Index of the first number that is not finite, or -1.
+// Returns the index of the first number that is not finite, or -1.
 int first_not_finite(const std::vector<double>& v) {
-  double zero = 0;  // stays 0 for finite numbers only; one test for all of them
+  double zero = 0;  // Stays 0 for finite numbers only, so that one test covers all of them.
   for (const double x : v) zero += x * 0;
   if (zero == 0) return -1;
   return static_cast<int>(std::find_if(v.begin(), v.end(), [](double x) { return !std::isfinite(x); }) - v.begin());
@@ -165,14 +167,22 @@ int first_not_finite(const std::vector<double>& v) {
 void check_person(const CocoAnnotations& gt, size_t i, bool strict) {
   const CocoAnnotation& person = gt.annotations[i];
   if (!strict) return;
-  const int at = first_not_finite(person.keypoints);
-  check(at < 0, "{}: annotations[{}] (id {}): keypoints[{}] is not a finite number", gt.path, i, person.id, at);
+  int at = first_not_finite(person.keypoints);
+  // The position of an unlabelled joint takes no part in OKS, and published files have NaN there.
+  const auto unlabelled = [&](int k) {
+    const size_t flag = static_cast<size_t>(k) / 3 * 3 + 2;
+    return k % 3 != 2 && flag < person.keypoints.size() && person.keypoints[flag] <= 0;
+  };
+  const int size = static_cast<int>(person.keypoints.size());
+  while (at >= 0 && at < size && (unlabelled(at) || std::isfinite(person.keypoints[at]))) ++at;
+  check(at < 0 || at == size, "{}: annotations[{}] (id {}): keypoints[{}] is not a finite number", gt.path, i,
+        person.id, at);
   const Box& b = person.box;
   check(std::isfinite(person.area + b.x + b.y + b.w + b.h),
         "{}: annotations[{}] (id {}): area or bbox is not a finite number", gt.path, i, person.id);
 }
 
-// True if all numbers are finite; with `strict` anything else is an Error.
+// Returns whether all numbers are finite. With `strict` it throws Error if one is not.
 bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const CocoEvalOptions& options, bool boxes) {
   check(boxes || !d.keypoints.empty(), "{}: entry [{}] (image {}) has no keypoints; expected 3 x {} numbers",
         options.detections_name, i, d.image_id, s.joints());
@@ -188,45 +198,47 @@ bool check_detection(const CocoDetection& d, size_t i, const Setup& s, const Coc
        d.image_id, at, d.keypoints[at]);
 }
 
-// Buffers of one thread.
+// The buffers of one thread.
 struct Scratch {
   std::vector<std::pair<uint64_t, int>> order;
-  std::vector<double> x, y;                     // [detections, joints]
-  std::vector<double> similarity, used, reach;  // [joints]
-  std::vector<double> oks;                      // [detections, people]
+  std::vector<double> x, y;                     // [detections, joints].
+  std::vector<double> similarity, used, reach;  // [joints].
+  std::vector<double> oks;                      // [detections, people].
   std::vector<int> joint;
-  std::vector<int> people;  // real ones first
+  std::vector<int> people;  // Those that are not ignored come first.
   std::vector<uint8_t> ignore, taken;
 };
 
-// Whether a detection is so far from a person that OKS stays below 0.5, without a division: a joint with e >= 3.1 adds
-// less than 0.046, so with too few nearer ones the mean cannot reach 0.5. reach[k] is 1 / (2 spread area), 0 for joints
-// that do not count; the products are off by a few roundings, which the margin of 0.49 covers many times over.
+// Returns whether a detection is so far from a person that the OKS stays below 0.5, without a division. A joint with e
+// >= 3.1 adds less than 0.046, so that with too few nearer joints the mean cannot reach 0.5. reach[k] is 1 / (2 spread
+// area), 0 for joints that do not count. The products are off by a few roundings, which the margin of 0.49 covers many
+// times over.
 bool hopeless(const double* x, const double* y, const double* truth, const double* reach, int joints, size_t counted) {
   int near = 0;
   for (int k = 0; k < joints; ++k) {
     const double dx = x[k] - truth[3 * k], dy = y[k] - truth[3 * k + 1];
-    near += (dx * dx + dy * dy) * reach[k] >= 3.1 ? 0 : 1;  // 0 times infinite counts as near
+    near += (dx * dx + dy * dy) * reach[k] >= 3.1 ? 0 : 1;  // 0 times infinity counts as near.
   }
   const auto close = static_cast<double>(near) - static_cast<double>(joints - static_cast<int>(counted));
   const auto n = static_cast<double>(counted);
   return close + (n - close) * 0.046 < 0.49 * n;
 }
 
-// OKS of every kept detection with one person, into column `g` of oks. With `prune`, an OKS below 0.5 may become 0: no
-// threshold tells them apart. (Only for finite numbers: a NaN must reach the comparison.)
+// Writes the OKS of every kept detection with one person into column `g` of oks. With `prune`, an OKS below 0.5 may
+// become 0, because no threshold distinguishes the two. (This is only allowed for finite numbers, since a NaN must
+// reach the comparison.)
 void oks_column(const CocoAnnotation& person, double person_area, const Setup& s, size_t detections, size_t g,
                 size_t people, bool prune, Scratch& m) {
   const int joints = s.joints();
   m.joint.clear();
-  if (person.keypoints.size() == 3 * s.sigmas.size()) {  // others have no visible joint: check_compared()
+  if (person.keypoints.size() == 3 * s.sigmas.size()) {  // Other people have no visible joint; see check_compared().
     for (int k = 0; k < joints; ++k) {
       if (person.keypoints[3 * k + 2] > 0) m.joint.push_back(k);
     }
   }
   const bool flagged = !m.joint.empty();
   const double area = person_area + kEpsilon;
-  // Without a flagged joint, distance is measured to the box grown by its own size on every side.
+  // If no joint is labelled, the distance is measured to the box enlarged by its own size on every side.
   const Box& b = person.box;
   const double x0 = b.x - b.w, x1 = b.x + b.w * 2, y0 = b.y - b.h, y1 = b.y + b.h * 2;
   m.similarity.resize(joints);
@@ -260,34 +272,36 @@ void oks_column(const CocoAnnotation& person, double person_area, const Setup& s
     const size_t n = flagged ? m.joint.size() : joints;
     for (size_t j = 0; j < n; ++j) {
       const double v = e[flagged ? m.joint[j] : j];
-      m.used[j] = v > 746 ? 0.0 : std::exp(-v);  // exp(-746) is 0 in double
+      m.used[j] = v > 746 ? 0.0 : std::exp(-v);  // exp(-746) is 0 in double.
     }
     m.oks[d * people + g] = pairwise_sum(m.used.data(), n) / static_cast<double>(n);
   }
 }
 
-// Where people and detections belong, and what the rules make of them; -1 in *_image: not evaluated.
+// The cells of people and detections, and how the rules treat them. -1 in *_image means that the entry is not
+// evaluated.
 struct Gathered {
   std::vector<int> person_image, detection_image, detection_category;
-  std::vector<double> person_area, dt_area;     // square pixels
-  std::vector<uint8_t> person_ignored;          // at every area range
-  std::vector<std::array<int64_t, A>> to_find;  // [C] people that count, per area range
+  std::vector<double> person_area, dt_area;     // In square pixels.
+  std::vector<uint8_t> person_ignored;          // In every area range.
+  std::vector<std::array<int64_t, A>> to_find;  // [C]: the people that count, per area range.
 };
 
-// The picture-wise part of the evaluation.
+// The part of the evaluation that is done picture by picture.
 struct Matcher {
   const CocoAnnotations& gt;
   const std::vector<CocoDetection>& dt;
   const Setup& s;
   const Gathered& in;
-  bool prune;                     // OKS below every threshold need not be exact
-  std::vector<Outcome>& outcome;  // by detection
+  bool prune;                     // An OKS below every threshold need not be exact.
+  std::vector<Outcome>& outcome;  // By detection.
 
   // Sorts the detections of one picture and category by score; the first `kept` (returned) count.
   static size_t sort_by_score(const std::vector<CocoDetection>& dt, std::span<int> detections, Scratch& m) {
     m.order.clear();
     for (const int d : detections) m.order.emplace_back(falling_key(dt[d].score), d);
-    std::sort(m.order.begin(), m.order.end());  // the index breaks ties: file order, as a stable sort
+    // The index breaks ties, which gives the order of the file, as a stable sort does.
+    std::sort(m.order.begin(), m.order.end());
     for (size_t i = 0; i < detections.size(); ++i) detections[i] = m.order[i].second;
     return std::min<size_t>(detections.size(), kMaxDetections);
   }
@@ -335,7 +349,8 @@ struct Matcher {
         if (best >= 0) {
           const CocoAnnotation& person = gt.annotations[people[best]];
           m.taken[t * G + best] = 1;
-          // pycocotools notes the matched id and later asks whether it is zero: a person with id 0 is never found.
+          // pycocotools stores the matched id and later tests whether it is zero. Therefore a person with id 0 is never
+          // found.
           matched = person.id != 0 || s.rules != CocoRules::pycocotools;
           ignored = m.ignore[best] != 0;
           if (kept != nullptr) kept->match[t * detections.size() + d] = people[best];
@@ -356,8 +371,9 @@ struct Matcher {
     int best = -1;
     for (const int g : m.people) {
       if (taken[g] != 0 && !gt.annotations[people[g]].iscrowd) continue;
-      if (best >= 0 && m.ignore[best] == 0 && m.ignore[g] != 0) break;  // a real match never moves to an ignored person
-      if (oks[g] < least) continue;  // so equal OKS goes to the later, and NaN passes
+      // A match with a person that counts is never replaced by one that is ignored.
+      if (best >= 0 && m.ignore[best] == 0 && m.ignore[g] != 0) break;
+      if (oks[g] < least) continue;  // Equal OKS is allowed, so that the later person wins, and a NaN passes.
       least = oks[g];
       best = g;
     }
@@ -373,7 +389,7 @@ double mean_above_minus_one(const std::vector<double>& values) {
   return used.empty() ? -1.0 : pairwise_sum(used.data(), used.size()) / static_cast<double>(used.size());
 }
 
-// Mean of precision (or recall) over one threshold or all, at one area range.
+// Returns the mean of precision (or recall) over one threshold or all, at one area range.
 double average(const CocoEvalResult& r, bool precision, int threshold, int a) {
   const size_t C = r.categories.size();
   const size_t rows = precision ? R : 1;
@@ -385,11 +401,11 @@ double average(const CocoEvalResult& r, bool precision, int threshold, int a) {
   return mean_above_minus_one(picked);
 }
 
-// Curves of one category, from outcomes in the order of falling score over all pictures.
+// Computes the curves of one category from outcomes in the order of falling score over all pictures.
 void accumulate(std::span<const Outcome> outcomes, std::span<const double> scores, const std::array<int64_t, A>& people,
                 size_t c, size_t C, CocoEvalResult& r) {
   const std::array<double, R> recall_thresholds = recall_points();
-  std::vector<double> precision;  // at every hit; between hits it only falls
+  std::vector<double> precision;  // At every hit; between hits the precision only falls.
   std::vector<size_t> hit_at;
   for (int a = 0; a < A; ++a) {
     if (people[a] == 0) continue;
@@ -410,11 +426,11 @@ void accumulate(std::span<const Outcome> outcomes, std::span<const double> score
       }
       r.recall[(t * C + c) * A + a] = hits / total;
       for (size_t p = precision.size(); p-- > 1;) precision[p - 1] = std::max(precision[p - 1], precision[p]);
-      size_t p = 0;  // the first hit whose recall reaches the point
+      size_t p = 0;  // The first hit whose recall reaches the point.
       for (int i = 0; i < R; ++i) {
         while (p < precision.size() && static_cast<double>(p + 1) / total < recall_thresholds[i]) ++p;
         const size_t at = ((static_cast<size_t>(t) * R + i) * C + c) * A + a;
-        // Recall 0 is reached by the very first detection, hit or not.
+        // Recall 0 is reached by the very first detection, whether it is a hit or not.
         const bool first = recall_thresholds[i] <= 0 && !outcomes.empty();
         r.precision[at] = p < precision.size() ? precision[p] : 0.0;
         r.scores[at] = first ? scores[0] : p < precision.size() ? scores[hit_at[p]] : 0.0;
@@ -423,7 +439,7 @@ void accumulate(std::span<const Outcome> outcomes, std::span<const double> score
   }
 }
 
-// Index of an image among those that are evaluated; kNotAsked when it exists but was not asked for.
+// The index of an image among those that are evaluated; kNotAsked if it exists but was not requested.
 constexpr int kUnknown = -1, kNotAsked = -2;
 int find_image(Position& position, const Setup& s, int64_t id) {
   const int at = position(id);
@@ -431,7 +447,7 @@ int find_image(Position& position, const Setup& s, int64_t id) {
   return std::binary_search(s.all_images.begin(), s.all_images.end(), id) ? kNotAsked : kUnknown;
 }
 
-// Ends where pycocotools does because the truth lacks a field that it reads of everybody.
+// Throws Error where pycocotools ends, because the truth lacks a field that it reads of every person.
 void check_fields(const CocoAnnotations& gt, size_t i, uint8_t fields) {
   const CocoAnnotation& person = gt.annotations[i];
   const auto lacks = static_cast<uint8_t>(person.lacks & fields);
@@ -490,8 +506,8 @@ void gather_people(const CocoAnnotations& gt, const Setup& s, const CocoEvalOpti
   }
 }
 
-// Whether detections have a bbox, which then decides their area. pycocotools and xtcocotools ask the first entry alone:
-// they end at a later one without, and pass over later boxes when the first has none.
+// Returns whether detections have a bbox, which then decides their area. pycocotools and xtcocotools look at the first
+// entry only: they end at a later entry without a bbox, and ignore later ones if the first entry has none.
 bool have_boxes(const std::vector<CocoDetection>& dt, const std::string& name) {
   const bool first = !dt.empty() && dt[0].has_box;
   for (size_t i = 1; i < dt.size(); ++i) {
@@ -542,8 +558,8 @@ void gather_detections(const CocoAnnotations& gt, const std::vector<CocoDetectio
   }
 }
 
-// What is read of a person only when there is a detection to compare with (or, the area, when the person counts), and
-// of a detection when there is a person.
+// Checks the fields of a person that are read only if there is a detection to compare with (or, for the area, if the
+// person counts), and the fields of a detection that are read only if there is a person.
 void check_compared(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt, const Setup& s,
                     const CocoEvalOptions& options, const Gathered& in) {
   constexpr uint8_t has_detection = 1, has_person = 2;
@@ -584,7 +600,7 @@ void check_compared(const CocoAnnotations& gt, const std::vector<CocoDetection>&
   }
 }
 
-// Matches one picture, category after category. Sorts `people` and `detections` (of this picture) by category and
+// Matches one picture, one category after the other. Sorts `people` and `detections` (of this picture) by category and
 // score, and marks the best 20 in `counts`.
 void match_image(const Matcher& matcher, int image, std::span<int> people, std::span<int> detections,
                  std::vector<uint8_t>& counts, Scratch& m, std::vector<CocoImageMatches>* keep) {
@@ -700,11 +716,11 @@ CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDe
 
   Groups people_of(in.person_image, images), detections_of(in.detection_image, images);
   std::vector<Outcome> outcome(dt.size());
-  std::vector<uint8_t> counts(dt.size());  // 1 if among the best 20
+  std::vector<uint8_t> counts(dt.size());  // 1 if the detection is among the best 20.
   std::vector<std::vector<CocoImageMatches>> matches(options.keep_matches ? images : 0);
   const bool prune = options.strict && !options.keep_matches;
   const Matcher matcher{gt, dt, s, in, prune, outcome};
-  // Every picture on its own, so the number of threads cannot show in the result.
+  // Every picture is evaluated on its own, so that the number of threads does not change the result.
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     Scratch m;
@@ -723,7 +739,7 @@ CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDe
   r.precision.assign(static_cast<size_t>(T) * R * C * A, -1.0);
   r.scores = r.precision;
   r.recall.assign(static_cast<size_t>(T) * C * A, -1.0);
-  // Equal scores keep the order the reference concatenates in: pictures by ascending id, best first in each.
+  // Equal scores keep the order in which the reference concatenates them: pictures by ascending id, best first in each.
   std::vector<std::vector<std::pair<uint64_t, int>>> ranking(C);
   for (size_t i = 0; i < detections_of.items.size(); ++i) {
     const int d = detections_of.items[i];

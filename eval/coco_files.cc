@@ -14,13 +14,13 @@ namespace {
 
 using Kind = JsonCursor::Kind;
 
-// A file of entries in lists and the place in it, for messages.
+// A file of lists of entries and the current position in it, for messages.
 class Entries {
  public:
   explicit Entries(const fs::path& path) : path_(path.string()), file_(path), json(file_.text(), path_) {}
 
-  // Takes the list ahead: begin() before each entry, field(name) for each of its members (takes or skips the value),
-  // end() after it.
+  // Takes the next list: calls begin() before each entry, field(name) for each of its members (which takes or skips the
+  // value), and end() after it.
   template <class Begin, class Field, class End>
   void list(std::string_view section, const Begin& begin, const Field& field, const End& end) {
     section_ = section;
@@ -38,7 +38,7 @@ class Entries {
     }
   }
 
-  // "people.json: annotations[12] (id 5)" or "results.json: entry [3]"
+  // For example "people.json: annotations[12] (id 5)" or "results.json: entry [3]".
   std::string place() const {
     const std::string entry = fmt::format("{}: {}[{}]", path_, section_.empty() ? "entry " : section_, index_);
     return id_ ? fmt::format("{} (id {})", entry, *id_) : entry;
@@ -60,14 +60,14 @@ class Entries {
   }
   int64_t id() { return *(id_ = whole()); }
 
-  // The number ahead (true and false are 1 and 0, as in Python), or nothing, with the value passed over.
+  // Takes the next number (true and false are 1 and 0, as in Python); for another value returns nothing and skips it.
   std::optional<double> number() {
     if (json.kind() == Kind::number) return json.number().real;
     if (json.kind() == Kind::boolean) return json.boolean() ? 1 : 0;
     json.skip();
     return std::nullopt;
   }
-  // The numbers of the list ahead, false if it is something else or has something else in it.
+  // Takes the numbers of the next list. Returns false if the value is not a list or contains anything else.
   bool numbers(std::vector<double>& out) {
     out.clear();
     if (json.kind() != Kind::list) {
@@ -86,7 +86,7 @@ class Entries {
     usual_ = std::max(usual_, out.size());
     return all;
   }
-  // What stood in the last list that was not all numbers.
+  // What the last list contained that was not a number.
   const std::string& strange() const { return strange_; }
   void triples(const std::vector<double>& keypoints, std::string_view third) const {
     check(keypoints.size() % 3 == 0, "{}: keypoints: expected x, y, {} per joint, got {} numbers", place(), third,
@@ -110,7 +110,7 @@ class Entries {
   size_t released_ = 0, usual_ = 0;
 };
 
-// Error when two entries have the same id, naming the first that repeats one.
+// Throws Error if two entries have the same id; it names the first one that repeats an id.
 template <class Entry>
 void check_ids(const std::vector<Entry>& entries, const std::string& path, const char* section) {
   std::vector<std::pair<int64_t, size_t>> ids;
@@ -236,7 +236,7 @@ class TruthReader {
           has(coco_field::iscrowd);
         }
       } else if (name == "num_keypoints") {
-        // pycocotools asks only whether it is 0, which null is not.
+        // pycocotools only tests whether it is 0, which null is not.
         const bool null = in_.json.kind() == Kind::null;
         const auto v = in_.number();
         if (v || null) {
@@ -315,7 +315,7 @@ CocoAnnotations read_image_list(const fs::path& path) { return TruthReader(path)
 bool has_annotations(const fs::path& path) {
   const MappedFile file(path);
   JsonCursor json(file.text(), path.string());
-  if (json.kind() != Kind::object) return true;  // read_coco says what is wrong
+  if (json.kind() != Kind::object) return true;  // read_coco reports what is wrong.
   json.enter_object();
   bool images = false;
   for (std::string_view section; json.member(section); json.skip()) {
@@ -383,7 +383,7 @@ std::vector<CocoDetection> read_results(const fs::path& path) {
           in.place());
     check(d.has_box || !d.keypoints.empty(), "{}: neither \"bbox\" nor \"keypoints\"", in.place());
     if (out.empty()) {
-      check(!caption, "{}: has a \"caption\"; these are no results of poses", in.place());
+      check(!caption, "{}: has a \"caption\"; these are not results of poses", in.place());
       check(!segmentation || d.has_box,
             "{}: has a \"segmentation\" and no \"bbox\", so that pycocotools takes the detections' areas from masks; "
             "leave \"segmentation\" out, or give every entry a bbox",

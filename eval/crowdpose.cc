@@ -9,7 +9,7 @@
 namespace hr {
 namespace {
 
-// numpy.mean over area range `all`, -1 entries and all, then numpy.round(_, 4).
+// numpy.mean over area range `all`, including the -1 entries, then numpy.round(_, 4).
 double plain_mean(const CocoEvalResult& r) {
   std::vector<double> all;
   for (size_t i = 0; i < r.precision.size(); i += kAreaRanges) all.push_back(r.precision[i]);
@@ -24,7 +24,7 @@ CrowdPoseResult evaluate_crowdpose(const CocoAnnotations& gt, const std::vector<
   if (options.sigmas.empty()) options.sigmas = built_in_skeleton("crowdpose").sigmas;
   options.rules = CocoRules::xtcocotools_crowd;
   options.images.clear();
-  std::array<std::vector<int64_t>, 3> group;  // easy, medium, hard
+  std::array<std::vector<int64_t>, 3> group;  // Easy, medium, hard.
   for (size_t i = 0; i < gt.images.size(); ++i) {
     const CocoImage& image = gt.images[i];
     check(image.crowd_index >= 0,
@@ -36,7 +36,7 @@ CrowdPoseResult evaluate_crowdpose(const CocoAnnotations& gt, const std::vector<
   result.all = evaluate_coco(gt, dt, options);
   const auto& s = result.all.stats;
   result.stats = {s[0], s[1], s[2], s[5], s[6], s[7], -1, -1, -1};
-  options.strict = false;  // everything has been checked; and one group may well be without detections
+  options.strict = false;  // Everything has been checked before, and a single group may be without detections.
   options.keep_matches = false;
   for (size_t g = 0; g < group.size(); ++g) {
     result.images.at(g) = static_cast<int64_t>(group.at(g).size());

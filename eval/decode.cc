@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kCodecNames = {"argmax", "quarter", "msra", "dark", "udp"};
 
-// First maximum of L neighbouring channels of one map [pixels, joints]; L is fixed so that a pixel is one vector.
+// Finds the first maximum of L neighbouring channels of one map [pixels, joints]. L is fixed so that a pixel is one
+// vector.
 template <int L>
 void argmax_lanes(const float* map, int pixels, int joints, float* value, int* index) {
   float best[L];
@@ -37,14 +38,15 @@ void argmax_map(const float* map, int pixels, int joints, float* value, int* ind
     return;
   }
   for (int k = 0; k < joints; k += L) {
-    const int first = std::min(k, joints - L);  // the last block overlaps the one before instead of being ragged
+    const int first = std::min(k, joints - L);  // The last block overlaps the one before, so that it is complete.
     argmax_lanes<L>(map + first, pixels, joints, value + first, index + first);
   }
 }
 
 float quarter_towards(float before, float after) { return after > before ? 0.25f : after < before ? -0.25f : 0.0f; }
 
-// The kernels of cv2.GaussianBlur with sigma 0: exact small ones, else sigma from the size.
+// The kernels of cv2.GaussianBlur with sigma 0: exact ones for small sizes, otherwise a sigma that follows from the
+// size.
 std::vector<float> gaussian_kernel(int size) {
   if (size == 3) return {0.25f, 0.5f, 0.25f};
   if (size == 5) return {0.0625f, 0.25f, 0.375f, 0.25f, 0.0625f};
@@ -61,13 +63,13 @@ std::vector<float> gaussian_kernel(int size) {
   return kernel;
 }
 
-// y[i] += a * x[i]
+// y[i] += a * x[i].
 void add_scaled(float* y, const float* x, float a, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
-// Separable blur of one map [h, w, joints] with zeros outside. Both passes run over whole rows, so they vectorise for
-// any number of joints.
+// Separable blur of one map [h, w, joints] with zeros outside. Both passes run over whole rows, so that they vectorise
+// for any number of joints.
 void blur_map(const float* map, int h, int w, int joints, std::span<const float> kernel, float* rows, float* out) {
   const int radius = static_cast<int>(kernel.size()) / 2;
   const size_t row = static_cast<size_t>(w) * joints;
@@ -87,36 +89,36 @@ void blur_map(const float* map, int h, int w, int joints, std::span<const float>
   }
 }
 
-// Derivatives of the logarithm of a blurred map at its peak.
+// The derivatives of the logarithm of a blurred map at its peak.
 struct Taylor {
   double dx, dy, dxx, dyy, dxy;
 };
 
 struct BlurredPeak {
-  const float* map;  // [h, w, joints], at this joint
+  const float* map;  // [h, w, joints], at this joint.
   int h, w, joints, x, y;
-  float rescale;  // brings the blurred maximum back to the old one
+  float rescale;  // Scales the blurred maximum back to the original one.
   float low, high;
 
-  // The logarithm at an offset from the peak; the edge pixel repeats outside.
+  // The logarithm at an offset from the peak. Outside of the map the pixel at the edge repeats.
   double at(int ox, int oy) const {
     const int px = std::clamp(x + ox, 0, w - 1), py = std::clamp(y + oy, 0, h - 1);
     const float v = map[(static_cast<size_t>(py) * w + px) * joints] * rescale;
     return std::log(static_cast<double>(std::clamp(v, low, high)));
   }
-  Taylor wide() const {  // DARK: second differences over two pixels
+  Taylor wide() const {  // DARK: second differences over two pixels.
     const double h0 = at(0, 0);
     return {0.5 * (at(1, 0) - at(-1, 0)), 0.5 * (at(0, 1) - at(0, -1)), 0.25 * (at(2, 0) - 2 * h0 + at(-2, 0)),
             0.25 * (at(0, 2) - 2 * h0 + at(0, -2)), 0.25 * (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1))};
   }
-  Taylor narrow() const {  // UDP: over one pixel
+  Taylor narrow() const {  // UDP: over one pixel.
     const double h0 = at(0, 0), right = at(1, 0), left = at(-1, 0), below = at(0, 1), above = at(0, -1);
     return {0.5 * (right - left), 0.5 * (below - above), right - 2 * h0 + left, below - 2 * h0 + above,
             0.5 * (at(1, 1) - right - below + 2 * h0 - left - above + at(-1, -1))};
   }
 };
 
-// Moves the peak by -H^-1 d; nothing where H is singular.
+// Moves the peak by -H^-1 d, or not at all if H is singular.
 void newton_step(const Taylor& t, double ridge, float* peak) {
   const double xx = t.dxx + ridge, yy = t.dyy + ridge;
   const double determinant = xx * yy - t.dxy * t.dxy;

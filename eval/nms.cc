@@ -12,7 +12,7 @@
 namespace hr {
 namespace {
 
-constexpr int kSoftLimit = 20;  // the reference keeps no more
+constexpr int kSoftLimit = 20;  // The reference keeps no more.
 
 template <class T>
 std::vector<double> checked_sigmas(const char* name, std::span<const ScoredPose<T>> poses, const OksNms& options) {
@@ -25,8 +25,8 @@ std::vector<double> checked_sigmas(const char* name, std::span<const ScoredPose<
   return sigmas;
 }
 
-// Best score first: an ascending stable sort (NaN at the end, as numpy has it) read backwards, so that of equal scores
-// the later comes first.
+// Best score first: an ascending stable sort (with NaN at the end, as in numpy) that is read backwards, so that among
+// equal scores the later one comes first.
 std::vector<int> best_first(std::span<const double> scores) {
   std::vector<int> order(scores.size());
   std::iota(order.begin(), order.end(), 0);

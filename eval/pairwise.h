@@ -1,11 +1,12 @@
-// numpy's order of summation. A sum in any other order differs in the last bit often enough to move an OKS across a
-// threshold, so means that the reference takes with numpy are taken with this.
+// numpy's order of summation. A sum in another order often differs in the last bit, which can move an OKS across a
+// threshold. Therefore means that the reference computes with numpy are computed with this.
 #pragma once
 #include <cstddef>
 
 namespace hr {
 
-// Below 8 numbers one by one; up to 128 in eight lanes; above, halves (the first a multiple of 8) summed apart.
+// Up to 7 numbers are added one by one, up to 128 in eight lanes; more are divided into halves (the first a multiple of
+// 8), which are summed separately.
 template <class T>
 T pairwise_sum(const T* a, size_t n) {
   if (n < 8) {

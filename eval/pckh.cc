@@ -10,13 +10,13 @@
 namespace hr {
 namespace {
 
-constexpr double kHeadShare = 0.6;  // the reference's SC_BIAS
+constexpr double kHeadShare = 0.6;  // The reference's SC_BIAS.
 constexpr double kThreshold = 0.5;
-constexpr int kFine = 11;                           // "Mean@0.1"
-constexpr std::array<size_t, 2> kLeftOut = {6, 7};  // of the means
+constexpr int kFine = 11;                           // For "Mean@0.1".
+constexpr std::array<size_t, 2> kLeftOut = {6, 7};  // Left out of the means.
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// Percent of visible joints with a distance of at most `threshold`, by joint; NaN where none is visible.
+// Returns the percentage of visible joints with a distance of at most `threshold`, by joint; NaN if none is visible.
 std::vector<double> share_within(const std::vector<double>& distance, const MpiiTruth& truth,
                                  const std::vector<double>& counts, double threshold) {
   const auto N = static_cast<size_t>(truth.people);

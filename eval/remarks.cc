@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// "1", "1 and 2", "1, 2 and 3", "1, 2, 3, ..."
+// Returns "1", "1 and 2", "1, 2 and 3" or "1, 2, 3, ...".
 std::string listed(const std::set<int64_t>& ids) {
   std::string text;
   size_t n = 0;
@@ -26,7 +26,7 @@ std::string listed(const std::set<int64_t>& ids) {
 
 bool share(double v) { return v >= 0 && v <= 1; }
 
-// Whether all places (of joints with a third value, or all) lie between 0 and 1, and some are no whole numbers.
+// Whether all coordinates (of joints with a third value, or all) lie between 0 and 1, and some are not whole numbers.
 struct Shares {
   bool all = true, broken = false;
   void add(std::span<const double> joints, bool labelled_only) {
@@ -39,7 +39,7 @@ struct Shares {
   bool found() const { return all && broken; }
 };
 
-// The middle of the joints' extent; false without any.
+// The middle of the joints' extent; returns false if there are no joints.
 bool middle(std::span<const double> joints, double& x, double& y) {
   bool any = false;
   double x0 = 0, x1 = 0, y0 = 0, y1 = 0;
@@ -76,7 +76,8 @@ bool look_like_corners(std::span<const PlacedBox> boxes) {
       out_of_picture += b.x + b.w > 1.02 * p.width || b.y + b.h > 1.02 * p.height ? 1 : 0;
     }
   }
-  if (boxes.empty() || offset < 0.1 * size) return false;  // boxes at the corner of the picture are the same both ways
+  // Boxes at the corner of the picture are the same in both readings.
+  if (boxes.empty() || offset < 0.1 * size) return false;
   if (2 * with_joints >= boxes.size()) return near_corners < 0.5 * near_sizes;
   return with_picture >= 3 && 2 * out_of_picture >= with_picture;
 }
@@ -91,7 +92,7 @@ std::string boxes_look_like(std::span<const PlacedBox> boxes) {
   };
   if (std::ranges::all_of(boxes, in_shares) &&
       std::ranges::any_of(boxes, [](const PlacedBox& p) { return p.box.w > 0 && p.box.h > 0; })) {
-    return "look like shares of the picture's width and height (all numbers are 0 to 1)";
+    return "look like fractions of the picture's width and height (all numbers are 0 to 1)";
   }
   return look_like_corners(boxes) ? "look like two corners (x1, y1, x2, y2)" : "";
 }
@@ -116,8 +117,8 @@ std::string sigmas_doubt(const Skeleton& skeleton) {
   if (!skeleton.sigmas_assumed) return {};
   const bool as_coco = skeleton.sigmas == coco_skeleton().sigmas;
   return fmt::format(
-      "nobody gave the OKS sigmas of these {} ({}): {}, so that the numbers compare with no others; a skeleton file "
-      "with \"sigmas\" (--keypoints-path) gives them",
+      "the OKS sigmas of these {} ({}) are not known: {}, so that the numbers cannot be compared with others; a "
+      "skeleton file with \"sigmas\" (--keypoints-path) gives them",
       counted(skeleton.joints(), "joint"),
       skeleton.joints() > 3 ? fmt::format("{}, {}, {}, ...", skeleton.names[0], skeleton.names[1], skeleton.names[2])
                             : fmt::format("{}", fmt::join(skeleton.names, ", ")),
@@ -141,23 +142,24 @@ void nobody_to_find(const EvaluationFacts& f, std::vector<std::string>& out) {
   if (in_range > 0) return;
   const std::string nothing = "so every number is -1";
   if (real > 0) {
-    out.push_back(fmt::format("there is nobody to find: {} an area below 0, {}",
+    out.push_back(fmt::format("there are no people to find: {} an area below 0, {}",
                               real == 1 ? "the only person has" : fmt::format("all {} people have", real), nothing));
   } else if (c.people > 0) {
     std::vector<std::string> why;
     if (c.people_crowd > 0) why.push_back(counted(c.people_crowd, "crowd"));
     if (c.people_without_joints > 0) why.push_back(fmt::format("{} without labelled joints", c.people_without_joints));
-    out.push_back(fmt::format("there is nobody to find: {} ({}), {}",
+    out.push_back(fmt::format("there are no people to find: {} ({}), {}",
                               c.people == 1 ? "the only person of the truth is ignored"
                                             : fmt::format("all {} people of the truth are ignored", c.people),
                               fmt::join(why, ", "), nothing));
   } else if (c.people_other_category > 0) {
     std::set<int64_t> theirs;
     for (const CocoAnnotation& person : f.gt.annotations) theirs.insert(person.category_id);
-    out.push_back(fmt::format("there is nobody to find: the truth's people have category_id {}, evaluated is {}, {}",
-                              listed(theirs), fmt::join(f.categories, ", "), nothing));
+    out.push_back(
+        fmt::format("there are no people to find: the truth's people have category_id {}, evaluated is {}, {}",
+                    listed(theirs), fmt::join(f.categories, ", "), nothing));
   } else {
-    out.push_back(fmt::format("there is nobody to find: the truth has no people{}, {}",
+    out.push_back(fmt::format("there are no people to find: the truth has no people{}, {}",
                               c.people_unknown_image > 0 ? " in the pictures that it lists" : "", nothing));
   }
 }
@@ -174,9 +176,9 @@ void areas(const EvaluationFacts& f, std::vector<std::string>& out) {
       "their OKS can only be 0 or 1 because distances are divided by the area, and they are neither medium nor large";
   if (zero == real && real > 0) {
     out.push_back(real == 1 ? "the area of the only person is 0: OKS can only be 0 or 1 because distances are divided "
-                              "by the area, and there is nobody for AP(M) and AP(L)"
+                              "by the area, and there are no people for AP(M) and AP(L)"
                             : fmt::format("the areas of all {} people are 0: OKS can only be 0 or 1 because distances "
-                                          "are divided by the area, and there is nobody for AP(M) and AP(L)",
+                                          "are divided by the area, and there are no people for AP(M) and AP(L)",
                                           real));
   } else if (zero == 1) {
     out.push_back(
@@ -187,8 +189,8 @@ void areas(const EvaluationFacts& f, std::vector<std::string>& out) {
     out.push_back(fmt::format("the areas of {} of the {} people are 0: {}", zero, real, effect));
   } else if (tiny == real && real > 0) {
     out.push_back(
-        "no area in the truth is above 1 square pixel: they look like shares of the picture, and hardly "
-        "anything can reach the OKS that counts");
+        "no area in the truth is above 1 square pixel: they look like fractions of the picture, and hardly any "
+        "detection can reach the OKS that counts");
   }
 }
 
@@ -196,10 +198,10 @@ void id_zero(const EvaluationFacts& f, std::vector<std::string>& out) {
   if (f.options.rules != CocoRules::pycocotools) return;
   for (size_t i = 0; i < f.person_image.size(); ++i) {
     if (f.person_image[i] < 0 || f.person_ignored[i] != 0 || f.gt.annotations[i].id != 0) continue;
-    out.push_back(fmt::format(
-        "annotations[{}] of the truth has id 0: pycocotools never counts it as found, and these are its numbers; "
-        "count the ids from 1 to mend it, or choose --rules xtcocotools",
-        i));
+    out.push_back(
+        fmt::format("annotations[{}] of the truth has id 0: pycocotools never counts it as found, and these are its "
+                    "numbers; count the ids from 1 to avoid it, or choose --rules xtcocotools",
+                    i));
     return;
   }
 }
@@ -227,15 +229,17 @@ void never_meet(const EvaluationFacts& f, std::vector<std::string>& out) {
   const bool same_category =
       std::ranges::any_of(found_categories, [&](int64_t category) { return people_categories.contains(category); });
   if (!same_category) {
-    out.push_back(fmt::format(
-        "the people of the truth that are evaluated have category_id {}, the detections have {}: they never meet, so "
-        "nobody can be found",
-        listed(people_categories), listed(found_categories)));
+    out.push_back(
+        fmt::format("the people of the truth that are evaluated have category_id {}, the detections have {}: they "
+                    "never match, so no person can be found",
+                    listed(people_categories), listed(found_categories)));
   } else if (!in_one_picture && f.counts.detections > 0) {
     out.push_back(
-        "no detection is of a picture that has people in the truth: the image ids never meet, so nobody can be found");
+        "no detection is of a picture that has people in the truth: the image ids never match, so no person can be "
+        "found");
   } else if (f.counts.detections > 0) {
-    out.push_back("no picture has people and detections of the same category: they never meet, so nobody can be found");
+    out.push_back(
+        "no picture has people and detections of the same category: they never match, so no person can be found");
   }
 }
 
@@ -262,10 +266,10 @@ void places(const EvaluationFacts& f, std::vector<std::string>& out) {
   }
   for (const auto& [shares, whose] : {std::pair{truth_shares, "truth"}, std::pair{found_shares, "detections"}}) {
     if (!shares.found()) continue;
-    out.push_back(fmt::format(
-        "all joints of the {} lie between 0 and 1: they look like shares of the picture's width and height; joints are "
-        "compared in pixels",
-        whose));
+    out.push_back(
+        fmt::format("all joints of the {} lie between 0 and 1: they look like fractions of the picture's width and "
+                    "height; joints are compared in pixels",
+                    whose));
   }
   if (const std::string look = boxes_look_like(truth); !look.empty()) {
     out.push_back(fmt::format("the boxes of the truth {}; they are read as x, y, width, height in pixels", look));
@@ -288,7 +292,7 @@ void filled_in(const EvaluationFacts& f, std::vector<std::string>& out) {
                                    {coco_field::num_keypoints, "num_keypoints", "the number of joints with v > 0"},
                                    {coco_field::area, "area", "width x height of the bbox"},
                                    {coco_field::category, "category_id", "1"}};
-  if (f.options.rules != CocoRules::pycocotools) return;  // xtcocotools has defaults of its own
+  if (f.options.rules != CocoRules::pycocotools) return;  // xtcocotools has its own defaults.
   for (size_t i = 0; i < f.person_image.size(); ++i) {
     if (f.person_image[i] < 0 || f.gt.annotations[i].lacks == 0) continue;
     for (Default& d : defaults) d.people += (f.gt.annotations[i].lacks & d.field) != 0 ? 1 : 0;

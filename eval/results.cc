@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// Writes lists of objects the way Python's json module does with indent=4.
+// Writes lists of objects in the form of Python's json module with indent=4.
 class JsonList {
  public:
   void begin_object() { text_ += objects_++ == 0 ? "[\n    {" : ",\n    {"; }
@@ -49,7 +49,7 @@ double two_decimals(float v) { return python_round2(v); }
 std::vector<PersonResult> postprocess_official(std::span<const PersonResult> people,
                                                const OfficialPostprocess& options) {
   std::vector<std::vector<PersonResult>> images;
-  std::map<std::pair<int64_t, int64_t>, size_t> image_at;  // people of other categories suppress nobody
+  std::map<std::pair<int64_t, int64_t>, size_t> image_at;  // People of different categories do not suppress each other.
   for (const PersonResult& person : people) {
     const auto [at, fresh] = image_at.try_emplace({person.image_id, person.category_id}, images.size());
     if (fresh) images.emplace_back();
@@ -147,7 +147,7 @@ std::string markdown_table(const std::string& architecture, std::span<const char
   for (size_t i = 0; i < names.size(); ++i) {
     header += fmt::format(" | {}", names[i]);
     rule += "|---";
-    row += std::isnan(values[i]) ? " | nan" : fmt::format(" | {:.3f}", values[i]);  // never "-nan"
+    row += std::isnan(values[i]) ? " | nan" : fmt::format(" | {:.3f}", values[i]);  // Never prints "-nan".
   }
   return header + " |\n" + rule + "|\n" + row + " |";
 }
@@ -157,7 +157,7 @@ std::string python_repr(double v) {
   if (std::isinf(v)) return v > 0 ? "Infinity" : "-Infinity";
   char buffer[32];
   const auto result = std::to_chars(buffer, buffer + sizeof buffer, v, std::chars_format::scientific);
-  std::string_view text(buffer, result.ptr - buffer);  // -d.ddde+XX
+  std::string_view text(buffer, result.ptr - buffer);  // The form is -d.ddde+XX.
   std::string out;
   if (text.front() == '-') {
     out = "-";
@@ -169,7 +169,7 @@ std::string python_repr(double v) {
   std::from_chars(digits_of_exponent, text.data() + text.size(), exponent);
   std::string digits(text.substr(0, 1));
   if (e > 2) digits += text.substr(2, e - 2);
-  // Python: positional for 1e-4 <= |v| < 1e16, else the exponent with two digits at least.
+  // Python writes positional digits for 1e-4 <= |v| < 1e16, otherwise an exponent of at least two digits.
   if (exponent < -4 || exponent >= 16) {
     out += digits.substr(0, 1);
     if (digits.size() > 1) out += "." + digits.substr(1);
@@ -183,7 +183,7 @@ std::string python_repr(double v) {
 
 double python_round2(double v) {
   if (!std::isfinite(v) || std::abs(v) >= 0x1p52) return v;
-  char buffer[64];  // rounds the exact decimal value, ties to even, as Python's round() does
+  char buffer[64];  // Rounds the exact decimal value, ties to even, as Python's round() does.
   const auto result = std::to_chars(buffer, buffer + sizeof buffer, v, std::chars_format::fixed, 2);
   double rounded = 0;
   std::from_chars(buffer, result.ptr, rounded);

@@ -17,16 +17,16 @@ namespace {
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
-// Boxes of one frame as indices of tracks, 0, 1, ... in order of first appearance.
+// The boxes of one frame as indices of tracks, 0, 1, ... in the order of their first appearance.
 struct Frame {
   std::vector<int> truth, result;
-  std::vector<double> iou;  // [truth, result]
+  std::vector<double> iou;  // [truth, result].
   double at(int i, int j) const { return iou[static_cast<size_t>(i) * result.size() + j]; }
 };
 
 struct Sequence {
   std::vector<Frame> frames;
-  std::vector<int64_t> truth_length, result_length;  // boxes per track
+  std::vector<int64_t> truth_length, result_length;  // The number of boxes per track.
 };
 
 class TrackIndex {
@@ -56,7 +56,7 @@ void check_list(std::span<const MotBox> boxes, const char* name) {
           end < boxes.size() ? boxes[end].frame : 0, boxes[begin].frame);
     std::sort(ids.begin(), ids.end());
     const auto twice = std::adjacent_find(ids.begin(), ids.end());
-    check(twice == ids.end(), "{}: id {} is twice in frame {}", name, twice == ids.end() ? 0 : *twice,
+    check(twice == ids.end(), "{}: id {} occurs twice in frame {}", name, twice == ids.end() ? 0 : *twice,
           boxes[begin].frame);
   }
 }
@@ -70,7 +70,7 @@ std::vector<double> overlaps(std::span<const MotBox> truth, std::span<const MotB
   return iou;
 }
 
-// Which boxes of the result lie on a distractor: the best pairing over all classes decides.
+// Decides which boxes of the result lie on a distractor, by the best pairing over all classes.
 std::vector<uint8_t> on_distractor(std::span<const MotBox> truth, std::span<const MotBox> result,
                                    std::span<const int> distractors) {
   std::vector<uint8_t> found(result.size(), 0);
@@ -136,8 +136,8 @@ double ratio(double a, double b) { return b == 0 ? std::numeric_limits<double>::
 
 // ---- CLEAR ----------------------------------------------------------------------------------------------------------
 
-// Column of every true box in a frame, -1 if missed. `partner` is the track that each person was matched with: ever
-// (motmetrics) or in the previous frame (trackeval); -1 if none.
+// Returns the column of every true box in a frame, -1 if it is missed. `partner` is the track with which each person
+// was matched, ever (motmetrics) or in the previous frame (trackeval); -1 if there is none.
 std::vector<int> match_frame(const Frame& f, std::span<const int> partner, const TrackEvalOptions& options) {
   const int rows = static_cast<int>(f.truth.size()), columns = static_cast<int>(f.result.size());
   std::vector<double> cost(f.iou.size(), 0.0);
@@ -165,7 +165,7 @@ std::vector<int> match_frame(const Frame& f, std::span<const int> partner, const
       taken[j] = 1;
     }
   }
-  // One more pair is worth more than any distances can save: a distance is at most 1.
+  // One more pair is worth more than any saving in distances, because a distance is at most 1.
   const double worth = rows + 1;
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < columns; ++j) {
@@ -183,10 +183,11 @@ std::vector<int> match_frame(const Frame& f, std::span<const int> partner, const
 TrackEvalResult::Clear clear_metrics(const Sequence& sequence, const TrackEvalOptions& options) {
   const bool trackeval = options.rules == TrackRules::trackeval;
   const size_t tracks = sequence.truth_length.size();
-  std::vector<int> last(tracks, -1);      // the track of the last match
-  std::vector<int> previous(tracks, -1);  // trackeval: the track in the previous frame
+  std::vector<int> last(tracks, -1);      // The track of the last match.
+  std::vector<int> previous(tracks, -1);  // trackeval: the track in the previous frame.
   std::vector<int64_t> matched(tracks, 0);
-  // motmetrics: whether the last box of a person was missed after a match. trackeval: stretches of matches.
+  // motmetrics: whether the last box of a person was missed after a match. trackeval: the number of stretches of
+  // matches.
   std::vector<uint8_t> missing(tracks, 0);
   std::vector<int64_t> stretches(tracks, 0);
   TrackEvalResult::Clear clear;
@@ -238,7 +239,7 @@ TrackEvalResult::Clear clear_metrics(const Sequence& sequence, const TrackEvalOp
 
 // ---- IDF1 -----------------------------------------------------------------------------------------------------------
 
-// Pairs of tracks that ever overlap, numbered in order of first appearance.
+// Pairs of tracks that overlap in some frame, numbered in the order of their first appearance.
 class Pairs {
  public:
   int of(int truth, int result) {
@@ -254,17 +255,18 @@ class Pairs {
   std::vector<std::pair<int, int>> list_;
 };
 
-// The largest total of `common` over pairs of tracks that share no track. Tracks that no chain of pairs connects are
-// settled apart, so that the matrices stay small.
+// Returns the largest total of `common` over pairs of tracks that share no track. Groups of tracks that no chain of
+// pairs connects are solved separately, so that the matrices stay small.
 int64_t most_in_common(const Pairs& pairs, std::span<const int64_t> common, int truth_tracks, int result_tracks) {
-  std::vector<int> group(truth_tracks + result_tracks);  // union-find; result tracks come after those of the truth
+  // A union-find structure; tracks of the result come after those of the truth.
+  std::vector<int> group(truth_tracks + result_tracks);
   std::iota(group.begin(), group.end(), 0);
   const auto root = [&](int a) {
     while (group[a] != a) a = group[a] = group[group[a]];
     return a;
   };
   for (const auto& [t, r] : pairs.list()) group[root(t)] = root(truth_tracks + r);
-  std::map<int, std::vector<int>> members;  // root -> pairs
+  std::map<int, std::vector<int>> members;  // From a root to its pairs.
   for (size_t p = 0; p < pairs.list().size(); ++p) members[root(pairs.list()[p].first)].push_back(static_cast<int>(p));
   int64_t total = 0;
   for (const auto& [_, list] : members) {
@@ -313,8 +315,8 @@ TrackEvalResult::Identity identity_metrics(const Sequence& sequence, const Track
 
 // ---- HOTA -----------------------------------------------------------------------------------------------------------
 
-// How well two tracks agree over the whole sequence, before any box is matched: a soft count of common frames (IoU over
-// what else the two boxes overlap) over the frames of either.
+// Returns how well two tracks agree over the whole sequence, before boxes are matched: a soft count of their common
+// frames (the IoU divided by all overlaps of the two boxes) over the number of frames of either.
 std::vector<double> alignment(const Sequence& sequence, Pairs& pairs) {
   std::vector<double> common;
   for (const Frame& f : sequence.frames) {

@@ -5,18 +5,19 @@
 
 namespace hr {
 
-// All of one length, f32, updated in place: p -= lr / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + eps).
+// Updates one step. All tensors have the same length, are f32 and are updated in place. With m_hat = m / (1 - beta1^t)
+// and v_hat = v / (1 - beta2^t): p -= lr * m_hat / (sqrt(v_hat) + eps). Throws Error if lengths or types differ.
 void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
           const AdamStep& step);
 
-// What of a step lies on the device, so that a captured graph can be launched again with another learning rate and
-// step number.
+// The parts of a step that lie on the device, so that a captured graph can be launched again with another learning rate
+// and step number.
 struct AdamOnDevice {
-  Tensor lr;     // [1] f64
-  Tensor steps;  // [1] i64: steps taken so far; this one is counted
-  Tensor loss;   // [1] f32: if it is not finite nothing is updated and the step is not counted; may be undefined
+  Tensor lr;     // [1] f64.
+  Tensor steps;  // [1] i64: the steps taken so far. This function counts the current one.
+  Tensor loss;   // [1] f32. If it is not finite, nothing is updated and the step is not counted. May be undefined.
 };
-// The same with `lr` and `step` of `settings` replaced by those.
+// The same step with `lr` and `step` of `settings` replaced by the numbers on the device.
 void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
           const AdamStep& settings, const AdamOnDevice& on_device);
 

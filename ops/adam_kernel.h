@@ -5,12 +5,12 @@
 
 namespace hr {
 
-// The factors that one step's arithmetic needs, made in double. On a GPU they lie in device memory: a captured graph
-// bakes addresses, not values.
+// The factors of one step, computed in double. On a GPU they lie in device memory, because a captured graph stores
+// addresses and not values that change.
 struct AdamNumbers {
-  // beta's complements come from double: 1 - 0.999f would be off by 5e-5 of itself.
+  // The complements of beta are computed in double: 1 - 0.999f would be off by 5e-5 of itself.
   float beta2, one_minus_beta1, one_minus_beta2, eps, step_size, inv_sqrt_correction2, l2;
-  float keep;  // 1 - lr * wd when decoupled
+  float keep;  // 1 - lr * weight_decay if weight decay is decoupled.
 
   HR_HD static AdamNumbers of(const AdamStep& s) {
     const auto t = static_cast<double>(s.step);
@@ -25,15 +25,15 @@ struct AdamNumbers {
   }
 };
 
-// Of one element: counts the step and makes its numbers. Only the device knows the step's number: whether the steps
-// before it, which may still be in work when the host submits this one, had a finite loss.
+// Runs on one element: counts the step and computes its numbers. Only the device knows the number of the step, because
+// it depends on whether earlier steps had a finite loss, and these may still be running when the host submits this one.
 struct CountAdamStep {
   using Element = float;
   static constexpr const char* kName = "Adam: numbers of the step";
   double bytes_per_element() const { return sizeof(AdamNumbers) + 24; }
   AdamStep settings;
   const double* lr;
-  const float* loss;  // the step does not count when this is not finite; null: it always does
+  const float* loss;  // If this is not finite, the step does not count. Null: it always counts.
   int64_t* steps;
   AdamNumbers* numbers;
 
@@ -54,7 +54,7 @@ struct AdamUpdate {
   float *p, *m, *v;
   const float* g;
   const AdamNumbers* numbers;
-  const float* loss;  // the step is skipped when this is not finite; null: never
+  const float* loss;  // If this is not finite, the step is skipped. Null: it is never skipped.
 
   template <class V>
   HR_HD void one(int64_t i) const {

@@ -7,8 +7,10 @@ namespace hr {
 struct AdamStep {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   double weight_decay = 0;
-  bool decoupled = false;  // true: AdamW, p -= lr * wd * p first; false: wd * p is added to the gradient (torch's Adam)
-  int64_t step = 1;        // counts from 1
+  // True: AdamW, which first applies p -= lr * weight_decay * p. False: weight_decay * p is added to the gradient
+  // (torch's Adam).
+  bool decoupled = false;
+  int64_t step = 1;  // Counted from 1.
 };
 
 }  // namespace hr

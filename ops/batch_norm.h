@@ -1,36 +1,38 @@
-// Batch normalisation's statistics. The normalised tensor itself exists only inside `fuse`'s output, and fuse's
-// backward pass computes the reductions that batch normalisation needs.
+// The statistics of batch normalisation. The normalised tensor itself exists only in the output of `fuse`, and the
+// backward pass of fuse computes the reductions that batch normalisation needs.
 #pragma once
 #include "core/context.h"
 
 namespace hr {
 
 struct BatchNormState {
-  Tensor weight, bias;                // [C] f32, learned
-  Tensor running_mean, running_var;   // [C] f32, updated in training mode
-  double eps = 1e-5, momentum = 0.1;  // torch's convention: running = (1 - momentum) running + momentum batch
+  Tensor weight, bias;                // [C] f32, learned.
+  Tensor running_mean, running_var;   // [C] f32, updated in training mode.
+  double eps = 1e-5, momentum = 0.1;  // torch's convention: running = (1 - momentum) * running + momentum * batch.
 };
 
-// x normalised, as an affine map per channel still to be applied: x * scale + shift.
+// A normalised x in the form of an affine map per channel, x * scale + shift, which `fuse` applies.
 struct Normalised {
-  Tensor scale, shift;   // [C] f32
-  Tensor mean, inv_std;  // [C] f32, what normalises: of the batch in training mode, running otherwise
-  Tensor weight, bias;   // the learned tensors, whose gradients fuse's backward writes
+  Tensor scale, shift;  // [C] f32.
+  // [C] f32: the statistics in use, those of the batch in training mode and the running ones otherwise.
+  Tensor mean, inv_std;
+  Tensor weight, bias;  // The learned tensors, whose gradients the backward pass of fuse writes.
   bool batch_statistics = false;
-  Comm* ranks = nullptr;  // the statistics are over the batches of all of these,
-  Tensor count;           // [C] f64: this many values each
+  Comm* ranks = nullptr;  // If not null, the statistics are over the batches of all these ranks,
+  Tensor count;           // and this is [C] f64, the number of values per channel.
 };
 
-// Training mode: mean and biased variance over N, H, W normalise; the running variance takes the unbiased one (torch
-// does the same). Per-block sums are shifted by the block's first row, so that large means lose nothing, and merged in
-// a fixed order: the same bits with any number of threads. Error if a channel has one value only.
-// With cx.sync_bn the ranks' counts, means and sums of squared deviations are gathered and merged in the order of ranks
-// (in double), so that all ranks get the same statistics: those of one batch with everybody's samples. `fuse` adds up
-// the backward pass's two reductions over the ranks; the learned tensors' gradients stay each rank's own.
+// In training mode mean and biased variance over N, H, W normalise, and the running variance takes the unbiased one, as
+// in torch. The sums of each block are shifted by the block's first row, so that large means lose no digits, and merged
+// in a fixed order, so that the bits are the same with any number of threads. Throws Error if a channel has only one
+// value.
+// With cx.sync_bn the counts, means and sums of squared deviations of the ranks are gathered and merged in the order of
+// ranks (in double). All ranks then get the statistics of one batch with the samples of all of them. `fuse` adds up the
+// two reductions of the backward pass over the ranks; each rank keeps its own gradients of the learned tensors.
 Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state);
 
-// For inference: the running statistics as a filter and a bias. filter [O, kh, kw, I] f32 times weight * inv_std per
-// output channel; the bias is the returned Normalised's shift.
+// For inference: folds the running statistics into a filter and a bias. The filter [O, kh, kw, I] f32 is multiplied by
+// weight * inv_std per output channel; the bias is the shift of the returned Normalised.
 struct FoldedFilter {
   Tensor filter, bias;
 };

@@ -3,7 +3,8 @@
 
 namespace hr {
 
-// Sum and sum of squares of x - k, where k is the first row of the block: large means lose nothing in float32.
+// Computes the sum and the sum of squares of x - k, where k is the first row of the block, so that large means lose no
+// digits in float32.
 template <class T>
 struct ShiftedMoments {
   using Element = T;
@@ -11,7 +12,7 @@ struct ShiftedMoments {
   double bytes_per_element() const { return sizeof(T); }
   static constexpr int kSums = 2;
   const T* x;
-  int64_t channels, block;  // block_rows(rows): a power of two
+  int64_t channels, block;  // `block` is block_rows(rows), a power of two.
 
   static constexpr int kAhead = 4;
   struct Row {
@@ -30,7 +31,7 @@ struct ShiftedMoments {
   }
 };
 
-// Count, mean and sum of squared deviations; merged as Chan, Golub and LeVeque (1979) do.
+// Count, mean and sum of squared deviations, merged by the formula of Chan, Golub and LeVeque (1979).
 struct Moments {
   double n = 0, mean = 0, m2 = 0;
   HR_HD void add(const Moments& o) {
@@ -41,7 +42,7 @@ struct Moments {
   }
 };
 
-// What normalises, per channel: scale, shift, mean, inv_std [C]; running statistics updated on the way.
+// The results per channel: scale, shift, mean and inv_std [C], and the updated running statistics.
 struct NormalisedPointers {
   const float *weight, *bias;
   float *running_mean, *running_var;
@@ -57,8 +58,8 @@ struct NormalisedPointers {
   }
 };
 
-// The blocks of ShiftedMoments, all about the tensor's first row. In double that costs no digits, and adding is all
-// that is left: a chain of merged means would be one of divisions.
+// Adds the blocks of ShiftedMoments, all relative to the first row of the tensor. In double this costs no digits. It
+// replaces a chain of merged means, in which every step would have a division, by additions.
 template <class T>
 struct BlockMoments {
   struct State {
@@ -69,7 +70,7 @@ struct BlockMoments {
     }
   };
   const T* x;
-  const float* sums;  // [blocks, 2, channels]
+  const float* sums;  // [blocks, 2, channels].
   int64_t rows, channels, block;
 
   HR_HD State part(int64_t b, int64_t c) const {
@@ -85,7 +86,7 @@ struct BlockMoments {
   }
 };
 
-// Biased where it normalises, unbiased in running_var: torch does the same.
+// The biased variance normalises, the unbiased one goes into running_var, as in torch.
 HR_HD void write_statistics(const NormalisedPointers& out, int64_t c, const Moments& m) {
   const double keep = 1 - out.momentum;
   out.running_mean[c] = static_cast<float>(keep * out.running_mean[c] + out.momentum * m.mean);
@@ -93,7 +94,7 @@ HR_HD void write_statistics(const NormalisedPointers& out, int64_t c, const Mome
   out.write(c, m.mean, m.m2 / m.n);
 }
 
-// Training: merges ShiftedMoments' blocks.
+// Training: merges the blocks of ShiftedMoments.
 template <class T>
 struct BatchStatistics {
   using State = typename BlockMoments<T>::State;
@@ -103,7 +104,7 @@ struct BatchStatistics {
   HR_HD void finish(int64_t c, const State& s) const { write_statistics(out, c, blocks.moments(c, s)); }
 };
 
-// Training on several ranks, first half: this rank's moments [3, channels], to be gathered.
+// Training on several ranks, first half: writes this rank's moments [3, channels], which are then gathered.
 template <class T>
 struct RankStatistics {
   using State = typename BlockMoments<T>::State;
@@ -118,7 +119,7 @@ struct RankStatistics {
   }
 };
 
-// Second half: merges the ranks' [ranks, 3, channels].
+// Training on several ranks, second half: merges the moments of all ranks [ranks, 3, channels].
 struct MergedStatistics {
   using State = Moments;
   const double* moments;
@@ -135,7 +136,7 @@ struct MergedStatistics {
   }
 };
 
-// Inference: the running statistics normalise.
+// Inference: uses the running statistics.
 struct RunningStatistics {
   struct State {
     HR_HD void add(const State&) {}
@@ -145,7 +146,7 @@ struct RunningStatistics {
   HR_HD void finish(int64_t c, const State&) const { out.write(c, out.running_mean[c], out.running_var[c]); }
 };
 
-// filter[o, i] * scale[o]: batch norm folded into the convolution before it.
+// Computes filter[o, i] * scale[o], which folds batch norm into the convolution before it.
 struct ScaleFilter {
   using Element = float;
   static constexpr const char* kName = "fold batch norm";

@@ -7,7 +7,7 @@
 namespace hr {
 
 Tensor concat(Context& cx, std::span<const ConcatTerm> terms) {
-  check(!terms.empty(), "concat: nothing to concatenate");
+  check(!terms.empty(), "concat: expected at least one term, got none");
   const Tensor& x0 = terms[0].x;
   check(x0.rank() == 4, "concat: expected terms of [N, H, W, C], got {}", to_string(x0.shape()));
   Shape shape{x0.dim(0), x0.dim(1) << terms[0].up, x0.dim(2) << terms[0].up, 0};

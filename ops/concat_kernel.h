@@ -4,7 +4,7 @@
 
 namespace hr {
 
-// V to memory that need not be aligned to a whole V.
+// Stores a V to memory that need not be aligned to a whole V.
 template <class V>
 HR_HD void store_anywhere(float* p, V v) {
 #ifdef __CUDA_ARCH__
@@ -22,7 +22,7 @@ HR_HD void store_anywhere(bf16* p, V v) {
 #endif
 }
 
-// One term of a concatenation: channels [first, first + channels) of y.
+// Copies one term of a concatenation to the channels [first, first + channels) of y.
 template <class T>
 struct ConcatForward {
   using Element = T;
@@ -30,10 +30,10 @@ struct ConcatForward {
   double bytes_per_element() const { return (1.0 / (1 << 2 * up) + 1) * sizeof(T); }
   const T* x;
   T* y;
-  uint32_t h, w;  // of y
+  uint32_t h, w;  // The size of y.
   int up;
   int64_t channels, first, total;
-  bool aligned;  // every row of the term begins at a multiple of 16 bytes in y
+  bool aligned;  // Every row of the term begins at a multiple of 16 bytes in y.
 
   struct Row {
     const T* x;
@@ -47,7 +47,7 @@ struct ConcatForward {
   }
 };
 
-// Rows of [N, pixels, C] into a table [N, anchors, columns].
+// Copies rows of [N, pixels, C] into a table [N, anchors, columns].
 struct PutPixels {
   using Element = float;
   static constexpr const char* kName = "put pixels";

@@ -1,12 +1,12 @@
-// Crops of pictures, on the device that needs them: what data/crops/geometry's warp_affine and data/formats/image's
-// normalize_row make on the host, bit for bit. It has no derivative.
+// Crops of pictures, made on the device that uses them. The result equals that of data/crops/geometry's warp_affine and
+// data/formats/image's normalize_row on the host, bit for bit. It has no derivative.
 #pragma once
 #include "core/context.h"
 
 namespace hr {
 
-// sources [N, slot bytes] u8 as data/crops/crop_writer writes them (core/crop_slot.h; what they hold is trusted),
-// normal [3, 256] f32: what each byte of each channel becomes. Writes images [N, h, w, 3] f32.
+// Reads sources [N, slot bytes] u8 in the form of core/crop_slot.h, whose content is trusted, and normal [3, 256] f32,
+// the value of each byte of each channel. Writes images [N, h, w, 3] f32. Throws Error if shapes or types do not fit.
 void crop(Context& cx, const Tensor& sources, const Tensor& normal, const Tensor& images);
 
 }  // namespace hr

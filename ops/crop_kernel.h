@@ -4,15 +4,15 @@
 
 namespace hr {
 
-// A row is a crop's row, a channel one of its 3 w numbers.
+// A row of the loop is a row of a crop, and a channel is one of its 3 w numbers.
 struct CropWarp {
   using Element = float;
   static constexpr const char* kName = "crops";
   double bytes_per_element() const { return 5; }
-  const uint8_t* sources;  // [n, slot]
-  const float* normal;     // [3, 256]
-  float* images;           // [n, h, w, 3]
-  int64_t slot;            // bytes
+  const uint8_t* sources;  // [n, slot].
+  const float* normal;     // [3, 256].
+  float* images;           // [n, h, w, 3].
+  int64_t slot;            // In bytes.
   uint32_t h, w;
 
   struct Row {

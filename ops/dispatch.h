@@ -1,11 +1,11 @@
-// Which element type, which device: one place that turns a tensor's dtype into a template argument.
+// Turns the dtype of a tensor into a template argument, in one place for all ops.
 #pragma once
 #include "core/context.h"
 #include "core/error.h"
 
 namespace hr {
 
-// Calls body.template operator()<T>() with T = float or bf16.
+// Calls body.template operator()<T>() with T = float or bf16. Throws Error for other types.
 template <class Body>
 void for_dtype(std::string_view op, DType dtype, const Body& body) {
   if (dtype == DType::f32) return body.template operator()<float>();

@@ -1,4 +1,4 @@
-// Whether a number is neither infinite nor NaN, on the host and in kernels.
+// Tells whether a number is neither infinite nor NaN, on the host and in kernels.
 #pragma once
 #include "ops/kernel.h"
 

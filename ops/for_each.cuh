@@ -9,7 +9,7 @@
 namespace hr::gpu {
 namespace detail {
 
-// Calls body.operator()<N>() for the launch's number of lanes.
+// Calls body.operator()<N>() with N = the number of lanes of the launch.
 template <class F, class Body>
 void for_lanes(int lanes, const Body& body) {
   constexpr int kFull = static_cast<int>(16 / sizeof(typename F::Element));

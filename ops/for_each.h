@@ -18,7 +18,7 @@
 
 namespace hr {
 
-// Tells the context's profile, if there is one, what runs while this lives.
+// Reports a running kernel to the context's profile, if there is one, while this object exists.
 class Profiled {
  public:
   Profiled(const Context& cx, std::string_view kind, double bytes, double operations = 0) : cx_(cx) {
@@ -34,7 +34,7 @@ class Profiled {
   const Context& cx_;
 };
 
-// f.one<V>(f.row(r), c) for every row r in [0, rows) and channel c in [0, channels).
+// Calls f.one<V>(f.row(r), c) for every row r in [0, rows) and channel c in [0, channels).
 template <class F>
 void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
   const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
@@ -58,7 +58,8 @@ void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
 }
 
 namespace detail {
-// Sums over the rows of one block for `Vectors` neighbouring V of channels; several at once hide the adds' latency.
+// Sums the rows of one block for `Vectors` neighbouring V of channels. Several at once hide the latency of the
+// additions.
 template <class V, int Vectors, class F>
 void reduce_lanes(const F& f, int64_t begin, int64_t end, int64_t c0, int64_t channels, float* partial) {
   constexpr int kCount = Lanes<V>::kCount;
@@ -78,13 +79,14 @@ void reduce_lanes(const F& f, int64_t begin, int64_t end, int64_t c0, int64_t ch
 }
 }  // namespace detail
 
-// Sums of a reduction over each block of block_rows(rows) rows.
+// The sums of a reduction over each block of block_rows(rows) rows.
 struct Partials {
-  Tensor sums;  // [blocks, kSums, channels] f32
+  Tensor sums;  // [blocks, kSums, channels] f32.
   int64_t blocks = 0;
 };
 
-// f.one<V>(at, c, terms) gives F::kSums numbers (and may write outputs); for_columns merges their sums over blocks.
+// f.one<V>(at, c, terms) returns F::kSums numbers and may also write outputs. for_columns merges the sums of the
+// blocks.
 template <class F>
 Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F& f) {
   const int64_t rows_each = block_rows(rows), blocks = (rows + rows_each - 1) / rows_each;
@@ -110,16 +112,16 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
   return partials;
 }
 
-// One result per channel from `parts` pieces: state = f.part(0, c), then state.add(f.part(b, c)) ... f.finish(c,
-// state). On a GPU the parts are dealt to strands of neighbours, which are added pairwise. Throws Error if there are no
-// parts: a functor's sum of nothing is not defined.
+// Computes one result per channel from `parts` pieces: state = f.part(0, c), then state.add(f.part(b, c)) for the
+// others, then f.finish(c, state). On a GPU the parts are divided into strands of neighbours, whose states are then
+// added pairwise. Throws Error if there are no parts, because the sum of nothing is not defined.
 template <class F>
 void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f) {
-  check(parts > 0, "merge of partial sums: there is nothing to merge for {} channels; the tensor has no rows",
+  check(parts > 0, "merge of partial sums: there is nothing to merge for {} channels, because the tensor has no rows",
         channels);
   const Profiled profiled(cx, "merge of partial sums", 8.0 * static_cast<double>(parts * channels));
   if (cx.device.is_cuda()) return gpu::for_columns(cx.stream, parts, channels, f);
-  constexpr int64_t kTile = 16;  // channels that share cache lines
+  constexpr int64_t kTile = 16;  // Channels that share cache lines.
   parallel_for((channels + kTile - 1) / kTile, parts * channels, [&](int64_t tile) {
     const int64_t first = tile * kTile, count = std::min(kTile, channels - first);
     at_cpu_level([&] {
@@ -133,7 +135,7 @@ void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f)
   });
 }
 
-// f.one<V>(i) for flat arrays of n elements.
+// Calls f.one<V>(i) for flat arrays of n elements.
 template <class F>
 void for_each_flat(const Context& cx, int64_t n, const F& f) {
   const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(n));

@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// What a term's backward needs.
+// The values that the backward pass of a term needs.
 struct SavedTerm {
   Tensor x;
   Normalised norm;
@@ -21,12 +21,12 @@ struct SavedTerm {
 
 struct Saved {
   std::vector<SavedTerm> terms;
-  Tensor y;  // for ReLU's mask; undefined without
+  Tensor y;  // Needed for the mask of ReLU; undefined without ReLU.
   uint64_t id = 0;
   Shape shape;
 };
 
-// Calls body.template operator()<N>() for a count 1..4.
+// Calls body.template operator()<N>() for a count N from 1 to 4.
 template <class Body>
 void for_count(size_t count, const Body& body) {
   switch (count) {
@@ -60,7 +60,7 @@ void forward(const Context& cx, const std::vector<FuseTerm>& terms, const Tensor
   });
 }
 
-// Where a learned tensor's gradient goes.
+// The place to which the gradient of a learned tensor is written.
 struct GradientTarget {
   Tensor grad;
   bool accumulate = false, bound = false;
@@ -72,8 +72,8 @@ GradientTarget gradient_target(Context& cx, const Tensor& parameter) {
   return {cx.empty(parameter.shape(), DType::f32)};
 }
 
-// Given dz (gradient of the normalised term at the term's own resolution) and its reductions, writes the learned
-// tensors' gradients and dx. Relu: dz is still without ReLU's mask.
+// Writes the gradients of the learned tensors and dx, given dz (the gradient of the normalised term at its own
+// resolution) and the reductions of dz. If Relu, the mask of ReLU has not yet been applied to dz.
 template <class T, bool Relu>
 void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partials& partials, T* dx) {
   const int64_t channels = term.x.dim(3), rows = term.x.numel() / channels;
@@ -96,7 +96,8 @@ void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partia
                                     .d = a + 2 * channels};
   for_columns(cx, partials.blocks, channels, own);
   if (term.norm.ranks != nullptr && dx != nullptr) {
-    // Every rank's rows take part in dx; the learned tensors' gradients are averaged with all the others.
+    // The rows of all ranks contribute to dx. The gradients of the learned tensors are averaged later, together with
+    // all others.
     const Tensor sums = cx.empty({2, channels}, DType::f64);
     for_columns(cx, partials.blocks, channels, RankSums{own.sums, channels, sums.data<double>()});
     term.norm.ranks->all_reduce(sums, Reduce::sum, cx.stream);
@@ -143,14 +144,15 @@ void backward(Context& cx, const Saved& saved) {
     addends.push_back(std::move(rest));
   }
 
-  // 1. dz = masked sum of the addends; with the reductions of the first full-resolution normalised term on the way.
+  // 1. dz is the masked sum of the addends. The same pass computes the reductions of the first normalised term of full
+  // resolution.
   const SavedTerm* first = nullptr;
   for (const SavedTerm& term : saved.terms) {
     if (term.normalised && term.up == 0 && first == nullptr) first = &term;
   }
   const bool relu = saved.y.defined();
-  // ReLU of one normalised tensor, used once: nobody but that tensor's own passes wants the masked gradient, and they
-  // mask it themselves.
+  // ReLU of one normalised tensor that is used once: only the two passes for that tensor need the masked gradient, and
+  // they apply the mask themselves.
   const bool mask_later = relu && addends.size() == 1 && saved.terms.size() == 1 && first != nullptr;
   Tensor dz;
   Partials first_sums;
@@ -171,7 +173,7 @@ void backward(Context& cx, const Saved& saved) {
   }
   addends.clear();
 
-  // 2. Terms that only read dz: upsampled ones, normalised ones after the first, plain ones (they share dz).
+  // 2. The terms that only read dz: upsampled ones, normalised ones after the first, and plain ones (which share dz).
   for (const SavedTerm& term : saved.terms) {
     if (&term == first) continue;
     if (term.up == 0 && !term.normalised) {
@@ -198,7 +200,7 @@ void backward(Context& cx, const Saved& saved) {
     if (term.x.requires_grad()) cx.tape->add(term.x, std::move(dx));
   }
 
-  // 3. The first normalised term, over dz in place when nobody else needs it.
+  // 3. The first normalised term, in place over dz if nothing else needs dz.
   if (first == nullptr) return;
   const auto finish = [&]<bool Relu>() {
     if (!first_sums.sums.defined()) first_sums = norm_sums<T, Relu>(cx, *first, dz.data<T>());
@@ -226,8 +228,8 @@ Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
           "fuse: a term upsampled {}x must be {} for an output {}, got {}", 1 << t.up, to_string(expected),
           to_string(shape), to_string(t.x.shape()));
     if (t.norm != nullptr) {
-      check(t.norm->scale.numel() == shape[3], "fuse: normalisation of {} channels on {}", t.norm->scale.numel(),
-            to_string(shape));
+      check(t.norm->scale.numel() == shape[3], "fuse: a normalisation of {} channels does not fit a term of {}",
+            t.norm->scale.numel(), to_string(shape));
       requires_grad |= t.norm->weight.requires_grad() || t.norm->bias.requires_grad();
     }
     requires_grad |= t.x.requires_grad();

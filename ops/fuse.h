@@ -1,7 +1,7 @@
-// The one elementwise op of the network:
+// The one elementwise op of the networks:
 //   y[n, h, w, c] = act( sum over terms t of  scale_t[c] * x_t[n, h >> u_t, w >> u_t, c] + shift_t[c] )
-// It is BN-apply, BN + ReLU, BN + residual + ReLU, nearest upsampling and HRNet's multi-resolution sum, each in one
-// pass over memory. Terms are added left to right, as the reference does.
+// It covers the application of BN, BN + ReLU, BN + residual + ReLU, nearest upsampling and HRNet's multi-resolution
+// sum, each in one pass over memory. Terms are added from left to right, as in the reference.
 #pragma once
 #include <vector>
 
@@ -11,18 +11,19 @@
 namespace hr {
 
 struct FuseTerm {
-  Tensor x;                          // [N, H >> up, W >> up, C]
-  const Normalised* norm = nullptr;  // scale and shift; none: x itself
-  int up = 0;                        // log2 of nearest upsampling, 0 to 3
+  Tensor x;                          // [N, H >> up, W >> up, C].
+  const Normalised* norm = nullptr;  // Scale and shift. Null: the term is x itself.
+  int up = 0;                        // The binary logarithm of the nearest upsampling, 0 to 3.
 };
 
 enum class Act { none, relu };
 
-// 1 to 4 terms; y has the shape of a term with up = 0, or of term 0 upsampled. Error if shapes do not agree.
-// Backward: the gradient of y is masked and summed over its fan-out in one pass, reduced for every normalised term
-// (torch's batch-norm derivative when the statistics are of the batch), summed over footprints for upsampled ones.
-// ReLU's derivative at 0 is 0. ReLU of one normalised tensor that is used once is not masked in a pass of its own: the
-// mask is made again from x where that is read anyway.
+// Takes 1 to 4 terms; y has the shape of a term with up = 0, or of term 0 upsampled. Throws Error if shapes do not
+// agree.
+// Backward: one pass masks the gradient of y and sums it over the uses of y. It is then reduced for every normalised
+// term (torch's derivative of batch norm when the statistics are those of the batch), and summed over the footprint of
+// each low-resolution pixel for upsampled terms. The derivative of ReLU at 0 is 0. For ReLU of one normalised tensor
+// that is used once there is no separate pass for the mask: it is recomputed from x where x is read anyway.
 Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act = Act::none);
 
 }  // namespace hr

@@ -5,8 +5,8 @@ namespace hr {
 
 constexpr int kMaxTerms = 4;
 
-// Row of the low-resolution tensor under row (n, y, x) of the high-resolution one. Rows fit 32 bits (fuse checks): a
-// GPU divides those in a quarter of the time.
+// Returns the row of the low-resolution tensor that belongs to row (n, y, x) of the high-resolution one. Row numbers
+// fit into 32 bits (fuse checks this), because a GPU divides those in a quarter of the time.
 HR_HD int64_t low_row(int64_t row, uint32_t h, uint32_t w, int up) {
   if (up == 0) return row;
   const auto r = static_cast<uint32_t>(row);
@@ -24,12 +24,12 @@ struct FuseForward {
     return terms * sizeof(T);
   }
   const T* x[Terms];
-  const float *scale[Terms], *shift[Terms];  // [C]; null where a term has no normalisation
+  const float *scale[Terms], *shift[Terms];  // [C]; null for a term without normalisation.
   int up[Terms];
   T* y;
   uint32_t h, w;
   int64_t channels;
-  float floor;  // 0 for ReLU, -inf for none
+  float floor;  // 0 for ReLU, -inf for no activation.
 
   static constexpr int kAhead = Terms == 1 ? 2 : 1;
   struct Row {
@@ -64,7 +64,7 @@ struct FuseForward {
   }
 };
 
-// dz = sum of the addends of dy where y > 0: ReLU's derivative. In place over an addend is allowed.
+// dz = sum of the addends of dy where y > 0, which is the derivative of ReLU. dz may be one of the addends.
 template <class T, int Addends>
 struct MaskedSum {
   using Element = T;
@@ -100,7 +100,7 @@ struct MaskedSum {
   }
 };
 
-// The same with batch normalisation's two reductions on the way: sum of dz and of dz * (x - mean).
+// The same, and in the same pass the two reductions of batch normalisation: the sums of dz and of dz * (x - mean).
 template <class T, int Addends>
 struct MaskedSumReduce {
   using Element = T;
@@ -127,19 +127,19 @@ struct MaskedSumReduce {
   HR_HD void one(int64_t at, int64_t c, const In<V>& in, V* terms) const {
     const V g = masked.template value<V>(in.masked);
     store<V>(masked.dz + at + c, g);
-    terms[0] = rounded<T>(g);  // what later passes will read
+    terms[0] = rounded<T>(g);  // Uses the values that later passes will read from memory.
     terms[1] = terms[0] * (in.x.value() - in.mean);
   }
 };
 
-// What y = relu(scale x + shift) lets pass of dz. y is made again, as FuseForward made it: that saves reading it, and
-// writing what passed.
+// Applies the mask of y = relu(scale * x + shift) to dz. y is computed again exactly as FuseForward computed it, which
+// saves reading it and writing the masked gradient.
 template <class V>
 HR_HD V passed(V dz, V x, const float* scale, const float* shift) {
   return where_positive(x * load<V>(scale) + load<V>(shift), dz);
 }
 
-// Batch normalisation's two reductions alone. Relu: dz has ReLU's mask still to come.
+// Only the two reductions of batch normalisation. If Relu, the mask of ReLU has not yet been applied to dz.
 template <class T, bool Relu>
 struct NormReduce {
   using Element = T;
@@ -170,14 +170,14 @@ struct NormReduce {
   }
 };
 
-// Gradient of an upsampled term: the sum of dz over each low-resolution pixel's footprint of 2^Up x 2^Up.
+// The gradient of an upsampled term: the sum of dz over the footprint of 2^Up x 2^Up of each low-resolution pixel.
 template <class T, int Up>
 struct FootprintSum {
   using Element = T;
   static constexpr const char* kName = "fuse: backward of upsampling";
   double bytes_per_element() const { return ((1 << 2 * Up) + 1.0) * sizeof(T); }
-  const T* dz;  // [N, h << Up, w << Up, C]
-  T* low;       // [N, h, w, C]
+  const T* dz;  // [N, h << Up, w << Up, C].
+  T* low;       // [N, h, w, C].
   uint32_t h, w;
   int64_t channels;
 
@@ -200,9 +200,9 @@ struct FootprintSum {
   }
 };
 
-// Batch normalisation's derivative from its two reductions: gradients of the learned tensors, and the coefficients of
-// dx = a dz + b (x - mean) + d, per channel. Formula: dx = w inv_std (dz - mean(dz) - xhat mean(dz xhat)), with
-// xhat = (x - mean) inv_std; without batch statistics only the first part remains.
+// The derivative of batch normalisation from its two reductions: the gradients of the learned tensors, and the
+// coefficients of dx = a dz + b (x - mean) + d per channel. The formula is dx = w inv_std (dz - mean(dz) - xhat mean(dz
+// xhat)) with xhat = (x - mean) inv_std. If the statistics are not those of the batch, only the first part remains.
 template <class Sum>
 struct NormCoefficients {
   struct State {
@@ -212,12 +212,12 @@ struct NormCoefficients {
       dz_x += o.dz_x;
     }
   };
-  const Sum* sums;  // [parts, 2, channels]
+  const Sum* sums;  // [parts, 2, channels].
   int64_t rows, channels;
-  const double* count;  // [channels]: instead of rows, where the statistics are over several ranks; null: rows
+  const double* count;  // [channels]: replaces `rows` if the statistics are over several ranks. Null: use `rows`.
   bool batch_statistics;
   const float *weight, *inv_std;
-  float *dweight, *dbias;  // null where not wanted
+  float *dweight, *dbias;  // Null if the gradient is not needed.
   bool accumulate_weight, accumulate_bias;
   float *a, *b, *d;
 
@@ -236,10 +236,10 @@ struct NormCoefficients {
   }
 };
 
-// One rank's part of the two reductions, [2, channels], to be added up over the ranks.
+// One rank's part of the two reductions, [2, channels], which is then added up over the ranks.
 struct RankSums {
   using State = NormCoefficients<float>::State;
-  const float* sums;  // [blocks, 2, channels]
+  const float* sums;  // [blocks, 2, channels].
   int64_t channels;
   double* out;
   HR_HD State part(int64_t block, int64_t c) const {
@@ -251,8 +251,8 @@ struct RankSums {
   }
 };
 
-// dx = a dz + b (x - mean) + d per channel: batch normalisation's derivative. In place over dz is allowed. Relu: dz has
-// ReLU's mask still to come.
+// dx = a dz + b (x - mean) + d per channel, the derivative of batch normalisation. dx may be dz. If Relu, the mask of
+// ReLU has not yet been applied to dz.
 template <class T, bool Relu>
 struct NormBackward {
   using Element = T;

@@ -14,7 +14,7 @@ void expect_maps(const char* op, const Tensor& t) {
 
 void append_mirrored(Context& cx, const Tensor& images) {
   expect_maps("append_mirrored", images);
-  check(images.dim(0) % 2 == 0, "append_mirrored: {} pictures are not twice a number", images.dim(0));
+  check(images.dim(0) % 2 == 0, "append_mirrored: expected an even number of pictures, got {}", images.dim(0));
   const int64_t half = images.numel() / 2, channels = images.dim(3);
   for_each(cx, half / channels, channels,
            MirrorColumns{.x = images.data<float>(),
@@ -27,7 +27,8 @@ Tensor flip_average(Context& cx, const Tensor& maps, const Tensor& mirror, bool 
   expect_maps("flip_average", maps);
   const int64_t joints = maps.dim(3), half = maps.numel() / 2;
   check(maps.dim(0) % 2 == 0 && mirror.dtype() == DType::i32 && mirror.numel() == joints,
-        "flip_average: {} maps and a mirror of {} indices", to_string(maps.shape()), mirror.numel());
+        "flip_average: maps {} and a mirror of {} indices; expected an even number of maps and one i32 index per joint",
+        to_string(maps.shape()), mirror.numel());
   Tensor y = cx.empty({maps.dim(0) / 2, maps.dim(1), maps.dim(2), joints}, DType::f32);
   for_each(cx, half / joints, joints,
            FlipAverage{.maps = maps.data<float>(),

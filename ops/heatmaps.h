@@ -1,5 +1,5 @@
-// What happens around a network's heatmaps, on the device that has them: the flip test, target heatmaps. Nothing here
-// has a derivative. Decoding is the host's (eval/decode.h): see docs/gpu.md.
+// Work on heatmaps beside the network, on the device where they lie: the flip test and target heatmaps. Nothing here
+// has a derivative. Heatmaps are decoded on the host (eval/decode.h); docs/design/gpu.md explains why.
 #pragma once
 #include <span>
 
@@ -7,16 +7,17 @@
 
 namespace hr {
 
-// images [2 N, h, w, c] f32: writes the mirror images of the first N over the second N.
+// images [2 N, h, w, c] f32: overwrites the second N images with the mirror images of the first N.
 void append_mirrored(Context& cx, const Tensor& images);
 
-// maps [2 N, h, w, K] f32 of pictures and their mirror images -> [N, h, w, K], the average of both. mirror [K] i32: the
-// joint that each joint becomes in a mirror. `shift` moves the flipped-back maps one column to the right first (column
-// 0 stays): the published weights expect it.
+// Averages maps [2 N, h, w, K] f32 of pictures and of their mirror images; returns [N, h, w, K]. mirror [K] i32 is the
+// joint that each joint becomes in a mirror. `shift` first moves the mirrored-back maps one column to the right (column
+// 0 stays), which the published weights expect.
 Tensor flip_average(Context& cx, const Tensor& maps, const Tensor& mirror, bool shift);
 
-// profiles [N, w + h, K] f64: factors of each heatmap's columns, then of its rows -> their products [N, h, w, K] f32.
-// Whatever data/crops/targets draws (quarter, dark, udp) is such a product; the same bits.
+// Returns the products [N, h, w, K] f32 of profiles [N, w + h, K] f64, which are the factors of each heatmap's columns,
+// then of its rows. All targets that data/crops/targets draws (quarter, dark, udp) are such products; the bits are the
+// same.
 Tensor gaussian_targets(Context& cx, const Tensor& profiles, int h, int w);
 
 }  // namespace hr

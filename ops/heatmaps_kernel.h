@@ -27,7 +27,7 @@ struct MirrorColumns {
   }
 };
 
-// y[n, h, w, k] = (maps[n, h, w, k] + mirrored[n, h, W-1-w', mirror[k]]) / 2, with w' = w - 1 when shifted (0 stays).
+// y[n, h, w, k] = (maps[n, h, w, k] + mirrored[n, h, W-1-w', mirror[k]]) / 2, with w' = w - 1 if shifted (w = 0 stays).
 struct FlipAverage {
   using Element = float;
   static constexpr const char* kName = "flip test: average";
@@ -56,13 +56,13 @@ struct FlipAverage {
   }
 };
 
-// targets[n, y, x, k] = column factor of x times row factor of y, in double.
+// targets[n, y, x, k] = (column factor of x) * (row factor of y), computed in double.
 struct GaussianTargets {
   using Element = float;
   static constexpr const char* kName = "target heatmaps";
   double bytes_per_element() const { return 4; }
-  const double* profiles;  // [n, w + h, joints]
-  float* targets;          // [n, h, w, joints]
+  const double* profiles;  // [n, w + h, joints].
+  float* targets;          // [n, h, w, joints].
   uint32_t h, w;
   int64_t joints;
 

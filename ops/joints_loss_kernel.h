@@ -3,7 +3,7 @@
 
 namespace hr {
 
-// Weighted squared difference; the official loss weighs with w * w.
+// The weighted squared difference. The official loss uses w * w as the weight.
 template <class T>
 struct SquaredError {
   using Element = T;
@@ -12,7 +12,7 @@ struct SquaredError {
   static constexpr int kSums = 1;
   const T* pred;
   const float *target, *weight;
-  int64_t pixels, joints;  // pixels per map
+  int64_t pixels, joints;  // `pixels` is the number of pixels per map.
   bool squared;
 
   struct Row {
@@ -28,20 +28,20 @@ struct SquaredError {
   }
 };
 
-// Sum of one joint's squared errors over the blocks.
+// The sum of one joint's squared errors over the blocks.
 struct JointTotals {
   struct State {
     double sum = 0;
     HR_HD void add(const State& o) { sum += o.sum; }
   };
-  const float* sums;  // [blocks, 1, joints]
+  const float* sums;  // [blocks, 1, joints].
   int64_t joints;
-  double* totals;  // [joints]
+  double* totals;  // [joints].
   HR_HD State part(int64_t block, int64_t k) const { return {sums[block * joints + k]}; }
   HR_HD void finish(int64_t k, const State& s) const { totals[k] = s.sum; }
 };
 
-// loss = scale * sum of the joints' totals, in their order.
+// loss = scale * sum of the joints' totals, added in the order of the joints.
 struct LossTotal {
   struct State {
     double sum = 0;
@@ -54,7 +54,7 @@ struct LossTotal {
   HR_HD void finish(int64_t, const State& s) const { *loss = static_cast<float>(scale * s.sum); }
 };
 
-// dpred = 2 scale d(loss) w (p - g), with w squared for the official loss.
+// dpred = 2 scale d(loss) w (p - g), where the official loss uses w * w in place of w.
 template <class T>
 struct SquaredErrorBackward {
   using Element = T;
@@ -66,7 +66,7 @@ struct SquaredErrorBackward {
   int64_t pixels, joints;
   bool squared;
   float twice_scale;
-  const float* dloss;  // one number
+  const float* dloss;  // A single number.
 
   struct Row {
     int64_t first, weight;

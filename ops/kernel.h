@@ -1,4 +1,5 @@
-// What the functors of ops/*_kernel.h are written in. Included by C++ and by CUDA files, so nothing else of ours is.
+// The form of the functors in ops/*_kernel.h. C++ and CUDA files include this, so it includes no other header of the
+// project that either of them could not compile.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -8,16 +9,17 @@
 
 namespace hr {
 
-// A functor is one<V>(at, c): what happens to the channels of one V in one row. Where memory sets the pace it is split:
-// one<V>(at, c, read<V>(at, c)), and F::kAhead rows are read before the first is computed with. A GPU hides the
-// memory's latency behind what is under way, and the compiler may not move a row's loads over another's stores itself.
+// A functor has one<V>(at, c), which processes the channels of one V in one row. If memory bandwidth limits it, it is
+// split: read<V>(at, c) loads, and one<V>(at, c, loaded) computes. The loop then loads F::kAhead rows before it
+// computes the first. A GPU needs several loads in flight to hide the latency of memory, and the compiler may not move
+// the loads of one row before the stores of another.
 template <class F>
 inline constexpr int rows_ahead = 0;
 template <class F>
 requires requires { F::kAhead; }
 inline constexpr int rows_ahead<F> = F::kAhead;
 
-// One row. `terms`: of a reduction.
+// Processes one row. `terms` are the sums of a reduction.
 template <class V, class F, class At, class... Terms>
 HR_HD void run(const F& f, const At& at, int64_t c, Terms*... terms) {
   if constexpr (rows_ahead < F >> 0) {

@@ -1,4 +1,5 @@
-// Without CUDA the GPU loops exist by name only; no context can reach them, since parse_device refuses a GPU.
+// A build without CUDA only has declarations of the GPU loops. No context can reach them, because parse_device refuses
+// a GPU.
 #include "core/error.h"
 #include "ops/gpu_loops.h"
 

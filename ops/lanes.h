@@ -1,6 +1,6 @@
 // Values as kernels see them: one float, or several side by side. A kernel is written once as a template on the value
-// type V. The CPU loops instantiate it with GCC's vector types (Floats8, Floats16), a GPU thread with Floats<N>, a
-// plain array that loads and stores 16 bytes at a time. Loads and stores convert to and from the element type.
+// type V. The CPU loops instantiate it with GCC's vector types (Floats8, Floats16). A GPU thread uses Floats<N>, a
+// plain array that is loaded and stored 16 bytes at a time. Loads and stores convert from and to the element type.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -19,7 +19,7 @@
 #define HR_UNROLL _Pragma("unroll")
 #define HR_UNROLL_4 _Pragma("unroll 4")
 #elif defined(__CUDACC__)
-#define HR_UNROLL  // nvcc's host side does not run kernels
+#define HR_UNROLL  // nvcc's host compilation does not run kernels.
 #define HR_UNROLL_4
 #else
 #define HR_UNROLL _Pragma("GCC unroll 16")
@@ -51,12 +51,12 @@ struct Lanes<float> {
   }
   HR_HD static float fill(float v) { return v; }
 };
-HR_HD float at_least(float v, float low) { return v < low ? low : v; }    // a NaN stays a NaN
-HR_HD float larger(float a, float b) { return b > a || b != b ? b : a; }  // a NaN stays a NaN
+HR_HD float at_least(float v, float low) { return v < low ? low : v; }    // A NaN stays a NaN.
+HR_HD float larger(float a, float b) { return b > a || b != b ? b : a; }  // A NaN stays a NaN.
 HR_HD float where_positive(float v, float then) { return v > 0 ? then : 0.0f; }
 HR_HD float square_root(float v) { return std::sqrt(v); }
 
-// N floats in a GPU thread's registers. Also compiles on the host, where the tests run it.
+// N floats in the registers of a GPU thread. Also compiles on the host, where the tests run it.
 template <int N>
 struct Floats {
   float v[N];
@@ -137,7 +137,7 @@ struct Lanes<Floats<N>> {
   HR_HD static Floats<N> load(const bf16* p) {
     Floats<N> r;
 #ifdef __CUDA_ARCH__
-    uint32_t words[N / 2];  // two numbers each, the first in the lower half
+    uint32_t words[N / 2];  // Two numbers per word, the first one in the lower half.
     if constexpr (N == 2) {
       words[0] = *reinterpret_cast<const uint32_t*>(p);
     } else if constexpr (N == 4) {
@@ -200,7 +200,7 @@ struct VectorLanes {
     return std::bit_cast<V>(__builtin_convertvector(h, Bits) << 16);
   }
   HR_HD static void store(float* p, V v) { std::memcpy(p, &v, sizeof v); }
-  // bf16's constructor, lane by lane: to nearest even, a NaN stays one.
+  // Does what bf16's constructor does, lane by lane: rounds to nearest even, and a NaN stays a NaN.
   HR_HD static void store(bf16* p, V v) {
     const Bits u = std::bit_cast<Bits>(v);
     const Bits rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
@@ -258,8 +258,8 @@ HR_HD void store(T* p, V v) {
   Lanes<V>::store(p, v);
 }
 
-// A V of elements as memory has them. A GPU thread that fetches much before it computes (ops/kernel.h) needs half the
-// registers for bf16 so; on the CPU it is the value itself.
+// A vector in its storage type T until it is used. Kernels that load several rows in advance (ops/kernel.h) keep bf16
+// packed in this way, which halves the registers that they need. On the CPU it is a plain V.
 template <class V, class T>
 class Fetched {
  public:
@@ -279,7 +279,7 @@ class Fetched {
 #endif
 };
 
-// v as it would be read back from memory.
+// Returns v as it would be after a store and a load.
 template <class T, class V>
 HR_HD V rounded(V v) {
   if constexpr (sizeof(T) == sizeof(float)) return v;

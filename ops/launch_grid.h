@@ -1,5 +1,5 @@
-// How many GPU threads run what: plain functions, tested on the CPU. A block is threads_x groups of neighbouring
-// channels by threads_y rows, so that a warp touches consecutive memory.
+// Divides work among GPU threads. These are plain functions, which are tested on the CPU. A block has threads_x groups
+// of neighbouring channels by threads_y rows, so that a warp touches consecutive memory.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -7,33 +7,33 @@
 
 namespace hr {
 
-// Rows per block of a reduction, a power of two that the number of rows alone decides, on every device: sums come out
-// with the same bits whatever the number of threads. About 512 blocks, which is what 132 multiprocessors hold at once:
-// fewer and some have nothing to do, more and the merge of their sums, one block's work, takes as long as the
-// reduction. At most 1,024 rows, so that sums in float32 stay short.
+// Returns the rows per block of a reduction. It is a power of two that depends only on the number of rows, on every
+// device, so that sums have the same bits with any number of threads. The aim is about 512 blocks, which 132
+// multiprocessors hold at once. With fewer, some would be idle. With more, merging the sums, which one block does,
+// would take as long as the reduction. A block has at most 1,024 rows, so that sums in float32 stay short.
 constexpr int64_t block_rows(int64_t rows) {
   int64_t block = 64;
   while (block < 1024 && block * 512 < rows) block *= 2;
   return block;
 }
 
-constexpr int kThreads = 256;             // per block
-constexpr int64_t kGridCap = 4224;        // 32 blocks for each of 132 multiprocessors; the rest is a loop in the kernel
-constexpr int64_t kGridMax = 2147483647;  // of gridDim.x
+constexpr int kThreads = 256;             // Per block.
+constexpr int64_t kGridCap = 4224;        // 32 blocks for each of 132 multiprocessors. The kernels loop over the rest.
+constexpr int64_t kGridMax = 2147483647;  // The limit of gridDim.x.
 
 struct RowsLaunch {
   uint32_t blocks = 0, threads_x = 1, threads_y = 1;
-  int lanes = 1;  // channels per thread and access
+  int lanes = 1;  // Channels per thread and access.
 };
 
-// Channels that one 16-byte access holds, where rows start at multiples of it; else 2 or 1.
+// Returns the number of channels in one 16-byte access if rows start at multiples of it, otherwise 2 or 1.
 constexpr int lanes_for(int64_t channels, size_t element_bytes) {
   const auto full = static_cast<int>(16 / element_bytes);
   return channels % full == 0 ? full : channels % 2 == 0 ? 2 : 1;
 }
 
-// Every row exactly once: row = block * threads_y + y, then in strides of blocks * threads_y. `ahead`: how many of its
-// rows a thread takes at once.
+// Every row is visited exactly once: row = block * threads_y + y, then in strides of blocks * threads_y. `ahead` is the
+// number of rows that a thread processes at once.
 constexpr RowsLaunch launch_rows(int64_t rows, int64_t channels, size_t element_bytes, int ahead = 1) {
   RowsLaunch l{.lanes = lanes_for(channels, element_bytes)};
   const int64_t groups = channels / l.lanes;
@@ -51,8 +51,8 @@ constexpr RowsLaunch launch_reduction(int64_t rows, int64_t channels, size_t ele
   return l;
 }
 
-// One thread per `lanes` elements of a flat array, then a grid stride; the tail of n % lanes goes to one more thread
-// each.
+// One thread per `lanes` elements of a flat array, then a grid stride. Each of the last n % lanes elements gets a
+// thread of its own.
 struct FlatLaunch {
   uint32_t blocks = 0, threads = kThreads;
 };
@@ -61,8 +61,8 @@ constexpr FlatLaunch launch_flat(int64_t n, int lanes) {
   return {.blocks = static_cast<uint32_t>(std::min((work + kThreads - 1) / kThreads, kGridCap))};
 }
 
-// Columns: 16 channels by up to 64 strands of parts per block. Many short strands, because a strand is a chain of
-// dependent sums in double, and a step waits for it.
+// Columns: a block has 16 channels by up to 64 strands of parts. Many short strands are used because a strand is a
+// chain of dependent sums in double, for which a step has to wait.
 constexpr int kColumnThreads = 16, kColumnStrands = 64;
 struct ColumnsLaunch {
   uint32_t blocks = 0, strands = 1;

@@ -1,14 +1,13 @@
-// The loops of ops/for_each.h as CUDA kernels. Their numbers come from ops/launch_grid.h. tests/ops/gpu_loops_test.cc
-// compiles this file for the CPU, with a thread for a thread, so nothing here may need more of CUDA than the built-in
-// variables,
-// __shared__ and __syncthreads().
+// The loops of ops/for_each.h as CUDA kernels. Their launch parameters come from ops/launch_grid.h.
+// tests/ops/gpu_loops_test.cc compiles this file for the CPU, with one CPU thread per CUDA thread. Therefore it may
+// only use the built-in variables, __shared__ and __syncthreads() of CUDA.
 #pragma once
 #include "ops/kernel.h"
 
 namespace hr::gpu {
 namespace detail {
 
-// The value type of a thread: Floats<N>, or a float for one channel.
+// The value type of a thread: Floats<N>, or a float for a single channel.
 template <int N>
 struct ValueOf {
   using type = Floats<N>;
@@ -18,13 +17,13 @@ struct ValueOf<1> {
   using type = float;
 };
 
-// A thread takes this many of its rows at once.
+// The number of rows that a thread processes at once.
 template <class F>
 inline constexpr int kRowsAtOnce = rows_ahead<F> > 0 ? rows_ahead<F> : 1;
 
-// Calls use(one) for the rows row, row + stride, ... below `end`, kRowsAtOnce<F> at once: all reads before the first
-// use. one(terms...) is the functor on a row. In a group all rows exist: the compiler would move the read of one that
-// may not exist behind the question.
+// Calls use(one) for the rows row, row + stride, ... below `end`, kRowsAtOnce<F> of them at once, with all reads before
+// the first use. one(terms...) applies the functor to a row. Groups contain only existing rows. With a bounds check
+// inside the group the compiler would delay each load until after its check, and the loads would no longer overlap.
 template <class V, class F, class Use>
 HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_t c, const Use& use) {
   constexpr int kRows = kRowsAtOnce<F>;
@@ -45,8 +44,8 @@ HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_
 }
 
 template <class F, int N>
-__global__ void __launch_bounds__(kThreads, 4)  // 64 registers: with the compiler's own choice of 40, some spill
-    for_each_kernel(const F f, int64_t rows, int channels) {
+// Allows 64 registers. The compiler would choose 40, with which some functors spill.
+__global__ void __launch_bounds__(kThreads, 4) for_each_kernel(const F f, int64_t rows, int channels) {
   using V = typename ValueOf<N>::type;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.y;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -54,10 +53,11 @@ __global__ void __launch_bounds__(kThreads, 4)  // 64 registers: with the compil
     for_rows<V>(f, first, stride, rows, c, [](const auto& one) { one(); });
 }
 
-// Each thread sums every blockDim.y-th row of the block; the strands of one channel group are then added pairwise, in
-// an order that depends on the block's shape alone.
+// Each thread sums every blockDim.y-th row of the block. The strands of one channel group are then added pairwise, in
+// an order that depends only on the shape of the block.
 template <class F, int N>
-__global__ void __launch_bounds__(kThreads, 3)  // 80 registers: with the compiler's own choice of 40, some spill
+// Allows 80 registers. The compiler would choose 40, with which some functors spill.
+__global__ void __launch_bounds__(kThreads, 3)
     reduce_rows_kernel(const F f, int64_t rows, int block, int channels, float* __restrict__ partial) {
   using V = typename ValueOf<N>::type;
   __shared__ float strands[F::kSums * N * kThreads];
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads, 3)  // 80 registers: with the compil
         HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] += terms[s];
       });
     }
-    // [sum][lane][thread]: neighbouring threads on neighbouring banks.
+    // The layout is [sum][lane][thread], which puts neighbouring threads on neighbouring banks.
     HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
       HR_UNROLL for (int i = 0; i < N; ++i) strands[(s * N + i) * kThreads + thread] = lane(sums[s], i);
     }
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, 3)  // 80 registers: with the compil
         store<V>(out, total);
       }
     }
-    __syncthreads();  // before the next channels reuse the strands
+    __syncthreads();  // All threads must have read the strands before the next channels overwrite them.
   }
 }
 
@@ -111,8 +111,8 @@ __global__ void __launch_bounds__(kColumnThreads* kColumnStrands)
   const int c = static_cast<int>(blockIdx.x) * kColumnThreads + static_cast<int>(threadIdx.x);
   const int y = static_cast<int>(threadIdx.y), strands = static_cast<int>(blockDim.y);
   State& mine = states[y * kColumnThreads + static_cast<int>(threadIdx.x)];
-  // A strand takes a run of neighbouring parts; then neighbouring strands are added pairwise. Strands without parts are
-  // the last ones.
+  // A strand takes a run of neighbouring parts. Then neighbouring strands are added pairwise. Strands without parts
+  // come last.
   const int64_t run = (parts + strands - 1) / strands;
   const int64_t begin = y * run, end = begin + run < parts ? begin + run : parts;
   if (c < channels && begin < end) {

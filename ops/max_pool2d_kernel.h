@@ -8,11 +8,10 @@ struct PoolGeometry {
   int kernel, stride, pad;
 };
 
-// The part of a window that lies within the picture: pixels [y0, y1) x [x0, x1) of it, the window beginning at (top,
-// left).
+// The part of a window that lies within the picture: its pixels [y0, y1) x [x0, x1). The window begins at (top, left).
 struct PoolWindow {
-  int64_t picture, out;           // index of the picture's first element, and of the result's
-  int top, left, y0, y1, x0, x1;  // 32 bits: a GPU's threads have few registers
+  int64_t picture, out;           // The index of the picture's first element, and that of the result.
+  int top, left, y0, y1, x0, x1;  // 32 bits, because the threads of a GPU have few registers.
 };
 HR_HD PoolWindow pool_window(const PoolGeometry& g, int64_t r) {
   const int64_t line = r / g.out_w, n = line / g.out_h;
@@ -30,7 +29,7 @@ HR_HD PoolWindow pool_window(const PoolGeometry& g, int64_t r) {
           .x1 = right < w ? right : w};
 }
 
-// The maxima alone, where no gradient will ask whose they are.
+// Computes only the maxima, for inference.
 template <class T>
 struct MaxPoolValues {
   using Element = T;
@@ -52,7 +51,7 @@ struct MaxPoolValues {
   }
 };
 
-// Also keeps the window position of the maximum, one byte per output element.
+// Also stores the window position of the maximum, one byte per output element.
 template <class T>
 struct MaxPoolForward {
   using Element = T;
@@ -86,7 +85,8 @@ struct MaxPoolForward {
   }
 };
 
-// One input element gathers from every window it won: no two writers, so the order of sums is fixed.
+// Each input element adds up the gradients of the windows whose maximum it was. Only one thread writes it, so that the
+// order of the sum is fixed.
 template <class T>
 struct MaxPoolBackward {
   using Element = T;
@@ -97,10 +97,11 @@ struct MaxPoolBackward {
   T* dx;
   PoolGeometry g;
 
-  // The windows that hold the input element: of output lines [y0, y1] and columns [x0, x1], none if y1 < y0 or x1 < x0.
+  // The windows that contain the input element: those of output lines [y0, y1] and columns [x0, x1], none if y1 < y0 or
+  // x1 < x0.
   struct Row {
-    int64_t map, in;   // index of the gradient's first element of this picture, and of the input's
-    int below, right;  // the element's position in the padded picture
+    int64_t map, in;   // The index of the first element of the gradient for this picture, and that of the input.
+    int below, right;  // The position of the element in the padded picture.
     int y0, y1, x0, x1;
   };
   HR_HD Row row(int64_t r) const {
@@ -115,7 +116,8 @@ struct MaxPoolBackward {
             .x0 = first_window(right),
             .x1 = last_window(right, g.out_w)};
   }
-  // Along one axis: the first window that reaches `position`, and the last of `count` that begins at or before it.
+  // Along one axis: the first window that reaches `position`, and the last of `count` windows that begins at or before
+  // it.
   HR_HD int first_window(int position) const { return position < g.kernel ? 0 : (position - g.kernel) / g.stride + 1; }
   HR_HD int last_window(int position, int64_t count) const {
     const int last = position / g.stride;
@@ -125,7 +127,7 @@ struct MaxPoolBackward {
   HR_HD void one(const Row& at, int64_t c) const {
     for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) scalar(at, lane);
   }
-  // From the last window to the first, which is the order of positions within the window.
+  // Goes from the last window to the first, which is the order of positions within the window.
   HR_HD void scalar(const Row& at, int64_t c) const {
     float sum = 0;
     for (int oy = at.y1; oy >= at.y0; --oy) {

@@ -21,8 +21,9 @@ struct BitsOf<Floats16> {
   using type = Bits16;
 };
 
-// exp(v) = 2^n exp(r) with |r| <= log(2) / 2, by the polynomial of the Cephes library: at most 2 roundings off. The
-// compiler does not vectorise std::exp. Arguments are held within the range of float; a NaN stays a NaN.
+// exp(v) = 2^n exp(r) with |r| <= log(2) / 2, by the polynomial of the Cephes library, with an error of at most 2
+// roundings. It exists because the compiler does not vectorise std::exp. Arguments are clamped to the range of float; a
+// NaN stays a NaN.
 template <class V>
 HR_HD V exponential(V v) {
   using Bits = typename BitsOf<V>::type;
@@ -30,7 +31,8 @@ HR_HD V exponential(V v) {
   const V low = all(-87.0f), high = all(88.0f);
   v = v < low ? low : v;
   v = v > high ? high : v;
-  const V magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number, which its lowest bits then hold
+  // 1.5 * 2^23. Adding it rounds to a whole number, which then stands in the lowest bits.
+  const V magic = all(12582912.0f);
   const V shifted = v * all(1.44269504f) + magic;
   const V n = shifted - magic;
   const V r = (v - n * all(0.693359375f)) - n * all(-2.12194440e-4f);

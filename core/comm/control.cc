@@ -15,29 +15,29 @@ namespace hr {
 namespace {
 
 constexpr std::string_view kMagic = "hrnet.cpp ranks 1";
-constexpr size_t kLargest = size_t{1} << 30;  // a gather's results; hello is limited to far less
-constexpr size_t kWelcome = size_t{1} << 20;  // before rank 0 has proved to be one
-constexpr Milliseconds kGrace{500};           // ranks that fail for the same reason fail within this
-constexpr Milliseconds kPrintedWithin{3000};  // rank 0 is given this long to take over the printing
+constexpr size_t kLargest = size_t{1} << 30;  // Limits the results of a gather; the limit for hello is far lower.
+constexpr size_t kWelcome = size_t{1} << 20;  // The limit before the server has identified itself as rank 0.
+constexpr Milliseconds kGrace{500};           // Ranks that fail for the same reason do so within this time.
+constexpr Milliseconds kPrintedWithin{3000};  // Rank 0 gets this long to take over the printing.
 constexpr Milliseconds kHangsUpWithin{1000};
-constexpr int kPatience = 20;  // how much longer a barrier or a busy rank may take
+constexpr int kPatience = 20;  // A barrier or a busy rank may take this many times longer.
 
 enum Kind : uint8_t {
-  // to the server
+  // Messages to the server.
   hello = 1,
   put,
   get,
   gather,
   fail_with,
   bye,
-  // to a rank
+  // Messages to a rank.
   welcome,
   value,
   gathered,
   abort_with,
   printed,
   farewell,
-  // both ways
+  // Messages in both directions.
   beat_beat,
 };
 
@@ -72,12 +72,12 @@ Failure unpack_failure(std::string_view payload) {
   return f;
 }
 
-// A thread that was itself stopped, or starved on a busy machine, must not take its own absence for the others'
-// silence.
+// A thread that was itself stopped, or that got no processor time on a busy machine, must not mistake its own absence
+// for silence of the others. This measures the absence, so that it can be forgiven.
 class OwnAbsence {
  public:
   explicit OwnAbsence(Milliseconds beat) : allowed_(2 * beat + Milliseconds(500)) {}
-  // Once a round; how much to forgive everybody.
+  // Call once per round of the loop. Returns how much time to forgive all others.
   Clock::duration round() {
     const auto now = Clock::now(), before = last_;
     last_ = now;
@@ -91,13 +91,13 @@ class OwnAbsence {
 
 }  // namespace
 
-// Rank 0's side: one thread, one poll loop.
+// The server, which runs on rank 0: one thread with one poll loop.
 class Control::Server {
  public:
   Server(const Ranks& ranks, Milliseconds timeout, Milliseconds beat, Milliseconds quiet_limit)
       : ranks_(ranks), timeout_(timeout), beat_(beat), quiet_limit_(quiet_limit), absence_(beat) {
     listener_ = ranks.listen_fd >= 0 ? Descriptor(ranks.listen_fd) : listen_on(ranks.port, false, ranks.port_name);
-    ::fcntl(listener_.get(), F_SETFD, FD_CLOEXEC);  // an inherited one is not for children
+    ::fcntl(listener_.get(), F_SETFD, FD_CLOEXEC);  // Child processes must not inherit the listening socket.
     by_rank_.resize(ranks.size, nullptr);
     thread_ = std::thread([this] { run(); });
   }
@@ -114,7 +114,7 @@ class Control::Server {
   struct Peer {
     Channel channel;
     Person person;
-    int rank = -1;  // until it has said hello
+    int rank = -1;  // -1 until the peer has sent its hello.
     Clock::time_point heard = Clock::now();
     bool said_bye = false, reported = false, closing = false;
     std::optional<Clock::time_point> turned_away;
@@ -197,15 +197,15 @@ class Control::Server {
         peer.heard = Clock::now();
         peer.rank < 0 ? greet(peer, message) : handle(peer, message);
       }
-    } catch (const Error&) {  // not one of ours, or out of its mind
+    } catch (const Error&) {  // The peer is not a rank of ours, or sends nonsense.
       drop(peer);
       return;
     }
     if (!alive) drop(peer);
   }
 
-  // A connection that cannot be written to may have ended after receive() looked. What its rank said before, its error
-  // above all, counts more than the end.
+  // A connection that cannot be written to may have ended after receive() looked. The messages that its rank had sent
+  // before, above all an error, say more than the end of the connection, so they are read first.
   void hear_out(Peer& peer) {
     for (bool more = true; more && peer.channel.open();) {
       const size_t had = peer.channel.received();
@@ -247,7 +247,7 @@ class Control::Server {
     if (size != ranks_.size) {
       reason = fmt::format("{} has WORLD_SIZE={}, rank 0 has WORLD_SIZE={}", who, size, ranks_.size);
     } else if (rank < 0 || rank >= size) {
-      reason = fmt::format("{} calls itself rank {} of {}", who, rank, size);
+      reason = fmt::format("{} has the invalid rank {} of {}", who, rank, size);
     } else if (by_rank_[rank] != nullptr) {
       const Person& other = by_rank_[rank]->person;
       reason = fmt::format("two processes have RANK={}: process {} on host {} and process {} on host {}", rank,
@@ -262,7 +262,7 @@ class Control::Server {
     peer.rank = rank;
     peer.channel.limit = kLargest;
     by_rank_[rank] = &peer;
-    if (phase_ != Phase::joining) {  // rank 0, which others have overtaken
+    if (phase_ != Phase::joining) {  // This is rank 0, whose hello came after a failure of other ranks.
       peer.channel.send(abort_with, pack(failures_.front()));
       return;
     }
@@ -275,7 +275,8 @@ class Control::Server {
     peer.turned_away = Clock::now();
   }
 
-  // One that was turned away hangs up first: to close a connection with words still unread would take back ours.
+  // A peer that was turned away must close the connection first. If this side closed it while messages are unread, the
+  // system could discard what this side has sent.
   static bool leaves(const Peer& peer) {
     return peer.closing && !peer.channel.pending() &&
            (!peer.turned_away || Clock::now() - *peer.turned_away > kHangsUpWithin);
@@ -369,7 +370,7 @@ class Control::Server {
     deadline_ = Clock::now() + patience;
   }
 
-  // The first failure is told to all the others at once; what they have to say themselves is collected for a moment.
+  // The first failure is reported to all others at once. Then, for a short time, their own reports are collected.
   void abort(Failure failure) {
     failures_.push_back(std::move(failure));
     if (phase_ == Phase::aborting || phase_ == Phase::ending) return;
@@ -378,7 +379,7 @@ class Control::Server {
     const Failure& first = failures_.front();
     for (const auto& peer : peers_) {
       if (peer->rank >= 0 && !peer->reported) peer->channel.send(abort_with, pack(first));
-      if (first.lost && peer->rank == first.rank) peer->closing = true;  // nobody waits for its answer
+      if (first.lost && peer->rank == first.rank) peer->closing = true;  // A lost rank will not answer.
     }
   }
 
@@ -428,7 +429,7 @@ class Control::Server {
     for (int c = 0; c < kChannels && phase_ == Phase::running; ++c) judge_progress(c);
   }
 
-  // Somebody has waited too long in a collective: for whom?
+  // A rank has waited too long in a collective. Finds the rank that it waits for.
   void judge_progress(int c) {
     const Peer *waiter = nullptr, *late = nullptr;
     bool busy = false;
@@ -457,7 +458,7 @@ class Control::Server {
     }
   }
 
-  // Rank 0 prints each different message once. What a single rank says carries its name.
+  // Rank 0 prints each different message once. A message that only one rank reported begins with the name of that rank.
   void hand_over() {
     std::vector<std::pair<std::string, std::vector<int>>> told;
     for (const Failure& f : failures_) {
@@ -517,7 +518,8 @@ Control::Control(Ranks ranks, Milliseconds timeout) : ranks_(std::move(ranks)), 
 }
 
 void Control::join() {
-  // Rank 0 gives up on missing ranks first, since it knows which they are.
+  // Rank 0 must be the first to give up on missing ranks, because it knows which ones are missing. The others wait a
+  // little longer.
   const auto limit = std::chrono::duration_cast<Milliseconds>(started_ + timeout_ + timeout_ / 4 - Clock::now());
   wait("joining", std::max(limit, Milliseconds(1)), [&] { return ready_; });
 }
@@ -571,7 +573,7 @@ void Control::run() {
       const std::lock_guard lock(mutex_);
       const auto patience = std::max(Milliseconds(1000), timeout_ / 10);
       if (failed_at_ && !settling_ && last_resort_ && since(*failed_at_) > patience) {
-        resorting_ = true;  // the rest of the program must not settle as well from here on
+        resorting_ = true;  // From here on settle() on another thread waits.
         end = std::exchange(last_resort_, nullptr);
       }
     }
@@ -579,8 +581,8 @@ void Control::run() {
   }
 }
 
-// Writes, reads, judges, in this order: the other side may send its last words and close the connection between any two
-// of these lines, and then a write fails although the words, which say why, are there to be read.
+// Writes, reads, then judges, in this order. The other side may send its last message and close the connection between
+// any two of these steps. A write then fails although the message with the reason can still be read.
 void Control::talk(Clock::time_point& last_beat) {
   bool written = true;
   {
@@ -600,7 +602,8 @@ void Control::talk(Clock::time_point& last_beat) {
     for (bool more = true; more;) {
       const size_t had = channel_.received();
       alive = channel_.fill();
-      more = !written && alive && channel_.received() > had;  // of a connection that has ended: all there is
+      // If the connection has ended, reads everything that is left.
+      more = !written && alive && channel_.received() > had;
       Channel::Message message;
       while (channel_.next(message)) {
         heard_ = Clock::now();
@@ -610,9 +613,9 @@ void Control::talk(Clock::time_point& last_beat) {
   } catch (const Error&) {
     learn({.rank = -1,
            .status = 2,
-           .what = fmt::format("what answers at {}:{} ({}) is not rank 0 of this program", ranks_.address, ranks_.port,
-                               ranks_.port_name)});
-    hang_up();  // after learn(): whoever waits shall wake up to the reason
+           .what = fmt::format("the process that answers at {}:{} ({}) is not rank 0 of this program", ranks_.address,
+                               ranks_.port, ranks_.port_name)});
+    hang_up();  // Comes after learn(), so that waiting threads wake up with the reason.
     return;
   }
   if (!alive || !written) {
@@ -653,7 +656,7 @@ void Control::handle(const Channel::Message& message) {
   const std::lock_guard lock(mutex_);
   switch (message.kind) {
     case welcome: {
-      // Rank 0's host knows itself as 127.0.0.1 when MASTER_ADDR does; the others reached it at this address.
+      // Rank 0's host knows itself as 127.0.0.1 if MASTER_ADDR is that. The others reached it at this address.
       const std::string reached_at = in.text();
       if (is_loopback(address_) && !reached_at.empty()) address_ = reached_at;
       for (int r = 0; r < ranks_.size; ++r) {
@@ -787,7 +790,8 @@ std::optional<Failure> Control::await_failure(Milliseconds limit) const {
 
 void Control::on_failure(std::function<void()> wake) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !waking_; });  // the engine that is replaced may be going away
+  // The engine whose function is being replaced may be about to be destroyed.
+  changed_.wait(lock, [&] { return !waking_; });
   on_failure_ = std::move(wake);
   if (!failure_ || !on_failure_) return;
   const std::function<void()> late = on_failure_;
@@ -812,7 +816,8 @@ Control::Settlement Control::settle(const std::optional<Failure>& own) {
   {
     std::unique_lock lock(mutex_);
     settling_ = true;
-    // The last resort ends the process. Two settlements would print twice and close the connection under each other.
+    // The last resort ends the process. Two settlements at the same time would print twice and close the connection
+    // while the other one uses it.
     changed_.wait(lock, [&] { return !resorting_; });
   }
   return settled(own);
@@ -827,7 +832,7 @@ Control::Settlement Control::settled(const std::optional<Failure>& own) {
   if (printed_) {
     s.lines = lines_;
   } else if (own && !own->what.empty()) {
-    // Before they have met, ranks of one host fail for the same reason.
+    // Ranks of one host that have not met yet fail for the same reason, so only the first of them prints it.
     if (!people_.empty() || ranks_.local_rank == 0) s.lines = {own->what};
   } else if (speaks_for_host(first.lost ? first.rank : -1)) {
     s.lines = {first.what};

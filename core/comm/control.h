@@ -1,15 +1,9 @@
-// The control connections between ranks: how they find each other, exchange small things, and notice that one of them
-// is gone. Rank 0 serves on MASTER_ADDR:MASTER_PORT; every rank, 0 included, keeps one TCP connection to it for the
-// whole run.
+// The control connections between ranks: how ranks find each other, exchange small values, and notice that one of them
+// has failed. Rank 0 serves on MASTER_ADDR:MASTER_PORT; every rank, rank 0 included, keeps one TCP connection to it for
+// the whole run. README.md in this folder explains how a failure is noticed and which process prints it.
 //
-// How a failure is noticed. Every rank and the server say a word each `beat()`; whoever is silent for `quiet_limit()`
-// is taken for lost: stopped, hung or cut off from the network. A connection that ends without a goodbye is a process
-// that died. A rank that keeps the others waiting in a collective for `timeout` is taken for stuck. The server tells
-// all the others, with the number of the rank, its host and its process. If rank 0 is the one that is lost, every other
-// rank notices by itself.
-//
-// Who says it. Everything ends up at rank 0, which prints each different message once; if rank 0 is lost, the first
-// other rank of each host does.
+// failure(), check(), await_failure(), begin_collective(), end_collective() and Busy may be used from any thread, the
+// other functions from one thread.
 #pragma once
 #include <chrono>
 #include <condition_variable>
@@ -30,17 +24,17 @@
 
 namespace hr {
 
-constexpr int kExitRankLost = 75;  // EX_TEMPFAIL of sysexits.h: nothing wrong with the input, starting again may help
+constexpr int kExitRankLost = 75;  // EX_TEMPFAIL of sysexits.h: the input is not wrong, and starting again may help.
 
-// One rank's failure, as the others are told.
+// The failure of one rank, as it is reported to the others.
 struct Failure {
   int rank = 0;
-  int status = 2;     // exit status of that rank, or kExitRankLost
-  bool lost = false;  // it could not say so itself
-  std::string what;   // one line; for a lost rank it names the rank
+  int status = 2;     // The exit status of that rank, or kExitRankLost.
+  bool lost = false;  // The rank could not report the failure itself.
+  std::string what;   // One line; if the rank is lost, the line names it.
 };
 
-// Thrown by whatever waits for others when one of them has failed.
+// Thrown by every function that waits for other ranks when one of them has failed.
 struct RankFailed : Error {
   explicit RankFailed(Failure f) : Error(f.what), failure(std::move(f)) {}
   Failure failure;
@@ -48,35 +42,38 @@ struct RankFailed : Error {
 
 class Control {
  public:
-  // Connects to rank 0, which begins to serve. Error within `timeout`: the port is taken, rank 0 cannot be reached.
+  // Connects to rank 0, where this also starts the server. Throws Error within `timeout` if the port is taken or rank 0
+  // cannot be reached.
   Control(Ranks ranks, Milliseconds timeout);
-  // Returns when all ranks are there. RankFailed within `timeout`: two ranks have one number, WORLD_SIZE differs, ranks
-  // are missing (named), or one of them has failed already.
+  // Returns when all ranks have joined. Throws RankFailed within `timeout` if two ranks have the same number,
+  // WORLD_SIZE differs, ranks are missing (the message names them), or one of them has failed already.
   void join();
-  ~Control();  // without leave(): the others take this rank for lost
+  ~Control();  // Without leave() before it, the others regard this rank as lost.
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
   const Ranks& ranks() const { return ranks_; }
   Milliseconds timeout() const { return timeout_; }
-  Milliseconds beat() const;         // timeout / 20, at most 3 s
-  Milliseconds quiet_limit() const;  // 0.8 timeout: with a beat and the way to the others, `timeout` at most
-  std::string name(int rank) const;  // "rank 2 (host b, process 4711)"
-  // This host's address at which the other ranks reach it.
+  Milliseconds beat() const;  // The time between two heartbeats: timeout / 20, at most 3 s.
+  // 0.8 timeout; together with a heartbeat and the way to the others this is at most `timeout`.
+  Milliseconds quiet_limit() const;
+  std::string name(int rank) const;  // For example "rank 2 (host b, process 4711)".
+  // The address of this host at which the other ranks reach it.
   const std::string& address() const { return address_; }
 
-  // A key-value store. get() waits until somebody has put the key.
+  // A key-value store. get() waits until some rank has put the key.
   void put(const std::string& key, std::string_view value);
   std::string get(const std::string& key);
-  // Everybody's bytes in the order of ranks.
+  // Returns the bytes of every rank, in the order of ranks.
   std::vector<std::string> all_gather(std::string_view mine);
   void barrier() { all_gather({}); }
 
-  // What an engine does, so that the server can tell who is late. Channels count separately.
+  // Engines report here when they enter and leave a collective, so that the server can tell which rank is late. The
+  // channels count separately.
   static constexpr int kChannels = 2;
   void begin_collective(int channel);
   void end_collective(int channel);
-  // While an object of this type lives, this rank may take 20 times as long (a checkpoint, an evaluation).
+  // While an object of this type exists, this rank may take 20 times as long, for a checkpoint or an evaluation.
   class Busy {
    public:
     explicit Busy(Control* control) : control_(control) { set(true); }
@@ -86,33 +83,35 @@ class Control {
 
    private:
     void set(bool on) const;
-    Control* control_;  // may be null: one process
+    Control* control_;  // Null if there is only one process.
   };
 
-  std::optional<Failure> failure() const;  // the first one heard of
-  void check() const;                      // throws RankFailed
-  // Waits for news of a failure, after an engine has lost a connection: the server knows better who died.
+  std::optional<Failure> failure() const;  // The first failure that this rank has been told of.
+  void check() const;                      // Throws RankFailed if there is a failure.
+  // Waits for the report of a failure. An engine calls it after it has lost a connection, because the server knows
+  // which rank died.
   std::optional<Failure> await_failure(Milliseconds limit) const;
-  // Called once from the control thread when a failure becomes known: engines wake their waiters. Empty: none.
+  // `wake` is called once, from the control thread, when a failure becomes known, so that engines can wake the threads
+  // that wait in them. An empty function removes it.
   void on_failure(std::function<void()> wake);
 
-  // How it ends badly. `own`: what this rank has to say; empty when another one failed. Tells the others, waits for
-  // what they have to say, and returns what this process should print (nothing when another one prints it) and its
-  // status.
+  // Ends a run after a failure. `own` is the failure of this rank; it is empty when another rank failed. Reports it to
+  // the others, waits for their reports, and returns the exit status and what this process must print (nothing when
+  // another process prints it).
   struct Settlement {
     std::vector<std::string> lines;
     int status = 2;
   };
-  // Does not return once the last resort has taken over, since that ends the process.
+  // Does not return if the last resort has already taken over, because that ends the process.
   Settlement settle(const std::optional<Failure>& own);
-  // If the rest of the program does not get round to settle() soon after a failure has become known (it computes, or
-  // waits for a disk), the control thread does, and hands the settlement to `last_resort`, which must not return.
+  // The rest of the program may be computing or waiting for a disk and not call settle() soon after a failure has
+  // become known. The control thread then does so and passes the settlement to `last_resort`, which must not return.
   void set_last_resort(std::function<void(const Settlement&)> last_resort);
 
-  // How it ends well: waits for the others.
+  // Ends a run without failure: waits for the other ranks.
   void leave();
-  // Ends the threads and connections; on rank 0, once the others have been told everything. Nothing but the destructor
-  // may follow.
+  // Ends the threads and connections, on rank 0 after everything has been sent to the others. Only the destructor may
+  // be called afterwards.
   void close();
 
  private:
@@ -125,7 +124,7 @@ class Control {
   void run();
   void talk(Clock::time_point& last_beat);
   void hang_up();
-  Settlement settled(const std::optional<Failure>& own);  // without a look at the last resort
+  Settlement settled(const std::optional<Failure>& own);  // Settles without waiting for the last resort.
   bool ready() const;
   void handle(const Channel::Message& message);
   void learn(Failure failure);
@@ -137,7 +136,7 @@ class Control {
   Ranks ranks_;
   Milliseconds timeout_;
   std::string address_;
-  std::vector<Person> people_;  // by rank, once all are there
+  std::vector<Person> people_;  // Indexed by rank; filled when all ranks have joined.
   std::unique_ptr<Server> server_;
 
   mutable std::mutex mutex_;
@@ -149,7 +148,7 @@ class Control {
        gone_ = false, waking_ = false;
   Clock::time_point heard_;
   Clock::time_point started_;
-  std::vector<std::string> lines_;  // rank 0: to print
+  std::vector<std::string> lines_;  // On rank 0: the lines to print.
   std::optional<Failure> failure_;
   std::optional<Clock::time_point> failed_at_;
   std::function<void()> on_failure_;

@@ -20,7 +20,7 @@
 namespace hr {
 namespace {
 
-// Gloo's way to exchange addresses, over the control connection.
+// Gloo exchanges addresses with this store, which uses the control connection.
 class ControlStore final : public gloo::rendezvous::Store {
  public:
   ControlStore(Control& control, std::string prefix) : control_(control), prefix_(std::move(prefix)) {}
@@ -55,7 +55,7 @@ void scale(T* values, size_t n, T factor) {
   for (size_t i = 0; i < n; ++i) values[i] *= factor;
 }
 
-// Two sequences of collectives run side by side, each over connections of its own.
+// Two sequences of collectives run in parallel, each over its own connections.
 enum ChannelNumber : int { kCaller = 0, kBackground = 1 };
 
 class GlooComm final : public Comm {
@@ -78,7 +78,7 @@ class GlooComm final : public Comm {
       under_way = !queue_.empty();
     }
     changed_.notify_all();
-    if (under_way) abort();  // the caller leaves with an error of its own
+    if (under_way) abort();  // The caller is leaving with an exception.
     worker_.join();
   }
 
@@ -109,8 +109,8 @@ class GlooComm final : public Comm {
   void all_gather(const Tensor& mine, const Tensor& all, void*) override {
     expect_host("all_gather", mine);
     hr::check(all.dtype() == mine.dtype() && all.numel() == mine.numel() * size(),
-              "all_gather: {} ranks' {} of {} do not fill {} of {}", size(), mine.numel(), name_of(mine.dtype()),
-              all.numel(), name_of(all.dtype()));
+              "all_gather: {} ranks with {} of {} each do not fill {} of {}", size(), mine.numel(),
+              name_of(mine.dtype()), all.numel(), name_of(all.dtype()));
     gather(mine.data<char>(), all.data<char>(), std::vector<size_t>(size(), mine.bytes()));
   }
 
@@ -155,8 +155,8 @@ class GlooComm final : public Comm {
   void barrier() override { control_->barrier(); }
   void check() override { control_->check(); }
 
-  // Gloo has no such call, but a wait that times out tells every connection of the context, and they tell whoever waits
-  // for them. So: a wait for something that nobody sends.
+  // Gloo has no call for this. But a wait that times out reports an error to every connection of the context, and the
+  // connections wake the threads that wait for them. Therefore this waits for a message that is never sent.
   void abort() noexcept override {
     for (const auto& context : contexts_) {
       try {
@@ -170,7 +170,8 @@ class GlooComm final : public Comm {
 
  private:
   using Mesh = std::shared_ptr<gloo::rendezvous::Context>;
-  static constexpr size_t kSmall = 64 << 10;  // bytes from all ranks together
+  // The limit, in bytes from all ranks together, below which gathering is faster than a ring.
+  static constexpr size_t kSmall = 64 << 10;
 
   struct Work {
     Tensor values;
@@ -183,9 +184,10 @@ class GlooComm final : public Comm {
     std::shared_ptr<gloo::transport::Device> device;
     call_on_new_thread([&] {
       unpin_this_thread();
-      // The device's thread inherits this. Gloo's threads spin while the other one holds the lock of a connection. On a
-      // busy core the device's thread, woken by an answer, would throw the caller off in the middle of its request and
-      // spin for a time slice: 4 ms instead of 0.1 for every small collective. A batch thread does not preempt.
+      // The device's thread inherits this. Gloo's threads spin while another one holds the lock of a connection. On a
+      // busy core the device's thread, woken by an answer, would preempt the caller in the middle of its request and
+      // spin for a time slice: every small collective would take 4 ms in place of 0.1 ms. A thread of the batch class
+      // does not preempt.
       const sched_param none{};
       if (channel == kCaller) ::sched_setscheduler(0, SCHED_BATCH, &none);
       device = gloo::transport::tcp::CreateDevice(attr);
@@ -194,7 +196,7 @@ class GlooComm final : public Comm {
     context->setTimeout(control_->timeout());
     ControlStore store(*control_, fmt::format("gloo/{}/", static_cast<int>(channel)));
     context->connectFullMesh(store, device);
-    // The control connection judges who is late, and can say who it is; Gloo's own limit is there in case that fails.
+    // The control connection decides which rank is late and can name it. Gloo's own limit only matters if that fails.
     context->setTimeout(20 * control_->timeout());
     contexts_[channel] = context;
   }
@@ -204,8 +206,8 @@ class GlooComm final : public Comm {
               to_string(t.device()));
   }
 
-  // Turns Gloo's errors into ours. What Gloo notices is a closed connection; whose fault it was, the control connection
-  // knows, or is about to.
+  // Turns Gloo's exceptions into ours. Gloo only notices that a connection was closed; the control connection knows
+  // which rank caused it, or will know soon.
   template <class Body>
   void guarded(const Body& body) {
     try {
@@ -218,7 +220,7 @@ class GlooComm final : public Comm {
       if (const auto failure = control_->await_failure(control_->timeout())) throw RankFailed(*failure);
       std::string reason = e.what();
       if (const size_t end = reason.find("] "); reason.starts_with('[') && end != std::string::npos)
-        reason = reason.substr(end + 2);  // Gloo's source file and line
+        reason = reason.substr(end + 2);  // Removes Gloo's source file and line.
       fail("the connections between the ranks failed: {}", reason);
     }
   }
@@ -245,7 +247,8 @@ class GlooComm final : public Comm {
   template <class T>
   void reduce(const Mesh& mesh, T* values, size_t n, Reduce op, uint32_t tag) {
     if (n * sizeof(T) * static_cast<size_t>(size()) <= kSmall) {
-      // A third of the messages that a ring needs, which is what counts here.
+      // This takes a third of the messages that a ring needs, and for small sizes the number of messages decides the
+      // time.
       std::vector<T> all(n * static_cast<size_t>(size()));
       gather(mesh, reinterpret_cast<const char*>(values), reinterpret_cast<char*>(all.data()),
              std::vector<size_t>(size(), n * sizeof(T)), tag);
@@ -301,7 +304,7 @@ class GlooComm final : public Comm {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Work> queue_;  // the first one is under way
+  std::deque<Work> queue_;  // The first one is in progress.
   std::exception_ptr error_;
   bool stop_ = false;
   double busy_ = 0;

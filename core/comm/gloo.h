@@ -7,8 +7,8 @@
 
 namespace hr {
 
-// Connects every rank with every other, at the addresses by which they reach rank 0 (GLOO_SOCKET_IFNAME=eth1 names
-// another interface). All ranks of `control` must call it. Error when this program was built without Gloo.
+// Connects every rank with every other one, at the addresses at which they reach rank 0 (GLOO_SOCKET_IFNAME=eth1
+// selects another interface). All ranks of `control` must call it. Throws Error if this program was built without Gloo.
 std::unique_ptr<Comm> make_gloo_comm(std::shared_ptr<Control> control);
 
 }  // namespace hr

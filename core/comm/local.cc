@@ -28,8 +28,8 @@ class LocalComm final : public Comm {
  private:
   static void check_gather(const Tensor& mine, const Tensor& all) {
     hr::check(all.numel() == mine.numel() && all.dtype() == mine.dtype(),
-              "all_gather: one rank's {} of {} do not fill {} of {}", mine.numel(), name_of(mine.dtype()), all.numel(),
-              name_of(all.dtype()));
+              "all_gather: one rank with {} of {} does not fill {} of {}", mine.numel(), name_of(mine.dtype()),
+              all.numel(), name_of(all.dtype()));
     hr::check(mine.device().type == Device::Type::cpu, "all_gather: the local engine works in host memory");
   }
 };

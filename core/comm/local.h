@@ -1,4 +1,4 @@
-// One process by itself: every collective is the identity.
+// The engine for a single process: every collective is the identity.
 #pragma once
 #include <memory>
 

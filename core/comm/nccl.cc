@@ -15,11 +15,11 @@ namespace {
 
 using nccl::api;
 
-// How long abort() waits for calls that are inside NCCL. A call that only enqueues takes microseconds; one that
-// connects to a rank which is gone never ends by itself.
+// How long abort() waits for calls that are inside NCCL. A call that only enqueues work takes microseconds; a call that
+// connects to a lost rank never returns by itself.
 constexpr auto kPatience = std::chrono::seconds(1);
 
-// A stream and two events on the device; memory for host numbers on their way.
+// A stream and two events on the device, and memory for host numbers in transit.
 class Gpu {
  public:
   explicit Gpu(Device device) {
@@ -95,8 +95,8 @@ class NcclComm final : public Comm {
   void all_gather(const Tensor& mine, const Tensor& all, void* stream) override {
     expect_device("all_gather", mine);
     hr::check(all.dtype() == mine.dtype() && all.numel() == mine.numel() * size(),
-              "all_gather: {} ranks' {} of {} do not fill {} of {}", size(), mine.numel(), name_of(mine.dtype()),
-              all.numel(), name_of(all.dtype()));
+              "all_gather: {} ranks with {} of {} each do not fill {} of {}", size(), mine.numel(),
+              name_of(mine.dtype()), all.numel(), name_of(all.dtype()));
     call("ncclAllGather", kCaller, [&](nccl::Comm comm) {
       return api().all_gather(mine.raw(), all.raw(), mine.bytes(), nccl::kUint8, comm, stream);
     });
@@ -134,7 +134,7 @@ class NcclComm final : public Comm {
     check();
   }
 
-  // Results and messages are host memory and rare: by the control connections.
+  // Results and messages in host memory are rare and go over the control connection.
   std::vector<std::string> all_gather(std::string_view mine) override {
     expect_alive();
     if (!control_) return {std::string(mine)};
@@ -154,9 +154,9 @@ class NcclComm final : public Comm {
     }
   }
 
-  // Kernels that wait for a rank that is gone end, and so does whoever waits for the stream. NCCL frees a communicator
-  // when it aborts it, so nobody may be inside NCCL with it any more; except a call that hangs, which only the abort
-  // ends.
+  // Ends the kernels that wait for a lost rank, and with them the threads that wait for the stream. NCCL frees a
+  // communicator when it aborts it. Therefore no thread may be inside NCCL with it at that moment, except a call that
+  // hangs, which only the abort can end.
   void abort() noexcept override {
     std::unique_lock lock(mutex_);
     if (std::exchange(aborted_, true)) return;
@@ -174,7 +174,7 @@ class NcclComm final : public Comm {
   void expect(const char* what, int code) {
     if (code == nccl::kSuccess) return;
     if (control_) {
-      // NCCL notices a lost connection first; the control connection knows whose it was.
+      // NCCL notices a lost connection first; the control connection knows which rank it belonged to.
       if (const auto failure = control_->await_failure(control_->timeout())) throw RankFailed(*failure);
     }
     fail("{}: {} ({})", what, api().get_error_string(code), api().get_last_error(nullptr));
@@ -190,7 +190,8 @@ class NcclComm final : public Comm {
     fail("NCCL: the communicators were aborted");
   }
 
-  // Runs one function of NCCL on a communicator, which abort() does not free meanwhile. Throws Error after abort().
+  // Calls one function of NCCL with a communicator and keeps abort() from freeing it meanwhile. Throws Error after
+  // abort().
   template <class Function>
   void call(const char* what, Which which, const Function& function) {
     std::unique_lock lock(mutex_);
@@ -265,18 +266,19 @@ class NcclComm final : public Comm {
 
   std::shared_ptr<Control> control_;
   Gpu gpu_;
-  std::mutex mutex_;  // of the four below
+  std::mutex mutex_;  // Guards the four members below.
   std::condition_variable left_;
   std::array<nccl::Comm, 2> comms_{};
-  int inside_ = 0;        // calls that are in NCCL
-  bool aborted_ = false;  // or destroyed
+  int inside_ = 0;        // The number of calls that are inside NCCL.
+  bool aborted_ = false;  // Aborted or destroyed.
   bool started_ = false;
 };
 
 }  // namespace
 
 std::unique_ptr<Comm> make_nccl_comm(std::shared_ptr<Control> control, Device device) {
-  api();  // first: its absence is the message to give, not what follows from it
+  // Opened first: if the library is missing, that is the message to give, and not an error that follows from it.
+  api();
   return std::make_unique<NcclComm>(std::move(control), device);
 }
 

@@ -1,19 +1,19 @@
-// The few functions of NCCL that core/comm/nccl.cc calls, declared here because its header is not on every machine that
-// builds this. The library keeps this ABI within a major version; tests/comm/nccl_test.cc compares it with the header
-// where that is installed.
+// The functions of NCCL that core/comm/nccl.cc calls. They are declared here because NCCL's header is not on every
+// machine that builds this. NCCL keeps this ABI within a major version; tests/comm/nccl_test.cc compares the
+// declarations with the header where it is installed.
 #pragma once
 #include <cstddef>
 
 namespace hr::nccl {
 
-struct Communicator;  // ncclComm
+struct Communicator;  // NCCL's ncclComm.
 using Comm = Communicator*;
 struct UniqueId {
   char internal[128];
 };
 constexpr int kSuccess = 0, kUint8 = 1, kFloat32 = 7, kFloat64 = 8, kSum = 0, kAvg = 4;
 
-// Enumerations travel as int, CUDA streams as void*.
+// Enumerations are passed as int, CUDA streams as void*.
 struct Api {
   int (*get_version)(int*);
   int (*get_unique_id)(UniqueId*);
@@ -28,7 +28,7 @@ struct Api {
   int (*all_gather)(const void*, void*, size_t, int type, Comm, void* stream);
 };
 
-// Opened once; Error says what is missing and what to do.
+// Opens the library once. Throws Error that says what is missing and what to do.
 const Api& api();
 
 }  // namespace hr::nccl

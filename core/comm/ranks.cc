@@ -11,7 +11,7 @@ extern char** environ;  // NOLINT: POSIX declares it nowhere
 namespace hr {
 namespace {
 
-constexpr int kDefaultPort = 29500;  // torch's
+constexpr int kDefaultPort = 29500;  // torch's default.
 
 template <class... Args>
 void check_shared(bool condition, fmt::format_string<Args...> format, Args&&... args) {
@@ -27,7 +27,7 @@ class Reader {
     const auto it = environment_.find(name);
     return it == environment_.end() ? "" : it->second;
   }
-  // A whole number from `low` on; nothing when the variable is not set or empty.
+  // Returns a whole number of at least `low`; empty if the variable is not set or empty.
   std::optional<int> number(std::string_view name, int low) const {
     const std::string value = text(name);
     if (value.empty()) return {};
@@ -42,18 +42,20 @@ class Reader {
   const Environment& environment_;
 };
 
-// The names under which one launcher says the four numbers.
+// The variables in which one launcher passes the four numbers.
 struct Names {
   const char *launcher, *rank, *size, *local_rank, *local_size;
 };
 constexpr Names kTorch{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"};
 constexpr Names kOpenMpi{"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
                          "OMPI_COMM_WORLD_LOCAL_SIZE"};
-// Not SLURM_NTASKS: a batch script has that one too, and is no rank. The tasks of this host are left to the checks.
+// SLURM_NTASKS is not used, because a batch script, which is not a rank, has that variable too. The number of tasks on
+// this host is not taken from Slurm.
 constexpr Names kSlurm{"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", ""};
 
 std::optional<Ranks> read(const Reader& env, const Names& names) {
-  const bool complete_by_size = &names == &kSlurm;  // SLURM_PROCID alone: a batch script
+  // A batch script has SLURM_PROCID but not the number of tasks in a step.
+  const bool complete_by_size = &names == &kSlurm;
   if (!env.has(names.size) && (complete_by_size || !env.has(names.rank))) return {};
   Ranks r{.launcher = names.launcher};
   std::vector<std::string> found, missing;
@@ -74,7 +76,7 @@ std::optional<Ranks> read(const Reader& env, const Names& names) {
   check(r.local_rank <= r.rank,
         "{}={} and {}={} contradict each other: the number on the host cannot be the larger one", names.local_rank,
         r.local_rank, names.rank, r.rank);
-  r.local_size = r.local_rank + 1;  // at least
+  r.local_size = r.local_rank + 1;  // At least this many; the launcher may give the exact number below.
   if (const auto n = env.number(names.local_size, 1)) {
     check(r.local_rank < *n && *n <= r.size, "{}={} contradicts {}={} and {}={}", names.local_size, *n,
           names.local_rank, r.local_rank, names.size, r.size);
@@ -97,7 +99,7 @@ struct Address {
   int port = 0;
 };
 
-// "tcp://host:port", "tcp://[::1]:port".
+// Parses "tcp://host:port" and "tcp://[::1]:port".
 Address parse_url(const std::string& url) {
   constexpr std::string_view prefix = "tcp://";
   const size_t colon = url.rfind(':');
@@ -112,7 +114,7 @@ Address parse_url(const std::string& url) {
   return a;
 }
 
-// The same port on every rank of a job and hardly ever that of another job on the same hosts.
+// Returns the same port on every rank of a job, and almost always another one for other jobs on the same hosts.
 int port_of_job(std::string_view job) {
   uint32_t hash = 2166136261u;  // FNV-1a
   for (const char c : job) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -140,7 +142,7 @@ void find_address(const Reader& env, const RankFlags& flags, Ranks& r) {
   r.port_name = fmt::format("MASTER_PORT={}", env.text("MASTER_PORT"));
   if (port && env.text("TORCHELASTIC_USE_AGENT_STORE") == "True") {
     r.port = *port < 65535 ? *port + 1 : *port - 1;
-    r.port_name = fmt::format("port {} beside MASTER_PORT={}, which torchrun has", r.port, *port);
+    r.port_name = fmt::format("port {}, because torchrun listens on MASTER_PORT={}", r.port, *port);
   }
   if (r.launcher == kOpenMpi.launcher) {
     check_shared(
@@ -191,7 +193,8 @@ Environment process_environment() {
 
 Ranks ranks_from(const Environment& environment, const RankFlags& flags) {
   const Reader env(environment);
-  // A launcher that starts ranks in bulk leaves its mark; plain RANK and WORLD_SIZE may be left over in a shell.
+  // Launchers that start several ranks set a variable of their own. RANK and WORLD_SIZE alone may be left over in a
+  // shell.
   const bool ours = env.has("HR_RUN"), elastic = env.has("TORCHELASTIC_RUN_ID");
   const auto torch = read(env, kTorch), mpi = read(env, kOpenMpi), slurm = read(env, kSlurm);
   Ranks r;

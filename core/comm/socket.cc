@@ -32,11 +32,13 @@ Descriptor try_listen(int family, int port, bool loopback_only, int& reason) {
   reason = errno;
   if (!socket.open()) return {};
   const int on = 1, off = 0;
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);  // a restart must not wait for TIME_WAIT
+  // A restart must be able to use the port while old connections are in TIME_WAIT.
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_storage storage{};
   socklen_t size = 0;
   if (family == AF_INET6) {
-    ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);  // IPv4 comes in here too
+    // The socket also accepts IPv4 connections.
+    ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     auto* address = reinterpret_cast<sockaddr_in6*>(&storage);
     *address = {.sin6_family = AF_INET6, .sin6_port = htons(static_cast<uint16_t>(port)), .sin6_addr = in6addr_any};
     size = sizeof *address;
@@ -70,7 +72,7 @@ std::string text_of(const sockaddr_storage& storage) {
   return text.data();
 }
 
-// One attempt on one address.
+// Makes one attempt with one address.
 Descriptor try_connect(const addrinfo& to, Clock::time_point deadline, int& reason) {
   Descriptor socket(::socket(to.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   reason = errno;
@@ -79,7 +81,7 @@ Descriptor try_connect(const addrinfo& to, Clock::time_point deadline, int& reas
   if (::connect(socket.get(), to.ai_addr, to.ai_addrlen) != 0) {
     reason = errno;
     if (reason != EINPROGRESS) return {};
-    // A host that does not answer must not eat the time of all the tries to come: it may be booting.
+    // A host that does not answer may still be booting. One attempt must not use up the time of all later ones.
     const auto left = std::chrono::duration_cast<Milliseconds>(deadline - Clock::now());
     pollfd waiting{socket.get(), POLLOUT, 0};
     reason = ETIMEDOUT;
@@ -125,7 +127,8 @@ Descriptor connect_to(const std::string& host, int port, Clock::time_point deadl
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
     const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-    if (code != 0) reason = ::gai_strerror(code);  // tried again: on a cluster names appear when their hosts do
+    // Tried again, because on a cluster the names of hosts appear when the hosts do.
+    if (code != 0) reason = ::gai_strerror(code);
     for (const addrinfo* to = found; to != nullptr; to = to->ai_next) {
       int number = 0;
       Descriptor socket = try_connect(*to, deadline, number);
@@ -167,7 +170,7 @@ WakePipe::WakePipe() {
 
 void WakePipe::wake() const {
   const char byte = 0;
-  if (::write(write_.get(), &byte, 1) < 0) return;  // full: the reader is awake already
+  if (::write(write_.get(), &byte, 1) < 0) return;  // The pipe is full, so the reader will wake up anyway.
 }
 
 void WakePipe::drain() const {
@@ -202,7 +205,7 @@ void Channel::end_sending() {
 
 bool Channel::fill() {
   std::array<char, 1 << 16> bytes;
-  for (int part = 0; part < 16; ++part) {  // then the others get their turn
+  for (int part = 0; part < 16; ++part) {  // Stops here so that other connections get their turn.
     const ssize_t n = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK;

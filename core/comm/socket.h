@@ -1,4 +1,4 @@
-// TCP for the control connections: a few messages a second of a few hundred bytes.
+// TCP for the control connections, which carry a few messages per second of a few hundred bytes each.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -40,19 +40,20 @@ class Descriptor {
   int fd_ = -1;
 };
 
-// Listens on every address of this host, or on the loopback one only. Port 0: any free one. Error names the port, as
-// `name` where it has one.
+// Listens on every address of this host, or only on the loopback one. Port 0 takes any free port. Throws Error with the
+// port, called `name` if that is not empty.
 Descriptor listen_on(int port, bool loopback_only = false, const std::string& name = "");
 int port_of(const Descriptor& listener);
 
-// Tries until the deadline: the other side may not have started yet. Error with the system's last reason.
+// Tries until the deadline, because the other side may not have started yet. Throws Error with the system's last
+// reason.
 Descriptor connect_to(const std::string& host, int port, Clock::time_point deadline, const std::string& name = "");
 
-Descriptor accept_from(const Descriptor& listener);   // not open when nobody is there
-std::string local_address(const Descriptor& socket);  // "10.0.0.2", "::1"
+Descriptor accept_from(const Descriptor& listener);   // The result is not open if no connection is waiting.
+std::string local_address(const Descriptor& socket);  // For example "10.0.0.2" or "::1".
 bool is_loopback(std::string_view address);
 
-// A pipe that wakes a poll().
+// A pipe that wakes a thread out of poll().
 class WakePipe {
  public:
   WakePipe();
@@ -64,7 +65,7 @@ class WakePipe {
   Descriptor read_, write_;
 };
 
-// Messages over a non-blocking socket: [u32 length][u8 kind][payload], little endian.
+// Messages over a non-blocking socket: [u32 length][u8 kind][payload], little-endian.
 class Channel {
  public:
   struct Message {
@@ -79,14 +80,14 @@ class Channel {
   void close() { socket_.reset(); }
   const Descriptor& socket() const { return socket_; }
 
-  void send(uint8_t kind, std::string_view payload);  // queues; flush() writes
-  bool flush();                                       // false: the connection is gone
+  void send(uint8_t kind, std::string_view payload);  // Queues a message; flush() writes it.
+  bool flush();                                       // Returns false if the connection is gone.
   bool pending() const { return !out_.empty(); }
-  void end_sending();       // the other side reads to the end of what was sent
-  bool fill();              // reads what is there; false: the connection is gone
-  bool next(Message& out);  // a whole message, if there is one; Error on a length no honest peer sends
-  size_t received() const { return received_; }  // bytes that fill() has read so far
-  size_t limit = 64 << 10;                       // longest message to take; raised once the peer has said who it is
+  void end_sending();       // Nothing more will be sent; the other side still reads everything sent before.
+  bool fill();              // Reads what has arrived; returns false if the connection is gone.
+  bool next(Message& out);  // Takes a complete message, if there is one. Throws Error for a length above `limit`.
+  size_t received() const { return received_; }  // The number of bytes that fill() has read so far.
+  size_t limit = 64 << 10;  // The longest accepted message; raised once the peer has identified itself.
 
  private:
   Descriptor socket_;
@@ -94,7 +95,7 @@ class Channel {
   size_t received_ = 0;
 };
 
-// Numbers and strings in a payload. Reading past the end is an Error.
+// Writes numbers and strings into a payload; Unpack reads them and throws Error at its end.
 class Packer {
  public:
   Packer& u32(uint32_t v) { return bytes(&v, sizeof v); }

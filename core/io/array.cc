@@ -12,10 +12,11 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the raw data of every format here is little-endian");
 
 struct Dim {
-  int64_t extent, step;  // step in elements
+  int64_t extent, step;  // The step in elements.
 };
 
-// The dims that matter, outermost first: none of extent 1, and neighbours that are walked as one merged into one.
+// Returns the dimensions that must be walked, outermost first: without those of extent 1, and with neighbours merged
+// that can be walked as one.
 std::vector<Dim> walked_dims(const ArrayView& a) {
   std::vector<Dim> dims;
   int64_t row_major = 1;
@@ -33,7 +34,7 @@ std::vector<Dim> walked_dims(const ArrayView& a) {
   return dims;
 }
 
-// A reader has made sure of this; a view made by hand has not.
+// A reader has already checked this; a view made by hand has not been checked.
 void check_inside(const ArrayView& a) {
   check(a.stride.empty() || a.stride.size() == a.shape.size(), "an array has {} dims and {} strides", a.shape.size(),
         a.stride.size());
@@ -70,7 +71,7 @@ void for_each_row(const ArrayView& a, Visit visit) {
   }
 }
 
-// Every element as `load` makes it from the stored type. memcpy: the file promises no alignment.
+// Calls `load` for every stored element. It uses memcpy, because the data in a file may be unaligned.
 template <class Stored, class To, class Load>
 std::vector<To> converted(const ArrayView& a, Load load) {
   std::vector<To> out(static_cast<size_t>(a.numel()));
@@ -97,7 +98,7 @@ void copy_elements(const ArrayView& a, std::byte* to) {
   });
 }
 
-// IEEE half to float, subnormals included.
+// Converts IEEE half to float, including subnormals.
 float half_to_float(uint16_t h) {
   const uint32_t sign = uint32_t{h & 0x8000u} << 16;
   const uint32_t exponent = h >> 10 & 31u;

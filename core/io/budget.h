@@ -1,4 +1,5 @@
-// How much memory a file of unknown origin may make its reader spend on names and values (tensor data is not copied).
+// A limit for the memory that a reader spends on names and values of a file of unknown origin. Tensor data is not
+// copied and does not count.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -13,7 +14,7 @@ class Budget {
   explicit Budget(std::string where, size_t bytes = size_t{40} << 20)
       : where_(std::move(where)), all_(bytes), left_(bytes) {}
 
-  // Takes bytes before they are allocated; Error when they are used up.
+  // Call before the bytes are allocated. Throws Error when the budget is used up.
   void take(size_t bytes) {
     if (bytes > left_) {
       fail("{}: its names and values would need more than {} MiB beside the tensors; is this a file of weights?",

@@ -26,7 +26,7 @@ std::string_view json_text(std::string_view text, std::string_view name) {
   const auto starts = [&](std::string_view with) { return text.starts_with(with); };
   if (starts("\x1f\x8b")) fail("{}: is compressed with gzip; unpack it first", name);
   if (starts("PK\3\4")) fail("{}: is a zip file; unpack it first", name);
-  // JSON begins with ASCII, of which UTF-16 makes a zero byte and another one.
+  // JSON begins with an ASCII character, which UTF-16 encodes as a zero byte and another byte.
   if (starts("\xff\xfe") || starts("\xfe\xff") || starts("\0"sv) || text.substr(0, 2).ends_with('\0')) {
     fail("{}: is UTF-16 text; save it as UTF-8", name);
   }
@@ -41,8 +41,8 @@ std::string_view json_text(std::string_view text, std::string_view name) {
 
 namespace {
 
-// Tells the value ahead to a RapidJSON handler. A stack instead of recursion: an enemy's deep nesting must not overflow
-// the one of the thread.
+// Reports the next value to a RapidJSON handler. It uses an explicit stack in place of recursion, so that deep nesting
+// in a hostile file cannot overflow the stack of the thread.
 template <class Handler>
 void tell(JsonCursor& json, Handler& handler) {
   struct Open {
@@ -72,7 +72,8 @@ void tell(JsonCursor& json, Handler& handler) {
         break;
       case JsonCursor::Kind::number: {
         const JsonNumber number = json.number();
-        if (number.is_whole && number.whole >= 0) {  // unsigned, as RapidJSON has them: it converts those both ways
+        // Reported as unsigned, as RapidJSON does; RapidJSON converts between signed and unsigned.
+        if (number.is_whole && number.whole >= 0) {
           number.whole <= std::numeric_limits<unsigned>::max() ? handler.Uint(static_cast<unsigned>(number.whole))
                                                                : handler.Uint64(static_cast<uint64_t>(number.whole));
         } else if (number.is_whole && !(number.whole == 0 && std::signbit(number.real))) {

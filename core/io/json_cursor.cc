@@ -14,7 +14,7 @@
 namespace hr {
 namespace {
 
-// 10^0 .. 10^22 are the powers of ten that a double holds exactly.
+// 10^0 to 10^22 are the powers of ten that a double represents exactly.
 constexpr std::array<double, 23> kExactPowers = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 constexpr uint64_t kExactWhole = uint64_t{1} << 53;
@@ -97,7 +97,7 @@ void JsonCursor::enter_list() {
   first_ = true;
 }
 
-// Steps over the comma before the next entry, or over the closing bracket.
+// Skips the comma before the next entry, or the closing bracket.
 bool JsonCursor::next(char close) {
   const char c = ahead();
   if (c == close) {
@@ -124,8 +124,8 @@ bool JsonCursor::member(std::string_view& key) {
 
 bool JsonCursor::item() { return next(']'); }
 
-// Reads a number's text: the digits as one whole number and its decimal exponent, if these say it exactly. Returns the
-// end of the text and leaves p_ at its start.
+// Scans a number's text. If the digits as one whole number and a decimal exponent represent it exactly, it returns
+// these. Returns the end of the text and leaves p_ at its start.
 inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool& exact, bool& whole, bool& negative) {
   const char* p = p_;
   negative = *p == '-';
@@ -152,7 +152,7 @@ inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool
     exponent = static_cast<int>(std::min<ptrdiff_t>(p - fraction, 1000000));
     exponent = -exponent;
   }
-  exact = count <= 19;  // leading zeros count too: such numbers merely take the slow way
+  exact = count <= 19;  // Leading zeros are counted too. Such numbers only take the slower path.
   if (p != end_ && (*p == 'e' || *p == 'E')) {
     whole = false;
     ++p;
@@ -171,11 +171,11 @@ inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool
   return p;
 }
 
-// Everything that the fast way cannot do exactly; the text is a well-formed number.
+// Converts every number that the fast path cannot convert exactly. The text is a well-formed number.
 double JsonCursor::slow_number(const char* end) const {
   double value = 0;
   const auto result = std::from_chars(p_, end, value);
-  if (result.ec == std::errc::result_out_of_range) {  // from_chars leaves it to us whether that is 0 or infinite
+  if (result.ec == std::errc::result_out_of_range) {  // from_chars does not say whether the result is 0 or infinite.
     const std::string text(p_, end);
     value = std::strtod(text.c_str(), nullptr);
   }
@@ -198,7 +198,7 @@ inline double JsonCursor::real() {
   bool exact = false, whole = false, negative = false;
   const char* const end = scan_number(digits, exponent, exact, whole, negative);
   double value = 0;
-  // Both factors are exact, so the one rounding of the product or quotient gives the nearest double.
+  // Both factors are exact, so that the single rounding of the product or quotient gives the nearest double.
   if (exact && digits <= kExactWhole && exponent >= -22 && exponent <= 22) {
     value = static_cast<double>(digits);
     value = exponent < 0 ? value / kExactPowers[-exponent] : value * kExactPowers[exponent];
@@ -260,7 +260,7 @@ std::string_view JsonCursor::string() {
   return scan_string();
 }
 
-// From the opening quote; mostly the text itself, a copy only where something is escaped.
+// Starts at the opening quote. The result is usually a view of the text; it is a copy only if something is escaped.
 std::string_view JsonCursor::scan_string() {
   const char* const start = ++p_;
   bool copied = false;
@@ -298,7 +298,7 @@ std::string_view JsonCursor::scan_string() {
     } else if (*p_ == 'u') {
       ++p_;
       uint32_t code = four();
-      if (code >= 0xD800 && code < 0xDC00) {  // the first half of a pair
+      if (code >= 0xD800 && code < 0xDC00) {  // This is the first half of a surrogate pair.
         if (end_ - p_ < 2 || p_[0] != '\\' || p_[1] != 'u') bad("half a surrogate pair");
         p_ += 2;
         const uint32_t low = four();
@@ -321,7 +321,7 @@ void JsonCursor::key() {
   ++p_;
 }
 
-// Without recursion: an enemy's deep nesting must not overflow the stack.
+// Works without recursion, so that deep nesting in a hostile file cannot overflow the stack.
 void JsonCursor::skip() {
   open_.clear();
   first_ = false;

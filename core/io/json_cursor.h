@@ -1,14 +1,14 @@
-// A cursor over JSON text, for files too large for a tree: the caller takes one value after the other and skips what it
-// does not know. Everything that is passed over is checked to be JSON all the same.
+// A cursor over JSON text, for files that are too large for a tree. The caller takes one value after the other and
+// skips the values that it does not know. Skipped values are checked to be valid JSON too.
 //   JsonCursor json(file.text(), "people.json");
 //   json.enter_object();
 //   for (std::string_view key; json.member(key);) {
 //     if (key == "area") area = json.number().real; else json.skip();
 //   }
 //   json.finish();
-// Numbers are the nearest double. NaN, Infinity and -Infinity count as numbers, because Python writes them.
-// Every Error is "name:line:column: not valid JSON: why"; asking for another kind than the one ahead is the caller's
-// mistake and must be prevented with kind().
+// A number is the nearest double. NaN, Infinity and -Infinity count as numbers, because Python writes them. Every
+// function throws Error "name:line:column: not valid JSON: why" for malformed text. Taking a value of another kind than
+// the next one is an error of the caller, who must look at kind() first. Not thread-safe.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -19,35 +19,36 @@ namespace hr {
 
 struct JsonNumber {
   double real = 0;
-  int64_t whole = 0;      // when is_whole
-  bool is_whole = false;  // 785 and also 785.0, as long as a double says which whole number was meant (2^53)
+  int64_t whole = 0;  // Only valid if is_whole.
+  // True for 785 and also for 785.0, as long as a double identifies the whole number (up to 2^53).
+  bool is_whole = false;
 };
 
 class JsonCursor {
  public:
   enum class Kind { null, boolean, number, string, list, object };
 
-  // `text` must outlive the cursor. A byte order mark before it is passed over; Error as json_text() has them.
+  // `text` must outlive the cursor. A byte order mark at its beginning is skipped. Throws the errors of json_text().
   JsonCursor(std::string_view text, std::string name);
 
-  Kind kind();  // of the value ahead
+  Kind kind();  // The kind of the next value.
 
-  void enter_object();                 // then member() until it is false, taking or skipping each value
-  bool member(std::string_view& key);  // the key lives until the next call
-  void enter_list();                   // then item() until it is false, taking or skipping each value
+  void enter_object();                 // After it call member() until it returns false, and take or skip each value.
+  bool member(std::string_view& key);  // The key is valid until the next call.
+  void enter_list();                   // After it call item() until it returns false, and take or skip each value.
   bool item();
 
   JsonNumber number();
-  // Appends the list ahead to `out` if it holds numbers only, and returns true; else returns false with the cursor at
-  // the first item that is no number (take it with kind(); the list cannot be continued).
+  // If the next list holds numbers only, appends them to `out` and returns true. Otherwise returns false with the
+  // cursor at the first item that is not a number. Look at its kind() and take it; the list cannot be continued.
   bool numbers(std::vector<double>& out);
-  std::string_view string();  // lives until the next call
+  std::string_view string();  // Valid until the next call.
   bool boolean();
   void null();
-  void skip();    // the value ahead, of any kind
-  void finish();  // only white space may be left
+  void skip();    // Skips the next value, of any kind.
+  void finish();  // Throws Error if anything but white space is left.
 
-  // Back to where offset() was, before a value that could not be used was taken in part: to skip() it, for instance.
+  // Returns to a position that offset() gave, before a value that was taken in part, for example in order to skip() it.
   void back_to(size_t offset) { p_ = begin_ + offset; }
   size_t offset() const { return static_cast<size_t>(p_ - begin_); }
 
@@ -56,20 +57,20 @@ class JsonCursor {
   void space() {
     while (p_ != end_ && (*p_ == ' ' || *p_ == '\n' || *p_ == '\r' || *p_ == '\t')) ++p_;
   }
-  char ahead();                 // after white space; Error at the end of the text
-  void word(std::string_view);  // true, false, null
-  double real();                // a number as a double only
+  char ahead();  // Skips white space and returns the next character. Throws Error at the end of the text.
+  void word(std::string_view);  // Takes one of true, false and null.
+  double real();                // Takes a number as a double only.
   const char* scan_number(uint64_t& digits, int& exponent, bool& exact, bool& whole, bool& negative);
   double slow_number(const char* end) const;
   std::string_view scan_string();
-  void key();  // of a skipped object: string and colon
+  void key();  // Takes the key and the colon of a member of a skipped object.
   bool next(char close);
 
   std::string name_;
   const char *begin_ = nullptr, *p_ = nullptr, *end_ = nullptr;
-  bool first_ = false;  // nothing of the list or object just entered has been taken
+  bool first_ = false;  // Nothing of the list or object just entered has been taken yet.
   std::string unescaped_;
-  std::vector<char> open_;  // closing brackets that skip() waits for
+  std::vector<char> open_;  // The closing brackets that skip() still expects.
 };
 
 }  // namespace hr

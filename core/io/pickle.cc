@@ -89,7 +89,7 @@ class Pickle::Machine : public Calls {
     marks_.pop_back();
     return above;
   }
-  // Pickles number their slots from 0; one that leaves gaps gets a map for what lies beyond.
+  // Pickles number their memo slots from 0. If a pickle leaves gaps, the slots beyond go into a map.
   void put(uint64_t slot) {
     if (slot == memo_.size()) {
       budget_.take(3 * sizeof(Id));
@@ -107,7 +107,7 @@ class Pickle::Machine : public Calls {
     push(it->second);
   }
 
-  // ---- one instruction; false after STOP ----
+  // Executes one instruction; returns false after STOP.
 
   bool step() {
     place_ = size();
@@ -247,7 +247,7 @@ class Pickle::Machine : public Calls {
         push(add_object(add_global("builtins", "frozenset"), pop_to_mark()));
         return true;
 
-      case '0':  // POP; takes the mark where there is nothing above it
+      case '0':  // POP removes the mark if nothing lies above it.
         if (stack_.size() > floor()) {
           stack_.pop_back();
         } else {
@@ -293,7 +293,8 @@ class Pickle::Machine : public Calls {
       case 0x93: {  // STACK_GLOBAL
         const Id name = pop(), module = pop();
         if (!is(name, Kind::text) || !is(module, Kind::text)) {
-          refuse("a global named by {} and {}", name_of_kind(module), name_of_kind(name));
+          refuse("the module and name of a global are {} and {}, expected text", name_of_kind(module),
+                 name_of_kind(name));
         }
         push(add_global(text(module), text(name)));
         return true;
@@ -313,7 +314,7 @@ class Pickle::Machine : public Calls {
         std::vector<Id> all = copy_items(arguments);
         if (items(named).empty()) {
           push(call(callee, all));
-        } else {  // no constructor that we know takes named arguments: inert
+        } else {  // No known constructor takes named arguments, so the call is only recorded.
           all.push_back(named);
           push(note_call(callee, all));
         }
@@ -327,7 +328,7 @@ class Pickle::Machine : public Calls {
       }
       case 'o': {  // OBJ
         std::vector<Id> above = pop_to_mark();
-        if (above.empty()) refuse("a call of nothing");
+        if (above.empty()) refuse("a call without a callee");
         const Id callee = above.front();
         above.erase(above.begin());
         push(call(callee, above));
@@ -349,10 +350,10 @@ class Pickle::Machine : public Calls {
     }
   }
 
-  // ---- numbers and strings with a form of their own ----
+  // ---- Numbers and strings with a special form ----
 
   void push_int_line(std::string_view digits) {
-    if (digits == "00" || digits == "01") {  // how protocol 0 and 1 write bools
+    if (digits == "00" || digits == "01") {  // Protocols 0 and 1 write bools in this way.
       push(add(Kind::boolean, digits == "01"));
     } else {
       push_digits(digits);
@@ -369,7 +370,7 @@ class Pickle::Machine : public Calls {
   }
   void push_long(std::string_view bytes) {
     const auto sign_of = [](char c) { return (c & 0x80) != 0 ? '\xff' : '\0'; };
-    // Bytes that only repeat the sign.
+    // Removes bytes that only repeat the sign.
     while (bytes.size() > 1 && bytes.back() == sign_of(bytes[bytes.size() - 2])) bytes.remove_suffix(1);
     if (bytes.size() > 8) {
       push(add_string(Kind::big, bytes));
@@ -402,7 +403,7 @@ class Pickle::Machine : public Calls {
               static_cast<char>(0x80 | (c >> 6 & 63)), static_cast<char>(0x80 | (c & 63))};
     }
   }
-  // Protocol 0's text: Latin-1 with \uXXXX and \UXXXXXXXX.
+  // Text of protocol 0: Latin-1 with \uXXXX and \UXXXXXXXX.
   void push_escaped(std::string_view raw) {
     std::string out;
     for (size_t i = 0; i < raw.size(); ++i) {
@@ -413,13 +414,13 @@ class Pickle::Machine : public Calls {
         continue;
       }
       const uint32_t c = hexadecimal(raw.substr(i + 2), n);
-      if (c > 0x10ffff) refuse("U+{:x} is no character", c);
+      if (c > 0x10ffff) refuse("U+{:x} is not a character", c);
       append_utf8(out, c);
       i += 1 + n;
     }
     push(add_text(keep(std::move(out))));
   }
-  // Protocol 0's Python 2 string, as repr() shows it.
+  // A Python 2 string in protocol 0, in the form of repr().
   void push_quoted(std::string_view raw) {
     if (raw.size() < 2 || raw.front() != raw.back() || (raw.front() != '\'' && raw.front() != '"')) {
       refuse("{} is not a quoted string", shown(raw));

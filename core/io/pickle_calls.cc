@@ -35,7 +35,7 @@ constexpr StorageType kStorageTypes[] = {
     {"QUInt2x4Storage", std::nullopt, 1},
 };
 
-// torch.float32 and its aliases, as _rebuild_tensor_v3 names them.
+// torch.float32 and its aliases, in the names of _rebuild_tensor_v3.
 constexpr struct {
   std::string_view name;
   DType dtype;
@@ -44,7 +44,7 @@ constexpr struct {
                {"long", DType::i64},    {"int32", DType::i32}, {"int", DType::i32},       {"int16", DType::i16},
                {"short", DType::i16},   {"int8", DType::i8},   {"uint8", DType::u8},      {"bool", DType::boolean}};
 
-constexpr size_t kMaxRank = 64;  // torch's own limit
+constexpr size_t kMaxRank = 64;  // torch has the same limit.
 
 template <class T>
 T from_bytes(std::string_view bytes) {
@@ -76,7 +76,7 @@ void Calls::set_items(Id target, std::span<const Id> pairs) {
 }
 
 void Calls::build(Id target, Id state) {
-  // (attributes, slots), as Python 3 writes objects with slots.
+  // The state is (attributes, slots), which is how Python 3 writes objects with slots.
   const bool pair = is(state, Kind::tuple) && items(state).size() == 2;
   const bool attributes = is(state, Kind::dict) || is(state, Kind::none) || pair;
   switch (node(target).kind) {
@@ -90,7 +90,7 @@ void Calls::build(Id target, Id state) {
       if (node(target).dict == DictKind::name_space && is(state, Kind::dict)) {
         extend(target, copy_items(state));
       }
-      return;  // what else a dict has beside its entries (torch's _metadata) is not needed
+      return;  // Other attributes of a dict (torch's _metadata) are not needed.
     case Kind::tensor:
       if (!attributes) refuse("sets the state of a tensor from {}", name_of_kind(state));
       return;
@@ -125,7 +125,8 @@ Id Calls::call(Id callee, const std::vector<Id>& arguments) {
   }
   if (g.is("torch._tensor", "_rebuild_from_type_v2") && n == 4 && is(arguments[0], Kind::global) &&
       global(arguments[0]).module == "torch._utils" && is(arguments[2], Kind::tuple)) {
-    return call(arguments[0], copy_items(arguments[2]));  // func, type, its arguments, attributes
+    // The arguments are func, type, the arguments of func, and attributes.
+    return call(arguments[0], copy_items(arguments[2]));
   }
   const bool ordered = g.is("collections", "OrderedDict"), counter = g.is("collections", "Counter");
   if ((g.is("builtins", "set") || g.is("builtins", "frozenset")) && n == 1 && is(arguments[0], Kind::list)) {
@@ -174,7 +175,8 @@ Id Calls::latin1(std::string_view utf8) {
   return add_string(Kind::bytes, keep(std::move(out)));
 }
 
-// numpy.dtype("f8", …) with the byte order in its state: the kind and the size, little-endian only.
+// For numpy.dtype("f8", …) with the byte order in its state, returns the kind and the size. Only little-endian is
+// known.
 std::string_view Calls::numpy_type(Id id) const {
   if (!is(id, Kind::object)) return {};
   const Object& object = objects_[node(id).index];
@@ -219,13 +221,13 @@ uint64_t Calls::count_of(Id id, const char* what) const {
   return static_cast<uint64_t>(node(id).integer);
 }
 
-// What a persistent id stands for: ("storage", type, key, location, number of elements[, part of another storage]);
-// the location is where the tensor was ("cuda:0"), which does not matter here.
+// Returns the storage of a persistent id ("storage", type, key, location, number of elements[, part of another
+// storage]). The location says where the tensor was ("cuda:0") and is ignored.
 Id Calls::storage_of(Id persistent) {
   if (!is(persistent, Kind::tuple)) refuse("a persistent id is {}, expected a tuple", name_of_kind(persistent));
   const std::vector<Id> id = copy_items(persistent);
-  // ("module", class, its source): a legacy stream with a whole model in it. The class is noted, the source is not
-  // looked at.
+  // ("module", class, source) occurs in a legacy stream that holds a whole model. The class is recorded, the source is
+  // ignored.
   if (id.size() == 4 && is(id[0], Kind::text) && text(id[0]) == "module" && is(id[1], Kind::global)) return id[1];
   if (id.size() < 5 || id.size() > 6 || !is(id[0], Kind::text) || text(id[0]) != "storage" ||
       !is(id[1], Kind::global) || !is(id[2], Kind::text)) {
@@ -249,7 +251,8 @@ Id Calls::storage_of(Id persistent) {
     refuse("storage {} of {} elements", shown(found.key), found.count);
   }
   StorageView view{.offset = 0, .count = found.count};
-  if (id.size() == 6 && !is(id[5], Kind::none)) {  // (key of the part, offset, size), before torch 0.4
+  // Before torch 0.4 a part of another storage was (key of the part, offset, size).
+  if (id.size() == 6 && !is(id[5], Kind::none)) {
     const std::vector<Id> part = is(id[5], Kind::tuple) ? copy_items(id[5]) : std::vector<Id>{};
     if (part.size() != 3) refuse("a part of storage {} is not described by three values", shown(found.key));
     view.offset = count_of(part[1], "the start of a storage's part");
@@ -290,8 +293,8 @@ std::vector<int64_t> Calls::counts(Id id, const char* what) const {
   return out;
 }
 
-// (storage, offset, size, stride[, requires_grad, hooks[, dtype if v3][, metadata]]): a tensor node, or a noted call
-// where DType lacks the type.
+// The arguments are (storage, offset, size, stride[, requires_grad, hooks[, dtype if v3][, metadata]]). Returns a
+// tensor node, or a recorded call if DType lacks the type.
 Id Calls::tensor(Id callee, const std::vector<Id>& arguments, size_t fewest, size_t most) {
   if (arguments.size() < fewest || arguments.size() > most) {
     refuse("{} with {} arguments, expected {} to {}", full_name(callee), arguments.size(), fewest, most);
@@ -319,13 +322,13 @@ Id Calls::tensor(Id callee, const std::vector<Id>& arguments, size_t fewest, siz
     refuse("a tensor of {} dims and {} strides", t.shape.size(), t.stride.size());
   }
   const uint64_t offset = count_of(arguments[1], "a tensor's offset"), size = size_of(*dtype);
-  const uint64_t available = view.count * whole.element_size / size;  // elements
+  const uint64_t available = view.count * whole.element_size / size;  // In elements.
   uint64_t numel = 1, dims = 1, last = offset;
   bool fits = true;
   for (size_t i = 0; i < t.shape.size(); ++i) {
     const auto extent = static_cast<uint64_t>(t.shape[i]), step = static_cast<uint64_t>(t.stride[i]);
     uint64_t reach = 0;
-    numel *= extent;  // at most `dims`, which does not wrap
+    numel *= extent;  // At most `dims`, which is checked not to wrap.
     fits = fits && !__builtin_mul_overflow(dims, std::max<uint64_t>(extent, 1), &dims) && dims <= INT64_MAX / 16;
     if (extent > 1) {
       fits = fits && !__builtin_mul_overflow(extent - 1, step, &reach) && !__builtin_add_overflow(last, reach, &last) &&
@@ -337,7 +340,7 @@ Id Calls::tensor(Id callee, const std::vector<Id>& arguments, size_t fewest, siz
     refuse("a tensor of {} with strides {} from element {} on leaves its storage of {} elements", brackets(t.shape),
            brackets(t.stride), offset, available);
   }
-  // Written out, a view of repeated elements may be any size; no model needs one larger than its file.
+  // Written out, a view of repeated elements could have any size. No model needs one that is larger than its file.
   const uint64_t largest = std::max({view.count * whole.element_size, file_size_, kRepeated});
   if (numel * size > largest) {
     refuse("a tensor of {} repeats its storage of {} elements up to {} bytes; {} are accepted for this file",

@@ -1,4 +1,5 @@
-// What a pickle may do with values: fill containers, and call what is on a short list. Internal to core/io/pickle.
+// The actions of a pickle on values: filling containers, and calling the constructors of a short list. Internal to
+// core/io/pickle.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -13,18 +14,18 @@ class Calls : public Nodes {
  public:
   using Nodes::Nodes;
 
-  // Of a list, a dict, or an object, where it is only noted. Error for anything else.
+  // Appends to a list or a dict; for an object the items are only recorded. Throws Error for any other value.
   void append(Id target, std::span<const Id> added);
-  void set_items(Id target, std::span<const Id> pairs);  // key, value, key, value, …
-  void build(Id target, Id state);                       // object.__setstate__(state)
+  void set_items(Id target, std::span<const Id> pairs);  // The pairs are key, value, key, value, and so on.
+  void build(Id target, Id state);                       // Does what object.__setstate__(state) does in Python.
 
-  // The result of a constructor on the list, else an object that notes the call. Error: the callee can have no result,
-  // or a tensor is not described as torch describes it.
+  // Returns the result of a constructor on the list, otherwise an object that records the call. Throws Error if the
+  // value cannot be called, or if a tensor is not described as torch describes it.
   Id call(Id callee, const std::vector<Id>& arguments);
   Id note_call(Id callee, std::span<const Id> arguments);
 
-  // What a persistent id stands for: ("storage", type, key, location, number of elements[, part of another storage]).
-  // The location is where the tensor was ("cuda:0"), which does not matter here.
+  // Returns the storage of a persistent id ("storage", type, key, location, number of elements[, part of another
+  // storage]). The location says where the tensor was ("cuda:0") and is ignored.
   Id storage_of(Id persistent);
 
  private:

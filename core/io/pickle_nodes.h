@@ -1,5 +1,5 @@
-// What a pickle's machine works on, before it is a tree of values. Everything is a numbered node: values may contain
-// each other in circles, and are all freed at once. Internal to core/io/pickle.
+// The values on which a pickle's machine works, before they become a tree. Every value is a numbered node, so that
+// values may contain each other in cycles and are all freed at once. Internal to core/io/pickle.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -22,8 +22,8 @@ enum class Kind : uint8_t {
   none,
   boolean,
   integer,
-  big,     // an int beyond 64 bits: its little-endian two's complement
-  digits,  // an int beyond 64 bits: decimal text
+  big,     // An int beyond 64 bits, as its little-endian two's complement.
+  digits,  // An int beyond 64 bits, as decimal text.
   real,
   text,
   bytes,
@@ -45,12 +45,12 @@ enum class DictKind : uint8_t { literal, constructed, name_space };
 struct Node {
   Kind kind = Kind::none;
   DictKind dict = DictKind::literal;
-  uint32_t count = 0;  // bytes of text, items of a tuple
+  uint32_t count = 0;  // The bytes of a text or the items of a tuple.
   union {
     int64_t integer = 0;
     double real;
     const char* text;
-    uint64_t index;  // of the table that the kind says
+    uint64_t index;  // An index into the table that the kind selects.
   };
 };
 
@@ -63,34 +63,34 @@ constexpr Id kNobody = ~Id{0};
 
 struct Object {
   Id global = kNobody;
-  bool indirect = false;  // what calling the result of `global` gave
+  bool indirect = false;  // True for the result of calling what `global` returned.
   std::vector<Id> arguments;
   Id state = kNobody;
 };
 
-// A part of a storage. Only legacy files have parts; else it is the whole.
+// A part of a storage. Only legacy files have parts; otherwise it is the whole storage.
 struct StorageView {
   uint32_t storage = 0;
-  uint64_t offset = 0, count = 0;  // elements
+  uint64_t offset = 0, count = 0;  // In elements.
 };
 
 struct Tensor {
   uint32_t storage = 0;
   DType dtype = DType::f32;
-  uint64_t offset = 0, extent = 0;  // bytes: where it starts, how far it reaches
+  uint64_t offset = 0, extent = 0;  // In bytes: where the tensor starts and how far it reaches.
   std::vector<int64_t> shape, stride;
 };
 
-// How many bytes repeated elements (stride 0) may amount to in the smallest file.
+// The limit, in bytes, for repeated elements (stride 0) in the smallest file.
 constexpr uint64_t kRepeated = 1 << 20;
 
-// The nodes and the tables they point into. Whatever is added is paid for from the budget, so that a pickle can neither
-// take much memory nor, by naming something large again and again, much time.
+// The nodes and the tables into which they point. Every addition is charged to the budget. A pickle can therefore
+// neither use much memory nor, by naming a large value again and again, much time.
 struct Nodes {
   Nodes(std::string where, uint64_t file_size, Budget& budget)
       : where_(std::move(where)), file_size_(file_size), budget_(budget) {}
 
-  // Error "where: byte N: …", N being the instruction that is carried out.
+  // Throws Error "where: byte N: …", where N is the position of the current instruction.
   template <class... Args>
   [[noreturn]] void refuse(fmt::format_string<Args...> format, Args&&... args) const {
     fail("{}: byte {}: {}", where_, place_, fmt::format(format, std::forward<Args>(args)...));
@@ -126,15 +126,15 @@ struct Nodes {
     if (!valid_utf8(text)) refuse("text that is not UTF-8: {}", shown(text));
     return add_string(Kind::text, text);
   }
-  // Strings of Python 2 carry no encoding: text if they can be, else bytes.
+  // Strings of Python 2 have no encoding. They become text if they are valid UTF-8, else bytes.
   Id add_text_or_bytes(std::string_view text) { return add_string(valid_utf8(text) ? Kind::text : Kind::bytes, text); }
-  // Text that is not in the pickle as it is.
+  // Keeps text that does not stand in the pickle in this form.
   std::string_view keep(std::string text) {
     budget_.take(text.size() + 2 * sizeof(std::string));
     return kept_.emplace_back(std::move(text));
   }
   Id add_tuple(std::span<const Id> items) {
-    budget_.take(items.size() * 3 * sizeof(Id));  // 3: the vector grows by doubling
+    budget_.take(items.size() * 3 * sizeof(Id));  // The factor 3 covers the growth of the vector by doubling.
     Node node{.kind = Kind::tuple, .count = static_cast<uint32_t>(items.size())};
     node.index = pool_.size();
     pool_.insert(pool_.end(), items.begin(), items.end());
@@ -155,14 +155,14 @@ struct Nodes {
     return add(Kind::object, objects_.size() - 1);
   }
   Id add_global(std::string_view module, std::string_view name) {
-    // Named again and again, a long one would cost its length each time.
+    // A long name that is used again and again would cost its length each time.
     if (module.size() + name.size() > 1000) refuse("a global's name of {} bytes", module.size() + name.size());
     if (!valid_utf8(module) || !valid_utf8(name)) refuse("a global's name is not UTF-8: {}", shown(module));
     budget_.take(sizeof(Global) * 3);
     globals_.push_back({module == "__builtin__" ? "builtins" : module, name});
     return add(Kind::global, globals_.size() - 1);
   }
-  // Appends to a list; keys and values in turn to a dict.
+  // Appends to a list, or, with keys and values in turn, to a dict.
   void extend(Id id, std::span<const Id> items) {
     budget_.take(items.size() * 3 * sizeof(Id));
     auto& list = lists_[nodes_[id].index];
@@ -177,7 +177,7 @@ struct Nodes {
   std::string full_name(Id global_id) const {
     return fmt::format("{}.{}", global(global_id).module, global(global_id).name);
   }
-  // Items of a tuple or list. Adding nodes may move them: copy what has to stay.
+  // The items of a tuple or list. Adding nodes may move them, so copy what is needed later.
   std::span<const Id> items(Id id) const {
     if (is(id, Kind::tuple)) return std::span(pool_).subspan(nodes_[id].index, nodes_[id].count);
     return lists_[nodes_[id].index];
@@ -192,11 +192,11 @@ struct Nodes {
   const std::string where_;
   const uint64_t file_size_;
   Budget& budget_;
-  size_t place_ = 0;  // of the instruction that is carried out
+  size_t place_ = 0;  // The position of the current instruction.
 
   std::deque<Node> nodes_;
   std::deque<std::string> kept_;
-  std::vector<Id> pool_;  // items of tuples
+  std::vector<Id> pool_;  // The items of tuples.
   std::deque<std::vector<Id>> lists_;
   std::deque<Object> objects_;
   std::vector<Global> globals_;

@@ -9,14 +9,14 @@
 namespace hr::pickling {
 namespace {
 
-constexpr uint64_t kSharing = 16;  // how often, on average, tensors may show the same bytes
+constexpr uint64_t kSharing = 16;  // How often, on average, tensors may show the same bytes.
 
-// Of a little-endian two's complement number; decimal would take quadratic time.
+// Returns the hexadecimal text of a little-endian two's complement number. Decimal text would take quadratic time.
 std::string hexadecimal_of(std::string_view bytes) {
   const bool negative = (bytes.back() & 0x80) != 0;
   std::string magnitude(bytes);
   if (negative) {
-    bool carry = true;  // -x = ~x + 1
+    bool carry = true;  // -x = ~x + 1.
     for (char& c : magnitude) {
       c = static_cast<char>(~c);
       if (carry) carry = ++c == 0;
@@ -36,7 +36,7 @@ std::string hexadecimal_of(std::string_view bytes) {
 
 }  // namespace
 
-// A walk from the result on. It is recursive, up to Value::kMaxDepth.
+// Walks from the result to everything that it reaches. The walk is recursive, up to Value::kMaxDepth.
 class Values {
  public:
   Values(const Nodes& nodes, std::span<const std::span<const std::byte>> data) : nodes_(nodes), data_(data) {
@@ -51,13 +51,14 @@ class Values {
  private:
   struct Done {
     ValuePtr value;
-    uint64_t tensor_bytes = 0;  // of all tensors in it, written out
-    uint32_t values = 0;        // in it, shared ones counted each time
+    uint64_t tensor_bytes = 0;  // The size of all tensors in it, written out.
+    uint32_t values = 0;        // The number of values in it; shared ones are counted each time.
     uint16_t height = 0;
-    bool open = false;  // it is being converted: whoever asks now is inside it
+    // True while it is being converted; a request for it then comes from inside it and closes a cycle.
+    bool open = false;
   };
 
-  // `depth`: how deep the value will lie in the result, which is at depth 1.
+  // `depth` is the depth at which the value will lie in the result, which is at depth 1.
   const Done& convert(Id id, int depth) {
     static const Done cycle{
         .value = std::make_shared<Value>(Value{Value::Object{.name = "(cycle)"}}), .values = 1, .height = 1};
@@ -83,10 +84,10 @@ class Values {
     return done;
   }
 
-  // A value inside the one whose tally is `outer`.
+  // Converts a value inside the one that is counted in `outer`.
   ValuePtr inside(Id id, int depth, Done& outer) {
     const Done& inner = convert(id, depth + 1);
-    outer.values += inner.values;  // both at most kMaxNodes
+    outer.values += inner.values;  // Both are at most kMaxNodes, so that the sum cannot wrap.
     outer.tensor_bytes += inner.tensor_bytes;
     outer.height = std::max<uint16_t>(outer.height, inner.height + 1);
     if (outer.values > Value::kMaxNodes) {
@@ -141,7 +142,7 @@ class Values {
       case Kind::object: {
         const Object& object = nodes_.objects_[n.index];
         Value::Object out{.name = nodes_.full_name(object.global) + (object.indirect ? "()" : "")};
-        nodes_.budget_.take(out.name.size());  // at most 1000
+        nodes_.budget_.take(out.name.size());  // The name has at most 1000 bytes.
         out.arguments = all_inside(object.arguments, depth, tally);
         if (object.state != kNobody) out.state = inside(object.state, depth, tally);
         return {std::move(out)};
@@ -160,7 +161,7 @@ class Values {
     return {std::move(array)};
   }
 
-  // Bytes and large ints: an object that holds them as text.
+  // Makes an object that holds bytes or a large int as text.
   Value inert_text(const Node& n, std::string_view text) {
     nodes_.budget_.take(sizeof(Value) + 32 + (n.kind == Kind::big ? 2 : 1) * text.size());
     Value inner{n.kind == Kind::big ? hexadecimal_of(text) : std::string(text)};

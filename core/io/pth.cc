@@ -18,7 +18,7 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-// Floats hardly compress, a bomb does: 1000 : 1.
+// Floats hardly compress, while a decompression bomb reaches 1000 : 1.
 constexpr uint64_t kInflatedPerByte = 2, kInflatedAnyway = 16 << 20;
 
 struct Checksum {
@@ -27,10 +27,10 @@ struct Checksum {
   uint32_t crc;
 };
 
-// What the reading of either container leaves behind.
+// The result of reading either container.
 struct Loaded {
   ValuePtr root;
-  std::deque<std::unique_ptr<std::byte[]>> inflated;  // what the tensors of deflated members view
+  std::deque<std::unique_ptr<std::byte[]>> inflated;  // Memory that the tensors of deflated members view.
   std::vector<Checksum> checksums;
 };
 
@@ -43,7 +43,7 @@ class ZipArchive {
     allowance_ = kInflatedPerByte * bytes.size() + kInflatedAnyway;
   }
 
-  // The folder that holds data.pkl, with its slash.
+  // The folder that holds data.pkl, with a slash at its end.
   std::string folder() const {
     constexpr std::string_view pickle = "data.pkl";
     std::string found;
@@ -51,16 +51,16 @@ class ZipArchive {
     for (const auto& [name, member] : zip_.members()) {
       if (!name.ends_with(pickle)) continue;
       const std::string front = name.substr(0, name.size() - pickle.size());
-      if (front.find('/') + 1 != front.size()) continue;  // a folder of the top level, or none
+      if (front.find('/') + 1 != front.size()) continue;  // Only a folder at the top level, or no folder, is accepted.
       found = front;
       ++count;
     }
     check(count != 0, "{}: a zip file without data.pkl, so not one of PyTorch's", where_);
-    check(count == 1, "{}: a zip file with {} data.pkl; which one is meant?", where_, count);
+    check(count == 1, "{}: a zip file with {} members named data.pkl; expected one", where_, count);
     return found;
   }
 
-  // A member's bytes: in the map, or inflated and kept.
+  // Returns a member's bytes, which lie in the map or are inflated and kept.
   Bytes bytes(const std::string& name) {
     const ZipReader::Member* member = zip_.find(name);
     if (member == nullptr) fail("{}: has no member {}, which data.pkl refers to", where_, shown(name));
@@ -76,7 +76,7 @@ class ZipArchive {
     allowance_ -= member->size;
     auto& memory = loaded_.inflated.emplace_back(new std::byte[member->size]);
     const std::span<std::byte> out(memory.get(), member->size);
-    zip_.inflate(name, out);  // compares the CRC
+    zip_.inflate(name, out);  // This also compares the CRC.
     return out;
   }
 
@@ -91,7 +91,7 @@ class ZipArchive {
 
 void check_crc(const std::string& where, const Checksum& sum) {
   if (zip_crc(sum.bytes) != sum.crc) {
-    fail("{}: member {} is damaged: its CRC is not the one announced; download the file again", where,
+    fail("{}: member {} is damaged: its CRC differs from the one in the directory; download the file again", where,
          shown(sum.member));
   }
 }
@@ -131,7 +131,7 @@ void load_zip(Bytes bytes, const std::string& where, const MappedFile* map, Load
 constexpr std::string_view kMagic = "0x1950a86a20f9469cfc6c";
 constexpr int64_t kVersion = 1001;
 
-// Files that are often taken for weights.
+// Recognises files that are often mistaken for weights.
 std::string_view guess(std::string_view text) {
   if (text.empty()) return "it is empty";
   if (text.starts_with("version https://git-lfs")) return "it is a git-lfs pointer, run `git lfs pull`";
@@ -152,7 +152,7 @@ class LegacyStream {
     at_ += next.size();
     return next;
   }
-  // A pickle without tensors.
+  // Reads a pickle without tensors.
   ValuePtr value(const char* what) {
     Pickle next = pickle(what);
     if (!next.storages().empty()) fail("{}: the {} refers to a storage", where_, what);
@@ -168,7 +168,7 @@ class LegacyStream {
     }
   }
 
-  // 8 bytes with the number of elements, then the elements.
+  // Reads 8 bytes with the number of elements, then the elements.
   Bytes storage(const PickledStorage& storage) {
     int64_t count = 0;
     if (bytes_.size() - at_ < sizeof count) {
@@ -229,7 +229,7 @@ void load_legacy(Bytes bytes, const std::string& where, Loaded& loaded) {
     const auto* name = key->as<std::string>();
     const auto it = name == nullptr ? number_of.end() : number_of.find(*name);
     if (it == number_of.end()) {
-      fail("{}: the list of storages has {}, which no tensor lies in", where,
+      fail("{}: the list of storages has {}, which no tensor uses", where,
            name == nullptr ? describe(*key) : shown(*name));
     }
     if (seen[it->second]) fail("{}: the list of storages has {} twice", where, shown(*name));
@@ -241,7 +241,7 @@ void load_legacy(Bytes bytes, const std::string& where, Loaded& loaded) {
 
 // ---- writing ----
 
-// The pickle of an OrderedDict of tensors, protocol 2. Globals are named once and then taken from the memo.
+// Makes the pickle of an OrderedDict of tensors, protocol 2. Globals are named once and then taken from the memo.
 class StateDictPickle {
  public:
   StateDictPickle() {
@@ -250,7 +250,7 @@ class StateDictPickle {
     bytes_ += '(';
   }
 
-  // A tensor that fills the storage `key`, row-major.
+  // Describes a row-major tensor that fills the storage `key`.
   void tensor(const NamedArray& a, const std::string& key) {
     const int64_t count = static_cast<int64_t>(a.bytes.size() / size_of(a.dtype));
     text(a.name);
@@ -262,7 +262,7 @@ class StateDictPickle {
     text("cpu");
     integer(count);
     bytes_ += "tQ";
-    integer(0);  // offset
+    integer(0);  // The offset.
     std::vector<int64_t> stride(a.shape.size());
     int64_t step = 1;
     for (size_t i = stride.size(); i-- > 0;) {

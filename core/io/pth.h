@@ -14,23 +14,24 @@ namespace hr {
 
 class PthFile {
  public:
-  // Tensors stay views of the map; only deflated members are copied. Beside them at most 40 MiB are used, and at most
-  // 16 MiB + 2 x the file's size for what is inflated. Error: where in the file, what was found, what was expected. A
-  // file whose top object is no dict (a whole pickled model, a list) is one: there are no weights by name in it. What
-  // its entries are is for the caller to judge: an Object where a tensor belongs (named_tensors) is an error there.
+  // Tensors are views of the map; only deflated members are copied. At most 40 MiB of memory are used for names and
+  // values, and at most 16 MiB + 2 x the file's size for inflated members. Throws Error that says where in the file,
+  // what was found and what was expected; also if the top object is not a dict (a whole pickled model, a list), because
+  // it then has no weights with names. The caller judges the entries: an Object where a tensor is expected is an error
+  // in named_tensors.
   explicit PthFile(const fs::path& path);
-  // The same for a file in memory, which has to outlive this object; `name` is for messages.
+  // Reads a file in memory. `bytes` must outlive this object; `name` is used in messages.
   PthFile(std::span<const std::byte> bytes, const fs::path& name);
   ~PthFile();
   PthFile(PthFile&&) noexcept;
   PthFile& operator=(PthFile&&) noexcept;
 
-  const Value& root() const;             // what torch.load would return, always a Dict; tensors are ArrayViews
-  const std::string& container() const;  // "zip" or "legacy"
+  const Value& root() const;  // The value that torch.load would return, always a Dict; tensors are ArrayViews.
+  const std::string& container() const;  // Either "zip" or "legacy".
   const fs::path& path() const;
 
-  // Compares the zip container's CRCs with the data of the tensors, which takes longer than loading them; Error names
-  // the damaged member. A legacy file has none.
+  // Compares the CRCs of a zip container with the data of the tensors, which takes longer than loading them. Throws
+  // Error that names the damaged member. A legacy file has no CRCs.
   void verify() const;
 
  private:
@@ -38,9 +39,10 @@ class PthFile {
   std::unique_ptr<Contents> contents_;
 };
 
-// A zip container holding an OrderedDict of tensors, in the given order, that torch.load(weights_only=True) opens
-// (torch >= 1.6; memory-mapped too, storages start at multiples of 64 bytes). Atomic; the tensors are streamed. Equal
-// arrays make equal files. Error: a size that does not fit its shape, a name twice or not UTF-8.
+// Writes a zip container with an OrderedDict of tensors in the given order, which torch.load(weights_only=True) opens
+// (torch >= 1.6; also memory-mapped, because storages start at multiples of 64 bytes). The file appears in one step,
+// and the tensors are streamed. Equal arrays make equal files. Throws Error for a size that does not fit its shape, a
+// name that occurs twice, and a name that is not UTF-8.
 void write_pth(const fs::path& path, std::span<const NamedArray> arrays, const WriteProgress& progress = {});
 
 }  // namespace hr

@@ -26,11 +26,11 @@ constexpr struct {
               {DType::i64, "I64"}, {DType::i32, "I32"},     {DType::i16, "I16"}, {DType::i8, "I8"},
               {DType::u8, "U8"},   {DType::boolean, "BOOL"}};
 
-constexpr uint64_t kMaxHeader = 100u << 20;  // the format's own limit
-constexpr size_t kMaxString = 1 << 20;       // bytes of one name or metadata value
-constexpr size_t kMaxRank = 64;              // torch's limit
+constexpr uint64_t kMaxHeader = 100u << 20;  // This limit is part of the format.
+constexpr size_t kMaxString = 1 << 20;       // In bytes, for one name or metadata value.
+constexpr size_t kMaxRank = 64;              // torch has the same limit.
 
-// One header entry as it stands in the file, not yet believed.
+// One entry of the header as it stands in the file, not yet checked.
 struct Entry {
   std::string name, dtype;
   std::vector<uint64_t> shape;
@@ -38,7 +38,7 @@ struct Entry {
   bool has_dtype = false, has_shape = false, has_offsets = false;
 };
 
-// SAX: a DOM would silently keep the first of two equal keys.
+// A SAX reader is used because a DOM would silently keep the first of two equal keys.
 class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, HeaderReader> {
  public:
   explicit HeaderReader(Budget& budget) : budget_(budget) {}
@@ -56,7 +56,8 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
         if (seen_metadata_) return refuse("__metadata__ occurs twice");
         seen_metadata_ = true;
       } else {
-        budget_.take(sizeof(Entry) + sizeof(ArrayView) + 4 * key_.size() + 512);  // what becomes of it, all told
+        // Covers everything that will be made of the entry.
+        budget_.take(sizeof(Entry) + sizeof(ArrayView) + 4 * key_.size() + 512);
         entries.push_back({.name = key_});
       }
       return ++depth_ != 0;
@@ -125,7 +126,7 @@ class HeaderReader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Head
   std::vector<uint64_t>* list_ = nullptr;
 };
 
-// The reader gathers a string before it hands it over, so a long one has to be seen before.
+// The reader collects a string before it passes it on, so that a long one must be found before.
 bool has_long_string(std::string_view json) {
   bool inside = false;
   size_t begin = 0;
@@ -184,7 +185,8 @@ void SafetensorsFile::load(std::span<const std::byte> bytes) {
       fail("{}: tensor {}: data_offsets [{}] do not lie in the {} bytes of data", where, shown(e.name),
            fmt::join(e.offsets, ", "), data.size());
     }
-    // The product of the other dimensions has to fit too: a 0 hides it here, but strides are made of it elsewhere.
+    // The product of the other dimensions must fit too. A dimension of 0 hides it here, but strides are computed from
+    // it elsewhere.
     uint64_t expected = size_of(type->dtype), without_zeros = expected;
     bool fits = true;
     for (const uint64_t d : e.shape) {
@@ -206,7 +208,7 @@ void SafetensorsFile::load(std::span<const std::byte> bytes) {
     order.emplace_back(e.offsets[0], e.name);
     ranges.emplace_back(e.offsets[0], e.offsets[1]);
   }
-  // The format wants the data covered exactly, without holes or overlaps.
+  // The format demands that tensors cover the data exactly, without holes or overlaps.
   std::sort(ranges.begin(), ranges.end());
   uint64_t covered = 0;
   for (const auto& [begin, end] : ranges) {
@@ -251,7 +253,7 @@ void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
   }
   if (header.back() == ',') header.pop_back();
   header += '}';
-  header.append((8 - header.size() % 8) % 8, ' ');  // data starts aligned
+  header.append((8 - header.size() % 8) % 8, ' ');  // The data start aligned.
 
   AtomicFile file(path);
   const uint64_t header_size = header.size();

@@ -1,5 +1,6 @@
-// The safetensors format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, raw
-// little-endian data. Reading is memory-mapped and checks every size before it is used; writing is atomic.
+// The safetensors format: the length of the header (8 bytes, little-endian), a JSON header {name: {dtype, shape,
+// data_offsets}}, and raw little-endian data. Reading is memory-mapped and checks every size before it is used; writing
+// is atomic.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,15 +16,15 @@ namespace hr {
 
 class SafetensorsFile {
  public:
-  // Error: where the header is broken, or which tensor does not fit the data. Every byte of the data belongs to exactly
-  // one tensor. At most 40 MiB are spent on names and metadata.
+  // Throws Error that says where the header is malformed or which tensor does not fit the data. Every byte of the data
+  // must belong to exactly one tensor. At most 40 MiB of memory are used for names and metadata.
   explicit SafetensorsFile(const fs::path& path);
-  // The same for a file in memory, which has to outlive this object; `name` is for messages.
+  // Reads a file in memory. `bytes` must outlive this object; `name` is used in messages.
   SafetensorsFile(std::span<const std::byte> bytes, const fs::path& name);
 
-  const std::vector<std::string>& names() const { return names_; }  // in order of their data
+  const std::vector<std::string>& names() const { return names_; }  // In the order of their data.
   bool contains(const std::string& name) const { return arrays_.count(name) != 0; }
-  const ArrayView& at(const std::string& name) const;  // Error names the file and what it does have
+  const ArrayView& at(const std::string& name) const;  // Throws Error that names the file and the tensors that it has.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const fs::path& path() const { return path_; }
 
@@ -36,7 +37,7 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// What to write: views onto the caller's memory.
+// A tensor to write: a view of the caller's memory.
 struct NamedArray {
   std::string name;
   DType dtype = DType::f32;
@@ -44,7 +45,7 @@ struct NamedArray {
   std::span<const std::byte> bytes;
 };
 
-// Called while a file is written: bytes of tensors so far and in all.
+// Called while a file is written, with the bytes of tensors written so far and in total.
 using WriteProgress = std::function<void(int64_t done, int64_t total)>;
 
 void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,

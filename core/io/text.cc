@@ -7,7 +7,8 @@
 namespace hr {
 namespace {
 
-// Bytes of the well-formed character at the front, 0 if there is none. Unicode 15, table 3-7.
+// Returns the length in bytes of the well-formed character at the beginning, 0 if there is none (Unicode 15, table
+// 3-7).
 size_t character(std::string_view s) {
   const auto at = [&](size_t i) { return i < s.size() ? static_cast<uint8_t>(s[i]) : uint8_t{0}; };
   const auto follows = [&](size_t i, uint8_t lo = 0x80, uint8_t hi = 0xbf) { return at(i) >= lo && at(i) <= hi; };
@@ -38,7 +39,7 @@ std::string shown(std::string_view text, size_t limit) {
   std::string clean;
   while (!text.empty() && clean.size() < limit) {
     const size_t n = character(text);
-    // U+007F to U+009F steer terminals too, and JSON does not escape them.
+    // U+007F to U+009F control terminals too, and JSON does not escape them.
     const bool steers = text[0] == '\x7f' || (n == 2 && text[0] == '\xc2' && static_cast<uint8_t>(text[1]) < 0xa0);
     if (n == 0 || steers) {
       clean += '?';

@@ -1,4 +1,4 @@
-// Text that comes out of a file and goes into a message.
+// Text from a file, prepared for a message.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -6,11 +6,11 @@
 
 namespace hr {
 
-// True for well-formed UTF-8; surrogates and overlong forms are not.
+// True for well-formed UTF-8. Surrogates and overlong forms are not well-formed.
 bool valid_utf8(std::string_view text);
 
-// The text in quotes, on one line whatever it holds: control characters escaped, broken UTF-8 as '?', cut with "…"
-// after about `limit` bytes.
+// Returns the text in quotes and on one line: control characters are escaped, broken UTF-8 becomes '?', and the text is
+// cut with "…" after about `limit` bytes.
 std::string shown(std::string_view text, size_t limit = 100);
 
 }  // namespace hr

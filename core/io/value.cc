@@ -35,7 +35,7 @@ std::vector<NamedView> named_tensors(const Value& dict, std::string_view where) 
   std::unordered_map<std::string_view, size_t> place;
   for (const auto& [key, value] : entries->items) {
     const auto* name = key->as<std::string>();
-    if (name == nullptr) fail("{}: expected a dict from names to tensors, a key is {}", where, describe(*key));
+    if (name == nullptr) fail("{}: expected a dict from names to tensors, but a key is {}", where, describe(*key));
     const auto* array = value->as<ArrayView>();
     if (array == nullptr) fail("{}: {}: expected a tensor, found {}", where, shown(*name), describe(*value));
     const auto [it, fresh] = place.emplace(*name, tensors.size());

@@ -1,5 +1,5 @@
-// What a pickle holds, as data: the values a checkpoint is made of. Nothing here can run; a constructor that is not on
-// the reader's list stays as an `object` with its name and arguments.
+// The values of a pickle as data, of which a checkpoint consists. Nothing here can run: the call of a constructor that
+// is not on the reader's list becomes an `object` with its name and arguments.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -16,7 +16,7 @@ namespace hr {
 struct Value;
 using ValuePtr = std::shared_ptr<const Value>;
 
-// How Python's types arrive here:
+// How Python's types are represented:
 //   dict, OrderedDict, Counter, defaultdict, argparse.Namespace  Dict; an OrderedDict's attributes (torch's _metadata)
 //                                                                are dropped
 //   tuple, torch.Size                                            Tuple
@@ -26,18 +26,19 @@ using ValuePtr = std::shared_ptr<const Value>;
 //   bytes                                                        Object "bytes" with the raw bytes in a string
 //   set, frozenset                                               Object "builtins.set", its items as arguments
 //   a class or function that is not called                       Object with its name
-// A value that contains itself has an Object "(cycle)" where it would start again, so a Value is a tree with shared
-// branches. Read from a file it is at most kMaxDepth deep and has at most kMaxNodes values, each shared one counted as
-// often as it is reached: walking (and freeing) it recursively is safe.
+// A value that contains itself has an Object "(cycle)" where it would start again, so that a Value is a tree with
+// shared branches. A Value read from a file is at most kMaxDepth deep and has at most kMaxNodes values, where a shared
+// one counts as often as it is reached. It is therefore safe to walk and free it recursively.
 struct Value {
   static constexpr int kMaxDepth = 500;
   static constexpr int64_t kMaxNodes = 1 << 22;
 
   struct None {};
-  struct Object {                     // an unknown constructor's result, inert
-    std::string name;                 // "torch.optim.adam.Adam"
-    std::vector<ValuePtr> arguments;  // then what was appended to it, and (key, value) tuples of what was set in it
-    ValuePtr state;                   // what BUILD would have set; may be null
+  struct Object {      // The result of an unknown constructor, which does nothing.
+    std::string name;  // For example "torch.optim.adam.Adam".
+    // The arguments, then the items that were appended, and (key, value) tuples of the items that were set.
+    std::vector<ValuePtr> arguments;
+    ValuePtr state;  // The state that BUILD would have set; may be null.
   };
   struct Tuple {
     std::vector<ValuePtr> items;
@@ -46,7 +47,7 @@ struct Value {
     std::vector<ValuePtr> items;
   };
   struct Dict {
-    std::vector<std::pair<ValuePtr, ValuePtr>> items;  // in order; the last of two equal keys counts
+    std::vector<std::pair<ValuePtr, ValuePtr>> items;  // In order. Of two equal keys the last one is valid.
   };
   std::variant<None, bool, int64_t, double, std::string, Tuple, List, Dict, ArrayView, Object> data;
 
@@ -54,19 +55,20 @@ struct Value {
   const T* as() const {
     return std::get_if<T>(&data);
   }
-  // The entry of a dict whose key is this string; null if there is none or this is no dict.
+  // Returns the entry of a dict whose key is this string; null if there is none or this is not a dict.
   const Value* find(std::string_view key) const;
 };
 
-// For messages: "a dict", "a tensor", "None", "the result of os.system(...)".
+// Describes a value in a message: "a dict", "a tensor", "None", "the result of os.system(...)".
 std::string describe(const Value& value);
 
 struct NamedView {
   std::string name;
   const ArrayView* array;
 };
-// The entries of a dict that has to map names to tensors (a state dict), in order; of two equal names the last value
-// stands at the first place, as in Python. Error: which entry is something else, and what; `where` names the dict.
+// Returns the entries of a dict that maps names to tensors (a state dict), in order. Of two equal names the last value
+// stands at the first place, as in Python. Throws Error that says which entry is not a tensor and what it is; `where`
+// names the dict.
 std::vector<NamedView> named_tensors(const Value& dict, std::string_view where);
 
 }  // namespace hr

@@ -15,9 +15,10 @@
 namespace hr {
 namespace {
 
-constexpr size_t kStep = size_t{1} << 20;  // how much is inflated, or read of the map, between two looks
+// The number of bytes that are inflated, or read from the map, before pages are released.
+constexpr size_t kStep = size_t{1} << 20;
 
-// minizip's view of a file: a position, moved by its three kinds of seek.
+// Moves a position in the file with minizip's three kinds of seek.
 bool move_to(uint64_t& position, uint64_t size, uint64_t offset, int origin) {
   uint64_t target = offset;
   if (origin == ZLIB_FILEFUNC_SEEK_CUR) target += position;
@@ -27,7 +28,7 @@ bool move_to(uint64_t& position, uint64_t size, uint64_t offset, int origin) {
   return true;
 }
 
-// Little-endian numbers of the zip format. The caller has made sure that they lie in the file.
+// Reads a little-endian number of the zip format. The caller has checked that it lies in the file.
 uint64_t number_at(std::span<const std::byte> bytes, uint64_t at, size_t size) {
   uint64_t value = 0;
   for (size_t i = size; i-- > 0;) value = value << 8 | std::to_integer<uint64_t>(bytes[at + i]);
@@ -45,15 +46,16 @@ bool has_signature(std::span<const std::byte> bytes, uint64_t at, std::string_vi
 
 constexpr uint64_t kEndRecord = 22, kZip64Locator = 20, kZip64EndRecord = 56, kEntry = 46, kLocalHeader = 30;
 constexpr uint64_t kLongestName = 1024;
-constexpr uint64_t kIn64 = UINT32_MAX;  // this in a field of 32 bits says that a zip64 record has the value
+// This value in a field of 32 bits says that the zip64 record holds the real one.
+constexpr uint64_t kIn64 = UINT32_MAX;
 
-// This says where the directory lies and how many members it announces.
+// The position of the directory and the number of members that it announces.
 struct Directory {
   uint64_t begin = 0, end = 0, members = 0;
-  uint64_t prefix = 0;  // bytes before the zip file proper, as in a program that unpacks itself
+  uint64_t prefix = 0;  // The bytes before the zip file itself, for example in a program that unpacks itself.
 };
 
-// The end record, which must be there to the last byte of its comment.
+// Finds the end record, which must be complete to the last byte of its comment.
 std::optional<Directory> find_directory(std::span<const std::byte> bytes) {
   constexpr size_t kLongestComment = 0xffff;
   const std::string_view file(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -63,7 +65,7 @@ std::optional<Directory> find_directory(std::span<const std::byte> bytes) {
   if (!lies_in(bytes, end, kEndRecord)) return std::nullopt;
   if (bytes.size() - end != kEndRecord + number_at(bytes, end + 20, 2)) return std::nullopt;
   Directory directory{.end = end, .members = number_at(bytes, end + 10, 2)};
-  // The first of several files numbers its disks, and counts its own members apart.
+  // The parts of a split archive number their disks, and each counts its own members.
   bool in_one_piece = number_at(bytes, end + 4, 4) == 0 && number_at(bytes, end + 8, 2) == directory.members;
   uint64_t size = number_at(bytes, end + 12, 4), offset = number_at(bytes, end + 16, 4);
   if (end >= kZip64Locator && has_signature(bytes, end - kZip64Locator, "PK\6\7")) {
@@ -82,7 +84,8 @@ std::optional<Directory> find_directory(std::span<const std::byte> bytes) {
   return directory;
 }
 
-// Values of an entry that do not fit their 32 bits stand in its zip64 field, in this order. False if they do not.
+// Values of an entry that do not fit into 32 bits stand in its zip64 field, in this order. Returns false if they are
+// missing.
 bool read_zip64(std::span<const std::byte> extra, std::array<uint64_t*, 3> values) {
   if (std::ranges::none_of(values, [](const uint64_t* v) { return *v == kIn64; })) return true;
   for (uint64_t at = 0; lies_in(extra, at, 4);) {
@@ -135,7 +138,7 @@ ZipReader::ZipReader(std::span<const std::byte> bytes, std::string where, Budget
                   .deflated = false};
     if (!read_zip64(bytes.subspan(at + kEntry + name_size, extra_size),
                     {&member.size, &member.packed_size, &member.header_offset})) {
-      fail("{}: broken zip directory: member {} has no zip64 field for its size or place", where_, shown(name));
+      fail("{}: broken zip directory: member {} has no zip64 field for its size or offset", where_, shown(name));
     }
     const uint64_t method = number_at(bytes, at + 10, 2);
     if ((number_at(bytes, at + 8, 2) & 1) != 0) fail("{}: member {} is encrypted", where_, shown(name));
@@ -148,7 +151,7 @@ ZipReader::ZipReader(std::span<const std::byte> bytes, std::string where, Budget
       fail("{}: broken zip directory: member {} takes {} bytes for {}, the file has {}", where_, shown(name),
            member.packed_size, member.size, bytes.size());
     }
-    // A place outside of the file is left as it is, and the member's header is then not found there.
+    // An offset outside of the file stays as it is; the member's header is then not found there.
     if (member.header_offset <= bytes.size()) member.header_offset += directory->prefix;
     budget.take(sizeof(Member) + 128 + name.size());
     const auto [it, fresh] = members_.emplace(std::move(name), member);
@@ -162,8 +165,8 @@ const ZipReader::Member* ZipReader::find(const std::string& name) const {
   return it == members_.end() ? nullptr : &it->second;
 }
 
-// The member's own header repeats what the directory says, but its sizes and CRC may stand after the data instead
-// (bit 3 of the flags) or in a zip64 field.
+// The member's own header repeats the facts of the directory, but its sizes and its CRC may stand after the data (bit 3
+// of the flags) or in a zip64 field.
 std::span<const std::byte> ZipReader::stored(const std::string& name) const {
   const Member* member = find(name);
   if (member == nullptr) fail("{}: has no member {}", where_, shown(name));
@@ -178,7 +181,7 @@ std::span<const std::byte> ZipReader::stored(const std::string& name) const {
       number_at(bytes_, at + 26, 2) != name.size() || !has_signature(bytes_, at + kLocalHeader, name) ||
       (!sizes_follow && (number_at(bytes_, at + 14, 4) != member->crc || !repeats(18, member->packed_size) ||
                          !repeats(22, member->size)))) {
-    fail("{}: broken zip file: the header of member {} is not where or what the directory says", where_, shown(name));
+    fail("{}: broken zip file: the header of member {} does not agree with the directory", where_, shown(name));
   }
   const uint64_t begin = at + kLocalHeader + name.size() + number_at(bytes_, at + 28, 2);
   if (!lies_in(bytes_, begin, member->packed_size)) {
@@ -202,14 +205,15 @@ void ZipReader::inflate(const std::string& name, std::span<std::byte> out) const
     int state = Z_OK;
     while (state == Z_OK && done < out.size()) {
       const size_t in = std::min(kStep, packed.size() - taken), room = std::min(kStep, out.size() - done);
-      stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data() + taken));  // zlib only reads it
+      // zlib only reads the input.
+      stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data() + taken));
       stream.avail_in = static_cast<uInt>(in);
       stream.next_out = reinterpret_cast<Bytef*>(out.data() + done);
       stream.avail_out = static_cast<uInt>(room);
       state = ::inflate(&stream, Z_NO_FLUSH);
       taken += in - stream.avail_in;
       done += room - stream.avail_out;
-      // Packed data that have been inflated are not needed again; without this, a deflated file would be in memory
+      // Packed data that have been inflated are not needed again. Without this a deflated file would be in memory
       // twice.
       if (map_ != nullptr && taken >= released + kStep) {
         map_->release(packed.subspan(released, taken - released));
@@ -222,7 +226,7 @@ void ZipReader::inflate(const std::string& name, std::span<std::byte> out) const
     fail("{}: member {} is damaged: {} of {} bytes could be inflated", where_, shown(name), done, out.size());
   }
   if (zip_crc(out) != member.crc) {
-    fail("{}: member {} is damaged: its CRC is not the one announced", where_, shown(name));
+    fail("{}: member {} is damaged: its CRC differs from the one in the directory", where_, shown(name));
   }
 }
 
@@ -231,11 +235,11 @@ uint32_t zip_crc(std::span<const std::byte> bytes) {
       crc32_z(crc32_z(0, nullptr, 0), reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-// minizip fills in a member's sizes and CRC after its data, so the output can step back. What is asked for in small
-// pieces is gathered; exceptions may not pass through C and wait in `failure`.
+// minizip fills in the sizes and the CRC of a member after its data, so the output must be able to step back. Small
+// writes are collected. Exceptions cannot pass through C and wait in `failure`.
 struct ZipWriter::Output {
   AtomicFile& file;
-  std::string pending;  // follows the `written` bytes
+  std::string pending;  // Follows the `written` bytes.
   uint64_t written = 0, position = 0;
   std::exception_ptr failure;
 
@@ -248,7 +252,7 @@ struct ZipWriter::Output {
     pending.clear();
   }
   void write(const char* p, uint64_t n) {
-    if (position < size()) {  // a patch of what is there
+    if (position < size()) {  // Overwrites bytes that were written before.
       const uint64_t patched = std::min(n, size() - position);
       if (position < written) flush();
       if (position < written) {
@@ -289,7 +293,7 @@ struct ZipWriter::Output {
             .opaque = this};
   }
 
-  // Throws what went wrong while minizip was running.
+  // Throws the exception that occurred while minizip was running.
   void done(int state) {
     if (failure != nullptr) std::rethrow_exception(failure);
     check(state == ZIP_OK, "writing a zip file failed with minizip's code {}", state);
@@ -309,12 +313,12 @@ ZipWriter::~ZipWriter() = default;
 void ZipWriter::add(const std::string& name, std::span<const std::byte> bytes) {
   constexpr uint64_t kHeader = 30, kExtraHeader = 4, kZip64Extra = 20;
   const bool zip64 = bytes.size() >= 0xffffffffu;
-  // A field of padding ("FB", as PyTorch names it) puts the data at a multiple of kAlignment.
+  // A padding field ("FB", as PyTorch names it) puts the data at a multiple of kAlignment.
   const uint64_t unpadded = output_->position + kHeader + name.size() + kExtraHeader + (zip64 ? kZip64Extra : 0);
   const auto padding = static_cast<uint8_t>((kAlignment - unpadded % kAlignment) % kAlignment);
   std::string extra{'F', 'B', static_cast<char>(padding), '\0'};
   extra.append(padding, 'Z');
-  // The same date in every file: equal tensors make equal files.
+  // Every file has the same date, so that equal tensors make equal files.
   const zip_fileinfo info{
       .tmz_date = {.tm_sec = 0, .tm_min = 0, .tm_hour = 0, .tm_mday = 1, .tm_mon = 0, .tm_year = 1980},
       .dosDate = 0,

@@ -13,10 +13,11 @@ bool labelled(std::span<const double> joints, size_t k) { return joints[3 * k + 
 
 void check_joints(std::span<const double> joints, const Skeleton& skeleton) {
   check(joints.empty() || joints.size() == static_cast<size_t>(skeleton.joints()) * 3,
-        "augmentation: {} joint numbers for a skeleton of {} joints", joints.size(), skeleton.joints());
+        "augmentation: got {} joint numbers for a skeleton of {} joints, expected 3 per joint", joints.size(),
+        skeleton.joints());
 }
 
-// x -> width - 1 - x, and left joints become right ones.
+// Mirrors: x becomes width - 1 - x, and left joints become right ones.
 void mirror_joints(std::vector<double>& joints, const Skeleton& skeleton, int width) {
   for (size_t i = 0; i < joints.size(); i += 3) joints[i] = width - 1 - joints[i];
   if (joints.empty()) return;
@@ -33,7 +34,8 @@ Augmentation draw_augmentation(Recipe recipe, Philox& random, const AugmentOptio
   if (recipe == Recipe::official) {
     out.half_body = half && labelled_joints > options.half_body_min_joints;
     out.upper_first =
-        random.normal() < 0.5;  // a normal, not a uniform: the published recipe tries the upper half in 69 %
+        // A normal and not a uniform draw, as in the published recipe, which tries the upper half in 69 % of cases.
+        random.normal() < 0.5;
     out.scale = std::clamp(random.normal(1, options.scale), 1 - options.scale, 1 + options.scale);
     const double rotation = std::clamp(random.normal(0, options.rotation), -2 * options.rotation, 2 * options.rotation);
     out.rotation = random.uniform() <= 0.6 ? rotation : 0;
@@ -97,7 +99,7 @@ std::optional<CenterScale> official_half_body(std::span<const double> joints, co
   const std::vector<size_t>& chosen = (upper_first && upper.size() > 2) || lower.size() <= 2 ? upper : lower;
   if (chosen.size() < 2) return std::nullopt;
 
-  // float32 throughout, as the reference's array of chosen joints.
+  // Everything is float32, like the reference's array of chosen joints.
   float sum[2] = {0, 0}, low[2], high[2];
   for (int axis = 0; axis < 2; ++axis) {
     low[axis] = high[axis] = static_cast<float>(joints[3 * chosen[0] + axis]);
@@ -109,7 +111,7 @@ std::optional<CenterScale> official_half_body(std::span<const double> joints, co
     }
   }
   const auto n = static_cast<float>(chosen.size());
-  // All joints at one point have no extent to crop to; the reference would divide by zero.
+  // If all joints lie at one point there is no extent to crop to. The reference would divide by zero.
   if (high[0] <= low[0] && high[1] <= low[1]) return std::nullopt;
   CenterScale out = center_scale({0, 0, high[0] - low[0], high[1] - low[1]}, aspect, 1.5F);
   out.center[0] = sum[0] / n;
@@ -138,9 +140,10 @@ std::optional<Box> seed_half_body(std::span<const double> joints, const Skeleton
 
 namespace {
 
-// The part of the official placement that follows from the maps: the way back from a mirrored crop, the joints.
+// Computes the parts of the official placement that follow from the maps: the way back from a mirrored crop, and the
+// joints.
 void finish_official(Placement& out, const Augmentation& augmentation, int image_width) {
-  if (augmentation.flip) {  // x -> width - 1 - x behind the map
+  if (augmentation.flip) {  // Adds x -> width - 1 - x after the map.
     double* m = out.heatmap_to_image.m;
     m[0] = -m[0];
     m[1] = -m[1];
@@ -240,7 +243,7 @@ Placement place_seed(const Box& box, std::span<const double> joints, const Skele
   if (augmentation.flip) {
     out.mirror_crop = true;
     mirror_joints(out.joints, skeleton, w);
-    // x -> (w - 1) / 4 - x before the map.
+    // Adds x -> (w - 1) / 4 - x before the map.
     double* m = out.heatmap_to_image.m;
     for (const int row : {0, 3}) {
       m[row + 2] += m[row] * (w - 1) / 4;
@@ -252,8 +255,9 @@ Placement place_seed(const Box& box, std::span<const double> joints, const Skele
 
 namespace {
 
-// Brightness, contrast, saturation and hue are each linear in R, G, B: together one matrix, applied in that order. Hue
-// turns colours about the grey axis; all weights of a row of it add up to 1, so greys stay.
+// Brightness, contrast, saturation and hue are each linear in R, G, B. Together they are one matrix, applied in that
+// order. Hue rotates colours about the grey axis; the weights of each of its rows add up to 1, so that greys do not
+// change.
 struct Colours {
   float m[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}, t[3] = {0, 0, 0};
 
@@ -338,18 +342,19 @@ Image crop_image(const ImageView& picture, const Placement& placement, int w, in
 
 namespace {
 
-// What a w x h rectangle about (x, y) covers when it is turned by any angle up to `degrees`, either way; and a little
-// more: fixed-point and float32 rounding, the neighbours of bilinear interpolation.
+// Returns the region that a w x h rectangle about (x, y) covers when it is rotated by any angle up to `degrees` in
+// either direction. It is a little larger, for the rounding of fixed-point and float32 numbers and for the neighbours
+// of bilinear interpolation.
 Region swept(double x, double y, double w, double h, double degrees, int picture_width, int picture_height) {
   const double most = std::min(degrees, 90.0) / 180 * std::numbers::pi;
-  // Half of w |cos a| + h |sin a|: it grows up to the angle at which the diagonal lies flat.
+  // Half of w |cos a| + h |sin a|, which grows up to the angle at which the diagonal lies flat.
   const auto half = [most](double along, double across) {
     const double a = std::min(most, std::atan2(across, along));
     return (along * std::cos(a) + across * std::sin(a)) / 2;
   };
   constexpr double slack = 3;
   const double half_w = half(w, h) + slack, half_h = half(h, w) + slack;
-  // No number (of a box with infinite edges) is pixel 0.
+  // NaN (from a box with infinite edges) becomes pixel 0.
   const auto pixel = [](double v, int side) { return v > 0 ? static_cast<int>(std::min<double>(v, side)) : 0; };
   const int x0 = pixel(std::floor(x - half_w), picture_width), x1 = pixel(std::ceil(x + half_w) + 1, picture_width);
   const int y0 = pixel(std::floor(y - half_h), picture_height), y1 = pixel(std::ceil(y + half_h) + 1, picture_height);
@@ -364,7 +369,7 @@ Region reach_official(const CenterScale& place, std::span<const double> joints, 
   const double aspect = static_cast<double>(w) / h;
   const double grown = augment != nullptr ? 1 + augment->scale : 1;
   const double degrees = augment != nullptr ? 2 * augment->rotation : 0;
-  // scale[1] is the width's but for rounding; the wider of both holds for every encoding.
+  // scale[1] equals the size of the width except for rounding. The larger of both is valid for every encoding.
   const auto region = [&](const CenterScale& at) {
     const double width = std::max<double>(at.scale[0], at.scale[1] * aspect) * 200 * grown;
     return swept(at.center[0], at.center[1], width, width / aspect, degrees, picture_width, picture_height);

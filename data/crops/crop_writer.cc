@@ -8,8 +8,9 @@ namespace hr {
 
 void write_crop_source(const ImageView& picture, const Placement& placement, int w, int h,
                        const Augmentation& augmentation, bool bgr, std::span<uint8_t> slot) {
-  check(slot.size() >= CropSource::slot_bytes(w, h), "crop source: a slot of {} bytes; a crop of {} x {} needs {}",
-        slot.size(), w, h, CropSource::slot_bytes(w, h));
+  check(slot.size() >= CropSource::slot_bytes(w, h),
+        "crop slot: a slot of {} bytes is too small; a crop of {} x {} needs {}", slot.size(), w, h,
+        CropSource::slot_bytes(w, h));
   const std::span<uint8_t> pixels = slot.subspan(CropSource::pixels_at(w, h));
   const std::span tables(reinterpret_cast<int32_t*>(slot.data() + sizeof(CropSource)),
                          2 * (static_cast<size_t>(w) + static_cast<size_t>(h)));

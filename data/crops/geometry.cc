@@ -19,7 +19,7 @@
 namespace hr {
 
 Affine affine_from_points(const Point2f (&from)[3], const Point2f (&to)[3]) {
-  // Unknowns m0..m5; rows 0..2 say x', rows 3..5 say y'.
+  // The unknowns are m0 to m5. Rows 0 to 2 are the equations of x', rows 3 to 5 those of y'.
   double a[6][6] = {}, b[6];
   for (int i = 0; i < 3; ++i) {
     const double row[3] = {from[i].x, from[i].y, 1};
@@ -28,8 +28,8 @@ Affine affine_from_points(const Point2f (&from)[3], const Point2f (&to)[3]) {
     b[2 * i] = to[i].x;
     b[2 * i + 1] = to[i].y;
   }
-  // Gaussian elimination with row pivoting, in the order of operations that OpenCV's solver has: its last bits decide
-  // which way the crop's fixed-point coordinates round.
+  // Gaussian elimination with row pivoting, in OpenCV's order of operations, because the last bits decide in which
+  // direction the fixed-point coordinates of the crop are rounded.
   for (int i = 0; i < 6; ++i) {
     int pivot = i;
     for (int j = i + 1; j < 6; ++j) {
@@ -87,7 +87,7 @@ CenterScale center_scale(const Box& box, double aspect, float padding) {
   } else if (w < aspect * h) {
     w = h * aspect;
   }
-  // The reference takes a centre of exactly -1 for "no box" and leaves such a box without padding.
+  // In the reference a centre of exactly -1 means "no box", and such a box gets no padding.
   if (out.center[0] == -1.0F) padding = 1;
   out.scale[0] = static_cast<float>(w / 200) * padding;
   out.scale[1] = static_cast<float>(h / 200) * padding;
@@ -100,12 +100,12 @@ struct ThreePoints {
   Point2f image[3], crop[3];
 };
 
-// The third point completes a right angle at the second: rotate the arm 0 - 1 by 90 degrees.
+// The third point completes a right angle at the second one: the arm from point 0 to point 1, rotated by 90 degrees.
 Point2f third_point(const Point2f& p, const Point2f& q) { return {q.x - (p.y - q.y), q.y + (p.x - q.x)}; }
 
 ThreePoints official_points(double center_x, double center_y, double width, double degrees, int w, int h) {
   const double angle = std::numbers::pi * degrees / 180;
-  const double arm = width * -0.5;  // straight up, then turned
+  const double arm = width * -0.5;  // Points straight up before it is rotated.
   ThreePoints p;
   p.image[0] = {static_cast<float>(center_x), static_cast<float>(center_y)};
   p.image[1] = {static_cast<float>(center_x - arm * std::sin(angle)),
@@ -169,7 +169,7 @@ Box seed_scale_box(const Box& box, double factor_x, double factor_y) {
 
 SeedAffine seed_affine(const Box& box, double scale, double degrees, int h, int w) {
   const Box adjusted = seed_adjust_box(box, h, w);
-  // Centre of the corners as the reference has it, xmax being xmin + width.
+  // The centre of the corners, computed as in the reference, where xmax is xmin + width.
   const double cx = (adjusted.x + (adjusted.x + adjusted.w)) / 2, cy = (adjusted.y + (adjusted.y + adjusted.h)) / 2;
   const double half_w = adjusted.w * scale / 2, half_h = adjusted.h * scale / 2;
   const double angle = degrees / 180 * std::numbers::pi;
@@ -186,19 +186,19 @@ SeedAffine seed_affine(const Box& box, double scale, double degrees, int h, int 
 
 namespace {
 
-// Fixed point: coordinates with 10 fractional bits, of which bilinear weights keep 5.
+// Fixed point: coordinates have 10 fractional bits, of which the bilinear weights use 5.
 constexpr int coordinate_bits = CropSource::coordinate_bits, weight_bits = CropSource::weight_bits;
 constexpr int weight_one = 1 << weight_bits;
 constexpr int max_side = 1 << 20;
 
 int fixed(double coordinate) {
-  // Far outside every picture; two of them and the rounding still add up within int.
+  // Lies far outside of every picture. Two such coordinates and the rounding still fit into an int.
   constexpr double limit = (1 << 30) - (1 << coordinate_bits);
   return static_cast<int>(std::rint(std::clamp(coordinate * (1 << coordinate_bits), -limit, limit)));
 }
 
-// Crop to source coordinates, with 5 fractional bits. They are a sum of a part by column and a part by row, each
-// monotonic, so that along a row, and over the whole crop, extremes lie at the ends.
+// Maps crop to source coordinates with 5 fractional bits. A coordinate is the sum of a part per column and a part per
+// row. Both are monotonic, so that the extremes of a row, and of the whole crop, lie at its ends.
 class FixedMap {
  public:
   FixedMap(const Affine& source_to_destination, int w) : back_(invert(source_to_destination)), step_x(w), step_y(w) {
@@ -220,8 +220,8 @@ class FixedMap {
   std::vector<int> step_x, step_y;
 };
 
-// One output pixel from the 2x2 neighbourhood: weights are products of two 5-bit fractions, so the sum is exact in int
-// and rounding it equals the reference's 15-bit weights.
+// Computes one output pixel from its 2x2 neighbourhood. The weights are products of two 5-bit fractions. The sum is
+// therefore exact in int, and rounding it gives the same result as the reference's 15-bit weights.
 inline void blend(const uint8_t* top_left, const uint8_t* top_right, const uint8_t* bottom_left,
                   const uint8_t* bottom_right, int fx, int fy, uint8_t* out) {
   const int gx = weight_one - fx, gy = weight_one - fy;
@@ -232,7 +232,7 @@ inline void blend(const uint8_t* top_left, const uint8_t* top_right, const uint8
   }
 }
 
-// Where each pixel of a crop's row comes from. weight_x: (32 - fx) | fx << 8; weight_y: (32 - fy) | fy << 16.
+// The source of each pixel in a row of the crop. weight_x is (32 - fx) | fx << 8; weight_y is (32 - fy) | fy << 16.
 struct RowTable {
   std::vector<int> x, y, offset, weight_y;
   std::vector<uint16_t> weight_x;
@@ -245,15 +245,16 @@ struct RowTable {
 #pragma GCC target("avx2")
 #define HR_AVX2_BY_PRAGMA
 #endif
-// Pixels from `begin` on, four at a time; returns the first that is left. For processors with AVX2.
+// Blends pixels from `begin` on, four at a time, and returns the first one that is left. Needs AVX2.
 int blend_row_avx2(const uint8_t* pixels, size_t stride, size_t readable, const RowTable& table, int begin, int end,
                    uint8_t* out) {
   int i = begin;
   int last = 0;
   for (int k = begin; k < end; ++k) last = std::max(last, table.offset[k]);
   if (static_cast<size_t>(last) + stride + 8 <= readable) {
-    // Two pixels of a picture's row side by side, r g b R G B x x, as r R g G b B and nothing: products with the column
-    // weights are then sums of neighbours (at most 255 * 32, within 16 bits), and so are those with the row weights.
+    // Turns two neighbouring pixels of a row, r g b R G B x x, into r R g G b B and two zeros. Products with the column
+    // weights are then sums of neighbours (at most 255 * 32, which fits into 16 bits), and so are those with the row
+    // weights.
     const __m256i pair = _mm256_setr_epi8(0, 3, 1, 4, 2, 5, -1, -1, 8, 11, 9, 12, 10, 13, -1, -1,  //
                                           0, 3, 1, 4, 2, 5, -1, -1, 8, 11, 9, 12, 10, 13, -1, -1);
     const __m256i spread = _mm256_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3,  //
@@ -300,8 +301,9 @@ int blend_row_avx2(const uint8_t* pixels, size_t stride, size_t readable, const 
 #endif
 #endif
 
-// Pixels [begin, end) whose neighbourhoods are in memory. Vectors read eight bytes where six are needed: readable says
-// how many there are from `pixels` on. `out` must have 4 bytes to spare behind pixel end - 1.
+// Blends the pixels [begin, end), whose neighbourhoods are in memory. The vectors read eight bytes where six are
+// needed; `readable` is the number of readable bytes from `pixels` on. `out` must have 4 spare bytes behind pixel end -
+// 1.
 void blend_row(const uint8_t* pixels, size_t stride, [[maybe_unused]] size_t readable, const RowTable& table, int begin,
                int end, uint8_t* out) {
   int i = begin;
@@ -319,14 +321,15 @@ void blend_row(const uint8_t* pixels, size_t stride, [[maybe_unused]] size_t rea
 
 Region warp_region(const Affine& source_to_destination, int w, int h, int picture_width, int picture_height,
                    bool mirrored) {
-  check(w > 0 && h > 0, "warp_region: crop of {} x {} pixels", w, h);
+  check(w > 0 && h > 0, "warp_region: a crop of {} x {} pixels cannot be made", w, h);
   const FixedMap map(source_to_destination, w);
   const auto extent = [&](const std::vector<int>& step, int row_first, int row_last, int side) {
     const auto [step_low, step_high] = std::minmax(step.front(), step.back());
     const auto [row_low, row_high] = std::minmax(row_first, row_last);
     const int low = (row_low + step_low) >> (FixedMap::shift + weight_bits);
     const int high = (row_high + step_high) >> (FixedMap::shift + weight_bits);
-    return std::pair(std::max(low, 0), std::min(high + 1, side - 1));  // + 1: the neighbour
+    // The 1 is added for the right or lower neighbour.
+    return std::pair(std::max(low, 0), std::min(high + 1, side - 1));
   };
   const auto [x0, x1] = extent(map.step_x, map.row_x(0), map.row_x(h - 1), picture_width);
   const auto [y0, y1] = extent(map.step_y, map.row_y(0), map.row_y(h - 1), picture_height);
@@ -336,10 +339,10 @@ Region warp_region(const Affine& source_to_destination, int w, int h, int pictur
 
 namespace {
 
-// What a crop needs is there.
+// Checks that the view holds everything that the crop needs.
 Region check_source(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored) {
   check(source.width > 0 && source.height > 0, "warp_affine: empty picture");
-  check(w > 0 && h > 0, "warp_affine: crop of {} x {} pixels", w, h);
+  check(w > 0 && h > 0, "warp_affine: a crop of {} x {} pixels cannot be made", w, h);
   check(source.width <= max_side && source.height <= max_side,
         "warp_affine: a picture of {} x {} pixels; at most 2^20 on a side, scale it down first", source.width,
         source.height);
@@ -356,8 +359,8 @@ Region check_source(const ImageView& source, const Affine& source_to_destination
 Region warp_tables(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
                    std::span<int32_t> tables) {
   const Region needed = check_source(source, source_to_destination, w, h, mirrored);
-  check(tables.size() == 2 * (static_cast<size_t>(w) + static_cast<size_t>(h)), "warp_tables: {} numbers for {} x {}",
-        tables.size(), w, h);
+  check(tables.size() == 2 * (static_cast<size_t>(w) + static_cast<size_t>(h)),
+        "warp_tables: memory for {} numbers does not fit a crop of {} x {}", tables.size(), w, h);
   const FixedMap map(source_to_destination, w);
   auto rows =
       std::copy(map.step_y.begin(), map.step_y.end(), std::copy(map.step_x.begin(), map.step_x.end(), tables.begin()));
@@ -377,7 +380,7 @@ void warp_affine(const ImageView& source, const Affine& source_to_destination, i
 
   const FixedMap map(source_to_destination, w);
   const int last_x = source.width - 1, last_y = source.height - 1;
-  // Columns of the (mirrored) picture whose right neighbour is there too; rows likewise.
+  // The columns of the (mirrored) picture whose right neighbour is in memory too; the same for rows.
   const int left = mirrored ? last_x - (part.x + part.w - 1) : part.x, right = left + part.w - 2;
   const int top = part.y, bottom = part.y + part.h - 2;
   RowTable table(w);
@@ -389,10 +392,10 @@ void warp_affine(const ImageView& source, const Affine& source_to_destination, i
     const int sx = whole(table.x[x]), sy = whole(table.y[x]);
     return sx >= left && sx <= right && sy >= top && sy <= bottom;
   };
-  // Pixels whose neighbourhood is not all there: beyond the picture it is black.
+  // For pixels whose neighbourhood is not complete in memory. Outside of the picture it is black.
   const auto careful = [&](int x) {
     const int sx = whole(table.x[x]), sy = whole(table.y[x]);
-    if (sx < -1 || sx > last_x || sy < -1 || sy > last_y) return;  // stays 0
+    if (sx < -1 || sx > last_x || sy < -1 || sy > last_y) return;  // The pixel stays 0.
     const auto pixel = [&](int px, int py) {
       if (px < 0 || px > last_x || py < 0 || py > last_y) return outside;
       return source.at(mirrored ? last_x - px : px, py);
@@ -405,7 +408,7 @@ void warp_affine(const ImageView& source, const Affine& source_to_destination, i
     const int row_x = map.row_x(y), row_y = map.row_y(y);
     for (int x = 0; x < w; ++x) table.x[x] = (row_x + map.step_x[x]) >> FixedMap::shift;
     for (int x = 0; x < w; ++x) table.y[x] = (row_y + map.step_y[x]) >> FixedMap::shift;
-    // The inside is convex: both ends in it mean all of the row.
+    // The inside is convex: if both ends of the row are inside, all of it is.
     int begin = 0, end = w;
     if (!inside(0) || !inside(w - 1)) {
       std::fill(row.begin(), row.end(), uint8_t{0});
@@ -414,7 +417,7 @@ void warp_affine(const ImageView& source, const Affine& source_to_destination, i
       };
       if (beside(whole(table.x[0]), whole(table.x[w - 1]), -1, last_x) ||
           beside(whole(table.y[0]), whole(table.y[w - 1]), -1, last_y)) {
-        begin = end = 0;  // all of the row is black
+        begin = end = 0;  // The whole row is black.
       } else {
         while (begin < w && !inside(begin)) ++begin;
         while (end > begin && !inside(end - 1)) --end;
@@ -433,7 +436,7 @@ void warp_affine(const ImageView& source, const Affine& source_to_destination, i
       table.weight_x[x] = static_cast<uint16_t>((weight_one - right_weight) | right_weight << 8);
       table.weight_y[x] = (weight_one - fy) | fy << 16;
     }
-    // The vectors write up to 2 bytes too far; what stands behind `end` is written again where it is not black.
+    // The vectors write up to 2 bytes too far. The bytes behind `end` are restored if they are not black.
     uint8_t behind[4] = {0, 0, 0, 0};
     if (end < w && begin < end) std::memcpy(behind, row.data() + 3 * static_cast<size_t>(end), 3);
     if (begin < end) {

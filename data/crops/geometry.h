@@ -1,5 +1,6 @@
-// Boxes, centre and scale, and the affine maps between picture, crop and heatmap, in the reference's own arithmetic
-// (which numbers are float32 and which double matters: crops must come out bit for bit).
+// Boxes, centre and scale, and the affine maps between picture, crop and heatmap, in the reference's own arithmetic.
+// Which numbers are float32 and which are double matters, because crops must be equal bit for bit. Coordinates are [x,
+// y]; the centre of pixel (i, j) is at x = i, y = j. All functions are thread-safe.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -26,13 +27,14 @@ struct Point2f {
   float x = 0, y = 0;
 };
 
-// The map that takes from[i] to to[i]: a 6x6 system solved in double. All zeros when the points lie on one line.
+// Returns the map that takes from[i] to to[i], the solution of a 6x6 system in double. All zeros if the points lie on
+// one line.
 Affine affine_from_points(const Point2f (&from)[3], const Point2f (&to)[3]);
 
-// Inverse by determinant and adjugate; all zeros for a singular map.
+// Inverts by determinant and adjugate. All zeros for a singular map.
 Affine invert(const Affine& map);
 
-// The official recipe's place of a person: a centre in pixels and a size in units of 200 px.
+// The place of a person in the official recipe: a centre in pixels and a size in units of 200 px.
 struct CenterScale {
   float center[2] = {0, 0};
   float scale[2] = {0, 0};
@@ -40,53 +42,54 @@ struct CenterScale {
   double area() const { return static_cast<double>(scale[0] * 200.0F) * static_cast<double>(scale[1] * 200.0F); }
 };
 
-// Clips to the picture as the official reader does: x2 = min(W-1, x1 + max(0, w-1)), so width and height shrink by 1.
-// Nothing when the rest is turned inside out (the box lies outside of the picture).
+// Clips to the picture as the official reader does: x2 = min(W-1, x1 + max(0, w-1)), so that width and height shrink by
+// 1. Empty if nothing is left, because the box lies outside of the picture.
 std::optional<Box> clean_box(const Box& box, int image_width, int image_height);
 
-// Centre, size enlarged on the short side to width:height = aspect, divided by 200, times padding (1.25 in the recipe).
-// A centre at x = -1 exactly gets no padding (a sentinel of the reference).
+// Returns the centre, and the size enlarged on the short side to width:height = aspect, divided by 200, times padding
+// (1.25 in the recipe). A centre at exactly x = -1, which the reference uses as a sentinel, gets no padding.
 CenterScale center_scale(const Box& box, double aspect, float padding = 1.25F);
 
-// Picture -> a w x h map (crop or heatmap), official: the centre goes to (w/2, h/2), the width 200*scale[0] to w,
-// turned by `degrees`; isotropic, scale[1] is not used. Solved from three float32 points.
+// Maps the picture to a w x h map (crop or heatmap) as in the official recipe: the centre goes to (w/2, h/2), the width
+// 200*scale[0] becomes w, rotated by `degrees`. It is isotropic; scale[1] is not used. Solved from three float32
+// points.
 Affine official_affine(const CenterScale& place, double degrees, int w, int h);
-// The way back, solved from the same points (not by inverting: that would differ in the last bits).
+// The map back. It is solved from the same points, because inverting would differ in the last bits.
 Affine official_affine_inverse(const CenterScale& place, double degrees, int w, int h);
-// The same with centre and width [px] in double, for data sets (MPII) whose numbers were never float32.
+// The same with the centre and width in pixels in double, for data sets (MPII) whose numbers are never float32.
 Affine official_affine(double center_x, double center_y, double width, double degrees, int w, int h);
 Affine official_affine_inverse(double center_x, double center_y, double width, double degrees, int w, int h);
 
-// UDP (Huang et al. 2020, "The devil is in the details"): the box's borders go to the centres of the map's first and
-// last pixels, both axes by themselves. scale * 200 is the box's size.
+// UDP (Huang et al. 2020, "The devil is in the details"): the borders of the box are mapped to the centres of the first
+// and last pixels, on each axis separately. scale * 200 is the size of the box.
 Affine udp_affine(const CenterScale& place, double degrees, int w, int h);
 
-// Seed recipe. The short side enlarged to h:w of the input, not clipped.
+// Seed recipe: enlarges the short side to the h:w of the input, without clipping.
 Box seed_adjust_box(const Box& box, int h, int w);
-// Grown about its centre.
+// Enlarges about the centre.
 Box seed_scale_box(const Box& box, double factor_x, double factor_y);
-// Picture -> crop from centre, top middle and right middle of the adjusted box, to ((w-1)/2, (h-1)/2), ((w-1)/2, 0),
-// (w-1, (h-1)/2); and heatmap (a quarter of the crop's coordinates) -> picture.
+// Seed recipe: picture -> crop maps the centre, the top middle and the right middle of the adjusted box to ((w-1)/2,
+// (h-1)/2), ((w-1)/2, 0) and (w-1, (h-1)/2). Also holds heatmap (a quarter of the crop's coordinates) -> picture.
 struct SeedAffine {
   Affine crop, heatmap_to_image;
 };
 SeedAffine seed_affine(const Box& box, double scale, double degrees, int h, int w);
 
-// The crop [h, w, 3] that OpenCV's warpAffine (bilinear, constant border 0) makes of `source`, bit for bit: source
-// coordinates in 1/1024 px, bilinear fractions in 1/32 px, rounding to nearest. With `mirrored` the map refers to the
-// picture mirrored left-right, which is not materialised. Error when a side of the source exceeds 2^20 px, or when the
-// view lacks a part of the picture that is needed (warp_region).
+// Makes the crop [h, w, 3] that OpenCV's warpAffine (bilinear, constant border 0) makes of `source`, bit for bit:
+// source coordinates in 1/1024 px, bilinear fractions in 1/32 px, rounding to nearest. With `mirrored` the map refers
+// to the picture mirrored left-right; the mirror image itself is not made. Throws Error if a side of the source exceeds
+// 2^20 px, or if the view lacks a part of the picture that is needed (see warp_region).
 Image warp_affine(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored = false);
-// The same row by row: put(y, rgb) with rgb [w, 3], valid during the call.
+// Makes the same crop row by row: put(y, rgb) receives rgb [w, 3], which is valid during the call.
 void warp_affine(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
                  const std::function<void(int y, const uint8_t* rgb)>& put);
 
-// For a device that makes the same crop by itself (core/crop_slot.h): where its pixels come from, as tables
-// [w] column_x, [w] column_y, [h] row_x, [h] row_y. Returns the part of the picture that is needed; the same errors.
+// For a device that makes the same crop (core/crop_slot.h): writes the sources of its pixels as tables [w] column_x,
+// [w] column_y, [h] row_x, [h] row_y. Returns the part of the picture that is needed. Throws the same errors.
 Region warp_tables(const ImageView& source, const Affine& source_to_destination, int w, int h, bool mirrored,
                    std::span<int32_t> tables);
 
-// The part of a picture of this size that warp_affine reads; empty when the crop lies beside the picture.
+// Returns the part of a picture of this size that warp_affine reads; empty if the crop lies beside the picture.
 Region warp_region(const Affine& source_to_destination, int w, int h, int picture_width, int picture_height,
                    bool mirrored = false);
 

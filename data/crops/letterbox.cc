@@ -8,10 +8,11 @@
 namespace hr {
 namespace {
 
-constexpr int kOne = 2048;  // OpenCV's INTER_RESIZE_COEF_SCALE
+constexpr int kOne = 2048;  // OpenCV's INTER_RESIZE_COEF_SCALE.
 
 // The two source positions of each destination position along one axis, and their weights. Beyond the first and the
-// last position OpenCV gives columns one weight of 1, but lines two weights of the same line, which are rounded apart.
+// last position OpenCV gives columns a single weight of 1, but lines two weights of the same line, which are rounded
+// separately.
 struct Tap {
   int from = 0, next = 0;
   int weight_from = kOne, weight_next = 0;
@@ -46,8 +47,8 @@ Image halved(const ImageView& source) {
 }  // namespace
 
 Image resized_bilinear(const ImageView& source, int w, int h) {
-  check(w > 0 && h > 0 && source.width > 0 && source.height > 0, "resize: {} x {} pixels to {} x {}", source.width,
-        source.height, w, h);
+  check(w > 0 && h > 0 && source.width > 0 && source.height > 0, "resize: {} x {} pixels cannot be resized to {} x {}",
+        source.width, source.height, w, h);
   check(source.region.contains({0, 0, source.width, source.height}), "resize: a part of the picture is missing");
   if (source.width == 2 * w && source.height == 2 * h) return halved(source);
   Image out(w, h);
@@ -56,7 +57,7 @@ Image resized_bilinear(const ImageView& source, int w, int h) {
     return out;
   }
   const std::vector<Tap> columns = taps(source.width, w, true), lines = taps(source.height, h, false);
-  // Lines of the source scaled along x, 11 bits of fraction; each is made once.
+  // Lines of the source scaled along x, with 11 bits of fraction. Each line is made once.
   std::vector<int> rows[2] = {std::vector<int>(static_cast<size_t>(w) * 3),
                               std::vector<int>(static_cast<size_t>(w) * 3)};
   int holds[2] = {-1, -1};

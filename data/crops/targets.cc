@@ -10,10 +10,10 @@ namespace hr {
 
 namespace {
 
-// What is no number lies off the map; so does what is too far away for an int.
+// Moves NaN, and values that do not fit into an int, to a place off the map.
 double tame(double v) { return std::isnan(v) ? -1e6 : std::clamp(v, -1e6, 1e6); }
 
-// The reference's rounding: half is added, then the fraction is cut off, also of negative numbers.
+// Rounds as in the reference: half is added and then the fraction is cut off, also for negative numbers.
 int towards_zero(double v) { return static_cast<int>(v); }
 
 }  // namespace
@@ -27,8 +27,8 @@ void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const
         joints.size(), heatmap.size(), w, h);
   check(profiles.empty() || profiles.size() == count * (w + h), "draw_targets: {} profile numbers, expected {} x {}",
         profiles.size(), w + h, count);
-  check(sigma > 0 && sigma < 1000, "draw_targets: sigma {}", sigma);
-  check(recipe == Recipe::official || joint_weights.size() == count, "draw_targets: {} joint weights for {} joints",
+  check(sigma > 0 && sigma < 1000, "draw_targets: sigma is {}, expected a number above 0 and below 1000", sigma);
+  check(recipe == Recipe::official || joint_weights.size() == count, "draw_targets: got {} joint weights for {} joints",
         joint_weights.size(), count);
   std::fill(heatmap.begin(), heatmap.end(), 0.0F);
   std::fill(profiles.begin(), profiles.end(), 0.0);
@@ -38,7 +38,8 @@ void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const
   const double spread = 2 * sigma * sigma;
   const double step_x = encoding == Encoding::udp ? (w - 1) / (4.0 * w - 1) : 0.25;
   const double step_y = encoding == Encoding::udp ? (h - 1) / (4.0 * h - 1) : 0.25;
-  // exp(-(dx^2 + dy^2) / (2 s^2)) as a product of two factors, by distance for whole pixels, else by column and row.
+  // exp(-(dx^2 + dy^2) / (2 s^2)) is a product of two factors. They depend on the distance for whole pixels, otherwise
+  // on the column and on the row.
   std::vector<double> factor(radius + 1), column_factor(w), row_factor(h);
   for (int d = 0; d <= radius; ++d) factor[d] = std::exp(-d * d / spread);
 
@@ -47,7 +48,7 @@ void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const
     const double mx = tame(joints[3 * k] * step_x), my = tame(joints[3 * k + 1] * step_y);
     const int x = towards_zero(mx + 0.5), y = towards_zero(my + 0.5);
     const double cx = encoding == Encoding::dark ? mx : x, cy = encoding == Encoding::dark ? my : y;
-    // The windows end differently by one pixel: the official one is a half-open range compared with <.
+    // The windows differ by one pixel at the end: the official one is a half-open range.
     const int slack = official ? 1 : 0;
     const bool off_map = cx - radius >= w || cy - radius >= h || cx + radius + slack < 0 || cy + radius + slack < 0;
     weight[k] = official ? static_cast<float>(std::min(v, 1.0)) : static_cast<float>(v);

@@ -6,15 +6,16 @@
 
 namespace hr {
 
-// joints: [K][x, y, v] in crop pixels; the map is a quarter of the crop. mu = trunc(x/4 + 0.5); the window mu-3s..mu+3s
-// is drawn where it meets the map, also for joints outside of it. heatmap: [h, w, K], overwritten; weight: [K].
-// official: weight min(v, 1); a joint is dropped (weight 0) when mu-3s >= size or mu+3s+1 < 0.
-// seed: weight v * joint_weights; dropped when mu-3s > size-1 or mu+3s < 0.
-// They differ at mu = -3s-1, where the official weight stays with nothing drawn.
+// Draws the targets of one person. joints: [K][x, y, v] in crop pixels; the map is a quarter of the crop. mu =
+// trunc(x/4 + 0.5). The window mu-3s..mu+3s is drawn where it overlaps the map, also for joints outside of it. heatmap:
+// [h, w, K], overwritten; weight: [K].
+// official: weight min(v, 1); a joint is dropped (weight 0) if mu-3s >= size or mu+3s+1 < 0.
+// seed: weight v * joint_weights; dropped if mu-3s > size-1 or mu+3s < 0.
+// They differ at mu = -3s-1, where the official weight stays although nothing is drawn.
 // Encoding::dark draws about x/4 itself, over the whole map; Encoding::udp about x (w-1)/(4w-1), in the window of the
 // nearest whole pixel. Both drop joints by the same comparisons.
-// What is empty is not made. profiles [w + h, K], overwritten: factors of the map's columns, then of its rows, whose
-// products in double, rounded to float, are the heatmap: what a device needs to draw it (ops/heatmaps).
+// An output that is an empty span is skipped. profiles [w + h, K], overwritten: the 1-D Gaussians along x, then along
+// y. The heatmap is their outer product, computed in double and rounded to float; ops/heatmaps does that on the device.
 void draw_targets(Recipe recipe, std::span<const double> joints, std::span<const float> joint_weights, double sigma,
                   int w, int h, std::span<float> heatmap, std::span<float> weight,
                   Encoding encoding = Encoding::quarter, std::span<double> profiles = {});

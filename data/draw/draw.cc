@@ -39,7 +39,7 @@ float segment_distance(Point p, Point a, Point b) {
   return std::sqrt(ex * ex + ey * ey);
 }
 
-// stb_easy_font: capitals are 7 units high, a line 12; every quad is an axis-aligned rectangle.
+// In stb_easy_font capital letters are 7 units high and a line 12; every quad is an axis-aligned rectangle.
 constexpr float kCapital = 7;
 
 struct GlyphBar {
@@ -53,7 +53,7 @@ std::vector<GlyphBar> text_bars(std::string_view text) {
     float x, y, z;
     uint8_t color[4];
   };
-  std::vector<Vertex> vertices(ascii.size() * 4 * 32 + 4);  // no glyph needs more than 32 quads
+  std::vector<Vertex> vertices(ascii.size() * 4 * 32 + 4);  // A glyph needs at most 32 quads.
   const int quads = stb_easy_font_print(0, 0, ascii.data(), nullptr, vertices.data(),
                                         static_cast<int>(vertices.size() * sizeof(Vertex)));
   std::vector<GlyphBar> bars;
@@ -140,7 +140,7 @@ void fill_convex_polygon(Image& image, std::span<const Point> points, Color colo
     twice_area += p.x * q.y - q.x * p.y;
   }
   const float turn = twice_area < 0 ? -1.0F : 1.0F;
-  // Inside every edge's half-plane; outside, the true distance, so that sharp corners stay sharp.
+  // Inside, the distance to the nearest edge; outside, the true distance, so that sharp corners stay sharp.
   paint(image, box, color, [&](float x, float y) {
     float inside = -std::numeric_limits<float>::infinity(), outside = std::numeric_limits<float>::infinity();
     for (size_t i = 0; i < points.size(); ++i) {
@@ -189,7 +189,7 @@ void paste(Image& image, const Image& part, int x, int y) {
 
 namespace {
 
-// One axis of a resize: output i is the weighted sum of inputs first .. first + weights.size() - 1.
+// One axis of a resize: output i is the weighted sum of the inputs first .. first + weights.size() - 1.
 struct Taps {
   int first = 0;
   std::vector<float> weights;
@@ -205,7 +205,7 @@ std::vector<Taps> resize_taps(int from, int to) {
     double sum = 0;
     std::vector<double> weights;
     for (int k = lo; k <= hi; ++k) {
-      // A tent as wide as the step: bilinear when growing, an average over the footprint when shrinking.
+      // A tent as wide as the step: bilinear when enlarging, an average over the footprint when shrinking.
       const double weight = std::max(0.0, 1 - std::abs(k - centre) / reach) + 1e-9;
       weights.push_back(weight);
       sum += weight;
@@ -223,7 +223,7 @@ Image resized(const Image& image, int width, int height) {
   check(width > 0 && height > 0 && !image.empty(), "resized: cannot make {}x{} of {}x{}", width, height, image.width,
         image.height);
   const std::vector<Taps> across = resize_taps(image.width, width), down = resize_taps(image.height, height);
-  std::vector<float> rows(static_cast<size_t>(width) * image.height * 3);  // [image.height, width, 3]
+  std::vector<float> rows(static_cast<size_t>(width) * image.height * 3);  // [image.height, width, 3].
   for (int y = 0; y < image.height; ++y) {
     for (int x = 0; x < width; ++x) {
       const Taps& tap = across[static_cast<size_t>(x)];
@@ -277,7 +277,7 @@ void draw_person(Image& image, const Skeleton& skeleton, std::span<const float> 
   };
   const Color dark{20, 20, 20, 0.6F};
 
-  // A dark rim below everything keeps the colours apart from any background.
+  // A dark rim below everything separates the colours from any background.
   for (const bool rims : {true, false}) {
     for (const auto& [from, to] : skeleton.limbs) {
       const Mark &a = drawn[static_cast<size_t>(from)], &b = drawn[static_cast<size_t>(to)];

@@ -1,7 +1,7 @@
-// Drawing on pictures: anti-aliased lines, circles, polygons, text; people as skeletons; sheets of pictures.
+// Drawing on pictures: anti-aliased lines, circles, polygons and text; people as skeletons; sheets of pictures.
 //
 // Coordinates are pixels with the centre of pixel (i, j) at x = i, y = j, as in annotations. Everything is clipped to
-// the picture; a shape with a non-finite coordinate is not drawn. Same input, same bytes.
+// the picture; a shape with a coordinate that is not finite is not drawn. The same input gives the same bytes.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -22,7 +22,7 @@ struct Point {
 
 struct Color {
   uint8_t r = 0, g = 0, b = 0;
-  float a = 1;  // opacity, 0..1
+  float a = 1;  // Opacity, 0 to 1.
 };
 
 inline void blend(uint8_t* pixel, Color color, float coverage) {
@@ -36,8 +36,8 @@ inline void blend(uint8_t* pixel, Color color, float coverage) {
   pixel[2] = mix(pixel[2], color.b);
 }
 
-// The one rasteriser: calls put(x, y, coverage) for every pixel inside [x0, x1] x [y0, y1] whose signed distance
-// (negative inside, in pixels) is below 1/2. Coverage falls linearly across the one-pixel edge.
+// The only rasteriser: calls put(x, y, coverage) for every pixel inside [x0, x1] x [y0, y1] whose signed distance
+// (negative inside, in pixels) is below 1/2. The coverage falls linearly across an edge of one pixel.
 template <class Distance, class Put>
 void rasterise(int width, int height, float x0, float y0, float x1, float y1, const Distance& distance,
                const Put& put) {
@@ -54,44 +54,47 @@ void rasterise(int width, int height, float x0, float y0, float x1, float y1, co
 }
 
 void fill(Image& image, Color color);
-// x, y: first pixel; w, h: pixels. Fractions give partly covered edges.
+// (x, y) is the first pixel, w and h are in pixels. Fractions give partly covered edges.
 void fill_rectangle(Image& image, float x, float y, float w, float h, Color color);
 void draw_rectangle(Image& image, float x, float y, float w, float h, float line_width, Color color);
 void fill_circle(Image& image, Point centre, float radius, Color color);
-// Rounded ends. radius_b differs for a tapered limb.
+// A line with rounded ends. A different radius_b makes a tapered limb.
 void fill_capsule(Image& image, Point a, Point b, float radius_a, float radius_b, Color color);
 void draw_line(Image& image, Point a, Point b, float line_width, Color color);
 void draw_polyline(Image& image, std::span<const Point> points, float line_width, Color color);
-void fill_convex_polygon(Image& image, std::span<const Point> points, Color color);  // either direction of turning
+// The points may be in either direction of rotation.
+void fill_convex_polygon(Image& image, std::span<const Point> points, Color color);
 
-// Text in printable ASCII (others become '?'); (x, y) is the top-left corner, `size` the height of capital letters.
+// Draws text in printable ASCII (other characters become '?'). (x, y) is the top-left corner, `size` the height of
+// capital letters in pixels.
 struct TextSize {
   float width = 0, height = 0;
 };
 TextSize text_size(std::string_view text, float size);
 void draw_text(Image& image, float x, float y, std::string_view text, float size, Color color);
 void draw_text_upwards(Image& image, float x, float y, std::string_view text, float size,
-                       Color color);  // (x, y): start
+                       Color color);  // (x, y) is the start.
 
 void paste(Image& image, const Image& part, int x, int y);
-// Averages over the covered area when shrinking, bilinear when growing.
+// Averages over the covered area when shrinking; bilinear when enlarging.
 Image resized(const Image& image, int width, int height);
 
-// Left and right are the person's own. `centre` is for limbs that join both sides (shoulder to shoulder) or neither.
+// Left and right are those of the person. `centre` is for limbs that join both sides (shoulder to shoulder) or neither.
 struct PersonStyle {
   Color left{255, 140, 0}, right{30, 144, 255}, centre{80, 220, 100};
-  float threshold = 0.2F;  // joints with a score above it are drawn
-  float solid = 0;         // joints with a score of at most this are hollow: {threshold 0, solid 1} for visibilities
-  float line_width = 0;    // pixels; 0: from the person's size
+  float threshold = 0.2F;  // Joints with a score above it are drawn.
+  float solid = 0;       // Joints with a score of at most this are hollow; {threshold 0, solid 1} is for visibilities.
+  float line_width = 0;  // In pixels; 0 derives it from the size of the person.
 };
-// keypoints: x, y, score per joint, [joints * 3]; Error when the length differs. A side is read from the joint names
-// ("left_...", "right_..."). A limb is drawn when both its joints are.
+// keypoints: x, y, score per joint, [joints * 3]. The side of a joint is taken from its name ("left_...", "right_...").
+// A limb is drawn if both of its joints are. Throws Error if the length differs.
 void draw_person(Image& image, const Skeleton& skeleton, std::span<const float> keypoints,
                  const PersonStyle& style = {});
 // A pose with its own skeleton. Throws Error if the pose has none.
 void draw_person(Image& image, const Pose& pose, const PersonStyle& style = {});
 
-// A grid of pictures, each shrunk or enlarged to fit its cell, with a caption below (captions may be fewer).
+// Returns a grid of pictures, each shrunk or enlarged to fit its cell, with a caption below it. There may be fewer
+// captions than pictures.
 Image contact_sheet(std::span<const Image> images, std::span<const std::string> captions, int columns, int cell_width,
                     int cell_height);
 

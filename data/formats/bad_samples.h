@@ -1,4 +1,5 @@
-// What was left out of a dataset and why: every annotation and every picture once, however often it turns up.
+// The list of what was left out of a dataset and why. Every annotation and every picture is listed once, even if it is
+// found several times.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -12,17 +13,17 @@
 
 namespace hr {
 
-// Thread-safe: loader threads meet bad pictures too.
+// Thread-safe, because loader threads find bad pictures too.
 class BadSamples {
  public:
   enum class Kind : uint8_t { annotation, picture };
-  // Why a picture is bad, as far as a program may say something about it or count it.
+  // Why a picture is bad, as far as programs distinguish or count the reasons.
   enum class Cause : uint8_t { other, not_there, not_readable, another_size, turned, cut_or_damaged };
   struct Entry {
     Kind kind = Kind::annotation;
-    int64_t id = 0;       // of the annotation or of the image
-    std::string message;  // one line that says where, what and, for pictures, which file
-    size_t people = 1;    // who are lost with it
+    int64_t id = 0;       // Of the annotation or of the image.
+    std::string message;  // One line that says where and what, and for pictures in which file.
+    size_t people = 1;    // The number of people that are lost with it.
     Cause cause = Cause::other;
   };
 
@@ -30,14 +31,16 @@ class BadSamples {
   BadSamples(const BadSamples& other) : entries_(other.by_id()) {}
   BadSamples& operator=(const BadSamples&) = delete;
 
-  // True the first time; later reports of the same thing change nothing.
+  // Returns true the first time. Later reports of the same annotation or picture change nothing.
   bool add(Entry entry);
   bool contains(Kind kind, int64_t id) const;
   size_t size() const;
-  std::vector<Entry> entries() const;  // annotations before pictures, by id
-  std::string summary() const;         // "2 annotations and 1 picture (with 3 people)"; "" when there is nothing
-  std::string causes() const;          // of the pictures, the most frequent first: "12 not there, 1 cut off or damaged"
-  // One line per entry, tab-separated: annotation|picture, id, people, message. Atomic.
+  std::vector<Entry> entries() const;  // Annotations before pictures, sorted by id.
+  std::string summary() const;  // For example "2 annotations and 1 picture (with 3 people)"; "" if there are none.
+  // The causes of bad pictures, the most frequent first: "12 not there, 1 cut off or damaged".
+  std::string causes() const;
+  // Writes one line per entry, separated by tabs: annotation|picture, id, people, message. The file appears in one
+  // step.
   void write(const fs::path& path) const;
 
  private:
@@ -55,9 +58,9 @@ class Remarks {
   Remarks(const Remarks& other) : kinds_(other.copy()) {}
   Remarks& operator=(const Remarks&) = delete;
 
-  // The same thing (an image's id) counts once. what: "pictures with damaged data", in the plural.
+  // Reports the same thing (the id of an image) only once. `what` is in the plural: "pictures with damaged data".
   void add(const std::string& what, int64_t id, const std::string& message);
-  // One sentence per kind: "p1.jpg: ... (one of 4 pictures with damaged data)".
+  // Returns one sentence per kind: "p1.jpg: ... (one of 4 pictures with damaged data)".
   std::vector<std::string> lines() const;
 
  private:

@@ -18,19 +18,20 @@ namespace {
 
 using Kind = JsonCursor::Kind;
 
-// Says why a value is wrong. The entry cannot be used then, but the file can, unlike text that is no JSON.
+// The reason why a value is wrong. The entry cannot be used then, but the file can, unlike text that is not JSON.
 struct Wrong {
   std::string why;
 };
 
-// A file of entries in lists, and where we are in it, for messages: "people.json: annotations[12] (id 5): bbox: ...".
+// A file of lists of entries and the current position in it, for messages such as "people.json: annotations[12] (id 5):
+// bbox: ...".
 class Source {
  public:
   explicit Source(const fs::path& path) : path_(path.string()), file_(path), json(file_.text(), path_) {}
 
-  // Takes the list ahead: begin() before each entry, field(name) for each of its members (takes or skips the value),
-  // end() after it. A field whose value is Wrong is passed over, and wrong(name, why) says what that means; an entry
-  // that is no object is wrong("", why), and then end().
+  // Takes the next list: calls begin() before each entry, field(name) for each of its members (which takes or skips the
+  // value), and end() after it. A field whose value throws Wrong is skipped, and wrong(name, why) decides what follows.
+  // For an entry that is not an object wrong("", why) is called, and then end().
   template <class Begin, class Field, class End, class OnWrong>
   void entries(std::string_view section, const Begin& begin, const Field& field, const End& end,
                const OnWrong& on_wrong) {
@@ -72,12 +73,12 @@ class Source {
             [&](std::string_view, const std::string& why) { fail("{}: {}: {}", path_, place(), why); });
   }
 
-  // "annotations[12] (id 5)"
+  // For example "annotations[12] (id 5)".
   std::string place() const {
     const std::string entry = fmt::format("{}[{}]", section_.empty() ? "entry " : section_, index_);
     return has_id_ ? fmt::format("{} (id {})", entry, id_) : entry;
   }
-  // What stands ahead instead of what was expected.
+  // Describes the next value, which is not the expected one.
   std::string got() {
     static constexpr const char* names[] = {"null", "true or false", "a number", "a string", "a list", "an object"};
     return names[static_cast<int>(json.kind())];
@@ -101,7 +102,7 @@ class Source {
     has_id_ = true;
     return id_;
   }
-  double number() {  // NaN and infinite ones too
+  double number() {  // Accepts NaN and infinity too.
     if (json.kind() != Kind::number) wrong("a number");
     return json.number().real;
   }
@@ -110,7 +111,7 @@ class Source {
     if (!std::isfinite(value)) wrong("a number", value);
     return value;
   }
-  // A list of `expected` numbers, NaN and infinite ones too.
+  // Takes a list of `expected` numbers; NaN and infinity are accepted too.
   void numbers(std::vector<double>& out, std::string_view expected) {
     out.clear();
     if (json.kind() != Kind::list) wrong(expected);
@@ -152,19 +153,20 @@ class Source {
 
  private:
   std::string section_, field_;
-  size_t index_ = 0;  // of the entry
+  size_t index_ = 0;  // Of the entry.
   int64_t id_ = 0;
   bool has_id_ = false;
   size_t released_ = 0;
-  size_t usual_ = 0;  // numbers in a keypoint list: a vector that grows by doubling would keep the surplus
+  // The usual number of values in a keypoint list. A vector that grows by doubling would keep unused memory.
+  size_t usual_ = 0;
   std::vector<double> scratch_;
 };
 
-// Ids with the place they came from, to find doubles and to look up.
+// Ids with their positions in the file, for finding duplicates and for looking them up.
 class Ids {
  public:
   void add(int64_t id) { all_.emplace_back(id, all_.size()); }
-  // The places of entries whose id another entry before them has, each with that one's place.
+  // Returns the positions of entries whose id occurred before, each with the position of the earlier entry.
   std::vector<std::pair<size_t, size_t>> sort() {
     std::sort(all_.begin(), all_.end());
     std::vector<std::pair<size_t, size_t>> repeated;
@@ -233,8 +235,8 @@ class AnnotationReader {
   }
 
  private:
-  // An entry that cannot be used: an Error, or named and left out. Entries without a usable id are told apart by their
-  // places in the file, counted below zero.
+  // Handles an entry that cannot be used: it is an Error, or is named and left out. Entries without a usable id are
+  // identified by their position in the file, counted below zero.
   void leave_out(BadSamples::Kind kind, std::optional<int64_t> id, size_t index, const std::string& place,
                  const std::string& why) {
     const std::string message = fmt::format("{}: {}: {}", in_.path(), place, why);
@@ -243,7 +245,7 @@ class AnnotationReader {
     bad_->add({kind, id.value_or(-1 - static_cast<int64_t>(index)), message, people});
   }
 
-  // Ids are there once, and images that annotations name are in the file.
+  // Checks that ids occur once and that images of annotations exist in the file.
   void check_ids() {
     const auto place = [](const char* section, size_t i, int64_t id) {
       return fmt::format("{}[{}] (id {})", section, i, id);
@@ -251,7 +253,7 @@ class AnnotationReader {
     const auto once = [&](auto& list, const std::vector<size_t>& index_of, BadSamples::Kind kind, const char* section) {
       Ids ids;
       for (const auto& entry : list) ids.add(entry.id);
-      std::vector<std::pair<size_t, size_t>> repeated = ids.sort();  // and the entry before that has the id
+      std::vector<std::pair<size_t, size_t>> repeated = ids.sort();  // Also the earlier entry with the same id.
       std::sort(repeated.begin(), repeated.end());
       for (const auto& [again, first] : repeated) {
         leave_out(kind, list[again].id, index_of[again], place(section, index_of[again], list[again].id),
@@ -289,8 +291,8 @@ class AnnotationReader {
     list.resize(to);
   }
 
-  // A picture's width or height. 0, null and everything that is no size count as unknown: the picture's own size is
-  // used where one is needed.
+  // Takes the width or height of a picture. 0, null and all values that are not a size count as unknown; the picture's
+  // own size is used where it is needed.
   int side() {
     if (in_.json.kind() != Kind::number) {
       in_.json.skip();
@@ -304,7 +306,7 @@ class AnnotationReader {
   void read_images() {
     CocoImage image;
     std::optional<int64_t> id;
-    std::string why;  // the entry cannot be used
+    std::string why;  // Why the entry cannot be used.
     const auto begin = [&] {
       image = {};
       id.reset();
@@ -317,7 +319,7 @@ class AnnotationReader {
         if (in_.json.kind() == Kind::string) {
           image.file_name = in_.json.string();
         } else {
-          in_.json.skip();  // told by those who need the picture
+          in_.json.skip();  // Reported later by the code that needs the picture.
         }
       } else if (name == "width") {
         image.width = side();
@@ -345,8 +347,8 @@ class AnnotationReader {
     CocoAnnotation a;
     std::optional<int64_t> id;
     bool image_id = false, bbox = false, num_keypoints = false;
-    std::string why, why_no_box, why_no_joints;  // the first trouble of each kind
-    // COCO-WholeBody: the parts after the body, in the order of its joints.
+    std::string why, why_no_box, why_no_joints;  // The first problem of each kind.
+    // COCO-WholeBody: the parts after the body, in the order of the joints.
     std::array<std::vector<double>, 4> parts;
     std::array<bool, 4> valid{};
     const auto begin = [&] {
@@ -374,7 +376,7 @@ class AnnotationReader {
         bbox = true;
         a.box = in_.box();
       } else if (name == "area") {
-        if (null()) return;  // as if it were not there
+        if (null()) return;  // A null counts as if the field were absent.
         a.area = in_.finite();
         a.has_area = true;
         a.lacks &= ~coco_field::area;
@@ -383,7 +385,8 @@ class AnnotationReader {
         a.iscrowd = in_.yes_or_no();
         a.lacks &= ~coco_field::iscrowd;
       } else if (name == "num_keypoints") {
-        if (in_.json.kind() != Kind::number) return in_.json.skip();  // it can be counted
+        // It can be counted from the keypoints.
+        if (in_.json.kind() != Kind::number) return in_.json.skip();
         const JsonNumber n = in_.json.number();
         if (!n.is_whole || n.whole < 0 || n.whole > 1000000) return;
         a.num_keypoints = static_cast<int>(n.whole);
@@ -413,7 +416,7 @@ class AnnotationReader {
         forget_unlabelled(a);
         if (why_no_box.empty() && !bbox) why_no_box = "no \"bbox\"";
         if (why_no_joints.empty()) why_no_joints = trouble(a);
-        // Training uses neither the boxes nor the joints of other categories, and it uses no joints of crowds.
+        // Training uses neither the boxes nor the joints of other categories, and no joints of crowds.
         const bool kept = joints_ == 0 || keeps(a.category_id);
         if (!kept || (joints_ != 0 && a.iscrowd)) {
           if (!why_no_joints.empty()) a.keypoints.clear();
@@ -434,7 +437,7 @@ class AnnotationReader {
     in_.entries("annotations", begin, field, end, wrong);
   }
 
-  // Passes over a null.
+  // Skips a null.
   bool null() {
     if (in_.json.kind() != Kind::null) return false;
     in_.json.null();
@@ -445,7 +448,7 @@ class AnnotationReader {
     return categories_.empty() || std::find(categories_.begin(), categories_.end(), category) != categories_.end();
   }
 
-  // The position of an unlabelled joint is not needed, and published files have NaN there.
+  // Removes the position of an unlabelled joint, which is not needed and is NaN in published files.
   static void forget_unlabelled(CocoAnnotation& a) {
     for (size_t i = 0; i + 2 < a.keypoints.size(); i += 3) {
       if (!(a.keypoints[i + 2] <= 0)) continue;
@@ -455,7 +458,8 @@ class AnnotationReader {
     }
   }
 
-  // {0..3, false} for a part's list, {0..3, true} for whether it is valid, {-1, false} for any other field.
+  // Returns {0..3, false} for the list of a part, {0..3, true} for its validity flag, and {-1, false} for any other
+  // field.
   static std::pair<int, bool> part_of(std::string_view name) {
     static constexpr std::string_view parts[] = {"foot", "face", "lefthand", "righthand"};
     for (int i = 0; i < 4; ++i) {
@@ -475,22 +479,20 @@ class AnnotationReader {
     for (size_t i = 0; i < parts.size(); ++i) {
       for (size_t k = 0; k < parts[i].size(); ++k) {
         double value = parts[i][k];
-        // Some of these lists have confidences for visibilities.
+        // Some of these lists have confidences in place of visibilities.
         if (k % 3 == 2 && std::isfinite(value)) value = value <= 0 || !valid[i] ? 0 : value < 1.5 ? 1 : 2;
         a.keypoints.push_back(value);
       }
     }
   }
 
-  // Returns what is wrong with the joints of an annotation; empty if nothing is.
+  // Returns what is wrong with the joints of an annotation; empty if nothing is wrong.
   std::string trouble(const CocoAnnotation& a) const {
     const size_t n = a.keypoints.size();
     if (n == 0) {
-      // A person may not do without joints when the caller needs some. Of all categories only some have any.
+      // If the caller needs joints, a person must have some. If every category is kept, only some of them have joints.
       if (joints_ == 0 || categories_.empty()) return {};
-      return fmt::format(
-          "no keypoints; expected {} ({} joints x 3). Is this an instances file instead of person_keypoints?",
-          3 * joints_, joints_);
+      return fmt::format("no keypoints; expected {} ({} joints x 3)", 3 * joints_, joints_);
     }
     if (joints_ != 0 && n != static_cast<size_t>(joints_) * 3) {
       return fmt::format("keypoints: expected {} numbers ({} joints x 3), got {}; does --num-joints fit this file?",
@@ -506,8 +508,8 @@ class AnnotationReader {
     return {};
   }
 
-  // Of a category only the id is needed by everybody. What the others would be wrong with is kept for those who ask for
-  // a skeleton.
+  // Of a category only the id is always needed. Problems with the other fields are kept for callers that need its
+  // skeleton.
   void read_categories() {
     CocoCategory category;
     bool id = false;
@@ -553,8 +555,8 @@ class AnnotationReader {
     in_.entries("categories", begin, field, end, wrong);
   }
 
-  // Two joints, counted from 1. What is no pair of numbers becomes joint 0, which does not exist, so that it is counted
-  // among the limbs that are left out.
+  // Takes two joints, counted from 1. Anything but a pair of numbers becomes joint 0, which does not exist, so that the
+  // limb is counted among those that are left out.
   std::pair<int, int> limb() {
     constexpr std::pair<int, int> none{0, 0};
     if (in_.json.kind() != Kind::list) {
@@ -580,8 +582,8 @@ class AnnotationReader {
   int joints_;
   BadSamples* bad_;
   std::vector<int64_t> categories_;
-  size_t common_ = 0;                                   // keypoint numbers of the annotations before
-  std::vector<size_t> image_index_, annotation_index_;  // place in the file of what is in out_
+  size_t common_ = 0;                                   // The number of keypoint values in the annotations before.
+  std::vector<size_t> image_index_, annotation_index_;  // The positions in the file of the elements of out_.
   CocoAnnotations out_;
 };
 
@@ -628,7 +630,7 @@ std::vector<CocoDetection> read_coco_detections(const fs::path& path) {
   };
   const auto field = [&](std::string_view name) {
     if (name == "keypoints") {
-      in.keypoints(d.keypoints);  // may hold NaN (a diverged network): the evaluator has rules for it
+      in.keypoints(d.keypoints);  // May contain NaN (from a diverged network); the evaluator has rules for it.
       keypoints = true;
     } else if (name == "image_id") {
       d.image_id = in.whole();
@@ -663,7 +665,7 @@ void write_coco(const fs::path& path, const CocoAnnotations& annotations) {
   rapidjson::Writer<rapidjson::StringBuffer> json(buffer);
   const auto key = [&](const char* name) { json.Key(name); };
   const auto text = [&](const std::string& s) { json.String(s.data(), static_cast<rapidjson::SizeType>(s.size())); };
-  const auto number = [&](double v) {  // 12 rather than 12.0: COCO's joints are whole numbers
+  const auto number = [&](double v) {  // Writes 12 and not 12.0, because COCO's joints are whole numbers.
     check(std::isfinite(v), "{}: cannot write {} into an annotation file", path.string(), v);
     if (v == std::floor(v) && std::abs(v) < 0x1p53) {
       json.Int64(static_cast<int64_t>(v));

@@ -7,7 +7,7 @@
 namespace hr {
 namespace {
 
-// Canonical decompositions of Unicode 14: a letter, and the letter and the mark that it is made of. Sorted.
+// Canonical decompositions of Unicode 14, sorted: a letter, and the letter and the mark of which it consists.
 struct Decomposition {
   uint16_t letter, base, mark;
 };
@@ -107,7 +107,7 @@ void put_utf8(std::string& out, uint32_t c) {
 uint32_t lower(uint32_t c) {
   const auto within = [c](uint32_t first, uint32_t last) { return c >= first && c <= last; };
   if (within('A', 'Z') || (within(0xC0, 0xDE) && c != 0xD7)) return c + 32;
-  // Pairs of neighbours: the upper case is even in some blocks and odd in others.
+  // Upper and lower case are neighbours. The upper case is the even number in some blocks and the odd one in others.
   if (within(0x100, 0x137) || within(0x14A, 0x177) || within(0x1EA0, 0x1EF9)) return c | 1;
   if (within(0x139, 0x148) || within(0x179, 0x17E)) return c + (c & 1);
   if (within(0x391, 0x3A9) || within(0x410, 0x42F)) return c + 32;
@@ -116,7 +116,7 @@ uint32_t lower(uint32_t c) {
 }
 
 void put_folded(std::string& out, uint32_t c) {
-  if (c >= 0xAC00 && c <= 0xD7A3) {  // Hangul syllables are computed
+  if (c >= 0xAC00 && c <= 0xD7A3) {  // Decompositions of Hangul syllables are computed.
     const uint32_t s = c - 0xAC00;
     put_utf8(out, 0x1100 + s / 588);
     put_utf8(out, 0x1161 + s % 588 / 28);
@@ -147,7 +147,7 @@ std::string percent_decoded(std::string_view name) {
   for (size_t i = 0; i < name.size(); ++i) {
     const int high = name[i] == '%' && i + 2 < name.size() ? hex(name[i + 1]) : -1;
     const int low = high >= 0 ? hex(name[i + 2]) : -1;
-    if (low < 0 || high + low == 0) {  // no name holds a byte of 0
+    if (low < 0 || high + low == 0) {  // A name never contains a byte of 0.
       out += name[i];
     } else {
       out += static_cast<char>(high * 16 + low);

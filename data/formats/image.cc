@@ -9,13 +9,13 @@
 #include <string>
 
 #include <jerror.h>
-#include <jpeglib.h>  // wants stdio's FILE first
+#include <jpeglib.h>  // Needs stdio's FILE to be declared first.
 
 #include "core/error.h"
 
-// Formats that a file announces itself: TGA, PIC and HDR are left out because stb guesses them, so that any bytes could
-// turn into a picture. JPEG too: what libjpeg-turbo refuses is damaged or of a kind that stb does not know either, and
-// on damaged Huffman tables Debian's stb (2.27) writes past the end of an array.
+// Only formats that a file announces itself. TGA, PIC and HDR are left out because stb guesses them, so that any bytes
+// could become a picture. JPEG is left out too: a JPEG that libjpeg-turbo refuses is damaged or of a kind that stb does
+// not know either, and with damaged Huffman tables Debian's stb (2.27) writes past the end of an array.
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_NO_TGA
@@ -36,22 +36,22 @@ namespace hr {
 namespace {
 
 void check_size(int64_t width, int64_t height, std::string_view name, int64_t max_pixels) {
-  check(width > 0 && height > 0, "{}: picture of {} x {} pixels", name, width, height);
+  check(width > 0 && height > 0, "{}: a picture of {} x {} pixels cannot be read", name, width, height);
   check(height <= max_pixels / width, "{}: {} x {} pixels, more than the limit of {}; scale it down first", name, width,
         height, max_pixels);
 }
 
 // ---- JPEG -----------------------------------------------------------------------------------------------------------
-// libjpeg reports errors by a call that must not return. It jumps back here; functions that call setjmp therefore hold
-// nothing that needs a destructor, and the objects that do live in their callers.
+// libjpeg reports errors with a call that must not return. It jumps back to here. Functions that call setjmp therefore
+// hold no objects that need a destructor; such objects live in their callers.
 
 struct JpegErrors {
-  jpeg_error_mgr base;  // first: libjpeg hands back a pointer to it
+  jpeg_error_mgr base;  // Must be first, because libjpeg passes back a pointer to it.
   std::jmp_buf jump;
-  bool ran_out;    // the bytes ended before the end marker, and libjpeg made one up
-  bool truncated;  // what is missing are pixels
+  bool ran_out;    // The bytes ended before the end marker, and libjpeg inserted one.
+  bool truncated;  // Pixels are missing.
   char message[JMSG_LENGTH_MAX];
-  char warning[JMSG_LENGTH_MAX];  // the first; the end of the bytes is not one
+  char warning[JMSG_LENGTH_MAX];  // The first warning; the end of the bytes does not count as one.
 
   void clear() {
     ran_out = truncated = false;
@@ -62,10 +62,10 @@ struct JpegErrors {
 void on_jpeg_error(j_common_ptr info) {
   auto* errors = reinterpret_cast<JpegErrors*>(info->err);
   info->err->format_message(info, errors->message);
-  std::longjmp(errors->jump, 1);  // NOLINT: the library's way out
+  std::longjmp(errors->jump, 1);  // NOLINT: libjpeg requires this way out
 }
 
-// A file that only lacks its end marker has all of its pixels. Some are missing where the Huffman decoder wants more
+// A file that only lacks its end marker has all of its pixels. Pixels are missing if the Huffman decoder needs more
 // bits than there are, which libjpeg calls a premature end of the data segment.
 void on_jpeg_message(j_common_ptr info, int level) {
   if (level >= 0) return;
@@ -87,7 +87,7 @@ jpeg_error_mgr* install(JpegErrors& errors) {
   return base;
 }
 
-// A progressive file may hold any number of scans, each of which costs a pass over the whole picture.
+// A progressive file may have any number of scans, each of which costs a pass over the whole picture.
 constexpr int max_scans = 500;
 
 void on_jpeg_progress(j_common_ptr info) {
@@ -115,7 +115,7 @@ struct JpegReader {
   bool open(std::span<const std::byte> bytes) {
     errors.clear();
     if (setjmp(errors.jump) != 0) {
-      jpeg_destroy_decompress(&info);  // whatever state it is in
+      jpeg_destroy_decompress(&info);  // Allowed in every state.
       created = false;
       return false;
     }
@@ -128,23 +128,24 @@ struct JpegReader {
     }
     jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<unsigned long>(bytes.size()));
     jpeg_read_header(&info, TRUE);
-    info.out_color_space = info.num_components == 4 ? JCS_CMYK : JCS_RGB;  // libjpeg has no CMYK -> RGB
+    info.out_color_space = info.num_components == 4 ? JCS_CMYK : JCS_RGB;  // libjpeg cannot convert CMYK to RGB.
     info.dct_method = JDCT_ISLOW;
     info.do_fancy_upsampling = TRUE;
     return true;
   }
 
-  // Decodes at least `wanted`, into memory that room(bytes) gives: rows of `region` (what was decoded) * 3 bytes, with
-  // one more row of 4 bytes a pixel behind them as scratch. A region is what libjpeg can leave out: blocks at the left
-  // and right are not transformed, rows above are read past, rows below are not looked at. Smooth upsampling mixes
-  // neighbouring samples, so pixels at a cut edge would differ: two more columns are decoded on either side.
+  // Decodes at least `wanted` into memory that room(bytes) returns: rows of `region` (the decoded part) * 3 bytes,
+  // followed by one row of 4 bytes per pixel as scratch memory. With a region libjpeg can skip work: blocks at the left
+  // and right are not transformed, rows above are only read, rows below are not read. Smooth upsampling mixes
+  // neighbouring samples, so that pixels at a cut edge would differ; therefore two more columns are decoded on either
+  // side.
   template <class Room>
   bool decode(Region wanted, Region& region, const Room& room) {
     finishing = false;
     if (setjmp(errors.jump) != 0) {
       jpeg_destroy_decompress(&info);
       created = false;
-      // All rows were there; an error behind them is a warning.
+      // All rows were decoded, so an error behind them is only a warning.
       if (finishing && errors.warning[0] == '\0') std::memcpy(errors.warning, errors.message, sizeof errors.warning);
       return finishing;
     }
@@ -155,7 +156,7 @@ struct JpegReader {
     const int left = std::max(0, wanted.x - margin), right = std::min(width, wanted.x + wanted.w + margin);
     if (left > 0 || right < width) {
       JDIMENSION x = static_cast<JDIMENSION>(left), w = static_cast<JDIMENSION>(right - left);
-      jpeg_crop_scanline(&info, &x, &w);  // moves x to the left, onto a block
+      jpeg_crop_scanline(&info, &x, &w);  // Moves x to the left, onto the border of a block.
       region.x = static_cast<int>(x);
       region.w = static_cast<int>(w);
     }
@@ -171,7 +172,7 @@ struct JpegReader {
       jpeg_read_scanlines(&info, &target, 1);
       if (!cmyk) continue;
       for (int x = 0; x < region.w; ++x) {
-        // Ink stored inverted, as practically all CMYK JPEGs are (Adobe's habit), and as OpenCV reads them.
+        // Ink is stored inverted, as in practically all CMYK JPEGs (Adobe's convention) and as OpenCV reads them.
         const int k = row[4 * x + 3];
         for (int c = 0; c < 3; ++c) out[3 * x + c] = static_cast<uint8_t>(k - ((255 - row[4 * x + c]) * k >> 8));
       }
@@ -179,15 +180,15 @@ struct JpegReader {
     if (errors.ran_out && pixels_are_missing()) errors.truncated = true;
     if (bottom == height && !errors.truncated) {
       finishing = true;
-      jpeg_finish_decompress(&info);  // reads to the end marker, and warns of bytes that no pixel took
+      jpeg_finish_decompress(&info);  // Reads to the end marker and warns of bytes that belong to no pixel.
     }
     return true;
   }
 
-  // Of a file without its end marker: what the Huffman decoder does not notice. A file of several scans may be cut
-  // between two of them: a component that no scan brought has no quantisation table yet, and of a progressive file
-  // libjpeg knows how many bits of each coefficient are still to come. The arithmetic decoder (a rare format) takes
-  // zeros for missing bytes without a word, so that any such file counts as cut off.
+  // Returns whether pixels are missing from a file without an end marker in a way that the Huffman decoder does not
+  // notice. A file of several scans may be cut between two of them: a component without any scan has no quantisation
+  // table yet, and for a progressive file libjpeg knows how many bits of each coefficient are still to come. The
+  // arithmetic decoder (a rare format) silently reads zeros for missing bytes, so that any such file counts as cut off.
   bool pixels_are_missing() const {
     if (info.arith_code != FALSE) return true;
     for (int c = 0; c < info.num_components; ++c) {
@@ -204,8 +205,8 @@ bool is_jpeg(std::span<const std::byte> bytes) {
   return bytes.size() >= 2 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
 }
 
-// The end marker within the last bytes (some cameras append a little). Where it is missing the file may be cut off, and
-// decoding a part might not notice.
+// Returns whether the end marker lies within the last bytes (some cameras append a little). If it is missing the file
+// may be cut off, and decoding a part might not notice that.
 bool has_jpeg_end(std::span<const std::byte> bytes) {
   for (size_t i = bytes.size(), n = 0; i >= 2 && n < 128; --i, ++n) {
     if (bytes[i - 2] == std::byte{0xFF} && bytes[i - 1] == std::byte{0xD9}) return true;
@@ -213,7 +214,7 @@ bool has_jpeg_end(std::span<const std::byte> bytes) {
   return false;
 }
 
-// Bytes as an enemy wrote them: every read says whether it was inside.
+// Bytes that may come from an attacker: every read says whether it lay inside.
 struct TiffBytes {
   std::span<const std::byte> bytes;
   bool big_endian = false;
@@ -232,13 +233,13 @@ struct TiffBytes {
   }
 };
 
-// The EXIF orientation of a JPEG, 1 to 8; 1 when it has none or an unreadable one.
+// Returns the EXIF orientation of a JPEG, 1 to 8; 1 if there is none or it cannot be read.
 int jpeg_orientation(std::span<const std::byte> bytes) {
   const TiffBytes markers{bytes, true};
   size_t at = 2;
   unsigned marker = 0, length = 0;
   while (markers.u16(at, marker) && markers.u16(at + 2, length) && marker >> 8 == 0xFF && length >= 2) {
-    if (marker == 0xFFDA) break;  // pixels follow
+    if (marker == 0xFFDA) break;  // The pixels follow.
     const size_t end = std::min(bytes.size(), at + 2 + length);
     static constexpr std::string_view exif{"Exif\0\0", 6};
     const auto segment = bytes.subspan(at + 4 <= end ? at + 4 : end, at + 4 <= end ? end - at - 4 : 0);
@@ -259,7 +260,8 @@ int jpeg_orientation(std::span<const std::byte> bytes) {
   return 1;
 }
 
-// out: the picture as orientation 2..8 says it is to be seen. The pixel (x, y) of the result is (fx, fy) of the file.
+// Returns the picture rotated or mirrored as orientation 2 to 8 demands. Pixel (x, y) of the result is (fx, fy) of the
+// file.
 Image turned(const ImageView& image, int orientation) {
   const int w = image.width, h = image.height;
   Image out = orientation >= 5 ? Image(h, w) : Image(w, h);
@@ -277,7 +279,7 @@ Image turned(const ImageView& image, int orientation) {
 // ---- everything else
 // --------------------------------------------------------------------------------------------------
 
-// stb reads zeros past the end of some formats, which would make half a picture; this source notices.
+// For some formats stb reads zeros past the end of the file, which would give half a picture. This source notices it.
 struct StbSource {
   std::span<const std::byte> bytes;
   size_t at = 0;
@@ -286,7 +288,7 @@ struct StbSource {
   static int read(void* user, char* data, int size) {
     auto* self = static_cast<StbSource*>(user);
     const size_t n = std::min(static_cast<size_t>(std::max(size, 0)), self->bytes.size() - self->at);
-    // stb fills its buffer 128 bytes at a time, where a short answer only means that the end is near.
+    // stb fills its buffer 128 bytes at a time; a short answer to such a request only means that the end is near.
     if (n == 0 ? size > 0 : static_cast<int>(n) < size && size != 128) self->ran_out = true;
     std::memcpy(data, self->bytes.data() + self->at, n);
     self->at += n;
@@ -320,7 +322,8 @@ PictureInfo probe_with_stb(std::span<const std::byte> bytes, std::string_view na
   }
   check_size(info.width, info.height, name, max_pixels);
   StbSource depth{bytes};
-  // stb 2.27 takes the wrong byte of each such sample, and reads past them when it makes three channels of one.
+  // For such a file stb 2.27 takes the wrong byte of each sample, and reads past the samples when it makes three
+  // channels of one.
   check(bytes[0] != std::byte{'P'} || stbi_is_16_bit_from_callbacks(&stb_calls, &depth) == 0,
         "{}: a PNM with 16 bits per channel; save it with 8", name);
   static constexpr std::string_view png{"\x89PNG"}, end{"IEND\xAE\x42\x60\x82"};
@@ -329,19 +332,20 @@ PictureInfo probe_with_stb(std::span<const std::byte> bytes, std::string_view na
   return info;
 }
 
-// stb takes memory for as many bytes as a chunk of a PNG claims before it reads any. True when all lie in the file.
+// stb allocates as many bytes as a chunk of a PNG claims before it reads them. Returns whether all chunks lie in the
+// file.
 bool png_chunks_fit(std::span<const std::byte> bytes) {
   const TiffBytes numbers{bytes, true};
   size_t length = 0, type = 0;
   for (size_t at = 8; numbers.u32(at, length) && numbers.u32(at + 4, type); at += 12 + length) {
     if (length > bytes.size() - at - 8) return false;
-    if (type == 0x49454E44) break;  // IEND
+    if (type == 0x49454E44) break;  // IEND.
   }
   return true;
 }
 
-// Colours that a BMP's palette lacks are whatever lies in memory when stb (2.27) decodes it. It counts those of the old
-// header of 12 bytes as if that had 24.
+// If colours are missing from the palette of a BMP, stb (2.27) decodes them from uninitialised memory. It also counts
+// the colours of the old header of 12 bytes as if that had 24.
 void check_bmp_palette(std::span<const std::byte> bytes, std::string_view name) {
   const TiffBytes numbers{bytes};
   size_t pixels = 0, header = 0;
@@ -381,7 +385,7 @@ struct JpegWriter {
   JpegWriter() { info.err = install(errors); }
   ~JpegWriter() {
     jpeg_destroy_compress(&info);
-    std::free(data);  // NOLINT: libjpeg's malloc
+    std::free(data);  // NOLINT: allocated by libjpeg with malloc
   }
   JpegWriter(const JpegWriter&) = delete;
   JpegWriter& operator=(const JpegWriter&) = delete;
@@ -398,7 +402,7 @@ struct JpegWriter {
     jpeg_set_quality(&info, quality, TRUE);
     jpeg_start_compress(&info, TRUE);
     while (info.next_scanline < info.image_height) {
-      auto* row = const_cast<uint8_t*>(image.at(0, static_cast<int>(info.next_scanline)));  // libjpeg only reads it
+      auto* row = const_cast<uint8_t*>(image.at(0, static_cast<int>(info.next_scanline)));  // libjpeg only reads it.
       jpeg_write_scanlines(&info, &row, 1);
     }
     jpeg_finish_compress(&info);
@@ -426,10 +430,10 @@ ImageView::ImageView(const Image& image)
 struct ImageDecoder::State {
   JpegReader jpeg;
   std::vector<uint8_t> memory;
-  Image image;  // of other formats, and turned ones
+  Image image;  // For other formats, and for rotated pictures.
   std::span<const std::byte> bytes;
   std::string_view name;
-  int width = 0, height = 0, orientation = 1;  // in the file
+  int width = 0, height = 0, orientation = 1;  // As stored in the file.
   bool is_jpeg = false, whole = true, opened = false;
   std::string damage;
 
@@ -441,7 +445,7 @@ struct ImageDecoder::State {
   }
   ImageView decode_jpeg(Region wanted) {
     Region region;
-    // 16 bytes more than the pixels: the warp reads pixels eight bytes at a time.
+    // 16 bytes more than the pixels, because the warp reads pixels eight bytes at a time.
     const auto room = [&](const Region& r) {
       const size_t size = static_cast<size_t>(r.area()) * 3 + static_cast<size_t>(r.w) * 4 + 16;
       if (memory.size() < size) memory.resize(size);
@@ -504,7 +508,7 @@ ImageView ImageDecoder::decode(Region region) {
     s.image = decode_with_stb(s.bytes, s.name);
     return s.image;
   }
-  // A file that may be cut off is read to its end, so that what becomes of it does not depend on the region.
+  // A file that may be cut off is read to its end, so that the result does not depend on the region.
   const Region all{0, 0, s.width, s.height};
   if (s.orientation != 1 || !s.whole) region = all;
   check(all.contains(region), "{}: a region beyond the picture of {} x {} pixels", s.name, s.width, s.height);
@@ -581,8 +585,8 @@ Image mirrored(const Image& image) {
 
 namespace {
 
-// (v / 255 - mean) / std in float32 steps, as the reference's tensors compute it. Sixteen pixels at a time, so that the
-// three channels' constants line up with vectors of any width; the compiler makes vectors of the inner loop.
+// (v / 255 - mean) / std in float32 steps, as for the reference's tensors. It processes sixteen pixels at a time, so
+// that the constants of the three channels align with vectors of any width; the compiler vectorises the inner loop.
 constexpr size_t block = 48;
 struct Normal {
   float mean[block], deviation[block];

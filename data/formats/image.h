@@ -1,5 +1,5 @@
-// Pictures: 8-bit RGB in memory, JPEG through libjpeg-turbo, PNG, BMP, GIF and PNM through stb. The file's first bytes
-// decide, not its name.
+// Pictures: 8-bit RGB in memory. JPEG is read through libjpeg-turbo, PNG, BMP, GIF and PNM through stb. The first bytes
+// of a file decide which format it has, not its name.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,7 +14,7 @@ namespace hr {
 
 struct Image {
   int width = 0, height = 0;
-  std::vector<uint8_t> rgb;  // [height, width, 3]
+  std::vector<uint8_t> rgb;  // [height, width, 3], R, G, B.
 
   Image() = default;
   Image(int w, int h) : width(w), height(h), rgb(static_cast<size_t>(w) * h * 3) {}
@@ -24,7 +24,7 @@ struct Image {
 };
 
 struct Region {
-  int x = 0, y = 0, w = 0, h = 0;  // pixels [x, x+w) x [y, y+h)
+  int x = 0, y = 0, w = 0, h = 0;  // The pixels [x, x+w) x [y, y+h).
 
   bool empty() const { return w <= 0 || h <= 0; }
   int64_t area() const { return empty() ? 0 : static_cast<int64_t>(w) * h; }
@@ -33,15 +33,15 @@ struct Region {
   }
   bool operator==(const Region&) const = default;
 };
-Region united(const Region& a, const Region& b);  // the smallest region that contains both
+Region united(const Region& a, const Region& b);  // The smallest region that contains both.
 
-// A picture of which a part is in memory (or all of it). Somebody else owns the pixels.
+// A picture of which all or a part is in memory. The view does not own the pixels, which must outlive it.
 struct ImageView {
-  int width = 0, height = 0;        // of the whole picture
-  Region region;                    // the part that is there
-  const uint8_t* pixels = nullptr;  // of its first pixel, R, G, B
-  size_t stride = 0;                // bytes from row to row
-  size_t readable = 0;              // bytes from `pixels` on that may be read; more than the region's make warps faster
+  int width = 0, height = 0;        // Of the whole picture.
+  Region region;                    // The part that is in memory.
+  const uint8_t* pixels = nullptr;  // The first pixel of the part, R, G, B.
+  size_t stride = 0;                // Bytes from one row to the next.
+  size_t readable = 0;              // Readable bytes from `pixels` on. More than the region needs makes warps faster.
 
   ImageView() = default;
   ImageView(const Image& image);  // NOLINT: a whole picture is a view of itself
@@ -50,19 +50,22 @@ struct ImageView {
   }
 };
 
-// A camera's orientation tag (EXIF, in JPEG files). The official recipe ignores it; the seed's reader turns the
-// picture.
+// Says what happens to the orientation tag of a camera (EXIF, in JPEG files). The official recipe ignores it; the
+// seed's reader rotates the picture.
 enum class Orientation : uint8_t { ignore, apply };
 
-// What a file says before it is decoded.
+// The information that the header of a file gives before the picture is decoded.
 struct PictureInfo {
-  int width = 0, height = 0;  // as decode gives them (turned, if asked for)
-  bool whole = true;          // false: the end of the file does not look like an end; only decoding will tell
-  int orientation = 1;        // what EXIF says (1 to 8, from 5 on width and height change places), applied or not
+  int width = 0, height = 0;  // The size that decode() gives, after rotation if it is applied.
+  // False: the end of the file does not look like an end. Only decoding will tell whether pixels are missing.
+  bool whole = true;
+  // The EXIF orientation, 1 to 8, whether applied or not; from 5 on width and height change places.
+  int orientation = 1;
 };
 
-// Error: missing, truncated, not a picture, or more than max_pixels; the message names the file. Bytes are counted
-// before memory is taken. JPEG: integer DCT, smooth chroma upsampling. `damage`: see ImageDecoder::damage().
+// Reads a whole picture. Throws Error that names the file if it is missing, truncated, not a picture, or has more than
+// max_pixels; sizes are checked before memory is allocated. JPEG: integer DCT, smooth chroma upsampling. For `damage`
+// see ImageDecoder::damage().
 inline constexpr int64_t default_max_pixels = int64_t{1} << 28;
 Image read_image(const fs::path& path, Orientation orientation = Orientation::ignore, std::string* damage = nullptr);
 Image decode_image(std::span<const std::byte> bytes, std::string_view name,
@@ -71,7 +74,8 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view name,
 PictureInfo probe_image(std::span<const std::byte> bytes, std::string_view name,
                         Orientation orientation = Orientation::ignore, int64_t max_pixels = default_max_pixels);
 
-// Decodes picture after picture, or parts of them, into memory of its own; one per thread.
+// Decodes pictures, or parts of them, one after the other into its own memory. Not thread-safe; each thread needs its
+// own.
 //   const PictureInfo info = decoder.open(bytes, "7.jpg");
 //   const ImageView part = decoder.decode(region);
 class ImageDecoder {
@@ -81,17 +85,18 @@ class ImageDecoder {
   ImageDecoder(const ImageDecoder&) = delete;
   ImageDecoder& operator=(const ImageDecoder&) = delete;
 
-  // The bytes and the name must stay until decode() is done.
+  // Both `bytes` and the name must stay valid until decode() returns. Throws Error as read_image() does.
   PictureInfo open(std::span<const std::byte> bytes, std::string_view name,
                    Orientation orientation = Orientation::ignore, int64_t max_pixels = default_max_pixels);
-  // At least `region` of the opened picture, once per open; every pixel of it has the bytes that decoding the whole
-  // picture gives. Of a JPEG only what is needed is transformed (all of what stands before it in the file must be
-  // read); other formats are decoded whole. Valid until the next open().
+  // Decodes at least `region` of the opened picture; call it once per open(). Every pixel has the same bytes as if the
+  // whole picture were decoded. Of a JPEG only the needed part is transformed, though everything before it in the file
+  // must be read; other formats are decoded as a whole. Valid until the next open(). Throws Error if pixels are
+  // missing.
   ImageView decode(Region region);
-  // Returns the warning that the format's reader gave in the last decode(), which reads the file only as far as the
-  // region needs it: such as "Corrupt JPEG data: bad Huffman code", or empty. The pixels behind such a place may be
-  // wrong. Only a decode of the whole picture reads the file to its end. A missing end marker by itself is no damage:
-  // all pixels are there. Pixels that are missing because the file is cut off are an Error.
+  // Returns the warning of the format's reader in the last decode(), such as "Corrupt JPEG data: bad Huffman code", or
+  // an empty text. decode() reads the file only as far as the region needs it, so only decoding the whole picture reads
+  // the file to its end. The pixels behind a damaged place may be wrong. A missing end marker alone is not damage,
+  // because all pixels are there. Pixels that are missing because the file is cut off are an Error.
   const std::string& damage() const;
 
  private:
@@ -99,15 +104,16 @@ class ImageDecoder {
   std::unique_ptr<State> state_;
 };
 
-// Written atomically; the format follows the extension (.jpg, .jpeg or .png).
+// The file appears in one step. The format follows the extension (.jpg, .jpeg or .png). Throws Error for another one.
 void write_image(const fs::path& path, const Image& image, int jpeg_quality = 92);
 
-Image mirrored(const Image& image);  // left and right exchanged
+Image mirrored(const Image& image);  // Left and right exchanged.
 
-// What the networks were trained on: (v/255 - mean) / std with ImageNet's mean .485 .456 .406 and std .229 .224 .225 by
-// channel index, also when `bgr` puts blue first (so the published PoseResNet weights expect it). out: [H, W, 3].
+// Normalises as for the training of the networks: (v/255 - mean) / std with ImageNet's mean .485 .456 .406 and std .229
+// .224 .225 by channel index, also if `bgr` puts blue first, because the published PoseResNet weights expect that. out:
+// [H, W, 3].
 void normalize(const Image& image, std::span<float> out, bool bgr = false);
-// The same for a row of pixels: rgb [n, 3] -> out [n, 3].
+// Normalises a row of pixels: rgb [n, 3] -> out [n, 3].
 void normalize_row(const uint8_t* rgb, size_t n, float* out, bool bgr = false);
 
 }  // namespace hr

@@ -15,9 +15,9 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "MAT files are read as little-endian");
 
 constexpr size_t kHeader = 128, kMaxDimensions = 64;
-constexpr int kMaxDepth = 8;  // cells in cells
+constexpr int kMaxDepth = 8;  // Cells within cells.
 
-// zlib packs a run of equal bytes a thousand times over, and every number becomes a double here, so a small file could
+// zlib packs a run of equal bytes a thousand to one, and every number becomes a double here, so that a small file could
 // ask for gigabytes. Files of measurements unpack to a few times their size; 32 MiB hold MPII's annotations many times.
 size_t memory_limit(size_t file_bytes) { return std::clamp(64 * file_bytes, size_t{32} << 20, size_t{1} << 30); }
 
@@ -42,19 +42,19 @@ constexpr uint32_t kComplex = 0x800;
 
 using Bytes = std::span<const std::byte>;
 
-// A stretch of the file and where it came from, for messages.
+// A part of the file and its position, for messages.
 struct Place {
   const std::string& path;
   Bytes all;
-  std::string inside;  // ", in the compressed element at byte 128"
-  size_t limit;        // bytes that the file may unpack to, and that its arrays may take
-  size_t& taken;       // by the arrays so far
+  std::string inside;  // For example ", in the compressed element at byte 128".
+  size_t limit;        // The bytes to which the file may unpack, and that its arrays may take.
+  size_t& taken;       // The bytes that arrays have taken so far.
 
   template <class... Args>
   [[noreturn]] void wrong(const std::byte* at, fmt::format_string<Args...> format, Args&&... args) const {
     fail("{}: byte {}{}: {}", path, at - all.data(), inside, fmt::format(format, std::forward<Args>(args)...));
   }
-  // Counts memory before it is allocated.
+  // Counts memory before it is allocated. Throws Error beyond the limit.
   void take_memory(const std::byte* at, size_t bytes) const {
     if (bytes > limit - taken) wrong(at, "the arrays up to here need more than {} MiB of memory", limit >> 20);
     taken += bytes;
@@ -66,14 +66,14 @@ struct Element {
   Bytes data;
 };
 
-// Takes the element at the front of `rest` with its padding.
+// Takes the element at the beginning of `rest` with its padding.
 Element take(const Place& place, Bytes& rest) {
   const std::byte* const at = rest.data();
   if (rest.size() < 8) place.wrong(at, "{} bytes left, expected an element of at least 8", rest.size());
   uint32_t words[2];
   std::memcpy(words, at, 8);
   Element element;
-  if (words[0] >> 16 != 0) {  // small: type, size and up to four bytes in eight
+  if (words[0] >> 16 != 0) {  // A small element: type, size and up to four bytes of data in eight bytes.
     const uint32_t bytes = words[0] >> 16;
     element.type = words[0] & 0xFFFF;
     if (bytes > 4) place.wrong(at, "a small element of {} bytes, expected at most 4", bytes);
@@ -165,9 +165,9 @@ std::vector<double> numbers(const Place& place, const Element& e) {
   return out;
 }
 
-// The array of a matrix element and its name; nothing for kinds that are skipped.
+// Reads the array of a matrix element and its name; empty for kinds that are skipped.
 std::optional<MatArray> matrix(const Place& place, Bytes rest, std::string& name, int depth) {
-  if (rest.empty()) return MatArray{{0, 0}, {}, {}};  // an empty cell is written as nothing at all
+  if (rest.empty()) return MatArray{{0, 0}, {}, {}};  // An empty cell is written as zero bytes.
   const std::byte* const at = rest.data();
   const Element flag_words = take(place, rest);
   if (flag_words.type != kUint32) place.wrong(at, "array flags of type {}, expected {}", flag_words.type, +kUint32);
@@ -201,7 +201,7 @@ std::optional<MatArray> matrix(const Place& place, Bytes rest, std::string& name
       if (cell.type != kMatrix) place.wrong(cell.data.data(), "a cell of type {}, expected an array", cell.type);
       std::string no_name;
       const std::optional<MatArray> inner = matrix(place, cell.data, no_name, depth + 1);
-      if (!inner || inner->text.size() != 1) return std::nullopt;  // only cells of text are of use
+      if (!inner || inner->text.size() != 1) return std::nullopt;  // Only cells of text are needed.
       array.text.push_back(inner->text[0]);
     }
     return array;
@@ -232,7 +232,7 @@ std::vector<std::byte> unpacked(const Place& place, Bytes packed) {
     ~End() { inflateEnd(&s); }
   } end{stream};
   stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));
-  stream.avail_in = static_cast<uInt>(packed.size());  // below 4 GiB: the size is written in 32 bits
+  stream.avail_in = static_cast<uInt>(packed.size());  // Below 4 GiB, because the size is written in 32 bits.
   out.resize(size_t{1} << 16);
   size_t have = 0;
   int status = Z_OK;
@@ -243,7 +243,7 @@ std::vector<std::byte> unpacked(const Place& place, Bytes packed) {
     stream.avail_out = static_cast<uInt>(out.size() - have);
     status = inflate(&stream, Z_NO_FLUSH);
     const size_t now = out.size() - stream.avail_out;
-    if (status == Z_OK && now == have) break;  // no progress: the data ends too early
+    if (status == Z_OK && now == have) break;  // There was no progress, so the data end too early.
     have = now;
   }
   if (status != Z_STREAM_END) {
@@ -346,7 +346,7 @@ class Writer {
     out_.append(static_cast<const char*>(data), bytes);
     out_.resize((out_.size() + 7) / 8 * 8, '\0');
   }
-  // The head of a matrix element; its size is filled in by end(), which gets what begin() returns.
+  // Writes the head of a matrix element. end(), which receives the result of begin(), fills in its size.
   size_t begin(uint32_t kind, const std::vector<int64_t>& shape, const std::string& name) {
     const size_t start = out_.size();
     word(kMatrix);

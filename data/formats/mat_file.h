@@ -1,6 +1,6 @@
-// MATLAB files of level 5 ("v5", "v7": what MATLAB's save and scipy's savemat write): real arrays of numbers, text and
-// cells of text. MPII's ground truth and result files are such. Structs, objects and complex or sparse arrays are
-// skipped. HDF5 files ("v7.3") are refused with a hint.
+// MATLAB files of level 5 ("v5" and "v7", which MATLAB's save and scipy's savemat write): real arrays of numbers, text,
+// and cells of text. MPII's ground truth and result files have this format. Structs, objects and complex or sparse
+// arrays are skipped. HDF5 files ("v7.3") are refused with a hint.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -13,23 +13,23 @@
 namespace hr {
 
 struct MatArray {
-  std::vector<int64_t> shape;     // at least two dimensions
-  std::vector<double> values;     // column-major: the first index runs fastest
-  std::vector<std::string> text;  // one string, or one per cell
+  std::vector<int64_t> shape;     // At least two dimensions.
+  std::vector<double> values;     // Column-major: the first index varies fastest.
+  std::vector<std::string> text;  // One string, or one per cell.
 
-  // Number at an index of as many coordinates as there are dimensions; MATLAB drops trailing dimensions of size 1, so
-  // coordinates beyond are 0.
+  // Returns the number at an index with one coordinate per dimension. MATLAB drops trailing dimensions of size 1, so
+  // further coordinates must be 0.
   double at(std::initializer_list<int64_t> index) const;
 };
 
-// By variable name. Error (path, byte, what was expected) for anything malformed; the sizes in the file are never
-// trusted. Memory is bounded by what is really there: the arrays together, and each compressed element when it is
-// unpacked, may take 64 times the file's size, at least 32 MiB and at most 1 GiB.
+// Reads the arrays by variable name. Throws Error (path, byte, what was expected) for malformed files; the sizes in the
+// file are never trusted. Memory is limited by the size of the file: all arrays together, and each compressed element
+// when it is unpacked, may take 64 times the file's size, at least 32 MiB and at most 1 GiB.
 std::map<std::string, MatArray> read_mat(const fs::path& path);
 std::map<std::string, MatArray> parse_mat(std::span<const std::byte> file, const std::string& name);
 
-// Arrays of numbers as MATLAB's double, or single with `single`; `text` of several strings as a cell. Uncompressed,
-// little-endian.
+// Writes arrays of numbers as MATLAB's double, or as single with `single`, and `text` of several strings as a cell. The
+// file is uncompressed and little-endian.
 void write_mat(const fs::path& path, const std::map<std::string, MatArray>& arrays, bool single = false);
 
 }  // namespace hr

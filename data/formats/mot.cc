@@ -17,7 +17,7 @@ namespace {
 constexpr int kMaxColumns = 10;
 constexpr double kMaxFrame = 1e9;
 constexpr double kMaxPixels = 1e9;
-constexpr double kMaxId = 9007199254740992.0;  // 2^53: above, neighbouring integers are the same double
+constexpr double kMaxId = 9007199254740992.0;  // 2^53. Above it, neighbouring integers are the same double.
 
 bool separates(char c) { return c == ',' || c == ' ' || c == '\t'; }
 
@@ -31,8 +31,8 @@ struct Line {
   }
 };
 
-// The numbers of a line. A comma ends a field, so two in a row leave an empty one, which is an error; blanks do not,
-// and one comma may end the line.
+// Reads the numbers of a line. A comma ends a field, so that two in a row leave an empty field, which is an error.
+// Blanks do not end a field, and a single comma may end the line.
 int read_numbers(const Line& line, std::array<double, kMaxColumns>& numbers) {
   static constexpr std::array<const char*, kMaxColumns> kNames{"frame",  "id",    "left",  "top",        "width",
                                                                "height", "score", "class", "visibility", "unused"};
@@ -63,13 +63,15 @@ MotBox read_box(const Line& line, MotKind kind) {
   const int columns = read_numbers(line, n);
   line.require(n[0] == std::floor(n[0]) && n[0] >= 1 && n[0] <= kMaxFrame,
                "frame {}; frames are whole numbers that count from 1", n[0]);
-  for (int i = 2; i < 6; ++i) line.require(std::abs(n[i]) <= kMaxPixels, "{} is no place or size in pixels", n[i]);
+  for (int i = 2; i < 6; ++i)
+    line.require(std::abs(n[i]) <= kMaxPixels, "{} is not a position or size in pixels", n[i]);
   line.require(n[4] >= 0 && n[5] >= 0, "a box of {} x {} pixels; sizes cannot be negative", n[4], n[5]);
   MotBox box{.frame = static_cast<int>(n[0]), .box = {n[2], n[3], n[4], n[5]}, .line = line.number};
   if (columns > 6) box.score = n[6];
   if (kind == MotKind::detections) return box;
   line.require(n[1] == std::floor(n[1]) && n[1] >= 0 && n[1] <= kMaxId,
-               "id {}; the id of a person is a whole number from 0 (detections have none, and no place here)", n[1]);
+               "id {}; the id of a person is a whole number from 0 (detections have none and cannot be used here)",
+               n[1]);
   box.id = static_cast<int64_t>(n[1]);
   if (kind == MotKind::truth && columns == 9) {
     line.require(n[7] == std::floor(n[7]) && std::abs(n[7]) < 1000, "class {}; expected a whole number", n[7]);
@@ -78,7 +80,7 @@ MotBox read_box(const Line& line, MotKind kind) {
   return box;
 }
 
-// Ids are looked up sorted, a copy at a time, so that the boxes keep the file's order.
+// Ids are checked in a sorted copy, so that the boxes keep the order of the file.
 void refuse_twice(std::span<const MotBox> frame, std::string_view name) {
   std::vector<std::pair<int64_t, int>> ids;
   for (const MotBox& b : frame) ids.emplace_back(b.id, b.line);

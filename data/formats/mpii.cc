@@ -74,7 +74,7 @@ class Reader {
     }
     if (p.image.empty()) wrong("image", "a file name");
     if (center.empty()) wrong("center", "two numbers");
-    const bool placed = center[0] != -1;  // -1: nobody said where the person is
+    const bool placed = center[0] != -1;  // -1 means that the file does not say where the person is.
     if (!scale || (placed && p.scale <= 0)) wrong("scale", "a number above 0");
     if (!p.joints.empty() && p.joints.size() != 2 * joints) {
       wrong("joints", fmt::format("{} joints, got {}", joints, p.joints.size() / 2));
@@ -137,7 +137,7 @@ MpiiTruth read_mpii_truth(const fs::path& path) {
   const int64_t N = truth.people;
   const auto expect = [&](const char* name, const MatArray& array, std::vector<int64_t> shape) {
     std::vector<int64_t> got = array.shape;
-    got.resize(std::max(got.size(), shape.size()), 1);  // a last dimension of 1 is not written
+    got.resize(std::max(got.size(), shape.size()), 1);  // A last dimension of 1 is not written.
     shape.resize(got.size(), 1);
     check(got == shape && !array.values.empty(), "{}: {} is {}, expected {} ({} joints, {} people)", truth.path, name,
           fmt::join(array.shape, " x "), fmt::join(shape, " x "), J, N);

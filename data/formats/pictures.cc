@@ -21,7 +21,7 @@
 namespace hr {
 namespace {
 
-// More than any camera's file; what claims more is damaged or means harm.
+// More than any camera's file has. A file that claims more is damaged or hostile.
 constexpr uint64_t max_file_bytes = uint64_t{1} << 30;
 
 void check_bytes(uint64_t size, const std::string& place) {
@@ -31,7 +31,7 @@ void check_bytes(uint64_t size, const std::string& place) {
 
 // ---- names that are not on the disk as the annotations write them ---------------------------------------------------
 
-// How else a name may be meant, the most literal first, and what was done to it.
+// Other ways to read a name, the most literal first, and what was changed in it.
 struct Spelling {
   std::string name, way;
 };
@@ -64,17 +64,17 @@ std::vector<Spelling> spellings(const std::string& file_name, const std::string&
   return out;
 }
 
-// What was found under which name. Thread-safe.
+// Remembers the names that were found under another spelling. Thread-safe.
 class OtherNames {
  public:
-  // The name to use for file_name, if another one was found.
+  // Returns the name to use for file_name if another spelling was found.
   const std::string* find(const std::string& file_name) const {
     if (!any_) return nullptr;
     const std::lock_guard lock(mutex_);
     const auto found = names_.find(file_name);
-    return found == names_.end() ? nullptr : &found->second;  // map nodes stay where they are
+    return found == names_.end() ? nullptr : &found->second;  // Nodes of a map do not move.
   }
-  // One search at a time: what it finds, it finds for all threads. search() gives a spelling that exists, or throws.
+  // Runs one search at a time; its result is valid for all threads. search() returns a spelling that exists, or throws.
   template <class Search>
   const std::string& search(const std::string& file_name, const Search& search) {
     const std::lock_guard lock(mutex_);
@@ -129,7 +129,8 @@ class Folder final : public PictureSource {
   std::string place(const std::string& file_name) const override { return path_of(file_name).string(); }
   std::vector<std::string> remarks() const override { return others_.remarks(); }
 
-  // Read rather than mapped: unmapping 150 kB stops the other threads for longer than copying them takes.
+  // The file is read and not mapped, because unmapping 150 kB stops the other threads for longer than copying them
+  // takes.
   std::span<const std::byte> read(const std::string& file_name, std::vector<std::byte>& scratch) const override {
     fs::path path = path_of(file_name);
     struct Descriptor {
@@ -154,7 +155,7 @@ class Folder final : public PictureSource {
       const ssize_t n = ::read(file.fd, scratch.data() + done, size - done);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) fail("{}: cannot read: {}", path.string(), std::strerror(errno));
-      if (n == 0) break;  // somebody cut it off in this moment; decoding will say so
+      if (n == 0) break;  // Another process has just truncated the file; decoding will report it.
       done += static_cast<size_t>(n);
     }
     return std::span(scratch).first(done);
@@ -197,8 +198,8 @@ class Folder final : public PictureSource {
     });
   }
 
-  using Names = std::multimap<std::string, std::string>;  // by their fold
-  // The names in a folder. Read once: what is added later is found by its exact name only.
+  using Names = std::multimap<std::string, std::string>;  // The names by their folded form.
+  // Returns the names in a folder. It is read once; files that are added later are only found by their exact name.
   const Names& names_in(const fs::path& folder) const {
     const auto [found, fresh] = listings_.try_emplace(folder.string());
     if (fresh) {
@@ -212,7 +213,8 @@ class Folder final : public PictureSource {
     return found->second;
   }
 
-  // Paths below the folder that equal `name` part by part when folded; two are enough to know that it is not certain.
+  // Returns paths below the folder that equal `name` part by part when folded. Two of them are enough to show that the
+  // name is ambiguous.
   std::vector<std::string> folded(const std::string& name) const {
     const fs::path path(name);
     if (path.is_absolute()) return {};
@@ -286,12 +288,12 @@ class Folder final : public PictureSource {
   fs::path path_;
   std::string own_name_;
   mutable OtherNames others_;
-  mutable std::map<std::string, Names> listings_;  // used within others_.search() only
+  mutable std::map<std::string, Names> listings_;  // Only used within others_.search().
 };
 
 class Zip final : public PictureSource {
  public:
-  // The budget: a million names.
+  // The budget allows a million names.
   explicit Zip(const fs::path& path)
       : path_(path.string()),
         inner_folder_(path.stem().string()),
@@ -318,12 +320,12 @@ class Zip final : public PictureSource {
     check_bytes(member->packed_size, where);
     const std::span<const std::byte> packed = zip_.stored(name);
     if (!member->deflated) return packed;
-    // Deflate makes at most 1032 bytes of one; a claim beyond that must not take memory.
+    // Deflate makes at most 1032 bytes of one. No memory may be allocated for a larger claim.
     check(member->size <= 1032 * member->packed_size, "{}: damaged in the zip file: {} bytes cannot unpack to {}",
           where, member->packed_size, member->size);
     if (scratch.size() < member->size) scratch.resize(member->size + member->size / 4);
     z_stream stream{};
-    stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));  // zlib only reads it
+    stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));  // zlib only reads the input.
     stream.avail_in = static_cast<uInt>(packed.size());
     stream.next_out = reinterpret_cast<Bytef*>(scratch.data());
     stream.avail_out = static_cast<uInt>(member->size);
@@ -334,7 +336,7 @@ class Zip final : public PictureSource {
     const auto out = std::span<const std::byte>(scratch).first(static_cast<size_t>(member->size));
     check(result == Z_STREAM_END && done == member->size && zip_crc(out) == member->crc,
           "{}: damaged in the zip file: {} of {} bytes could be inflated{}", where, done, member->size,
-          done == member->size ? ", with another CRC" : "");
+          done == member->size ? ", and the CRC differs" : "");
     return out;
   }
 
@@ -373,7 +375,7 @@ class Zip final : public PictureSource {
 
   std::string path_, inner_folder_;
   mutable OtherNames others_;
-  mutable std::multimap<std::string, std::string> by_fold_;  // used within others_.search() only
+  mutable std::multimap<std::string, std::string> by_fold_;  // Only used within others_.search().
   MappedFile file_;
   Budget budget_;
   ZipReader zip_;

@@ -16,12 +16,12 @@ namespace hr {
 namespace {
 
 constexpr size_t max_joints = 1000;
-constexpr size_t max_joint_name = 200, max_name = 300;  // bytes
+constexpr size_t max_joint_name = 200, max_name = 300;  // In bytes.
 constexpr size_t max_limbs = 10'000;
-constexpr size_t max_text = 1 << 20;  // bytes
+constexpr size_t max_text = 1 << 20;  // In bytes.
 constexpr double assumed_sigma = 0.05;
 
-// "COCO-17" and "coco_17" -> "coco17"
+// Turns "COCO-17" and "coco_17" into "coco17".
 std::string plain(std::string_view name) {
   std::string out;
   for (const char c : name) {
@@ -34,7 +34,8 @@ std::string plain(std::string_view name) {
   return out;
 }
 
-// A joint's name without its side: {"eye", -1} for left_eye, L_Eye or eye_left; side +1 for the right one, 0 for none.
+// The name of a joint without its side: {"eye", -1} for left_eye, L_Eye or eye_left. The side is +1 for the right one
+// and 0 for none.
 struct Sided {
   std::string rest;
   int side = 0;
@@ -47,7 +48,7 @@ Sided sided(std::string_view name) {
     const bool after_lower = i > 0 && name[i - 1] >= 'a' && name[i - 1] <= 'z';
     if (c == '_' || c == '-' || c == ' ' || c == '.') {
       words.emplace_back();
-    } else if (upper && after_lower) {  // leftEye
+    } else if (upper && after_lower) {  // For names such as leftEye.
       words.emplace_back(1, static_cast<char>(c - 'A' + 'a'));
     } else {
       words.back() += upper ? static_cast<char>(c - 'A' + 'a') : c;
@@ -65,8 +66,8 @@ Sided sided(std::string_view name) {
   return out;
 }
 
-// The same joints in the same order. Those in the middle have too many spellings (head, top_head, Root of tail) to
-// compare, the sided ones do not.
+// Returns whether these are the same joints in the same order. Joints in the middle have too many spellings to be
+// compared (head, top_head, Root of tail); the others do not.
 bool same_joints(const std::vector<std::string>& a, const std::vector<std::string>& b) {
   if (a.size() != b.size()) return false;
   bool any = false;
@@ -80,7 +81,7 @@ bool same_joints(const std::vector<std::string>& a, const std::vector<std::strin
 
 struct BuiltIn {
   Skeleton skeleton;
-  std::vector<std::string> aliases;  // plain()
+  std::vector<std::string> aliases;  // In the form of plain().
 };
 const std::vector<BuiltIn>& built_in();
 
@@ -100,9 +101,9 @@ void find_sigmas(Skeleton& skeleton) {
   skeleton.sigmas_assumed = true;
 }
 
-// One field of the file, with the place for messages.
+// One field of the file, with its place for messages.
 struct Field {
-  std::string where;  // "path: field"
+  std::string where;  // "path: field".
   const Json* value = nullptr;
 
   Field(const Json& document, const std::string& path, const char* name) : where(path + ": " + name) {
@@ -114,7 +115,7 @@ struct Field {
   unsigned size() const { return value->Size(); }
   const Json& operator[](unsigned i) const { return (*value)[i]; }
 
-  // An index between lowest and lowest + joints - 1, made 0-based.
+  // Reads an index between lowest and lowest + joints - 1 and returns it counted from 0.
   int index(const Json& number, unsigned entry, int lowest, int joints) const {
     check(number.IsInt(), "{}[{}]: expected a whole number", where, entry);
     const int i = number.GetInt();
@@ -138,7 +139,7 @@ struct Field {
     for (unsigned i = 0; value != nullptr && i < size(); ++i) out.push_back(index((*value)[i], i, 0, joints));
     return out;
   }
-  // Positive finite numbers, one per joint.
+  // Reads positive finite numbers, one per joint.
   std::vector<double> numbers(int joints) const {
     check(static_cast<int>(size()) == joints, "{}: expected {} numbers, one per joint, got {}", where, joints, size());
     std::vector<double> out;
@@ -163,7 +164,7 @@ std::vector<int> Skeleton::mirror() const {
 
 namespace {
 
-// The number of letters to change, add or remove.
+// Returns the number of letters to change, add or remove.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
@@ -177,7 +178,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// Unknown fields are somebody's notes; one that is nearly a known one is a slip that would be ignored silently.
+// Unknown fields may be notes of the author. But a field whose name is almost a known one is a misspelling that would
+// be ignored silently, so it is an error.
 void check_field_names(const Json& document, const std::string& file) {
   static constexpr std::string_view known[] = {"name",           "aliases",    "keypoints",
                                                "skeleton",       "flip_pairs", "kps_weights",
@@ -196,7 +198,8 @@ bool has_control_characters(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
 }
 
-// Weight files carry skeletons and may come from anybody, so that the same limits are in force wherever one begins.
+// Weight files carry skeletons and may come from anywhere. Therefore the same limits apply to every source of a
+// skeleton.
 void check_limits(const Skeleton& s, const std::string& where) {
   for (int k = 0; k < s.joints(); ++k) {
     check(s.names[k].size() <= max_joint_name && !has_control_characters(s.names[k]),
@@ -207,9 +210,9 @@ void check_limits(const Skeleton& s, const std::string& where) {
 }
 
 enum class Source {
-  built_in,  // says everything; looking its sigmas up among the built-in skeletons would be circular
-  file,      // what a user wrote, where two joints of one name are a slip
-  text,      // what skeleton_to_text() wrote, of any skeleton that the program accepts
+  built_in,  // It is complete. Looking up its sigmas among the built-in skeletons would be circular.
+  file,      // Written by a user; two joints of one name are then an error.
+  text,      // Written by skeleton_to_text(), of any skeleton that the program accepts.
 };
 Skeleton from_json(const Json& document, const std::string& file, Source source) {
   check(document.IsObject(), "{}: expected an object with keypoints, skeleton, flip_pairs, ...", file);
@@ -317,7 +320,7 @@ std::vector<std::string> built_in_skeleton_names() {
 
 Skeleton find_skeleton(const std::string& name_or_path) {
   if (name_or_path.empty()) return coco_skeleton();
-  // A path has a slash or a dot; a file without either can be named as ./file.
+  // A path has a slash or a dot. A file whose name has neither can be given as ./file.
   if (name_or_path.find_first_of("/.") == std::string::npos) {
     if (const Skeleton* found = find_built_in(name_or_path)) return *found;
     check(fs::exists(name_or_path), "skeleton {}: neither a file nor one of the built-in skeletons ({})", name_or_path,
@@ -334,7 +337,7 @@ Skeleton parse_skeleton(std::string_view json, const std::string& where) {
 
 namespace {
 
-// "[[1, 2], [2, 3]]"
+// Returns for example "[[1, 2], [2, 3]]".
 std::string pairs_text(const std::vector<std::pair<int, int>>& pairs, int lowest) {
   std::string text;
   for (const auto& [a, b] : pairs) text += fmt::format("{}[{},{}]", text.empty() ? "" : ",", a + lowest, b + lowest);
@@ -362,7 +365,7 @@ std::string skeleton_to_text(const Skeleton& s) {
       "\"upper_body_ids\":[{}],\"lower_body_ids\":[{}]",
       json_quote(own), names, pairs_text(s.limbs, 1), pairs_text(s.flip_pairs, 0), fmt::join(s.joint_weights, ","),
       fmt::join(s.upper_ids, ","), fmt::join(s.lower_ids, ","));
-  // Sigmas that nobody gave stay assumed.
+  // Sigmas that were assumed are not written, so that they stay assumed.
   if (!s.sigmas_assumed) text += fmt::format(",\"sigmas\":[{}]", fmt::join(s.sigmas, ","));
   return text + "}";
 }
@@ -370,7 +373,7 @@ std::string skeleton_to_text(const Skeleton& s) {
 Skeleton skeleton_from_text(std::string_view text, const std::string& where) {
   check(text.size() <= max_text, "{}: has {} bytes, at most {} are expected", where, text.size(), max_text);
   if (!text.starts_with("{")) {
-    // A long text is no name, and it may hold anything.
+    // A long text is not a name, and it may contain anything.
     const Skeleton* known = text.size() <= max_joint_name ? find_built_in(text) : nullptr;
     check(known != nullptr, "{}: is neither an object nor the name of a built-in skeleton ({})", where,
           fmt::join(built_in_skeleton_names(), ", "));
@@ -395,7 +398,7 @@ std::string skeleton_difference(const Skeleton& s, const Skeleton& other) {
     if (s.sigmas[k] == other.sigmas[k]) continue;
     return fmt::format("the sigma of {} is {} instead of {}", s.names[k], s.sigmas[k], other.sigmas[k]);
   }
-  return unordered(s.limbs) != unordered(other.limbs) ? "the limbs are others" : "";
+  return unordered(s.limbs) != unordered(other.limbs) ? "the limbs differ" : "";
 }
 
 Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std::pair<int, int>> limbs,
@@ -422,7 +425,7 @@ Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std
       ++dropped;
     }
   }
-  std::map<std::string, std::pair<int, int>> pairs;  // rest -> left, right
+  std::map<std::string, std::pair<int, int>> pairs;  // The rest of the name -> left, right.
   static constexpr std::string_view lower_words[] = {"hip", "knee", "ankle", "heel", "toe", "foot", "tail", "pelvis"};
   for (int k = 0; k < joints; ++k) {
     const Sided name = sided(s.names[k]);

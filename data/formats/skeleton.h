@@ -1,5 +1,5 @@
-// What a set of joints is: names, limbs, mirror pairs, OKS sigmas. Skeletons are data (data/skeletons/*.json, a user's
-// file, or the categories of an annotation file); no code knows how many joints there are.
+// A set of joints: names, limbs, mirror pairs, OKS sigmas. Skeletons are data (data/formats/skeletons/*.json, a user's
+// file, or the categories of an annotation file); no code depends on the number of joints.
 #pragma once
 #include <span>
 #include <string>
@@ -12,50 +12,55 @@
 namespace hr {
 
 struct Skeleton {
-  std::string name;  // "coco"; a file without a name has its path here
+  std::string name;  // For example "coco". If the file gives no name, this is its path.
   std::vector<std::string> names;
-  std::vector<std::pair<int, int>> limbs;       // 0-based joint indices
-  std::vector<std::pair<int, int>> flip_pairs;  // 0-based, joints that change places in a mirror
-  std::vector<float> joint_weights;             // the seed's kps_weights; 1 when absent
-  std::vector<double> sigmas;                   // OKS sigma per joint: OKS = mean exp(-d^2 / (2 area (2 sigma)^2))
-  std::vector<int> upper_ids, lower_ids;        // for half-body augmentation; a joint in neither counts as lower
-  bool sigmas_assumed = false;                  // nobody said them: COCO's for 17, else 0.05 each; see sigmas_doubt()
+  std::vector<std::pair<int, int>> limbs;       // Joint indices counted from 0.
+  std::vector<std::pair<int, int>> flip_pairs;  // Counted from 0: joints that change places in a mirror.
+  std::vector<float> joint_weights;             // The seed's kps_weights; 1 if absent.
+  std::vector<double> sigmas;             // The OKS sigma of each joint: OKS = mean exp(-d^2 / (2 area (2 sigma)^2)).
+  std::vector<int> upper_ids, lower_ids;  // For half-body augmentation. A joint in neither list counts as lower.
+  // True if no source gave the sigmas: they are COCO's for 17 joints, otherwise 0.05 each. See sigmas_doubt().
+  bool sigmas_assumed = false;
 
   int joints() const { return static_cast<int>(names.size()); }
-  std::vector<int> mirror() const;  // mirror()[k] is the joint that k becomes in a mirrored picture
+  std::vector<int> mirror() const;  // mirror()[k] is the joint that k becomes in a mirrored picture.
   bool operator==(const Skeleton&) const = default;
 };
 
-// The built-in ones: coco, mpii, crowdpose, aic, halpe26, coco_wholebody, ap10k. Upper and lower case, '-', '_' and the
-// number of joints at the end make no difference: "COCO-17" is coco. Error lists the names there are.
+// Returns a built-in skeleton: coco, mpii, crowdpose, aic, halpe26, coco_wholebody, ap10k. Upper and lower case, '-',
+// '_' and the number of joints at the end do not matter: "COCO-17" is coco. Throws Error that lists the known names.
 const Skeleton& built_in_skeleton(std::string_view name);
 std::vector<std::string> built_in_skeleton_names();
 inline const Skeleton& coco_skeleton() { return built_in_skeleton("coco"); }
 
-// --keypoints-path: "" is COCO, the name of a built-in skeleton, or a file. Error says which of them it tried.
+// Finds a skeleton: "" is COCO; otherwise the name of a built-in skeleton, or a file. Throws Error that says which of
+// them it tried.
 Skeleton find_skeleton(const std::string& name_or_path);
 
-// The seed's person_keypoints.json: keypoints (names), skeleton (1-based limbs), flip_pairs (0-based), kps_weights,
-// upper_body_ids, lower_body_ids; and optionally name, sigmas. Every field, index and length is checked; Error names
-// the file and the field. Without `sigmas`, those of the built-in skeleton with the same joints, else assumed.
+// Reads the seed's person_keypoints.json: keypoints (names), skeleton (limbs counted from 1), flip_pairs (counted from
+// 0), kps_weights, upper_body_ids, lower_body_ids, and optionally name and sigmas. Without `sigmas`, those of the
+// built-in skeleton with the same joints are taken; if there is none, they are assumed. Every field, index and length
+// is checked; throws Error that names the file and the field.
 Skeleton read_skeleton(const fs::path& path);
 Skeleton parse_skeleton(std::string_view json, const std::string& where);
 
-// A skeleton as one text, which travels in the metadata of a weight file: the name of a built-in skeleton that is the
-// same in everything, else the JSON of a skeleton file. Folders in the name are left out.
+// Returns a skeleton as one text, for the metadata of a weight file: the name of a built-in skeleton that is equal in
+// everything, otherwise the JSON of a skeleton file. Folders in the name are left out.
 std::string skeleton_to_text(const Skeleton& skeleton);
-// Reads such a text. The file may come from anybody: at most 1,000 joints with names of at most 200 bytes are accepted.
-// Throws Error with `where` and the reason.
+// Reads such a text. The file may come from anywhere, so at most 1,000 joints with names of at most 200 bytes are
+// accepted. Throws Error with `where` and the reason.
 Skeleton skeleton_from_text(std::string_view text, const std::string& where);
 
-// The first thing that two skeletons of equally many joints disagree about, such as `joint 3 is "tail" instead of
-// "knee"`; empty if there is none. Names of the skeletons and what only augmentation uses do not matter.
+// Returns the first difference between two skeletons with the same number of joints, such as `joint 3 is "tail" instead
+// of "knee"`; empty if there is none. The names of the skeletons and fields that only augmentation uses are not
+// compared.
 std::string skeleton_difference(const Skeleton& skeleton, const Skeleton& other);
 
-// From joint names and 1-based limbs, as an annotation file's category has them. Joints that a built-in skeleton has in
-// the same order make it that skeleton, with the given names. Else: pairs by name (left_x and right_x, l_x and r_x,
-// x_left and x_right), hips, knees, ankles, heels, toes, feet and tails are lower body, sigmas are assumed.
-// Limbs that point to no joint are left out and counted in `*dropped_limbs` (published files have such).
+// Makes a skeleton from joint names and limbs counted from 1, which the category of an annotation file has. If a
+// built-in skeleton has the same joints in the same order, the result is that skeleton with the given names. Otherwise
+// pairs follow from the names (left_x and right_x, l_x and r_x, x_left and x_right); hips, knees, ankles, heels, toes,
+// feet and tails are the lower body; sigmas are assumed. Limbs that point to a joint that does not exist are left out
+// and counted in `*dropped_limbs`, because published files contain such limbs.
 Skeleton skeleton_from_names(std::vector<std::string> names, std::span<const std::pair<int, int>> limbs,
                              const std::string& where, int* dropped_limbs = nullptr);
 

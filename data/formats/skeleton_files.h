@@ -1,4 +1,4 @@
-// The text of data/skeletons/*.json, put into the program by CMake.
+// The text of data/formats/skeletons/*.json, compiled into the program by CMake.
 #pragma once
 #include <string_view>
 #include <vector>
@@ -6,7 +6,7 @@
 namespace hr {
 
 struct SkeletonFile {
-  std::string_view name, json;  // "coco.json" and what is in it
+  std::string_view name, json;  // For example "coco.json" and its content.
 };
 const std::vector<SkeletonFile>& skeleton_files();
 

@@ -16,8 +16,8 @@ constexpr uint32_t version = 1;
 constexpr uint64_t header_bytes = 64, alignment = 64, slack = 16;
 static_assert(std::endian::native == std::endian::little, "packs are read as they lie in memory");
 
-// Four lanes of multiply and turn: every step can be undone, so that a single changed word always changes the sum. As
-// fast as memory is read.
+// A checksum of four lanes that multiply and rotate. Every step is reversible, so that a single changed word always
+// changes the sum. It is as fast as reading memory.
 uint64_t checksum(std::span<const std::byte> bytes) {
   constexpr uint64_t odd = 0x9E3779B97F4A7C15U;
   uint64_t lane[4] = {1, 2, 3, 4};
@@ -86,10 +86,10 @@ class IndexReader {
   void get(std::vector<T>& values) {
     if constexpr (std::is_arithmetic_v<T>) {
       values.resize(count(sizeof(T)));
-      if (values.empty()) return;  // whose data() may be null, which memcpy does not take
+      if (values.empty()) return;  // The data() of an empty vector may be null, which memcpy does not accept.
       std::memcpy(values.data(), take(values.size() * sizeof(T)), values.size() * sizeof(T));
     } else {
-      values.resize(count(4));  // no element takes less in the file
+      values.resize(count(4));  // Every element takes at least this much in the file.
       for (T& value : values) get(value);
     }
   }
@@ -103,7 +103,7 @@ class IndexReader {
     get(value);
     return value;
   }
-  // A number of elements that fit into what is left.
+  // Reads a number of elements, which must fit into the rest of the file.
   size_t count(size_t least_bytes) {
     const auto n = next<uint32_t>();
     check(n <= (bytes_.size() - at_) / least_bytes, "{}: damaged index: {} elements announced, {} bytes left", where_,
@@ -125,7 +125,7 @@ class IndexReader {
 };
 
 struct Block {
-  uint32_t image = 0;  // index
+  uint32_t image = 0;  // An index.
   Region region;
   uint64_t offset = 0, sum = 0;
   uint64_t bytes() const { return static_cast<uint64_t>(region.area()) * 3; }
@@ -330,8 +330,8 @@ Split get_split(IndexReader& in, const std::string& where, uint64_t pixels_end, 
 
 // ---- writing --------------------------------------------------------------------------------------------------------
 
-// What to keep of a picture: what its people's crops can reach, put together where that is no more than they take
-// apart.
+// Returns what to keep of a picture: the parts that the crops of its people can reach, merged if the merged part is not
+// larger than the separate ones.
 std::vector<Region> regions_to_keep(const PoseDataset& dataset, std::span<const uint32_t> people) {
   std::vector<Region> out;
   for (const uint32_t person : people) {
@@ -442,7 +442,7 @@ void write_pack(const fs::path& path, std::span<const PackInput> splits, int thr
       }
     }
     std::vector<bool> left_out(people.size());
-    // Some pictures at a time: decoded by all threads, written in order.
+    // Processes some pictures at a time: they are decoded by all threads and written in order.
     const size_t step = static_cast<size_t>(threads) * 8;
     for (size_t first = 0; first < pictures.size(); first += step) {
       const size_t n = std::min(step, pictures.size() - first);
@@ -521,14 +521,14 @@ struct Pack::Contents {
     return file.bytes().subspan(block.offset, block.bytes());
   }
   [[noreturn]] void damaged(const Split& split, const Block& block) const {
-    fail("{}: the pixels of {} at byte {} are damaged (their checksum is another); copy or pack the file again",
+    fail("{}: the pixels of {} at byte {} are damaged (their checksum differs); copy or pack the file again",
          file.path().string(), split.annotations.images[block.image].file_name, block.offset);
   }
 };
 
 namespace {
 
-// Pixels of one split.
+// The pixels of one split.
 class PackedPictures final : public PictureSource {
  public:
   template <class Contents>
@@ -561,7 +561,7 @@ class PackedPictures final : public PictureSource {
       const auto bytes = file_.subspan(block.offset, block.bytes() + slack);
       if (!checked_[i].load(std::memory_order_relaxed)) {
         if (checksum(bytes.first(block.bytes())) != block.sum) {
-          fail("{}: the pixels at byte {} are damaged (their checksum is another); copy or pack the file again",
+          fail("{}: the pixels at byte {} are damaged (their checksum differs); copy or pack the file again",
                place(image.file_name), block.offset);
         }
         checked_[i].store(true, std::memory_order_relaxed);
@@ -583,9 +583,9 @@ class PackedPictures final : public PictureSource {
   std::string path_;
   std::span<const std::byte> file_;
   const Split& split_;
-  std::vector<size_t> first_;  // block of each image; one more at the end
+  std::vector<size_t> first_;  // The first block of each image, and one more at the end.
   mutable std::vector<std::atomic<bool>> checked_;
-  std::shared_ptr<const void> keep_;  // the map and the split
+  std::shared_ptr<const void> keep_;  // Keeps the map and the split alive.
 };
 
 }  // namespace
@@ -616,8 +616,7 @@ Pack::Pack(const fs::path& path) {
   check(offset >= header_bytes && offset <= bytes.size() && size == bytes.size() - offset,
         "{}: cut off: the index of {} bytes should start at byte {}, the file has {}; copy it again", where, size,
         offset, bytes.size());
-  check(sum == checksum(bytes.subspan(offset)), "{}: damaged index (its checksum is another); copy the file again",
-        where);
+  check(sum == checksum(bytes.subspan(offset)), "{}: damaged index (its checksum differs); copy the file again", where);
   contents->index_sum = sum;
   IndexReader in(bytes.subspan(offset), where);
   contents->skeleton = get_skeleton(in, where);

@@ -1,5 +1,7 @@
 #include "hrnet/infer/heatmap_runner.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "data/crops/crop_writer.h"
 #include "ops/crop.h"
@@ -100,7 +102,17 @@ void HeatmapRunner::settle() noexcept {
 }
 
 HeatmapRunner::Shaped& HeatmapRunner::shaped(int n, int h, int w, bool sources) {
-  Shaped& s = shapes_[{n, h, w, sources ? 1 : 0}];
+  const std::array<int, 4> shape{n, h, w, sources ? 1 : 0};
+  if (shapes_.size() >= kShapes && !shapes_.contains(shape)) {
+    const auto oldest = std::ranges::min_element(shapes_, {}, [](const auto& entry) { return entry.second.used; });
+    if (oldest->second.graph != nullptr) {
+      cuda::synchronize(cx_.stream);  // a launch of it may be under way
+      cuda::destroy_graph(oldest->second.graph);
+    }
+    shapes_.erase(oldest);
+  }
+  Shaped& s = shapes_[shape];
+  s.used = ++calls_;
   const uint64_t version = model_.parameters().version;
   // A graph holds the addresses of folded weights, of its arena and of its inputs: where these have changed, it is
   // captured again.

@@ -23,7 +23,8 @@ namespace hr {
 // second call of a shape and all after it are one captured graph. On the CPU submit() does all the work.
 //
 // Memory for activations is that of the largest shape: the graphs and plans of all shapes lie in one block. A shape
-// that is new moves it, and each graph is then captured again when its turn comes. Not thread-safe.
+// that is new moves it, and each graph is then captured again when its turn comes. The plans and graphs of the kShapes
+// shapes that were used last are kept. Not thread-safe.
 class HeatmapRunner {
  public:
   struct Options {
@@ -47,6 +48,9 @@ class HeatmapRunner {
   // One batch being uploaded, one in the network, one being downloaded; on the CPU there is nothing to overlap.
   static constexpr int kInFlight = 3;
   bool full() const { return pending() >= (cx_.device.is_cuda() ? kInFlight : 1); }
+  // Shapes whose plan and graph are kept; the least recently used one goes when a new one comes.
+  static constexpr size_t kShapes = 16;
+  size_t shapes() const { return shapes_.size(); }
   size_t pending() const { return running_.size(); }  // batches whose heatmaps were not taken yet
   // Heatmaps [n, h/4, w/4, joints] of the oldest batch; valid until the next submit().
   Heatmaps wait();
@@ -67,6 +71,7 @@ class HeatmapRunner {
     cuda::Graph graph = nullptr;
     uint64_t version = 0;  // of the weights that the graph has folded
     uint64_t moves = 0;    // of the memory that the graph was captured on
+    uint64_t used = 0;     // when: a count of all calls
   };
   // What the network reads and writes: parts of io_.
   struct Buffers {
@@ -88,8 +93,9 @@ class HeatmapRunner {
   Tensor normal_;  // [3, 256]
   Options options_;
   std::map<std::array<int, 4>, Shaped> shapes_;  // by n, h, w and whether crops are made here
-  std::shared_ptr<ArenaBlock> block_;            // of all shapes' arenas: one runs at a time
-  std::shared_ptr<Storage> io_;                  // of all shapes' inputs and heatmaps
+  uint64_t calls_ = 0;
+  std::shared_ptr<ArenaBlock> block_;  // of all shapes' arenas: one runs at a time
+  std::shared_ptr<Storage> io_;        // of all shapes' inputs and heatmaps
   uint64_t io_moves_ = 0;
   std::deque<std::unique_ptr<Slot>> running_;  // oldest first
   std::vector<std::unique_ptr<Slot>> free_slots_;

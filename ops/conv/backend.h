@@ -1,4 +1,4 @@
-// What conv2d needs from a library: oneDNN on the CPU (ops/conv/dnnl_conv), cuDNN and cuBLASLt on a GPU
+// The interface between conv2d and the libraries: oneDNN on the CPU (ops/conv/dnnl_conv), cuDNN and cuBLASLt on a GPU
 // (ops/conv/gpu_conv).
 #pragma once
 #include <map>
@@ -9,25 +9,26 @@
 
 namespace hr {
 
-// One convolution's shape. Activations [n, h, w, ci] -> [n, out_h, out_w, co], filter [co, kh, kw, ci], dense.
+// The shape of one convolution. Activations [n, h, w, ci] -> [n, out_h, out_w, co], filter [co, kh, kw, ci], dense.
 struct ConvGeometry {
   int64_t n = 0, h = 0, w = 0, ci = 0, co = 0, kh = 1, kw = 1, stride = 1, pad = 0;
-  bool transposed = false;  // a deconvolution: torch's ConvTranspose2d with output_padding 0
-  DType src = DType::f32;   // f32 or bf16; filters are converted from f32 to it on the way in
+  bool transposed = false;  // A deconvolution: torch's ConvTranspose2d with output_padding 0.
+  DType src = DType::f32;   // f32 or bf16. Filters are converted from f32 to this type before they are used.
   DType dst = DType::f32;
 
   int64_t out_h() const { return transposed ? (h - 1) * stride - 2 * pad + kh : (h + 2 * pad - kh) / stride + 1; }
   int64_t out_w() const { return transposed ? (w - 1) * stride - 2 * pad + kw : (w + 2 * pad - kw) / stride + 1; }
 };
 
-// Filters and biases reordered or converted for a library, kept for weights that do not change (inference). They
-// outlive steps, so their memory comes from an allocator of their own.
+// Filters and biases that were reordered or converted for a library, kept for weights that do not change (inference).
+// They outlive steps, so their memory comes from an allocator of their own.
 struct PackedFilters {
   std::shared_ptr<Allocator> allocator = std::make_shared<CachingAllocator>();
-  std::map<std::string, Tensor> by_layout;  // on a GPU: one filter and one bias for each type
+  std::map<std::string, Tensor> by_layout;  // On a GPU: one filter and one bias for each type.
 
-  // On the CPU: the library chooses a layout for each shape of the input, and most shapes agree on one. The last few
-  // are kept, the most recently used one first, so that a layer's filters take a few times their size whatever comes.
+  // On the CPU: the library chooses a layout for each shape of the input, and most shapes share one. The last few
+  // layouts are kept, the most recently used one first, so that the memory is limited to a few times the size of the
+  // filters for any sequence of shapes.
   struct Recent {
     int layout = 0;
     Tensor filter;
@@ -36,18 +37,19 @@ struct PackedFilters {
   std::vector<Recent> recent;
 };
 
-// What follows a convolution in the same pass, with sum = conv(x, filter) + bias?:
+// The work after a convolution in the same pass, with sum = conv(x, filter) + bias?:
 //   none: y = sum + add?   relu: y = max(0, sum + add?)   silu: y = sum sigmoid(sum) + add?
 enum class ConvAct : uint8_t { none, relu, silu };
 
-// A filter, and the same already rounded to bf16 where the caller keeps it so (null: rounded on the way in).
+// A filter, and the same filter rounded to bf16 if the caller keeps it in that form (null: it is rounded when it is
+// used).
 struct ConvFilter {
   const float* f32 = nullptr;
   const bf16* rounded = nullptr;
 };
 
-// What the caller may time: seconds inside convolution primitives, and inside the filter reorders around them. Stays 0
-// on a GPU, where only the device knows.
+// Times for the caller: seconds inside convolution primitives, and inside the filter reorders around them. Both stay 0
+// on a GPU, where the host does not know them.
 struct ConvClock {
   double primitives = 0, reorders = 0;
   int64_t calls = 0;
@@ -55,26 +57,27 @@ struct ConvClock {
 
 class ConvBackend : public OpState {
  public:
-  // y by ConvAct's formula; bias [co] f32, add like y. `packed` may be null.
+  // Computes y by the formula of ConvAct. bias is [co] f32, add has the shape and type of y. `packed` may be null.
   virtual void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                        const void* add, ConvAct act, void* y, PackedFilters* packed) = 0;
-  // dx from dy (both of dtype g.src).
+  // Computes dx from dy, both of dtype g.src.
   virtual void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) = 0;
-  // dfilter [co, kh, kw, ci] f32 and dbias [co] f32 (may be null) from x and dy (both of dtype g.src).
+  // Computes dfilter [co, kh, kw, ci] f32 and dbias [co] f32 (may be null) from x and dy, both of dtype g.src.
   virtual void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
                                float* dbias) = 0;
-  // "oneDNN 2.6.3, avx512_core_bf16": for headers of measurements.
+  // For example "oneDNN 2.6.3, avx512_core_bf16"; printed above measurements.
   virtual std::string description() const = 0;
 
   ConvClock clock;
 
-  // Set while all these ranks do the same work on the same shapes, as in a training step: where there are several
-  // kernels for a convolution they all run the one that rank 0 chooses, so that a run with the same ranks gives the
-  // same bytes whichever of them measured what. A collective at the first call of each shape. Null: each for itself.
+  // Set while all these ranks do the same work on the same shapes, as in a training step. If a convolution has several
+  // kernels, all ranks run the one that rank 0 chooses, so that a run with the same ranks gives the same bytes
+  // whichever of them measured. The first call of each shape is then a collective. Null: each rank chooses for itself.
   Comm* ranks = nullptr;
 };
 
-// The context's backend, made at first use: oneDNN or cuDNN by its device. Error: cuDNN cannot be loaded.
+// Returns the context's backend, which is made at the first use: oneDNN or cuDNN, by the device. Throws Error if cuDNN
+// cannot be loaded.
 ConvBackend& conv_backend(Context& cx);
 
 }  // namespace hr

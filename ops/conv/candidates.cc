@@ -13,17 +13,17 @@ namespace {
 using Pass = ConvProblem::Pass;
 using Kernels = ConvSearch::Kernels;
 
-// Another problem that a library computes instead, and what is done to its result.
+// Another problem that a library solves in place of the original one, and what is done with its result.
 struct Detour {
-  std::string_view suffix;  // of the candidates' names
+  std::string_view suffix;  // Added to the names of the candidates.
   ConvProblem inner;
   std::function<ConvCandidate(const ConvProblem& whole, ConvCandidate inner)> complete;
 };
 
-// Result of a candidate that is kept behind its workspace.
+// Returns the offset at which the result of a candidate is kept behind its workspace.
 int64_t behind(int64_t workspace) { return (workspace + 63) / 64 * 64; }
 
-// A gradient of a filter in f32 from one in bf16.
+// Makes an f32 gradient of a filter from one in bf16.
 ConvCandidate widened(const ConvProblem& p, ConvCandidate inner) {
   const ConvGeometry& g = p.geometry;
   const int64_t count = g.co * g.kh * g.kw * g.ci, offset = behind(inner.workspace);
@@ -48,7 +48,7 @@ void finish(const Context& cx, const ConvProblem& p, const void* sums, const Con
                              p.relu ? 0.0f : -std::numeric_limits<float>::infinity()});
 }
 
-// The epilogue in place. `bare` has no epilogue and writes the problem's type.
+// Applies the epilogue in place. `bare` has no epilogue and writes the type of the problem.
 ConvCandidate with_epilogue(const ConvProblem& p, ConvCandidate bare) {
   const auto run = [p, compute = std::move(bare.run)](const Context& cx, const ConvBuffers& buffers, void* workspace) {
     compute(cx, buffers, workspace);
@@ -58,7 +58,7 @@ ConvCandidate with_epilogue(const ConvProblem& p, ConvCandidate bare) {
   return {std::move(bare.name), bare.workspace, run};
 }
 
-// The problem in f32 from a result in bf16 without epilogue.
+// Solves the problem in f32 from a result in bf16 without epilogue.
 ConvCandidate from_rounded(const ConvProblem& p, ConvCandidate bare) {
   const ConvGeometry& g = p.geometry;
   const int64_t offset = behind(bare.workspace), count = g.n * g.out_h() * g.out_w() * g.co;

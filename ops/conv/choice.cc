@@ -17,9 +17,9 @@
 namespace hr {
 namespace {
 
-// Keeps other programs from changing a file while this lives: they wait for the same lock, on a file beside it. Where
-// locks do not work, or another program holds one for seconds, it goes on without: a choice that is lost is measured
-// again.
+// Keeps other programs from changing a file while this object exists; they wait for the same lock, on a file beside it.
+// If locks do not work, or another program holds the lock for seconds, the program continues without it: a lost choice
+// is only measured again.
 class FileLock {
  public:
   explicit FileLock(const fs::path& path)
@@ -46,7 +46,7 @@ bool is_plain(std::string_view text) {
   return !text.empty() && std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
 }
 
-// Choices of a plan file by problem.
+// The choices of a plan file by problem.
 std::map<std::string, std::string> read_plans(const fs::path& path, const std::string& heading) {
   std::map<std::string, std::string> choices;
   std::error_code ignored;
@@ -55,7 +55,7 @@ std::map<std::string, std::string> read_plans(const fs::path& path, const std::s
   try {
     text = read_file(path);
   } catch (const Error&) {
-    return choices;  // everything is measured again; whether the file can be replaced, write() tells
+    return choices;  // Everything is measured again. write() reports whether the file can be replaced.
   }
   size_t at = text.find('\n');
   if (at == std::string::npos || text.substr(0, at) != heading) return choices;
@@ -94,7 +94,7 @@ std::string ConvPlanMemory::put(const std::string& problem, const std::string& c
     fs::create_directories(path_.parent_path());
     write(problem, useless);
   } catch (const std::exception& e) {
-    // Only the next start gets slower; but say so, since it will every time.
+    // Only the next start becomes slower, but every start will, so the user is told.
     if (!told_) fmt::print(stderr, "note: measured convolution plans were not kept: {}\n", e.what());
     told_ = true;
   }
@@ -103,7 +103,8 @@ std::string ConvPlanMemory::put(const std::string& problem, const std::string& c
 
 void ConvPlanMemory::write(const std::string& put, const std::string& useless) {
   const FileLock lock(path_);
-  // What others have put since we read the file stays, also for the problem that was measured here.
+  // Choices that other programs have written since we read the file are kept, also one for the problem that was
+  // measured here.
   for (auto& [problem, candidate] : read_plans(path_, heading_)) {
     if (problem != put || candidate != useless) choices_[problem] = std::move(candidate);
   }
@@ -115,17 +116,17 @@ void ConvPlanMemory::write(const std::string& put, const std::string& useless) {
 ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCandidate>& candidates,
                             const std::function<float(const ConvCandidate&, int launches)>& milliseconds) {
   using Kind = ConvTiming::Kind;
-  constexpr float kHopeless = 2.5f, kClose = 1.3f;  // times the fastest
+  constexpr float kHopeless = 2.5f, kClose = 1.3f;  // As multiples of the fastest time.
   constexpr size_t kFinalists = 8;
   constexpr int kFewLaunches = 3, kManyLaunches = 20, kRounds = 3;
-  constexpr float kSpan = 0.3f;  // ms that many launches should take together
-  constexpr float kLong = 5;     // ms of one launch that are measured well enough by themselves
+  constexpr float kSpan = 0.3f;  // The time in ms that the launches of one measurement take together.
+  constexpr float kLong = 5;     // From this time in ms on, a single launch is measured well enough.
 
   const size_t count = candidates.size();
   ConvChoice choice{count, std::vector<ConvTiming>(count), nullptr};
   std::exception_ptr no_memory;
   std::string first_reason;
-  // Runs a candidate; remembers the shortest time. Whether it ran.
+  // Runs a candidate, keeps its shortest time, and returns whether it ran.
   const auto time = [&](size_t i, int launches, Kind then) {
     ConvTiming& t = choice.timings[i];
     try {
@@ -137,7 +138,7 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
       no_memory = no_memory ? no_memory : std::current_exception();
       t.reason = e.what();
     } catch (const Error& e) {
-      // The first reason is the cause; after an error of the device all others have the same.
+      // The first reason is the cause. After an error of the device all other candidates fail for the same reason.
       if (first_reason.empty()) first_reason = fmt::format("{}: {}", candidates[i].name, e.what());
       t.reason = e.what();
     }
@@ -153,7 +154,7 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
     return best;
   };
 
-  // A few runs of each, but one run is enough to see that a candidate is hopeless.
+  // Runs each candidate a few times, but one run is enough to see that a candidate is much too slow.
   float best_ms = 0;
   for (size_t i = 0; i < count; ++i) {
     if (!time(i, 1, Kind::dropped)) continue;
@@ -165,7 +166,7 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
     }
     best_ms = best_ms > 0 ? std::min(best_ms, choice.timings[i].ms) : choice.timings[i].ms;
   }
-  // Many runs of the fastest, taking turns, so that whatever disturbs a GPU for a while disturbs them all.
+  // Runs the fastest candidates many times, in turns, so that a disturbance of the GPU affects all of them.
   std::vector<size_t> finalists;
   for (size_t i = 0; i < count; ++i) {
     const ConvTiming& t = choice.timings[i];
@@ -175,7 +176,7 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
                    [&](size_t a, size_t b) { return choice.timings[a].ms < choice.timings[b].ms; });
   finalists.resize(std::min(finalists.size(), kFinalists));
   if (finalists.size() > 1) {
-    // What they took so far was one lucky run of a few; from here on they are compared by the same number of tries.
+    // The time so far was the luckiest of a few runs. From here on candidates are compared by the same number of runs.
     std::vector<int> launches;
     for (const size_t i : finalists) {
       const float ms = choice.timings[i].ms;
@@ -186,7 +187,7 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
       for (size_t f = 0; f < finalists.size(); ++f) {
         ConvTiming& t = choice.timings[finalists[f]];
         if (round > 0 && t.kind == Kind::failed) continue;
-        if (round == 0) t.kind = Kind::failed;  // time() then forgets what it took before
+        if (round == 0) t.kind = Kind::failed;  // Makes time() forget the earlier time.
         time(finalists[f], launches[f], Kind::finalist);
       }
     }
@@ -194,7 +195,8 @@ ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCa
     for (const size_t i : finalists) {
       const ConvTiming& t = choice.timings[i];
       const bool faster = best == count || t.ms < choice.timings[best].ms ||
-                          (t.ms == choice.timings[best].ms && i < best);  // equally fast: the library's preferred
+                          // If two are equally fast, the one that the library prefers is chosen.
+                          (t.ms == choice.timings[best].ms && i < best);
       if (t.kind == Kind::finalist && faster) best = i;
     }
     choice.best = best;

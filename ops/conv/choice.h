@@ -1,4 +1,5 @@
-// Which candidate computes a convolution: the fastest, measured once per shape and remembered on disk.
+// Chooses the candidate that computes a convolution: the fastest, which is measured once per shape and remembered on
+// disk.
 #pragma once
 #include <exception>
 #include <functional>
@@ -11,23 +12,28 @@
 
 namespace hr {
 
-// conv_plans.txt in $HRNET_CACHE, $XDG_CACHE_HOME/hrnet.cpp or ~/.cache/hrnet.cpp; empty if none of them is set.
+// Returns conv_plans.txt in $HRNET_CACHE, $XDG_CACHE_HOME/hrnet.cpp or ~/.cache/hrnet.cpp; empty if none of them is
+// set.
 fs::path conv_plan_file();
 
-// Names of the fastest candidates, by problem. A text file: the heading, then one line each, with a tab between:
+// The names of the fastest candidates, by problem. The file is text: a heading, then one line per problem with a tab
+// between its columns:
 //   cuDNN eng34 k2=1 k24=3 <tab> conv forward [8, 64, 48, 256] -> 64, ...
-// The heading names whatever the choice depends on. A file with another heading is not used (and replaced by the first
-// put), a line that does not read so is left out, and a file that cannot be read counts as empty.
+// The heading names everything on which the choice depends. A file with another heading is not used and is replaced by
+// the first put(). A malformed line is ignored, and a file that cannot be read counts as empty. Not thread-safe within
+// a process.
 class ConvPlanMemory {
  public:
-  // An empty path: remembers until the end of the program.
+  // If `path` is empty, choices are remembered until the end of the program.
   ConvPlanMemory(fs::path path, std::string heading);
 
-  const std::string* find(const std::string& problem) const;  // null if unknown; valid until the next put
-  // Writes the file at once, so that a program that is killed has not measured in vain, together with what other
-  // programs have put into it meanwhile. Returns the choice that holds: of programs that measure the same problem at
-  // the same time the first one's, so that all of them, and whoever starts later, run the same kernel. What find() gave
-  // is replaced, since who measures again could not use it. That the file cannot be written is a note on stderr, once.
+  // Null if the problem is unknown. Valid until the next put().
+  const std::string* find(const std::string& problem) const;
+  // Writes the file at once, so that the measurement is not lost if the program is killed, and merges it with what
+  // other programs have written meanwhile. Returns the choice that is valid: if several programs measure the same
+  // problem at the same time, it is the first one's, so that all of them and all later programs run the same kernel. A
+  // choice that find() returned before is replaced, because a caller that measures again could not use it. If the file
+  // cannot be written, a note is printed on stderr, once.
   std::string put(const std::string& problem, const std::string& candidate);
 
  private:
@@ -39,33 +45,33 @@ class ConvPlanMemory {
   bool told_ = false;
 };
 
-// What became of a candidate.
+// The outcome of measuring a candidate.
 struct ConvTiming {
   enum class Kind {
-    failed,    // `reason`
-    dropped,   // its first run took far longer than the fastest known then
-    measured,  // a few runs
-    finalist,  // among the fastest, measured again with many runs
+    failed,    // See `reason`.
+    dropped,   // Its first run took far longer than the fastest known at that time.
+    measured,  // Measured with a few runs.
+    finalist,  // Among the fastest; measured again with many runs.
   };
   Kind kind = Kind::failed;
-  float ms = 0;  // a run
+  float ms = 0;  // The time of one run.
   std::string reason;
 };
 
 struct ConvChoice {
-  size_t best = 0;  // an index; the number of candidates if none runs
+  size_t best = 0;  // An index into the candidates; their number if none runs.
   std::vector<ConvTiming> timings;
-  // If none runs: OutOfMemory if one of them lacked memory, else an Error with the problem and the first reason.
+  // If none runs: OutOfMemory if one of them lacked memory, otherwise an Error with the problem and the first reason.
   std::exception_ptr failure;
 };
 
-// The fastest. milliseconds(candidate, launches) is the time of one of so many runs in a row; the first time that it is
-// asked about a candidate, `launches` is 1 and the candidate has not run before. It throws Error if the candidate does
-// not run.
+// Chooses the fastest candidate. milliseconds(candidate, launches) returns the time of one of `launches` runs in a row.
+// At its first call for a candidate `launches` is 1 and the candidate has not run before. It throws Error if the
+// candidate does not run.
 ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCandidate>& candidates,
                             const std::function<float(const ConvCandidate&, int launches)>& milliseconds);
 
-// A choice as lines of a table without heading, with tabs between the columns:
+// Returns a choice as the lines of a table without heading, with tabs between the columns:
 //   chosen, finalist, measured, dropped or failed; ms; workspace in bytes; candidate; problem; reason of a failure
 std::string table_of(const std::string& problem, const std::vector<ConvCandidate>& candidates,
                      const ConvChoice& choice);

@@ -11,7 +11,8 @@
 namespace hr {
 namespace {
 
-// Writes a parameter's gradient straight into its place when it is bound and untouched, else through a temporary.
+// Writes the gradient of a parameter directly into its place if it is bound and has not been written yet, otherwise
+// through a temporary.
 class ParameterGradient {
  public:
   ParameterGradient(Context& cx, const Tensor& parameter)
@@ -34,7 +35,8 @@ class ParameterGradient {
   Tensor target_;
 };
 
-// What a convolution must move and compute: two activations and the filter, a multiplication and an addition each.
+// The bytes and operations of a convolution: it moves two activations and the filter; a multiplication and an addition
+// count as two operations.
 double conv_bytes(const ConvGeometry& g) {
   const double in = static_cast<double>(g.n * g.h * g.w * g.ci),
                out = static_cast<double>(g.n * g.out_h() * g.out_w() * g.co);
@@ -54,7 +56,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
   Tensor dy = take_gradient(cx, y);
   if (!dy.defined()) return;
   if (dy.dtype() != geometry.src) {
-    Context plain = cx;  // a conversion inside a backward function is not itself recorded
+    Context plain = cx;  // A conversion inside of a backward function must not be recorded itself.
     plain.tape = nullptr;
     dy = cast(plain, dy, geometry.src);
   }
@@ -62,7 +64,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
   const bool bias_learns = in.bias.defined() && in.bias.requires_grad();
   if (in.filter.requires_grad() || bias_learns) {
     std::optional<ParameterGradient> filter, bias;
-    Tensor unwanted;  // the primitive makes both gradients: a frozen filter's goes here
+    Tensor unwanted;  // The primitive computes both gradients. This receives that of a frozen filter.
     if (in.filter.requires_grad()) {
       filter.emplace(cx, in.filter);
     } else {
@@ -90,7 +92,8 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
         "{}: expected an f32 filter of [O, kh, kw, I], got {} of {}", op, to_string(filter.shape()),
         name_of(filter.dtype()));
   check(x.dim(3) == filter.dim(3), "{}: expected {} input channels, got {}", op, filter.dim(3), x.dim(3));
-  check(options.stride >= 1 && options.pad >= 0, "{}: stride {} and pad {} make no sense", op, options.stride,
+  check(options.stride >= 1 && options.pad >= 0,
+        "{}: stride {} and pad {}; expected a stride of at least 1 and a pad of at least 0", op, options.stride,
         options.pad);
   check(!options.relu || !options.silu, "{}: expected one activation, got relu and silu", op);
   if (x.dtype() == DType::bf16 && !cx.device.is_cuda() && !dnnl_has_bf16()) {

@@ -6,22 +6,23 @@ namespace hr {
 
 struct Conv2d {
   int stride = 1, pad = 0;
-  const Tensor* bias = nullptr;  // [O] f32
-  // Inference epilogue: y = relu?(conv + bias? + add?), or with silu y = v sigmoid(v) + add? of v = conv + bias?.
-  // Training uses `fuse` instead; with a tape these are refused.
-  const Tensor* add = nullptr;  // like y
+  const Tensor* bias = nullptr;  // [O] f32.
+  // Inference epilogue: y = relu?(conv + bias? + add?), or with silu y = v sigmoid(v) + add? for v = conv + bias?.
+  // Training uses `fuse` for this; if a tape is recording, these options throw Error.
+  const Tensor* add = nullptr;  // Has the shape and type of y.
   bool relu = false, silu = false;
-  PackedFilters* packed = nullptr;  // keeps reordered filters; only for filters that never change
-  bool f32_output = false;          // heatmaps leave the network in float32 under bf16 too
-  const Tensor* rounded = nullptr;  // the filter already rounded to bf16, where the caller keeps it
+  PackedFilters* packed = nullptr;  // Keeps reordered filters. Only for filters that never change.
+  bool f32_output = false;          // Heatmaps leave the network in float32, under bf16 too.
+  const Tensor* rounded = nullptr;  // The filter rounded to bf16, if the caller keeps it.
 };
 
 // Cross-correlation as in torch.nn.functional.conv2d (groups 1, dilation 1). filter [O, kh, kw, I] f32 is converted to
-// x's type; H' = (H + 2 pad - kh) / stride + 1. Error on channel mismatch or an empty output.
+// the type of x; H' = (H + 2 pad - kh) / stride + 1. Throws Error if channels do not match or the output would be
+// empty.
 Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options = {});
 
-// torch.nn.functional.conv_transpose2d, output_padding 0. filter [O, kh, kw, I] (torch stores [I, O, kh, kw]);
-// H' = (H - 1) stride - 2 pad + kh.
+// torch.nn.functional.conv_transpose2d with output_padding 0. filter is [O, kh, kw, I] (torch stores [I, O, kh, kw]);
+// H' = (H - 1) stride - 2 pad + kh. Throws Error if channels do not match or the output would be empty.
 Tensor conv_transpose2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options = {});
 
 }  // namespace hr

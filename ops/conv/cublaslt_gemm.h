@@ -1,5 +1,5 @@
-// 1x1 convolutions on a GPU through cuBLASLt. This file pair is the only one that knows cuBLASLt, which is loaded when
-// first used.
+// 1x1 convolutions on a GPU through cuBLASLt. This file pair is the only one that knows cuBLASLt, which is loaded at
+// its first use.
 #pragma once
 #include <memory>
 
@@ -7,8 +7,9 @@
 
 namespace hr {
 
-// cuBLASLt on the current device; null if there is none to load, since cuDNN can do all that it does. It has candidates
-// for matrix products (ops/conv/gemm.h), but for those with a bias and a bf16 result. Error: it cannot use the device.
+// Opens cuBLASLt on the current device. Returns null if the library is not installed, because cuDNN can do everything
+// that it does. It has candidates for matrix products (ops/conv/gemm.h), except for those with a bias and a bf16
+// result. Throws Error if it cannot use the device.
 std::unique_ptr<ConvLibrary> open_cublaslt();
 
 }  // namespace hr

@@ -95,7 +95,7 @@ Layout layout(DType type, int64_t rows, int64_t columns, int64_t ld) {
   return Layout(made);
 }
 
-// A problem as cuBLASLt describes it; its candidates share one.
+// A problem in cuBLASLt's terms; its candidates share one object.
 struct Product {
   ConvProblem problem;
   ConvGemm gemm;
@@ -110,8 +110,8 @@ struct Product {
         b(g.transpose_b ? layout(g.ab_type, g.n, g.k, g.ldb) : layout(g.ab_type, g.k, g.n, g.ldb)),
         d(layout(g.d_type, g.m, g.n, g.ldd)) {}
 
-  // The product with a bias at this address, which is not used without one. Made for each call: cuBLASLt keeps the
-  // address in the description, and calls must not share what one of them writes.
+  // The product with the bias at this address, which is ignored if there is no bias. It is made for each call, because
+  // cuBLASLt keeps the address in the description and concurrent calls must not share it.
   Operation operation(const void* bias) const {
     const ConvProblem& p = problem;
     const bool rounds = p.tf32 && gemm.ab_type == DType::f32;
@@ -130,11 +130,11 @@ struct Product {
     set(result, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     return result;
   }
-  // For questions: nothing is read through the bias' address, but cuBLASLt looks at how it is aligned, and this one is
-  // as badly aligned as any that will come.
+  // For questions to the heuristic. Nothing is read from the address of the bias, but cuBLASLt looks at its alignment,
+  // and this one has the smallest alignment that can occur.
   Operation operation() const { return operation(reinterpret_cast<const void*>(kAlignment)); }
 
-  static constexpr uintptr_t kAlignment = 16;  // what ConvBuffers promises
+  static constexpr uintptr_t kAlignment = 16;  // The alignment that ConvBuffers guarantees.
 };
 
 void multiply(cublasLtHandle_t handle, const Product& p, const cublasLtMatmulAlgo_t& algo, size_t workspace_size,
@@ -148,8 +148,8 @@ void multiply(cublasLtHandle_t handle, const Product& p, const cublasLtMatmulAlg
          p.name);
 }
 
-// An algorithm as text, and back: cuBLASLt promises that its description may be stored byte by byte and used again with
-// the same version of the library. Zeros at the end are left out.
+// Converts an algorithm to text and back. cuBLASLt guarantees that its description may be stored byte by byte and used
+// again with the same version of the library. Zeros at the end are left out.
 std::string text_of(const cublasLtMatmulAlgo_t& algo) {
   static_assert(std::is_trivially_copyable_v<cublasLtMatmulAlgo_t>);
   std::array<uint64_t, sizeof algo / sizeof(uint64_t)> words{};
@@ -186,14 +186,14 @@ class Library final : public ConvLibrary {
 
   std::vector<ConvCandidate> candidates(const ConvProblem& problem, const ConvSearch& search) override {
     const std::optional<ConvGemm> gemm = as_gemm(problem);
-    if (!gemm || search.kernels == ConvSearch::Kernels::compiled) return {};  // it compiles none
+    if (!gemm || search.kernels == ConvSearch::Kernels::compiled) return {};  // cuBLASLt compiles no kernels.
     const auto product = std::make_shared<Product>(problem, *gemm);
     cublasLtMatmulPreference_t made = nullptr;
     expect(cublaslt().create_preference(&made), "preference");
     const Preference preference(made);
     set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMaxWorkspace);
-    // A sum that is split must not be gathered in the result itself, where the parts arrive in any order, nor in the
-    // result's type, which may be bf16. Sums that are not split are always allowed.
+    // A split sum must be gathered neither in the result itself, where the parts arrive in any order, nor in the type
+    // of the result, which may be bf16. Sums that are not split are always allowed.
     set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(kReductions));
     for (const auto name : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
                             CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
@@ -204,7 +204,7 @@ class Library final : public ConvLibrary {
     const cublasLtMatrixLayout_t d = product->d.get();
     if (cublaslt().heuristic(handle_, operation.get(), product->a.get(), product->b.get(), d, d, preference.get(),
                              static_cast<int>(results.size()), results.data(), &count) != CUBLAS_STATUS_SUCCESS)
-      return {};  // none for these types, sizes or leading dimensions
+      return {};  // There is no algorithm for these types, sizes or leading dimensions.
     std::vector<ConvCandidate> list;
     for (int i = 0; i < count; ++i) {
       const cublasLtMatmulHeuristicResult_t& found = results[i];
@@ -242,13 +242,14 @@ class Library final : public ConvLibrary {
 
  private:
   static constexpr std::string_view kPrefix = "cuBLASLt ";
-  static constexpr uint64_t kMaxWorkspace = 32 << 20;  // only split sums want any, and only small results are split
+  // Only split sums need a workspace, and only small results are split.
+  static constexpr uint64_t kMaxWorkspace = 32 << 20;
   static constexpr int kMost = 32;
   static constexpr auto kReductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 
   ConvCandidate candidate(std::shared_ptr<const Product> product, const cublasLtMatmulAlgo_t& algo,
                           size_t workspace_size) {
-    // cuBLASLt's workspace must begin at a multiple of 256.
+    // cuBLASLt's workspace must begin at a multiple of 256 bytes.
     const auto size = static_cast<int64_t>(workspace_size);
     const auto run = [this, product = std::move(product), algo, workspace_size](
                          const Context& cx, const ConvBuffers& buffers, void* workspace) {

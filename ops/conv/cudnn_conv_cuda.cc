@@ -55,7 +55,7 @@ const Cudnn& cudnn() {
 
 void expect(cudnnStatus_t status, std::string_view what) {
   if (status == CUDNN_STATUS_SUCCESS) return;
-  std::array<char, 512> why{};  // what this thread's last call had to say, often nothing
+  std::array<char, 512> why{};  // cuDNN's message about the last call of this thread; it is often empty.
   cudnn().last_error(why.data(), why.size());
   const std::string text =
       fmt::format("cuDNN: {}: {}{}{}", what, cudnn().error(status), why[0] == 0 ? "" : ": ", why.data());
@@ -66,7 +66,7 @@ void expect(cudnnStatus_t status, std::string_view what) {
 
 // ---- graphs ------------------------------------------------------------------------------------------------------
 
-// One descriptor of the graph API, destroyed with its owner.
+// One descriptor of the graph API. It is destroyed with its owner.
 class Descriptor {
  public:
   explicit Descriptor(cudnnBackendDescriptorType_t type) {
@@ -103,10 +103,10 @@ class Descriptor {
 
 cudnnDataType_t type_of(DType t) { return t == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
 
-// Names of a graph's tensors in a variant pack.
+// The names of a graph's tensors in a variant pack.
 enum Uid : int64_t { kX = 1, kW, kY, kBias, kAdd, kVirtual = 100 };
 
-// dims as cuDNN counts them (n, c, h, w); memory is dense n, h, w, c.
+// `d` are the dimensions in cuDNN's order (n, c, h, w); the memory is dense n, h, w, c.
 Descriptor tensor(int64_t uid, std::array<int64_t, 4> d, DType type, bool is_virtual = false) {
   const std::array<int64_t, 4> strides{d[1] * d[2] * d[3], 1, d[3] * d[1], d[1]};
   const int64_t alignment = 16;
@@ -138,10 +138,10 @@ Descriptor pointwise(cudnnPointwiseMode_t mode, const Descriptor& x, const Descr
   return op;
 }
 
-// A deconvolution is a convolution seen from its output: its forward pass is that one's gradient of the data, and so
-// on; the filter's channel dims change places (gpu_conv_kernel.h).
+// A deconvolution is a convolution seen from its output: its forward pass is that convolution's gradient of the data,
+// and so on. The channel dimensions of the filter change places (gpu_conv_kernel.h).
 struct Mirror {
-  std::array<int64_t, 4> x, w, y;  // of the convolution that cuDNN runs: n, c, h, w and k, c, r, s
+  std::array<int64_t, 4> x, w, y;  // Of the convolution that cuDNN runs: n, c, h, w and k, c, r, s.
   ConvProblem::Pass pass;
 };
 Mirror mirror_of(const ConvProblem& p) {
@@ -156,7 +156,7 @@ Mirror mirror_of(const ConvProblem& p) {
 }
 
 struct OperationGraph {
-  std::vector<Descriptor> parts;  // tensors and operations must outlive the graph
+  std::vector<Descriptor> parts;  // Tensors and operations must outlive the graph.
   std::optional<Descriptor> graph;
 };
 
@@ -187,10 +187,10 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
   };
   const auto operation = [&](Descriptor d) { operations.push_back(keep(std::move(d))); };
   const size_t c = keep(std::move(conv));
-  // cuDNN reads alpha and beta in the type that they are declared with only for some engines; the ready-made ones read
-  // the compute type's four bytes, and the first four of a double 1.0 are 0, which makes every result 0.
+  // Only some engines of cuDNN read alpha and beta in the type in which they are declared. The ready-made ones read
+  // four bytes in the compute type, and the first four bytes of a double 1.0 are 0, which would make every result 0.
   const float one = 1, zero = 0;
-  // Element types: src everywhere but for the forward result and the filter's gradient.
+  // The element type is src everywhere, except for the forward result and the gradient of the filter.
   const bool epilogue = p.bias || p.add || p.relu;
   if (m.pass == Pass::backward_filter) {
     const bool deconv = g.transposed;
@@ -206,7 +206,7 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
         .finalize("gradient of a filter");
     operation(std::move(op));
   } else {
-    // What the pass writes: y (forward) or x (data), in the deconvolution's view the other way round.
+    // The pass writes y (forward) or x (data). For a deconvolution it is the other way round.
     const bool writes_y = m.pass == Pass::forward;
     const auto& out = writes_y ? m.y : m.x;
     const DType out_type = p.pass == Pass::forward ? g.dst : g.src;
@@ -238,7 +238,7 @@ OperationGraph build_graph(cudnnHandle_t handle, const ConvProblem& p) {
           .finalize("gradient of the data");
       operation(std::move(op));
     }
-    // Summand before bias: the order in which cuDNN's ready-made kernels have them.
+    // The summand comes before the bias, which is the order in cuDNN's ready-made kernels.
     const auto then = [&](cudnnPointwiseMode_t what, const size_t* b, bool last) {
       const size_t next = last ? final() : intermediate();
       operation(pointwise(what, parts[at], b != nullptr ? &parts[*b] : nullptr, parts[next]));
@@ -272,23 +272,23 @@ bool contains(const std::vector<Note>& notes, Note note) {
   return std::find(notes.begin(), notes.end(), note) != notes.end();
 }
 
-// One engine of cuDNN with its knobs set: what a plan is made from.
+// One engine of cuDNN with its knobs set, from which a plan is made.
 struct EngineConfig {
   Descriptor config;
-  std::string name;  // "eng34 k2=1 k24=3"
+  std::string name;  // For example "eng34 k2=1 k24=3".
   bool tensor_core = false;
-  bool compiled = false;  // at run time, for a second or more
-  bool usable = false;    // gives the same bits in every run and does not round more than the problem allows
-  std::vector<Descriptor> parts = {};  // engine and knobs of a configuration that was put together here
+  bool compiled = false;  // Compiled at run time, which takes a second or more.
+  bool usable = false;  // True if it gives the same bits in every run and does not round more than the problem allows.
+  std::vector<Descriptor> parts = {};  // Engine and knobs of a configuration that was put together here.
 };
 
 struct Plan {
-  EngineConfig made_from;  // must outlive the plan
+  EngineConfig made_from;  // Must outlive the plan.
   Descriptor plan;
   int64_t workspace = 0;
 };
 
-// Planning for a GPU that is not here; older headers do not have it.
+// Plans for a GPU that is not present. Older headers do not have this.
 #ifdef HR_CUDNN_DESCRIBES_GPUS
 constexpr auto kHeuristicForDevice = CUDNN_ATTR_ENGINEHEUR_DEVICEPROP,
                kPlanForDevice = CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, kEngineForDevice = CUDNN_ATTR_ENGINE_DEVICEPROP;
@@ -303,18 +303,18 @@ Descriptor describe_gpu(const std::string& json) {
 #else
 constexpr cudnnBackendAttributeName_t kHeuristicForDevice{}, kPlanForDevice{}, kEngineForDevice{};
 Descriptor describe_gpu(const std::string&) {
-  fail("this program was built with the headers of cuDNN {}.{}, which cannot plan for a GPU that is not here",
+  fail("this program was built with the headers of cuDNN {}.{}, which cannot plan for a GPU that is not present",
        CUDNN_MAJOR, CUDNN_MINOR);
 }
 #endif
 
-// Where plans are made for: the handle's device, or one that is described.
+// The device for which plans are made: that of the handle, or one that is described.
 struct Target {
   cudnnHandle_t handle = nullptr;
   const Descriptor* device = nullptr;
 };
 
-// The first `most` of an attribute that is a list of descriptors of this type.
+// Returns the first `most` elements of an attribute that is a list of descriptors of this type.
 std::vector<Descriptor> descriptors_of(const Descriptor& owner, cudnnBackendAttributeName_t name,
                                        cudnnBackendDescriptorType_t type, int64_t most) {
   std::vector<Descriptor> list;
@@ -331,7 +331,7 @@ std::vector<Descriptor> descriptors_of(const Descriptor& owner, cudnnBackendAttr
   return list;
 }
 
-// All of an attribute that is a list of at most `most` notes.
+// Returns all elements of an attribute that is a list of at most `most` notes.
 template <class Note>
 std::vector<Note> notes_of(cudnnBackendDescriptor_t engine, cudnnBackendAttributeName_t name,
                            cudnnBackendAttributeType_t type, int64_t most) {
@@ -342,18 +342,18 @@ std::vector<Note> notes_of(cudnnBackendDescriptor_t engine, cudnnBackendAttribut
   return notes;
 }
 
-// Reads what a finished configuration is.
+// Reads the properties of a finished configuration.
 EngineConfig describe(const ConvProblem& p, Descriptor config) {
   EngineConfig result{std::move(config), {}};
   int64_t got = 0, index = -1;
-  // The engine belongs to the configuration from here on; this descriptor is only a name for it.
+  // The configuration owns the engine from here on; this descriptor only refers to it.
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   cudnnBackendDescriptor_t handle = engine.get();
   cudnn().get(result.config.get(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &got, &handle);
   cudnn().get(handle, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &got, &index);
   result.name = fmt::format("eng{}", index);
   std::map<int64_t, int64_t> knobs;
-  // How many there are cuDNN does not say before it is given room for them.
+  // cuDNN does not say how many there are before it is given memory for them.
   for (const Descriptor& knob : descriptors_of(result.config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
                                                CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS)) {
     cudnnBackendKnobType_t type{};
@@ -376,7 +376,7 @@ EngineConfig describe(const ConvProblem& p, Descriptor config) {
   return result;
 }
 
-// What one of cuDNN's heuristics suggests for a graph, in its order of preference; all of it is usable.
+// Returns the suggestions of one of cuDNN's heuristics for a graph, in its order of preference. All of them are usable.
 std::vector<EngineConfig> suggestions(const Target& target, const ConvProblem& p, const Descriptor& graph,
                                       cudnnBackendHeurMode_t mode) {
   Descriptor heuristic(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
@@ -397,7 +397,7 @@ std::vector<EngineConfig> suggestions(const Target& target, const ConvProblem& p
   return list;
 }
 
-// Nothing if cuDNN does not make it, or its workspace is too large.
+// Returns nothing if cuDNN cannot make the plan or if its workspace is too large.
 std::optional<Plan> make_plan(const Target& target, EngineConfig config) {
   Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
   if (target.handle != nullptr) plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &target.handle);
@@ -412,15 +412,15 @@ std::optional<Plan> make_plan(const Target& target, EngineConfig config) {
   return Plan{std::move(config), std::move(plan), workspace};
 }
 
-// Plans for a graph, in cuDNN's order of preference: its quick heuristic's, and its fallback list where that has none
-// (or everything is asked for). Compiling takes seconds, so that of compiled ones the first two that cuDNN makes are
-// enough.
+// Makes plans for a graph in cuDNN's order of preference: those of its quick heuristic, and those of its fallback list
+// if the heuristic gives none (or if everything is requested). Because compiling takes seconds, only the first two
+// compiled plans that cuDNN can make are used.
 std::vector<Plan> make_plans(const Target& target, const ConvProblem& p, const Descriptor& graph,
                              const ConvSearch& search) {
   using Kernels = ConvSearch::Kernels;
   const int at_most = search.kernels == Kernels::compiled ? std::min(search.at_most, 2) : search.at_most;
   std::vector<Plan> plans;
-  std::set<std::string> seen;  // the heuristics repeat themselves
+  std::set<std::string> seen;  // The heuristics return some configurations more than once.
   for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
     if (!plans.empty() && search.kernels != Kernels::all) break;
     for (EngineConfig& config : suggestions(target, p, graph, mode)) {
@@ -433,7 +433,7 @@ std::vector<Plan> make_plans(const Target& target, const ConvProblem& p, const D
   return plans;
 }
 
-// The plan of an engine and knobs by their name.
+// Makes the plan with the engine and knobs of that name.
 std::optional<Plan> find_plan(const Target& target, const ConvProblem& p, const Descriptor& graph,
                               const std::string& name) {
   const char* at = name.c_str();
@@ -471,7 +471,7 @@ std::optional<Plan> find_plan(const Target& target, const ConvProblem& p, const 
                  handles.data());
     config.finalize("engine configuration");
   } catch (const Error&) {
-    return {};  // this version has no such engine or knob, or not for this problem
+    return {};  // This version has no such engine or knob, or not for this problem.
   }
   parts.push_back(std::move(engine));
   EngineConfig found = describe(p, std::move(config));

@@ -12,7 +12,9 @@ Tensor depthwise_conv2d(Context& cx, const Tensor& x, const Tensor& filter, cons
       filter.rank() == 3 && filter.dtype() == DType::f32 && filter.dim(0) == filter.dim(1) && filter.dim(2) == x.dim(3),
       "depthwise_conv2d: expected an f32 filter of [k, k, {}], got {} of {}", x.dim(3), to_string(filter.shape()),
       name_of(filter.dtype()));
-  check(o.stride >= 1 && o.pad >= 0, "depthwise_conv2d: stride {} and pad {} make no sense", o.stride, o.pad);
+  check(o.stride >= 1 && o.pad >= 0,
+        "depthwise_conv2d: stride {} and pad {}; expected a stride of at least 1 and a pad of at least 0", o.stride,
+        o.pad);
   check(o.bias == nullptr || (o.bias->numel() == x.dim(3) && o.bias->dtype() == DType::f32),
         "depthwise_conv2d: expected a bias of {} f32", x.dim(3));
   const int64_t k = filter.dim(0), h = x.dim(1), w = x.dim(2);

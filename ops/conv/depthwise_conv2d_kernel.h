@@ -9,13 +9,13 @@ struct DepthwiseForward {
   static constexpr const char* kName = "depthwise convolution";
   double bytes_per_element() const { return 2 * sizeof(T); }
   const T* x;
-  const float *filter, *bias;  // [k, k, C], [C]; bias may be null
+  const float *filter, *bias;  // [k, k, C] and [C]; bias may be null.
   T* y;
   int64_t h, w, channels, out_h, out_w;
   int kernel, stride, pad;
   bool silu;
 
-  // The part of the window that lies within the picture, and where its first tap is in the filter.
+  // The part of the window that lies within the picture, and the position of its first tap in the filter.
   struct Row {
     const T* corner;
     const float* tap;

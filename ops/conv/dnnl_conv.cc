@@ -26,7 +26,7 @@ memory::data_type type_of(DType t) {
 
 enum class Pass { forward, data, filter };
 
-// Everything that selects a primitive.
+// The text of everything that selects a primitive.
 std::string key_of(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
   return fmt::format("{}.{}.{}x{}x{}x{}.{}.{}x{}.{}.{}.{}{}{}{}{}", static_cast<int>(pass), g.transposed, g.n, g.h, g.w,
                      g.ci, g.co, g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), bias, add,
@@ -35,19 +35,20 @@ std::string key_of(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAc
 
 struct Compiled {
   dnnl::primitive primitive;
-  memory::desc src, filter, bias, dst;  // what the primitive wants; filter may be packed
-  memory::desc plain_filter;            // ours: f32, O.kh.kw.I
+  memory::desc src, filter, bias, dst;  // The layouts that the primitive requires; the filter may be packed.
+  memory::desc plain_filter;            // Our layout: f32, O.kh.kw.I.
   bool packs = false;
-  int layout = 0;  // of the filter that the primitive wants
+  int layout = 0;  // The number of the filter layout that the primitive requires.
   memory src_memory, filter_memory, bias_memory, dst_memory, add_memory, plain_memory;
-  std::optional<dnnl::reorder> reorder;  // plain -> packed (forward, data) or packed -> plain (filter)
+  std::optional<dnnl::reorder> reorder;  // Plain to packed (forward, data) or packed to plain (filter).
 };
 
-// A number for each layout of filters that has come up in this process. Models keep packed filters and are used with
-// the backends of several contexts, so the numbers have to mean the same to all of them.
+// A number for each layout of filters that has occurred in this process. Models keep packed filters and are used with
+// the backends of several contexts, so that the numbers must mean the same to all of them.
 int layout_number(const memory::desc& desc) {
   static std::mutex mutex;
-  static std::vector<memory::desc> known;  // a few hundred: filter shapes times the library's blockings of them
+  // A few hundred: the shapes of filters times the library's blockings of them.
+  static std::vector<memory::desc> known;
   const std::lock_guard lock(mutex);
   const auto found = std::find(known.begin(), known.end(), desc);
   if (found != known.end()) return static_cast<int>(found - known.begin());
@@ -61,21 +62,21 @@ struct DnnlConv::Impl {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
 
-  // Compiled primitives, the most recently used one first. oneDNN does not tell how large one is: about 30 KB were
-  // measured for HRNet-W32, so that all of them stay below 100 MB. A shape of input needs about 120 for inference.
+  // Compiled primitives, the most recently used one first. oneDNN does not say how large one is. About 30 KB were
+  // measured for HRNet-W32, so that all of them stay below 100 MB. Inference on one shape of input needs about 120.
   static constexpr size_t kMostCompiled = 2048;
   using Compilations = std::list<std::pair<std::string, Compiled>>;
   Compilations compilations;
-  std::unordered_map<std::string_view, Compilations::iterator> by_key;  // views of the list's keys
+  std::unordered_map<std::string_view, Compilations::iterator> by_key;  // The keys are views of the keys in the list.
 
-  // Valid until the next call.
+  // The result is valid until the next call.
   Compiled& compiled(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
     std::string key = key_of(pass, g, bias, add, act);
     if (const auto found = by_key.find(key); found != by_key.end()) {
       compilations.splice(compilations.begin(), compilations, found->second);
       return found->second->second;
     }
-    Compiled made;  // kept only when it is complete, whatever is thrown
+    Compiled made;  // It is stored only when it is complete, so that an exception leaves no partial entry.
     try {
       build(made, pass, g, bias, add, act);
     } catch (const dnnl::error& e) {
@@ -92,8 +93,8 @@ struct DnnlConv::Impl {
   }
 
   void build(Compiled& c, Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
-    // oneDNN 2.6's bf16 filter gradient reads scratch it never wrote when an image one pixel wide is walked with a
-    // stride. A single output column needs no stride.
+    // In oneDNN 2.6 the bf16 filter gradient reads scratch memory that it never wrote if an image one pixel wide is
+    // walked with a stride. A single output column needs no stride.
     const bool one_column = !g.transposed && g.w == 1 && g.w + 2 * g.pad == g.kw;
     const memory::dims strides{g.stride, one_column ? 1 : g.stride}, pads{g.pad, g.pad};
     const auto src_type = type_of(g.src);
@@ -101,7 +102,7 @@ struct DnnlConv::Impl {
     const memory::desc src({g.n, g.ci, g.h, g.w}, src_type, tag::nhwc);
     const memory::desc dst({g.n, g.co, g.out_h(), g.out_w()}, pass == Pass::forward ? type_of(g.dst) : src_type,
                            tag::nhwc);
-    // The backward passes take the forward primitive as a hint; its filter has the activations' type.
+    // The backward passes take the forward primitive as a hint. Its filter has the type of the activations.
     const memory::desc forward_filter(filter_dims, src_type, tag::any);
     const memory::desc filter(filter_dims, pass == Pass::filter ? memory::data_type::f32 : src_type, tag::any);
     const memory::desc bias_desc = bias ? memory::desc({g.co}, memory::data_type::f32, tag::x) : memory::desc();
@@ -148,7 +149,7 @@ struct DnnlConv::Impl {
     }
   }
 
-  // The three passes of one primitive family (convolution or deconvolution have equal signatures).
+  // The three passes of one family of primitives. Convolution and deconvolution have the same signatures.
   template <class Forward, class Data, class Filter>
   void build_pass(Compiled& c, Pass pass, dnnl::algorithm algorithm, const memory::desc& src,
                   const memory::desc& forward_filter, const memory::desc& filter, const memory::desc& bias,
@@ -180,7 +181,7 @@ struct DnnlConv::Impl {
       const typename Filter::primitive_desc weights(engine, algorithm, src, filter, bias, dst, strides, pads, pads,
                                                     forward);
 #else
-      // API v2 takes an empty bias here for a bias of zero dimensions and refuses it.
+      // API v2 takes an empty bias for a bias without dimensions and refuses it.
       using Desc = typename Filter::desc;
       const typename Filter::primitive_desc weights(bias.is_zero()
                                                         ? Desc(algorithm, src, filter, dst, strides, pads, pads)
@@ -199,7 +200,8 @@ struct DnnlConv::Impl {
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
   }
 
-  // Points c.filter_memory at the filter in the layout the primitive wants; `scratch` keeps a fresh packing alive.
+  // Sets c.filter_memory to the filter in the layout that the primitive requires; `scratch` keeps a newly packed filter
+  // alive.
   void bring_filter(const Context& cx, Compiled& c, const float* filter, PackedFilters* packed, Tensor& scratch,
                     double& seconds) {
     if (!c.packs) {
@@ -219,7 +221,8 @@ struct DnnlConv::Impl {
     const auto bytes = static_cast<int64_t>(c.filter.get_size());
     if (packed != nullptr) {
       auto& recent = packed->recent;
-      if (recent.size() == PackedFilters::kMostRecent) recent.pop_back();  // first: its memory is used again
+      // Removed first, so that its memory can be reused.
+      if (recent.size() == PackedFilters::kMostRecent) recent.pop_back();
       scratch = Tensor(std::make_shared<Storage>(packed->allocator, static_cast<size_t>(bytes)), {bytes}, DType::u8,
                        cx.device);
     } else {
@@ -228,7 +231,8 @@ struct DnnlConv::Impl {
     c.plain_memory.set_data_handle(const_cast<float*>(filter));
     c.filter_memory.set_data_handle(scratch.raw());
     run(*c.reorder, {{DNNL_ARG_FROM, c.plain_memory}, {DNNL_ARG_TO, c.filter_memory}}, seconds);
-    if (packed != nullptr) packed->recent.insert(packed->recent.begin(), {c.layout, scratch});  // it is complete now
+    // It is complete only now.
+    if (packed != nullptr) packed->recent.insert(packed->recent.begin(), {c.layout, scratch});
   }
 };
 
@@ -250,7 +254,7 @@ void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, 
   }
   if (add != nullptr) {
     c.add_memory.set_data_handle(const_cast<void*>(add));
-    const int position = act == ConvAct::silu ? 1 : 0;  // among the post-ops
+    const int position = act == ConvAct::silu ? 1 : 0;  // The index among the post-ops.
     arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(position) | DNNL_ARG_SRC_1] = c.add_memory;
   }
   impl_->run(c.primitive, arguments, clock.primitives);
@@ -293,7 +297,7 @@ void DnnlConv::backward_filter(const Context& cx, const ConvGeometry& g, const v
 }
 
 namespace {
-// The instruction set that oneDNN's f32 and bf16 kernels will use on this processor.
+// The instruction set that oneDNN's f32 and bf16 kernels use on this processor.
 std::string_view isa_name() {
   switch (dnnl::get_effective_cpu_isa()) {
     case dnnl::cpu_isa::sse41:

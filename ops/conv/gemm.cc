@@ -7,7 +7,7 @@ std::optional<ConvGemm> as_gemm(const ConvProblem& p) {
   if (g.transposed || g.kh != 1 || g.kw != 1 || g.stride != 1 || g.pad != 0) return {};
   const auto x = &ConvBuffers::x, filter = &ConvBuffers::filter, y = &ConvBuffers::y;
   const int64_t rows = g.n * g.h * g.w, ci = g.ci, co = g.co;
-  // As BLAS sees our memory: x is [ci, rows], y is [co, rows], the filter is [ci, co].
+  // In BLAS's view of our memory x is [ci, rows], y is [co, rows] and the filter is [ci, co].
   switch (p.pass) {
     case ConvProblem::Pass::forward:
       return ConvGemm{filter, x, co, rows, ci, true, false, ci, ci, co, g.src, g.dst};

@@ -25,11 +25,11 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// What is measured, from the environment (docs/gpu.md).
+// Says what is measured, according to the environment (docs/guide/gpu.md).
 struct Search {
-  bool all = false;                    // HRNET_CONV_CANDIDATES=all
-  int at_most = ConvSearch().at_most;  // HRNET_CONV_CANDIDATES=N
-  fs::path log;                        // HRNET_CONV_LOG
+  bool all = false;                    // HRNET_CONV_CANDIDATES=all.
+  int at_most = ConvSearch().at_most;  // HRNET_CONV_CANDIDATES=N.
+  fs::path log;                        // HRNET_CONV_LOG.
 
   Search() {
     if (const char* file = std::getenv("HRNET_CONV_LOG")) log = file;
@@ -61,7 +61,7 @@ class GpuConv final : public ConvBackend {
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                const void* add, ConvAct act, void* y, PackedFilters* packed) override {
-    const bool silu = act == ConvAct::silu;  // a pass of its own
+    const bool silu = act == ConvAct::silu;  // SiLU is a separate pass.
     const ConvProblem p{g, Pass::forward, bias != nullptr, add != nullptr && !silu, act == ConvAct::relu, cx.tf32};
     Tensor kept, kept_bias;
     run(cx, p,
@@ -113,7 +113,8 @@ class GpuConv final : public ConvBackend {
                        info.multiprocessors, libraries);
   }
 
-  // A first start takes a while, and how many shapes will come only the network knows: a line after 2 s, 6 s, 18 s ...
+  // A first start takes a while, and only the network knows how many shapes will come. A line is printed after 2 s, 6
+  // s, 18 s and so on.
   void tell(double seconds) {
     ++shapes_;
     measuring_ += seconds;
@@ -123,12 +124,12 @@ class GpuConv final : public ConvBackend {
                measuring_, conv_plan_file().empty() ? "" : fmt::format(", kept in {}", conv_plan_file().string()));
   }
 
-  // [a, taps, b] -> [b, taps, a]
+  // [a, taps, b] -> [b, taps, a].
   static void swap_filter(const Context& cx, const float* from, float* to, int64_t a, int64_t taps, int64_t b) {
     for_each_flat(cx, a * taps * b, SwapFilterEnds<float>{from, to, a, taps, b});
   }
 
-  // The bias in the result's type.
+  // Returns the bias in the type of the result.
   static const void* bias_for(const Context& cx, const ConvGeometry& g, const float* bias, PackedFilters* packed,
                               Tensor& kept) {
     if (bias == nullptr || g.dst == DType::f32) return bias;
@@ -141,8 +142,8 @@ class GpuConv final : public ConvBackend {
     return target->raw();
   }
 
-  // The filter in the type and order that the pass reads. Inference keeps what was made; training rounds its filters
-  // once per step, so usually there is nothing to do.
+  // Returns the filter in the type and order that the pass reads. Inference keeps it. Training rounds its filters once
+  // per step, so that usually there is nothing to do.
   static const void* filter_for(const Context& cx, const ConvGeometry& g, ConvFilter filter, PackedFilters* packed,
                                 Tensor& kept) {
     const bool half = g.src == DType::bf16;
@@ -157,8 +158,8 @@ class GpuConv final : public ConvBackend {
     const float* plain = filter.f32;
     Tensor swapped;
     if (g.transposed) {
-      // Never from the step's arena when the filter is kept: it replays a sequence of allocations, and only the first
-      // call makes this one.
+      // A filter that is kept never lies in the step's arena, because the arena replays a sequence of allocations and
+      // only the first call makes this one.
       swapped = persistent.empty({count}, DType::f32);
       swap_filter(cx, plain, swapped.data<float>(), g.co, g.kh * g.kw, g.ci);
       plain = swapped.data<float>();
@@ -187,8 +188,8 @@ class GpuConv final : public ConvBackend {
     ++clock.calls;
   }
 
-  // Rank 0's choice. What this rank knows of its own does not count, so all ranks ask for the same problems in the same
-  // order: those that they compute for the first time together.
+  // Returns rank 0's choice. This rank's own earlier choices are ignored, so that all ranks ask for the same problems
+  // in the same order, namely for those that they compute together for the first time.
   ConvCandidate agree(const Context& cx, const ConvProblem& p, const std::string& name, const ConvBuffers& buffers) {
     std::optional<ConvCandidate> own;
     if (ranks->rank() == 0) own = choose(cx, p, name, buffers);
@@ -198,11 +199,12 @@ class GpuConv final : public ConvBackend {
           "rank 0 computes {} where rank {} computes {}: all need the same model and batch", told.substr(0, tab),
           ranks->rank(), name);
     if (!own) own = find_candidate(libraries_, p, told.substr(tab + 1));
-    if (!own) own = choose(cx, p, name, buffers);  // this rank's GPU or libraries are others and do not have it
+    // The GPU or the libraries of this rank differ, and the candidate does not exist here.
+    if (!own) own = choose(cx, p, name, buffers);
     return std::move(*own);
   }
 
-  // The remembered candidate, or the fastest. Error: none runs.
+  // Returns the remembered candidate, or the fastest. Throws Error if none runs.
   ConvCandidate choose(const Context& cx, const ConvProblem& p, const std::string& name, const ConvBuffers& buffers) {
     if (const std::string* known = memory_.find(name)) {
       if (auto found = find_candidate(libraries_, p, *known)) return std::move(*found);
@@ -217,7 +219,7 @@ class GpuConv final : public ConvBackend {
       const ConvChoice choice = choose_candidate(name, candidates, std::ref(timer));
       if (!search_.log.empty()) {
         std::string table = table_of(name, candidates, choice);
-        table.pop_back();  // append_line ends the last line
+        table.pop_back();  // append_line adds the end of the last line.
         append_line(search_.log, table);
       }
       if (choice.failure && !failure) failure = choice.failure;
@@ -241,17 +243,19 @@ class GpuConv final : public ConvBackend {
     return std::move(*best);
   }
 
-  static constexpr double kIdleSeconds = 1;  // without a measurement; a GPU that was idle for so long lowers its clocks
+  // The time without a measurement after which the GPU's clocks have dropped.
+  static constexpr double kIdleSeconds = 1;
 
-  std::unique_ptr<ConvLibrary> cudnn_, cublaslt_, tile_;  // candidates refer to them; cublaslt_ may be null
-  ConvLibraries libraries_;                               // those that there are
+  std::unique_ptr<ConvLibrary> cudnn_, cublaslt_, tile_;  // The candidates refer to these; cublaslt_ may be null.
+  ConvLibraries libraries_;                               // The libraries that are available.
   std::string description_;
   Search search_;
   ConvPlanMemory memory_;
-  Clock::time_point measured_;                                      // the last one
-  int shapes_ = 0;                                                  // measured so far
-  double measuring_ = 0, next_line_ = 2;                            // seconds
-  std::unordered_map<std::string, ConvCandidate> chosen_, agreed_;  // by this rank for itself; among the ranks
+  Clock::time_point measured_;            // The time of the last measurement.
+  int shapes_ = 0;                        // The number of shapes measured so far.
+  double measuring_ = 0, next_line_ = 2;  // In seconds.
+  // The choices of this rank for itself, and those among the ranks.
+  std::unordered_map<std::string, ConvCandidate> chosen_, agreed_;
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The convolutions of a GPU: asks its libraries for candidates, measures them once per shape on the caller's own
-// buffers and runs the fastest. Knows no library itself.
+// The convolutions of a GPU. Asks the libraries for candidates, measures them once per shape on the caller's own
+// buffers, and runs the fastest. It does not depend on any library itself.
 #pragma once
 #include <memory>
 
@@ -7,8 +7,8 @@
 
 namespace hr {
 
-// A backend for the context's device; choices are remembered on disk (ops/conv/choice.h). Error: cuDNN is missing or
-// too old, or a wish in the environment (docs/gpu.md) does not make sense.
+// Makes a backend for the context's device; choices are remembered on disk (ops/conv/choice.h). Throws Error if cuDNN
+// is missing or too old, or if a variable of the environment (docs/guide/gpu.md) has an invalid value.
 std::shared_ptr<ConvBackend> make_gpu_conv(const Context& cx);
 
 }  // namespace hr

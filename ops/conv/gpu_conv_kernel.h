@@ -3,8 +3,8 @@
 
 namespace hr {
 
-// [a, taps, b] -> [b, taps, a]: a deconvolution's filter as the convolution it mirrors has it. Filters are small, so
-// the reads may stride.
+// [a, taps, b] -> [b, taps, a]: turns the filter of a deconvolution into that of the convolution that it mirrors.
+// Filters are small, so that strided reads do not matter.
 template <class T>
 struct SwapFilterEnds {
   using Element = T;
@@ -22,17 +22,17 @@ struct SwapFilterEnds {
   }
 };
 
-// y = max(x + add? + bias?, floor): what is left of a convolution whose library only computes the sums. y may be x.
+// y = max(x + add? + bias?, floor): the epilogue of a convolution whose library only computes the sums. y may be x.
 template <class From, class To>
 struct ConvEpilogue {
   using Element = From;
   static constexpr const char* kName = "convolution: epilogue";
   double bytes_per_element() const { return sizeof(From) + (add != nullptr ? 2 : 1) * sizeof(To); }
   const From* x;
-  const To *bias, *add;  // [C] and like y; may be null
+  const To *bias, *add;  // [C], and of the shape of y; may be null.
   To* y;
   int64_t channels;
-  float floor;  // 0 for ReLU, -inf for none
+  float floor;  // 0 for ReLU, -inf for no activation.
 
   HR_HD int64_t row(int64_t r) const { return r * channels; }
   template <class V>
@@ -51,7 +51,7 @@ struct SiluEpilogue {
   static constexpr const char* kName = "convolution: SiLU";
   double bytes_per_element() const { return (add != nullptr ? 3 : 2) * sizeof(T); }
   T* y;
-  const T* add;  // may be null
+  const T* add;  // May be null.
   int64_t channels;
 
   HR_HD int64_t row(int64_t r) const { return r * channels; }
@@ -64,7 +64,8 @@ struct SiluEpilogue {
   }
 };
 
-// Keeps a GPU busy for so long, with one thread: meanwhile the host can queue work behind it. Nothing on the CPU.
+// Keeps a GPU busy for a given time with one thread, so that the host can queue work behind it. Does nothing on the
+// CPU.
 struct OccupyDevice {
   using Element = float;
   static constexpr const char* kName = "waiting";

@@ -1,4 +1,4 @@
-// What a library of a GPU is asked about a convolution, and what it answers. Who asks: ops/conv_candidates.
+// The questions to a library of a GPU about a convolution, and its answers. ops/conv/candidates asks them.
 #pragma once
 #include <functional>
 #include <limits>
@@ -13,38 +13,40 @@ namespace hr {
 // One pass of a convolution.
 struct ConvProblem {
   enum class Pass { forward, backward_data, backward_filter };
-  ConvGeometry geometry;  // backward_filter: dst is the gradient's type
+  ConvGeometry geometry;  // For backward_filter, dst is the type of the gradient.
   Pass pass = Pass::forward;
-  bool bias = false, add = false, relu = false;  // forward only
-  bool tf32 = false;                             // f32 inputs may be rounded to TF32
+  bool bias = false, add = false, relu = false;  // Forward only.
+  bool tf32 = false;                             // f32 inputs may be rounded to TF32.
 };
-// "conv forward [8, 64, 48, 256] -> 64, 1x1 stride 1 pad 0, bf16 -> bf16 + bias + relu"
+// For example "conv forward [8, 64, 48, 256] -> 64, 1x1 stride 1 pad 0, bf16 -> bf16 + bias + relu".
 std::string to_string(const ConvProblem& problem);
 
-// The pass's tensors on the device. The pass reads two of x, filter and y (a gradient in the place of what it is the
-// gradient of) and writes the third, whose pointer is `out`: y (forward), x (backward_data) or filter
+// The tensors of the pass on the device. The pass reads two of x, filter and y (a gradient takes the place of the
+// tensor to which it belongs) and writes the third, whose pointer is `out`: y (forward), x (backward_data) or filter
 // (backward_filter). Each begins at a multiple of 16 bytes.
 struct ConvBuffers {
-  const void *x = nullptr, *filter = nullptr, *y = nullptr;  // null: the one that is written
+  const void *x = nullptr, *filter = nullptr, *y = nullptr;  // The one that is written is null.
   void* out = nullptr;
-  const void* bias = nullptr;  // [co] of y's type: with another the libraries have few kernels, or compile one for it
-  const void* add = nullptr;   // like y, and never y itself
+  // [co], of the type of y. With another type the libraries have few kernels, or compile one.
+  const void* bias = nullptr;
+  const void* add = nullptr;  // Has the shape and type of y, and is never y itself.
 };
 
 // One way to compute a problem.
 struct ConvCandidate {
-  // What it is, as long as the library's version stays the same: "cuDNN eng34 k2=1 k24=3". It begins with the library's
-  // name, and holds no tab and no line end.
+  // Identifies the candidate as long as the version of the library stays the same: "cuDNN eng34 k2=1 k24=3". It begins
+  // with the name of the library and contains neither tabs nor line ends.
   std::string name;
-  int64_t workspace = 0;  // bytes that `run` needs, from a multiple of 64
-  // Puts the work on cx.stream; neither waits nor allocates, so it can be captured. Error: the library refuses.
+  int64_t workspace = 0;  // The bytes that `run` needs, aligned to 64.
+  // Submits the work to cx.stream. Neither waits nor allocates, so that it can be captured. Throws Error if the library
+  // refuses.
   std::function<void(const Context& cx, const ConvBuffers& buffers, void* workspace)> run;
 };
 
-// Which of its kernels a library is asked for.
+// Selects which kernels of a library are requested.
 struct ConvSearch {
-  // ready: made in advance. compiled: those that the library compiles for the problem when they are asked for, which
-  // takes seconds. all: both, and what the library itself considers a last resort.
+  // ready: kernels made in advance. compiled: kernels that the library compiles for the problem on request, which takes
+  // seconds. all: both, and those that the library itself considers a last resort.
   enum class Kernels { ready, compiled, all };
   Kernels kernels = Kernels::ready;
   int at_most = std::numeric_limits<int>::max();
@@ -53,13 +55,14 @@ struct ConvSearch {
 class ConvLibrary {
  public:
   virtual ~ConvLibrary() = default;
-  // In the library's own order of preference, none if it cannot compute the problem. Left out are those whose sums
-  // depend on timing (a run could not be repeated) and, without tf32, those that round f32 inputs.
+  // Returns the candidates in the library's own order of preference, none if it cannot compute the problem. It leaves
+  // out kernels whose sums depend on timing, because a run could not be repeated, and, without tf32, kernels that round
+  // f32 inputs.
   virtual std::vector<ConvCandidate> candidates(const ConvProblem& problem, const ConvSearch& search) = 0;
-  // The candidate of that name, made without making any other; nothing if the library has none of that name for the
-  // problem. The name may come from a file and need not make sense.
+  // Returns the candidate of that name, made without making any other; empty if the library has none of that name for
+  // the problem. The name may come from a file and may be invalid.
   virtual std::optional<ConvCandidate> find(const ConvProblem& problem, const std::string& name) = 0;
-  virtual std::string description() const = 0;  // "cuDNN 9.19.0"
+  virtual std::string description() const = 0;  // For example "cuDNN 9.19.0".
 };
 
 }  // namespace hr

@@ -1,15 +1,15 @@
-// The warp-wide instructions that the convolution kernels of ops/conv/tile_conv_kernels.cuh are made of: loads of 8x8
-// matrices from shared memory, bf16 matrix products, and copies into shared memory that a thread does not wait for.
-// sm_80 and newer. On the host they are only declared: tests/ops/tile_conv_test.cc defines them for 32 simulated lanes,
-// from the PTX manual's tables (sections ldmatrix, mma.m16n8k16, cp.async), so that the kernels' indexing is tested
-// without a GPU.
+// The warp-wide instructions that the convolution kernels of ops/conv/tile_conv_kernels.cuh use: loads of 8x8 matrices
+// from shared memory, bf16 matrix products, and asynchronous copies into shared memory. They need sm_80 or newer. On
+// the host they are only declared. tests/ops/tile_conv_test.cc defines them for 32 simulated lanes, from the tables of
+// the PTX manual (sections ldmatrix, mma.m16n8k16, cp.async), so that the indexing of the kernels is tested without a
+// GPU.
 #pragma once
 #include <cstdint>
 
 #ifdef __CUDACC__
 #define HR_DEVICE __device__ __forceinline__
 #define HR_UNROLL_1 _Pragma("unroll 1")
-// Shared memory whose size the launch names.
+// Shared memory whose size is given at the launch.
 #define HR_DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 #else
 #define HR_DEVICE inline
@@ -21,8 +21,8 @@ namespace hr::gpu {
 
 #ifdef __CUDACC__
 
-// ldmatrix.x4: four 8x8 matrices of bf16. Lane l names the 16 bytes of row l % 8 of matrix l / 8, and receives in r[m]
-// the elements (l / 4, 2 (l % 4)) and the next one of matrix m.
+// ldmatrix.x4 loads four 8x8 matrices of bf16. Lane l passes the address of the 16 bytes of row l % 8 of matrix l / 8,
+// and receives in r[m] the elements (l / 4, 2 (l % 4)) and its right neighbour of matrix m.
 HR_DEVICE void load_matrices(uint32_t (&r)[4], const void* row) {
 #ifdef __CUDA_ARCH__
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
@@ -33,7 +33,7 @@ HR_DEVICE void load_matrices(uint32_t (&r)[4], const void* row) {
 #endif
 }
 
-// The same of the transposed matrices: lane l receives the elements (2 (l % 4), l / 4) and the one below.
+// The same for the transposed matrices: lane l receives the elements (2 (l % 4), l / 4) and the one below.
 HR_DEVICE void load_matrices_transposed(uint32_t (&r)[4], const void* row) {
 #ifdef __CUDA_ARCH__
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
@@ -44,8 +44,8 @@ HR_DEVICE void load_matrices_transposed(uint32_t (&r)[4], const void* row) {
 #endif
 }
 
-// mma.m16n8k16: d [16, 8] += a [16, 16] b [16, 8], a and b in bf16, d in float32. Lane l holds of d the elements
-// (l / 4, 2 (l % 4)), its right neighbour, and both again 8 rows below.
+// mma.m16n8k16 computes d [16, 8] += a [16, 16] b [16, 8], with a and b in bf16 and d in float32. Lane l holds the
+// elements (l / 4, 2 (l % 4)) of d and its right neighbour, and both again 8 rows below.
 HR_DEVICE void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
 #ifdef __CUDA_ARCH__
   asm volatile(
@@ -56,7 +56,7 @@ HR_DEVICE void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, 
 #endif
 }
 
-// Begins a copy of 16 bytes into shared memory; without `valid` zeros are written and nothing is read.
+// Starts a copy of 16 bytes into shared memory. If `valid` is false, zeros are written and nothing is read.
 HR_DEVICE void copy_16(void* shared, const void* global, bool valid) {
 #ifdef __CUDA_ARCH__
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
@@ -74,7 +74,7 @@ HR_DEVICE void copy_4(void* shared, const void* global, bool valid) {
 #endif
 }
 
-// Ends a group of copies that this thread began.
+// Ends a group of copies that this thread has started.
 HR_DEVICE void end_copy_group() {
 #ifdef __CUDA_ARCH__
   asm volatile("cp.async.commit_group;" ::: "memory");
@@ -89,7 +89,7 @@ HR_DEVICE void wait_for_copies() {
 #endif
 }
 
-// Asks for the line of memory, so that it is in the L2 when it is read.
+// Prefetches the cache line into the L2.
 HR_DEVICE void prefetch(const void* global) {
 #ifdef __CUDA_ARCH__
   asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
@@ -107,7 +107,7 @@ void copy_4(void* shared, const void* global, bool valid);
 void end_copy_group();
 template <int Pending>
 void wait_for_copies();
-unsigned char* dynamic_shared_memory();  // of the block that runs
+unsigned char* dynamic_shared_memory();  // The dynamic shared memory of the block that is running.
 
 #endif
 

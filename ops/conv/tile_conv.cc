@@ -49,7 +49,7 @@ class TileConvs final : public ConvLibrary {
   std::string description() const override { return "own tiles"; }
 
  private:
-  static constexpr const char* kName = "tile 3";  // the number is the kernels' version
+  static constexpr const char* kName = "tile 3";  // The number is the version of the kernels.
 
   std::optional<ConvCandidate> filter_gradient(const ConvGeometry& g) const {
     if (g.ci % 32 != 0 || g.co % 32 != 0 || g.dst != DType::f32) return {};
@@ -71,7 +71,7 @@ class TileConvs final : public ConvLibrary {
     return ConvCandidate{kName, slots * parts * gpu::kTilePartBytes, run};
   }
 
-  // The first convolution of a network. Nobody wants its gradient of the data, the picture's.
+  // The first convolution of a network. Its gradient of the data, which would be that of the picture, is not needed.
   std::optional<ConvCandidate> stem(const ConvProblem& p) const {
     const ConvGeometry& g = p.geometry;
     if (g.ci != 3 || g.co != 64 || g.w % 2 != 0 || p.add) return {};

@@ -7,8 +7,9 @@
 
 namespace hr {
 
-// Forward and the gradient of the data for 32 -> 32 channels, the gradient of the filter (bf16 -> f32) for
-// multiples of 32; bf16 only, no bias in f32. `multiprocessors`: of the GPU that will run them.
+// Forward and the gradient of the data for 32 -> 32 channels, and the gradient of the filter (bf16 -> f32) for
+// multiples of 32 channels. bf16 only, without a bias in f32. `multiprocessors` is the number in the GPU that runs
+// them.
 std::unique_ptr<ConvLibrary> make_tile_conv(int multiprocessors);
 
 }  // namespace hr

@@ -15,7 +15,8 @@ template <class S, bool Flipped>
 void launch_conv(cuda::Stream stream, const TileConvLaunch& l) {
   const Tiles tiles = tiles_of(l.n, l.h, l.w, S::kRows, S::kColumns);
   const TileConv p{tiles, tiles.n * tiles.across * tiles.down, l.x, l.filter, l.bias, l.add, l.y, l.relu};
-  // More than the 48 KiB that a kernel may use unasked. Per device, so it is set at every launch; it costs nothing.
+  // More than the 48 KiB that a kernel may use by default. The attribute belongs to the device, so it is set at every
+  // launch, which costs nothing.
   cudaFuncSetAttribute(tile_conv_kernel<S, Flipped>, cudaFuncAttributeMaxDynamicSharedMemorySize, S::kBytes);
   const int resident = l.multiprocessors * S::kBlocks, blocks = p.count < resident ? p.count : resident;
   const auto kernel = tile_conv_kernel<S, Flipped>;

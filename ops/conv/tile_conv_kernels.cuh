@@ -1,13 +1,13 @@
-// Our own bf16 kernels of the 3x3 convolution with stride 1 and padding 1, for few channels, where the libraries fetch
-// the input nine times: a tile of pixels with its border lies in shared memory once, and nine shifted matrix products
-// read it there. Activations [n, h, w, c], filters [co, 3, 3, ci] dense; sums in float32.
+// Our own bf16 kernels of the 3x3 convolution with stride 1 and padding 1 for few channels, for which the libraries
+// load the input nine times. Here a tile of pixels with its border lies in shared memory once, and nine shifted matrix
+// products read it there. Activations are [n, h, w, c], filters [co, 3, 3, ci] dense; sums are in float32.
 //   tile_conv_kernel<Shape, false>   y = relu?(conv(x, filter) + add? + bias?)    32 -> 32 channels
 //   tile_conv_kernel<Shape, true>    the gradient of x from that of y             likewise
 //   tile_filter_gradient_kernel + tile_filter_sum_kernel                          multiples of 32 -> multiples of 32
-// and of the first convolution of a network, which has stride 2 and reads pictures of 3 channels:
+// The first convolution of a network, which has stride 2 and reads pictures of 3 channels, has its own kernels:
 //   stem_conv_kernel                                                              3 -> 64 channels
 //   stem_filter_gradient_kernel + stem_filter_sum_kernel
-// tests/ops/tile_conv_test.cc compiles this file for the CPU, a fiber for each thread.
+// tests/ops/tile_conv_test.cc compiles this file for the CPU, with a fiber for each thread.
 #pragma once
 #include "core/dtype.h"
 #include "ops/conv/tensor_core.h"
@@ -15,18 +15,18 @@
 
 namespace hr::gpu {
 
-// Where piece `c` (16 bytes, eight channels) of row `r` lies in shared memory: rows of 32 or 64 channels, whose pieces
-// change places so that the same piece of eight neighbouring rows falls into different banks.
+// Returns where piece `c` (16 bytes, eight channels) of row `r` lies in shared memory. Rows have 32 or 64 channels. The
+// pieces of a row are permuted so that the same piece of eight neighbouring rows falls into different banks.
 template <int Channels>
 HR_DEVICE int piece_at(int r, int c) {
   static_assert(Channels == 32 || Channels == 64);
   return Channels == 32 ? r * 64 + ((c ^ ((r >> 1) & 3)) << 4) : r * 128 + ((c ^ (r & 7)) << 4);
 }
 
-// Tiles of all images, numbered row by row.
+// The tiles of all images, numbered row by row.
 struct Tiles {
   int n, h, w;
-  int across, down;  // tiles in an image
+  int across, down;  // The number of tiles across and down an image.
 };
 struct TileOrigin {
   int n, y, x;
@@ -38,8 +38,8 @@ HR_DEVICE TileOrigin origin_of(const Tiles& t, int index) {
   return {image, row * Rows, (rest - row * t.across) * Columns};
 }
 
-// Copies `Rows` x `Columns` pixels from (y, x) on into shared memory, `Channels` of `stride` channels each; zeros
-// outside the image.
+// Copies `Rows` x `Columns` pixels, beginning at (y, x), into shared memory: `Channels` of the `stride` channels of
+// each. Pixels outside of the image become zeros.
 template <int Channels, int Rows, int Columns>
 HR_DEVICE void copy_pixels(unsigned char* shared, const bf16* from, const Tiles& t, int n, int y0, int x0, int stride,
                            int thread, int threads) {
@@ -55,14 +55,14 @@ HR_DEVICE void copy_pixels(unsigned char* shared, const bf16* from, const Tiles&
 
 struct TileConv {
   Tiles tiles;
-  int count;  // of tiles
+  int count;  // The number of tiles.
   const bf16 *x, *filter;
-  const bf16 *bias, *add;  // [channels] and like y, or null
+  const bf16 *bias, *add;  // [channels], and of the shape of y; or null.
   bf16* y;
   bool relu;
 };
 
-// How a block shares its work: a tile of 256 pixels, a warp for each 32 pixels x 32 channels of it.
+// Says how a block divides its work: a tile of 256 pixels, with a warp for each 32 pixels x 32 channels of it.
 template <int Channels_, int Rows_, int Columns_, int BlocksPerMultiprocessor_>
 struct TileShape {
   static constexpr int kChannels = Channels_, kRows = Rows_, kColumns = Columns_;
@@ -76,9 +76,10 @@ struct TileShape {
 };
 using TileShape32 = TileShape<32, 16, 16, 3>;
 
-// A block takes every gridDim.x-th tile; the next tile arrives while it computes one. A warp's share is two products of
-// 16 pixels (two rows of eight) with four groups of eight channels. Channel 8 t + 2 j + e of 32 is put where lane t
-// holds element e of group j, so that a lane ends up with eight neighbouring channels and writes 16 bytes.
+// A block processes every gridDim.x-th tile, and loads the next tile while it computes the current one. The share of a
+// warp is two products of 16 pixels (two rows of eight) with four groups of eight channels. Channel 8 t + 2 j + e of 32
+// is placed where lane t holds element e of group j, so that a lane ends up with eight neighbouring channels and writes
+// 16 bytes.
 template <class S, bool Flipped>
 __global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(const TileConv p) {
   HR_DYNAMIC_SHARED(memory);
@@ -93,18 +94,18 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(cons
       copy_pixels<kChannels, S::kHaloRows, S::kHaloColumns>(halos + stage * S::kHaloBytes, p.x, p.tiles, o.n, o.y - 1,
                                                             o.x - 1, kChannels, thread, S::kThreads);
     }
-    end_copy_group();  // an empty one keeps the count of groups
+    end_copy_group();  // An empty group keeps the number of groups equal.
   };
 
   for (int i = thread; i < 9 * kChannels * kPieces; i += S::kThreads) {
     const int c = i % kPieces, row = i / kPieces, co = row / 9, tap = row - co * 9;
     const bf16* from = p.filter + static_cast<int64_t>(i) * 8;
     if constexpr (!Flipped) {
-      // Rows are output channels in the order that gives lanes neighbouring ones.
+      // The rows are output channels in the order that gives each lane neighbouring ones.
       const int q = (co & ~31) + ((co & 7) >> 1) * 8 + ((co & 31) >> 3) * 2 + (co & 1);
       copy_16(filter + tap * S::kTapBytes + piece_at<kChannels>(q, c), from, true);
     } else {
-      // Rows are dy's channels; the pairs of x's channels change places within the row.
+      // The rows are channels of dy. The pairs of channels of x change places within the row.
       struct alignas(16) Words {
         uint32_t v[4];
       };
@@ -119,8 +120,8 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(cons
 
   using V = Floats<8>;
   const int matrix = lane >> 3, r = lane & 7, g = lane >> 2, t = lane & 3;
-  const int channel = across * 32 + t * 8;  // the first of eight that this lane writes
-  // A product's rows of the tile, and its columns.
+  const int channel = across * 32 + t * 8;  // The first of the eight channels that this lane writes.
+  // The rows and columns of the tile that belong to a product.
   constexpr bool kWide = S::kColumns == 16;
   const auto row_of = [&](int m) { return kWide ? down * 2 : down * 4 + m * 2; };
   const auto column_of = [&](int m) { return kWide ? m * 8 : 0; };
@@ -128,7 +129,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(cons
   for (int tile = static_cast<int>(blockIdx.x); tile < p.count; tile += static_cast<int>(gridDim.x)) {
     fetch(tile + static_cast<int>(gridDim.x), 1 - stage);
     const TileOrigin o = origin_of<S::kRows, S::kColumns>(p.tiles, tile);
-    // The pixels that this lane writes, -1 for none; the summand is fetched into the L2 before the products.
+    // The pixels that this lane writes, -1 for none. The summand is prefetched into the L2 before the products.
     const int y0 = o.y + row_of(0), x0 = o.x + g, pixel0 = (o.n * p.tiles.h + y0) * p.tiles.w + x0;
     const auto pixel_of = [&](int m, int half) {
       const int y = row_of(m) - row_of(0) + half, x = column_of(m);
@@ -143,7 +144,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(cons
       }
     }
     wait_for_copies<1>();
-    __syncthreads();  // the tile has arrived for all
+    __syncthreads();  // The tile has arrived for all threads.
 
     const unsigned char* halo = halos + stage * S::kHaloBytes;
     float sums[2][4][4];
@@ -194,31 +195,32 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(cons
       }
     }
     stage = 1 - stage;
-    __syncthreads();  // the next round writes where this one read
+    __syncthreads();  // The next round overwrites what this one reads.
   }
   wait_for_copies<0>();
 }
 
-// The gradient of the filter. A group of blocks shares 32 x 32 channels, a `part` of the filter; each takes every
-// `slots`-th tile and keeps 32 x 9 x 32 sums in registers: three warps share a row of the kernel's taps each, four
-// times over for a quarter of the tile's pixels. Tiles arrive in three stages of shared memory.
+// The gradient of the filter. A group of blocks shares 32 x 32 channels, which is a `part` of the filter. Each block
+// processes every `slots`-th tile and keeps 32 x 9 x 32 sums in registers: three warps take one row of the kernel's
+// taps each, and this four times, for a quarter of the tile's pixels each. Tiles are loaded in three stages of shared
+// memory.
 struct TileFilterGradient {
   Tiles tiles;
-  int count;  // of tiles
+  int count;  // The number of tiles.
   const bf16 *x, *dy;
-  int ci, co;        // channels, multiples of 32
-  int parts, slots;  // parts = (ci / 32) (co / 32); blocks = parts * slots
-  float* partial;    // [slots, parts, kGradientQuads, 4]
+  int ci, co;        // Channels, multiples of 32.
+  int parts, slots;  // parts = (ci / 32) (co / 32); blocks = parts * slots.
+  float* partial;    // [slots, parts, kGradientQuads, 4].
 };
 
-constexpr int kTile = 16;         // pixels in a tile's row, and rows
-constexpr int kHalo = kTile + 2;  // with the border
+constexpr int kTile = 16;         // The pixels in a row of a tile, and the number of its rows.
+constexpr int kHalo = kTile + 2;  // Includes the border.
 constexpr int kHaloBytes = kHalo * kHalo * 64;
 constexpr int kTileBytes = kTile * kTile * 64;
 constexpr int kGradientThreads = 384, kGradientStages = 3;
 constexpr int kStageBytes = kHaloBytes + kTileBytes;
 constexpr int kGradientBytes = kGradientStages * kStageBytes;
-constexpr int kGradientQuads = 3 * 24 * 32;  // [kernel row][product][lane], each four sums
+constexpr int kGradientQuads = 3 * 24 * 32;  // [kernel row][product][lane], with four sums each.
 static_assert(3 * kGradientQuads * 16 <= kGradientBytes);
 
 static __global__ void __launch_bounds__(kGradientThreads, 1) tile_filter_gradient_kernel(const TileFilterGradient p) {
@@ -236,7 +238,7 @@ static __global__ void __launch_bounds__(kGradientThreads, 1) tile_filter_gradie
       copy_pixels<32, kHalo, kHalo>(to, x, p.tiles, o.n, o.y - 1, o.x - 1, p.ci, thread, kGradientThreads);
       copy_pixels<32, kTile, kTile>(to + kHaloBytes, dy, p.tiles, o.n, o.y, o.x, p.co, thread, kGradientThreads);
     }
-    end_copy_group();  // an empty one keeps the count of groups
+    end_copy_group();  // An empty group keeps the number of groups equal.
   };
 
   float sums[2][12][4];
@@ -249,11 +251,11 @@ static __global__ void __launch_bounds__(kGradientThreads, 1) tile_filter_gradie
   int stage = 0;
   for (int tile = slot; tile < p.count; tile += p.slots) {
     wait_for_copies<1>();
-    __syncthreads();  // this tile has arrived for all, and the stage before it is free
+    __syncthreads();  // This tile has arrived for all threads, and the stage before it is free.
     fetch(tile + 2 * p.slots, stage == 0 ? 2 : stage - 1);
     const unsigned char *halo = memory + stage * kStageBytes, *rows = halo + kHaloBytes;
     HR_UNROLL_1 for (int s = 0; s < 4; ++s) {
-      // 16 pixels: eight of a row and the eight below.
+      // 16 pixels: eight of a row and the eight below them.
       const int y = group * 4 + (s >> 1) * 2, px = (s & 1) * 8 + r;
       uint32_t a[2][4];
       HR_UNROLL for (int m = 0; m < 2; ++m) {
@@ -276,7 +278,7 @@ static __global__ void __launch_bounds__(kGradientThreads, 1) tile_filter_gradie
   wait_for_copies<0>();
   __syncthreads();
 
-  // The four groups' sums, added in order.
+  // Adds the sums of the four groups in order.
   struct alignas(16) Quad {
     float v[4];
   };
@@ -309,7 +311,7 @@ static __global__ void __launch_bounds__(kGradientThreads, 1) tile_filter_gradie
 
 constexpr int kSumThreads = 256, kSumStrands = 8;
 
-// Adds the blocks' sums: 32 quads a block, eight strands of slots, added in order.
+// Adds the sums of the blocks: 32 quads per block, with eight strands of slots that are added in order.
 static __global__ void __launch_bounds__(kSumThreads)
     tile_filter_sum_kernel(const TileFilterGradient p, float* filter) {
   struct alignas(16) Quad {
@@ -317,7 +319,7 @@ static __global__ void __launch_bounds__(kSumThreads)
   };
   __shared__ Quad strands[kSumStrands][32];
   const int lane = static_cast<int>(threadIdx.x) & 31, strand = static_cast<int>(threadIdx.x) >> 5;
-  const int64_t index = static_cast<int64_t>(blockIdx.x) * 32 + lane;  // [part][quad]
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * 32 + lane;  // [part][quad].
   const auto* partial = reinterpret_cast<const Quad*>(p.partial);
   const int64_t per_slot = static_cast<int64_t>(p.parts) * kGradientQuads;
   Quad sum{};
@@ -331,7 +333,7 @@ static __global__ void __launch_bounds__(kSumThreads)
   HR_UNROLL for (int other = 1; other < kSumStrands; ++other) {
     HR_UNROLL for (int i = 0; i < 4; ++i) sum.v[i] += strands[other][lane].v[i];
   }
-  // quad -> (output channel, tap, input channel)
+  // Converts a quad to (output channel, tap, input channel).
   const int part = static_cast<int>(index / kGradientQuads),
             quad = static_cast<int>(index - part * kGradientQuads) / 32;
   const int ky = quad / 24, m = quad % 24 / 12, j = quad % 12;
@@ -347,21 +349,23 @@ static __global__ void __launch_bounds__(kSumThreads)
 
 // ---- the first convolution: 3 -> 64 channels, stride 2 -------------------------------------------------------------
 
-// 16 x 16 pixels of the result need 33 x 33 of the picture, whose rows lie in shared memory as they are: 3 numbers a
-// pixel. They begin one pixel further to the left, so that a row begins at a multiple of 4 bytes. The 27 numbers under
-// a kernel, with 5 more that meet zeros in the filter, are the 32 rows of a product; each lane picks its own.
+// 16 x 16 pixels of the result need 33 x 33 pixels of the picture, whose rows lie unchanged in shared memory, with 3
+// numbers per pixel. They begin one pixel further to the left, so that a row begins at a multiple of 4 bytes. The 27
+// numbers under a kernel, and 5 more that are multiplied by zeros in the filter, are the 32 rows of a product; each
+// lane selects its own.
 struct StemConv {
-  Tiles tiles;     // of the result, [n, h, w, 64]
-  int count;       // of tiles
-  int in_h, in_w;  // of the picture [n, in_h, in_w, 3]; in_w is even
+  Tiles tiles;     // Tiles of the result, [n, h, w, 64].
+  int count;       // The number of tiles.
+  int in_h, in_w;  // The size of the picture [n, in_h, in_w, 3]; in_w is even.
   const bf16 *x, *filter;
-  const bf16* bias;  // [64] or null
+  const bf16* bias;  // [64] or null.
   bf16* y;
   bool relu;
 };
 
 constexpr int kStemThreads = 256;
-constexpr int kPictureRows = 33, kPictureWords = 51, kPicturePitch = 52 * 4;  // words of 4 bytes; bytes
+// The words have 4 bytes; the pitch is in bytes.
+constexpr int kPictureRows = 33, kPictureWords = 51, kPicturePitch = 52 * 4;
 constexpr int kPictureBytes = (kPictureRows * kPicturePitch + 127) / 128 * 128;
 
 HR_DEVICE void copy_picture(unsigned char* shared, const bf16* x, int in_h, int in_w, const TileOrigin& o, int thread) {
@@ -373,7 +377,8 @@ HR_DEVICE void copy_picture(unsigned char* shared, const bf16* x, int in_h, int 
     copy_4(shared + row * kPicturePitch + word * 4, x + at, inside);
   }
 }
-// Where number `k` under the kernel lies, from the pixel's corner on, in bytes; for k >= 27 that of the first one.
+// Returns the offset in bytes of number `k` under the kernel from the corner of the pixel; for k >= 27 that of number
+// 0.
 HR_DEVICE int picture_offset(int k) {
   const int tap = k < 27 ? k / 3 : 0, c = k < 27 ? k - tap * 3 : 0, ky = tap / 3, kx = tap - ky * 3;
   return ky * kPicturePitch + ((kx + 1) * 3 + c) * 2;
@@ -383,7 +388,8 @@ HR_DEVICE uint32_t two_numbers(const unsigned char* first, const unsigned char* 
                                                          << 16;
 }
 
-// One tile a block; a warp computes two rows of 16 pixels and all channels, arranged as in tile_conv_kernel.
+// Processes one tile per block. A warp computes two rows of 16 pixels and all channels, arranged as in
+// tile_conv_kernel.
 static __global__ void __launch_bounds__(kStemThreads, 2) stem_conv_kernel(const StemConv p) {
   alignas(128) __shared__ unsigned char filter[64 * 64];
   alignas(128) __shared__ unsigned char picture[kPictureBytes];
@@ -449,15 +455,15 @@ struct StemFilterGradient {
   Tiles tiles;
   int count, in_h, in_w;
   const bf16 *x, *dy;
-  float* partial;  // [blocks, kStemSums]
+  float* partial;  // [blocks, kStemSums].
   int blocks;
 };
 constexpr int kStemStageBytes = kPictureBytes + 256 * 128, kStemStages = 2;
-constexpr int kStemSums = 64 * 32;  // [channel][number under the kernel]
+constexpr int kStemSums = 64 * 32;  // [channel][number under the kernel].
 constexpr int kStemGradientBytes = kStemStages * kStemStageBytes;
 static_assert(8 * kStemSums * 4 <= kStemGradientBytes);
 
-// A block takes every gridDim.x-th tile and a warp two rows of it; the sums stay in registers to the end.
+// A block processes every gridDim.x-th tile, and a warp two rows of it. The sums stay in registers to the end.
 static __global__ void __launch_bounds__(kStemThreads, 2) stem_filter_gradient_kernel(const StemFilterGradient p) {
   HR_DYNAMIC_SHARED(memory);
   const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
@@ -484,7 +490,7 @@ static __global__ void __launch_bounds__(kStemThreads, 2) stem_filter_gradient_k
     wait_for_copies<1>();
     __syncthreads();
     const unsigned char *picture = memory + stage * kStemStageBytes, *rows = picture + kPictureBytes;
-    HR_UNROLL for (int s = 0; s < 2; ++s) {  // 16 pixels: eight of a row and the eight below
+    HR_UNROLL for (int s = 0; s < 2; ++s) {  // 16 pixels: eight of a row and the eight below them.
       uint32_t b[4][2];
       HR_UNROLL for (int half = 0; half < 2; ++half) {
         const unsigned char* corner = picture + 2 * (2 * warp + half) * kPicturePitch + 2 * (8 * s + 2 * t) * 6;
@@ -502,7 +508,7 @@ static __global__ void __launch_bounds__(kStemThreads, 2) stem_filter_gradient_k
   }
   wait_for_copies<0>();
   __syncthreads();
-  auto* all = reinterpret_cast<float*>(memory);  // [warp][channel][number]
+  auto* all = reinterpret_cast<float*>(memory);  // [warp][channel][number].
   HR_UNROLL for (int m = 0; m < 4; ++m) {
     HR_UNROLL for (int j = 0; j < 4; ++j) {
       HR_UNROLL for (int i = 0; i < 4; ++i)
@@ -521,7 +527,7 @@ static __global__ void __launch_bounds__(kSumThreads)
     stem_filter_sum_kernel(const StemFilterGradient p, float* filter) {
   __shared__ float strands[kSumStrands][32];
   const int lane = static_cast<int>(threadIdx.x) & 31, strand = static_cast<int>(threadIdx.x) >> 5;
-  const int co = static_cast<int>(blockIdx.x);  // a block for each channel, a lane for each number
+  const int co = static_cast<int>(blockIdx.x);  // One block per channel, one lane per number.
   float sum = 0;
   HR_UNROLL_4 for (int b = strand; b < p.blocks; b += kSumStrands) sum += p.partial[b * kStemSums + co * 32 + lane];
   strands[strand][lane] = sum;

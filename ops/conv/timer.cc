@@ -9,15 +9,15 @@
 namespace hr {
 namespace {
 
-constexpr double kWarmUpSeconds = 0.2;          // from its idle to its full clock a GPU takes tens of milliseconds
-constexpr uint32_t kLongHeadStart = 5'000'000;  // ns; a host that needs longer is measured as it is
+constexpr double kWarmUpSeconds = 0.2;  // A GPU takes tens of milliseconds to go from its idle clock to its full clock.
+constexpr uint32_t kLongHeadStart = 5'000'000;  // In nanoseconds. A host that needs longer is measured as it is.
 constexpr float kLongRunsMs = 5;
 
 }  // namespace
 
 ConvTimer::ConvTimer(const Context& cx, const ConvBuffers& buffers, bool warm_up)
     : cx_(cx), buffers_(buffers), warm_up_(warm_up), begin_(cuda::create_event(true)), end_(cuda::create_event(true)) {
-  cx_.profile = nullptr;  // a measurement is no part of the step
+  cx_.profile = nullptr;  // A measurement is not part of the step.
 }
 
 ConvTimer::~ConvTimer() {
@@ -26,8 +26,8 @@ ConvTimer::~ConvTimer() {
   cuda::destroy_event(end_);
 }
 
-// One for all candidates, as large as the largest so far: allocating takes longer than most measurements. Nothing is
-// queued on it when this is called.
+// One block of memory for all candidates, as large as the largest workspace so far, because allocating takes longer
+// than most measurements. No work that uses it may be queued when this is called.
 void* ConvTimer::workspace(int64_t bytes) {
   if (bytes > workspace_bytes_ || workspace_ == nullptr) {
     if (workspace_ != nullptr) cuda::deallocate(workspace_);
@@ -57,9 +57,9 @@ float ConvTimer::operator()(const ConvCandidate& candidate, int launches) {
       cuda::record(begin_, cx_.stream);
       for (int i = 0; i < launches; ++i) launch();
       cuda::record(end_, cx_.stream);
-      const bool in_time = !cuda::done(begin_);  // the runs were all queued before the first began
+      const bool in_time = !cuda::done(begin_);  // True if all runs were queued before the first one began.
       cuda::synchronize(end_);
-      // Beside long runs the host's microseconds do not count.
+      // For long runs the microseconds of the host do not matter.
       if (in_time || head_start_ > kLongHeadStart || cuda::elapsed_ms(begin_, end_) > kLongRunsMs) break;
       head_start_ *= 4;
     }
@@ -68,7 +68,7 @@ float ConvTimer::operator()(const ConvCandidate& candidate, int launches) {
     try {
       cuda::synchronize(cx_.stream);
     } catch (const Error&) {
-      // The failure that is on its way says more.
+      // The exception that is being thrown says more.
     }
     throw;
   }

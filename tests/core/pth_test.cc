@@ -157,7 +157,7 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       {with(good, directory + 10, "\x0e"), "compression method 14"},
       {with(good, directory + 20, little(1u << 30, 4)), "broken zip directory"},
       {with(good, directory + 24, little(1u << 30, 4)), "broken zip directory"},
-      {with(good, directory + 42, little(1u << 30, 4)), "is not where or what the directory says"},
+      {with(good, directory + 42, little(1u << 30, 4)), "does not agree with the directory"},
       {with(good, end + 8, little(60000, 2) + little(60000, 2)), "cannot be read"},
       {with(good, good.find("FloatStorage"), "XloatStorage"), "CRC"},
       {test::zip_pth(dict({{"w", tensor(storage("FloatStorage", "../0", 12), 0, {12}, {1})}}), {{"../0", kTwelve}}),
@@ -173,12 +173,12 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       {test::legacy_head("\x89") + pickle, "big-endian"},
       {head + pickle + program("]"), "expected a list of 1"},
       {head + pickle + program("N"), "expected a list of 1"},
-      {head + pickle + program("]" + text("1") + "a"), "which no tensor lies in"},
+      {head + pickle + program("]" + text("1") + "a"), "which no tensor uses"},
       {head + pickle + program("](" + text("0") + text("0") + "e"), "expected a list of 1"},
       {head + pickle +
            program("]K\x01"
                    "a"),
-       "which no tensor lies in"},
+       "which no tensor uses"},
       {head + pickle + program("]" + storage("FloatStorage", "0", 12) + "a"), "refers to a storage"},
       {head + pickle + keys, "before storage \"0\""},
       {head + pickle + keys + count(12) + kTwelve.substr(1), "download complete?"},
@@ -196,7 +196,7 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       {test::zip_pth(global("os", "system") + text("touch x") + "\x85R", {}), "the result of \\\"os.system\\\""},
       // entries
       {test::zip_pth(dict({{"w", "N"}}), {}), "\"w\": expected a tensor, found None"},
-      {test::zip_pth("}K\x01Ns", {}), "a key is an int"},
+      {test::zip_pth("}K\x01Ns", {}), "but a key is an int"},
   };
   for (const auto& [file, reason] : cases) {
     const std::string got = opened(file);

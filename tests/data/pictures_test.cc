@@ -707,8 +707,8 @@ TEST(Bad, BoxesThatCannotBeUsedAreNamed) {
   EXPECT_EQ(data.size(), 2u);
   const auto bad = data.bad().entries();
   ASSERT_EQ(bad.size(), 6u);
-  const char* parts[] = {"a box that is no number", "an empty box", "an empty box",
-                         "outside of the picture",  "an area of 0", "a box that is no number"};
+  const char* parts[] = {"a box that is not a number", "an empty box", "an empty box",
+                         "outside of the picture",     "an area of 0", "a box that is not a number"};
   for (size_t i = 0; i < 6; ++i) {
     EXPECT_EQ(bad[i].id, people[i].id);
     EXPECT_TRUE(contains(bad[i].message, parts[i])) << bad[i].message;

@@ -245,7 +245,7 @@ TEST(Skeleton, TheFirstDifferenceIsTold) {
   EXPECT_EQ(skeleton_difference(s, read(replaced(good, "head", "nose"))), "joint 0 is \"head\" instead of \"nose\"");
   EXPECT_EQ(skeleton_difference(s, read(replaced(good, "\"flip_pairs\": [[1, 2]]", "\"flip_pairs\": []"))),
             "the mirror image of left_hand is right_hand instead of left_hand");
-  EXPECT_EQ(skeleton_difference(s, read(replaced(good, "[1, 3]", "[2, 3]"))), "the limbs are others");
+  EXPECT_EQ(skeleton_difference(s, read(replaced(good, "[1, 3]", "[2, 3]"))), "the limbs differ");
   Skeleton other = s;
   other.sigmas[2] = 0.1;
   EXPECT_EQ(skeleton_difference(s, other), "the sigma of right_hand is 0.05 instead of 0.1");

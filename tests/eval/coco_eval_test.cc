@@ -190,6 +190,17 @@ TEST(CocoEval, BoxedResultsOfOthersGiveTheirNumbers) {
   EXPECT_NEAR(r.stats[4], 0.618, 0.0005);
 }
 
+TEST(CocoEval, ThePositionOfAnUnlabelledJointIsNotJudged) {
+  CocoAnnotations gt = one_image();
+  gt.annotations = {person(1, 1, 2000, {kNaN, kNaN, 0, 5, 5, 2})};
+  gt.annotations[0].box = {0, 0, 40, 50};
+  const std::vector<CocoDetection> dt = {detection(1, 0.9, {70, 70, 1, 5, 5, 1})};
+  CocoEvalOptions options{.sigmas = {0.1, 0.1}};
+  EXPECT_NEAR(evaluate_coco(gt, dt, options).stats[0], 1, 1e-12);  // pycocotools' number, too
+  gt.annotations[0].keypoints[4] = kNaN;
+  EXPECT_NE(message(gt, dt, options).find("keypoints[4] is not a finite number"), std::string::npos);
+}
+
 TEST(CocoEval, OnlyTwentyDetectionsOfAPictureCount) {
   CocoAnnotations gt = one_image();
   gt.annotations = {person(1, 1, 2000, {5, 5, 2})};

@@ -48,16 +48,15 @@ TEST(Remarks, AGoodEvaluationHasNone) { EXPECT_EQ(Perfect().remarks(), std::vect
 TEST(Remarks, NobodyToFindIsSaidWithTheReason) {
   Perfect p;
   p.gt.annotations.clear();
-  EXPECT_EQ(p.only(), "there is nobody to find: the truth has no people, so every number is -1");
+  EXPECT_EQ(p.only(), "there are no people to find: the truth has no people, so every number is -1");
   p = Perfect();
   for (auto& a : p.gt.annotations) a.iscrowd = true;
   EXPECT_EQ(p.remarks().at(0),
-            "there is nobody to find: all 2 people of the truth are ignored (2 crowds), so every "
-            "number is -1");
+            "there are no people to find: all 2 people of the truth are ignored (2 crowds), so every number is -1");
   EXPECT_EQ(p.remarks().at(1), "2 people ignored: marked as a crowd");
   p = Perfect();
   for (auto& a : p.gt.annotations) a.area = -1;
-  EXPECT_EQ(p.only(), "there is nobody to find: all 2 people have an area below 0, so every number is -1");
+  EXPECT_EQ(p.only(), "there are no people to find: all 2 people have an area below 0, so every number is -1");
 }
 
 TEST(Remarks, AreasOfZeroAllOrSome) {
@@ -68,8 +67,8 @@ TEST(Remarks, AreasOfZeroAllOrSome) {
             "divided by the area, and it is neither medium nor large");
   p.gt.annotations[0].area = 0;
   EXPECT_EQ(p.only(),
-            "the areas of all 2 people are 0: OKS can only be 0 or 1 because distances are divided by the "
-            "area, and there is nobody for AP(M) and AP(L)");
+            "the areas of all 2 people are 0: OKS can only be 0 or 1 because distances are divided by the area, and "
+            "there are no people for AP(M) and AP(L)");
   EXPECT_NEAR(evaluate_coco(p.gt, p.dt, p.options).stats[0], 1, 1e-12);
 }
 
@@ -77,14 +76,14 @@ TEST(Remarks, IdsThatNeverMeet) {
   Perfect p;
   for (auto& d : p.dt) d.category_id = 0;
   EXPECT_EQ(p.remarks().at(0),
-            "the people of the truth that are evaluated have category_id 1, the detections have 0: they never meet, so "
-            "nobody can be found");
+            "the people of the truth that are evaluated have category_id 1, the detections have 0: they never match, "
+            "so no person can be found");
   EXPECT_EQ(evaluate_coco(p.gt, p.dt, p.options).stats[0], 0) << "pycocotools' number";
   p = Perfect();
   p.gt.annotations.pop_back();
   p.dt.erase(p.dt.begin());
   EXPECT_EQ(p.only(),
-            "no detection is of a picture that has people in the truth: the image ids never meet, so nobody can be "
+            "no detection is of a picture that has people in the truth: the image ids never match, so no person can be "
             "found");
 }
 
@@ -109,9 +108,8 @@ TEST(Remarks, BoxesOfTwoCornersAndShares) {
     d.box = {0.4, 0.3, 0.2, 0.4};
   }
   EXPECT_EQ(p.only(),
-            "the boxes of the detections look like shares of the picture's width and height (all numbers are "
-            "0 to 1); they are read as x, y, width, height in pixels and decide which detections AP(M) and "
-            "AP(L) count");
+            "the boxes of the detections look like fractions of the picture's width and height (all numbers are 0 to "
+            "1); they are read as x, y, width, height in pixels and decide which detections AP(M) and AP(L) count");
   p = Perfect();
   for (auto& d : p.dt) d.keypoints = {0.44, 0.31, 1, 0.6, 0.67, 1};
   EXPECT_TRUE(p.only().starts_with("all joints of the detections lie between 0 and 1")) << p.only();
@@ -136,8 +134,8 @@ TEST(Remarks, SigmasThatNobodyGave) {
   const Skeleton birds = skeleton_from_names({"beak", "left_wing", "right_wing", "tail"}, {}, "birds");
   EXPECT_EQ(
       sigmas_doubt(birds),
-      "nobody gave the OKS sigmas of these 4 joints (beak, left_wing, right_wing, ...): 0.05 was taken for each, "
-      "so that the numbers compare with no others; a skeleton file with \"sigmas\" (--keypoints-path) gives them");
+      "the OKS sigmas of these 4 joints (beak, left_wing, right_wing, ...) are not known: 0.05 was taken for each, so "
+      "that the numbers cannot be compared with others; a skeleton file with \"sigmas\" (--keypoints-path) gives them");
   EXPECT_EQ(sigmas_doubt(coco_skeleton()), "");
   std::vector<std::string> seventeen;
   for (int k = 0; k < 17; ++k) seventeen.push_back(fmt::format("point {}", k));
@@ -177,7 +175,7 @@ TEST(Remarks, TheSharedCases) {
   const auto id0 = evaluate("results/id0.gt.json", "results/id0.dt.json");
   EXPECT_EQ(id0.stats[0], 0);
   EXPECT_TRUE(said(id0, "has id 0"));
-  EXPECT_TRUE(said(evaluate("truth/cat0.json", "truth/perfect3.json"), "they never meet"));
+  EXPECT_TRUE(said(evaluate("truth/cat0.json", "truth/perfect3.json"), "they never match"));
   EXPECT_NEAR(evaluate("truth/roboflow.json", "truth/perfect3.json").stats[0], 1, 1e-12);
   for (const char* name : {"truth/num_null.json", "truth/img_size_zero.json", "truth/cat_skeleton_null.json"}) {
     EXPECT_NEAR(evaluate(name, "truth/perfect3.json").stats[0], 1, 1e-12) << name;

@@ -207,5 +207,24 @@ TEST_F(GpuRunner, BatchesOfAllSizesTakeTheMemoryOfTheLargest) {
   EXPECT_LE(after({6, 5, 4, 3, 2, 1}), one + one / 50);
 }
 
+// A server meets ever new batch sizes; plans and graphs are kept of the last few only, and a forgotten one is made
+// again.
+TEST_F(GpuRunner, ShapesAreForgottenWhenManyOthersCame) {
+  Context cx = test::device_context(DType::f32);
+  const auto model = make_model(cx, "hrnet_w2", 17, 7, Init::torch);
+  HeatmapRunner runner(cx, *model, turned_round(), {.flip = false});
+  const int all = static_cast<int>(HeatmapRunner::kShapes) + 4;
+  std::vector<std::vector<float>> first;
+  for (int n = 1; n <= all; ++n) {
+    first.push_back(copy_of(runner(images(n, n), n, kSide, kSide)));
+    for (int round = 0; round < 2; ++round) EXPECT_EQ(copy_of(runner(images(n, n), n, kSide, kSide)), first.back());
+    EXPECT_EQ(runner.shapes(), std::min<size_t>(n, HeatmapRunner::kShapes));
+  }
+  for (const int n : {1, all, 2, 1}) {
+    EXPECT_EQ(copy_of(runner(images(n, n), n, kSide, kSide)), first[n - 1]) << n;
+    EXPECT_EQ(runner.shapes(), HeatmapRunner::kShapes);
+  }
+}
+
 }  // namespace
 }  // namespace hr

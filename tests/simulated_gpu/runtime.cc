@@ -65,6 +65,17 @@ constexpr size_t kTotal = size_t{2} << 30, kAlignment = 256, kPoisoned = size_t{
 // What the driver takes for an instantiated graph and what comes with it; on a GPU it varies.
 constexpr size_t kGraphBytes = size_t{64} << 20;
 
+// The downloads into pinned memory that have been asked for and wait: more than one only where batches overlap.
+struct Downloads {
+  int waiting = 0, most = 0;  // under the simulator's lock
+  void begin() { most = std::max(most, ++waiting); }
+  void end() { --waiting; }
+  ~Downloads() {
+    if (std::getenv("HRNET_SIMULATED_REPORT") != nullptr)
+      fmt::print(stderr, "simulated GPU: at most {} downloads at a time\n", most);
+  }
+} downloads;
+
 class Simulator {
  public:
   Simulator() {
@@ -238,6 +249,13 @@ class Simulator {
       const auto* begin = static_cast<const std::byte*>(from);
       const auto staged = std::make_shared<std::vector<std::byte>>(begin, begin + bytes);
       return enqueue(stream, [to, staged] { std::memcpy(to, staged->data(), staged->size()); });
+    }
+    if (to_host && !pageable && !stream->capture) {
+      downloads.begin();
+      return enqueue(stream, [to, from, bytes] {
+        std::memcpy(to, from, bytes);
+        downloads.end();
+      });
     }
     enqueue(stream, [to, from, bytes] { std::memcpy(to, from, bytes); });
     if (pageable) finish(*stream);

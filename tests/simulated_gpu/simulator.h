@@ -10,7 +10,8 @@
 // * A captured graph runs its nodes in any order that its edges allow. Within a capture it refuses what CUDA refuses:
 //   waiting, allocating, pageable copies, events of the outside, forks that are not joined.
 //
-// The order: $HRNET_SIMULATED_ORDER, "lazy" (default), "eager" or a seed.
+// The order: $HRNET_SIMULATED_ORDER, "lazy" (default), "eager" or a seed. With $HRNET_SIMULATED_REPORT the program says
+// at its end how many downloads waited at a time at most.
 #pragma once
 #include <functional>
 #include <string>

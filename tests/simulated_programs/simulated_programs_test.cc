@@ -145,6 +145,15 @@ TEST_P(SimulatedPrograms, PredictAtSeveralBatchSizes) {
   }
 }
 
+// The next batches are put under way before the oldest one's heatmaps are taken.
+TEST(SimulatedPredict, BatchesOverlap) {
+  const fs::path root = test::temporary_folder();
+  const std::string text =
+      done("HRNET_SIMULATED_REPORT=1 " + on_gpu("predict") + " " + (data() / "val2017").string() + " --weights " +
+           made_weights("hrnet_w2").string() + " --batch-size 2 --output-dir " + root.string());
+  EXPECT_NE(text.find("simulated GPU: at most 3 downloads at a time"), std::string::npos) << text;
+}
+
 // The heatmaps are the CPU's, which the same program computes. In bf16 the two round at the same places but for the
 // insides of a convolution, so the one is not much further from float32 than the other.
 TEST_P(SimulatedPrograms, ForwardGivesTheCpusHeatmaps) {

@@ -194,7 +194,7 @@ TEST(CocoEvalProgram, RemarksStandBesideTheNumbersAndInTheJson) {
   const Ended never = run(f.command() + " --json " + json);
   EXPECT_EQ(never.status, 0) << never.errors;
   EXPECT_TRUE(contains(never.output, "maxDets= 20 ] = 0.000"));
-  EXPECT_TRUE(contains(never.errors, "have category_id 1, the detections have 3: they never meet")) << never.errors;
+  EXPECT_TRUE(contains(never.errors, "have category_id 1, the detections have 3: they never match")) << never.errors;
   const auto written = parse_json_file(json);
   ASSERT_EQ(written["remarks"].Size(), 2u);
   EXPECT_TRUE(contains(never.errors, written["remarks"][0].GetString()));

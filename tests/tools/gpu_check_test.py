@@ -240,6 +240,7 @@ class GpuCheck(unittest.TestCase):
             text = f.read()
         self.assertTrue(text.startswith("before\n") and text.endswith("after\n") and "old" not in text)
         self.assertIn("at commit abc1234 by `tools/gpu_check.sh` on one NVIDIA H100 80GB HBM3", text)
+        self.assertLessEqual(max(map(len, text.splitlines())), 120)
         # Later minutes on the same card replace figures; those on another one have a table of their own.
         again, other = (os.path.join(self.folder, name) for name in ("again", "other"))
         for folder, card, speed in ((again, "NVIDIA H100 80GB HBM3", 4100.0), (other, "NVIDIA H200", 4200.0)):

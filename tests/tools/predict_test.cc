@@ -132,6 +132,34 @@ TEST(Predict, StraysArePassedOverOtherFormatsNamedAndABadPictureIsTold) {
   EXPECT_EQ(run(command).status, 0);
 }
 
+TEST(Predict, OnBadSampleDecidesAboutUnreadableAndDamagedPictures) {
+  const fs::path in = test::temporary_folder();
+  write_image(in / "good.jpg", picture());
+  const std::string jpeg = read_file(in / "good.jpg");
+  // Bytes behind the picture's last code: all pixels are there, and libjpeg warns.
+  write_file(in / "damaged.jpg", jpeg.substr(0, jpeg.size() - 2) + std::string(40, 'x') + jpeg.substr(jpeg.size() - 2));
+  write_file(in / "broken.jpg", jpeg.substr(0, 400));
+  const std::string command = program("predict") + " " + in.string() + " --weights " + weights().string() +
+                              " --output-dir " + (in / "out").string();
+  Ended e = run(command);
+  EXPECT_EQ(e.status, 2);
+  EXPECT_NE(e.output.find("1 of 3 pictures could not be read; the others are done"), std::string::npos) << e.output;
+  EXPECT_NE(e.output.find("damaged.jpg: Corrupt JPEG data"), std::string::npos) << e.output;
+  EXPECT_EQ(parse_json_file(in / "out/poses.json").Size(), 2U);
+
+  e = run(command + " --on-bad-sample skip");
+  EXPECT_EQ(e.status, 0) << e.output;
+  EXPECT_NE(e.output.find("2 of 3 pictures left out; the others are done"), std::string::npos) << e.output;
+  EXPECT_NE(e.output.find("damaged.jpg: Corrupt JPEG data"), std::string::npos) << e.output;
+  EXPECT_EQ(parse_json_file(in / "out/poses.json").Size(), 1U);
+
+  fs::remove(in / "broken.jpg");
+  e = run(command + " --on-bad-sample fail");
+  EXPECT_EQ(e.status, 2);
+  EXPECT_NE(e.output.find("damaged.jpg: Corrupt JPEG data"), std::string::npos) << e.output;
+  EXPECT_NE(e.output.find("(--on-bad-sample skip leaves it out)"), std::string::npos) << e.output;
+}
+
 TEST(Predict, EqualNamesInDifferentFoldersAreKeptApart) {
   const fs::path in = test::temporary_folder();
   for (const char* folder : {"a", "b"}) {

@@ -218,7 +218,7 @@ int bench(const BenchComm& o, World& world) {
     fmt::print("\n");
   }
   if (predicted.seconds > 0) {
-    fmt::print("  overlapped, on paper     {:9.1f} ms   {:+.1f} % of what was measured (docs/scaling.md)\n",
+    fmt::print("  overlapped, on paper     {:9.1f} ms   {:+.1f} % of what was measured (docs/design/scaling.md)\n",
                1e3 * predicted.seconds, 100 * (predicted.seconds / median(overlapped.seconds) - 1));
   }
   fmt::print("  gradient by itself       {:9.1f} ms   {:.1f} MB, {:.2f} GB/s per rank, {:.1f} ms of each processor\n",

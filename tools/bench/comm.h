@@ -25,7 +25,7 @@ void add_comm_options(CLI::App& app, BenchComm& options);
 // and of 8 bytes; on the CPU, what the model on paper says. Exit status as run_ranks().
 int bench_comm(const BenchComm& options);
 
-// docs/scaling.md's tables: a step of `step_ms` on 8 to 1,024 GPUs (tools/bench/scaling).
+// docs/design/scaling.md's tables: a step of `step_ms` on 8 to 1,024 GPUs (tools/bench/scaling).
 int bench_scaling(const BenchComm& options);
 
 }  // namespace hr

@@ -1,5 +1,6 @@
-// A data-parallel training step on paper: what ranks, networks and bucket sizes do to its time. docs/scaling.md says
-// where the numbers come from and how far off the model was where it could be measured.
+// A data-parallel training step on paper: what ranks, networks and bucket sizes do to its time. docs/design/scaling.md
+// says where the numbers come from, and docs/measured/several_devices.md how far off the model was where it could be
+// measured.
 #pragma once
 #include <span>
 #include <vector>

@@ -146,17 +146,22 @@ Evaluation load(const CocoEvalArguments& arguments) {
   return e;
 }
 
-// Whether an error is about an entry of the truth that --on-bad-sample skip would pass over. What every entry may lack
-// (iscrowd, an area) is no bad entry: --fill-in is for that.
-bool skip_helps(const std::string& error, const std::string& truth) {
-  if (!error.starts_with(truth + ": annotations[") && !error.starts_with(truth + ": images[")) return false;
+// What to say of an error about an entry of the truth that --on-bad-sample skip would pass over; nothing when skipping
+// does not help. What every entry may lack (iscrowd, an area) is no bad entry: --fill-in is for that. The stricter
+// reader says what a field holds where the evaluator's own only knows that it has no use for it.
+std::optional<std::string> skippable(const std::string& error, const std::string& truth) {
+  if (!error.starts_with(truth + ": annotations[") && !error.starts_with(truth + ": images[")) return std::nullopt;
   try {
     BadSamples bad;
     read_coco(truth, 0, &bad, {});
-    return bad.size() > 0 || error.find("--fill-in") == std::string::npos;
+    const std::string place = error.substr(0, error.find(']') + 1);
+    for (const BadSamples::Entry& entry : bad.entries()) {
+      if (entry.message.starts_with(place)) return entry.message;
+    }
+    if (bad.size() > 0 || error.find("--fill-in") == std::string::npos) return error;
   } catch (const Error&) {
-    return false;
   }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -255,8 +260,9 @@ void run_coco_eval(const CocoEvalArguments& arguments) {
   try {
     evaluate(arguments);
   } catch (const Error& error) {
-    if (arguments.on_bad_sample == "skip" || !skip_helps(error.what(), arguments.gt)) throw;
-    fail("{} (--on-bad-sample skip leaves out what cannot be used)", error.what());
+    const auto message = arguments.on_bad_sample == "skip" ? std::nullopt : skippable(error.what(), arguments.gt);
+    if (!message) throw;
+    fail("{} (--on-bad-sample skip leaves out what cannot be used)", *message);
   }
 }
 

@@ -304,8 +304,11 @@ PoseDataset open_split(const DataOptions& o, const std::string& split, const Ske
   }
   CocoAnnotations annotations = read_coco(files.annotations, skeleton.joints(), &bad, dataset.categories);
   if (annotations.annotations.empty() && bad.size() > 0) {
-    fail("{} (and so are all of the {} annotations{})", bad.entries()[0].message, bad.size(),
-         other_skeleton(files.annotations, skeleton));
+    const std::string first = bad.entries()[0].message;
+    const bool without_joints = first.find("no keypoints;") != std::string::npos;
+    fail("{} (and so {} all of the {} annotations{}{})", first, without_joints ? "it is with" : "are", bad.size(),
+         other_skeleton(files.annotations, skeleton),
+         without_joints ? "; is this an instances file instead of person_keypoints?" : "");
   }
   PoseDataset out = PoseDataset::from_annotations(std::move(annotations), files.images, skeleton, std::move(dataset));
   take_bad(out);

@@ -565,6 +565,11 @@ void add_predict_options(CLI::App& app, PredictOptions& o) {
   app.add_option("--batch-size", o.batch_size, "people per step")->type_name("N")->check(CLI::PositiveNumber);
   app.add_option("--workers", o.workers, "loader threads")->type_name("N")->check(CLI::NonNegativeNumber);
   app.add_option("--output-dir", o.output_dir, "folder for overlays and poses.json")->type_name("DIR");
+  app.add_option("--on-bad-sample", o.on_bad_sample,
+                 "pictures that cannot be read: fail at the first, or skip and list them with exit status 0 [default: "
+                 "list them, do the others, exit status 2]. A picture with damaged data counts as one of them only "
+                 "when this is given; otherwise it is done with a note")
+      ->check(CLI::IsMember({"fail", "skip"}));
   add_model_options(app, o);
 }
 
@@ -593,13 +598,16 @@ int predict(const PredictOptions& o) {
     const size_t i = picture.index;
     const Boxes::Picture& entry = boxes.pictures[i];
     progress.update(static_cast<int64_t>(i) + 1);
-    if (!picture.prepared.error.empty()) {
-      bad.push_back(picture.prepared.error);
+    const std::string damage =
+        picture.prepared.damage.empty() ? "" : fmt::format("{}: {}", pictures[i].string(), picture.prepared.damage);
+    const bool refused = !picture.prepared.error.empty() || (!damage.empty() && !o.on_bad_sample.empty());
+    if (refused) {
+      const std::string& why = picture.prepared.error.empty() ? damage : picture.prepared.error;
+      check(o.on_bad_sample != "fail", "{} (--on-bad-sample skip leaves it out)", why);
+      bad.push_back(why);
       return;
     }
-    if (!picture.prepared.damage.empty()) {
-      damaged.push_back(fmt::format("{}: {}", pictures[i].string(), picture.prepared.damage));
-    }
+    if (!damage.empty()) damaged.push_back(damage);
     Image& image = picture.prepared.image;
     for (const PersonResult& p : rescored(picture.found, skeleton)) {
       draw_person(image, skeleton, p.keypoints, {.threshold = static_cast<float>(o.threshold)});
@@ -620,10 +628,11 @@ int predict(const PredictOptions& o) {
   for (const std::string& line : damaged) fmt::print("note       {}; some of its pixels may be wrong\n", line);
   if (bad.empty()) return 0;
   std::fflush(stdout);
-  fmt::print(stderr, "predict: {} of {} could not be read; the others are done:\n", bad.size(),
-             counted(pictures.size(), "picture"));
+  const bool skip = o.on_bad_sample == "skip";
+  fmt::print(stderr, "predict: {} of {} {}; the others are done:\n", bad.size(), counted(pictures.size(), "picture"),
+             skip ? "left out" : "could not be read");
   for (const std::string& line : bad) fmt::print(stderr, "  {}\n", line);
-  return 2;
+  return skip ? 0 : 2;
 }
 
 }  // namespace hr

@@ -12,9 +12,9 @@ limit of its own, a phase that hangs or crashes costs only itself, and after eve
     tools/gpu_check.sh carry DIR|FILE.tar.xz      without a GPU: programs and libraries to carry along
     tools/gpu_check.sh first [--programs DIR]     the first minutes: build, tests, measurements, sanitizers
     tools/gpu_check.sh second [--before OUT]      later minutes: what failed again, then switches on and off
-    tools/gpu_check.sh report OUT [OUT...]        anywhere: puts the table into docs/gpu.md
+    tools/gpu_check.sh report OUT [OUT...]        anywhere: puts the table into docs/measured/gpu.md
 
-docs/gpu.md says more. The exit status is 0 when every phase did its work and every test passed, 1 when something failed
+docs/guide/gpu.md says more. The exit status is 0 when every phase did its work and every test passed, 1 when something failed
 or was not measured, and 2 when nothing could be tried.
 """
 import argparse
@@ -61,7 +61,7 @@ SWITCHES = [
 
 @dataclasses.dataclass
 class Size:
-    """The work that is measured. The figures of docs/gpu.md are those of `full`."""
+    """The work that is measured. The figures of docs/measured/gpu.md are those of `full`."""
     model: str = "hrnet_w32"
     batch: int = 128
     height: int = 256
@@ -963,9 +963,9 @@ def parse(arguments):
         sub.add_argument("--rehearsal", action="store_true", help="tiny sizes, to try this script without a GPU's speed")
     sub = which.add_parser("carry", help="make the folder for --programs on a machine without a GPU")
     gpu_check_carry.add_arguments(sub)
-    sub = which.add_parser("report", help="write the table of brought-back results into docs/gpu.md")
+    sub = which.add_parser("report", help="write the table of brought-back results into docs/measured/gpu.md")
     sub.add_argument("out", nargs="+", metavar="DIR", help="what runs brought back; later ones replace figures of earlier ones")
-    sub.add_argument("--document", default=os.path.join(TREE, "docs", "gpu.md"), metavar="FILE")
+    sub.add_argument("--document", default=os.path.join(TREE, "docs", "measured", "gpu.md"), metavar="FILE")
     return parser.parse_args(arguments)
 
 
@@ -981,7 +981,7 @@ def main(arguments):
         listed = ""
     options.gpus = [line for line in listed.splitlines() if line.startswith("GPU")]
     if not options.gpus:
-        print("gpu_check: nvidia-smi shows no GPU on this machine; every row of docs/gpu.md stays as it is", file=sys.stderr)
+        print("gpu_check: nvidia-smi shows no GPU on this machine; every row of docs/measured/gpu.md stays as it is", file=sys.stderr)
         return 2
     before = read_before(options.before)
     plan = plan_of(options, before)

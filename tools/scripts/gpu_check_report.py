@@ -1,8 +1,9 @@
-"""The table of what tools/gpu_check.sh measured, beside goals and floors, and its place in docs/gpu.md."""
+"""The table of what tools/gpu_check.sh measured, beside goals and floors, and its place in docs/measured/gpu.md."""
 import json
 import os
 import statistics
 import sys
+import textwrap
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -218,7 +219,7 @@ def heading(results):
 
 
 def measured(results):
-    """The part of the table that belongs into docs/gpu.md."""
+    """The part of the table that belongs into docs/measured/gpu.md, with rows of any length."""
     size = "hrnet_w32, 256x192"
     lines = [*heading(results), "", f"| work ({size}) | goal on this card | predicted | measured | verdict |", "|---|---|---|---|---|", *goal_rows(results)]
     for part in (kernel_rows(results), switch_rows(results)):
@@ -230,6 +231,33 @@ def measured(results):
 def table(results):
     problems = problem_lines(results)
     return "\n".join(measured(results) + (["", *problems] if problems else [])) + "\n"
+
+
+WIDTH = 120  # columns of the documentation
+
+
+def fit(lines):
+    """The same lines for a document of WIDTH columns. Text is wrapped. A row of the table of goals that is longer keeps
+    the beginning of its predicted and measured cells, and both stand in full in a list below the table."""
+    fitted, notes = [], []
+    for line in [*lines, ""]:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and len(line) > WIDTH and len(cells) == 5:
+            work, goal, predicted, value, verdict = cells
+            parts = [f"predicted {predicted}"] if predicted else []
+            notes.append(f"{work}: " + "; ".join(parts + ([f"measured {value}"] if value != "open" else [])))
+            short = (text.split(";")[0].split(" (")[0] for text in (predicted, value))
+            line = "| " + " | ".join([work, goal, *short, verdict]) + " |"
+        if not line.startswith("|") and notes:  # the table has ended
+            fitted.append("")
+            for note in notes:
+                fitted += textwrap.wrap(note, WIDTH, initial_indent="* ", subsequent_indent="  ")
+            notes = []
+        if line.startswith("|") or not line:
+            fitted.append(line)
+        else:
+            fitted += textwrap.wrap(line, WIDTH, break_long_words=False)
+    return fitted[:-1]
 
 
 def combine(all_results):
@@ -254,7 +282,7 @@ def merge(folders, document):
             print(f"gpu_check: {folder}: {e}", file=sys.stderr)
             return 2
     if any(r.get("rehearsal") for r in all_results):
-        print("gpu_check: a rehearsal's figures do not go into docs/gpu.md", file=sys.stderr)
+        print("gpu_check: a rehearsal's figures do not go into docs/measured/gpu.md", file=sys.stderr)
         return 2
     with open(document, encoding="utf-8") as f:
         text = f.read()
@@ -267,7 +295,7 @@ def merge(folders, document):
         by_card.setdefault(card_of(r.get("facts", {}))[0], []).append(r)
     lines = []
     for results in by_card.values():  # figures of different cards have tables of their own
-        lines += ([""] if lines else []) + measured(combine(results))
+        lines += ([""] if lines else []) + fit(measured(combine(results)))
     with open(document, "w", encoding="utf-8") as f:
         f.write(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after)
     print("\n".join(lines))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Two hosts with a rank each, joined by a cable of a chosen speed (network namespaces, a veth pair, tc's tbf): what a
-# step takes, and what the model on paper says (docs/scaling.md). Wants a quiet machine with two cores.
+# step takes, and what the model on paper says (docs/measured/several_devices.md). Wants a quiet machine with two cores.
 # Usage: tools/scripts/scaling_check.sh [BUILD_DIR, default build]
 # GBITS="0 10 2" (0: no limit), BUCKETS="1 25 200" (MiB) and BENCH="--batch-size 4 --repeats 5" choose other points.
 set -euo pipefail
