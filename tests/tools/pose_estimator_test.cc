@@ -175,7 +175,8 @@ TEST(PoseEstimator, PosesOutliveTheEstimatorAndCanBeDrawnAndFollowed) {
 
 TEST(PoseEstimator, RefusesWhatDoesNotFitTheWeights) {
   EXPECT_THROW(PoseEstimator("/nowhere.pth"), Error);
-  EXPECT_THROW(PoseEstimator(weights(), {.codec = "udp"}), Error) << "the weights learnt for another codec";
+  EXPECT_THROW(PoseEstimator(weights({{"codec", "quarter"}}), {.codec = "udp"}), Error)
+      << "the weights learnt for another codec";
   EXPECT_THROW(PoseEstimator(weights(), {.skeleton = "mpii"}), Error);
   EXPECT_THROW(PoseEstimator(weights(), {.input_h = 100}), Error);
   EXPECT_THROW(PoseEstimator(weights(), {.device = "gpu"}), Error);
