@@ -7,7 +7,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 
 namespace hr {
 namespace {
@@ -132,6 +132,32 @@ double ErrorRow::share(PoseError kind) const {
   return n == 0 ? 0.0 : static_cast<double>(count.at(static_cast<size_t>(kind))) / static_cast<double>(n);
 }
 
+namespace {
+
+// Fills in the rows of joints and sizes, and that of all.
+void sum_up(const std::vector<Finding>& findings, const Analyser& analyser, const Skeleton& skeleton,
+            PoseAnalysis& out) {
+  const auto joints = static_cast<size_t>(skeleton.joints());
+  out.joints.resize(joints);
+  out.sizes.resize(kSizes.size() + 1);
+  std::vector<std::vector<double>> joint_errors(joints), size_errors(out.sizes.size());
+  std::vector<double> errors;
+  for (size_t i = 0; i < joints; ++i) out.joints[i].name = skeleton.names[i];
+  for (size_t i = 0; i < out.sizes.size(); ++i) out.sizes[i].name = size_name(i);
+  out.all.name = "all";
+  for (const Finding& f : findings) {
+    const size_t bin = size_bin(analyser.area(f.person));
+    add(out.joints[f.joint], joint_errors[f.joint], f);
+    add(out.sizes[bin], size_errors[bin], f);
+    add(out.all, errors, f);
+  }
+  for (size_t i = 0; i < joints; ++i) close(out.joints[i], joint_errors[i]);
+  for (size_t i = 0; i < out.sizes.size(); ++i) close(out.sizes[i], size_errors[i]);
+  close(out.all, errors);
+}
+
+}  // namespace
+
 PoseAnalysis analyse_poses(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt, const Skeleton& skeleton,
                            CocoEvalOptions options) {
   if (options.sigmas.empty()) options.sigmas = skeleton.sigmas;
@@ -189,23 +215,7 @@ PoseAnalysis analyse_poses(const CocoAnnotations& gt, const std::vector<CocoDete
     }
   }
 
-  out.joints.resize(joints);
-  out.sizes.resize(kSizes.size() + 1);
-  std::vector<std::vector<double>> joint_errors(joints), size_errors(out.sizes.size());
-  std::vector<double> errors;
-  for (size_t i = 0; i < joints; ++i) out.joints[i].name = skeleton.names[i];
-  for (size_t i = 0; i < out.sizes.size(); ++i) out.sizes[i].name = size_name(i);
-  out.all.name = "all";
-  for (const Finding& f : findings) {
-    const size_t bin = size_bin(analyser.area(f.person));
-    add(out.joints[f.joint], joint_errors[f.joint], f);
-    add(out.sizes[bin], size_errors[bin], f);
-    add(out.all, errors, f);
-  }
-  for (size_t i = 0; i < joints; ++i) close(out.joints[i], joint_errors[i]);
-  for (size_t i = 0; i < out.sizes.size(); ++i) close(out.sizes[i], size_errors[i]);
-  close(out.all, errors);
-
+  sum_up(findings, analyser, skeleton, out);
   for (size_t k = 0; k < out.corrected.size(); ++k) {
     out.corrected.at(k) =
         evaluate_coco(gt, corrected(analyser, findings, static_cast<PoseError>(k + 1)), options).stats;
@@ -252,31 +262,38 @@ std::string analysis_table(const PoseAnalysis& a) {
   return text;
 }
 
+namespace {
+
+void write_row(JsonWriter& json, const ErrorRow& row) {
+  json.begin_object().member("name", row.name).member("joints", row.joints());
+  for (int k = 0; k < kPoseErrors; ++k) json.member(pose_error_name(static_cast<PoseError>(k)), row.count.at(k));
+  json.member("similarity", row.similarity).member("error", row.error).end();
+}
+
+void write_rows(JsonWriter& json, const std::vector<ErrorRow>& rows) {
+  json.begin_list();
+  for (const ErrorRow& row : rows) write_row(json, row);
+  json.end();
+}
+
+}  // namespace
+
 std::string analysis_json(const PoseAnalysis& a) {
-  const auto list = [](const auto& numbers) { return fmt::format("[{}]", fmt::join(numbers, ", ")); };
-  const auto one = [](const ErrorRow& row) {
-    std::string text = fmt::format("{{\"name\": {}, \"joints\": {}", json_quote(row.name), row.joints());
-    for (int k = 0; k < kPoseErrors; ++k) {
-      text += fmt::format(", \"{}\": {}", pose_error_name(static_cast<PoseError>(k)), row.count.at(k));
-    }
-    return text + fmt::format(", \"similarity\": {}, \"error\": {}}}", row.similarity, row.error);
-  };
-  const auto rows = [&](const std::vector<ErrorRow>& all) {
-    std::vector<std::string> texts;
-    texts.reserve(all.size());
-    for (const ErrorRow& row : all) texts.push_back(one(row));
-    return list(texts);
-  };
-  std::string text =
-      fmt::format("{{\"by_joint\": {}, \"by_size\": {}, \"all\": {}", rows(a.joints), rows(a.sizes), one(a.all));
-  text += fmt::format(", \"stats\": {}, \"corrected\": {{", list(a.stats));
+  std::string text;
+  JsonWriter json(text);
+  write_rows(json.begin_object().key("by_joint"), a.joints);
+  write_rows(json.key("by_size"), a.sizes);
+  write_row(json.key("all"), a.all);
+  json.member("stats", a.stats).key("corrected").begin_object();
   for (size_t k = 0; k < a.corrected.size(); ++k) {
-    text += fmt::format("\"{}\": {}, ", pose_error_name(static_cast<PoseError>(k + 1)), list(a.corrected.at(k)));
+    json.member(pose_error_name(static_cast<PoseError>(k + 1)), a.corrected.at(k));
   }
-  text += fmt::format("\"all\": {}}}, \"people\": {}, \"people_found\": {}, \"detections\": {}, \"matched\": {}, ",
-                      list(a.corrected_all), a.people, a.people_found, a.detections, a.detections_matched);
-  return text + fmt::format("\"ignored\": {}, \"duplicates\": {}, \"background\": {}}}", a.detections_ignored,
-                            a.duplicates, a.background);
+  json.member("all", a.corrected_all).end();
+  json.member("people", a.people).member("people_found", a.people_found);
+  json.member("detections", a.detections).member("matched", a.detections_matched);
+  json.member("ignored", a.detections_ignored).member("duplicates", a.duplicates).member("background", a.background);
+  json.end();
+  return text;
 }
 
 }  // namespace hr

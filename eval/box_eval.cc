@@ -10,7 +10,8 @@
 
 #include "core/error.h"
 #include "eval/coco_eval.h"
-#include "eval/pairwise.h"
+#include "eval/precision_recall.h"
+#include "eval/selection.h"
 
 namespace hr {
 namespace {
@@ -22,26 +23,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// The outcome of a detection: one bit per area range and threshold.
-struct Outcome {
-  uint64_t hit = 0, ignored = 0;
-};
-constexpr uint64_t bit(int a, int t) { return uint64_t{1} << (a * T + t); }
 static_assert(A * T <= 64);
-
-std::vector<int64_t> sorted_unique(std::vector<int64_t> ids) {
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  return ids;
-}
 
 // Returns the position in a sorted list, -1 if it is not there.
 int position(const std::vector<int64_t>& sorted, int64_t id) {
   const auto at = std::lower_bound(sorted.begin(), sorted.end(), id);
   return at == sorted.end() || *at != id ? -1 : static_cast<int>(at - sorted.begin());
 }
-
-bool outside(double area, const std::array<double, 2>& range) { return area < range[0] || area > range[1]; }
 
 bool finite(const Box& b) { return std::isfinite(b.x + b.y + b.w + b.h); }
 
@@ -130,8 +118,8 @@ struct Matcher {
           ignored = m.ignore[best] != 0;
         }
         ignored = ignored || (!matched && out);
-        if (ignored) result.ignored |= bit(a, t);
-        if (matched && !ignored) result.hit |= bit(a, t);
+        if (ignored) result.ignored |= outcome_bit(a, t);
+        if (matched && !ignored) result.hit |= outcome_bit(a, t);
       }
     }
   }
@@ -151,59 +139,6 @@ struct Matcher {
     return best;
   }
 };
-
-// Computes the curves of one category at one limit of detections, which are in the order of falling score over all
-// pictures.
-void accumulate(std::span<const Outcome> outcomes, std::span<const double> scores,
-                const std::array<int64_t, A>& to_find, size_t k, size_t K, int m, BoxEvalResult& r) {
-  const std::array<double, R> points = recall_points();
-  std::vector<double> precision;  // At every hit; between hits the precision only falls.
-  std::vector<size_t> hit_at;
-  for (int a = 0; a < A; ++a) {
-    if (to_find[a] == 0) continue;
-    const auto total = static_cast<double>(to_find[a]);
-    for (int t = 0; t < T; ++t) {
-      precision.clear();
-      hit_at.clear();
-      double hits = 0, misses = 0;
-      for (size_t i = 0; i < outcomes.size(); ++i) {
-        if ((outcomes[i].hit & bit(a, t)) != 0) {
-          ++hits;
-          precision.push_back(hits / (misses + hits + std::numeric_limits<double>::epsilon()));
-          hit_at.push_back(i);
-        } else if ((outcomes[i].ignored & bit(a, t)) == 0) {
-          ++misses;
-        }
-      }
-      r.recall[((t * K + k) * A + a) * M + m] = hits / total;
-      for (size_t p = precision.size(); p-- > 1;) precision[p - 1] = std::max(precision[p - 1], precision[p]);
-      size_t p = 0;  // The first hit whose recall reaches the point.
-      for (int i = 0; i < R; ++i) {
-        while (p < precision.size() && static_cast<double>(p + 1) / total < points[i]) ++p;
-        const size_t at = (((static_cast<size_t>(t) * R + i) * K + k) * A + a) * M + m;
-        // Recall 0 is reached by the very first detection, whether it is a hit or not.
-        const bool first = points[i] <= 0 && !outcomes.empty();
-        r.precision[at] = p < precision.size() ? precision[p] : 0.0;
-        r.scores[at] = first ? scores[0] : p < precision.size() ? scores[hit_at[p]] : 0.0;
-      }
-    }
-  }
-}
-
-// Returns the mean of the values above -1 in precision (or recall), over one threshold (or all, -1), at one area range
-// and limit.
-double average(const BoxEvalResult& r, bool precision, int threshold, int a, int m) {
-  const size_t rows = (precision ? R : 1) * r.categories.size();
-  const std::vector<double>& from = precision ? r.precision : r.recall;
-  std::vector<double> picked;
-  for (int t = std::max(threshold, 0); t < (threshold < 0 ? T : threshold + 1); ++t) {
-    for (size_t i = 0; i < rows; ++i) {
-      const double v = from[((t * rows + i) * A + a) * M + m];
-      if (v > -1) picked.push_back(v);
-    }
-  }
-  return picked.empty() ? -1.0 : pairwise_sum(picked.data(), picked.size()) / static_cast<double>(picked.size());
-}
 
 // The twelve numbers in the reference's order.
 struct Line {
@@ -256,6 +191,53 @@ Setup make_setup(const CocoAnnotations& gt, const BoxEvalOptions& options) {
   return s;
 }
 
+// The cells of objects and detections; -1 means that the entry is not evaluated.
+struct Entries {
+  std::vector<int> object_cell, detection_cell;
+  std::vector<std::array<int64_t, A>> to_find;  // [K]: the objects that count, per area range.
+};
+
+Entries gather(const CocoAnnotations& gt, const std::vector<CocoDetection>& dt, const Setup& s,
+               const BoxEvalOptions& options, BoxEvalResult::Counts& counts) {
+  Entries in;
+  in.object_cell.assign(gt.annotations.size(), -1);
+  in.detection_cell.assign(dt.size(), -1);
+  in.to_find.resize(s.K());
+  const auto ranges = box_area_ranges();
+  for (size_t i = 0; i < gt.annotations.size(); ++i) {
+    const CocoAnnotation& object = gt.annotations[i];
+    check(position(s.all_images, object.image_id) >= 0,
+          "{}: annotations[{}] (id {}) is of image {}, which is not in its list of {} images", gt.path, i, object.id,
+          object.image_id, s.all_images.size());
+    in.object_cell[i] = s.cell(object.image_id, object.category_id);
+    if (in.object_cell[i] < 0) continue;
+    check(finite(object.box) && std::isfinite(object.area),
+          "{}: annotations[{}] (id {}): area or bbox is not a finite number", gt.path, i, object.id);
+    ++counts.objects;
+    counts.objects_crowd += object.iscrowd ? 1 : 0;
+    for (int a = 0; a < A; ++a)
+      in.to_find[in.object_cell[i] % s.K()][a] += !object.iscrowd && !outside(object.area, ranges[a]) ? 1 : 0;
+  }
+  check(!dt.empty(), "{}: the list of detections is empty; nothing to evaluate against {}", options.detections_name,
+        gt.path);
+  for (size_t i = 0; i < dt.size(); ++i) {
+    check(position(s.all_images, dt[i].image_id) >= 0,
+          "{}: entry [{}] has image_id {}, which is not among the {} images of {}; is it of another split?",
+          options.detections_name, i, dt[i].image_id, s.all_images.size(), gt.path);
+    check(dt[i].has_box, "{}: entry [{}] (image {}) has no bbox", options.detections_name, i, dt[i].image_id);
+    check(finite(dt[i].box) && std::isfinite(dt[i].score),
+          "{}: entry [{}] (image {}): bbox or score is not a finite number", options.detections_name, i,
+          dt[i].image_id);
+    in.detection_cell[i] = s.cell(dt[i].image_id, dt[i].category_id);
+    counts.detections += in.detection_cell[i] >= 0 ? 1 : 0;
+    counts.detections_other_category += position(s.categories, dt[i].category_id) < 0 ? 1 : 0;
+  }
+  check(counts.detections > 0 || counts.detections_other_category == 0,
+        "{}: entry [0] has category_id {}, and none of the {} detections has a category that is evaluated ({})",
+        options.detections_name, dt[0].category_id, dt.size(), fmt::join(s.categories, ", "));
+  return in;
+}
+
 }  // namespace
 
 std::array<std::array<double, 2>, kBoxAreaRanges> box_area_ranges() {
@@ -271,46 +253,12 @@ BoxEvalResult evaluate_boxes(const CocoAnnotations& gt, const std::vector<CocoDe
   BoxEvalResult r;
   r.categories = s.use_categories ? s.categories : std::vector<int64_t>{-1};
   r.counts.images = images;
-
-  std::vector<int> object_cell(gt.annotations.size(), -1), detection_cell(dt.size(), -1);
-  std::vector<std::array<int64_t, A>> to_find(K);
-  const auto ranges = box_area_ranges();
-  for (size_t i = 0; i < gt.annotations.size(); ++i) {
-    const CocoAnnotation& object = gt.annotations[i];
-    check(position(s.all_images, object.image_id) >= 0,
-          "{}: annotations[{}] (id {}) is of image {}, which is not in its list of {} images", gt.path, i, object.id,
-          object.image_id, s.all_images.size());
-    object_cell[i] = s.cell(object.image_id, object.category_id);
-    if (object_cell[i] < 0) continue;
-    check(finite(object.box) && std::isfinite(object.area),
-          "{}: annotations[{}] (id {}): area or bbox is not a finite number", gt.path, i, object.id);
-    ++r.counts.objects;
-    r.counts.objects_crowd += object.iscrowd ? 1 : 0;
-    for (int a = 0; a < A; ++a)
-      to_find[object_cell[i] % K][a] += !object.iscrowd && !outside(object.area, ranges[a]) ? 1 : 0;
-  }
-  check(!dt.empty(), "{}: the list of detections is empty; nothing to evaluate against {}", options.detections_name,
-        gt.path);
-  for (size_t i = 0; i < dt.size(); ++i) {
-    check(position(s.all_images, dt[i].image_id) >= 0,
-          "{}: entry [{}] has image_id {}, which is not among the {} images of {}; is it of another split?",
-          options.detections_name, i, dt[i].image_id, s.all_images.size(), gt.path);
-    check(dt[i].has_box, "{}: entry [{}] (image {}) has no bbox", options.detections_name, i, dt[i].image_id);
-    check(finite(dt[i].box) && std::isfinite(dt[i].score),
-          "{}: entry [{}] (image {}): bbox or score is not a finite number", options.detections_name, i,
-          dt[i].image_id);
-    detection_cell[i] = s.cell(dt[i].image_id, dt[i].category_id);
-    r.counts.detections += detection_cell[i] >= 0 ? 1 : 0;
-    r.counts.detections_other_category += position(s.categories, dt[i].category_id) < 0 ? 1 : 0;
-  }
-  check(r.counts.detections > 0 || r.counts.detections_other_category == 0,
-        "{}: entry [0] has category_id {}, and none of the {} detections has a category that is evaluated ({})",
-        options.detections_name, dt[0].category_id, dt.size(), fmt::join(s.categories, ", "));
+  const Entries in = gather(gt, dt, s, options, r.counts);
 
   const std::function<int64_t(int)> object_category = [&](int i) { return gt.annotations[i].category_id; };
   const std::function<int64_t(int)> detection_category = [&](int i) { return dt[i].category_id; };
-  Cells objects_of(object_cell, images * K, s.use_categories ? nullptr : &object_category);
-  Cells detections_of(detection_cell, images * K, s.use_categories ? nullptr : &detection_category);
+  Cells objects_of(in.object_cell, images * K, s.use_categories ? nullptr : &object_category);
+  Cells detections_of(in.detection_cell, images * K, s.use_categories ? nullptr : &detection_category);
   std::vector<Outcome> outcome(dt.size());
   const std::array<double, T> thresholds = oks_thresholds();
   const Matcher matcher{gt, dt, thresholds, outcome};
@@ -331,9 +279,8 @@ BoxEvalResult evaluate_boxes(const CocoAnnotations& gt, const std::vector<CocoDe
   r.match_seconds = seconds_since(start);
 
   const auto middle = std::chrono::steady_clock::now();
-  r.precision.assign(static_cast<size_t>(T) * R * K * A * M, -1.0);
-  r.scores = r.precision;
-  r.recall.assign(static_cast<size_t>(T) * K * A * M, -1.0);
+  const PrecisionRecall curves{r.precision, r.recall, r.scores, r.categories.size(), A, M};
+  curves.clear();
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
   for (int k = 0; k < K; ++k) {
     for (int m = 0; m < M; ++m) {
@@ -352,14 +299,17 @@ BoxEvalResult evaluate_boxes(const CocoAnnotations& gt, const std::vector<CocoDe
         outcomes.push_back(outcome[d]);
         scores.push_back(dt[d].score);
       }
-      accumulate(outcomes, scores, to_find[k], k, K, m, r);
+      curves.accumulate(outcomes, scores, in.to_find[k], k, m);
     }
   }
   for (int cell = 0; cell < images * K; ++cell) {
     r.counts.detections_over_limit += std::max<int64_t>(0, static_cast<int64_t>(detections_of[cell].size()) - kMost);
   }
-  for (size_t i = 0; i < kLines.size(); ++i)
-    r.stats[i] = average(r, kLines[i].precision, kLines[i].threshold, kLines[i].area, kLines[i].limit);
+  for (size_t i = 0; i < kLines.size(); ++i) {
+    const Line& line = kLines[i];
+    r.stats[i] = line.precision ? mean_of_curves(r.precision, R, curves, line.threshold, line.area, line.limit)
+                                : mean_of_curves(r.recall, 1, curves, line.threshold, line.area, line.limit);
+  }
   r.accumulate_seconds = seconds_since(middle);
   return r;
 }

@@ -8,57 +8,32 @@
 
 #include "core/error.h"
 #include "core/io/json_cursor.h"
+#include "data/formats/entry_file.h"
 
 namespace hr {
 namespace {
 
-using Kind = JsonCursor::Kind;
+using Kind = EntryFile::Kind;
 
-// A file of lists of entries and the current position in it, for messages.
-class Entries {
+// Entries as pycocotools takes them: a value that it would not read may be of any type.
+class Entries final : public EntryFile {
  public:
-  explicit Entries(const fs::path& path) : path_(path.string()), file_(path), json(file_.text(), path_) {}
+  using EntryFile::EntryFile;
 
-  // Takes the next list: calls begin() before each entry, field(name) for each of its members (which takes or skips the
-  // value), and end() after it.
   template <class Begin, class Field, class End>
-  void list(std::string_view section, const Begin& begin, const Field& field, const End& end) {
-    section_ = section;
-    if (json.kind() != Kind::list) fail("{}: {}: expected a list, got {}", path_, section_, got());
-    json.enter_list();
-    for (index_ = 0; json.item(); ++index_) {
-      id_.reset();
-      if (json.kind() != Kind::object) fail("{}: expected an object, got {}", place(), got());
-      json.enter_object();
-      begin();
-      for (std::string_view name; json.member(name);) field(std::string_view(field_ = name));
-      end();
-      constexpr size_t step = size_t{4} << 20;
-      if (json.offset() > released_ + step) file_.release(file_.bytes().first(released_ = json.offset()));
-    }
+  void list(std::string_view section, const Begin& begin, const Field& field_of, const End& end) {
+    const auto attempt = [&](std::string_view name) {
+      try {
+        field_of(name);
+      } catch (const WrongValue& wrong) {
+        fail("{}: {}", place(), wrong.why);
+      }
+    };
+    EntryFile::list(section, begin, attempt, end, [&](const std::string& why) { fail("{}: {}", place(), why); });
   }
 
   // For example "people.json: annotations[12] (id 5)" or "results.json: entry [3]".
-  std::string place() const {
-    const std::string entry = fmt::format("{}: {}[{}]", path_, section_.empty() ? "entry " : section_, index_);
-    return id_ ? fmt::format("{} (id {})", entry, *id_) : entry;
-  }
-  std::string got() {
-    static constexpr const char* names[] = {"null", "true or false", "a number", "a string", "a list", "an object"};
-    return names[static_cast<int>(json.kind())];
-  }
-  [[noreturn]] void wrong(std::string_view expected) {
-    const std::string ahead = json.kind() == Kind::number ? fmt::format("{}", json.number().real) : got();
-    fail("{}: {}: expected {}, got {}", place(), field_, expected, ahead);
-  }
-
-  int64_t whole() {
-    if (json.kind() != Kind::number) wrong("a whole number");
-    const JsonNumber number = json.number();
-    if (!number.is_whole) fail("{}: {}: expected a whole number, got {}", place(), field_, number.real);
-    return number.whole;
-  }
-  int64_t id() { return *(id_ = whole()); }
+  std::string place() const { return fmt::format("{}: {}", path(), EntryFile::place()); }
 
   // Takes the next number (true and false are 1 and 0, as in Python); for another value returns nothing and skips it.
   std::optional<double> number() {
@@ -93,37 +68,20 @@ class Entries {
           keypoints.size());
   }
 
-  const std::string& path() const { return path_; }
-  size_t index() const { return index_; }
-
  private:
-  std::string path_;
-  MappedFile file_;
-
- public:
-  JsonCursor json;
-
- private:
-  std::string section_, field_, strange_;
-  size_t index_ = 0;
-  std::optional<int64_t> id_;
-  size_t released_ = 0, usual_ = 0;
+  std::string strange_;
+  size_t usual_ = 0;
 };
 
 // Throws Error if two entries have the same id; it names the first one that repeats an id.
 template <class Entry>
 void check_ids(const std::vector<Entry>& entries, const std::string& path, const char* section) {
-  std::vector<std::pair<int64_t, size_t>> ids;
-  ids.reserve(entries.size());
-  for (const Entry& entry : entries) ids.emplace_back(entry.id, ids.size());
-  std::sort(ids.begin(), ids.end());
-  size_t again = ids.size();
-  for (size_t i = 1; i < ids.size(); ++i) {
-    if (ids[i].first == ids[i - 1].first && (again == ids.size() || ids[i].second < ids[again].second)) again = i;
-  }
-  if (again == ids.size()) return;
-  fail("{}: {}[{}] (id {}): the id is already used by {}[{}]", path, section, ids[again].second, ids[again].first,
-       section, ids[again - 1].second);
+  EntryIds ids;
+  for (const Entry& entry : entries) ids.add(entry.id);
+  const std::vector<std::pair<size_t, size_t>> repeated = ids.sort();
+  if (repeated.empty()) return;
+  const auto [again, first] = *std::min_element(repeated.begin(), repeated.end());
+  fail("{}: {}[{}] (id {}): the id is already used by {}[{}]", path, section, again, entries[again].id, section, first);
 }
 
 class TruthReader {

@@ -107,26 +107,6 @@ std::vector<int> soft_oks_nms(std::span<const ScoredPose<T>> poses, const OksNms
   return keep;
 }
 
-std::vector<int> box_nms(std::span<const ScoredBox> boxes, double threshold) {
-  std::vector<double> scores;
-  for (const ScoredBox& box : boxes) scores.push_back(box.score);
-  const auto area = [](const ScoredBox& b) { return (b.x2 - b.x1 + 1) * (b.y2 - b.y1 + 1); };
-  const auto overlap = [&](const ScoredBox& a, const ScoredBox& b) {
-    const double w = std::max(0.0, std::min(a.x2, b.x2) - std::max(a.x1, b.x1) + 1);
-    const double h = std::max(0.0, std::min(a.y2, b.y2) - std::max(a.y1, b.y1) + 1);
-    return w * h / (area(a) + area(b) - w * h);
-  };
-  std::vector<int> order = best_first(scores);
-  std::vector<int> keep;
-  while (!order.empty()) {
-    const int best = order.front();
-    keep.push_back(best);
-    order.erase(order.begin());
-    std::erase_if(order, [&](int i) { return !(overlap(boxes[best], boxes[i]) <= threshold); });
-  }
-  return keep;
-}
-
 double rescore_official(std::span<const float> keypoints, double box_score, double threshold) {
   double sum = 0;
   int counted = 0;

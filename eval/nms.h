@@ -36,15 +36,6 @@ std::vector<int> oks_nms(std::span<const ScoredPose<T>> poses, const OksNms& opt
 template <class T>
 std::vector<int> soft_oks_nms(std::span<const ScoredPose<T>> poses, const OksNms& options);
 
-// Greedy non-maximum suppression of boxes with the conventions of the official code: corners are the first and the last
-// pixel, so that a side is x2 - x1 + 1. A box is kept if its overlap (intersection over union) with every kept one is
-// <= threshold. Returns indices, best score first; among equal scores the later one comes first.
-struct ScoredBox {
-  double x1 = 0, y1 = 0, x2 = 0, y2 = 0;  // In pixels.
-  double score = 0;
-};
-std::vector<int> box_nms(std::span<const ScoredBox> boxes, double threshold);
-
 // Returns the box score times the mean of the joint scores above `threshold`, 0 if there are none. keypoints: [joints,
 // 3]. official: summed in double; seed: the mean in float32 in numpy's order, with the threshold compared in float32.
 double rescore_official(std::span<const float> keypoints, double box_score, double threshold);

@@ -5,41 +5,16 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <ranges>
 
 #include "core/error.h"
 
 namespace hr {
 namespace {
 
-// Writes lists of objects in the form of Python's json module with indent=4.
-class JsonList {
- public:
-  void begin_object() { text_ += objects_++ == 0 ? "[\n    {" : ",\n    {"; }
-  void end_object() {
-    text_ += "\n    }";
-    members_ = 0;
-  }
-  void member(std::string_view key, const std::string& value) {
-    text_ += members_++ == 0 ? "\n        \"" : ",\n        \"";
-    text_ += key;
-    text_ += "\": ";
-    text_ += value;
-  }
-  template <class Numbers, class Round>
-  void member(std::string_view key, const Numbers& numbers, const Round& round) {
-    std::string list;
-    for (const float v : numbers) {
-      list += list.empty() ? "[\n            " : ",\n            ";
-      list += python_repr(round(v));
-    }
-    member(key, list.empty() ? "[]" : list + "\n        ]");
-  }
-  std::string finish() && { return objects_ == 0 ? "[]" : std::move(text_) + "\n]"; }
-
- private:
-  std::string text_;
-  size_t objects_ = 0, members_ = 0;
-};
+// The form of Python's json.dump with indent=4. A network that diverged gives NaN, which Python's module writes and
+// reads, and for which the evaluators have rules.
+constexpr JsonStyle kPythonIndent4{.lines = 99, .indent = 4, .python_reals = true, .non_finite = true};
 
 double as_it_is(float v) { return v; }
 double two_decimals(float v) { return python_round2(v); }
@@ -94,31 +69,30 @@ std::vector<CocoDetection> to_detections(std::span<const PersonResult> people, R
 }
 
 std::string seed_results_json(std::span<const PersonResult> people) {
-  JsonList list;
+  std::string text;
+  JsonWriter json(text, kPythonIndent4);
+  json.begin_list();
   for (const PersonResult& person : people) {
-    list.begin_object();
-    list.member("image_id", fmt::format("{}", person.image_id));
-    list.member("category_id", fmt::format("{}", person.category_id));
-    list.member("keypoints", person.keypoints, two_decimals);
-    list.member("score", python_repr(person.score));
-    list.end_object();
+    json.begin_object().member("image_id", person.image_id).member("category_id", person.category_id);
+    json.member("keypoints", person.keypoints | std::views::transform(two_decimals));
+    json.member("score", person.score).end();
   }
-  return std::move(list).finish();
+  json.end();
+  return text;
 }
 
 std::string official_results_json(std::span<const PersonResult> people) {
-  JsonList list;
+  std::string text;
+  JsonWriter json(text, kPythonIndent4);
+  json.begin_list();
   for (const PersonResult& person : people) {
-    list.begin_object();
-    list.member("category_id", fmt::format("{}", person.category_id));
-    list.member("center", person.center, as_it_is);
-    list.member("image_id", fmt::format("{}", person.image_id));
-    list.member("keypoints", person.keypoints, as_it_is);
-    list.member("scale", person.scale, as_it_is);
-    list.member("score", python_repr(person.score));
-    list.end_object();
+    json.begin_object().member("category_id", person.category_id);
+    json.member("center", person.center | std::views::transform(as_it_is)).member("image_id", person.image_id);
+    json.member("keypoints", person.keypoints | std::views::transform(as_it_is));
+    json.member("scale", person.scale | std::views::transform(as_it_is)).member("score", person.score).end();
   }
-  return std::move(list).finish();
+  json.end();
+  return text;
 }
 
 void write_seed_results(const fs::path& path, std::span<const PersonResult> people) {
@@ -150,35 +124,6 @@ std::string markdown_table(const std::string& architecture, std::span<const char
     row += std::isnan(values[i]) ? " | nan" : fmt::format(" | {:.3f}", values[i]);  // Never prints "-nan".
   }
   return header + " |\n" + rule + "|\n" + row + " |";
-}
-
-std::string python_repr(double v) {
-  if (std::isnan(v)) return "NaN";
-  if (std::isinf(v)) return v > 0 ? "Infinity" : "-Infinity";
-  char buffer[32];
-  const auto result = std::to_chars(buffer, buffer + sizeof buffer, v, std::chars_format::scientific);
-  std::string_view text(buffer, result.ptr - buffer);  // The form is -d.ddde+XX.
-  std::string out;
-  if (text.front() == '-') {
-    out = "-";
-    text.remove_prefix(1);
-  }
-  const size_t e = text.find('e');
-  int exponent = 0;
-  const char* digits_of_exponent = text.data() + e + (text[e + 1] == '+' ? 2 : 1);
-  std::from_chars(digits_of_exponent, text.data() + text.size(), exponent);
-  std::string digits(text.substr(0, 1));
-  if (e > 2) digits += text.substr(2, e - 2);
-  // Python writes positional digits for 1e-4 <= |v| < 1e16, otherwise an exponent of at least two digits.
-  if (exponent < -4 || exponent >= 16) {
-    out += digits.substr(0, 1);
-    if (digits.size() > 1) out += "." + digits.substr(1);
-    return out + fmt::format("e{}{:02}", exponent < 0 ? '-' : '+', std::abs(exponent));
-  }
-  if (exponent < 0) return out + "0." + std::string(-exponent - 1, '0') + digits;
-  const size_t whole = static_cast<size_t>(exponent) + 1;
-  if (digits.size() <= whole) return out + digits + std::string(whole - digits.size(), '0') + ".0";
-  return out + digits.substr(0, whole) + "." + digits.substr(whole);
 }
 
 double python_round2(double v) {

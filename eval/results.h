@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/file.h"
+#include "core/io/json_write.h"
 #include "data/formats/coco.h"
 #include "eval/coco_eval.h"
 #include "eval/nms.h"
@@ -64,8 +65,7 @@ std::string official_markdown(const std::string& architecture, const CocoEvalRes
 std::string markdown_table(const std::string& architecture, std::span<const char* const> names,
                            std::span<const double> values);
 
-// Returns numbers as Python prints them: the shortest digits that read back equal (repr), and round(v, 2).
-std::string python_repr(double v);
+// Returns round(v, 2) as Python rounds.
 double python_round2(double v);
 
 }  // namespace hr

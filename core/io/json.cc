@@ -1,8 +1,5 @@
 #include "core/io/json.h"
 
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -120,13 +117,6 @@ rapidjson::Document parse_json(std::string_view text, std::string_view name) {
 rapidjson::Document parse_json_file(const fs::path& path) {
   const MappedFile file(path);
   return parse_json(file.text(), path.string());
-}
-
-std::string json_quote(std::string_view text) {
-  rapidjson::StringBuffer buffer;
-  rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
-  writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
-  return {buffer.GetString(), buffer.GetSize()};
 }
 
 }  // namespace hr

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "core/file.h"
+#include "core/io/json_write.h"
 
 namespace hr {
 
@@ -24,8 +25,5 @@ std::string_view json_text(std::string_view text, std::string_view name);
 // Parses a whole file or text. Throws Error "name:line:column: reason" if it is malformed.
 rapidjson::Document parse_json(std::string_view text, std::string_view name);
 rapidjson::Document parse_json_file(const fs::path& path);
-
-// Escapes and quotes a string for JSON output.
-std::string json_quote(std::string_view text);
 
 }  // namespace hr

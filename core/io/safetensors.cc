@@ -2,6 +2,7 @@
 
 #include <rapidjson/error/en.h>
 #include <rapidjson/reader.h>
+#include <array>
 
 #include <algorithm>
 #include <bit>
@@ -12,6 +13,7 @@
 #include "core/error.h"
 #include "core/io/budget.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/io/text.h"
 
 namespace hr {
@@ -233,12 +235,13 @@ const ArrayView& SafetensorsFile::at(const std::string& name) const {
 
 void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
                        const std::map<std::string, std::string>& metadata, const WriteProgress& progress) {
-  std::string header = "{";
+  std::string header;
+  JsonWriter json(header, kJsonCompact);
+  json.begin_object();
   if (!metadata.empty()) {
-    header += "\"__metadata__\":{";
-    for (const auto& [key, value] : metadata) header += json_quote(key) + ":" + json_quote(value) + ",";
-    header.back() = '}';
-    header += ',';
+    json.key("__metadata__").begin_object();
+    for (const auto& [key, value] : metadata) json.member(key, value);
+    json.end();
   }
   uint64_t offset = 0;
   for (const NamedArray& a : arrays) {
@@ -247,12 +250,11 @@ void write_safetensors(const fs::path& path, std::span<const NamedArray> arrays,
     for (const int64_t d : a.shape) expected *= static_cast<uint64_t>(d);
     check(expected == a.bytes.size(), "{}: tensor {}: shape [{}] needs {} bytes, got {}", path.string(), a.name,
           fmt::join(a.shape, ", "), expected, a.bytes.size());
-    header += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}},", json_quote(a.name),
-                          type->name, fmt::join(a.shape, ","), offset, offset + a.bytes.size());
+    json.key(a.name).begin_object().member("dtype", type->name).member("shape", a.shape);
+    json.member("data_offsets", std::array{offset, offset + a.bytes.size()}).end();
     offset += a.bytes.size();
   }
-  if (header.back() == ',') header.pop_back();
-  header += '}';
+  json.end();
   header.append((8 - header.size() % 8) % 8, ' ');  // The data start aligned.
 
   AtomicFile file(path);

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 
 namespace hr {
 namespace {

@@ -32,13 +32,6 @@ void paint(Image& image, const Bounds& box, Color color, const Distance& distanc
             [&](int x, int y, float coverage) { blend(image.at(x, y), color, coverage); });
 }
 
-float segment_distance(Point p, Point a, Point b) {
-  const float dx = b.x - a.x, dy = b.y - a.y, length2 = dx * dx + dy * dy;
-  const float t = length2 > 0 ? std::clamp(((p.x - a.x) * dx + (p.y - a.y) * dy) / length2, 0.0F, 1.0F) : 0;
-  const float ex = p.x - a.x - t * dx, ey = p.y - a.y - t * dy;
-  return std::sqrt(ex * ex + ey * ey);
-}
-
 // In stb_easy_font capital letters are 7 units high and a line 12; every quad is an axis-aligned rectangle.
 constexpr float kCapital = 7;
 
@@ -124,34 +117,6 @@ void fill_capsule(Image& image, Point a, Point b, float radius_a, float radius_b
 
 void draw_line(Image& image, Point a, Point b, float line_width, Color color) {
   fill_capsule(image, a, b, line_width / 2, line_width / 2, color);
-}
-
-void draw_polyline(Image& image, std::span<const Point> points, float line_width, Color color) {
-  for (size_t i = 1; i < points.size(); ++i) draw_line(image, points[i - 1], points[i], line_width, color);
-}
-
-void fill_convex_polygon(Image& image, std::span<const Point> points, Color color) {
-  if (points.size() < 3) return;
-  Bounds box;
-  float twice_area = 0;
-  for (size_t i = 0; i < points.size(); ++i) {
-    const Point p = points[i], q = points[(i + 1) % points.size()];
-    box.add(p, 0);
-    twice_area += p.x * q.y - q.x * p.y;
-  }
-  const float turn = twice_area < 0 ? -1.0F : 1.0F;
-  // Inside, the distance to the nearest edge; outside, the true distance, so that sharp corners stay sharp.
-  paint(image, box, color, [&](float x, float y) {
-    float inside = -std::numeric_limits<float>::infinity(), outside = std::numeric_limits<float>::infinity();
-    for (size_t i = 0; i < points.size(); ++i) {
-      const Point p = points[i], q = points[(i + 1) % points.size()];
-      const float ex = q.x - p.x, ey = q.y - p.y, length = std::sqrt(ex * ex + ey * ey);
-      if (length == 0) continue;
-      inside = std::max(inside, turn * ((x - p.x) * ey - (y - p.y) * ex) / length);
-      outside = std::min(outside, segment_distance({x, y}, p, q));
-    }
-    return inside <= 0 ? inside : outside;
-  });
 }
 
 TextSize text_size(std::string_view text, float size) {

@@ -61,9 +61,6 @@ void fill_circle(Image& image, Point centre, float radius, Color color);
 // A line with rounded ends. A different radius_b makes a tapered limb.
 void fill_capsule(Image& image, Point a, Point b, float radius_a, float radius_b, Color color);
 void draw_line(Image& image, Point a, Point b, float line_width, Color color);
-void draw_polyline(Image& image, std::span<const Point> points, float line_width, Color color);
-// The points may be in either direction of rotation.
-void fill_convex_polygon(Image& image, std::span<const Point> points, Color color);
 
 // Draws text in printable ASCII (other characters become '?'). (x, y) is the top-left corner, `size` the height of
 // capital letters in pixels.

@@ -1,8 +1,5 @@
 #include "data/formats/coco.h"
 
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,183 +8,12 @@
 #include <string_view>
 
 #include "core/error.h"
-#include "core/io/json_cursor.h"
+#include "data/formats/strict_entries.h"
 
 namespace hr {
 namespace {
 
 using Kind = JsonCursor::Kind;
-
-// The reason why a value is wrong. The entry cannot be used then, but the file can, unlike text that is not JSON.
-struct Wrong {
-  std::string why;
-};
-
-// A file of lists of entries and the current position in it, for messages such as "people.json: annotations[12] (id 5):
-// bbox: ...".
-class Source {
- public:
-  explicit Source(const fs::path& path) : path_(path.string()), file_(path), json(file_.text(), path_) {}
-
-  // Takes the next list: calls begin() before each entry, field(name) for each of its members (which takes or skips the
-  // value), and end() after it. A field whose value throws Wrong is skipped, and wrong(name, why) decides what follows.
-  // For an entry that is not an object wrong("", why) is called, and then end().
-  template <class Begin, class Field, class End, class OnWrong>
-  void entries(std::string_view section, const Begin& begin, const Field& field, const End& end,
-               const OnWrong& on_wrong) {
-    section_ = section;
-    index_ = 0;
-    if (json.kind() != Kind::list) fail("{}: {}: expected a list, got {}", path_, section_, got());
-    json.enter_list();
-    for (; json.item(); ++index_) {
-      has_id_ = false;
-      begin();
-      if (json.kind() != Kind::object) {
-        on_wrong(std::string_view(), fmt::format("expected an object, got {}", got()));
-        json.skip();
-        end();
-        continue;
-      }
-      json.enter_object();
-      for (std::string_view name; json.member(name);) {
-        field_ = name;
-        const size_t value = json.offset();
-        try {
-          field(std::string_view(field_));
-        } catch (const Wrong& wrong) {
-          json.back_to(value);
-          json.skip();
-          on_wrong(std::string_view(field_), wrong.why);
-        }
-      }
-      end();
-      constexpr size_t step = size_t{4} << 20;
-      if (json.offset() > released_ + step) file_.release(file_.bytes().first(released_ = json.offset()));
-    }
-  }
-
-  // The same for files in which a wrong value is an Error.
-  template <class Begin, class Field, class End>
-  void entries(std::string_view section, const Begin& begin, const Field& field, const End& end) {
-    entries(section, begin, field, end,
-            [&](std::string_view, const std::string& why) { fail("{}: {}: {}", path_, place(), why); });
-  }
-
-  // For example "annotations[12] (id 5)".
-  std::string place() const {
-    const std::string entry = fmt::format("{}[{}]", section_.empty() ? "entry " : section_, index_);
-    return has_id_ ? fmt::format("{} (id {})", entry, id_) : entry;
-  }
-  // Describes the next value, which is not the expected one.
-  std::string got() {
-    static constexpr const char* names[] = {"null", "true or false", "a number", "a string", "a list", "an object"};
-    return names[static_cast<int>(json.kind())];
-  }
-  [[noreturn]] void wrong(std::string_view expected) {
-    const std::string ahead = json.kind() == Kind::number ? fmt::format("{}", json.number().real) : got();
-    throw Wrong{fmt::format("{}: expected {}, got {}", field_, expected, ahead)};
-  }
-  [[noreturn]] void wrong(std::string_view expected, double found) const {
-    throw Wrong{fmt::format("{}: expected {}, got {}", field_, expected, found)};
-  }
-
-  int64_t whole() {
-    if (json.kind() != Kind::number) wrong("a whole number");
-    const JsonNumber number = json.number();
-    if (!number.is_whole) wrong("a whole number", number.real);
-    return number.whole;
-  }
-  int64_t id() {
-    id_ = whole();
-    has_id_ = true;
-    return id_;
-  }
-  double number() {  // Accepts NaN and infinity too.
-    if (json.kind() != Kind::number) wrong("a number");
-    return json.number().real;
-  }
-  double finite() {
-    const double value = number();
-    if (!std::isfinite(value)) wrong("a number", value);
-    return value;
-  }
-  // Takes a list of `expected` numbers; NaN and infinity are accepted too.
-  void numbers(std::vector<double>& out, std::string_view expected) {
-    out.clear();
-    if (json.kind() != Kind::list) wrong(expected);
-    out.reserve(usual_);
-    if (json.numbers(out)) return;
-    out.clear();
-    if (json.kind() == Kind::list) throw Wrong{field_ + ": expected one list of numbers, got lists in a list"};
-    wrong("a number");
-  }
-  void keypoints(std::vector<double>& out) {
-    numbers(out, "a list of numbers");
-    usual_ = out.size();
-  }
-  Box box() {
-    std::vector<double>& v = scratch_;
-    numbers(v, "a list of 4 numbers");
-    if (v.size() != 4) throw Wrong{fmt::format("bbox: expected 4 numbers (x, y, width, height), got {}", v.size())};
-    for (const double value : v) {
-      if (!std::isfinite(value)) wrong("a number", value);
-    }
-    return {v[0], v[1], v[2], v[3]};
-  }
-  bool yes_or_no() {
-    if (json.kind() == Kind::boolean) return json.boolean();
-    if (json.kind() != Kind::number) wrong("0 or 1");
-    return whole() != 0;
-  }
-  void require(bool seen, const char* name) const { check(seen, "{}: {}: no \"{}\"", path_, place(), name); }
-
-  const std::string& path() const { return path_; }
-  size_t index() const { return index_; }
-
- private:
-  std::string path_;
-  MappedFile file_;
-
- public:
-  JsonCursor json;
-
- private:
-  std::string section_, field_;
-  size_t index_ = 0;  // Of the entry.
-  int64_t id_ = 0;
-  bool has_id_ = false;
-  size_t released_ = 0;
-  // The usual number of values in a keypoint list. A vector that grows by doubling would keep unused memory.
-  size_t usual_ = 0;
-  std::vector<double> scratch_;
-};
-
-// Ids with their positions in the file, for finding duplicates and for looking them up.
-class Ids {
- public:
-  void add(int64_t id) { all_.emplace_back(id, all_.size()); }
-  // Returns the positions of entries whose id occurred before, each with the position of the earlier entry.
-  std::vector<std::pair<size_t, size_t>> sort() {
-    std::sort(all_.begin(), all_.end());
-    std::vector<std::pair<size_t, size_t>> repeated;
-    size_t first = 0;
-    for (size_t i = 1; i < all_.size(); ++i) {
-      if (all_[i].first != all_[first].first) {
-        first = i;
-      } else {
-        repeated.emplace_back(all_[i].second, all_[first].second);
-      }
-    }
-    return repeated;
-  }
-  bool contains(int64_t id) const {
-    const auto at = std::lower_bound(all_.begin(), all_.end(), std::pair(id, size_t{0}));
-    return at != all_.end() && at->first == id;
-  }
-
- private:
-  std::vector<std::pair<int64_t, size_t>> all_;
-};
 
 class AnnotationReader {
  public:
@@ -251,7 +77,7 @@ class AnnotationReader {
       return fmt::format("{}[{}] (id {})", section, i, id);
     };
     const auto once = [&](auto& list, const std::vector<size_t>& index_of, BadSamples::Kind kind, const char* section) {
-      Ids ids;
+      EntryIds ids;
       for (const auto& entry : list) ids.add(entry.id);
       std::vector<std::pair<size_t, size_t>> repeated = ids.sort();  // Also the earlier entry with the same id.
       std::sort(repeated.begin(), repeated.end());
@@ -262,7 +88,7 @@ class AnnotationReader {
       remove(list, repeated);
       return ids;
     };
-    const Ids images = once(out_.images, image_index_, BadSamples::Kind::picture, "images");
+    const EntryIds images = once(out_.images, image_index_, BadSamples::Kind::picture, "images");
     std::vector<std::pair<size_t, size_t>> lost;
     for (size_t i = 0; i < out_.annotations.size(); ++i) {
       const CocoAnnotation& a = out_.annotations[i];
@@ -343,7 +169,8 @@ class AnnotationReader {
     in_.entries("images", begin, field, end, wrong);
   }
 
-  void read_annotations() {
+  // An entry of "annotations" while it is being read.
+  struct PersonEntry {
     CocoAnnotation a;
     std::optional<int64_t> id;
     bool image_id = false, bbox = false, num_keypoints = false;
@@ -351,7 +178,9 @@ class AnnotationReader {
     // COCO-WholeBody: the parts after the body, in the order of the joints.
     std::array<std::vector<double>, 4> parts;
     std::array<bool, 4> valid{};
-    const auto begin = [&] {
+
+    // Keeps the memory of the lists.
+    void begin() {
       a = {};
       a.has_area = false;
       a.lacks = coco_field::area | coco_field::iscrowd | coco_field::num_keypoints | coco_field::category;
@@ -360,81 +189,92 @@ class AnnotationReader {
       id.reset();
       image_id = bbox = num_keypoints = false;
       for (std::string* text : {&why, &why_no_box, &why_no_joints}) text->clear();
-    };
-    const auto field = [&](std::string_view name) {
-      if (name == "keypoints") {
-        in_.keypoints(a.keypoints);
-      } else if (name == "id") {
-        id = a.id = in_.id();
-      } else if (name == "image_id") {
-        a.image_id = in_.whole();
-        image_id = true;
-      } else if (name == "category_id") {
-        a.category_id = in_.whole();
-        a.lacks &= ~coco_field::category;
-      } else if (name == "bbox") {
-        bbox = true;
-        a.box = in_.box();
-      } else if (name == "area") {
-        if (null()) return;  // A null counts as if the field were absent.
-        a.area = in_.finite();
-        a.has_area = true;
-        a.lacks &= ~coco_field::area;
-      } else if (name == "iscrowd") {
-        if (null()) return;
-        a.iscrowd = in_.yes_or_no();
-        a.lacks &= ~coco_field::iscrowd;
-      } else if (name == "num_keypoints") {
-        // It can be counted from the keypoints.
-        if (in_.json.kind() != Kind::number) return in_.json.skip();
-        const JsonNumber n = in_.json.number();
-        if (!n.is_whole || n.whole < 0 || n.whole > 1000000) return;
-        a.num_keypoints = static_cast<int>(n.whole);
-        num_keypoints = true;
-        a.lacks &= ~coco_field::num_keypoints;
-      } else if (const auto [part, is_valid] = part_of(name); part >= 0 && joints_ != 0) {
-        if (is_valid) {
-          valid[part] = in_.yes_or_no();
-        } else {
-          in_.numbers(parts[part], "a list of numbers");
-        }
-      } else {
-        in_.json.skip();
-      }
-    };
+    }
+  };
+
+  void read_annotations() {
+    PersonEntry e;
     const auto wrong = [&](std::string_view name, const std::string& trouble) {
-      std::string& text = name == "bbox"                                    ? why_no_box
-                          : name == "keypoints" || part_of(name).first >= 0 ? why_no_joints
-                                                                            : why;
+      std::string& text = name == "bbox"                                    ? e.why_no_box
+                          : name == "keypoints" || part_of(name).first >= 0 ? e.why_no_joints
+                                                                            : e.why;
       if (text.empty()) text = trouble;
     };
-    const auto end = [&] {
-      if (why.empty() && !id) why = "no \"id\"";
-      if (why.empty() && !image_id) why = "no \"image_id\"";
-      if (why.empty()) {
-        append_parts(a, parts, valid);
-        forget_unlabelled(a);
-        if (why_no_box.empty() && !bbox) why_no_box = "no \"bbox\"";
-        if (why_no_joints.empty()) why_no_joints = trouble(a);
-        // Training uses neither the boxes nor the joints of other categories, and no joints of crowds.
-        const bool kept = joints_ == 0 || keeps(a.category_id);
-        if (!kept || (joints_ != 0 && a.iscrowd)) {
-          if (!why_no_joints.empty()) a.keypoints.clear();
-        } else {
-          why = why_no_joints;
-        }
-        if (kept && !why_no_box.empty()) why = why_no_box;
+    in_.entries(
+        "annotations", [&] { e.begin(); }, [&](std::string_view name) { take_field(e, name); },
+        [&] { end_annotation(e); }, wrong);
+  }
+
+  void take_field(PersonEntry& e, std::string_view name) {
+    CocoAnnotation& a = e.a;
+    if (name == "keypoints") {
+      in_.keypoints(a.keypoints);
+    } else if (name == "id") {
+      e.id = a.id = in_.id();
+    } else if (name == "image_id") {
+      a.image_id = in_.whole();
+      e.image_id = true;
+    } else if (name == "category_id") {
+      a.category_id = in_.whole();
+      a.lacks &= ~coco_field::category;
+    } else if (name == "bbox") {
+      e.bbox = true;
+      a.box = in_.box();
+    } else if (name == "area") {
+      if (null()) return;  // A null counts as if the field were absent.
+      a.area = in_.finite();
+      a.has_area = true;
+      a.lacks &= ~coco_field::area;
+    } else if (name == "iscrowd") {
+      if (null()) return;
+      a.iscrowd = in_.yes_or_no();
+      a.lacks &= ~coco_field::iscrowd;
+    } else if (name == "num_keypoints") {
+      // It can be counted from the keypoints.
+      if (in_.json.kind() != Kind::number) return in_.json.skip();
+      const JsonNumber n = in_.json.number();
+      if (!n.is_whole || n.whole < 0 || n.whole > 1000000) return;
+      a.num_keypoints = static_cast<int>(n.whole);
+      e.num_keypoints = true;
+      a.lacks &= ~coco_field::num_keypoints;
+    } else if (const auto [part, is_valid] = part_of(name); part >= 0 && joints_ != 0) {
+      if (is_valid) {
+        e.valid[part] = in_.yes_or_no();
+      } else {
+        in_.numbers(e.parts[part], "a list of numbers");
       }
-      if (!why.empty()) return leave_out(BadSamples::Kind::annotation, id, in_.index(), in_.place(), why);
-      if (common_ == 0) common_ = a.keypoints.size();
-      if (!a.has_area) a.area = a.box.w * a.box.h;
-      if (!num_keypoints) {
-        for (size_t i = 2; i < a.keypoints.size(); i += 3) a.num_keypoints += static_cast<int>(a.keypoints[i] > 0);
+    } else {
+      in_.json.skip();
+    }
+  }
+
+  void end_annotation(PersonEntry& e) {
+    CocoAnnotation& a = e.a;
+    std::string& why = e.why;
+    if (why.empty() && !e.id) why = "no \"id\"";
+    if (why.empty() && !e.image_id) why = "no \"image_id\"";
+    if (why.empty()) {
+      append_parts(a, e.parts, e.valid);
+      forget_unlabelled(a);
+      if (e.why_no_box.empty() && !e.bbox) e.why_no_box = "no \"bbox\"";
+      if (e.why_no_joints.empty()) e.why_no_joints = trouble(a);
+      // Training uses neither the boxes nor the joints of other categories, and no joints of crowds.
+      const bool kept = joints_ == 0 || keeps(a.category_id);
+      if (!kept || (joints_ != 0 && a.iscrowd)) {
+        if (!e.why_no_joints.empty()) a.keypoints.clear();
+      } else {
+        why = e.why_no_joints;
       }
-      out_.annotations.push_back(std::move(a));
-      annotation_index_.push_back(in_.index());
-    };
-    in_.entries("annotations", begin, field, end, wrong);
+      if (kept && !e.why_no_box.empty()) why = e.why_no_box;
+    }
+    if (!why.empty()) return leave_out(BadSamples::Kind::annotation, e.id, in_.index(), in_.place(), why);
+    if (common_ == 0) common_ = a.keypoints.size();
+    if (!a.has_area) a.area = a.box.w * a.box.h;
+    if (!e.num_keypoints) {
+      for (size_t i = 2; i < a.keypoints.size(); i += 3) a.num_keypoints += static_cast<int>(a.keypoints[i] > 0);
+    }
+    out_.annotations.push_back(std::move(a));
+    annotation_index_.push_back(in_.index());
   }
 
   // Skips a null.
@@ -578,7 +418,7 @@ class AnnotationReader {
     return good && n == 2 ? std::pair(joint[0], joint[1]) : none;
   }
 
-  Source in_;
+  StrictEntries in_;
   int joints_;
   BadSamples* bad_;
   std::vector<int64_t> categories_;
@@ -614,146 +454,6 @@ Skeleton category_skeleton(std::span<const CocoCategory> categories, const std::
         category_id == 0 ? "no category" : fmt::format("category {}", category_id));
   return skeleton_from_names(chosen->keypoints, chosen->skeleton, fmt::format("{}: category {}", path, chosen->id),
                              dropped_limbs);
-}
-
-std::vector<CocoDetection> read_coco_detections(const fs::path& path) {
-  Source in(path);
-  if (in.json.kind() != Kind::list) {
-    fail("{}: expected a list of results at the top, got {}", in.path(), in.got());
-  }
-  std::vector<CocoDetection> out;
-  CocoDetection d;
-  bool image_id = false, score = false, keypoints = false;
-  const auto begin = [&] {
-    d = {};
-    image_id = score = keypoints = false;
-  };
-  const auto field = [&](std::string_view name) {
-    if (name == "keypoints") {
-      in.keypoints(d.keypoints);  // May contain NaN (from a diverged network); the evaluator has rules for it.
-      keypoints = true;
-    } else if (name == "image_id") {
-      d.image_id = in.whole();
-      image_id = true;
-    } else if (name == "category_id") {
-      d.category_id = in.whole();
-    } else if (name == "score") {
-      d.score = in.number();
-      score = true;
-    } else if (name == "bbox") {
-      d.box = in.box();
-      d.has_box = true;
-    } else {
-      in.json.skip();
-    }
-  };
-  in.entries("", begin, field, [&] {
-    in.require(image_id, "image_id");
-    in.require(score, "score");
-    const size_t n = d.keypoints.size();
-    if (n % 3 != 0) fail("{}: {}: keypoints: expected x, y, score per joint, got {} numbers", in.path(), in.place(), n);
-    if (keypoints && n == 0) fail("{}: {}: keypoints: the list is empty", in.path(), in.place());
-    if (!d.has_box && n == 0) fail("{}: {}: neither \"bbox\" nor \"keypoints\"", in.path(), in.place());
-    out.push_back(std::move(d));
-  });
-  in.json.finish();
-  return out;
-}
-
-void write_coco(const fs::path& path, const CocoAnnotations& annotations) {
-  rapidjson::StringBuffer buffer;
-  rapidjson::Writer<rapidjson::StringBuffer> json(buffer);
-  const auto key = [&](const char* name) { json.Key(name); };
-  const auto text = [&](const std::string& s) { json.String(s.data(), static_cast<rapidjson::SizeType>(s.size())); };
-  const auto number = [&](double v) {  // Writes 12 and not 12.0, because COCO's joints are whole numbers.
-    check(std::isfinite(v), "{}: cannot write {} into an annotation file", path.string(), v);
-    if (v == std::floor(v) && std::abs(v) < 0x1p53) {
-      json.Int64(static_cast<int64_t>(v));
-    } else {
-      json.Double(v);
-    }
-  };
-  json.StartObject();
-  key("images");
-  json.StartArray();
-  for (const CocoImage& image : annotations.images) {
-    json.StartObject();
-    key("id");
-    json.Int64(image.id);
-    key("file_name");
-    text(image.file_name);
-    if (image.width > 0 && image.height > 0) {
-      key("width");
-      json.Int(image.width);
-      key("height");
-      json.Int(image.height);
-    }
-    if (image.crowd_index >= 0) {
-      key("crowdIndex");
-      number(image.crowd_index);
-    }
-    json.EndObject();
-  }
-  json.EndArray();
-  key("annotations");
-  json.StartArray();
-  for (const CocoAnnotation& a : annotations.annotations) {
-    json.StartObject();
-    key("id");
-    json.Int64(a.id);
-    key("image_id");
-    json.Int64(a.image_id);
-    key("category_id");
-    json.Int64(a.category_id);
-    key("bbox");
-    json.StartArray();
-    for (const double v : {a.box.x, a.box.y, a.box.w, a.box.h}) number(v);
-    json.EndArray();
-    if (a.has_area) {
-      key("area");
-      number(a.area);
-    }
-    key("iscrowd");
-    json.Int(a.iscrowd ? 1 : 0);
-    if (!a.keypoints.empty()) {
-      key("num_keypoints");
-      json.Int(a.num_keypoints);
-      key("keypoints");
-      json.StartArray();
-      for (const double v : a.keypoints) number(v);
-      json.EndArray();
-    }
-    json.EndObject();
-  }
-  json.EndArray();
-  key("categories");
-  json.StartArray();
-  for (const CocoCategory& category : annotations.categories) {
-    json.StartObject();
-    key("supercategory");
-    text(category.name);
-    key("id");
-    json.Int64(category.id);
-    key("name");
-    text(category.name);
-    key("keypoints");
-    json.StartArray();
-    for (const std::string& name : category.keypoints) text(name);
-    json.EndArray();
-    key("skeleton");
-    json.StartArray();
-    for (const auto& [a, b] : category.skeleton) {
-      json.StartArray();
-      json.Int(a);
-      json.Int(b);
-      json.EndArray();
-    }
-    json.EndArray();
-    json.EndObject();
-  }
-  json.EndArray();
-  json.EndObject();
-  write_file(path, std::string_view(buffer.GetString(), buffer.GetSize()));
 }
 
 }  // namespace hr

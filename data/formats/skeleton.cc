@@ -1,6 +1,7 @@
 #include "data/formats/skeleton.h"
 
 #include <rapidjson/document.h>
+#include <array>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "data/formats/skeleton_files.h"
 
 namespace hr {
@@ -337,11 +339,11 @@ Skeleton parse_skeleton(std::string_view json, const std::string& where) {
 
 namespace {
 
-// Returns for example "[[1, 2], [2, 3]]".
-std::string pairs_text(const std::vector<std::pair<int, int>>& pairs, int lowest) {
-  std::string text;
-  for (const auto& [a, b] : pairs) text += fmt::format("{}[{},{}]", text.empty() ? "" : ",", a + lowest, b + lowest);
-  return "[" + text + "]";
+// Writes for example [[1,2],[2,3]]; the first joint has the number `lowest`.
+void write_pairs(JsonWriter& json, std::string_view key, const std::vector<std::pair<int, int>>& pairs, int lowest) {
+  json.key(key).begin_list();
+  for (const auto& [a, b] : pairs) json.value(std::array{a + lowest, b + lowest});
+  json.end();
 }
 
 std::set<std::pair<int, int>> unordered(const std::vector<std::pair<int, int>>& pairs) {
@@ -356,18 +358,20 @@ std::string skeleton_to_text(const Skeleton& s) {
   for (const BuiltIn& known : built_in()) {
     if (known.skeleton == s) return s.name;
   }
-  std::string names, own = fs::path(s.name).filename().string();
+  std::string own = fs::path(s.name).filename().string();
   std::erase_if(own, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
   if (own.empty()) own = "own";
-  for (const std::string& name : s.names) names += (names.empty() ? "" : ",") + json_quote(name);
-  std::string text = fmt::format(
-      "{{\"name\":{},\"keypoints\":[{}],\"skeleton\":{},\"flip_pairs\":{},\"kps_weights\":[{}],"
-      "\"upper_body_ids\":[{}],\"lower_body_ids\":[{}]",
-      json_quote(own), names, pairs_text(s.limbs, 1), pairs_text(s.flip_pairs, 0), fmt::join(s.joint_weights, ","),
-      fmt::join(s.upper_ids, ","), fmt::join(s.lower_ids, ","));
+  std::string text;
+  JsonWriter json(text, kJsonCompact);
+  json.begin_object().member("name", own).member("keypoints", s.names);
+  write_pairs(json, "skeleton", s.limbs, 1);
+  write_pairs(json, "flip_pairs", s.flip_pairs, 0);
+  json.member("kps_weights", s.joint_weights);
+  json.member("upper_body_ids", s.upper_ids).member("lower_body_ids", s.lower_ids);
   // Sigmas that were assumed are not written, so that they stay assumed.
-  if (!s.sigmas_assumed) text += fmt::format(",\"sigmas\":[{}]", fmt::join(s.sigmas, ","));
-  return text + "}";
+  if (!s.sigmas_assumed) json.member("sigmas", s.sigmas);
+  json.end();
+  return text;
 }
 
 Skeleton skeleton_from_text(std::string_view text, const std::string& where) {

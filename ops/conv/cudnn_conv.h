@@ -1,5 +1,5 @@
-// Convolutions on a GPU through cuDNN's graph API. This file pair is the only one that knows cuDNN, which is loaded at
-// its first use.
+// Convolutions on a GPU through cuDNN's graph API. Only the files cudnn_* know cuDNN, which is loaded at its first
+// use.
 #pragma once
 #include <memory>
 #include <optional>

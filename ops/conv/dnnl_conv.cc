@@ -343,6 +343,4 @@ bool dnnl_has_bf16() {
   return has;
 }
 
-bool cpu_has_bf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
-
 }  // namespace hr

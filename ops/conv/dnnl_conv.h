@@ -26,8 +26,6 @@ class DnnlConv final : public ConvBackend {
   std::unique_ptr<Impl> impl_;
 };
 
-// Returns whether this processor multiplies bf16 in hardware. On other processors bf16 works, but slower than f32.
-bool cpu_has_bf16();
 // Returns whether oneDNN has bf16 convolutions on this processor (API v2: from AVX-512 on). If not, conv2d converts to
 // f32 and back.
 bool dnnl_has_bf16();

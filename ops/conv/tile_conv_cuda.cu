@@ -1,6 +1,7 @@
 // Launches of ops/conv/tile_conv_kernels.cuh.
 #include <cuda_runtime.h>
 
+#include "ops/conv/stem_conv_kernels.cuh"
 #include "ops/conv/tile_conv_kernels.cuh"
 #include "ops/conv/tile_conv_launch.h"
 

@@ -8,7 +8,6 @@
 #include "core/error.h"
 #include "core/io/json.h"
 #include "core/philox.h"
-#include "eval/accuracy.h"
 #include "tests/eval/golden.h"
 #include "tests/support/oracle.h"
 
@@ -146,20 +145,6 @@ TEST(Decode, ToImageInvertsTheUdpAndTheOfficialBox) {
   for (int i = 0; i < 6; ++i) EXPECT_NEAR(edges[i], expected[i], 1e-4);
 }
 
-TEST(Accuracy, CountsHitsWithinATenthOfTheOtherSide) {
-  OwnedMaps target = empty_maps(2, 40, 20, 3), output = target;
-  // Joint 0: x off by 1 of h/10 = 4 (hit), then y off by 1 of w/10 = 2 (0.5 is no hit). Joint 1: target at the border
-  // does not count. Joint 2: exact.
-  at(target, 0, 10, 10, 0) = at(output, 0, 10, 11, 0) = 1;
-  at(target, 1, 10, 10, 0) = at(output, 1, 11, 10, 0) = 1;
-  at(target, 0, 10, 1, 1) = at(output, 0, 10, 1, 1) = 1;
-  at(target, 0, 5, 5, 2) = at(output, 0, 5, 5, 2) = 1;
-  const HeatmapAccuracy r = heatmap_accuracy(output.view(), target.view());
-  EXPECT_EQ(r.joints, (std::vector<double>{0.5, -1, 1}));
-  EXPECT_EQ(r.mean, 0.75);
-  EXPECT_EQ(r.counted, 2);
-}
-
 // ---- golden ----
 
 void expect_places(const std::vector<float>& poses, const std::vector<float>& golden, float limit, const char* what,
@@ -252,20 +237,6 @@ TEST_P(DecodeGolden, MsraDarkAndUdp) {
   auto poses = decode(maps.view(), {.codec = Codec::msra});
   to_image(poses, maps.joints, places);
   expect_places(poses, golden("msra_image_coords"), 1e-3f, "msra_image_coords");
-}
-
-TEST(AccuracyGolden, TheOfficialTrainingAccuracy) {
-  HR_NEEDS_ORACLE("decode/accuracy.safetensors");
-  const SafetensorsFile file(oracle("decode/accuracy.safetensors"));
-  const auto golden = parse_json_file(oracle("decode/accuracy.json"));
-  const OwnedMaps target = joints_last(file.at("target"));
-  for (int i = 0; i < 2; ++i) {
-    const OwnedMaps output = joints_last(file.at("output_" + std::to_string(i)));
-    const HeatmapAccuracy r = heatmap_accuracy(output.view(), target.view());
-    for (size_t k = 0; k < r.joints.size(); ++k) EXPECT_EQ(r.joints[k], golden[i]["acc"][k + 1].GetDouble()) << k;
-    EXPECT_NEAR(r.mean, golden[i]["avg_acc"].GetDouble(), 1e-15);
-    EXPECT_EQ(r.counted, golden[i]["cnt"].GetInt());
-  }
 }
 
 }  // namespace

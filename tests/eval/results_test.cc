@@ -49,14 +49,6 @@ TEST(OksNms, OnlyVisibleJointsOfTheOtherCountAndSoftKeepsTwenty) {
   EXPECT_EQ(soft_oks_nms<double>(many, {.sigmas = sigmas}).size(), 20u);
 }
 
-TEST(BoxNms, SidesCountBothEnds) {
-  // 10 x 10 pixels each, half of them shared: 50 / 150. Touching pixel rows overlap by one row: 10 / 190.
-  const std::vector<ScoredBox> boxes = {{0, 0, 9, 9, 0.5}, {0, 5, 9, 14, 0.9}, {0, 14, 9, 23, 0.5}};
-  EXPECT_EQ(box_nms(boxes, 1.0 / 3), (std::vector<int>{1, 2, 0}));
-  EXPECT_EQ(box_nms(boxes, 0.33), (std::vector<int>{1, 2}));
-  EXPECT_EQ(box_nms(boxes, 0.05), (std::vector<int>{1}));
-}
-
 TEST(Rescore, MeanOfTheJointsAboveTheThresholdTimesTheBox) {
   const std::vector<float> keypoints = {0, 0, 0.5f, 0, 0, 0.2f, 0, 0, 1.0f};
   EXPECT_NEAR(rescore_official(keypoints, 0.5, 0.2), 0.5 * (0.5 + 0.2f + 1) / 3, 1e-15);  // 0.2f > 0.2 in double
@@ -251,23 +243,6 @@ TEST(OksNmsGolden, HardAndSoftKeepTheReferencesIndices) {
     }
   }
   EXPECT_GT(runs, 50);
-}
-
-TEST(BoxNmsGolden, KeepsTheReferencesIndices) {
-  HR_NEEDS_ORACLE("eval/box_nms.json");
-  const auto golden = parse_json_file(oracle("eval/box_nms.json"));
-  std::vector<ScoredBox> boxes;
-  for (const auto& b : golden["boxes_x1y1x2y2_score"].GetArray()) {
-    boxes.push_back({b[0].GetDouble(), b[1].GetDouble(), b[2].GetDouble(), b[3].GetDouble(), b[4].GetDouble()});
-  }
-  int runs = 0;
-  for (const auto& run : golden["keep"].GetObject()) {
-    std::vector<int> expected;
-    for (const auto& v : run.value.GetArray()) expected.push_back(v.GetInt());
-    EXPECT_EQ(box_nms(boxes, std::stod(run.name.GetString())), expected) << run.name.GetString();
-    ++runs;
-  }
-  EXPECT_GT(runs, 2);
 }
 
 std::vector<PersonResult> golden_people() {

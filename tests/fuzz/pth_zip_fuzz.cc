@@ -1,36 +1,9 @@
-// libFuzzer target: the zip container. Two of three inputs are changed inside the container, which is then repaired.
-#include "tests/fuzz/entry.h"
-#include "tests/fuzz/zip_mutator.h"
+// libFuzzer target: the zip container of weight files. Two of three inputs are changed inside the container.
+#include "tests/fuzz/target.h"
+#include "tests/fuzz/zip_target.h"
 
-extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
-
-extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  std::atexit([] { std::fprintf(stderr, "slowest: %.3f s of processor time\n", hr::test::slowest_seconds); });
-  return 0;
-}
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  hr::test::open_pth(std::as_bytes(std::span(data, size)));
-  return 0;
-}
+HR_FUZZ_TARGET(hr::test::open_pth)
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
-  uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
-  const auto choose = [&](size_t n) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return static_cast<size_t>(state % n);
-  };
-  if (choose(3) == 0) return LLVMFuzzerMutate(data, size, max_size);
-  const std::string changed =
-      hr::test::mutate_inside({reinterpret_cast<const char*>(data), size}, choose, [&](const std::string& text) {
-        std::string room(text.size() + 64, '\0');
-        text.copy(room.data(), text.size());
-        room.resize(LLVMFuzzerMutate(reinterpret_cast<uint8_t*>(room.data()), text.size(), room.size()));
-        return room;
-      });
-  if (changed.size() > max_size) return LLVMFuzzerMutate(data, size, max_size);
-  std::copy(changed.begin(), changed.end(), data);
-  return changed.size();
+  return hr::test::mutate_zip(data, size, max_size, seed, 3);
 }

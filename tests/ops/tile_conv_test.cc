@@ -196,6 +196,7 @@ unsigned char* dynamic_shared_memory() {
 #define __launch_bounds__(...)
 #define __shared__ static
 // NOLINTEND(bugprone-reserved-identifier)
+#include "ops/conv/stem_conv_kernels.cuh"
 #include "ops/conv/tile_conv_kernels.cuh"
 
 namespace hr {

@@ -244,6 +244,7 @@ class Simulator {
     const void* host = from_host ? from : to;
     const bool pageable = (from_host || to_host) && !is_pinned(host, bytes);
     if (pageable && stream->capture) fail("simulated GPU: a copy of pageable memory in a capture");
+    if (bytes == 0) return;  // nothing, whose address may be null
     if (pageable && from_host) {
       // The driver has read it when the call returns.
       const auto* begin = static_cast<const std::byte*>(from);

@@ -13,11 +13,12 @@
 #include <new>
 #include <string>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HR_ADDRESS_SANITIZER 1
+// Sanitizers keep shadows of memory and freed memory itself, so that resident memory says nothing about the program.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HR_SHADOWED_MEMORY 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HR_ADDRESS_SANITIZER 1
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HR_SHADOWED_MEMORY 1
 #endif
 #endif
 
@@ -58,7 +59,7 @@ inline ChildResult in_child([[maybe_unused]] int64_t bytes, const std::function<
     };
     limit(RLIMIT_FSIZE, 0);
     limit(RLIMIT_CORE, 0);
-#ifndef HR_ADDRESS_SANITIZER
+#ifndef HR_SHADOWED_MEMORY
     limit(RLIMIT_AS, memory_status("VmSize") + bytes);
 #endif
     const int64_t before = memory_status("VmRSS");

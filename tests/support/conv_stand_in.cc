@@ -56,8 +56,8 @@ void compute_convolution(const ConvProblem& p, const ConvBuffers& buffers) {
       const auto x = floats(buffers.x, x_size, src), add = p.add ? floats(buffers.add, y_size, dst) : filter,
                  bias = p.bias ? floats(buffers.bias, g.co, dst) : filter;
       std::vector<float> y(static_cast<size_t>(y_size));
-      conv.forward(cx, g, x.data(), both, p.bias ? bias.data() : nullptr, p.add ? add.data() : nullptr, p.relu ? ConvAct::relu : ConvAct::none,
-                   y.data(), nullptr);
+      conv.forward(cx, g, x.data(), both, p.bias ? bias.data() : nullptr, p.add ? add.data() : nullptr,
+                   p.relu ? ConvAct::relu : ConvAct::none, y.data(), nullptr);
       return put(y, buffers.out, dst);
     }
     case Pass::backward_data: {

@@ -55,9 +55,6 @@ TEST(Draw, CoverageAddsUpToTheArea) {
   Image image = canvas(61, 61);
   draw_line(image, {10, 12}, {50, 42}, 5, kWhite);  // 50 long, round ends
   EXPECT_NEAR(brightness(image), 50 * 5 + std::numbers::pi * 2.5 * 2.5, 3);
-  image = canvas(61, 61);
-  fill_convex_polygon(image, std::vector<Point>{{10, 10}, {50, 10}, {50, 40}}, kWhite);
-  EXPECT_NEAR(brightness(image), 600, 2);
 }
 
 TEST(Draw, NothingLeavesThePictureAndNanDrawsNothing) {

@@ -45,8 +45,8 @@ TEST(HeatmapRunner, BatchesOfAllSizesTakeTheMemoryOfTheLargest) {
 // In a process of its own, since only resident memory counts what oneDNN keeps. One batch size after the other, as a
 // server with mixed requests meets them; the reordered filters of all of them would be as much as five models.
 TEST(HeatmapRunner, ResidentMemoryDoesNotGrowWithTheNumberOfBatchSizes) {
-#ifdef HR_ADDRESS_SANITIZER
-  GTEST_SKIP() << "AddressSanitizer keeps freed memory";
+#ifdef HR_SHADOWED_MEMORY
+  GTEST_SKIP() << "a sanitizer keeps freed memory";
 #endif
   const test::ChildResult child = test::in_child(int64_t{4} << 30, [] {
     Context cx = make_context("cpu", false, 1);

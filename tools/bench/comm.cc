@@ -1,11 +1,13 @@
 #include "tools/bench/comm.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <vector>
 
 #include "core/counted.h"
 #include "core/error.h"
+#include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "hrnet/train/train_step.h"
@@ -193,17 +195,22 @@ int bench(const BenchComm& o, World& world) {
     predicted = predict_step(lone.step(variants[0]->parallel->buckets()), net, buckets);
   }
   if (o.json) {
-    fmt::print(
-        "{{\"mode\": \"comm\", \"model\": \"{}\", \"dtype\": \"{}\", \"ranks\": {}, \"engine\": \"{}\", "
-        "\"batch_size\": {}, \"threads\": {}, \"bucket_mib\": {}, \"buckets\": {}, \"sync_bn\": {}, \"seconds_alone\": "
-        "{:.6f}, \"seconds\": {:.6f}, \"seconds_without_overlap\": {:.6f}, \"added_share\": {:.4f}, "
-        "\"added_share_without_overlap\": {:.4f}, \"waited_share\": {:.4f}, \"gradient_bytes\": {:.0f}, "
-        "\"all_reduce_seconds\": {:.6f}, \"all_reduce_processor_seconds\": {:.6f}, \"small_all_reduce_seconds\": "
-        "{:.8f}, \"link_gbit\": {}, \"predicted_seconds\": {:.6f}}}\n",
-        o.model, o.dtype, comm.size(), comm.engine(), n, compute_threads(), o.bucket_mib, buckets.size(), o.sync_bn,
-        median(variants[0]->seconds), median(overlapped.seconds), median(after.seconds), share(overlapped),
-        share(after), median(overlapped.waited) / median(overlapped.seconds), bytes, median(m.gradient),
-        median(m.gradient_cpu), median(m.small), o.link_gbit, predicted.seconds);
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object().member("mode", "comm").member("model", o.model).member("dtype", o.dtype);
+    json.member("ranks", comm.size()).member("engine", comm.engine()).member("batch_size", n);
+    json.member("threads", compute_threads()).member("bucket_mib", o.bucket_mib).member("buckets", buckets.size());
+    json.member("sync_bn", o.sync_bn).member("seconds_alone", JsonFixed{median(variants[0]->seconds)});
+    json.member("seconds", JsonFixed{median(overlapped.seconds)});
+    json.member("seconds_without_overlap", JsonFixed{median(after.seconds)});
+    json.member("added_share", JsonFixed{share(overlapped), 4});
+    json.member("added_share_without_overlap", JsonFixed{share(after), 4});
+    json.member("waited_share", JsonFixed{median(overlapped.waited) / median(overlapped.seconds), 4});
+    json.member("gradient_bytes", JsonFixed{bytes, 0}).member("all_reduce_seconds", JsonFixed{median(m.gradient)});
+    json.member("all_reduce_processor_seconds", JsonFixed{median(m.gradient_cpu)});
+    json.member("small_all_reduce_seconds", JsonFixed{median(m.small), 8}).member("link_gbit", o.link_gbit);
+    json.member("predicted_seconds", JsonFixed{predicted.seconds}).end();
+    fmt::print("{}\n", text);
     return 0;
   }
   fmt::print("{} {}x{}, {} x batch {}, {}, {} each, engine {}, {} of {} MiB{}\n", o.model, h, w,

@@ -6,6 +6,8 @@
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <array>
+#include <ranges>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +19,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/philox.h"
 #include "data/formats/coco.h"
 #include "eval/coco_eval.h"
@@ -43,16 +46,16 @@ struct Files {
     const std::vector<PersonResult> results = detections(o, rng, people);
     write_seed_results(seed, results);
     write_official_results(official, results);
-    std::string text;  // as json.dump writes it: one line
+    std::string text;
+    JsonWriter json(text, {.python_reals = true});  // As json.dump writes it: one line.
+    json.begin_list();
     for (const PersonResult& r : results) {
-      text += fmt::format("{}{{\"image_id\": {}, \"category_id\": 1, \"keypoints\": [", text.empty() ? "[" : ", ",
-                          r.image_id);
-      for (size_t i = 0; i < r.keypoints.size(); ++i) {
-        text += (i == 0 ? "" : ", ") + python_repr(python_round2(r.keypoints[i]));
-      }
-      text += fmt::format("], \"score\": {}}}", python_repr(r.score));
+      json.begin_object().member("image_id", r.image_id).member("category_id", 1);
+      json.member("keypoints", r.keypoints | std::views::transform([](float v) { return python_round2(v); }));
+      json.member("score", r.score).end();
     }
-    write_file(dt, text + "]");
+    json.end();
+    write_file(dt, text);
   }
   ~Files() {
     std::error_code ignored;
@@ -66,15 +69,20 @@ struct Files {
 
   static std::string ground_truth(const EvalBenchOptions& o, Philox& rng,
                                   std::vector<std::vector<CocoAnnotation>>& people) {
-    std::string text = R"({"info": {"description": "made by bench"}, "licenses": [], "images": [)";
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object().key("info").begin_object().member("description", "made by bench").end();
+    json.key("licenses").begin_list().end();
+    json.key("images").begin_list();
     for (int i = 0; i < o.images; ++i) {
-      text += fmt::format(
-          R"({}{{"license": {}, "file_name": "{:012}.jpg", "coco_url": "http://images.cocodataset.org/val2017/{:012}.jpg", )"
-          R"("height": 480, "width": 640, "date_captured": "2013-11-14 17:02:52", )"
-          R"("flickr_url": "http://farm7.staticflickr.com/6116/6255196340_da26cf2c9e_z.jpg", "id": {}}})",
-          i == 0 ? "" : ", ", i % 7 + 1, image_id(i), image_id(i), image_id(i));
+      const std::string name = fmt::format("{:012}.jpg", image_id(i));
+      json.begin_object().member("license", i % 7 + 1).member("file_name", name);
+      json.member("coco_url", "http://images.cocodataset.org/val2017/" + name);
+      json.member("height", 480).member("width", 640).member("date_captured", "2013-11-14 17:02:52");
+      json.member("flickr_url", "http://farm7.staticflickr.com/6116/6255196340_da26cf2c9e_z.jpg");
+      json.member("id", image_id(i)).end();
     }
-    text += R"(], "annotations": [)";
+    json.end().key("annotations").begin_list();
     for (int p = 0; p < o.people; ++p) {
       CocoAnnotation a;
       const auto image = static_cast<int>(rng.below(o.images));
@@ -93,15 +101,17 @@ struct Files {
         a.keypoints.push_back(v);
         a.num_keypoints += v > 0 ? 1 : 0;
       }
-      text += p == 0 ? "{\"segmentation\": [[" : ", {\"segmentation\": [[";
-      for (int i = 0; i < 50; ++i) text += fmt::format("{}{:.2f}", i == 0 ? "" : ", ", rng.uniform(0, 640));
-      text += fmt::format("]], \"num_keypoints\": {}, \"area\": {}, \"iscrowd\": {}, \"keypoints\": [{}], ",
-                          a.num_keypoints, a.area, a.iscrowd ? 1 : 0, fmt::join(a.keypoints, ", "));
-      text += fmt::format("\"image_id\": {}, \"bbox\": [{}, {}, {}, {}], \"category_id\": 1, \"id\": {}}}", a.image_id,
-                          a.box.x, a.box.y, a.box.w, a.box.h, a.id);
+      json.begin_object().key("segmentation").begin_list().begin_list();
+      for (int i = 0; i < 50; ++i) json.value(JsonFixed{rng.uniform(0, 640), 2});
+      json.end().end().member("num_keypoints", a.num_keypoints).member("area", a.area);
+      json.member("iscrowd", a.iscrowd ? 1 : 0).member("keypoints", a.keypoints).member("image_id", a.image_id);
+      json.member("bbox", std::array{a.box.x, a.box.y, a.box.w, a.box.h}).member("category_id", 1);
+      json.member("id", a.id).end();
       people[image].push_back(std::move(a));
     }
-    return text + R"(], "categories": [{"supercategory": "person", "id": 1, "name": "person"}]})";
+    json.end().key("categories").begin_list().begin_object();
+    json.member("supercategory", "person").member("id", 1).member("name", "person").end().end().end();
+    return text;
   }
 
   // Mostly people of the ground truth, more or less well found.
@@ -201,6 +211,14 @@ double peak_memory(const Files& files, const fs::path& dt) {
   return parse_json_file(report)["peak_bytes"].GetDouble();
 }
 
+void write_reading(JsonWriter& json, const Reading& r) {
+  json.begin_object().member("file", r.what).member("bytes", JsonFixed{r.bytes, 0});
+  json.member("seconds", JsonFixed{r.seconds}).member("cpu_seconds", JsonFixed{r.cpu});
+  json.member("mb_per_s", JsonFixed{r.bytes / r.seconds / 1e6, 1});
+  json.member("over_memcpy", JsonFixed{r.seconds / r.copy, 2});
+  json.member("rapidjson_over_ours", JsonFixed{r.rapidjson / r.seconds, 3}).end();
+}
+
 }  // namespace
 
 void bench_eval(const EvalBenchOptions& o) {
@@ -235,26 +253,21 @@ void bench_eval(const EvalBenchOptions& o) {
   const double peak = peak_memory(files, files.dt), peak_official = peak_memory(files, files.official);
   const double peak_ratio = peak / file_bytes, official_ratio = peak_official / (readings[0].bytes + readings[3].bytes);
   if (o.json) {
-    std::vector<std::string> remarks;
-    for (const std::string& remark : coco_remark_list(result)) remarks.push_back(json_quote(remark));
-    std::string list;
-    for (const Reading& r : readings) {
-      list += fmt::format(
-          "{}{{\"file\": \"{}\", \"bytes\": {:.0f}, \"seconds\": {:.6f}, \"cpu_seconds\": {:.6f}, \"mb_per_s\": "
-          "{:.1f}, \"over_memcpy\": "
-          "{:.2f}, "
-          "\"rapidjson_over_ours\": {:.3f}}}",
-          list.empty() ? "" : ", ", r.what, r.bytes, r.seconds, r.cpu, r.bytes / r.seconds / 1e6, r.seconds / r.copy,
-          r.rapidjson / r.seconds);
-    }
-    fmt::print(
-        "{{\"mode\": \"eval\", \"images\": {}, \"people\": {}, \"detections\": {}, \"repeats\": {}, \"read\": [{}], "
-        "\"match_seconds\": {:.6f}, \"accumulate_seconds\": {:.6f}, \"match_and_accumulate_seconds\": {:.6f}, "
-        "\"match_and_accumulate_cpu_seconds\": {:.6f}, "
-        "\"peak_bytes\": {:.0f}, \"peak_over_files\": {:.3f}, \"peak_over_files_official\": {:.3f}, \"ap\": {}, "
-        "\"sha256\": \"{}\", \"same_bytes_at_1_2_8_threads\": {}, \"remarks\": [{}]}}\n",
-        o.images, o.people, o.detections, o.repeats, list, median(match), median(accumulate), median(both), median(cpu),
-        peak, peak_ratio, official_ratio, result.stats[0], one, same, fmt::join(remarks, ", "));
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object().member("mode", "eval").member("images", o.images).member("people", o.people);
+    json.member("detections", o.detections).member("repeats", o.repeats).key("read").begin_list();
+    for (const Reading& r : readings) write_reading(json, r);
+    json.end()
+        .member("match_seconds", JsonFixed{median(match)})
+        .member("accumulate_seconds", JsonFixed{median(accumulate)});
+    json.member("match_and_accumulate_seconds", JsonFixed{median(both)});
+    json.member("match_and_accumulate_cpu_seconds", JsonFixed{median(cpu)});
+    json.member("peak_bytes", JsonFixed{peak, 0}).member("peak_over_files", JsonFixed{peak_ratio, 3});
+    json.member("peak_over_files_official", JsonFixed{official_ratio, 3}).member("ap", result.stats[0]);
+    json.member("sha256", one).member("same_bytes_at_1_2_8_threads", same);
+    json.member("remarks", coco_remark_list(result)).end();
+    fmt::print("{}\n", text);
     return;
   }
   fmt::print("{}, {}, {}; one core, medians of {}\n", counted(o.images, "image"), counted_people(o.people),

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/philox.h"
 #include "hrnet/model/model.h"
 #include "nn/optimizer.h"
@@ -81,26 +81,28 @@ void bench_kernels(const BenchKernels& o) {
 
   const double per_step = 1.0 / o.repeats;
   double launches = 0, bytes = 0, predicted = 0, seconds = 0;
-  std::string rows, json;
+  std::string rows, text;
+  JsonWriter json(text);
+  json.begin_object().member("model", o.model).member("batch_size", n).member("dtype", o.dtype);
+  json.member("bandwidth", JsonFixed{bandwidth, 0}).key("kinds").begin_object();
   for (const auto& [name, k] : kinds) {
     const double p = k.bytes / bandwidth * per_step;
     const std::string measured = gpu ? fmt::format("{:9.0f}", 1e6 * k.seconds * per_step) : "     open";
     rows += fmt::format("| {:<34} | {:8.0f} | {:9.1f} | {:9.1f} | {:9.0f} | {} |\n", name,
                         static_cast<double>(k.launches) * per_step, k.bytes * per_step / 1e6,
                         k.operations * per_step / 1e9, 1e6 * p, measured);
-    json +=
-        fmt::format("{}{}: {{\"launches\": {:.0f}, \"bytes\": {:.0f}, \"operations\": {:.0f}, \"seconds\": {:.9f}}}",
-                    json.empty() ? "" : ", ", json_quote(name), static_cast<double>(k.launches) * per_step,
-                    k.bytes * per_step, k.operations * per_step, k.seconds * per_step);
+    json.key(name).begin_object().member("launches", JsonFixed{static_cast<double>(k.launches) * per_step, 0});
+    json.member("bytes", JsonFixed{k.bytes * per_step, 0});
+    json.member("operations", JsonFixed{k.operations * per_step, 0});
+    json.member("seconds", JsonFixed{k.seconds * per_step, 9}).end();
     launches += static_cast<double>(k.launches) * per_step;
     bytes += k.bytes * per_step;
     predicted += p;
     seconds += k.seconds * per_step;
   }
   if (o.json) {
-    fmt::print(
-        "{{\"model\": \"{}\", \"batch_size\": {}, \"dtype\": \"{}\", \"bandwidth\": {:.0f}, \"kinds\": {{{}}}}}\n",
-        o.model, n, o.dtype, bandwidth, json);
+    json.end().end();
+    fmt::print("{}\n", text);
     return;
   }
   fmt::print("{} {} {}x{}, batch {}, {}; {} at {:.2f} TB/s\n\n", o.model, o.training ? "training step" : "inference", h,

@@ -8,6 +8,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
+#include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "hrnet/model/load.h"
 #include "tools/programs/infer.h"
@@ -101,14 +102,16 @@ void bench_load(const LoadBenchOptions& o) {
     const auto bytes = fs::file_size(path);
     const Times t = measure(path, *model, o);
     if (o.json) {
-      fmt::print(
-          "{{\"mode\": \"load\", \"model\": \"{}\", \"container\": \"{}\", \"bytes\": {}, \"threads\": {}, "
-          "\"repeats\": {}, "
-          "\"copy_seconds\": {:.6f}, \"team_copy_seconds\": {:.6f}, \"open_seconds\": {:.6f}, \"load_seconds\": "
-          "{:.6f}, "
-          "\"load_over_copy\": {:.4f}, \"load_over_team_copy\": {:.4f}}}\n",
-          model->name(), container, bytes, compute_threads(), o.repeats, median(t.copy), median(t.team_copy),
-          median(t.open), median(t.load), median(t.ratio), median(t.team_ratio));
+      std::string text;
+      JsonWriter json(text);
+      json.begin_object().member("mode", "load").member("model", model->name()).member("container", container);
+      json.member("bytes", bytes).member("threads", compute_threads()).member("repeats", o.repeats);
+      json.member("copy_seconds", JsonFixed{median(t.copy)})
+          .member("team_copy_seconds", JsonFixed{median(t.team_copy)});
+      json.member("open_seconds", JsonFixed{median(t.open)}).member("load_seconds", JsonFixed{median(t.load)});
+      json.member("load_over_copy", JsonFixed{median(t.ratio), 4});
+      json.member("load_over_team_copy", JsonFixed{median(t.team_ratio), 4}).end();
+      fmt::print("{}\n", text);
       continue;
     }
     fmt::print("{} load, {}, {:.1f} MB, {} (medians of {})\n", model->name(), container,

@@ -12,6 +12,7 @@
 #include "core/counted.h"
 #include "core/crop_slot.h"
 #include "core/error.h"
+#include "core/io/json_write.h"
 #include "core/philox.h"
 #include "data/loader.h"
 #include "data/pack/pack.h"
@@ -194,11 +195,14 @@ void bench_annotations(const BenchLoaderOptions& o) {
   const auto bytes = static_cast<double>(fs::file_size(o.annotations)),
              peak = static_cast<double>(usage.ru_maxrss) * 1024;
   if (o.json) {
-    fmt::print(
-        "{{\"mode\": \"loader\", \"annotation_bytes\": {:.0f}, \"people\": {}, \"ready_seconds\": {:.3f}, "
-        "\"ready_wall_seconds\": {:.3f}, \"peak_bytes\": {:.0f}, \"parts_that_fit\": {:.4f}, "
-        "\"part_kilobytes\": {:.1f}}}\n",
-        bytes, data.size(), seconds, passed, peak, parts.fit, parts.kilobytes);
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object().member("mode", "loader").member("annotation_bytes", JsonFixed{bytes, 0});
+    json.member("people", data.size()).member("ready_seconds", JsonFixed{seconds, 3});
+    json.member("ready_wall_seconds", JsonFixed{passed, 3}).member("peak_bytes", JsonFixed{peak, 0});
+    json.member("parts_that_fit", JsonFixed{parts.fit, 4});
+    json.member("part_kilobytes", JsonFixed{parts.kilobytes, 1}).end();
+    fmt::print("{}\n", text);
     return;
   }
   fmt::print(
@@ -305,21 +309,23 @@ void bench_loader(const BenchLoaderOptions& o) {
     return 1e3 * seconds / static_cast<double>(row.clock.samples);
   };
   if (o.json) {
-    fmt::print(
-        "{{\"mode\": \"loader\", \"fixed_size\": [{}, {}], \"people\": {}, \"pictures\": {}, \"megapixels\": {:.3f}, "
-        "\"kilobytes\": {:.1f}, \"workers\": {}, \"decode_per_s\": {{\"stb_image\": {:.1f}, \"turbo\": {:.1f}, "
-        "\"turbo_region\": {:.1f}}}",
-        o.fixed_size[0], o.fixed_size[1], jpeg.size(), count, megapixels / static_cast<double>(count),
-        kilobytes / static_cast<double>(count), workers, median(stb), median(whole), median(region));
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object().member("mode", "loader").member("fixed_size", o.fixed_size).member("people", jpeg.size());
+    json.member("pictures", count).member("megapixels", JsonFixed{megapixels / static_cast<double>(count), 3});
+    json.member("kilobytes", JsonFixed{kilobytes / static_cast<double>(count), 1}).member("workers", workers);
+    json.key("decode_per_s").begin_object().member("stb_image", JsonFixed{median(stb), 1});
+    json.member("turbo", JsonFixed{median(whole), 1}).member("turbo_region", JsonFixed{median(region), 1}).end();
     for (const auto& [name, row] : rows) {
-      fmt::print(
-          ", \"{}\": {{\"samples_per_s\": {:.1f}, \"read_ms\": {:.4f}, \"decode_ms\": {:.4f}, \"warp_ms\": {:.4f}, "
-          "\"targets_ms\": {:.4f}}}",
-          name, median(row.rate), stage(row, row.clock.read), stage(row, row.clock.decode), stage(row, row.clock.warp),
-          stage(row, row.clock.targets));
+      json.key(name).begin_object().member("samples_per_s", JsonFixed{median(row.rate), 1});
+      json.member("read_ms", JsonFixed{stage(row, row.clock.read), 4});
+      json.member("decode_ms", JsonFixed{stage(row, row.clock.decode), 4});
+      json.member("warp_ms", JsonFixed{stage(row, row.clock.warp), 4});
+      json.member("targets_ms", JsonFixed{stage(row, row.clock.targets), 4}).end();
     }
-    fmt::print(", \"parts_that_fit\": {:.4f}, \"part_kilobytes\": {:.1f}, \"pack_bytes\": {}}}\n", parts.fit,
-               parts.kilobytes, fs::file_size(pack_path));
+    json.member("parts_that_fit", JsonFixed{parts.fit, 4}).member("part_kilobytes", JsonFixed{parts.kilobytes, 1});
+    json.member("pack_bytes", fs::file_size(pack_path)).end();
+    fmt::print("{}\n", text);
     return;
   }
   fmt::print("{} in {} of {:.2f} MP and {:.0f} kB on average; official augmentation, {} x {}; medians of {}\n",

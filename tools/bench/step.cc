@@ -1,10 +1,12 @@
 #include "tools/bench/step.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "core/counted.h"
 #include "core/error.h"
+#include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "hrnet/infer/heatmap_runner.h"
@@ -131,20 +133,22 @@ void bench_step(const BenchStep& o) {
   const std::string device = gpu ? cuda::device_info(cx.device.index).name : counted(compute_threads(), "thread");
   const char* mode = o.training ? "train" : "inference";
   if (o.json) {
-    std::string more;
-    if (!gpu)
-      more = fmt::format("\"conv_seconds\": {:.6f}, \"filter_reorder_seconds\": {:.6f}, \"total_over_conv\": {:.4f}, ",
-                         t.conv, t.reorder, t.over_conv);
-    if (t.with_copies > 0) {
-      more += fmt::format("\"seconds_with_copies\": {:.6f}, \"img_per_s_with_copies\": {:.3f}, ", t.with_copies,
-                          n / t.with_copies);
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object().member("mode", mode).member("model", o.model).member("fixed_size", std::array{h, w});
+    json.member("batch_size", n).member("dtype", o.dtype).member("device", o.device).member("device_name", device);
+    json.member("threads", compute_threads()).member("repeats", o.repeats);
+    json.member("seconds", JsonFixed{t.seconds}).member("img_per_s", JsonFixed{n / t.seconds, 3});
+    if (!gpu) {
+      json.member("conv_seconds", JsonFixed{t.conv}).member("filter_reorder_seconds", JsonFixed{t.reorder});
+      json.member("total_over_conv", JsonFixed{t.over_conv, 4});
     }
-    fmt::print(
-        "{{\"mode\": \"{}\", \"model\": \"{}\", \"fixed_size\": [{}, {}], \"batch_size\": {}, \"dtype\": \"{}\", "
-        "\"device\": \"{}\", \"device_name\": \"{}\", \"threads\": {}, \"repeats\": {}, \"seconds\": {:.6f}, "
-        "\"img_per_s\": {:.3f}, {}\"peak_bytes\": {}, \"library\": \"{}\"}}\n",
-        mode, o.model, h, w, n, o.dtype, o.device, device, compute_threads(), o.repeats, t.seconds, n / t.seconds, more,
-        t.peak_bytes, t.backend);
+    if (t.with_copies > 0) {
+      json.member("seconds_with_copies", JsonFixed{t.with_copies});
+      json.member("img_per_s_with_copies", JsonFixed{n / t.with_copies, 3});
+    }
+    json.member("peak_bytes", t.peak_bytes).member("library", t.backend).end();
+    fmt::print("{}\n", text);
     return;
   }
   fmt::print("{} {} {}x{}, batch {}, {}, {}, {}\n", o.model, mode, h, w, n, o.dtype, device, t.backend);

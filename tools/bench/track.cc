@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/io/json_write.h"
 #include "hrnet/infer/tracker.h"
 
 namespace hr {
@@ -52,8 +53,11 @@ void bench_track(const TrackBenchOptions& options) {
   for (const auto& [people, joints] : {std::pair{10, 0}, {10, 17}, {100, 0}, {100, 17}}) {
     const double rate = frames_per_second(people, joints, options);
     if (options.json) {
-      fmt::print("{{\"mode\": \"track\", \"people\": {}, \"joints\": {}, \"frames_per_s\": {:.0f}}}\n", people, joints,
-                 rate);
+      std::string text;
+      JsonWriter json(text);
+      json.begin_object().member("mode", "track").member("people", people).member("joints", joints);
+      json.member("frames_per_s", JsonFixed{rate, 0}).end();
+      fmt::print("{}\n", text);
     } else {
       fmt::print("{:>6}  {:>6}  {:.0f}\n", people, joints, rate);
     }

@@ -1,6 +1,7 @@
 #include "tools/programs/coco_eval.h"
 
 #include <fmt/format.h>
+#include <array>
 
 #include <algorithm>
 #include <chrono>
@@ -9,7 +10,7 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/io/safetensors.h"
 #include "core/parallel.h"
 #include "data/formats/coco.h"
@@ -26,17 +27,10 @@
 namespace hr {
 namespace {
 
-template <class Numbers>
-std::string json_numbers(const Numbers& numbers) {
-  std::string list;
-  for (const double v : numbers) list += (list.empty() ? "" : ", ") + python_repr(v);
-  return "[" + list + "]";
-}
-
-constexpr const char* kCocoNames =
-    R"j(["AP", "AP .5", "AP .75", "AP (M)", "AP (L)", "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"])j";
-constexpr const char* kCrowdPoseNames =
-    R"j(["AP", "AP .5", "AP .75", "AR", "AR .5", "AR .75", "AP (E)", "AP (M)", "AP (H)"])j";
+constexpr std::array<const char*, 10> kCocoNames = {"AP", "AP .5", "AP .75", "AP (M)", "AP (L)",
+                                                    "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
+constexpr std::array<const char*, 9> kCrowdPoseNames = {"AP",     "AP .5",  "AP .75", "AR",    "AR .5",
+                                                        "AR .75", "AP (E)", "AP (M)", "AP (H)"};
 
 // Everything an evaluation is made of.
 struct Evaluation {
@@ -62,28 +56,28 @@ int64_t peak_bytes() {
 std::string report(const CocoEvalArguments& arguments, const Evaluation& e) {
   const CocoEvalResult& r = e.result;
   const CocoEvalResult::Counts& c = r.counts;
-  std::string text = "{\n";
-  text += fmt::format("  \"gt\": {},\n  \"dt\": {},\n", json_quote(arguments.gt), json_quote(arguments.dt));
-  text += fmt::format("  \"rules\": \"{}\",\n", coco_rules_name(e.options.rules));
-  text += fmt::format("  \"sigmas\": {},\n", json_numbers(e.options.sigmas));
-  text += fmt::format("  \"stats_names\": {},\n", e.crowdpose ? kCrowdPoseNames : kCocoNames);
-  text += fmt::format("  \"stats\": {},\n", e.crowdpose ? json_numbers(e.crowdpose_stats) : json_numbers(r.stats));
-  text += fmt::format("  \"seconds\": {{\"load\": {:.6f}, \"match\": {:.6f}, \"accumulate\": {:.6f}}},\n",
-                      e.load_seconds, r.match_seconds, r.accumulate_seconds);
-  text += fmt::format("  \"peak_bytes\": {},\n", peak_bytes());
-  text += fmt::format("  \"evaluated\": {{\"images\": {}, \"people\": {}, \"detections\": {}}},\n", c.images, c.people,
-                      c.detections);
-  text += fmt::format("  \"ignored\": {{\"people_crowd\": {}, \"people_without_joints\": {}}},\n", c.people_crowd,
-                      c.people_without_joints);
-  text += fmt::format(
-      "  \"dropped\": {{\"people_other_category\": {}, \"detections_other_category\": {}, \"detections_over_limit\": "
-      "{}, \"detections_unseen\": {}, \"people_unknown_image\": {}}},\n",
-      c.people_other_category, c.detections_other_category, c.detections_over_limit, c.detections_unseen,
-      c.people_unknown_image);
-  std::string remarks;
-  for (const std::string& remark : coco_remark_list(r)) remarks += (remarks.empty() ? "" : ", ") + json_quote(remark);
-  text += fmt::format("  \"remarks\": [{}]\n}}\n", remarks);
-  return text;
+  std::string text;
+  JsonWriter json(text, {.lines = 1, .python_reals = true});
+  json.begin_object().member("gt", arguments.gt).member("dt", arguments.dt);
+  json.member("rules", coco_rules_name(e.options.rules)).member("sigmas", e.options.sigmas);
+  if (e.crowdpose) {
+    json.member("stats_names", kCrowdPoseNames).member("stats", e.crowdpose_stats);
+  } else {
+    json.member("stats_names", kCocoNames).member("stats", r.stats);
+  }
+  json.key("seconds").begin_object().member("load", JsonFixed{e.load_seconds});
+  json.member("match", JsonFixed{r.match_seconds}).member("accumulate", JsonFixed{r.accumulate_seconds}).end();
+  json.member("peak_bytes", peak_bytes());
+  json.key("evaluated").begin_object().member("images", c.images).member("people", c.people);
+  json.member("detections", c.detections).end();
+  json.key("ignored").begin_object().member("people_crowd", c.people_crowd);
+  json.member("people_without_joints", c.people_without_joints).end();
+  json.key("dropped").begin_object().member("people_other_category", c.people_other_category);
+  json.member("detections_other_category", c.detections_other_category);
+  json.member("detections_over_limit", c.detections_over_limit).member("detections_unseen", c.detections_unseen);
+  json.member("people_unknown_image", c.people_unknown_image).end();
+  json.member("remarks", coco_remark_list(r)).end();
+  return text + "\n";
 }
 
 // precision [10, 101, C, 3, 1], recall [10, C, 3, 1], scores [10, 101, C, 3, 1] as pycocotools lays them out, and the

@@ -1,11 +1,12 @@
 // coco_eval --type bbox.
 #include <fmt/format.h>
+#include <array>
 
 #include <chrono>
 #include <cstdio>
 
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/io/safetensors.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
@@ -17,24 +18,24 @@
 namespace hr {
 namespace {
 
-constexpr const char* kNames =
-    R"j(["AP", "AP .5", "AP .75", "AP (S)", "AP (M)", "AP (L)", "AR 1", "AR 10", "AR 100", "AR (S)", "AR (M)", "AR (L)"])j";
+constexpr std::array<const char*, 12> kNames = {"AP",   "AP .5", "AP .75", "AP (S)", "AP (M)", "AP (L)",
+                                                "AR 1", "AR 10", "AR 100", "AR (S)", "AR (M)", "AR (L)"};
 
 std::string report(const CocoEvalArguments& arguments, const BoxEvalResult& r, double load_seconds) {
-  std::string stats;
-  for (const double v : r.stats) stats += (stats.empty() ? "" : ", ") + python_repr(v);
-  std::string text = "{\n";
-  text += fmt::format("  \"gt\": {},\n  \"dt\": {},\n", json_quote(arguments.gt), json_quote(arguments.dt));
-  text += fmt::format("  \"type\": \"bbox\",\n  \"use_categories\": {},\n", arguments.use_categories);
-  text += fmt::format("  \"stats_names\": {},\n  \"stats\": [{}],\n", kNames, stats);
-  text += fmt::format("  \"seconds\": {{\"load\": {:.6f}, \"match\": {:.6f}, \"accumulate\": {:.6f}}},\n", load_seconds,
-                      r.match_seconds, r.accumulate_seconds);
-  text += fmt::format("  \"evaluated\": {{\"images\": {}, \"objects\": {}, \"detections\": {}}},\n", r.counts.images,
-                      r.counts.objects, r.counts.detections);
-  text += fmt::format("  \"ignored\": {{\"objects_crowd\": {}}},\n", r.counts.objects_crowd);
-  text += fmt::format("  \"dropped\": {{\"detections_other_category\": {}, \"detections_over_limit\": {}}}\n}}\n",
-                      r.counts.detections_other_category, r.counts.detections_over_limit);
-  return text;
+  std::string text;
+  JsonWriter json(text, {.lines = 1, .python_reals = true});
+  json.begin_object().member("gt", arguments.gt).member("dt", arguments.dt);
+  json.member("type", "bbox").member("use_categories", arguments.use_categories);
+  json.member("stats_names", kNames).member("stats", r.stats);
+  json.key("seconds").begin_object().member("load", JsonFixed{load_seconds});
+  json.member("match", JsonFixed{r.match_seconds}).member("accumulate", JsonFixed{r.accumulate_seconds}).end();
+  json.key("evaluated").begin_object().member("images", r.counts.images).member("objects", r.counts.objects);
+  json.member("detections", r.counts.detections).end();
+  json.key("ignored").begin_object().member("objects_crowd", r.counts.objects_crowd).end();
+  json.key("dropped").begin_object().member("detections_other_category", r.counts.detections_other_category);
+  json.member("detections_over_limit", r.counts.detections_over_limit).end();
+  json.end();
+  return text + "\n";
 }
 
 // precision [10, 101, K, 4, 3], recall [10, K, 4, 3], scores [10, 101, K, 4, 3] as pycocotools lays them out, and the

@@ -16,6 +16,7 @@
 #include "core/crop_slot.h"
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "data/crops/crop_writer.h"
 #include "data/draw/draw.h"
@@ -592,7 +593,9 @@ int predict(const PredictOptions& o) {
   Poses poses(o, loaded, decoding, pictures, boxes);
   Progress progress("predict", static_cast<int64_t>(pictures.size()));
   std::vector<std::string> bad, damaged;
-  std::string json = "[";
+  std::string poses_text;
+  JsonWriter json(poses_text, {.lines = 1});
+  json.begin_list();
   size_t people_in_all = 0;
   poses.run([&](Poses::Picture& picture) {
     const size_t i = picture.index;
@@ -611,10 +614,8 @@ int predict(const PredictOptions& o) {
     Image& image = picture.prepared.image;
     for (const PersonResult& p : rescored(picture.found, skeleton)) {
       draw_person(image, skeleton, p.keypoints, {.threshold = static_cast<float>(o.threshold)});
-      json += fmt::format(
-          "{}\n  {{\"image_id\": {}, \"file_name\": {}, \"category_id\": {}, \"score\": {}, \"keypoints\": [{}]}}",
-          json.size() > 1 ? "," : "", p.image_id, json_quote(entry.file_name), p.category_id, p.score,
-          fmt::join(p.keypoints, ", "));
+      json.begin_object().member("image_id", p.image_id).member("file_name", entry.file_name);
+      json.member("category_id", p.category_id).member("score", p.score).member("keypoints", p.keypoints).end();
       ++people_in_all;
     }
     write_image(folder / (names[i] + "_pose.jpg"), image);
@@ -622,7 +623,8 @@ int predict(const PredictOptions& o) {
   progress.finish();
   check(bad.size() < pictures.size(), "{}{}", bad.empty() ? "" : bad.front(),
         bad.size() > 1 ? fmt::format(" (and none of the {} others can be read)", bad.size() - 1) : "");
-  write_file(folder / "poses.json", json + "\n]\n");
+  json.end();
+  write_file(folder / "poses.json", poses_text + "\n");
   fmt::print("{} in {}: wrote {}/*_pose.jpg and {}\n", counted_people(people_in_all),
              counted(pictures.size() - bad.size(), "picture"), folder.string(), (folder / "poses.json").string());
   for (const std::string& line : damaged) fmt::print("note       {}; some of its pixels may be wrong\n", line);

@@ -2,42 +2,25 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <ranges>
+#include <string_view>
 
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "eval/results.h"
 #include "tools/programs/cli.h"
 
 namespace hr {
 namespace {
 
-// JSON has no NaN: what means nothing is null.
-std::string json_number(double v) { return std::isfinite(v) ? python_repr(v) : "null"; }
+// A ratio that means nothing is NaN, which JSON does not have: it becomes null.
+void write_curve(JsonWriter& json, std::string_view key, const TrackEvalResult::Hota::Curve& values) {
+  json.member(key, values | std::views::transform(if_finite));
+}
 
-std::string report(const TrackEvalArguments& a, const TrackEvalResult& r) {
-  const TrackEvalResult::Clear& c = r.clear;
-  const TrackEvalResult::Identity& i = r.identity;
-  const TrackEvalResult::Hota& h = r.hota;
-  const TrackEvalResult::Counts& n = r.counts;
-  const auto curve = [](const TrackEvalResult::Hota::Curve& values) {
-    std::string list;
-    for (const double v : values) list += (list.empty() ? "" : ", ") + json_number(v);
-    return "[" + list + "]";
-  };
-  std::string text = "{\n";
-  text += fmt::format("  \"gt\": {},\n  \"dt\": {},\n  \"rules\": \"{}\",\n  \"min_iou\": {},\n", json_quote(a.gt),
-                      json_quote(a.dt), track_rules_name(a.options.rules), json_number(a.options.min_iou));
-  text += fmt::format("  \"MOTA\": {},\n  \"MOTP\": {},\n  \"recall\": {},\n  \"precision\": {},\n",
-                      json_number(c.mota), json_number(c.motp), json_number(c.recall), json_number(c.precision));
-  text += fmt::format("  \"matches\": {},\n  \"FP\": {},\n  \"FN\": {},\n  \"IDs\": {},\n  \"Frag\": {},\n", c.matches,
-                      c.fp, c.fn, c.id_switches, c.fragmentations);
-  text += fmt::format("  \"MT\": {},\n  \"PT\": {},\n  \"ML\": {},\n", c.mostly_tracked, c.partially_tracked,
-                      c.mostly_lost);
-  text += fmt::format("  \"IDF1\": {},\n  \"IDP\": {},\n  \"IDR\": {},\n", json_number(i.idf1), json_number(i.idp),
-                      json_number(i.idr));
-  text += fmt::format("  \"IDTP\": {},\n  \"IDFP\": {},\n  \"IDFN\": {},\n", i.idtp, i.idfp, i.idfn);
-  const auto both = [&](const char* name, double mean, const TrackEvalResult::Hota::Curve& values) {
-    text += fmt::format("  \"{}\": {},\n  \"{}_at\": {},\n", name, json_number(mean), name, curve(values));
+void write_hota(JsonWriter& json, const TrackEvalResult::Hota& h) {
+  const auto both = [&](const std::string& name, double mean, const TrackEvalResult::Hota::Curve& values) {
+    json.member(name, if_finite(mean));
+    write_curve(json, name + "_at", values);
   };
   both("HOTA", h.hota, h.hota_at);
   both("DetA", h.det_a, h.det_a_at);
@@ -47,13 +30,30 @@ std::string report(const TrackEvalArguments& a, const TrackEvalResult& r) {
   both("AssRe", h.ass_re, h.ass_re_at);
   both("AssPr", h.ass_pr, h.ass_pr_at);
   both("LocA", h.loc_a, h.loc_a_at);
-  text += fmt::format("  \"thresholds\": {},\n", curve(hota_thresholds()));
-  text += fmt::format(
-      "  \"evaluated\": {{\"frames\": {}, \"people\": {}, \"people_tracks\": {}, \"boxes\": {}, "
-      "\"tracks\": {}}},\n",
-      n.frames, n.people, n.people_tracks, n.boxes, n.tracks);
-  text += fmt::format("  \"ignored\": {{\"people\": {}, \"boxes_on_distractors\": {}}}\n}}", n.people_ignored,
-                      n.boxes_on_distractors);
+  write_curve(json, "thresholds", hota_thresholds());
+}
+
+std::string report(const TrackEvalArguments& a, const TrackEvalResult& r) {
+  const TrackEvalResult::Clear& c = r.clear;
+  const TrackEvalResult::Identity& i = r.identity;
+  const TrackEvalResult::Counts& n = r.counts;
+  std::string text;
+  JsonWriter json(text, {.lines = 1, .python_reals = true});
+  json.begin_object().member("gt", a.gt).member("dt", a.dt);
+  json.member("rules", track_rules_name(a.options.rules)).member("min_iou", if_finite(a.options.min_iou));
+  json.member("MOTA", if_finite(c.mota)).member("MOTP", if_finite(c.motp));
+  json.member("recall", if_finite(c.recall)).member("precision", if_finite(c.precision));
+  json.member("matches", c.matches).member("FP", c.fp).member("FN", c.fn).member("IDs", c.id_switches);
+  json.member("Frag", c.fragmentations).member("MT", c.mostly_tracked).member("PT", c.partially_tracked);
+  json.member("ML", c.mostly_lost);
+  json.member("IDF1", if_finite(i.idf1)).member("IDP", if_finite(i.idp)).member("IDR", if_finite(i.idr));
+  json.member("IDTP", i.idtp).member("IDFP", i.idfp).member("IDFN", i.idfn);
+  write_hota(json, r.hota);
+  json.key("evaluated").begin_object().member("frames", n.frames).member("people", n.people);
+  json.member("people_tracks", n.people_tracks).member("boxes", n.boxes).member("tracks", n.tracks).end();
+  json.key("ignored").begin_object().member("people", n.people_ignored);
+  json.member("boxes_on_distractors", n.boxes_on_distractors).end();
+  json.end();
   return text;
 }
 

@@ -5,6 +5,9 @@
 #include <numbers>
 
 #include "tools/synth/figure.h"
+#include "tools/synth/random.h"
+#include "tools/synth/scene_background.h"
+#include "tools/synth/scene_shapes.h"
 #include "tools/synth/synth.h"
 
 namespace hr {
@@ -18,264 +21,6 @@ constexpr double kMayOverlap = 0.15;        // people who may stand well in fron
 constexpr double kLeastVisible = 0.40;      // part of a person that must show for joints to be labelled
 constexpr double kLeastArea = 32.0 * 32.0;  // mask pixels, COCO's bound of "small": below it joints are not labelled
 constexpr double kLeastMask = 60;           // mask pixels; below it the person is not annotated at all
-
-float uniform(Philox& rng, double lo, double hi) { return static_cast<float>(rng.uniform(lo, hi)); }
-bool chance(Philox& rng, double p) { return rng.uniform() < p; }
-int whole(Philox& rng, int lo, int hi) {
-  const int count = hi - lo + 1;
-  return lo + static_cast<int>(rng.below(static_cast<uint64_t>(count)));
-}
-
-// ---- background ---------------------------------------------------------------------------------------------------
-
-// Flat shapes of the background or of a thing; owner 0 leaves no trace in the mask. Each takes one struct because the
-// arguments of a call are evaluated in an order that compilers choose, those in braces from left to right: most draw
-// random numbers, and the pictures must not depend on the compiler.
-struct Disc {
-  Canvas& canvas;
-  Point at;
-  float radius;
-  Rgb color;
-  uint16_t owner;
-};
-void disc(const Disc& d) {
-  Extent box;
-  box.add(d.at, d.radius);
-  paint(
-      d.canvas, box, d.owner, [&](float x, float y) { return std::hypot(x - d.at.x, y - d.at.y) - d.radius; },
-      [&](float x, float y) {
-        return d.color * (1.0F - 0.16F * ((x - d.at.x) + 2 * (y - d.at.y)) / (2.2F * d.radius));
-      });
-}
-
-struct Slab {
-  Canvas& canvas;
-  float x, y, w, h;  // left, top, width, height
-  Rgb color;
-  uint16_t owner;
-};
-void slab(const Slab& s) {
-  Extent box;
-  box.add({s.x, s.y}, 0);
-  box.add({s.x + s.w, s.y + s.h}, 0);
-  const float cx = s.x + s.w / 2, cy = s.y + s.h / 2;
-  paint(
-      s.canvas, box, s.owner,
-      [&](float x, float y) { return std::max(std::abs(x - cx) - s.w / 2, std::abs(y - cy) - s.h / 2); },
-      [&](float x, float) { return s.color * (1.06F - 0.16F * (x - s.x) / std::max(s.w, 1.0F)); });
-}
-
-struct Stick {
-  Canvas& canvas;
-  Point a, b;
-  float radius_a, radius_b;
-  Rgb color;
-  uint16_t owner;
-};
-void stick(const Stick& s) {
-  const CapsuleShape shape(s.a, s.b, s.radius_a, s.radius_b);
-  paint(s.canvas, shape.extent(), s.owner, shape, [&](float x, float y) {
-    return s.color * (1.0F - 0.22F * shape.across(x, y) / shape.radius(shape.along(x, y)));
-  });
-}
-
-void gradient(Canvas& canvas, int y0, int y1, Rgb top, Rgb bottom) {
-  y0 = std::max(y0, 0);
-  y1 = std::min(y1, canvas.image.height);
-  for (int y = y0; y < y1; ++y) {
-    const Rgb c = mix(top, bottom, static_cast<float>(y - y0) / static_cast<float>(y1 - y0));
-    const std::array<uint8_t, 3> byte{to_byte(c.r), to_byte(c.g), to_byte(c.b)};
-    uint8_t* row = canvas.image.at(0, y);
-    for (int x = 0; x < canvas.image.width; ++x)
-      std::copy(byte.begin(), byte.end(), row + static_cast<ptrdiff_t>(x) * 3);
-  }
-}
-
-// Smooth lattice noise multiplied into rows [y0, y1): mottled walls, grass, clouds.
-struct Mottle {
-  Canvas& canvas;
-  Philox& rng;
-  int y0, y1;
-  float cell_x, cell_y;  // pixels
-  float strength;
-};
-void mottle(const Mottle& m) {
-  auto& [canvas, rng, first, last, cell_x, cell_y, strength] = m;
-  int y0 = first, y1 = last;
-  const int width = canvas.image.width;
-  y0 = std::max(y0, 0);
-  y1 = std::min(y1, canvas.image.height);
-  if (y0 >= y1) return;
-  const int columns = static_cast<int>(static_cast<float>(width) / cell_x) + 2;
-  const int rows = static_cast<int>(static_cast<float>(y1 - y0) / cell_y) + 2;
-  std::vector<float> lattice(static_cast<size_t>(columns) * rows);
-  for (float& v : lattice) v = 256 * (1 + strength * (static_cast<float>(rng.u32() >> 8) * 0x1p-23F - 1));
-  std::vector<float> line(static_cast<size_t>(columns));
-  for (int y = y0; y < y1; ++y) {
-    const float fy = static_cast<float>(y - y0) / cell_y;
-    const int row = static_cast<int>(fy);
-    const float ty = fy - static_cast<float>(row);
-    const float* upper = &lattice[static_cast<size_t>(row) * columns];
-    for (int c = 0; c < columns; ++c) line[static_cast<size_t>(c)] = upper[c] + (upper[columns + c] - upper[c]) * ty;
-    uint8_t* pixel = canvas.image.at(0, y);
-    for (int x = 0; x < width; ++x, pixel += 3) {
-      const float fx = static_cast<float>(x) / cell_x;
-      const int column = static_cast<int>(fx);
-      const float a = line[static_cast<size_t>(column)], b = line[static_cast<size_t>(column) + 1];
-      const int gain = static_cast<int>(a + (b - a) * (fx - static_cast<float>(column)));
-      for (int c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>(std::min(pixel[c] * gain >> 8, 255));
-    }
-  }
-}
-
-struct Tree {
-  Canvas& canvas;
-  Philox& rng;
-  float x, ground, height;
-};
-void tree(const Tree& t) {
-  auto& [canvas, rng, x, ground, height] = t;
-  const Rgb bark{uniform(rng, 60, 110), uniform(rng, 45, 75), uniform(rng, 30, 55)};
-  const Rgb leaf{uniform(rng, 30, 120), uniform(rng, 80, 160), uniform(rng, 25, 80)};
-  stick({canvas, {x, ground}, {x, ground - 0.5F * height}, 0.05F * height, 0.03F * height, bark, 0});
-  for (int i = 0; i < 7; ++i) {
-    disc({canvas,
-          {x + uniform(rng, -0.2, 0.2) * height, ground - uniform(rng, 0.5, 0.95) * height},
-          uniform(rng, 0.10, 0.2) * height,
-          leaf * uniform(rng, 0.75, 1.15),
-          0});
-  }
-}
-
-struct Building {
-  Canvas& canvas;
-  Philox& rng;
-  float x, ground, w, h;
-};
-void building(const Building& b) {
-  auto& [canvas, rng, x, ground, w, h] = b;
-  const Rgb wall = mix(random_color(rng), {150, 140, 130}, 0.6F),
-            glass{uniform(rng, 60, 230), uniform(rng, 80, 230), uniform(rng, 100, 240)};
-  slab({canvas, x, ground - h, w, h, wall, 0});
-  const float step = uniform(rng, 14, 34), size = step * uniform(rng, 0.4, 0.65);
-  for (float wy = ground - h + step * 0.4F; wy + size < ground; wy += step) {
-    for (float wx = x + step * 0.4F; wx + size < x + w; wx += step)
-      slab({canvas, wx, wy, size, size, glass * uniform(rng, 0.7, 1.05), 0});
-  }
-}
-
-// Each background returns the row where the ground begins.
-float outdoors(Canvas& canvas, Philox& rng) {
-  const int width = canvas.image.width, height = canvas.image.height;
-  const auto w = static_cast<float>(width), h = static_cast<float>(height);
-  const float horizon = h * uniform(rng, 0.3, 0.7);
-  const int line = static_cast<int>(horizon);
-  const Rgb sky{uniform(rng, 90, 220), uniform(rng, 140, 225), uniform(rng, 190, 250)};
-  gradient(canvas, 0, line, sky * 0.85F, mix(sky, {250, 245, 235}, 0.6F));
-  mottle({canvas, rng, 0, line, uniform(rng, 50, 140), uniform(rng, 20, 50), uniform(rng, 0.02, 0.16)});
-  const bool town = chance(rng, 0.5);
-  if (!town || chance(rng, 0.3)) {  // hills
-    const Rgb hill{uniform(rng, 60, 130), uniform(rng, 90, 150), uniform(rng, 60, 130)};
-    for (int i = 0, n = whole(rng, 2, 5); i < n; ++i) {
-      const float r = w * uniform(rng, 0.2, 0.6);
-      disc({canvas, {uniform(rng, 0, w), horizon + r * uniform(rng, 0.6, 0.9)}, r, hill * uniform(rng, 0.8, 1.15), 0});
-    }
-  }
-  if (town) {
-    for (int i = 0, n = whole(rng, 2, 6); i < n; ++i) {
-      building({canvas, rng, uniform(rng, -0.1, 0.9) * w, horizon + 3, uniform(rng, 0.12, 0.35) * w,
-                uniform(rng, 0.15, 0.6) * h});
-    }
-  }
-  constexpr std::array<Rgb, 6> soils{
-      {{96, 140, 70}, {150, 150, 148}, {196, 176, 130}, {110, 104, 100}, {160, 140, 116}, {230, 232, 238}}};
-  const Rgb soil = soils[rng.below(soils.size())];
-  gradient(canvas, line, height, mix(soil, sky, 0.25F), soil * uniform(rng, 0.75, 1.0));
-  mottle({canvas, rng, line, height, uniform(rng, 3, 24), uniform(rng, 2, 8), uniform(rng, 0.05, 0.3)});
-  for (int i = 0, n = whole(rng, 0, 4); i < n; ++i) {
-    tree({canvas, rng, uniform(rng, 0, w), horizon + uniform(rng, 0, 0.1) * h, uniform(rng, 0.2, 0.7) * h});
-  }
-  if (chance(rng, 0.3)) {  // a fence
-    const float y = horizon + uniform(rng, -0.05, 0.06) * h, gap = uniform(rng, 14, 40),
-                tall = uniform(rng, 0.08, 0.2) * h;
-    const Rgb color = random_color(rng);
-    for (float x = uniform(rng, 0, gap); x < w; x += gap) stick({canvas, {x, y}, {x, y - tall}, 2.2F, 2.2F, color, 0});
-    stick({canvas, {0, y - 0.7F * tall}, {w, y - 0.7F * tall}, 1.8F, 1.8F, color * 0.9F, 0});
-  }
-  return horizon;
-}
-
-float indoors(Canvas& canvas, Philox& rng) {
-  const int width = canvas.image.width, height = canvas.image.height;
-  const auto w = static_cast<float>(width), h = static_cast<float>(height);
-  const float corner = h * uniform(rng, 0.5, 0.85);
-  const int line = static_cast<int>(corner);
-  const Rgb tint = random_color(rng), wall = mix(tint, {225, 220, 210}, uniform(rng, 0.2, 0.8)),
-            paper = wall * uniform(rng, 0.82, 0.95);
-  gradient(canvas, 0, line, wall * uniform(rng, 0.8, 1), wall);
-  const int pattern = whole(rng, 0, 4);
-  const float step = uniform(rng, 12, 48);
-  if (pattern == 1) {  // striped wallpaper
-    for (float x = uniform(rng, 0, step); x < w; x += 2 * step) slab({canvas, x, 0, step, corner, paper, 0});
-  } else if (pattern == 2) {  // bricks
-    const float row = step * 0.55F;
-    int odd = 0;
-    for (float y = 0; y < corner; y += row, odd ^= 1) {
-      slab({canvas, 0, y, w, 1.5F, paper, 0});
-      for (float x = odd != 0 ? step * 0.6F : 0; x < w; x += step * 1.2F)
-        slab({canvas, x, y, 1.5F, std::min(row, corner - y), paper, 0});
-    }
-  } else if (pattern == 3) {  // tiles
-    for (float x = uniform(rng, 0, step); x < w; x += step) slab({canvas, x, 0, 1.5F, corner, paper, 0});
-    for (float y = uniform(rng, 0, step); y < corner; y += step) slab({canvas, 0, y, w, 1.5F, paper, 0});
-  }
-  mottle({canvas, rng, 0, line, uniform(rng, 20, 110), uniform(rng, 20, 110), uniform(rng, 0.03, 0.2)});
-  const Rgb floor = mix(random_color(rng), {150, 110, 75}, 0.6F);
-  gradient(canvas, line, height, floor * 0.75F, floor);
-  if (chance(rng, 0.5)) {  // boards that run to a vanishing point
-    for (float x = -w; x < 2 * w; x += uniform(rng, 20, 60)) {
-      stick({canvas, {w / 2 + (x - w / 2) * 0.55F, corner}, {x, h}, 0.7F, 1.2F, floor * 0.6F, 0});
-    }
-  }
-  mottle({canvas, rng, line, height, uniform(rng, 5, 60), uniform(rng, 3, 20), uniform(rng, 0.03, 0.2)});
-  for (int i = 0, n = whole(rng, 1, 4); i < n; ++i) {  // pictures, windows, cupboards
-    const float fw = uniform(rng, 0.08, 0.3) * w, fh = uniform(rng, 0.1, 0.45) * h;
-    const float x = uniform(rng, -0.05, 0.9) * w, y = chance(rng, 0.6) ? uniform(rng, 0.02, 0.3) * h : corner - fh + 4;
-    const Rgb frame = random_color(rng);
-    slab({canvas, x, y, fw, fh, frame, 0});
-    slab({canvas, x + 4, y + 4, fw - 8, fh - 8, random_color(rng), 0});
-    if (chance(rng, 0.4)) slab({canvas, x + fw / 2 - 1.5F, y, 3, fh, frame, 0});
-  }
-  return corner;
-}
-
-float abstract(Canvas& canvas, Philox& rng) {
-  const auto w = static_cast<float>(canvas.image.width), h = static_cast<float>(canvas.image.height);
-  const Rgb top = random_color(rng), bottom = random_color(rng);
-  gradient(canvas, 0, canvas.image.height, top, bottom);
-  for (int i = 0, n = whole(rng, 3, 14); i < n; ++i) {
-    const Point at{uniform(rng, 0, w), uniform(rng, 0, h)};
-    const Rgb color = random_color(rng);
-    switch (whole(rng, 0, 2)) {
-      case 0:
-        disc({canvas, at, uniform(rng, 5, 60), color, 0});
-        break;
-      case 1:
-        slab({canvas, at.x, at.y, uniform(rng, 10, 120), uniform(rng, 10, 120), color, 0});
-        break;
-      default:
-        stick({canvas,
-               at,
-               {at.x + uniform(rng, -100, 100), at.y + uniform(rng, -100, 100)},
-               uniform(rng, 2, 12),
-               uniform(rng, 2, 9),
-               color,
-               0});
-    }
-  }
-  mottle({canvas, rng, 0, canvas.image.height, uniform(rng, 4, 90), uniform(rng, 4, 90), uniform(rng, 0.05, 0.35)});
-  return 0.3F * h;
-}
 
 // ---- things -------------------------------------------------------------------------------------------------------
 
@@ -458,6 +203,45 @@ void expose(Philox& rng, Image& image) {
   }
 }
 
+// What an annotator would say of the people, from who is on top at each pixel. painted[i] is how many pixels of person
+// i could be seen before others were painted.
+std::vector<SynthPerson> people_in(const Canvas& canvas, const std::vector<Figure>& crowd,
+                                   const std::vector<int>& painted) {
+  std::vector<SynthPerson> people;
+  for (size_t i = 0; i < crowd.size(); ++i) {
+    const int who = static_cast<int>(i) + 1;
+    int x0 = canvas.image.width, y0 = canvas.image.height, x1 = -1, y1 = -1, area = 0;
+    for (int y = 0; y < canvas.image.height; ++y) {
+      for (int x = 0; x < canvas.image.width; ++x) {
+        if (canvas.owner_at(x, y) >> 8 != who) continue;
+        ++area;
+        x0 = std::min(x0, x);
+        x1 = std::max(x1, x);
+        y0 = std::min(y0, y);
+        y1 = y;
+      }
+    }
+    if (area < kLeastMask || area < 0.06 * painted[i]) continue;
+    SynthPerson person;
+    person.box = {static_cast<double>(x0), static_cast<double>(y0), static_cast<double>(x1 - x0 + 1),
+                  static_cast<double>(y1 - y0 + 1)};
+    person.area = area;
+    person.mask_value = static_cast<uint8_t>(who);
+    if (area >= kLeastArea && area >= kLeastVisible * painted[i]) {
+      const std::array<int, kJoints> v = visibility(canvas, crowd[i], who);
+      for (size_t k = 0; k < kJoints; ++k) {
+        if (v[k] == 0) continue;
+        person.keypoints[k * 3] = std::lround(crowd[i].joint[k].x);  // whole pixels, as annotators click
+        person.keypoints[k * 3 + 1] = std::lround(crowd[i].joint[k].y);
+        person.keypoints[k * 3 + 2] = v[k];
+        ++person.num_keypoints;
+      }
+    }
+    people.push_back(person);
+  }
+  return people;
+}
+
 }  // namespace
 }  // namespace synth_detail
 
@@ -491,37 +275,7 @@ SynthScene synth_scene(uint64_t seed, SynthSplit split, int64_t index, std::span
   }
 
   SynthScene scene;
-  for (size_t i = 0; i < crowd.size(); ++i) {
-    const int who = static_cast<int>(i) + 1;
-    int x0 = size.width, y0 = size.height, x1 = -1, y1 = -1, area = 0;
-    for (int y = 0; y < size.height; ++y) {
-      for (int x = 0; x < size.width; ++x) {
-        if (canvas.owner_at(x, y) >> 8 != who) continue;
-        ++area;
-        x0 = std::min(x0, x);
-        x1 = std::max(x1, x);
-        y0 = std::min(y0, y);
-        y1 = y;
-      }
-    }
-    if (area < kLeastMask || area < 0.06 * painted[i]) continue;
-    SynthPerson person;
-    person.box = {static_cast<double>(x0), static_cast<double>(y0), static_cast<double>(x1 - x0 + 1),
-                  static_cast<double>(y1 - y0 + 1)};
-    person.area = area;
-    person.mask_value = static_cast<uint8_t>(who);
-    if (area >= kLeastArea && area >= kLeastVisible * painted[i]) {
-      const std::array<int, kJoints> v = visibility(canvas, crowd[i], who);
-      for (size_t k = 0; k < kJoints; ++k) {
-        if (v[k] == 0) continue;
-        person.keypoints[k * 3] = std::lround(crowd[i].joint[k].x);  // whole pixels, as annotators click
-        person.keypoints[k * 3 + 1] = std::lround(crowd[i].joint[k].y);
-        person.keypoints[k * 3 + 2] = v[k];
-        ++person.num_keypoints;
-      }
-    }
-    scene.people.push_back(person);
-  }
+  scene.people = people_in(canvas, crowd, painted);
 
   if (chance(rng, 0.5)) soften(canvas.image, static_cast<int>(rng.uniform(8, 70)));
   expose(rng, canvas.image);

@@ -1,13 +1,14 @@
 #include "tools/synth/synth.h"
 
 #include <fmt/format.h>
+#include <array>
 
 #include <algorithm>
 #include <charconv>
 #include <mutex>
 
 #include "core/error.h"
-#include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/threads.h"
 #include "tools/programs/progress.h"
 
@@ -23,14 +24,14 @@ int64_t picture_id(SynthSplit split, int64_t index) { return index + 1 + (split 
 std::string picture_name(int64_t id) { return fmt::format("{:012}.jpg", id); }
 
 std::string stamp_text(const SynthOptions& o, bool complete) {
-  std::string sizes;
-  for (const PictureSize size : o.sizes)
-    sizes += fmt::format("{}\"{}x{}\"", sizes.empty() ? "" : ", ", size.width, size.height);
-  return fmt::format(
-      "{{\"made_by\": \"synth\", \"version\": {}, \"train_images\": {}, \"val_images\": {}, \"seed\": {}, \"sizes\": "
-      "[{}], "
-      "\"complete\": {}}}\n",
-      kVersion, o.train_images, o.val_images, o.seed, sizes, complete);
+  std::string text;
+  JsonWriter json(text);
+  json.begin_object().member("made_by", "synth").member("version", kVersion);
+  json.member("train_images", o.train_images).member("val_images", o.val_images).member("seed", o.seed);
+  json.key("sizes").begin_list();
+  for (const PictureSize size : o.sizes) json.value(fmt::format("{}x{}", size.width, size.height));
+  json.end().member("complete", complete).end();
+  return text + "\n";
 }
 
 fs::path pictures_folder(const fs::path& root, size_t split) { return root / fmt::format("{}2017", kSplitName[split]); }
@@ -54,19 +55,19 @@ bool all_there(const fs::path& root, const SynthOptions& o) {
 
 // The seed project's description of the joints; skeleton 1-based, everything else 0-based.
 std::string skeleton_text(const Skeleton& s) {
-  const auto list = [](const auto& items, const auto& print) {
-    std::string out = "[";
-    for (const auto& item : items) out += (out.size() > 1 ? ", " : "") + print(item);
-    return out + "]";
+  std::string text;
+  JsonWriter json(text, {.lines = 1});
+  const auto pairs = [&](const char* key, const std::vector<std::pair<int, int>>& all, int lowest) {
+    json.key(key).begin_list();
+    for (const auto& [a, b] : all) json.value(std::array{a + lowest, b + lowest});
+    json.end();
   };
-  const auto number = [](int v) { return fmt::format("{}", v); };
-  const auto pair = [](const std::pair<int, int>& p) { return fmt::format("[{}, {}]", p.first, p.second); };
-  const auto limb = [](const std::pair<int, int>& p) { return fmt::format("[{}, {}]", p.first + 1, p.second + 1); };
-  return "{\n  \"keypoints\": " + list(s.names, [](const std::string& name) { return json_quote(name); }) +
-         ",\n  \"skeleton\": " + list(s.limbs, limb) + ",\n  \"flip_pairs\": " + list(s.flip_pairs, pair) +
-         ",\n  \"kps_weights\": " + list(s.joint_weights, [](float w) { return fmt::format("{}", w); }) +
-         ",\n  \"upper_body_ids\": " + list(s.upper_ids, number) +
-         ",\n  \"lower_body_ids\": " + list(s.lower_ids, number) + "\n}\n";
+  json.begin_object().member("keypoints", s.names);
+  pairs("skeleton", s.limbs, 1);
+  pairs("flip_pairs", s.flip_pairs, 0);
+  json.member("kps_weights", s.joint_weights);
+  json.member("upper_body_ids", s.upper_ids).member("lower_body_ids", s.lower_ids).end();
+  return text + "\n";
 }
 
 struct Made {
