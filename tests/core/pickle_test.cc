@@ -328,7 +328,7 @@ TEST(Pickle, WhatIsNotUnderstoodIsRefusedWithItsPlace) {
       {"S'\\x4'\n.", "cut short"},
       {"S'\\xg0'\n.", "not hexadecimal"},
       {"V\\u12\n.", "cut short"},
-      {"V\\Uffffffff\n.", "no character"},
+      {"V\\Uffffffff\n.", "is not a character"},
       {"V\\ud800\n.", "not UTF-8"},
       {"X" + little(1, 4) + "\xff.", "not UTF-8"},
       {"X" + little(3, 4) + "\xed\xa0\x80.", "not UTF-8"},

@@ -144,7 +144,7 @@ TEST(Pth, WhatIsNoWeightFileIsRefusedWithAReason) {
       {zip_of({}), "an empty zip file"},
       {zip_of({{"archive/data/0", kTwelve}}), "without data.pkl"},
       {zip_of({{"a/b/data.pkl", pickle}}), "without data.pkl"},
-      {zip_of({{"a/data.pkl", pickle}, {"b/data.pkl", pickle}}), "2 data.pkl"},
+      {zip_of({{"a/data.pkl", pickle}, {"b/data.pkl", pickle}}), "2 members named data.pkl"},
       {zip_of({{"a/data.pkl", pickle}, {"a/version", "3"}}), "no member \"a/data/0\""},
       {zip_of({{"a/data.pkl", pickle}, {"a/data.pkl", pickle}}), "twice"},
       {zip_of({{"a/data.pkl", pickle}, {"a/data/0", kTwelve}, {"a/byteorder", "big"}}), "byte order \"big\""},

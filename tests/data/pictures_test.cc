@@ -213,7 +213,7 @@ TEST(Batches, WhatADeviceGetsDoesNotDependOnTheWorkers) {
     EXPECT_GT(here, 2);
   }
   const PoseDataset data = made.dataset();
-  EXPECT_TRUE(contains(error_of([&] { Loader(data, {.images = false}); }), "neither images nor sources"));
+  EXPECT_TRUE(contains(error_of([&] { Loader(data, {.images = false}); }), "expected images or sources"));
 }
 
 // ---- zip ------------------------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ TEST(CocoEvalProgram, BadInputEndsWithOneMessageAndStatus2) {
   };
   gt("\"id\": 2", "\"id\": 1", {"gt.json: annotations[1] (id 1)", "already used by annotations[0]"});
   gt("{\"id\": 785,", "{\"id\": 139,", {"gt.json: images[1] (id 139)", "already used by images[0]"});
-  gt("\"area\": 5000", "\"area\": NaN", {"gt.json: annotations[0]", "area", "finite"});
+  gt("\"area\": 5000", "\"area\": NaN", {"gt.json: annotations[0]", "area", "got nan", "--on-bad-sample skip"});
   gt("\"area\": 5000", "\"area\": null", {"gt.json: annotations[0]", "\"area\"", "--fill-in"});
   gt("[0, 0, 100, 100]", "[0, 0, 100]", {"gt.json: annotations[0]", "bbox", "x, y, width, height"});
   gt("\"iscrowd\": 0, ", "", {"gt.json: annotations[0] (id 1)", "\"iscrowd\" (0 or 1)", "--fill-in"});
