@@ -1,6 +1,6 @@
 # The rooms as one shared library, and what is installed: libhrnet.so, its headers, find_package and pkg-config files,
-# and the program `hrnet`. A consumer links hrnet::hrnet, with add_subdirectory as with find_package; it gets the include
-# folder, C++20 and fmt, and none of our flags.
+# and the program `hrnet`. A consumer links hrnet::hrnet, with add_subdirectory as with find_package; it gets the
+# include folder, C++20 and fmt, and none of our flags.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 

@@ -14,13 +14,17 @@ set(CPACK_DEBIAN_LIB_PACKAGE_NAME libhrnet${PROJECT_VERSION_MAJOR})
 set(CPACK_DEBIAN_LIB_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_LIB_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_LIB_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
-set(CPACK_COMPONENT_LIB_DESCRIPTION "Human pose estimation: library\n Finds people and their joints in pictures, trains and evaluates pose networks.")
+set(CPACK_COMPONENT_LIB_DESCRIPTION
+  "Human pose estimation: library\n Finds people and their joints in pictures, trains and evaluates pose networks.")
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME libhrnet-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
-set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "libhrnet${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION}), libfmt-dev")
-set(CPACK_COMPONENT_DEV_DESCRIPTION "Human pose estimation: headers\n What a C or C++ program needs to be built with libhrnet.")
+set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS
+  "libhrnet${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION}), libfmt-dev")
+set(CPACK_COMPONENT_DEV_DESCRIPTION
+  "Human pose estimation: headers\n What a C or C++ program needs to be built with libhrnet.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME hrnet-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libhrnet${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION})")
-set(CPACK_COMPONENT_TOOLS_DESCRIPTION "Human pose estimation: program\n hrnet train, validate, predict, coco_eval and others.")
+set(CPACK_COMPONENT_TOOLS_DESCRIPTION
+  "Human pose estimation: program\n hrnet train, validate, predict, coco_eval and others.")
 include(CPack)

@@ -1,8 +1,8 @@
 # cmake -DSOURCE=DIR -DOUT=DIR -P public_headers.cmake: copies the public headers to OUT/hrnet.
 #
-# Public is what hrnet/hrnet.h and hrnet/c_api.h include, directly or not. All rooms' headers come to lie below one
-# folder, hrnet/, and include each other as <hrnet/ROOM/NAME.h>: names as common as core/ and data/ on a program's search
-# path would find the program's own files, or hide them.
+# Public is what hrnet/hrnet.h and hrnet/c_api.h include, directly or not. The headers of all rooms come to lie below
+# one folder, hrnet/, and include each other as <hrnet/ROOM/NAME.h>. Names as common as core/ and data/ on a
+# program's search path would find the program's own files, or hide them.
 cmake_minimum_required(VERSION 3.22)
 set(todo hrnet/hrnet.h hrnet/c_api.h)
 set(seen)
