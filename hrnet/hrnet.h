@@ -1,7 +1,40 @@
-// Everything that a program of one's own needs, in one header.
+// Everything that a program may use of the library: what this file includes, directly or not, is what is installed
+// (cmake/public_headers.cmake follows the #include lines). The C interface is hrnet/c_api.h.
 #pragma once
-#include "core/context.h"
+
+#include "hrnet/version.h"
+
+// Pictures, boxes, poses, and drawing them.
 #include "core/error.h"
+#include "data/draw/draw.h"
+#include "data/formats/coco.h"
+#include "data/formats/image.h"
+#include "data/formats/mot.h"
+#include "data/formats/skeleton.h"
+#include "data/pose.h"
+
+// Finding people, their poses, and who is who.
+#include "hrnet/infer/person_detector.h"
+#include "hrnet/infer/pose_estimator.h"
+#include "hrnet/infer/tracker.h"
+
+// Evaluating.
+#include "eval/analysis.h"
+#include "eval/box_eval.h"
+#include "eval/coco_eval.h"
+#include "eval/coco_files.h"
+#include "eval/crowdpose.h"
+#include "eval/decode.h"
+#include "eval/nms.h"
+#include "eval/pckh.h"
+#include "eval/results.h"
+#include "eval/track_eval.h"
+
+// Networks, layers and ops, for training.
+#include "core/context.h"
+#include "core/tape.h"
+#include "data/dataset.h"
+#include "data/loader.h"
 #include "hrnet/model/load.h"
 #include "hrnet/model/model.h"
 #include "hrnet/train/pose_step.h"
@@ -9,8 +42,21 @@
 #include "nn/layers.h"
 #include "nn/model.h"
 #include "nn/optimizer.h"
+#include "nn/parameters.h"
 #include "nn/state_dict.h"
+#include "ops/adam.h"
+#include "ops/batch_norm.h"
+#include "ops/concat.h"
+#include "ops/conv/conv2d.h"
+#include "ops/conv/depthwise_conv2d.h"
 #include "ops/elementwise.h"
 #include "ops/fuse.h"
+#include "ops/heatmaps.h"
+#include "ops/joints_loss.h"
 #include "ops/max_pool2d.h"
 #include "ops/mse.h"
+#include "ops/sum.h"
+
+// Training and validating with the published recipe.
+#include "hrnet/train/trainer.h"
+#include "hrnet/validate/validation.h"

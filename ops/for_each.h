@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "core/context.h"
+#include "core/cpu_level.h"
 #include "core/parallel.h"
 #include "ops/gpu_loops.h"
 #include "ops/kernel.h"
@@ -41,16 +42,18 @@ void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
   constexpr int64_t kChunk = 256;
   parallel_for((rows + kChunk - 1) / kChunk, rows * channels, [&](int64_t chunk) {
     const int64_t end = std::min(rows, (chunk + 1) * kChunk);
-    for (int64_t row = chunk * kChunk; row < end; ++row) {
-      const auto at = f.row(row);
-      int64_t c = 0;
-      for (; c + 16 <= channels; c += 16) run<Floats16>(f, at, c);
-      if (c + 8 <= channels) {
-        run<Floats8>(f, at, c);
-        c += 8;
+    at_cpu_level([&] {
+      for (int64_t row = chunk * kChunk; row < end; ++row) {
+        const auto at = f.row(row);
+        int64_t c = 0;
+        for (; c + 16 <= channels; c += 16) run<Floats16>(f, at, c);
+        if (c + 8 <= channels) {
+          run<Floats8>(f, at, c);
+          c += 8;
+        }
+        for (; c < channels; ++c) run<float>(f, at, c);
       }
-      for (; c < channels; ++c) run<float>(f, at, c);
-    }
+    });
   });
 }
 
@@ -97,12 +100,14 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
   parallel_for(blocks, rows * channels, [&](int64_t block) {
     const int64_t begin = block * rows_each, end = std::min(rows, begin + rows_each);
     float* out = partial + block * F::kSums * channels;
-    int64_t c = 0;
-    for (; c + 64 <= channels; c += 64) detail::reduce_lanes<Floats16, 4>(f, begin, end, c, channels, out);
-    for (; c + 32 <= channels; c += 32) detail::reduce_lanes<Floats16, 2>(f, begin, end, c, channels, out);
-    for (; c + 16 <= channels; c += 16) detail::reduce_lanes<Floats16, 1>(f, begin, end, c, channels, out);
-    for (; c + 8 <= channels; c += 8) detail::reduce_lanes<Floats8, 1>(f, begin, end, c, channels, out);
-    for (; c < channels; ++c) detail::reduce_lanes<float, 1>(f, begin, end, c, channels, out);
+    at_cpu_level([&] {
+      int64_t c = 0;
+      for (; c + 64 <= channels; c += 64) detail::reduce_lanes<Floats16, 4>(f, begin, end, c, channels, out);
+      for (; c + 32 <= channels; c += 32) detail::reduce_lanes<Floats16, 2>(f, begin, end, c, channels, out);
+      for (; c + 16 <= channels; c += 16) detail::reduce_lanes<Floats16, 1>(f, begin, end, c, channels, out);
+      for (; c + 8 <= channels; c += 8) detail::reduce_lanes<Floats8, 1>(f, begin, end, c, channels, out);
+      for (; c < channels; ++c) detail::reduce_lanes<float, 1>(f, begin, end, c, channels, out);
+    });
   });
   return partials;
 }
@@ -119,12 +124,14 @@ void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f)
   constexpr int64_t kTile = 16;  // Channels that share cache lines.
   parallel_for((channels + kTile - 1) / kTile, parts * channels, [&](int64_t tile) {
     const int64_t first = tile * kTile, count = std::min(kTile, channels - first);
-    typename F::State state[kTile];
-    for (int64_t c = 0; c < count; ++c) state[c] = f.part(0, first + c);
-    for (int64_t b = 1; b < parts; ++b) {
-      for (int64_t c = 0; c < count; ++c) state[c].add(f.part(b, first + c));
-    }
-    for (int64_t c = 0; c < count; ++c) f.finish(first + c, state[c]);
+    at_cpu_level([&] {
+      typename F::State state[kTile];
+      for (int64_t c = 0; c < count; ++c) state[c] = f.part(0, first + c);
+      for (int64_t b = 1; b < parts; ++b) {
+        for (int64_t c = 0; c < count; ++c) state[c].add(f.part(b, first + c));
+      }
+      for (int64_t c = 0; c < count; ++c) f.finish(first + c, state[c]);
+    });
   });
 }
 
@@ -136,9 +143,11 @@ void for_each_flat(const Context& cx, int64_t n, const F& f) {
   constexpr int64_t kChunk = 16384;
   parallel_for((n + kChunk - 1) / kChunk, n, [&](int64_t chunk) {
     const int64_t end = std::min(n, (chunk + 1) * kChunk);
-    int64_t i = chunk * kChunk;
-    for (; i + 16 <= end; i += 16) f.template one<Floats16>(i);
-    for (; i < end; ++i) f.template one<float>(i);
+    at_cpu_level([&] {
+      int64_t i = chunk * kChunk;
+      for (; i + 16 <= end; i += 16) f.template one<Floats16>(i);
+      for (; i < end; ++i) f.template one<float>(i);
+    });
   });
 }
 

@@ -7,10 +7,12 @@
 #include <numbers>
 #include <utility>
 
-#ifdef __AVX2__
+#if defined(__AVX2__) || defined(HR_CPU_DISPATCH)
+#define HR_WITH_AVX2
 #include <immintrin.h>
 #endif
 
+#include "core/cpu_level.h"
 #include "core/crop_slot.h"
 #include "core/error.h"
 
@@ -237,13 +239,16 @@ struct RowTable {
   explicit RowTable(int w) : x(w), y(w), offset(w), weight_y(w), weight_x(w) {}
 };
 
-// Blends the pixels [begin, end), whose neighbourhoods are in memory. The vectors read eight bytes where six are
-// needed; `readable` is the number of readable bytes from `pixels` on. `out` must have 4 spare bytes behind pixel end -
-// 1.
-void blend_row(const uint8_t* pixels, size_t stride, size_t readable, const RowTable& table, int begin, int end,
-               uint8_t* out) {
+#ifdef HR_WITH_AVX2
+#ifndef __AVX2__
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#define HR_AVX2_BY_PRAGMA
+#endif
+// Blends pixels from `begin` on, four at a time, and returns the first one that is left. Needs AVX2.
+int blend_row_avx2(const uint8_t* pixels, size_t stride, size_t readable, const RowTable& table, int begin, int end,
+                   uint8_t* out) {
   int i = begin;
-#ifdef __AVX2__
   int last = 0;
   for (int k = begin; k < end; ++k) last = std::max(last, table.offset[k]);
   if (static_cast<size_t>(last) + stride + 8 <= readable) {
@@ -289,8 +294,21 @@ void blend_row(const uint8_t* pixels, size_t stride, size_t readable, const RowT
       std::memcpy(to + 6, &high, 8);
     }
   }
-#else
-  static_cast<void>(readable);
+  return i;
+}
+#ifdef HR_AVX2_BY_PRAGMA
+#pragma GCC pop_options
+#endif
+#endif
+
+// Blends the pixels [begin, end), whose neighbourhoods are in memory. The vectors read eight bytes where six are
+// needed; `readable` is the number of readable bytes from `pixels` on. `out` must have 4 spare bytes behind pixel end -
+// 1.
+void blend_row(const uint8_t* pixels, size_t stride, [[maybe_unused]] size_t readable, const RowTable& table, int begin,
+               int end, uint8_t* out) {
+  int i = begin;
+#ifdef HR_WITH_AVX2
+  if (cpu_level() >= CpuLevel::v3) i = blend_row_avx2(pixels, stride, readable, table, begin, end, out);
 #endif
   for (; i < end; ++i) {
     const uint8_t* at = pixels + table.offset[i];

@@ -218,12 +218,12 @@ void draw_person(Image& image, const Skeleton& skeleton, std::span<const float> 
   const auto joints = static_cast<size_t>(skeleton.joints());
   check(keypoints.size() == joints * 3, "draw_person: the skeleton has {} joints, so {} numbers are needed, got {}",
         joints, joints * 3, keypoints.size());
-  struct Joint {
+  struct Mark {
     Point at;
     Side side;
     bool shown, solid;
   };
-  std::vector<Joint> drawn(joints);
+  std::vector<Mark> drawn(joints);
   Bounds box;
   for (size_t k = 0; k < joints; ++k) {
     const Point at{keypoints[k * 3], keypoints[k * 3 + 1]};
@@ -245,7 +245,7 @@ void draw_person(Image& image, const Skeleton& skeleton, std::span<const float> 
   // A dark rim below everything separates the colours from any background.
   for (const bool rims : {true, false}) {
     for (const auto& [from, to] : skeleton.limbs) {
-      const Joint &a = drawn[static_cast<size_t>(from)], &b = drawn[static_cast<size_t>(to)];
+      const Mark &a = drawn[static_cast<size_t>(from)], &b = drawn[static_cast<size_t>(to)];
       if (!a.shown || !b.shown) continue;
       const bool left = a.side == Side::left || b.side == Side::left;
       const bool right = a.side == Side::right || b.side == Side::right;
@@ -258,12 +258,17 @@ void draw_person(Image& image, const Skeleton& skeleton, std::span<const float> 
     }
   }
   const float radius = width * 0.95F + 0.4F;
-  for (const Joint& joint : drawn) {
+  for (const Mark& joint : drawn) {
     if (!joint.shown) continue;
     fill_circle(image, joint.at, radius + rim, dark);
     fill_circle(image, joint.at, radius, color_of(joint.side));
     if (!joint.solid) fill_circle(image, joint.at, radius * 0.55F, {255, 255, 255});
   }
+}
+
+void draw_person(Image& image, const Pose& pose, const PersonStyle& style) {
+  check(pose.skeleton != nullptr, "draw_person: the pose has no skeleton, so nobody knows which joints limbs connect");
+  draw_person(image, *pose.skeleton, keypoints(pose), style);
 }
 
 Image contact_sheet(std::span<const Image> images, std::span<const std::string> captions, int columns, int cell_width,

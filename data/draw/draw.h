@@ -12,6 +12,7 @@
 
 #include "data/formats/image.h"
 #include "data/formats/skeleton.h"
+#include "data/pose.h"
 
 namespace hr {
 
@@ -86,6 +87,8 @@ struct PersonStyle {
 // A limb is drawn if both of its joints are. Throws Error if the length differs.
 void draw_person(Image& image, const Skeleton& skeleton, std::span<const float> keypoints,
                  const PersonStyle& style = {});
+// A pose with its own skeleton. Throws Error if the pose has none.
+void draw_person(Image& image, const Pose& pose, const PersonStyle& style = {});
 
 // Returns a grid of pictures, each shrunk or enlarged to fit its cell, with a caption below it. There may be fewer
 // captions than pictures.

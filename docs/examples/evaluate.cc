@@ -1,7 +1,8 @@
-// The evaluator as a library: link hr_eval (which brings hr_data and hr_core), nothing of the networks.
+// The evaluator as a library: evaluate TRUTH.json RESULTS.json. Nothing of the networks is needed: inside the tree it
+// links hr_eval alone (which brings hr_data and hr_core).
 #include <fmt/core.h>
 
-#include "eval/coco_eval.h"
+#include <hrnet/eval/coco_eval.h>
 
 int main(int, char** argv) {
   const hr::CocoAnnotations gt = hr::read_coco(argv[1]);

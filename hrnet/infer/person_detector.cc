@@ -164,6 +164,9 @@ std::vector<DetectedBox> decode_boxes(std::span<const float> output, int h, int 
   return boxes;
 }
 
+PersonDetector::PersonDetector(const fs::path& weights, const DetectorOptions& options)
+    : PersonDetector(make_context({.device = options.device, .amp = options.bf16, .pin_threads = false}), weights, options) {}
+
 PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const DetectorOptions& options)
     : cx_(cx), options_(options) {
   const WeightFile file(weights);
@@ -204,6 +207,7 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   for (size_t i = 0; i < pictures.size(); ++i) {
     const Letterbox box = letterbox_for(pictures[i].width, pictures[i].height, w, h);
     found.push_back(decode_boxes(std::span(output).subspan(i * rows, rows), h, w, box.scale, wanted_, options_));
+    for (DetectedBox& f : found.back()) f.category = class_category(info_.shape, f.label);
   }
   return found;
 }

@@ -1,9 +1,9 @@
 // People (or other things) in pictures: a YOLOX network with what belongs around it.
-//   Context cx;
-//   PersonDetector people(cx, "yolox_s.pth");
+//   PersonDetector people("yolox_s.pth", {.device = "cuda"});
 //   for (const DetectedBox& found : people(read_image("street.jpg"))) ...
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,12 +21,15 @@ struct DetectorOptions {
   int at_most = 100;             // boxes of one class in a picture, the best ones
   std::vector<std::string> classes = {"person"};  // names or numbers (from 0); empty: all
   std::optional<YoloxInput> input;                // instead of what the stem's weights tell
+  std::string device = "cpu";                     // where there is no context: cpu, cuda or cuda:N
+  bool bf16 = false;                              // where there is no context: bf16 activations
 };
 
 struct DetectedBox {
   Box box;  // in pixels of the picture; may reach over its edges
   double score = 0;
-  int label = 0;  // number of the class among the network's
+  int label = 0;         // number of the class among the network's
+  int64_t category = 1;  // its id in COCO's files (class_category)
 };
 
 // What the weights were published with: 416 x 416 for nano and tiny, 608 x 1088 for ByteTrack's of one class, else
@@ -37,13 +40,18 @@ std::array<int, 2> detector_input(const YoloxInfo& info);
 std::string class_name(const YoloxShape& shape, int label);
 int64_t class_category(const YoloxShape& shape, int label);
 
+// Not thread-safe: one detector per thread.
 class PersonDetector {
  public:
+  // On the device and in the precision of the options. Throws Error as the other constructor does, and if there is no
+  // such device.
+  explicit PersonDetector(const fs::path& weights, const DetectorOptions& options = {});
   // The context's device, precision and threads are used. Throws Error if the file holds no detector, or has no class
   // of a name that is asked for.
   PersonDetector(const Context& cx, const fs::path& weights, const DetectorOptions& options = {});
 
-  // Best first. Pictures of several sizes may share a batch.
+  // Best first. Pictures of several sizes may share a batch. An Image is a whole ImageView. Throws Error if a picture
+  // is empty or only a part of one.
   std::vector<DetectedBox> operator()(const ImageView& picture);
   std::vector<std::vector<DetectedBox>> operator()(std::span<const ImageView> pictures);
 

@@ -105,16 +105,18 @@ struct Tracker::Track {
   BoxMotion motion;
   Box last_box;  // the detection's, to which last_joints belong
   double score = 0;
+  int64_t category = 1;
+  std::shared_ptr<const Skeleton> skeleton;
   int detection = -1;
-  std::vector<TrackedJoint> last_joints, smoothed;
+  std::vector<Joint> last_joints, smoothed;
   std::vector<OneEuro> filters;
 
   bool matched = false;  // in this frame
 
   // last_joints or smoothed, moved and scaled as the box was.
-  std::vector<TrackedJoint> moved(std::vector<TrackedJoint> joints, const Box& from, const Box& to) const {
+  std::vector<Joint> moved(std::vector<Joint> joints, const Box& from, const Box& to) const {
     const double scale = to.h / from.h;
-    for (TrackedJoint& j : joints) {
+    for (Joint& j : joints) {
       j.x = static_cast<float>(to.x + to.w / 2 + scale * (j.x - from.x - from.w / 2));
       j.y = static_cast<float>(to.y + to.h / 2 + scale * (j.y - from.y - from.h / 2));
     }
@@ -138,15 +140,25 @@ struct Tracker::Track {
     }
   }
 
-  void see(const TrackerDetection& d, int index, double seconds, const TrackerOptions& o) {
+  void take(const Pose& d, int index) {
+    score = d.score;
+    category = d.category;
+    skeleton = d.skeleton;
+    detection = index;
+  }
+
+  TrackedPerson person(const Box& box, std::vector<Joint> joints, double now) const {
+    return {{box, score, std::move(joints), id, category, skeleton}, detection, now - first_time};
+  }
+
+  void see(const Pose& d, int index, double seconds, const TrackerOptions& o) {
     const bool new_pose = state == State::lost || d.joints.empty() || last_joints.empty();
     if (new_pose) filters.clear();
     motion.correct(d.box);
     last_box = d.box;
     last_joints = d.joints;
     smooth(o, seconds - last_time);
-    score = d.score;
-    detection = index;
+    take(d, index);
     last_time = seconds;
     matched = true;
     ++hits;
@@ -156,8 +168,7 @@ struct Tracker::Track {
 namespace {
 
 // 0 where they do not touch. A pose that is not known leaves the boxes to decide.
-double pose_likeness(std::span<const TrackedJoint> a, std::span<const TrackedJoint> b, double area,
-                     const TrackerOptions& o) {
+double pose_likeness(std::span<const Joint> a, std::span<const Joint> b, double area, const TrackerOptions& o) {
   double sum = 0;
   int count = 0;
   for (size_t k = 0; k < a.size(); ++k) {
@@ -194,18 +205,18 @@ Tracker::~Tracker() = default;
 Tracker::Tracker(Tracker&&) noexcept = default;
 Tracker& Tracker::operator=(Tracker&&) noexcept = default;
 
-std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const TrackerDetection> detections) {
+std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose> detections) {
   check(std::isfinite(seconds), "Tracker: the time of a frame is {}", seconds);
   check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s; restart() begins anew", now_,
         seconds);
   for (size_t i = 0; i < detections.size(); ++i) {
-    const TrackerDetection& d = detections[i];
+    const Pose& d = detections[i];
     check(finite(d.box) && std::isfinite(d.score), "Tracker: detection {} has a box or a score that is not finite", i);
     check(d.box.w > 0 && d.box.h > 0, "Tracker: detection {} is a box of {} x {} pixels, which has no area", i, d.box.w,
           d.box.h);
     check(d.joints.empty() || d.joints.size() == options_.sigmas.size(),
           "Tracker: detection {} has {} joints; there are sigmas for {}", i, d.joints.size(), options_.sigmas.size());
-    for (const TrackedJoint& j : d.joints) {
+    for (const Joint& j : d.joints) {
       check(std::isfinite(j.x) && std::isfinite(j.y) && std::isfinite(j.score),
             "Tracker: detection {} has a joint that is not finite", i);
     }
@@ -216,7 +227,7 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Track
   now_ = seconds;
 
   std::erase_if(tracks_, [&](const Track& t) { return seconds - t.last_time > options_.max_lost_seconds; });
-  std::vector<std::vector<TrackedJoint>> expected(tracks_.size());  // joints where the box is expected
+  std::vector<std::vector<Joint>> expected(tracks_.size());  // joints where the box is expected
   std::vector<Box> boxes(tracks_.size());
   for (size_t i = 0; i < tracks_.size(); ++i) {
     Track& t = tracks_[i];
@@ -237,7 +248,7 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Track
     cost.reserve(rows.size() * open.size());
     for (const int i : rows) {
       for (const int j : open) {
-        const TrackerDetection& d = detections[j];
+        const Pose& d = detections[j];
         double likeness = box_iou(boxes[i], d.box);
         if (likeness > 0 && options_.pose_weight > 0 && !d.joints.empty() && !expected[i].empty()) {
           const double oks = pose_likeness(expected[i], d.joints, kBodyArea * d.box.w * d.box.h, options_);
@@ -275,7 +286,7 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Track
 
   std::erase_if(tracks_, [](const Track& t) { return t.state == State::tentative && !t.matched; });
   for (const int j : high) {
-    const TrackerDetection& d = detections[j];
+    const Pose& d = detections[j];
     if (d.score < options_.new_score) continue;
     Track t;
     t.motion.start(d.box);
@@ -283,8 +294,7 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Track
     t.last_box = d.box;
     t.last_joints = d.joints;
     t.smooth(options_, 0);
-    t.score = d.score;
-    t.detection = j;
+    t.take(d, j);
     t.matched = true;
     tracks_.push_back(std::move(t));
   }
@@ -321,9 +331,10 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Track
   std::vector<TrackedPerson> people;
   for (const Track& t : tracks_) {
     if (t.state != State::seen) continue;
-    people.push_back({t.id, t.motion.box(), t.score, t.detection, t.smoothed, seconds - t.first_time});
+    people.push_back(t.person(t.motion.box(), t.smoothed, seconds));
   }
-  std::sort(people.begin(), people.end(), [](const TrackedPerson& a, const TrackedPerson& b) { return a.id < b.id; });
+  std::sort(people.begin(), people.end(),
+            [](const TrackedPerson& a, const TrackedPerson& b) { return a.track < b.track; });
   return people;
 }
 
@@ -336,10 +347,11 @@ std::vector<TrackedPerson> Tracker::predict(double seconds) const {
     BoxMotion motion = t.motion;
     const Box from = motion.box();
     motion.predict(seconds - now_, false);
-    people.push_back(
-        {t.id, motion.box(), t.score, -1, t.moved(t.smoothed, from, motion.box()), seconds - t.first_time});
+    people.push_back(t.person(motion.box(), t.moved(t.smoothed, from, motion.box()), seconds));
+    people.back().detection = -1;
   }
-  std::sort(people.begin(), people.end(), [](const TrackedPerson& a, const TrackedPerson& b) { return a.id < b.id; });
+  std::sort(people.begin(), people.end(),
+            [](const TrackedPerson& a, const TrackedPerson& b) { return a.track < b.track; });
   return people;
 }
 

@@ -2,8 +2,8 @@
 //
 //   Tracker tracker;
 //   for (each frame) {
-//     const std::vector<TrackedPerson> people = tracker.update(seconds, detections);
-//     for (const TrackedPerson& p : people) draw(p.box, p.joints, p.id);
+//     const std::vector<TrackedPerson> people = tracker.update(seconds, pose(picture, detector(picture)));
+//     for (const TrackedPerson& p : people) draw_person(picture, p);
 //   }
 //
 // The association is that of ByteTrack (Zhang et al. 2022, "Multi-Object Tracking by Associating Every Detection Box"),
@@ -14,20 +14,9 @@
 #include <span>
 #include <vector>
 
-#include "data/formats/coco.h"
+#include "data/pose.h"
 
 namespace hr {
-
-struct TrackedJoint {
-  float x = 0, y = 0;  // pixels
-  float score = 0;     // 0 to 1
-};
-
-struct TrackerDetection {
-  Box box;                           // pixels; width and height above 0
-  double score = 1;                  // 0 to 1; what lies outside counts as the nearer end when it weighs an overlap
-  std::vector<TrackedJoint> joints;  // empty where the pose is not known
-};
 
 struct TrackerOptions {
   // Detections at or above `high_score` are associated first, with all people; those between `low_score` and
@@ -50,13 +39,11 @@ struct TrackerOptions {
   double speed_cutoff = 1.0;  // Hz, of the joints' speeds
 };
 
-struct TrackedPerson {
-  int64_t id = 0;                    // from 1, in the order in which people were confirmed; never used twice
-  Box box;                           // the filter's estimate, pixels
-  double score = 0;                  // of the detection
-  int detection = -1;                // index into the frame's detections; -1: predicted
-  std::vector<TrackedJoint> joints;  // smoothed; empty where the pose is not known
-  double seconds = 0;                // since the track's first detection
+// The detection's pose with the filter's estimate of the box, smoothed joints, and in `track` the person's id: from 1,
+// in the order in which people were confirmed, never used twice.
+struct TrackedPerson : Pose {
+  int detection = -1;  // index into the frame's detections; -1: predicted
+  double seconds = 0;  // since the track's first detection
 };
 
 // Deterministic: the same calls give the same bits. Not thread-safe; one tracker per video, and any number of trackers
@@ -69,11 +56,13 @@ class Tracker {
   Tracker(Tracker&&) noexcept;
   Tracker& operator=(Tracker&&) noexcept;
 
-  // The next frame. `seconds` is its time stamp; an empty list says that nobody is in the picture. Returns the people
-  // that were seen in this frame, in the order of their ids.
+  // The next frame. `seconds` is its time stamp; an empty list says that nobody is in the picture. A detection is a box
+  // with or without joints, whose width and height are above 0; a score outside of 0 to 1 counts as the nearer end when
+  // it weighs an overlap, and `track` is not read. Returns the people that were seen in this frame, in the order of
+  // their ids.
   // Throws Error if the time is not finite or before the last one; if a number of a detection is not finite or a box
   // has no area; if a pose has another number of joints than there are sigmas.
-  std::vector<TrackedPerson> update(double seconds, std::span<const TrackerDetection> detections);
+  std::vector<TrackedPerson> update(double seconds, std::span<const Pose> detections);
 
   // Where the people of the last frame are expected at a later time, for frames on which no detector ran. Changes
   // nothing. Joints move with the box. Throws Error as update does.

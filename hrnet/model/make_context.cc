@@ -16,7 +16,7 @@ Context make_context(const ContextOptions& o) {
   if (o.threads > 0) set_compute_threads(o.threads);
   if (!cx.device.is_cuda()) {
     check_field(!o.tf32, "tf32", "is a number format of GPUs; leave it out with `device` {}", o.device);
-    pin_compute_threads();
+    if (o.pin_threads) pin_compute_threads();
     return cx;
   }
   cuda::use_device(cx.device.index);

@@ -10,6 +10,7 @@ struct ContextOptions {
   std::string device = "cpu";  // cpu, cuda or cuda:N
   bool amp = false;            // bf16 activations; weights, statistics and moments stay float32
   int threads = 0;             // to compute with, of the whole process; 0 leaves their number as it is: every core
+  bool pin_threads = true;     // on the CPU: each compute thread stays on one core; false where they are the caller's
   bool tf32 = false;           // on a GPU: float32 convolutions may round their inputs to TF32
   Context::Listener listener;  // gets what the ops remark on; empty: nobody
 };

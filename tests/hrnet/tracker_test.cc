@@ -14,11 +14,11 @@
 namespace hr {
 namespace {
 
-TrackerDetection person(double x, double y, double score = 0.9) { return {{x, y, 40, 100}, score, {}}; }
+Pose person(double x, double y, double score = 0.9) { return {{x, y, 40, 100}, score, {}}; }
 
 // A pose of 17 joints in a box; `lean` shifts the joints to one side.
-std::vector<TrackedJoint> pose(const Box& b, double lean) {
-  std::vector<TrackedJoint> joints;
+std::vector<Joint> pose(const Box& b, double lean) {
+  std::vector<Joint> joints;
   for (int k = 0; k < 17; ++k) {
     joints.push_back({static_cast<float>(b.x + b.w * (0.2 + lean + 0.1 * (k % 3))),
                       static_cast<float>(b.y + b.h * (k + 0.5) / 17), 0.9f});
@@ -28,17 +28,17 @@ std::vector<TrackedJoint> pose(const Box& b, double lean) {
 
 std::set<int64_t> ids(const std::vector<TrackedPerson>& people) {
   std::set<int64_t> set;
-  for (const TrackedPerson& p : people) set.insert(p.id);
+  for (const TrackedPerson& p : people) set.insert(p.track);
   return set;
 }
 
 TEST(Tracker, KeepsTheIdsOfPeopleWhoPassEachOther) {
   Tracker tracker;
   for (int f = 0; f < 60; ++f) {
-    const std::vector<TrackerDetection> d{person(5.0 * f, 100), person(300 - 5.0 * f, 130)};
+    const std::vector<Pose> d{person(5.0 * f, 100), person(300 - 5.0 * f, 130)};
     const auto people = tracker.update(f / 30.0, d);
     ASSERT_EQ(people.size(), 2u) << f;
-    EXPECT_EQ(people[0].id, 1);
+    EXPECT_EQ(people[0].track, 1);
     EXPECT_EQ(people[0].detection, 0) << f;
     EXPECT_EQ(people[1].detection, 1) << f;
     EXPECT_NEAR(people[0].seconds, f / 30.0, 1e-12);
@@ -52,7 +52,7 @@ TEST(Tracker, AgesAreSecondsAtAnyFrameRate) {
     Tracker tracker;
     std::set<int64_t> seen;
     for (double t = 0; t < 3;) {
-      std::vector<TrackerDetection> d;
+      std::vector<Pose> d;
       if (t < 1 || t > 1.5) d.push_back(person(80 * t, 50));
       for (const int64_t id : ids(tracker.update(t, d))) seen.insert(id);
       t += fps > 0 ? 1 / fps : std::ldexp(random(), -32) * 0.08;
@@ -68,12 +68,12 @@ TEST(Tracker, APersonWhoIsUnseenTooLongComesBackAsSomebodyElse) {
       std::vector<TrackedPerson> last;
       for (double t = 0; t < 4; t += 1 / fps) {
         const bool hidden = t > 1 && t < 1 + gap;
-        const std::vector<TrackerDetection> d(hidden ? 0 : 1, person(10, 10));
+        const std::vector<Pose> d(hidden ? 0 : 1, person(10, 10));
         const auto people = tracker.update(t, d);
         if (!people.empty()) last = people;
       }
       ASSERT_EQ(last.size(), 1u);
-      EXPECT_EQ(last[0].id, gap < 1 ? 1 : 2) << fps << " frames/s, unseen for " << gap;
+      EXPECT_EQ(last[0].track, gap < 1 ? 1 : 2) << fps << " frames/s, unseen for " << gap;
     }
   }
 }
@@ -131,13 +131,13 @@ TEST(Tracker, PosesTellApartWhomBoxesDoNot) {
     for (int f = 0; f < 20; ++f) {
       const Box a{100, 100, 60, 150}, b{104, 100, 60, 150};
       // From the tenth frame on each is found where the other was.
-      TrackerDetection first{f < 10 ? a : b, 0.9, {}}, second{f < 10 ? b : a, 0.9, {}};
+      Pose first{f < 10 ? a : b, 0.9, {}}, second{f < 10 ? b : a, 0.9, {}};
       if (with_poses) {
         first.joints = pose(first.box, 0);
         second.joints = pose(second.box, 0.4);
       }
       for (const TrackedPerson& p : tracker.update(f / 30.0, std::vector{first, second})) {
-        kept += p.detection == p.id - 1;
+        kept += p.detection == p.track - 1;
       }
     }
     if (with_poses) {
@@ -151,7 +151,7 @@ TEST(Tracker, PosesTellApartWhomBoxesDoNot) {
 TEST(Tracker, PredictsWithoutChangingAnything) {
   Tracker tracker, plain;
   for (int f = 0; f < 30; ++f) {
-    TrackerDetection d = person(90.0 * f / 30, 50);
+    Pose d = person(90.0 * f / 30, 50);
     d.joints = pose(d.box, 0);
     const auto a = tracker.update(f / 30.0, std::vector{d}), b = plain.update(f / 30.0, std::vector{d});
     ASSERT_EQ(a.size(), 1u);
@@ -176,9 +176,9 @@ TEST(Tracker, RefusesWhatIsNoNumberAndTimeThatGoesBack) {
   EXPECT_THROW(tracker.predict(0.5), Error);
   EXPECT_THROW(tracker.update(1.1, std::vector{person(nan, 10)}), Error);
   EXPECT_THROW(tracker.update(1.1, std::vector{person(10, 10, nan)}), Error);
-  EXPECT_THROW(tracker.update(1.1, std::vector{TrackerDetection{{0, 0, 0, 10}, 1, {}}}), Error);
-  EXPECT_THROW(tracker.update(1.1, std::vector{TrackerDetection{{0, 0, 9, 9}, 1, {{1, 1, 1}}}}), Error);
-  TrackerDetection d = person(10, 10);
+  EXPECT_THROW(tracker.update(1.1, std::vector{Pose{{0, 0, 0, 10}, 1, {}}}), Error);
+  EXPECT_THROW(tracker.update(1.1, std::vector{Pose{{0, 0, 9, 9}, 1, {{1, 1, 1}}}}), Error);
+  Pose d = person(10, 10);
   d.joints = pose(d.box, 0);
   d.joints[4].y = static_cast<float>(nan);
   EXPECT_THROW(tracker.update(1.1, std::vector{d}), Error);
@@ -196,14 +196,14 @@ TEST(Tracker, AHundredPeopleGiveTheSameBitsTwice) {
     Tracker tracker;
     std::vector<double> numbers;
     for (int f = 0; f < 40; ++f) {
-      std::vector<TrackerDetection> d;
+      std::vector<Pose> d;
       for (int k = 0; k < 100; ++k) {
         if (random() % 10 == 0) continue;
         d.push_back(person(70 * (k % 10) + 2 * f + std::ldexp(random(), -30), 150 * (k / 10), 0.95));
         d.back().joints = pose(d.back().box, 0.1);
       }
       for (const TrackedPerson& p : tracker.update(f / 25.0, d)) {
-        numbers.push_back(static_cast<double>(p.id));
+        numbers.push_back(static_cast<double>(p.track));
         numbers.push_back(p.box.x);
         numbers.push_back(p.joints[5].x);
       }
@@ -227,10 +227,10 @@ double shake(double scale, double fps) {
   double in = 0, out = 0;
   int count = 0;
   for (int f = 0; f < 200; ++f) {
-    TrackerDetection d{{100 * scale, 100 * scale, 40 * scale, 100 * scale}, 0.9, {}};
+    Pose d{{100 * scale, 100 * scale, 40 * scale, 100 * scale}, 0.9, {}};
     d.joints = pose(d.box, 0);
-    const std::vector<TrackedJoint> rest = d.joints;
-    for (TrackedJoint& j : d.joints) j.x += static_cast<float>(noise(random) * scale);
+    const std::vector<Joint> rest = d.joints;
+    for (Joint& j : d.joints) j.x += static_cast<float>(noise(random) * scale);
     const auto people = tracker.update(f / fps, std::vector{d});
     if (f < 20) continue;
     for (size_t k = 0; k < rest.size(); ++k, ++count) {
@@ -267,7 +267,7 @@ TEST(Smoothing, FollowsAFastJointWithoutMuchLag) {
 
 TEST(Smoothing, StartsAnewWithTheTrackAndSkipsUnseenJoints) {
   Tracker tracker;
-  TrackerDetection d = person(10, 10);
+  Pose d = person(10, 10);
   const auto frame = [&](double t, double lean, float score) {
     d.joints = pose(d.box, lean);
     d.joints[2].score = score;
@@ -281,7 +281,7 @@ TEST(Smoothing, StartsAnewWithTheTrackAndSkipsUnseenJoints) {
   EXPECT_EQ(seen_again.joints[2].x, d.joints[2].x);  // starts anew
   tracker.update(0.1, {});
   const TrackedPerson again = frame(0.133, 0.4, 0.9f);
-  EXPECT_EQ(again.id, 1);
+  EXPECT_EQ(again.track, 1);
   EXPECT_EQ(again.joints[0].x, d.joints[0].x);  // found again: starts anew
 }
 

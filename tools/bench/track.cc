@@ -14,10 +14,10 @@
 namespace hr {
 namespace {
 
-std::vector<TrackerDetection> frame(int number, int people, int joints) {
-  std::vector<TrackerDetection> result(static_cast<size_t>(people));
+std::vector<Pose> frame(int number, int people, int joints) {
+  std::vector<Pose> result(static_cast<size_t>(people));
   for (int k = 0; k < people; ++k) {
-    TrackerDetection& d = result[static_cast<size_t>(k)];
+    Pose& d = result[static_cast<size_t>(k)];
     const double phase = 0.05 * number + k;
     d.box = {100.0 * k + 30 * std::sin(phase), 50 + 10 * std::cos(phase), 50, 120};
     d.score = 0.9;
@@ -29,7 +29,7 @@ std::vector<TrackerDetection> frame(int number, int people, int joints) {
 }
 
 double frames_per_second(int people, int joints, const TrackBenchOptions& o) {
-  std::vector<std::vector<TrackerDetection>> frames;
+  std::vector<std::vector<Pose>> frames;
   for (int f = 0; f < o.frames; ++f) frames.push_back(frame(f, people, joints));
   std::vector<double> rates;
   for (int i = 0; i < o.warmup + o.repeats; ++i) {

@@ -40,7 +40,7 @@ void run_track(const TrackArguments& a) {
   }
   Tracker tracker(a.tracker);
   std::vector<MotBox> tracks;
-  std::vector<TrackerDetection> detections;
+  std::vector<Pose> detections;
   std::set<int64_t> ids;
   const auto time = [&](int frame) { return (frame - 1) / a.fps; };
   int frame = 1;
@@ -52,8 +52,8 @@ void run_track(const TrackArguments& a) {
       detections.push_back({boxes[at].box, boxes[at].score == -1 ? 1 : boxes[at].score, {}});
     }
     for (const TrackedPerson& p : tracker.update(time(frame), detections)) {
-      tracks.push_back({.frame = frame, .id = p.id, .box = p.box, .score = p.score});
-      ids.insert(p.id);
+      tracks.push_back({.frame = frame, .id = p.track, .box = p.box, .score = p.score});
+      ids.insert(p.track);
     }
   }
   write_file(a.output, mot_text(tracks));
