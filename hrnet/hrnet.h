@@ -55,7 +55,7 @@
 #include "ops/joints_loss.h"
 #include "ops/max_pool2d.h"
 #include "ops/mse.h"
-#include "ops/sum.h"
+#include "ops/reduce.h"
 
 // Training and validating with the published recipe.
 #include "hrnet/train/trainer.h"

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "data/crops/letterbox.h"
+#include "hrnet/model/make_context.h"
 
 namespace hr {
 namespace {
@@ -165,7 +166,8 @@ std::vector<DetectedBox> decode_boxes(std::span<const float> output, int h, int 
 }
 
 PersonDetector::PersonDetector(const fs::path& weights, const DetectorOptions& options)
-    : PersonDetector(make_context({.device = options.device, .amp = options.bf16, .pin_threads = false}), weights, options) {}
+    : PersonDetector(make_context({.device = options.device, .amp = options.bf16, .pin_threads = false}), weights,
+                     options) {}
 
 PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const DetectorOptions& options)
     : cx_(cx), options_(options) {
