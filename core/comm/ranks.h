@@ -31,7 +31,7 @@ struct Ranks {
   // One of "torchrun", "mpirun", "srun" and kOwnLauncher; empty if this process was started by itself.
   std::string launcher;
   std::string run;     // Identifies one start of one job; processes of another start are turned away.
-  int listen_fd = -1;  // Rank 0 of our own launcher inherits a listening socket, so that no other program takes the port.
+  int listen_fd = -1;  // Rank 0 of our own launcher inherits a listening socket, so that nobody else takes the port.
   int restarts = 0;    // Our own launcher has started the ranks again this many times.
   std::string resume;  // Ranks that were started again resume this checkpoint.
 };
