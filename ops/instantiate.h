@@ -1,5 +1,5 @@
-// Turns the lists at the ends of ops/*_kernel.h into definitions of the GPU loops for those functors. It must come after
-// the loops' own definitions and before the kernel headers, which read it once.
+// Turns the lists at the ends of ops/*_kernel.h into definitions of the GPU loops for those functors. It must come
+// after the loops' own definitions and before the kernel headers, which read it once.
 #pragma once
 #include "ops/gpu_loops.h"
 #include "ops/kernel.h"

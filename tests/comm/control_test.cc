@@ -341,8 +341,8 @@ TEST(Control, ABusyRankIsWaitedFor) {
   expect_no_errors(ends);
 }
 
-// ... and not while the busy rank itself waits for the one that is stuck: rank 0 validates, its people are to be gathered,
-// and what rank 2 needs in the collective before that has been lost on its way.
+// ... and not while the busy rank itself waits for the one that is stuck: rank 0 validates, its people are to be
+// gathered, and what rank 2 needs in the collective before that has been lost on its way.
 TEST(Control, ABusyRankThatWaitsInAGatherIsNotWaitedFor) {
   const auto ends = run_ranks(
       3,
