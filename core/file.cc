@@ -131,6 +131,15 @@ void write_file(const fs::path& path, std::string_view text) {
   file.commit();
 }
 
+AppendFile::AppendFile(fs::path path) : path_(std::move(path)) {
+  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail("{}: cannot open for appending: {}", path_.string(), std::strerror(errno));
+}
+
+AppendFile::~AppendFile() { ::close(fd_); }
+
+void AppendFile::write(std::string_view text) { write_all(fd_, std::as_bytes(std::span(text)), path_); }
+
 void append_line(const fs::path& path, std::string_view line) {
   const Descriptor file{::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)};
   if (file.fd < 0) fail("{}: cannot open for appending: {}", path.string(), std::strerror(errno));

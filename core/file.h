@@ -60,6 +60,24 @@ class AtomicFile {
 };
 
 void write_file(const fs::path& path, std::string_view text);  // Writes an AtomicFile in one call.
+
+// A log that grows while a program runs and that others read meanwhile. Every call of write() appends its bytes with
+// one system call, so that a reader never sees half of them; power that fails may cost the last ones. Throws Error with
+// the path and the system's reason. Not thread-safe.
+class AppendFile {
+ public:
+  explicit AppendFile(fs::path path);  // Makes the file if it does not exist.
+  ~AppendFile();
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+
+  void write(std::string_view text);
+
+ private:
+  fs::path path_;
+  int fd_ = -1;
+};
+
 // For logs: appends `line` and a newline with one write, then fsync.
 void append_line(const fs::path& path, std::string_view line);
 

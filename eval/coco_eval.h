@@ -38,6 +38,10 @@ CocoRules parse_coco_rules(std::string_view name);  // Throws Error that lists t
 double coco_person_area(const CocoAnnotation& person, CocoRules rules);
 bool coco_person_ignored(const CocoAnnotation& person, CocoRules rules);
 
+// The names of the ten numbers, as the official project's tables have them.
+inline constexpr std::array<const char*, 10> kOfficialStatNames = {"AP", "Ap .5", "AP .75", "AP (M)", "AP (L)",
+                                                                   "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
+
 struct CocoEvalOptions {
   std::vector<double> sigmas;       // One per joint; empty: COCO's 17.
   std::vector<int64_t> categories;  // Empty: all categories of the ground truth.

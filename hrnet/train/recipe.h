@@ -28,6 +28,7 @@ struct TrainRecipe : ModelOptions, DataOptions {
   int workers = 2;                            // loader threads of each rank
   int eval_every = 1;                         // epochs from one validation to the next; the last epoch has one too
   int checkpoint_every = 0;                   // steps from one checkpoint within an epoch to the next; 0: none
+  int print_freq = 0;                         // steps from one line in metrics.jsonl to the next; 0: one per epoch
   std::vector<int> lr_steps{170, 200};        // epochs from which the learning rate is multiplied by lr_gamma
   double lr = 1e-3, lr_gamma = 0.1;
   double sigma = 0;                    // of the heatmaps, in heatmap pixels; 0: 2, or 3 from an input height of 384 on

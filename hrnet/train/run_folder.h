@@ -3,6 +3,7 @@
 //   last.safetensors              the checkpoint to resume; best.safetensors, the weights of the best validation
 //   results<time>.txt             a line per epoch
 //   key_results.json              the poses of the last validation
+//   metrics.jsonl, events.*       what the run tells, for programs and for TensorBoard (hrnet/train/run_log.h)
 //   bad_samples_{train,val}.tsv   what was left out and why, if anything was
 #pragma once
 #include <string>

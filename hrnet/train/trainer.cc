@@ -117,7 +117,8 @@ PredictPeopleOptions Trainer::prediction() const {
 
 Trainer::Trainer(TrainRecipe asked, World& world, TrainObserver& observer, Context::Listener listener)
     : world_(world),
-      observer_(world.first() ? observer : silent_),
+      log_(observer, asked.print_freq),
+      observer_(world.first() ? static_cast<TrainObserver&>(log_) : silent_),
       file_(world.first() ? open_weights(resolved(asked, world)) : std::nullopt),
       recipe_(decide_recipe(resolved(asked, world), file_, world)),
       cx_(make_context({.device = recipe_.device,
@@ -149,6 +150,7 @@ Trainer::Trainer(TrainRecipe asked, World& world, TrainObserver& observer, Conte
   data_.emplace(recipe_, skeleton_, model_->bgr_input(), world_, *folder_, observer_);
   make_loader();
   if (recipe_.test_only) return;
+  if (world_.first()) log_.open(folder_->path(), recipe_.resume.empty() ? std::nullopt : std::optional(state_));
   folder_->write_config(recipe_, {.train_annotations = data_->train().annotations().path,
                                   .val_annotations = data_->val().annotations().path,
                                   .skeleton = skeleton_.name,

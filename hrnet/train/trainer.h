@@ -19,6 +19,7 @@
 #include "hrnet/train/pose_step.h"
 #include "hrnet/train/recipe.h"
 #include "hrnet/train/run_folder.h"
+#include "hrnet/train/run_log.h"
 #include "hrnet/train/run_state.h"
 #include "hrnet/train/stop.h"
 #include "hrnet/train/training_data.h"
@@ -68,8 +69,9 @@ class Trainer {
   PredictPeopleOptions prediction() const;
 
   World& world_;
+  RunLog log_;  // passes on to the caller's observer
   TrainObserver silent_;
-  TrainObserver& observer_;
+  TrainObserver& observer_;         // log_ on rank 0, silent_ on the others
   std::optional<WeightFile> file_;  // `weights` or `resume`; rank 0 only, until they are loaded
   const TrainRecipe recipe_;
   Context cx_;

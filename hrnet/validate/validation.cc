@@ -333,11 +333,9 @@ struct Validation::Parts {
                           ValidationReport& report) const {
     const CocoAnnotations& annotations = dataset->annotations();
     if (files.kind != Kind::crowdpose) {
-      constexpr std::array<const char*, 10> names = {"AP", "Ap .5", "AP .75", "AP (M)", "AP (L)",
-                                                     "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
       CocoEvalResult coco = evaluate_coco(annotations, detections, options);
       report.summary = coco_summary(coco);
-      numbers(names, coco.stats, json, report);
+      numbers(kOfficialStatNames, coco.stats, json, report);
       return coco;
     }
     constexpr std::array<const char*, 9> names = {"AP",     "Ap .5",  "AP .75", "AR",    "AR .5",

@@ -9,7 +9,6 @@ namespace hr {
 
 struct TrainOptions : TrainRecipe {
   RankOptions ranks;
-  int print_freq = 0;  // a line after every so many steps; 0: the progress bar only
 };
 void add_train_options(CLI::App& app, TrainOptions& options);
 

@@ -61,7 +61,7 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
                  "write last.safetensors after every N-th step too; 0: after every epoch")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--print-freq", o.print_freq, "print a line after every N-th step; 0: the progress bar only")
+  app.add_option("--print-freq", o.print_freq, "print a line after every N-th step, and write one to metrics.jsonl; 0: after every epoch")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--test-only", o.test_only, "validate --weights or --resume, and nothing else");
