@@ -24,7 +24,8 @@ mkdir -p "$folder"
 [ -x "$build/tests/hr_simulated_gpu_tests" ] || { echo "gpu_rehearsal: build the tests first (tests/run.sh)" >&2; exit 2; }
 
 if [ ! -x "$root/usr/bin/g++" ]; then
-  mirror=$(sed -n 's/^URIs: *//p;s/^deb  *\(http[^ ]*\).*/\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+  mirror=$(find /etc/apt -name '*.list' -o -name '*.sources' | sort |
+    xargs sed -n 's/^URIs: *//p;s/^deb  *\(http[^ ]*\).*/\1/p' | sed -n 1p)
   debootstrap --variant=minbase --include=g++,cmake,ninja-build,python3,xz-utils,pkg-config \
     "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" "$mirror" >"$folder/debootstrap.log"
 fi

@@ -17,8 +17,8 @@ releases=("$@")
   { echo "package_test: needs root and debootstrap" >&2; exit 2; }
 mkdir -p "$work"
 work=$(realpath "$work")
-mirror=$(sed -n 's/^URIs: *//p;s/^deb  *\(http[^ ]*\).*/\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-  head -n 1)
+mirror=$(find /etc/apt -name '*.list' -o -name '*.sources' | sort |
+  xargs sed -n 's/^URIs: *//p;s/^deb  *\(http[^ ]*\).*/\1/p' | sed -n 1p)
 
 # bare RELEASE ROOT: a new Debian root with apt-get set up as on this machine. The release is unpacked once.
 bare() {
