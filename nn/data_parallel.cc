@@ -9,12 +9,12 @@ namespace hr {
 
 std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes, int64_t last_bytes) {
   const auto& parameters = store.parameters();
-  std::vector<int64_t> begins;  // of each parameter on the slab, and the slab's end
+  std::vector<int64_t> begins;  // offset of each parameter in the slab, and the size of the slab
   begins.reserve(parameters.size() + 1);
   for (const Parameter& p : parameters) begins.push_back(p.grad.data<float>() - store.grads.data<float>());
   begins.push_back(store.grads.numel());
   const auto size = [&](size_t from, size_t to) { return (begins[to] - begins[from]) * int64_t{sizeof(float)}; };
-  // What comes first in the network is ready last.
+  // The parameters of the first layers get their gradients last.
   size_t tail = std::min<size_t>(1, parameters.size());
   while (tail < parameters.size() && size(0, tail + 1) <= last_bytes) ++tail;
   std::vector<Bucket> buckets;
@@ -82,9 +82,10 @@ void DataParallel::attach(Tape& tape) {
 
 void DataParallel::ready(Context& cx, uint64_t id) {
   const auto it = bucket_of_.find(id);
-  if (it == bucket_of_.end()) return;  // a leaf of somebody else's
+  if (it == bucket_of_.end()) return;  // a leaf that is no parameter of this store
   --missing_[it->second];
-  // Between branches on streams of their own a bucket may be complete for the host and not for this stream.
+  // While side streams are forked, a bucket may be complete on the host although the side streams have not finished it.
+  // finish() then starts it after the streams were joined.
   if (!overlap_ || (cx.side_streams && cx.side_streams->forked())) return;
   launch(cx);
 }

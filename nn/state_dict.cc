@@ -24,7 +24,8 @@ bool same_type(const ParameterStore::Entry& entry, const ArrayView& array) {
   return is_floating(array.dtype) == (entry.counter == nullptr) && array.dtype != DType::boolean;
 }
 
-// torch walks the modules and reports what each of them does not know: a name stands where it leaves the model.
+// Sorts names as torch reports them: torch walks over the modules, and each module reports the names that it does not
+// know.
 class ModuleOrder {
  public:
   explicit ModuleOrder(const ParameterStore& store) {
@@ -39,14 +40,14 @@ class ModuleOrder {
       const auto found = modules_.find(name.substr(0, dot));
       if (found != modules_.end()) return found->second;
     }
-    return 0;  // the model itself
+    return 0;  // The name belongs to the model itself.
   }
 
  private:
-  std::unordered_map<std::string_view, size_t> modules_;  // each before what is inside it
+  std::unordered_map<std::string_view, size_t> modules_;  // a module comes before the modules inside it
 };
 
-// "a, b, c, ... (120 in all)"
+// Formats the first names and the number of all: "a, b, c, ... (120 in all)".
 template <class Items, class Text>
 std::string first_few(const Items& items, const Text& text) {
   constexpr size_t shown = 4;
@@ -55,12 +56,13 @@ std::string first_few(const Items& items, const Text& text) {
   return items.size() > shown ? list + fmt::format(", ... ({} in all)", items.size()) : list;
 }
 
-// Everything that is one plain copy or permutation, on all threads; the others are rare and small.
+// Collects arrays that are copied or permuted, and copies them on all threads. Arrays of other types or with gaps are
+// converted first, on one thread, since they are rare and small.
 class Loading {
  public:
   explicit Loading(const WeightFile& file) : file_(file) {}
 
-  // array, of the parameter's shape -> target, in the parameter's layout.
+  // Adds a copy of `array`, which has the parameter's shape, to `target`, which has the parameter's layout.
   void add(const std::string& name, const Parameter& p, const ArrayView& array, float* target) {
     const bool plain = array.dtype == DType::f32 && array.dense();
     arrays_.push_back({plain ? array.bytes.data() : nullptr, target});
@@ -88,7 +90,7 @@ class Loading {
   struct Array {
     const std::byte* from = nullptr;
     float* to = nullptr;
-    std::vector<float> floats = {};  // converted, when the file's are not float32 or have gaps
+    std::vector<float> floats = {};  // the converted numbers, if the file's are not float32 or have gaps
   };
   const WeightFile& file_;
   std::vector<Array> arrays_;
@@ -154,7 +156,7 @@ void load_matching(const WeightFile& file, ParameterStore& store, const std::vec
   Loading loading(file);
   HostImage values(store.home(), store.values), statistics(store.home(), store.buffers);
   std::vector<std::pair<Counter*, int64_t>> counters;
-  std::deque<Parameter> buffers;  // a buffer is a vector like any other
+  std::deque<Parameter> buffers;  // buffers as plain parameters, since Loading takes parameters
   for (const auto& entry : store.entries()) {
     const ArrayView* array = left_out.count(entry.name()) != 0 ? nullptr : file.find(entry.name());
     if (array == nullptr || !same_shape(entry, *array) || !same_type(entry, *array)) continue;
@@ -167,7 +169,7 @@ void load_matching(const WeightFile& file, ParameterStore& store, const std::vec
       loading.add(entry.name(), *entry.parameter, *array, values.at(entry.parameter->value));
     }
   }
-  loading.run();  // from here on nothing fails
+  loading.run();  // Nothing can fail from here on, so the store changes completely or not at all.
   values.commit();
   statistics.commit();
   for (const auto& [counter, value] : counters) counter->value = value;
@@ -211,7 +213,7 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
   if (optimizer != nullptr) {
     exp_avg.emplace(store.home(), optimizer->exp_avg);
     exp_avg_sq.emplace(store.home(), optimizer->exp_avg_sq);
-    // The moments stay in our layout: flat slabs, in the order and padding of the parameters.
+    // The moments stay in our layout: flat slabs with the order and the padding of the parameters.
     steps = optimizer->steps();
     const auto size = static_cast<size_t>(optimizer->exp_avg.numel());
     const Shape shape{optimizer->exp_avg.numel()};
@@ -230,7 +232,7 @@ void load_weights(const fs::path& path, Model& model) { load_state_dict(WeightFi
 
 namespace {
 
-constexpr int64_t kMostSteps = 1'000'000'000'000'000;  // a double still counts them one by one
+constexpr int64_t kMostSteps = 1'000'000'000'000'000;  // a double represents all whole numbers up to here exactly
 
 void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   const std::pair<const char*, Tensor> moments[] = {{"optimizer.exp_avg", optimizer.exp_avg},
@@ -251,7 +253,7 @@ void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   optimizer.set_steps(steps);
 }
 
-// Adam's `step`: an int up to torch 1.11, a float tensor since.
+// Reads Adam's `step`, which is an int up to torch 1.11 and a float tensor since then.
 int64_t step_count(const Value* value, const std::string& where) {
   double steps = -1;
   if (value != nullptr) {
@@ -265,7 +267,7 @@ int64_t step_count(const Value* value, const std::string& where) {
   return static_cast<int64_t>(steps);
 }
 
-// A number of a parameter group; nullopt if it is not there or no number.
+// Returns a number of a parameter group; nullopt if the value is absent or no number.
 std::optional<double> number_of(const Value* value) {
   if (value == nullptr) return std::nullopt;
   if (const auto* d = value->as<double>()) return *d;
@@ -273,7 +275,7 @@ std::optional<double> number_of(const Value* value) {
   return std::nullopt;
 }
 
-// Throws Error if going on from a parameter group with our Adam would not be what the file's optimiser does.
+// Throws Error if our Adam would not continue the optimiser that wrote this parameter group.
 void check_group(const Value& group, const AdamStep& ours, const std::string& where) {
   const auto on = [&](const char* name) {
     const Value* value = group.find(name);
@@ -281,14 +283,14 @@ void check_group(const Value& group, const AdamStep& ours, const std::string& wh
     return flag != nullptr && *flag;
   };
   constexpr std::pair<const char*, const char*> others[] = {
-      // the field that only this optimiser has
+      // The field that only this optimiser has.
       {"momentum_decay", "NAdam"}, {"nesterov", "SGD"}, {"alpha", "RMSprop or ASGD"}, {"rho", "Adadelta"},
       {"lr_decay", "Adagrad"},     {"etas", "Rprop"},   {"history_size", "LBFGS"}};
   for (const auto& [field, name] : others) {
     check(group.find(field) == nullptr, "{}: its state is {}'s; only Adam and AdamW can be resumed, use `weights`",
           where, name);
   }
-  // Its moments look like Adam's, and its groups have all of AdamW's fields but one.
+  // RAdam's moments look like Adam's, and its groups have all fields of AdamW's except one.
   check(group.find("decoupled_weight_decay") == nullptr || group.find("amsgrad") != nullptr,
         "{}: its state is RAdam's; only Adam and AdamW can be resumed, use `weights`", where);
   check(!on("amsgrad"), "{}: was trained with amsgrad, which is not supported here; use `weights`", where);
@@ -310,8 +312,9 @@ void check_group(const Value& group, const AdamStep& ours, const std::string& wh
   same("eps", number_of(group.find("eps")), ours.eps);
 }
 
-// torch's optimizer.state_dict(): {"state": {key: {"step", "exp_avg", "exp_avg_sq"}}, "param_groups": [{"params": [key,
-// ...]}]}. The k-th key of all groups together is the k-th parameter; keys are 0, 1, ... or, in old files, object ids.
+// Reads torch's optimizer.state_dict(): {"state": {key: {"step", "exp_avg", "exp_avg_sq"}}, "param_groups": [{"params":
+// [key, ...]}]}. The k-th key of all groups together belongs to the k-th parameter. Keys are 0, 1, ... or, in old
+// files, object ids.
 void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   const std::string where = file.path().string() + ": optimizer";
   const Value& root = *file.optimizer();
@@ -335,7 +338,8 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     }
   }
   const std::deque<Parameter>& parameters = optimizer.store().parameters();
-  // The states are told apart by position alone, and groups are sorted by what their writer wanted to treat alike.
+  // Only the position assigns a state to a parameter. With several groups the position depends on how the writer has
+  // sorted the parameters into groups, which the file does not tell.
   check(
       groups_with_parameters <= 1,
       "{}: has {} parameter groups, and does not say in which order the model's parameters lie in them; use `weights`",
@@ -346,7 +350,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   for (const auto& [key, value] : state_dict->items) {
     if (const auto* number = key->as<int64_t>()) by_key[*number] = value.get();
   }
-  if (by_key.empty()) {  // saved before the first step
+  if (by_key.empty()) {  // The checkpoint was saved before the first step.
     optimizer.store().home().zero(optimizer.exp_avg);
     optimizer.store().home().zero(optimizer.exp_avg_sq);
     optimizer.set_steps(0);
