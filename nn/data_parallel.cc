@@ -35,7 +35,7 @@ DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
       overlap_(options.overlap),
       buckets_(gradient_buckets(store, options.bucket_bytes, options.last_bytes)),
       missing_(buckets_.size()) {
-  check(options.bucket_bytes > 0, "data parallel: buckets of {} bytes", options.bucket_bytes);
+  check(options.bucket_bytes > 0, "data parallel: bucket_bytes is {}; expected at least 1", options.bucket_bytes);
   for (const Bucket& b : buckets_) views_.push_back(store.grads.view({b.end - b.begin}, b.begin));
   size_t bucket = 0, left = 0;
   const auto& parameters = store.parameters();
@@ -69,7 +69,9 @@ void DataParallel::broadcast_buffers(const Context& cx) {
     char* end = nullptr;
     if (entry.counter == nullptr) continue;
     entry.counter->value = std::strtoll(at, &end, 10);
-    check(end != at, "data parallel: rank 0 has fewer counters than rank {}; is it the same `model`?", comm_.rank());
+    check(end != at,
+          "data parallel: rank 0 has fewer num_batches_tracked than rank {}; give all ranks the same `model`",
+          comm_.rank());
     at = end;
   }
   ++store_.version;
@@ -97,7 +99,8 @@ void DataParallel::launch(Context& cx) {
 
 void DataParallel::finish(Context& cx) {
   launch(cx);
-  check(next_ == buckets_.size(), "data parallel: finish() before backward(): {} of {} buckets are ready", next_,
+  check(next_ == buckets_.size(),
+        "data parallel: only {} of {} gradient buckets are complete; call backward() before finish()", next_,
         buckets_.size());
   next_ = 0;
   for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;

@@ -143,9 +143,9 @@ void load_state_dict(const WeightFile& file, ParameterStore& store) {
   const Fit fit = compare(file, store);
   if (!fit.exact()) {
     const auto model = file.metadata().find("model");
-    fail("{}: these weights do not fit the model; {}; {}", file.path().string(), fit.summary(),
+    fail("{}: these weights do not fit the model: {}; {}", file.path().string(), fit.summary(),
          model != file.metadata().end()
-             ? fmt::format("the file says it is {}: try `model` {}", model->second, model->second)
+             ? fmt::format("the file was saved from {}, so try `model` {}", model->second, model->second)
              : "check `model` and `joints`");
   }
   load_matching(file, store);
@@ -240,7 +240,8 @@ void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   for (const auto& [name, target] : moments) {
     const ArrayView& array = file.at(name);
     check(array.dtype == DType::f32 && array.dense() && array.numel() == target.numel(),
-          "{}: {} has {} elements, the model needs {}", file.path().string(), name, array.numel(), target.numel());
+          "{}: {} has {} elements; this model needs {}, as float32", file.path().string(), name, array.numel(),
+          target.numel());
   }
   const ArrayView& counted = file.at("optimizer.step");
   const bool whole = !is_floating(counted.dtype) && counted.dtype != DType::boolean && counted.numel() == 1;
@@ -263,7 +264,7 @@ int64_t step_count(const Value* value, const std::string& where) {
       steps = is_floating(array->dtype) ? array->to_f64().at(0) : static_cast<double>(array->to_i64().at(0));
   }
   check(steps >= 0 && steps == std::floor(steps) && steps < static_cast<double>(kMostSteps),
-        "{}: its `step` is no whole number", where);
+        "{}: its `step` is missing or is not a whole number", where);
   return static_cast<int64_t>(steps);
 }
 
@@ -287,25 +288,29 @@ void check_group(const Value& group, const AdamStep& ours, const std::string& wh
       {"momentum_decay", "NAdam"}, {"nesterov", "SGD"}, {"alpha", "RMSprop or ASGD"}, {"rho", "Adadelta"},
       {"lr_decay", "Adagrad"},     {"etas", "Rprop"},   {"history_size", "LBFGS"}};
   for (const auto& [field, name] : others) {
-    check(group.find(field) == nullptr, "{}: its state is {}'s; only Adam and AdamW can be resumed, use `weights`",
+    check(group.find(field) == nullptr,
+          "{}: its state is that of {}; only Adam and AdamW can be resumed, so start a new run from it with `weights`",
           where, name);
   }
   // RAdam's moments look like Adam's, and its groups have all fields of AdamW's except one.
   check(group.find("decoupled_weight_decay") == nullptr || group.find("amsgrad") != nullptr,
-        "{}: its state is RAdam's; only Adam and AdamW can be resumed, use `weights`", where);
-  check(!on("amsgrad"), "{}: was trained with amsgrad, which is not supported here; use `weights`", where);
-  check(!on("maximize"), "{}: was trained with maximize, which is not supported here; use `weights`", where);
+        "{}: its state is that of RAdam; only Adam and AdamW can be resumed, so start a new run from it with `weights`",
+        where);
+  check(!on("amsgrad"),
+        "{}: was trained with amsgrad, which is not supported here; start a new run from it with `weights`", where);
+  check(!on("maximize"),
+        "{}: was trained with maximize, which is not supported here; start a new run from it with `weights`", where);
   const auto same = [&](const char* name, const std::optional<double>& value, double our_value) {
     check(!value || std::abs(*value - our_value) <= 1e-6 * our_value,
-          "{}: was trained with {} = {}; training here uses {}; use `weights`", where, name, value.value_or(0),
-          our_value);
+          "{}: was trained with {} = {}, but training here uses {}; start a new run from it with `weights`", where,
+          name, value.value_or(0), our_value);
   };
   const Value* betas = group.find("betas");
   if (betas != nullptr) {
     const auto* tuple = betas->as<Value::Tuple>();
     const auto* list = betas->as<Value::List>();
     const auto* items = tuple != nullptr ? &tuple->items : list != nullptr ? &list->items : nullptr;
-    check(items != nullptr && items->size() == 2, "{}: its betas are no pair of numbers", where);
+    check(items != nullptr && items->size() == 2, "{}: its betas are not a pair of numbers", where);
     same("betas[0]", number_of((*items)[0].get()), ours.beta1);
     same("betas[1]", number_of((*items)[1].get()), ours.beta2);
   }
@@ -322,29 +327,29 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   const Value* state = root.find("state");
   const auto* group_list = groups != nullptr ? groups->as<Value::List>() : nullptr;
   const auto* state_dict = state != nullptr ? state->as<Value::Dict>() : nullptr;
-  check(group_list != nullptr && state_dict != nullptr, "{}: expected `state` and `param_groups`", where);
+  check(group_list != nullptr && state_dict != nullptr, "{}: expected a dict with `state` and `param_groups`", where);
   std::vector<int64_t> keys;
   int groups_with_parameters = 0;
   for (const ValuePtr& group : group_list->items) {
     const Value* params = group->find("params");
     const auto* list = params != nullptr ? params->as<Value::List>() : nullptr;
-    check(list != nullptr, "{}: a parameter group without `params`", where);
+    check(list != nullptr, "{}: one of its parameter groups has no list `params`", where);
     check_group(*group, optimizer.options(), where);
     groups_with_parameters += list->items.empty() ? 0 : 1;
     for (const ValuePtr& key : list->items) {
       const auto* number = key->as<int64_t>();
-      check(number != nullptr, "{}: a parameter's key is no whole number", where);
+      check(number != nullptr, "{}: the key of a parameter is not a whole number", where);
       keys.push_back(*number);
     }
   }
   const std::deque<Parameter>& parameters = optimizer.store().parameters();
   // Only the position assigns a state to a parameter. With several groups the position depends on how the writer has
   // sorted the parameters into groups, which the file does not tell.
-  check(
-      groups_with_parameters <= 1,
-      "{}: has {} parameter groups, and does not say in which order the model's parameters lie in them; use `weights`",
-      where, groups_with_parameters);
-  check(keys.size() == parameters.size(), "{}: is for {} parameters, the model has {}", where, keys.size(),
+  check(groups_with_parameters <= 1,
+        "{}: has {} parameter groups and does not tell in which order the model's parameters lie in them; start a new "
+        "run from it with `weights`",
+        where, groups_with_parameters);
+  check(keys.size() == parameters.size(), "{}: has states for {} parameters, but the model has {}", where, keys.size(),
         parameters.size());
   std::unordered_map<int64_t, const Value*> by_key;
   for (const auto& [key, value] : state_dict->items) {
@@ -364,11 +369,16 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     const Parameter& p = parameters[k];
     const std::string place = fmt::format("{}: state {} ({})", where, k, p.name);
     const auto found = by_key.find(keys[k]);
-    check(found != by_key.end(), "{}: is missing; was this parameter frozen? Use `weights`", place);
+    check(found != by_key.end(),
+          "{}: is missing, as for a parameter that was frozen; start a new run from it with `weights`", place);
     check(found->second->find("max_exp_avg_sq") == nullptr,
-          "{}: was trained with AMSGrad (max_exp_avg_sq), which is not supported here; use `weights`", place);
+          "{}: was trained with AMSGrad (max_exp_avg_sq), which is not supported here; start a new run from it with "
+          "`weights`",
+          place);
     const int64_t own = step_count(found->second->find("step"), place);
-    check(steps < 0 || own == steps, "{}: has taken {} steps, the parameters before it {}; only equal counts resume",
+    check(steps < 0 || own == steps,
+          "{}: has taken {} steps, but the parameters before it have taken {}; a run can only be resumed if all have "
+          "taken as many",
           place, own, steps);
     steps = own;
     const auto offset = p.value.data<float>() - optimizer.store().values.data<float>();
@@ -376,9 +386,12 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     for (const auto& [name, slab] : moments) {
       const Value* value = found->second->find(name);
       const auto* array = value != nullptr ? value->as<ArrayView>() : nullptr;
-      check(array != nullptr, "{}: has no `{}`; only Adam and AdamW can be resumed, use `weights`", place, name);
-      check(array->shape == p.torch_shape && is_floating(array->dtype), "{}: {} is {} of {}, expected {} of floats",
-            place, name, to_string(array->shape), name_of(array->dtype), to_string(p.torch_shape));
+      check(array != nullptr,
+            "{}: has no `{}`; only Adam and AdamW can be resumed, so start a new run from it with `weights`", place,
+            name);
+      check(array->shape == p.torch_shape && is_floating(array->dtype),
+            "{}: {} is {} of {}; expected {} of a floating-point type", place, name, to_string(array->shape),
+            name_of(array->dtype), to_string(p.torch_shape));
       loading.add(place, p, *array, slab + offset);
     }
   }
@@ -393,7 +406,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
 void load_optimizer(const WeightFile& file, Optimizer& optimizer) {
   if (file.optimizer() != nullptr) return load_torch_optimizer(file, optimizer);
   check(file.contains("optimizer.exp_avg"),
-        "{}: holds weights only, no optimiser state; use `weights` to start from it, not `resume`",
+        "{}: holds weights but no optimiser state, so it cannot be resumed; start a new run from it with `weights`",
         file.path().string());
   load_slabs(file, optimizer);
 }

@@ -27,8 +27,8 @@ Container sniff(const fs::path& path) {
                       : text.starts_with("\x89PNG") || text.starts_with("\xff\xd8") ? "it is a picture"
                       : text.starts_with("{")                                       ? "it is JSON"
                       : text.starts_with("\x1f\x8b")                                ? "it is a gzip archive"
-                                                                                    : "its first bytes are neither's";
-  fail("{}: expected weights, safetensors or PyTorch's .pth; {}", path.string(), looks);
+                                                     : "its first bytes are those of neither";
+  fail("{}: expected weights as safetensors or PyTorch's .pth; {}", path.string(), looks);
 }
 
 const Value::Dict* dict_at(const Value& root, std::string_view key) {
@@ -172,7 +172,8 @@ void WeightFile::rename(std::initializer_list<std::string_view> prefixes) {
   for (std::string& name : names_) {
     const ArrayView* array = before.at(name);
     name = without_prefix(name, prefixes);
-    check(add(name, *array), "{}: two of its entries are called {} without their prefixes", path_.string(), name);
+    check(add(name, *array), "{}: two of its entries have the name {} when their prefixes are removed", path_.string(),
+          name);
   }
 }
 
@@ -199,8 +200,8 @@ void WeightFile::open_pth() {
     constexpr int kMostEntries = 4;  // nested in each other
     weights = state_dict_in(root, kMostEntries, wrapper_.entry);
     check(weights != nullptr || tensors_in(*dict) > 0,
-          "{}: holds no weights; expected tensors, or a dict of them under one of {}. It has {}", path_.string(),
-          fmt::join(kEntries, ", "), keys_of(*dict));
+          "{}: holds no weights; expected tensors, or a dict of tensors under one of {}; its keys are {}",
+          path_.string(), fmt::join(kEntries, ", "), keys_of(*dict));
   }
   if (weights != nullptr) {
     using Writer = Wrapper::Writer;
@@ -219,9 +220,9 @@ void WeightFile::open_pth() {
   }
   for (const auto& [key, value] : (weights != nullptr ? weights : dict)->items) {
     const auto* name = key->as<std::string>();
-    if (name == nullptr) fail("{}: its state dict has {} for a name", path_.string(), hr::describe(*key));
+    if (name == nullptr) fail("{}: a name in its state dict is {}; expected text", path_.string(), hr::describe(*key));
     if (value->as<Value::Object>() != nullptr)
-      fail("{}: {}: expected a tensor, found {}; nothing was run", path_.string(), name->substr(0, 100),
+      fail("{}: {}: expected a tensor, found {}; no code of the file was run", path_.string(), name->substr(0, 100),
            hr::describe(*value));
     const auto* array = value->as<ArrayView>();
     if (array == nullptr) {
