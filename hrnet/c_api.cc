@@ -22,12 +22,12 @@ hrnet_status failed(hrnet_status status, const char* why) noexcept {
   try {
     last_error = why;
   } catch (const std::bad_alloc&) {
-    last_error.clear();  // the status says enough
+    last_error.clear();  // The status alone has to do.
   }
   return status;
 }
 
-// body(), whose exceptions become a status and a text.
+// Runs `body` and turns an exception into a status and the text of hrnet_last_error().
 template <class Body>
 hrnet_status guarded(const Body& body) noexcept {
   try {
@@ -36,7 +36,7 @@ hrnet_status guarded(const Body& body) noexcept {
     return failed(HRNET_ERROR, error.what());
   } catch (const std::bad_alloc&) {
     return failed(HRNET_NO_MEMORY, "out of memory");
-  } catch (const std::system_error& error) {  // std::filesystem::filesystem_error is one
+  } catch (const std::system_error& error) {  // such as std::filesystem::filesystem_error
     return failed(HRNET_ERROR, error.what());
   } catch (const std::exception& error) {
     return failed(HRNET_INTERNAL, error.what());
@@ -45,7 +45,8 @@ hrnet_status guarded(const Body& body) noexcept {
   }
 }
 
-// A caller's struct, of this version or of one that knew fewer members.
+// Copies a caller's struct, whose `size` tells how many members it has. An older struct lacks the last members, which
+// then have their defaults.
 template <class Struct>
 Struct filled_in(const Struct* given, const char* name) {
   Struct complete{};

@@ -74,7 +74,7 @@ Tensor fuse_terms(Context& cx, const std::vector<ConvBn::Term>& terms, Act act);
 struct ConvOptions {
   bool bias = true;
   bool f32_output = false;  // the output is f32 even under bf16
-  // initial weights are N(0, 0.001) for every `Init`: for a head whose target is almost 0 everywhere
+  // Initial weights are N(0, 0.001) for every `Init`: for a head whose target is almost 0 everywhere
   bool small_start = false;
 };
 

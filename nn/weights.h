@@ -90,7 +90,7 @@ class WeightFile {
   Wrapper wrapper_;
   std::vector<std::string> names_, skipped_;
   std::deque<std::string> all_names_;
-  // the keys are views of all_names_, the arrays lie in the files
+  // The keys are views of all_names_; the arrays lie in the files.
   std::unordered_map<std::string_view, const ArrayView*> arrays_;
   std::map<std::string, std::string> metadata_;
   const Value* optimizer_ = nullptr;

@@ -58,7 +58,7 @@ std::vector<uint8_t> wanted_classes(const std::vector<std::string>& asked, const
   return wanted;
 }
 
-// Corners, as the network's numbers are decoded: in float32, like the official code.
+// A box by its corners, decoded in float32 like in the official code.
 struct Candidate {
   float x0, y0, x1, y1, score;
   int label;
@@ -72,7 +72,7 @@ float overlap(const Candidate& a, const Candidate& b) {
   return common / (a.area() + b.area() - common);
 }
 
-// Rows with a score of at least `confidence`, in their order.
+// Returns the rows with a score of at least `confidence`, in the order of the output.
 std::vector<Candidate> candidates(std::span<const float> output, int h, int w, std::span<const uint8_t> wanted,
                                   float confidence) {
   const size_t columns = 5 + wanted.size();

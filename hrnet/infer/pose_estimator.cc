@@ -20,7 +20,8 @@
 namespace hr {
 namespace {
 
-// A ReLU turns NaN into 0 on some processors, so that a damaged weight would give poses that look like any others.
+// Weights that are not finite must be found here: a ReLU turns NaN into 0 on some processors, and the poses would then
+// look like any others.
 void check_finite(const WeightFile& file, const PoseModel& model) {
   for (const auto& entry : model.parameters().entries()) {
     const ArrayView* array = entry.counter != nullptr ? nullptr : file.find(entry.name());
@@ -41,13 +42,13 @@ std::unique_ptr<PoseModel> load_pose_model(Context& cx, const WeightFile& file, 
   const ModelGuess guess = guess_model(file);
   check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", file.path().string(),
         guess.what);
-  // The file alone says how large the network is, so it has to have all of its tensors before memory is taken for it.
+  // The size of the network follows from the file alone, so the file must have all tensors before memory is allocated.
   check_weights(file, *declare_model(guess.model, guess.joints));
   auto model = make_model(cx, guess.model, guess.joints, 0, Init::none);
   load_weights(file, *model);
   check_finite(file, *model);
   std::string color = asked_color.empty() ? metadata(file, "color").value_or("") : asked_color;
-  // mmpose turns pictures to RGB for every network.
+  // mmpose converts pictures to RGB for every network.
   if (color.empty() && file.wrapper().writer == Wrapper::Writer::mmpose) color = "rgb";
   check(color.empty() || color == "rgb" || color == "bgr", "{}: the colour order is '{}'; expected rgb or bgr",
         file.path().string(), color);
@@ -71,8 +72,8 @@ int choose_side(const WeightFile& file, const char* key, int asked, int otherwis
   return side;
 }
 
-// Official: the box's score times the mean of the joints' scores above 0.2. A pose without such a joint would get 0, so
-// that weak poses could not be told apart; theirs is the mean over all joints.
+// The official score is the score of the box times the mean score of the joints above 0.2. A pose without such a joint
+// would get 0, and weak poses could not be told apart. It gets the mean over all joints instead.
 double pose_score(std::span<const float> numbers, double box_score) {
   const double score = rescore_official(numbers, box_score, 0.2);
   if (score != 0) return score;
@@ -84,11 +85,11 @@ double pose_score(std::span<const float> numbers, double box_score) {
 struct Found {
   Pose pose;
   std::vector<float> keypoints;  // as the network gave them
-  double rank = 0;               // what suppression sorts by
-  double area = 0;               // of the padded box, square pixels
+  double rank = 0;               // the score that suppression sorts by
+  double area = 0;               // of the padded box, in square pixels
 };
 
-// The poses that stay, people of one category at a time: two of different kinds may share a place.
+// Removes duplicate poses among people of the same category. Poses of different categories may overlap.
 std::vector<Pose> suppressed(std::vector<Found>& found, double threshold, const Skeleton& skeleton) {
   std::map<int64_t, std::vector<Found*>> by_category;
   for (Found& f : found) by_category[f.pose.category].push_back(&f);
@@ -133,7 +134,7 @@ People::People(const std::vector<Pose>& poses) : whole_(false) {
 struct PoseEstimator::State {
   std::mutex mutex;
   std::string weights;  // for messages
-  double oks_nms = -1;  // below 0: all stay
+  double oks_nms = -1;  // below 0 keeps all poses
   int batch_size = 1;
   Context cx;
   std::unique_ptr<PoseModel> model;
@@ -149,13 +150,13 @@ struct PoseEstimator::State {
     People::Person person;
     Placement placement;
   };
-  std::vector<Member> filling;                // of `batch`
-  std::deque<std::vector<Member>> under_way;  // oldest first
+  std::vector<Member> filling;                // people of `batch`, which is being filled
+  std::deque<std::vector<Member>> under_way;  // people of the batches in flight, oldest first
 
   size_t pixels() const { return static_cast<size_t>(input_w) * static_cast<size_t>(input_h) * 3; }
   size_t slot() const { return CropSource::slot_bytes(input_w, input_h); }
 
-  // Writes the crops of some people of one picture into the batch, from place `first` on.
+  // Writes the crops of people of one picture into the batch, from position `first` on.
   void write_crops(const ImageView& picture, std::span<const Member> members, size_t first) {
     const bool gpu = cx.device.is_cuda(), bgr = model->bgr_input();
     for_each_on_threads(members.size(), std::min(compute_threads(), static_cast<int>(members.size())), [&] {
@@ -174,7 +175,7 @@ struct PoseEstimator::State {
     });
   }
 
-  // Puts the people of one picture into batches; full ones get under way.
+  // Adds the people of one picture to the batch, and submits each batch that is full.
   void add(size_t request, const ImageView& picture, const People& people, std::vector<std::vector<Found>>& found) {
     std::vector<People::Person> list(people.list().begin(), people.list().end());
     if (people.whole()) list = {{{0, 0, static_cast<double>(picture.width), static_cast<double>(picture.height)}}};
@@ -210,7 +211,7 @@ struct PoseEstimator::State {
     batch.size = static_cast<int>(filling.size());
     batch.h = input_h;
     batch.w = input_w;
-    // Buffers keep their contents when they shrink, and their memory.
+    // The buffers keep their memory and contents when they shrink.
     cx.device.is_cuda() ? batch.sources.resize(slot() * filling.size())
                         : batch.images.resize(pixels() * filling.size());
     runner->submit(batch);
@@ -218,7 +219,7 @@ struct PoseEstimator::State {
     reserve();
   }
 
-  // The poses of the oldest batch.
+  // Waits for the oldest batch and decodes its poses.
   void take(std::vector<std::vector<Found>>& found) {
     const Heatmaps maps = runner->wait();
     const std::vector<Member> members = std::move(under_way.front());
@@ -290,7 +291,7 @@ std::vector<Pose> PoseEstimator::operator()(const Picture& picture, const People
 std::vector<std::vector<Pose>> PoseEstimator::operator()(std::span<const PoseRequest> requests) {
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
-  if (s.cx.device.is_cuda()) cuda::use_device(s.cx.device.index);  // CUDA's device is a thread's own
+  if (s.cx.device.is_cuda()) cuda::use_device(s.cx.device.index);  // The current device of CUDA belongs to the thread.
   std::vector<std::vector<Found>> found(requests.size());
   try {
     for (size_t i = 0; i < requests.size(); ++i) {

@@ -13,24 +13,25 @@
 namespace hr {
 namespace {
 
-// Noises as shares of the height, as in the paper, but as rates per second (the paper's are per frame). Compared with
-// it boxes are trusted less and motion is steadier: on public detections, jittered and thinned out at random,
-// identities are then kept better.
-constexpr double kRate = 30;            // frames/s for which the paper gives its noises
-constexpr double kMeasured = 0.075;     // deviation of a detected box: pixels
-constexpr double kPlace = 0.015;        // of the place in 1/30 s: pixels
-constexpr double kSpeed = kRate / 320;  // of the speed in 1/30 s: pixels per second
+// The noises of the Kalman filter are proportional to the height of the box, as in the paper, but are rates per second,
+// while the paper's are per frame. Compared with the paper, boxes are trusted less and the motion is steadier. On
+// public detections, jittered and thinned out at random, this keeps identities better.
+constexpr double kRate = 30;            // frames/s that belong to the noises of the paper
+constexpr double kMeasured = 0.075;     // standard deviation of a detected box, in heights
+constexpr double kPlace = 0.015;        // standard deviation of the position after 1/30 s, in heights
+constexpr double kSpeed = kRate / 320;  // standard deviation of the speed after 1/30 s, in heights per second
 constexpr double kAspect = 1e-2, kAspectSpeed = 1e-5 * kRate, kAspectMeasured = 1e-1;
-constexpr double kDuplicate = 0.85;  // a lost person whose box overlaps a seen one's this much is the same one
-constexpr double kBodyArea = 0.53;   // of a box that a body fills, as COCO's areas
+constexpr double kDuplicate = 0.85;  // a lost and a seen track whose boxes have at least this IoU are the same person
+constexpr double kBodyArea = 0.53;   // the share of a box that a body fills, as for COCO's areas
 
-// One quantity and its velocity. The four quantities of a box (centre, aspect, height) do not influence each other, so
-// the paper's filter of eight numbers falls into four of two. Noise is white in the velocity and in the place:
+// One quantity and its velocity. The four quantities of a box (centre x and y, aspect, height) do not influence each
+// other, so the paper's filter with eight numbers splits into four with two. The noise is white in velocity and
+// position:
 //   P(dt) = F P F' + [p dt + v dt^3 / 3,  v dt^2 / 2;  v dt^2 / 2,  v dt],   F = [1 dt; 0 1]
-// so two steps of dt / 2 are one of dt.
+// so that two steps of dt / 2 equal one of dt.
 struct Motion {
   double value = 0, velocity = 0;
-  double p00 = 0, p01 = 0, p11 = 0;  // covariance
+  double p00 = 0, p01 = 0, p11 = 0;  // covariance matrix
 
   void start(double measured, double deviation, double velocity_deviation) {
     *this = {measured, 0, deviation * deviation, 0, velocity_deviation * velocity_deviation};
@@ -62,7 +63,8 @@ struct BoxMotion {
     aspect.start(b.w / b.h, kAspect, kAspectSpeed);
     height.start(b.h, 2 * kPlace * b.h, 10 * kSpeed * b.h);
   }
-  // A person who was not seen keeps the height: a trend of sizes does not go on behind a pillar.
+  // The height of a person who was not seen stays the same, since a trend of the size does not continue while the
+  // person is hidden.
   void predict(double dt, bool lost) {
     if (lost) height.velocity = 0;
     const double place = square(kPlace * height.value) * kRate, speed = square(kSpeed * height.value) * kRate;
@@ -99,11 +101,11 @@ bool finite(const Box& b) {
 struct Tracker::Track {
   enum class State { tentative, seen, lost };
   State state = State::tentative;
-  int64_t id = 0;  // 0 until confirmed
+  int64_t id = 0;  // 0 until the track is confirmed
   int hits = 1;
   double first_time = 0, last_time = 0;
   BoxMotion motion;
-  Box last_box;  // the detection's, to which last_joints belong
+  Box last_box;  // box of the last detection, to which last_joints belong
   double score = 0;
   int64_t category = 1;
   std::shared_ptr<const Skeleton> skeleton;
@@ -113,7 +115,7 @@ struct Tracker::Track {
 
   bool matched = false;  // in this frame
 
-  // last_joints or smoothed, moved and scaled as the box was.
+  // Moves and scales joints as the box has moved from `from` to `to`.
   std::vector<Joint> moved(std::vector<Joint> joints, const Box& from, const Box& to) const {
     const double scale = to.h / from.h;
     for (Joint& j : joints) {
@@ -167,7 +169,7 @@ struct Tracker::Track {
 
 namespace {
 
-// 0 where they do not touch. A pose that is not known leaves the boxes to decide.
+// OKS of two poses over the joints that both know. Returns -1 if there are none, so that the boxes alone decide.
 double pose_likeness(std::span<const Joint> a, std::span<const Joint> b, double area, const TrackerOptions& o) {
   double sum = 0;
   int count = 0;
@@ -227,7 +229,7 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
   now_ = seconds;
 
   std::erase_if(tracks_, [&](const Track& t) { return seconds - t.last_time > options_.max_lost_seconds; });
-  std::vector<std::vector<Joint>> expected(tracks_.size());  // joints where the box is expected
+  std::vector<std::vector<Joint>> expected(tracks_.size());  // joints of each track, moved to its expected box
   std::vector<Box> boxes(tracks_.size());
   for (size_t i = 0; i < tracks_.size(); ++i) {
     Track& t = tracks_[i];
@@ -237,7 +239,8 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
     if (!t.last_joints.empty()) expected[i] = t.moved(t.last_joints, t.last_box, boxes[i]);
   }
 
-  // Associates those tracks with those detections and takes what it matched out of `open`.
+  // Associates the tracks for which takes_part() holds with the open detections, and removes the matched ones from
+  // `open`.
   const auto associate = [&](auto&& takes_part, std::vector<int>& open, double least, bool weigh_by_score) {
     std::vector<int> rows;
     for (size_t i = 0; i < tracks_.size(); ++i) {
@@ -309,7 +312,7 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
       t.id = next_id_++;
     }
   }
-  // Of a seen and a lost track on the same place the younger one ends.
+  // If a seen and a lost track are in the same place, the younger one ends.
   std::vector<uint8_t> ends(tracks_.size(), 0);
   for (size_t i = 0; i < tracks_.size(); ++i) {
     if (tracks_[i].state != State::seen) continue;

@@ -73,7 +73,7 @@ RunState read_run_state(const WeightFile& file) {
   RunState at;
   at.epoch = static_cast<int>(whole_number("epoch", 0, kMaxEpochs));
   at.step = whole_number("step", 0, most_samples);
-  at.samples = whole_number("samples", at.step, most_samples);  // a step has at least one
+  at.samples = whole_number("samples", at.step, most_samples);  // A step has at least one sample.
   at.loss_sum = number("loss_sum", 0, std::numeric_limits<double>::max());
   at.best_score = number("best_ap", -1, 1);
   if (const auto trained = position.FindMember("trained"); trained != position.MemberEnd()) {

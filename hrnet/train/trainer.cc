@@ -39,7 +39,7 @@ TrainEnd Trainer::run(const StopRequest& stop) {
     const bool cut = !state_.trained;
     if (!cut) finish_epoch();
     end.stop_reason = agreed_reason(stop);
-    // The wish travels with the losses too, and may have been taken back where it came from.
+    // The request also travels with the losses, and may have been withdrawn on the rank that made it.
     if (cut && !end.stopped()) end.stop_reason = 1;
     if (cut) save("last.safetensors", true);
   }
@@ -58,10 +58,10 @@ void Trainer::finish_epoch() {
                      .pckh = data_->truth() != nullptr};
   bool best = false;
   if (parallel_ && !recipe_.sync_bn) parallel_->broadcast_buffers(cx_);
-  const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // the others wait for it to write
+  const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // The others wait while rank 0 writes.
   if (validation_is_due()) {
-    // A picture that cannot be read or a full disk may end the validation with an error. The epoch's training is on
-    // the disk by then, and a resumed run only validates it again.
+    // A picture that cannot be read or a full disk may end the validation with an error. The training of the epoch has
+    // then been saved, and a resumed run only repeats the validation.
     save("last.safetensors", true);
     best = validate(record);
   }
@@ -72,7 +72,7 @@ void Trainer::finish_epoch() {
   if (best) save("best.safetensors", false);
   if (recipe_.keep_all) save(fmt::format("epoch_{}.safetensors", record.epoch), true);
   observer_.epoch_finished(folder_->path(), state_.history);
-  save("last.safetensors", true);  // at the end: what it says is done is done
+  save("last.safetensors", true);  // Saved last, since a checkpoint must not claim what is not done.
 }
 
 bool Trainer::validation_is_due() const {
@@ -88,7 +88,7 @@ bool Trainer::validate(EpochRecord& record) {
     record.stats.assign(run.coco.stats.begin(), run.coco.stats.end());
   }
   const bool best = record.score() >= state_.best_score;
-  // The same remark after every epoch would hide what is new.
+  // The same remark after every epoch would hide new ones.
   const std::string remarks = coco_remarks(run.coco);
   const bool news = remarks != told_;
   told_ = remarks;
@@ -174,7 +174,7 @@ void Trainer::start() {
     if (!resumed.what.empty()) observer_.fact("resume", resumed.what);
     for (const std::string& note : resumed.notes) observer_.fact("note", note);
     if (r.start_epoch > 0) state_.begin(r.start_epoch);
-    const bool restarted = !world_.ranks.resume.empty();  // the crash may have come after the end
+    const bool restarted = !world_.ranks.resume.empty();  // The crash may have come after the end of the run.
     check_field(state_.epoch < r.epochs || r.test_only || restarted, "resume",
                 "{}: has finished {}, and `epochs` asks for {} in all; raise `epochs` to go on", r.resume,
                 counted(state_.epoch, "epoch"), r.epochs);
@@ -183,7 +183,7 @@ void Trainer::start() {
                        ? fmt::format("{}: epoch {} is trained and still to be validated", r.resume, state_.epoch + 1)
                        : fmt::format("{}: epoch {}, step {}", r.resume, state_.epoch, state_.step));
   }
-  file_.reset();  // the map is not needed any more
+  file_.reset();  // The mapped file is not needed any more.
   if (parallel_) share_start();
   step_.emplace(cx_, *model_, *optimizer_, r.is_seed() ? JointsLoss::seed : JointsLoss::official,
                 parallel_ ? &*parallel_ : nullptr);
@@ -215,7 +215,7 @@ void Trainer::share_start() {
 
 void Trainer::make_loader() {
   const Shard shard{world_.rank(), world_.size()};
-  // The seed drops the incomplete last batch when it trains on several GPUs, and only then.
+  // The seed drops an incomplete last batch only when it trains on several GPUs.
   const bool drop_last =
       recipe_.is_seed() && shard.ranks > 1 && shard.size(data_->train().size()) >= static_cast<size_t>(batch_size_);
   loader_.emplace(data_->train(), loader_for(cx_.device, {.batch_size = batch_size_,

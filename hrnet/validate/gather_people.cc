@@ -21,7 +21,7 @@ double get_double(Unpack& in) {
   return v;
 }
 
-// Every number travels exactly: a float is a double with zeros.
+// Every number is sent exactly: a float is converted to double and back.
 void put(Packer& out, size_t index, const PersonResult& p) {
   out.u64(index).u64(static_cast<uint64_t>(p.image_id)).u64(static_cast<uint64_t>(p.category_id));
   out.text({reinterpret_cast<const char*>(p.keypoints.data()), p.keypoints.size() * sizeof(float)});

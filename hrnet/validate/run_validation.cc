@@ -10,7 +10,7 @@
 namespace hr {
 
 PckhResult evaluate_people(const MpiiTruth& truth, const std::vector<PersonResult>& people) {
-  std::vector<float> poses;  // [people, joints, 2] counted from 0
+  std::vector<float> poses;  // [people, joints, 2], counted from 0
   for (const PersonResult& p : people) {
     for (size_t k = 0; k < p.keypoints.size(); k += 3) poses.insert(poses.end(), {p.keypoints[k], p.keypoints[k + 1]});
   }

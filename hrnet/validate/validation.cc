@@ -76,8 +76,8 @@ struct Validation::Parts {
   std::optional<PoseDataset> dataset;
   MpiiTruth truth;
   fs::path folder;
-  bool no_truth = false;    // images without annotations: results for the evaluation server, and no numbers
-  std::string boxes_doubt;  // of the detector's boxes
+  bool no_truth = false;    // images without annotations: results for the evaluation server, but no numbers
+  std::string boxes_doubt;  // a remark about the detected boxes
 
   Parts(const ValidationOptions& options, ValidationObserver observer)
       : o(options),
@@ -103,7 +103,7 @@ struct Validation::Parts {
                    : o.soft_nms ? NmsKind::soft
                                 : NmsKind::hard};
     open_dataset();
-    weights.reset();  // the map is not needed any more
+    weights.reset();  // The mapped file is not needed any more.
     post.sigmas = skeleton.sigmas;
   }
 
@@ -129,7 +129,7 @@ struct Validation::Parts {
     decoding = choose_decoding(o.decoding, info.codec, o.weights, h);
   }
 
-  // The joints that the pack or the annotations name.
+  // The skeleton that the pack or the annotations name.
   Skeleton joints_of_the_data() const {
     if (packed || files.kind == Kind::mpii) return data_skeleton(o, "", "val", tell.note);
     const CocoAnnotations names{.path = files.annotations.string(),
@@ -139,7 +139,8 @@ struct Validation::Parts {
     return skeleton_of(names, files.kind == Kind::crowdpose);
   }
 
-  // The joints: as the flag says, else those that the checkpoint carries, else the pack's or the annotations' own.
+  // Chooses the skeleton: the one in keypoints_path, or else the one that the checkpoint carries, or else that of the
+  // pack or the annotations.
   Skeleton joints_of() const {
     Skeleton joints;
     std::string difference;
@@ -202,7 +203,7 @@ struct Validation::Parts {
           bad_samples_file(folder, "val").string());
   }
 
-  // What is measured and how.
+  // These describe what is measured and how.
   std::string boxes() const {
     return files.kind == Kind::mpii ? "annotated centre and scale"
            : o.person_det.empty()   ? "ground truth"
@@ -275,7 +276,7 @@ struct Validation::Parts {
         {.batch_size = o.batch_size, .workers = o.workers, .decoding = decoding.decode, .progress = tell.progress});
   }
 
-  // The set's name in the official file's: person_keypoints_val2017.json is val2017.
+  // The name of the set in the official file's name: val2017 for person_keypoints_val2017.json.
   std::string set_name() const {
     const std::string stem = files.annotations.stem().string();
     for (const std::string prefix : {"person_keypoints_", "image_info_"}) {
@@ -315,7 +316,7 @@ struct Validation::Parts {
     return official;
   }
 
-  // The truth of images without annotations is not known: the results go to an evaluation server.
+  // The annotations of these images are not public, so the results go to an evaluation server.
   ValidationReport without_truth(const std::vector<PersonResult>& results, double started) const {
     ValidationReport report;
     JsonObject json = described();
@@ -386,7 +387,8 @@ struct Validation::Parts {
     const double started = now();
     const std::vector<PersonResult> people = predict();
     const auto J = static_cast<size_t>(model->joints());
-    MatArray matlab{{static_cast<int64_t>(people.size()), static_cast<int64_t>(J), 2}, {}, {}};  // counted from 1
+    // MATLAB counts pixels from 1.
+    MatArray matlab{{static_cast<int64_t>(people.size()), static_cast<int64_t>(J), 2}, {}, {}};
     matlab.values.resize(people.size() * J * 2);
     for (size_t n = 0; n < people.size(); ++n) {
       for (size_t k = 0; k < J; ++k) {
