@@ -213,7 +213,7 @@ void HeatmapRunner::submit(std::span<const float> images, int n, int h, int w) {
 
 void HeatmapRunner::submit(std::span<const uint8_t> sources, int n, int h, int w) {
   const size_t slot = CropSource::slot_bytes(w, h);
-  check(n > 0 && sources.size() == slot * n, "heatmaps: expected {} slots of {} bytes, got {}", n, slot,
+  check(n > 0 && sources.size() == slot * n, "heatmaps: expected {} slots of {} bytes, got {} bytes in all", n, slot,
         sources.size());
   submit({}, sources, n, h, w);
 }
@@ -224,7 +224,8 @@ void HeatmapRunner::submit(const Batch& batch) {
 }
 
 void HeatmapRunner::submit(std::span<const float> images, std::span<const uint8_t> sources, int n, int h, int w) {
-  check(!full(), "heatmaps: {} batches are under way; take the oldest one's with wait() first", pending());
+  check(!full(), "heatmaps: {} batches are in flight, which is the most; call wait() before the next submit()",
+        pending());
   const Buffers io = buffers(n, h, w, sources.size());
   Shaped& s = shaped(n, h, w, !sources.empty());
   const std::span<const std::byte> from = sources.empty() ? std::as_bytes(images) : std::as_bytes(sources);
@@ -267,7 +268,7 @@ void HeatmapRunner::submit(std::span<const float> images, std::span<const uint8_
 }
 
 Heatmaps HeatmapRunner::wait() {
-  check(pending() > 0, "heatmaps: no batch is under way");
+  check(pending() > 0, "heatmaps: no batch is in flight; call submit() before wait()");
   std::unique_ptr<Slot> slot = std::move(running_.front());
   running_.pop_front();
   if (cx_.device.is_cuda()) cuda::synchronize(slot->done);
@@ -281,19 +282,19 @@ void HeatmapRunner::discard() {
 }
 
 Heatmaps HeatmapRunner::operator()(std::span<const float> images, int n, int h, int w) {
-  check(pending() == 0, "heatmaps: earlier batches' must be taken first");
+  check(pending() == 0, "heatmaps: earlier batches are in flight; take them with wait() first");
   submit(images, n, h, w);
   return wait();
 }
 
 Heatmaps HeatmapRunner::operator()(std::span<const uint8_t> sources, int n, int h, int w) {
-  check(pending() == 0, "heatmaps: earlier batches' must be taken first");
+  check(pending() == 0, "heatmaps: earlier batches are in flight; take them with wait() first");
   submit(sources, n, h, w);
   return wait();
 }
 
 Heatmaps HeatmapRunner::operator()(const Batch& batch) {
-  check(pending() == 0, "heatmaps: earlier batches' must be taken first");
+  check(pending() == 0, "heatmaps: earlier batches are in flight; take them with wait() first");
   submit(batch);
   return wait();
 }

@@ -61,7 +61,8 @@ Skeleton choose_skeleton(const WeightFile& file, const std::string& asked, int j
   Skeleton skeleton = !asked.empty() ? find_skeleton(asked)
                       : carried      ? skeleton_from_text(*carried, file.path().string() + ": its skeleton")
                                      : coco_skeleton();
-  check(skeleton.joints() == joints, "{}: is a network for {}, but the skeleton {} has {}; name the right one",
+  check(skeleton.joints() == joints,
+        "{}: the network has {}, but the skeleton {} has {}; name the skeleton that the network was trained with",
         file.path().string(), counted(joints, "joint"), skeleton.name, skeleton.joints());
   return skeleton;
 }
@@ -111,8 +112,11 @@ Picture::Picture(const Image& image) : view_(image) {}
 Picture::Picture(int width, int height, const uint8_t* rgb, size_t stride) {
   const size_t row = static_cast<size_t>(std::max(width, 0)) * 3;
   if (stride == 0) stride = row;
-  check(width > 0 && height > 0 && rgb != nullptr, "a picture of {} x {} pixels cannot be looked at", width, height);
-  check(stride >= row, "a picture {} pixels wide needs rows of at least {} bytes, got {}", width, row, stride);
+  check(width > 0 && height > 0 && rgb != nullptr,
+        "a picture of {} x {} pixels cannot be used; expected at least 1 x 1 pixels and a pointer that is not null",
+        width, height);
+  check(stride >= row, "a picture that is {} pixels wide needs rows of at least {} bytes; the stride is {}", width, row,
+        stride);
   view_.width = width;
   view_.height = height;
   view_.region = {0, 0, width, height};
@@ -183,8 +187,8 @@ struct PoseEstimator::State {
     for (size_t i = 0; i < list.size(); ++i) {
       const Box& b = list[i].box;
       check(std::isfinite(b.x) && std::isfinite(b.y) && std::isfinite(b.w) && std::isfinite(b.h) && b.w > 0 && b.h > 0,
-            "picture {}, person {}: a box at ({}, {}) of {} x {} pixels has no area or is not finite", request, i, b.x,
-            b.y, b.w, b.h);
+            "picture {}, person {}: the box at ({}, {}) of {} x {} pixels has no area or is not finite", request, i,
+            b.x, b.y, b.w, b.h);
       const CenterScale place = center_scale(b, static_cast<double>(input_w) / input_h);
       members.push_back({request, list[i],
                          place_official(place, {}, *skeleton, {}, picture.width, input_w, input_h,

@@ -88,8 +88,8 @@ struct BoxMotion {
   }
 };
 
-void check_option(bool condition, const char* name, double value) {
-  check(condition, "TrackerOptions: {} cannot be {}", name, value);
+void check_option(bool condition, const char* name, double value, const char* expected) {
+  check(condition, "TrackerOptions: {} is {}; expected {}", name, value, expected);
 }
 
 bool finite(const Box& b) {
@@ -187,20 +187,22 @@ double pose_likeness(std::span<const Joint> a, std::span<const Joint> b, double 
 Tracker::Tracker(TrackerOptions options) : options_(std::move(options)) {
   TrackerOptions& o = options_;
   if (o.sigmas.empty()) o.sigmas = coco_skeleton().sigmas;
-  for (const double s : o.sigmas) check_option(std::isfinite(s) && s > 0, "sigmas", s);
-  check_option(std::isfinite(o.high_score), "high_score", o.high_score);
-  check_option(o.low_score <= o.high_score, "low_score", o.low_score);
-  check_option(o.new_score >= o.high_score, "new_score (below high_score)", o.new_score);
-  check_option(o.first_likeness >= 0 && o.first_likeness <= 1, "first_likeness", o.first_likeness);
-  check_option(o.second_likeness >= 0 && o.second_likeness <= 1, "second_likeness", o.second_likeness);
-  check_option(o.tentative_likeness >= 0 && o.tentative_likeness <= 1, "tentative_likeness", o.tentative_likeness);
-  check_option(o.pose_weight >= 0 && o.pose_weight <= 1, "pose_weight", o.pose_weight);
-  check_option(o.max_lost_seconds >= 0, "max_lost_seconds", o.max_lost_seconds);
-  check_option(o.confirm_after >= 1, "confirm_after", o.confirm_after);
-  check_option(std::isfinite(o.joint_score), "joint_score", o.joint_score);
-  check_option(std::isfinite(o.min_cutoff) && o.min_cutoff > 0, "min_cutoff", o.min_cutoff);
-  check_option(std::isfinite(o.beta) && o.beta >= 0, "beta", o.beta);
-  check_option(std::isfinite(o.speed_cutoff) && o.speed_cutoff > 0, "speed_cutoff", o.speed_cutoff);
+  for (const double s : o.sigmas) check_option(std::isfinite(s) && s > 0, "sigmas", s, "finite numbers above 0");
+  check_option(std::isfinite(o.high_score), "high_score", o.high_score, "a finite number");
+  check_option(o.low_score <= o.high_score, "low_score", o.low_score, "at most high_score");
+  check_option(o.new_score >= o.high_score, "new_score", o.new_score, "at least high_score");
+  const auto share = [](double v) { return v >= 0 && v <= 1; };
+  check_option(share(o.first_likeness), "first_likeness", o.first_likeness, "a number from 0 to 1");
+  check_option(share(o.second_likeness), "second_likeness", o.second_likeness, "a number from 0 to 1");
+  check_option(share(o.tentative_likeness), "tentative_likeness", o.tentative_likeness, "a number from 0 to 1");
+  check_option(share(o.pose_weight), "pose_weight", o.pose_weight, "a number from 0 to 1");
+  check_option(o.max_lost_seconds >= 0, "max_lost_seconds", o.max_lost_seconds, "0 or more");
+  check_option(o.confirm_after >= 1, "confirm_after", o.confirm_after, "at least 1");
+  check_option(std::isfinite(o.joint_score), "joint_score", o.joint_score, "a finite number");
+  check_option(std::isfinite(o.min_cutoff) && o.min_cutoff > 0, "min_cutoff", o.min_cutoff, "a finite number above 0");
+  check_option(std::isfinite(o.beta) && o.beta >= 0, "beta", o.beta, "a finite number, 0 or more");
+  check_option(std::isfinite(o.speed_cutoff) && o.speed_cutoff > 0, "speed_cutoff", o.speed_cutoff,
+               "a finite number above 0");
 }
 
 Tracker::~Tracker() = default;
@@ -208,16 +210,17 @@ Tracker::Tracker(Tracker&&) noexcept = default;
 Tracker& Tracker::operator=(Tracker&&) noexcept = default;
 
 std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose> detections) {
-  check(std::isfinite(seconds), "Tracker: the time of a frame is {}", seconds);
-  check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s; restart() begins anew", now_,
-        seconds);
+  check(std::isfinite(seconds), "Tracker: the time of a frame is {}; expected a finite number of seconds", seconds);
+  check(!started_ || seconds >= now_,
+        "Tracker: the time goes back from {} s to {} s; call restart() before another video", now_, seconds);
   for (size_t i = 0; i < detections.size(); ++i) {
     const Pose& d = detections[i];
     check(finite(d.box) && std::isfinite(d.score), "Tracker: detection {} has a box or a score that is not finite", i);
     check(d.box.w > 0 && d.box.h > 0, "Tracker: detection {} is a box of {} x {} pixels, which has no area", i, d.box.w,
           d.box.h);
     check(d.joints.empty() || d.joints.size() == options_.sigmas.size(),
-          "Tracker: detection {} has {} joints; there are sigmas for {}", i, d.joints.size(), options_.sigmas.size());
+          "Tracker: detection {} has {} joints, but there are {} sigmas; use one skeleton for both", i, d.joints.size(),
+          options_.sigmas.size());
     for (const Joint& j : d.joints) {
       check(std::isfinite(j.x) && std::isfinite(j.y) && std::isfinite(j.score),
             "Tracker: detection {} has a joint that is not finite", i);
@@ -342,8 +345,9 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
 }
 
 std::vector<TrackedPerson> Tracker::predict(double seconds) const {
-  check(std::isfinite(seconds), "Tracker: the time of a frame is {}", seconds);
-  check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s", now_, seconds);
+  check(std::isfinite(seconds), "Tracker: the time of a frame is {}; expected a finite number of seconds", seconds);
+  check(!started_ || seconds >= now_,
+        "Tracker: the last frame is at {} s, so {} s cannot be predicted; ask for a later time", now_, seconds);
   std::vector<TrackedPerson> people;
   for (const Track& t : tracks_) {
     if (t.state != Track::State::seen || seconds - t.last_time > options_.max_lost_seconds) continue;

@@ -50,7 +50,7 @@ void check_finite(const WeightFile& file, const PoseModel& model) {
     const std::vector<float> values = array->to_f32();
     const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
     check(bad == values.end(),
-          "{}: {}: element {} is {}, which is not finite; the file is damaged or its training has diverged, use "
+          "{}: {}: element {} is {}, which is not finite; the file is damaged or its training has diverged, so use "
           "another checkpoint",
           file.path().string(), entry.name(), bad - values.begin(),
           bad == values.end() ? ""
@@ -65,13 +65,14 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::
   const WeightInfo info = weight_info(file, false);
   const ModelGuess guess = guess_model(file);
   if (name.empty()) {
-    check(info.model.has_value(), "{}: holds {}; name the network with `model` if it is one all the same",
+    check(info.model.has_value(), "{}: holds {}; if it is a pose network nevertheless, name it with `model`",
           file.path().string(), guess.what);
     name = *info.model;
   }
   if (!joints) {
     check(info.joints.has_value(),
-          "{}: this is {}, which has no heatmap head; pose weights are needed here, `train.weights` makes them from it",
+          "{}: this is {}, which has no heatmap head; pose weights are needed here, which can be trained from it with "
+          "`train.weights`",
           file.path().string(), guess.what);
     joints = info.joints;
   }
@@ -102,8 +103,8 @@ std::optional<Skeleton> carried_skeleton(const WeightFile& file) {
   Skeleton skeleton = skeleton_from_text(found->second, file.path().string() + ": the skeleton in its metadata");
   const int joints = joints_of_the_tensors(file, skeleton);
   check(skeleton.joints() == joints,
-        "{}: the skeleton in its metadata ({}) has {}, but its tensors are a network for {}; name the right skeleton "
-        "with `keypoints_path`",
+        "{}: the skeleton in its metadata ({}) has {}, but its network has {}; name the right skeleton with "
+        "`keypoints_path`",
         file.path().string(), skeleton.name, counted(skeleton.joints(), "joint"), joints);
   return skeleton;
 }

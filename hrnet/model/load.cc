@@ -109,7 +109,7 @@ std::string by_part(const std::vector<std::string>& names) {
 ModelGuess guess_model(const WeightFile& file) {
   ModelGuess guess;
   if (const std::optional<YoloxInfo> detector = yolox_info(file)) {
-    guess.what = fmt::format("{}: it finds people, not joints (`detector` takes it)", detector->describe());
+    guess.what = fmt::format("{}: it finds people, not joints (use it as `detector`)", detector->describe());
     return guess;
   }
   const Shape head = shape_of(file, "final_layer.weight");
@@ -141,20 +141,20 @@ std::string likely_reason(const WeightFile& file, const PoseModel& model) {
   const ModelGuess guess = guess_model(file);
   if (guess.model.empty()) return fmt::format("this is {}; expected {}", guess.what, model.name());
   if (!guess.sister.empty()) {
-    return fmt::format("this is {}; only top-down pose networks are known here, whose head is one final_layer",
+    return fmt::format("this is {}; only top-down pose networks, whose head is one final_layer, can be loaded",
                        guess.what);
   }
   const bool same = guess.model == model.name();
   if (guess.joints == 0) {
     return fmt::format(
-        "this is {}, a classification checkpoint without a heatmap head: training starts from it (`train.weights`{})",
+        "this is {}, a classification checkpoint without a heatmap head: start training from it (`train.weights`{})",
         guess.what, same ? "" : fmt::format(", `model` {}", guess.model));
   }
   if (!same) return fmt::format("this is {}; you asked for {}: `model` {}", guess.what, model.name(), guess.model);
   if (guess.joints != model.joints()) {
     return fmt::format(
-        "{} joints in the file, {} asked: `joints` {}, or start training from it with `drop_final_layer`", guess.joints,
-        model.joints(), guess.joints);
+        "the file has {} joints, you asked for {}: give `joints` {}, or start training from it with `drop_final_layer`",
+        guess.joints, model.joints(), guess.joints);
   }
   return "";
 }

@@ -21,8 +21,9 @@ Context make_context(const ContextOptions& o) {
   }
   cuda::use_device(cx.device.index);
   const cuda::DeviceInfo info = cuda::device_info(cx.device.index);
-  check_field(!o.amp || info.major >= 8, "amp", "is not possible: {} (compute capability {}.{}) has no bf16", info.name,
-              info.major, info.minor);
+  check_field(!o.amp || info.major >= 8, "amp",
+              "is not possible: {} (compute capability {}.{}) has no bf16; leave it out", info.name, info.major,
+              info.minor);
   constexpr int kBranches = 4;  // branches of HRNet's last stages that run in parallel
   cx.stream = cuda::create_stream();
   if (const int count = side_stream_count(kBranches - 1); count > 0) {

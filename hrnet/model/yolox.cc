@@ -362,7 +362,7 @@ void Yolox::load(const Context& cx, const WeightFile& file) {
 }
 
 Tensor Yolox::forward(Context& cx, const Tensor& images) const {
-  check(loaded_, "{}: no weights are loaded", name_);
+  check(loaded_, "{}: no weights are loaded; call load() before forward()", name_);
   check(images.rank() == 4 && images.dim(3) == 3 && images.dtype() == DType::f32,
         "{}: expected images [N, H, W, 3] f32, got {} of {}", name_, to_string(images.shape()),
         name_of(images.dtype()));
@@ -408,7 +408,7 @@ Tensor Yolox::forward(Context& cx, const Tensor& images) const {
 
 std::unique_ptr<Yolox> load_yolox(const Context& cx, const WeightFile& file, const std::string& asked) {
   const std::optional<YoloxInfo> info = yolox_info(file);
-  check(info.has_value(), "{}: holds no YOLOX in the official project's layout; expected {} and the like",
+  check(info.has_value(), "{}: holds no YOLOX in the official project's layout; expected tensors such as {}",
         file.path().string(), std::string(kStem) + ".conv.weight");
   check(asked.empty() || asked == yolox_name(info->shape), "{}: this is {}; you asked for {}", file.path().string(),
         info->describe(), asked);

@@ -80,7 +80,7 @@ RunState read_run_state(const WeightFile& file) {
     check_field(trained->value.IsBool(), "resume", "{}: 'trained' of its position is neither true nor false", name);
     at.trained = trained->value.GetBool();
     check_field(!at.trained || at.samples > 0, "resume",
-                "{}: samples of its position is 0 although the epoch is trained", name);
+                "{}: 'samples' of its position is 0, although 'trained' is true", name);
   }
   at.history = history_from_json(checkpoint_text(file, "history"), name);
   return at;

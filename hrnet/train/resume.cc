@@ -33,15 +33,15 @@ int batch_size_for(const TrainRecipe& r, int ranks, int saved_batch_size, int sa
                 "choose a `batch_size` and add `new_global_batch`",
                 r.resume, had, saved_ranks, saved_batch_size, ranks);
     const int batch_size = static_cast<int>(had / ranks);
-    run.notes.push_back(fmt::format("{} per rank and step instead of {}: {} now, {} before, {} per step",
-                                    counted_people(batch_size), r.batch_size, counted(ranks, "rank"), saved_ranks,
-                                    counted_people(had)));
+    run.notes.push_back(fmt::format(
+        "each rank takes {} per step instead of {}: the run has {} now and had {} before, and keeps {} per step",
+        counted_people(batch_size), r.batch_size, counted(ranks, "rank"), saved_ranks, counted_people(had)));
     return batch_size;
   }
   const bool between_epochs = at.step == 0 || at.trained;
   check_field(saved_ranks == ranks && between_epochs, "resume",
-              "{}: {} {} people per step ({} ranks, `batch_size` {}), these settings mean {} ({} ranks, `batch_size` "
-              "{}); choose `batch_size` so that they agree, or add `new_global_batch`",
+              "{}: {} {} people per step ({} ranks, `batch_size` {}), but these settings mean {} ({} ranks, "
+              "`batch_size` {}); choose `batch_size` so that they agree, or add `new_global_batch`",
               r.resume, between_epochs ? "trained with" : "stopped within an epoch of", had, saved_ranks,
               saved_batch_size, asked, ranks, r.batch_size);
   return r.batch_size;
@@ -70,12 +70,12 @@ Resumed resume_ours(const WeightFile& file, const TrainRecipe& r, int ranks, con
   Resumed run{.state = read_run_state(file)};
   const std::string saved_seed = checkpoint_text(file, "seed");
   check_field(saved_seed == std::to_string(r.seed), "resume",
-              "{}: the run used `seed` {}, this one uses {}; the same seed continues it exactly", r.resume, saved_seed,
-              r.seed);
+              "{}: the run used `seed` {}, but these settings have {}; give the same `seed` to continue it exactly",
+              r.resume, saved_seed, r.seed);
   if (const auto codec = file.metadata().find("codec"); codec != file.metadata().end()) {
     check_field(codec->second == r.codec, "resume",
-                "{}: the run learnt codec {}, this one asks for {}; give `codec` {}", r.resume, codec->second, r.codec,
-                codec->second);
+                "{}: the run was trained for codec {}, but these settings have {}; give `codec` {}", r.resume,
+                codec->second, r.codec, codec->second);
   }
   run.notes = other_settings(file, checkpoint_metadata(r, model, coco_skeleton(), r.batch_size, ranks, {}));
   // The limits keep the product of both numbers within an int.

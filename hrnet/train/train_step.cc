@@ -67,7 +67,8 @@ bool Inputs::contains(std::string_view name) const {
 }
 
 const Tensor& Inputs::operator[](size_t i) const {
-  check(i < tensors_.size(), "training step: input {} was asked for, the batch has {}", i, tensors_.size());
+  check(i < tensors_.size(), "training step: the loss function asked for input {}, but the batch has {}", i,
+        tensors_.size());
   return tensors_[i];
 }
 
@@ -79,7 +80,8 @@ const Tensor& Inputs::operator[](std::string_view name) const {
 }
 
 int64_t Inputs::constant(size_t i) const {
-  check(i < constants_.size(), "training step: constant {} was asked for, the batch has {}", i, constants_.size());
+  check(i < constants_.size(), "training step: the loss function asked for constant {}, but the batch has {}", i,
+        constants_.size());
   return constants_[i];
 }
 
@@ -160,7 +162,7 @@ TrainStep::Plan TrainStep::make_plan(const StepBatch& batch) const {
 
 TrainStep::Plan& TrainStep::plan_for(const StepBatch& batch) {
   for (const HostArray& a : batch.arrays) {
-    check(a.bytes.size() == bytes_of(a), "training step: {}: expected {} of {}, {} bytes; got {}",
+    check(a.bytes.size() == bytes_of(a), "training step: {}: expected {} of {}, which is {} bytes; got {} bytes",
           a.name.empty() ? "an input" : a.name, to_string(a.shape), name_of(a.dtype), bytes_of(a), a.bytes.size());
   }
   const std::string key = key_of(batch);
@@ -321,7 +323,7 @@ void TrainStep::finish_oldest() {
 bool TrainStep::ready() const { return !losses_.empty() || (!running_.empty() && cuda::done(running_.front()->done)); }
 
 double TrainStep::wait() {
-  check(pending() > 0, "training step: no loss is due");
+  check(pending() > 0, "training step: no loss is pending; call submit() before wait()");
   if (losses_.empty()) finish_oldest();
   const Done done = losses_.front();
   losses_.pop_front();
@@ -333,7 +335,7 @@ double TrainStep::wait() {
 }
 
 double TrainStep::operator()(const StepBatch& batch, double lr) {
-  check(pending() == 0, "training step: earlier losses must be taken first");
+  check(pending() == 0, "training step: earlier losses are pending; take them with wait() first");
   submit(batch, lr);
   return wait();
 }
@@ -395,7 +397,7 @@ void TrainStep::explain_memory(const OutOfMemory& e, const StepBatch& batch) {
       fail("{}; batches of {} would fit", asked, std::min<int64_t>(fits, samples - 1));
     }
   }
-  fail("{}; a smaller model or input needs less", asked);
+  fail("{}; use a smaller model or input", asked);
 }
 
 size_t TrainStep::peak_bytes() const {

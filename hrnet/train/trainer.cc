@@ -131,7 +131,7 @@ Trainer::Trainer(TrainRecipe asked, World& world, TrainObserver& observer, Conte
       batch_size_(recipe_.batch_size) {
   const int joints = *recipe_.joints;
   check_field(skeleton_.joints() == joints, "joints",
-              "{}: the skeleton {} has {} joints; give both settings for the same one", joints, skeleton_.name,
+              "{}: the skeleton {} has {} joints; `joints` and `keypoints_path` must agree", joints, skeleton_.name,
               skeleton_.joints());
   if (file_ && !recipe_.keypoints_path.empty() && (!recipe_.resume.empty() || recipe_.test_only)) {
     const std::string note = skeleton_note(*file_, skeleton_, "`keypoints_path` " + recipe_.keypoints_path);
@@ -176,7 +176,7 @@ void Trainer::start() {
     if (r.start_epoch > 0) state_.begin(r.start_epoch);
     const bool restarted = !world_.ranks.resume.empty();  // The crash may have come after the end of the run.
     check_field(state_.epoch < r.epochs || r.test_only || restarted, "resume",
-                "{}: has finished {}, and `epochs` asks for {} in all; raise `epochs` to go on", r.resume,
+                "{}: has finished {}, and `epochs` asks for {} in all; raise `epochs` to continue", r.resume,
                 counted(state_.epoch, "epoch"), r.epochs);
     observer_.fact("resume",
                    state_.trained

@@ -52,7 +52,7 @@ TrainingData::TrainingData(const TrainRecipe& r, const Skeleton& skeleton, bool 
     for (const std::string& line : set->remarks()) remarks_known_.insert(without_count(line));
   }
   check(!truth_ || val_.size() == static_cast<size_t>(truth_->people),
-        "{}: PCKh is measured on all {} people, and pictures of {} of them are bad ({}); mend them",
+        "{}: PCKh is measured on all {} people, but pictures of {} of them are bad ({}); repair these pictures",
         val_.annotations().path, truth_ ? truth_->people : 0, val_.counts().bad_picture,
         bad_samples_file(folder.path(), "val").string());
   bad_known_ = train_.bad().size() + val_.bad().size();

@@ -47,7 +47,7 @@ PersonResult get_person(Unpack& in) {
 
 std::vector<PersonResult> gather_people(Comm& comm, std::span<const size_t> indices, std::span<const PersonResult> mine,
                                         size_t dataset_size) {
-  check(indices.size() == mine.size(), "gathering results: {} results of {} samples", mine.size(), indices.size());
+  check(indices.size() == mine.size(), "gathering results: {} results for {} samples", mine.size(), indices.size());
   Packer out;
   out.u64(mine.size());
   for (size_t i = 0; i < mine.size(); ++i) put(out, indices[i], mine[i]);
@@ -59,7 +59,8 @@ std::vector<PersonResult> gather_people(Comm& comm, std::span<const size_t> indi
     for (uint64_t left = in.u64(); left > 0; --left) {
       const size_t index = in.u64();
       PersonResult person = get_person(in);
-      check(index < dataset_size, "gathering results: sample {} of {}", index, dataset_size);
+      check(index < dataset_size, "gathering results: a rank has sent sample {}, but there are {}", index,
+            dataset_size);
       if (!seen[index]) all[index] = std::move(person);
       seen[index] = true;
     }

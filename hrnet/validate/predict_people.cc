@@ -14,8 +14,8 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   const DecodeOptions& decoding = o.decoding;
   Comm* ranks = o.ranks;
   check((encoding_of(decoding.codec) == Encoding::udp) == (dataset.options().encoding == Encoding::udp),
-        "decoding with codec {}, but the crops were made for {}", codec_name(decoding.codec),
-        encoding_name(dataset.options().encoding));
+        "decoding with codec {}, but the dataset makes crops for {}; open it with the encoding of the codec",
+        codec_name(decoding.codec), encoding_name(dataset.options().encoding));
   runner.discard();  // removes what a call that failed has left
   const double started = now();
   const Shard shard = ranks != nullptr ? Shard{ranks->rank(), ranks->size()} : Shard{};

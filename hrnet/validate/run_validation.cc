@@ -55,12 +55,12 @@ MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset) {
   const fs::path annotations = dataset.annotations().path;
   const fs::path path = named.empty() ? annotations.parent_path() / "gt_valid.mat" : named;
   check(fs::exists(path),
-        "{}: does not exist; PCKh needs the head boxes of MPII's gt_valid.mat, name it with `mpii_truth`",
+        "{}: does not exist; PCKh needs the head boxes in MPII's gt_valid.mat, so name that file with `mpii_truth`",
         path.string());
   MpiiTruth truth = read_mpii_truth(path);
   check(truth.people == static_cast<int64_t>(dataset.size()),
-        "{}: has {} people, {} has {}; do the files belong together?", path.string(), truth.people,
-        annotations.string(), dataset.size());
+        "{}: has {} people, but {} has {}; use the annotations and the gt_valid.mat of the same set", path.string(),
+        truth.people, annotations.string(), dataset.size());
   return truth;
 }
 

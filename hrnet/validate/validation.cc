@@ -91,7 +91,8 @@ struct Validation::Parts {
                 "to the official recipe");
     check_analysis();
     check_field(o.person_det.empty() || files.kind != Kind::mpii, "person_det",
-                "{}: MPII is measured at the annotated places", o.person_det);
+                "{}: MPII is measured with annotated centre and scale, not with detected boxes; leave it out",
+                o.person_det);
     cx = make_context(
         {.device = o.device, .amp = o.amp, .threads = o.threads, .tf32 = o.tf32, .listener = tell.listener});
     open_weights();
@@ -108,7 +109,8 @@ struct Validation::Parts {
   }
 
   void check_analysis() const {
-    check_field(!o.analysis || files.kind != Kind::mpii, "analysis", "works with OKS, which MPII is not measured with");
+    check_field(!o.analysis || files.kind != Kind::mpii, "analysis",
+                "needs OKS, but MPII is measured with PCKh; leave it out");
   }
   void note(const std::string& text) const {
     if (tell.note) tell.note(text);
@@ -153,7 +155,7 @@ struct Validation::Parts {
       for (int k = 0; k < joints.joints() && theirs.joints() == joints.joints() && difference.empty(); ++k) {
         if (joints.names[k] == theirs.names[k]) continue;
         difference =
-            fmt::format("joint {} is \"{}\" in {}, and \"{}\" in the skeleton that {} carries, which is used", k,
+            fmt::format("joint {} is \"{}\" in {}, but \"{}\" in the skeleton that {} carries, which is used", k,
                         theirs.names[k], packed ? o.data_path : files.annotations.string(), joints.names[k], o.weights);
       }
     } else {
@@ -161,7 +163,7 @@ struct Validation::Parts {
     }
     const bool of_data = o.keypoints_path.empty() || o.keypoints_path == "categories";
     check(
-        joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
+        joints.joints() == model->joints(), "{}: the weights are for {} joints, but the {} ({}) has {}; {}", o.weights,
         model->joints(), of_data ? "dataset's skeleton" : "skeleton of `keypoints_path`", joints.name, joints.joints(),
         of_data
             ? "take weights that were trained on these joints, or name the weights' skeleton with `keypoints_path` if "
@@ -180,8 +182,8 @@ struct Validation::Parts {
     if (files.kind == Kind::mpii) options.categories = {};
     no_truth = !packed && files.kind != Kind::mpii && !has_annotations(files.annotations);
     check(!no_truth || !o.person_det.empty(),
-          "{}: has images and no \"annotations\" (a list such as image_info_test-dev2017.json): name the detected "
-          "boxes with `person_det`, and the results for the evaluation server are written",
+          "{}: has images but no \"annotations\" (a list such as image_info_test-dev2017.json); name the detected "
+          "boxes with `person_det` to write the results for the evaluation server",
           files.annotations.string());
     const DetectedBoxes boxes = read_detected_boxes(o, "val", o.person_det, o.image_thre);
     dataset.emplace(open_split(o, "val", skeleton, options, boxes));
@@ -198,7 +200,7 @@ struct Validation::Parts {
     const std::string left_out = check_samples(*dataset, o, "val", folder, o.threads, tell.checked, tell.note);
     if (!left_out.empty() && tell.left_out) tell.left_out(left_out);
     check(files.kind != Kind::mpii || dataset->size() == static_cast<size_t>(truth.people),
-          "{}: PCKh is measured on all {} people, and pictures of {} of them are bad ({}); mend them",
+          "{}: PCKh is measured on all {} people, but pictures of {} of them are bad ({}); repair these pictures",
           files.annotations.string(), truth.people, dataset->counts().bad_picture,
           bad_samples_file(folder, "val").string());
   }
