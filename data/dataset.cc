@@ -355,10 +355,6 @@ PoseDataset PoseDataset::from_mpii(const MpiiAnnotations& people, const fs::path
   return out;
 }
 
-std::string PoseDataset::image_path(int image_index) const {
-  return pictures_->place(annotations_.images.at(image_index).file_name);
-}
-
 // ---- bad pictures ---------------------------------------------------------------------------------------------------
 
 namespace {
@@ -384,23 +380,6 @@ void check_size(const PictureInfo& info, const CocoImage& entry, const std::stri
 }
 
 }  // namespace
-
-void PoseDataset::check_files() const {
-  if (!pictures_->has_files()) return;
-  std::string first;
-  size_t bad = 0, all = 0;
-  for (size_t i = 0; i < people_of_.size(); ++i) {
-    if (people_of_[i].empty()) continue;
-    ++all;
-    try {
-      pictures_->glance(annotations_.images[i].file_name, [](std::span<const std::byte>) {});
-    } catch (const Error& error) {
-      if (bad++ == 0) first = error.what();
-    }
-  }
-  check(bad == 0, "{} ({} of the {} pictures that {} refers to cannot be used; is the folder right?)", first, bad, all,
-        annotations_.path);
-}
 
 void PoseDataset::check_pictures(int threads, const std::function<void(size_t done, size_t all)>& progress) {
   if (!pictures_->has_files()) return;

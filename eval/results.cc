@@ -107,12 +107,6 @@ void write_record_map(const fs::path& path, const std::string& summary) {
   write_file(path, "COCO results:\n" + summary);
 }
 
-std::string official_markdown(const std::string& architecture, const CocoEvalResult& result) {
-  constexpr std::array<const char*, 10> names = {"AP", "Ap .5", "AP .75", "AP (M)", "AP (L)",
-                                                 "AR", "AR .5", "AR .75", "AR (M)", "AR (L)"};
-  return markdown_table(architecture, names, result.stats);
-}
-
 std::string markdown_table(const std::string& architecture, std::span<const char* const> names,
                            std::span<const double> values) {
   std::string header = "| Arch";

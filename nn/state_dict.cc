@@ -139,18 +139,6 @@ Fit compare(const WeightFile& file, const ParameterStore& store) {
   return fit;
 }
 
-void load_state_dict(const WeightFile& file, ParameterStore& store) {
-  const Fit fit = compare(file, store);
-  if (!fit.exact()) {
-    const auto model = file.metadata().find("model");
-    fail("{}: these weights do not fit the model: {}; {}", file.path().string(), fit.summary(),
-         model != file.metadata().end()
-             ? fmt::format("the file was saved from {}, so try `model` {}", model->second, model->second)
-             : "check `model` and `joints`");
-  }
-  load_matching(file, store);
-}
-
 void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except) {
   const std::unordered_set<std::string_view> left_out(except.begin(), except.end());
   Loading loading(file);
@@ -228,7 +216,18 @@ void save_weights(const fs::path& path, const Model& model, const std::map<std::
   save_state_dict(path, model.parameters(), metadata);
 }
 
-void load_weights(const fs::path& path, Model& model) { load_state_dict(WeightFile(path), model.parameters()); }
+void load_weights(const fs::path& path, Model& model) {
+  const WeightFile file(path);
+  const Fit fit = compare(file, model.parameters());
+  if (!fit.exact()) {
+    const auto saved = file.metadata().find("model");
+    fail("{}: these weights do not fit the model: {}; {}", path.string(), fit.summary(),
+         saved != file.metadata().end()
+             ? fmt::format("the file was saved from {}, so try `model` {}", saved->second, saved->second)
+             : "check `model` and `joints`");
+  }
+  load_matching(file, model.parameters());
+}
 
 namespace {
 

@@ -27,10 +27,6 @@ struct Fit {
 };
 Fit compare(const WeightFile& file, const ParameterStore& store);
 
-// Loads every entry of the store from `file` by name. Strict: throws one Error that lists missing and unexpected names
-// and different shapes (both shapes), and then the store is unchanged.
-void load_state_dict(const WeightFile& file, ParameterStore& store);
-
 // Loads the entries that the file and the store have in common, except those named in `except`; the other entries of
 // the store keep their values. Entries of another shape or type are skipped, so the caller should check compare()
 // first.
@@ -41,8 +37,10 @@ void load_matching(const WeightFile& file, ParameterStore& store, const std::vec
 void save_state_dict(const fs::path& path, const ParameterStore& store,
                      const std::map<std::string, std::string>& metadata, const Optimizer* optimizer = nullptr);
 
-// Save and load a model without optimiser state, as safetensors with PyTorch's names and layouts. load_weights is as
-// strict as load_state_dict. Both throw Error that names the file.
+// Save and load a model without optimiser state, as safetensors with PyTorch's names and layouts. load_weights is
+// strict: it throws one Error that lists missing and unexpected names and different shapes (both shapes), and then the
+// model is unchanged. Both throw Error that names the file. For pose networks use the load_weights of
+// hrnet/model/load.h, whose errors give the likely reason.
 void save_weights(const fs::path& path, const Model& model, const std::map<std::string, std::string>& metadata = {});
 void load_weights(const fs::path& path, Model& model);
 
