@@ -6,8 +6,20 @@
 
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 
 namespace hr {
+namespace {
+
+std::string position_json(const RunState& at) {
+  std::string text;
+  JsonWriter json(text, kJsonCompact);
+  json.begin_object().member("epoch", at.epoch).member("step", at.step).member("samples", at.samples);
+  json.member("loss_sum", at.loss_sum).member("best_ap", at.best_score).member("trained", at.trained).end();
+  return text;
+}
+
+}  // namespace
 
 std::map<std::string, std::string> checkpoint_metadata(const TrainRecipe& r, const PoseModel& model,
                                                        const Skeleton& skeleton, int batch_size, int ranks,
@@ -29,9 +41,7 @@ std::map<std::string, std::string> checkpoint_metadata(const TrainRecipe& r, con
           {"batch_size", std::to_string(batch_size)},
           {"ranks", std::to_string(ranks)},
           {"history", history_to_json(at.history)},
-          {"position",
-           fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{},\"trained\":{}}}",
-                       at.epoch, at.step, at.samples, at.loss_sum, at.best_score, at.trained)}};
+          {"position", position_json(at)}};
 }
 
 std::string checkpoint_text(const WeightFile& file, const char* key) {

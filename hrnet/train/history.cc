@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 
 namespace hr {
 
@@ -13,14 +14,17 @@ std::string results_line(const EpochRecord& r) {
 }
 
 std::string history_to_json(const std::vector<EpochRecord>& history) {
-  std::string json = "[";
+  std::string text;
+  JsonWriter json(text, kJsonCompact);
+  json.begin_list();
   for (const EpochRecord& r : history) {
-    json += fmt::format("{}{{\"epoch\":{},\"loss\":{},\"lr\":{}", json.size() > 1 ? "," : "", r.epoch, r.loss, r.lr);
-    if (r.pckh) json += ",\"measure\":\"PCKh\"";
-    if (!r.stats.empty()) json += fmt::format(",\"stats\":[{}]", fmt::join(r.stats, ","));
-    json += '}';
+    json.begin_object().member("epoch", r.epoch).member("loss", r.loss).member("lr", r.lr);
+    if (r.pckh) json.member("measure", "PCKh");
+    if (!r.stats.empty()) json.member("stats", r.stats);
+    json.end();
   }
-  return json + "]";
+  json.end();
+  return text;
 }
 
 std::vector<EpochRecord> history_from_json(std::string_view text, std::string_view where) {

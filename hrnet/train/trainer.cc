@@ -6,6 +6,7 @@
 #include "core/counted.h"
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/weight_info.h"
@@ -201,8 +202,10 @@ void Trainer::start() {
 
 void Trainer::share_start() {
   parallel_->broadcast(cx_, &*optimizer_);
-  const std::string mine = fmt::format("[{},{},{},{},{},{},{}]", state_.epoch, state_.step, state_.samples,
-                                       state_.loss_sum, state_.best_score, batch_size_, state_.trained);
+  std::string mine;
+  JsonWriter json(mine, kJsonCompact);
+  json.begin_list().value(state_.epoch).value(state_.step).value(state_.samples).value(state_.loss_sum);
+  json.value(state_.best_score).value(batch_size_).value(state_.trained).end();
   const rapidjson::Document first = parse_json(world_.comm->all_gather(mine)[0], "rank 0's position");
   state_.epoch = first[0].GetInt();
   state_.step = first[1].GetInt64();
