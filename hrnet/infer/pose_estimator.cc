@@ -14,62 +14,27 @@
 #include "eval/nms.h"
 #include "hrnet/infer/decoding.h"
 #include "hrnet/infer/heatmap_runner.h"
-#include "hrnet/model/load.h"
+#include "hrnet/infer/weight_info.h"
 #include "hrnet/model/make_context.h"
 
 namespace hr {
 namespace {
 
-// Weights that are not finite must be found here: a ReLU turns NaN into 0 on some processors, and the poses would then
-// look like any others.
-void check_finite(const WeightFile& file, const PoseModel& model) {
-  for (const auto& entry : model.parameters().entries()) {
-    const ArrayView* array = entry.counter != nullptr ? nullptr : file.find(entry.name());
-    if (array == nullptr) continue;
-    for (const float v : array->to_f32()) {
-      check(std::isfinite(v), "{}: {} holds numbers that are not finite; the file is damaged or its training diverged",
-            file.path().string(), entry.name());
-    }
-  }
-}
-
-std::optional<std::string> metadata(const WeightFile& file, const char* key) {
-  const auto it = file.metadata().find(key);
-  return it == file.metadata().end() ? std::nullopt : std::optional(it->second);
-}
-
-std::unique_ptr<PoseModel> load_pose_model(Context& cx, const WeightFile& file, const std::string& asked_color) {
-  const ModelGuess guess = guess_model(file);
-  check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", file.path().string(),
-        guess.what);
-  // The size of the network follows from the file alone, so the file must have all tensors before memory is allocated.
-  check_weights(file, *declare_model(guess.model, guess.joints));
-  auto model = make_model(cx, guess.model, guess.joints, 0, Init::none);
-  load_weights(file, *model);
-  check_finite(file, *model);
-  std::string color = asked_color.empty() ? metadata(file, "color").value_or("") : asked_color;
-  // mmpose converts pictures to RGB for every network.
-  if (color.empty() && file.wrapper().writer == Wrapper::Writer::mmpose) color = "rgb";
-  check(color.empty() || color == "rgb" || color == "bgr", "{}: the colour order is '{}'; expected rgb or bgr",
-        file.path().string(), color);
-  if (!color.empty()) model->set_bgr_input(color == "bgr");
-  return model;
-}
-
 Skeleton choose_skeleton(const WeightFile& file, const std::string& asked, int joints) {
-  const std::optional<std::string> carried = metadata(file, "skeleton");
+  const auto carried = file.metadata().find("skeleton");
   Skeleton skeleton = !asked.empty() ? find_skeleton(asked)
-                      : carried      ? skeleton_from_text(*carried, file.path().string() + ": its skeleton")
-                                     : coco_skeleton();
+                      : carried != file.metadata().end()
+                          ? skeleton_from_text(carried->second, file.path().string() + ": its skeleton")
+                          : coco_skeleton();
   check(skeleton.joints() == joints,
         "{}: the network has {}, but the skeleton {} has {}; name the skeleton that the network was trained with",
         file.path().string(), counted(joints, "joint"), skeleton.name, skeleton.joints());
   return skeleton;
 }
 
-int choose_side(const WeightFile& file, const char* key, int asked, int otherwise) {
-  const int side = asked != 0 ? asked : file.metadata_number(key, 32, 4096, 32).value_or(otherwise);
-  check(side >= 32 && side <= 4096 && side % 32 == 0, "{} is {}; expected a multiple of 32 from 32 to 4096", key, side);
+int checked_side(const char* name, int side) {
+  check(side >= 32 && side <= 4096 && side % 32 == 0, "{} is {}; expected a multiple of 32 from 32 to 4096", name,
+        side);
   return side;
 }
 
@@ -269,11 +234,14 @@ PoseEstimator::PoseEstimator(const fs::path& weights, const PoseOptions& o) : st
   s.batch_size = o.batch_size;
   s.oks_nms = o.oks_nms.value_or(-1);
   s.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32});
-  s.model = load_pose_model(s.cx, file, o.color);
+  const ModelGuess guess = guess_model(file);
+  check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", s.weights, guess.what);
+  s.model = load_model(s.cx, file, {}, {}, o.color);
   s.skeleton = std::make_shared<const Skeleton>(choose_skeleton(file, o.skeleton, s.model->joints()));
-  s.input_h = choose_side(file, "input_h", o.input_h, 256);
-  s.input_w = choose_side(file, "input_w", o.input_w, 192);
-  s.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, metadata(file, "codec"), s.weights, s.input_h);
+  const WeightInfo info = weight_info(file, o.input_h == 0 || o.input_w == 0);
+  s.input_h = checked_side("input_h", o.input_h != 0 ? o.input_h : info.input_h.value_or(256));
+  s.input_w = checked_side("input_w", o.input_w != 0 ? o.input_w : info.input_w.value_or(192));
+  s.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, info.codec, s.weights, s.input_h);
   s.runner = std::make_unique<HeatmapRunner>(
       s.cx, *s.model, s.skeleton->mirror(), HeatmapRunner::Options{.flip = s.decoding.flip, .shift = s.decoding.shift});
   if (s.cx.device.is_cuda()) {
