@@ -209,7 +209,15 @@ Tracker::~Tracker() = default;
 Tracker::Tracker(Tracker&&) noexcept = default;
 Tracker& Tracker::operator=(Tracker&&) noexcept = default;
 
-std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose> detections) {
+// A frame that is being processed.
+struct Tracker::Frame {
+  double seconds = 0;
+  std::span<const Pose> detections;
+  std::vector<Box> boxes = {};                    // where the box of each track is expected
+  std::vector<std::vector<Joint>> expected = {};  // joints of each track, moved to that box
+};
+
+void Tracker::check_frame(double seconds, std::span<const Pose> detections) const {
   check(std::isfinite(seconds), "Tracker: the time of a frame is {}; expected a finite number of seconds", seconds);
   check(!started_ || seconds >= now_,
         "Tracker: the time goes back from {} s to {} s; call restart() before another video", now_, seconds);
@@ -226,77 +234,73 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
             "Tracker: detection {} has a joint that is not finite", i);
     }
   }
-  const bool first_frame = !started_;
+}
+
+// Ends the tracks that were lost for too long and predicts the others.
+Tracker::Frame Tracker::begin_frame(double seconds, std::span<const Pose> detections) {
   const double dt = started_ ? seconds - now_ : 0;
   started_ = true;
   now_ = seconds;
-
   std::erase_if(tracks_, [&](const Track& t) { return seconds - t.last_time > options_.max_lost_seconds; });
-  std::vector<std::vector<Joint>> expected(tracks_.size());  // joints of each track, moved to its expected box
-  std::vector<Box> boxes(tracks_.size());
-  for (size_t i = 0; i < tracks_.size(); ++i) {
-    Track& t = tracks_[i];
+  Frame frame{.seconds = seconds, .detections = detections};
+  for (Track& t : tracks_) {
     t.matched = false;
     t.motion.predict(dt, t.state == Track::State::lost);
-    boxes[i] = t.motion.box();
-    if (!t.last_joints.empty()) expected[i] = t.moved(t.last_joints, t.last_box, boxes[i]);
+    const Box box = t.motion.box();
+    frame.expected.push_back(t.last_joints.empty() ? std::vector<Joint>{} : t.moved(t.last_joints, t.last_box, box));
+    frame.boxes.push_back(box);
   }
+  return frame;
+}
 
-  // Associates the tracks for which takes_part() holds with the open detections, and removes the matched ones from
-  // `open`.
-  const auto associate = [&](auto&& takes_part, std::vector<int>& open, double least, bool weigh_by_score) {
-    std::vector<int> rows;
-    for (size_t i = 0; i < tracks_.size(); ++i) {
-      if (!tracks_[i].matched && takes_part(tracks_[i])) rows.push_back(static_cast<int>(i));
-    }
-    if (rows.empty() || open.empty()) return;
-    std::vector<double> cost;
-    cost.reserve(rows.size() * open.size());
-    for (const int i : rows) {
-      for (const int j : open) {
-        const Pose& d = detections[j];
-        double likeness = box_iou(boxes[i], d.box);
-        if (likeness > 0 && options_.pose_weight > 0 && !d.joints.empty() && !expected[i].empty()) {
-          const double oks = pose_likeness(expected[i], d.joints, kBodyArea * d.box.w * d.box.h, options_);
-          if (oks >= 0) likeness += options_.pose_weight * (oks - likeness);
-        }
-        cost.push_back(1 - likeness * (weigh_by_score ? std::clamp(d.score, 0.0, 1.0) : 1.0));
-      }
-    }
-    const std::vector<int> match =
-        assign_below(cost, static_cast<int>(rows.size()), static_cast<int>(open.size()), 1 - least);
-    std::vector<int> rest;
-    std::vector<uint8_t> used(open.size(), 0);
-    for (size_t r = 0; r < rows.size(); ++r) {
-      if (match[r] < 0) continue;
-      used[match[r]] = 1;
-      tracks_[rows[r]].see(detections[open[match[r]]], open[match[r]], seconds, options_);
-    }
-    for (size_t k = 0; k < open.size(); ++k) {
-      if (used[k] == 0) rest.push_back(open[k]);
-    }
-    open = std::move(rest);
-  };
-  std::vector<int> high, low;
-  for (size_t i = 0; i < detections.size(); ++i) {
-    if (detections[i].score >= options_.high_score) {
-      high.push_back(static_cast<int>(i));
-    } else if (detections[i].score > options_.low_score) {
-      low.push_back(static_cast<int>(i));
+double Tracker::likeness(const Frame& frame, int track, int detection) const {
+  const Pose& d = frame.detections[detection];
+  const std::vector<Joint>& expected = frame.expected[track];
+  const double iou = box_iou(frame.boxes[track], d.box);
+  if (iou <= 0 || options_.pose_weight <= 0 || d.joints.empty() || expected.empty()) return iou;
+  const double oks = pose_likeness(expected, d.joints, kBodyArea * d.box.w * d.box.h, options_);
+  return oks >= 0 ? iou + options_.pose_weight * (oks - iou) : iou;
+}
+
+// Associates the tracks for which takes_part() holds with the open detections, and removes the matched ones from
+// `open`.
+void Tracker::associate(const Frame& frame, bool (*takes_part)(const Track&), std::vector<int>& open, double least,
+                        bool weigh_by_score) {
+  std::vector<int> rows;
+  for (size_t i = 0; i < tracks_.size(); ++i) {
+    if (!tracks_[i].matched && takes_part(tracks_[i])) rows.push_back(static_cast<int>(i));
+  }
+  if (rows.empty() || open.empty()) return;
+  std::vector<double> cost;
+  cost.reserve(rows.size() * open.size());
+  for (const int i : rows) {
+    for (const int j : open) {
+      const double weight = weigh_by_score ? std::clamp(frame.detections[j].score, 0.0, 1.0) : 1.0;
+      cost.push_back(1 - likeness(frame, i, j) * weight);
     }
   }
-  using State = Track::State;
-  associate([](const Track& t) { return t.state != State::tentative; }, high, options_.first_likeness, true);
-  associate([](const Track& t) { return t.state == State::seen; }, low, options_.second_likeness, false);
-  associate([](const Track& t) { return t.state == State::tentative; }, high, options_.tentative_likeness, true);
+  const std::vector<int> match =
+      assign_below(cost, static_cast<int>(rows.size()), static_cast<int>(open.size()), 1 - least);
+  std::vector<int> rest;
+  std::vector<uint8_t> used(open.size(), 0);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    if (match[r] < 0) continue;
+    used[match[r]] = 1;
+    tracks_[rows[r]].see(frame.detections[open[match[r]]], open[match[r]], frame.seconds, options_);
+  }
+  for (size_t k = 0; k < open.size(); ++k) {
+    if (used[k] == 0) rest.push_back(open[k]);
+  }
+  open = std::move(rest);
+}
 
-  std::erase_if(tracks_, [](const Track& t) { return t.state == State::tentative && !t.matched; });
-  for (const int j : high) {
-    const Pose& d = detections[j];
+void Tracker::start_tracks(const Frame& frame, const std::vector<int>& open) {
+  for (const int j : open) {
+    const Pose& d = frame.detections[j];
     if (d.score < options_.new_score) continue;
     Track t;
     t.motion.start(d.box);
-    t.first_time = t.last_time = seconds;
+    t.first_time = t.last_time = frame.seconds;
     t.last_box = d.box;
     t.last_joints = d.joints;
     t.smooth(options_, 0);
@@ -304,6 +308,10 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
     t.matched = true;
     tracks_.push_back(std::move(t));
   }
+}
+
+void Tracker::update_states(bool first_frame) {
+  using State = Track::State;
   for (Track& t : tracks_) {
     if (!t.matched) {
       t.state = State::lost;
@@ -315,7 +323,11 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
       t.id = next_id_++;
     }
   }
-  // If a seen and a lost track are in the same place, the younger one ends.
+}
+
+// If a seen and a lost track are in the same place, the younger one ends.
+void Tracker::end_duplicates(double seconds) {
+  using State = Track::State;
   std::vector<uint8_t> ends(tracks_.size(), 0);
   for (size_t i = 0; i < tracks_.size(); ++i) {
     if (tracks_[i].state != State::seen) continue;
@@ -333,11 +345,35 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
     ++kept;
   }
   tracks_.resize(kept);
+}
+
+std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose> detections) {
+  check_frame(seconds, detections);
+  const bool first_frame = !started_;
+  const Frame frame = begin_frame(seconds, detections);
+  std::vector<int> high, low;
+  for (size_t i = 0; i < detections.size(); ++i) {
+    if (detections[i].score >= options_.high_score) {
+      high.push_back(static_cast<int>(i));
+    } else if (detections[i].score > options_.low_score) {
+      low.push_back(static_cast<int>(i));
+    }
+  }
+  using State = Track::State;
+  const auto confirmed = [](const Track& t) { return t.state != State::tentative; };
+  const auto seen = [](const Track& t) { return t.state == State::seen; };
+  const auto tentative = [](const Track& t) { return t.state == State::tentative; };
+  associate(frame, confirmed, high, options_.first_likeness, true);
+  associate(frame, seen, low, options_.second_likeness, false);
+  associate(frame, tentative, high, options_.tentative_likeness, true);
+  std::erase_if(tracks_, [](const Track& t) { return t.state == State::tentative && !t.matched; });
+  start_tracks(frame, high);
+  update_states(first_frame);
+  end_duplicates(seconds);
 
   std::vector<TrackedPerson> people;
   for (const Track& t : tracks_) {
-    if (t.state != State::seen) continue;
-    people.push_back(t.person(t.motion.box(), t.smoothed, seconds));
+    if (t.state == State::seen) people.push_back(t.person(t.motion.box(), t.smoothed, seconds));
   }
   std::sort(people.begin(), people.end(),
             [](const TrackedPerson& a, const TrackedPerson& b) { return a.track < b.track; });

@@ -77,6 +77,16 @@ class Tracker {
 
  private:
   struct Track;
+  struct Frame;
+  void check_frame(double seconds, std::span<const Pose> detections) const;
+  Frame begin_frame(double seconds, std::span<const Pose> detections);
+  double likeness(const Frame& frame, int track, int detection) const;
+  void associate(const Frame& frame, bool (*takes_part)(const Track&), std::vector<int>& open, double least,
+                 bool weigh_by_score);
+  void start_tracks(const Frame& frame, const std::vector<int>& open);
+  void update_states(bool first_frame);
+  void end_duplicates(double seconds);
+
   TrackerOptions options_;
   std::vector<Track> tracks_;
   double now_ = 0;
