@@ -189,8 +189,11 @@ class PoseDataset {
   Placed placed(size_t index, uint64_t epoch, int image_width) const;
   int image_width(int image_index, SampleWorkspace& workspace) const;
   PictureInfo open(int image_index, SampleWorkspace& workspace) const;
-  void together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
-                std::span<const SampleTarget> targets, std::span<SampleMeta> metas, SampleWorkspace& workspace) const;
+  struct OfOnePicture;
+  void make_together(OfOnePicture samples, uint64_t epoch) const;
+  std::vector<size_t> make_from_memory(const OfOnePicture& samples) const;
+  bool make_and_cache(const OfOnePicture& samples, std::span<const size_t> left) const;
+  void make_sample(const OfOnePicture& samples, size_t i, const ImageView& view) const;
   // Takes the size of a picture with this many people from its header. Returns false if it cannot be read; it is then
   // in bad().
   bool learn_size(int image_index, size_t people);
