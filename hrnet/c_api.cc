@@ -36,7 +36,7 @@ hrnet_status guarded(const Body& body) noexcept {
     return failed(HRNET_ERROR, error.what());
   } catch (const std::bad_alloc&) {
     return failed(HRNET_NO_MEMORY, "out of memory");
-  } catch (const std::system_error& error) {  // such as std::filesystem::filesystem_error
+  } catch (const std::system_error& error) {  // Such as std::filesystem::filesystem_error.
     return failed(HRNET_ERROR, error.what());
   } catch (const std::exception& error) {
     return failed(HRNET_INTERNAL, error.what());

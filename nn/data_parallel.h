@@ -31,9 +31,9 @@ std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes,
 class DataParallel {
  public:
   struct Options {
-    int64_t bucket_bytes = int64_t{25} << 20;  // as in torch
+    int64_t bucket_bytes = int64_t{25} << 20;  // As in torch.
     int64_t last_bytes = int64_t{1} << 20;
-    bool overlap = true;  // false starts all buckets in finish(), to measure what the overlap gains
+    bool overlap = true;  // False starts all buckets in finish(), to measure what the overlap gains.
   };
   // The store must be allocated. The communicator and the store must outlive this object.
   DataParallel(Comm& comm, ParameterStore& store) : DataParallel(comm, store, Options{}) {}
@@ -64,10 +64,10 @@ class DataParallel {
   ParameterStore& store_;
   bool overlap_;
   std::vector<Bucket> buckets_;
-  std::vector<Tensor> views_;                       // views of the gradient slab, one per bucket
-  std::unordered_map<uint64_t, size_t> bucket_of_;  // by the id of the parameter's value
-  std::vector<size_t> missing_;                     // number of gradients that each bucket still waits for
-  size_t next_ = 0;                                 // the next bucket to start; all ranks start them in this order
+  std::vector<Tensor> views_;                       // Views of the gradient slab, one per bucket.
+  std::unordered_map<uint64_t, size_t> bucket_of_;  // By the id of the parameter's value.
+  std::vector<size_t> missing_;                     // Number of gradients that each bucket still waits for.
+  size_t next_ = 0;                                 // The next bucket to start; all ranks start them in this order.
 };
 
 }  // namespace hr

@@ -65,7 +65,7 @@ class ConvBn {
   ConvShape shape_;
   Parameter* weight_;
   BatchNorm bn_;
-  std::shared_ptr<Folded> folded_;  // weights for inference, made again when the store's version has changed
+  std::shared_ptr<Folded> folded_;  // Weights for inference, made again when the store's version has changed.
 };
 
 // Calls `fuse` on the terms.
@@ -73,7 +73,7 @@ Tensor fuse_terms(Context& cx, const std::vector<ConvBn::Term>& terms, Act act);
 
 struct ConvOptions {
   bool bias = true;
-  bool f32_output = false;  // the output is f32 even under bf16
+  bool f32_output = false;  // The output is f32 even under bf16.
   // Initial weights are N(0, 0.001) for every `Init`: for a head whose target is almost 0 everywhere
   bool small_start = false;
 };
@@ -99,7 +99,7 @@ class Conv {
   ConvShape shape_;
   ConvOptions options_;
   Parameter *weight_, *bias_ = nullptr;
-  std::shared_ptr<Packed> packed_;  // filters packed for inference, made again when the store's version has changed
+  std::shared_ptr<Packed> packed_;  // Filters packed for inference, made again when the store's version has changed.
 };
 
 }  // namespace hr

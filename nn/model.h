@@ -39,7 +39,7 @@ class Model {
     return store_.add_parameter(std::move(name), std::move(shape), ParameterLayout::plain, initial, 0);
   }
 
-  ~Model() = default;  // protected, since models are never destroyed through this type
+  ~Model() = default;  // Protected, since models are never destroyed through this type.
   ParameterStore store_;
 };
 

@@ -14,7 +14,7 @@ int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 // v: the parameter's part of a copy of the slab in host memory.
 void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init init) {
   const int64_t n = p.value.numel();
-  Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // the number spells "init"
+  Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // The number spells "init".
   if (p.layout == ParameterLayout::plain) {
     std::fill_n(v, n, p.initial);
   } else if (init == Init::torch && p.fan_in > 0) {

@@ -12,30 +12,30 @@ namespace hr {
 
 // How a parameter is laid out in PyTorch's state dict and in our memory.
 enum class ParameterLayout {
-  plain,          // any shape, the same in both: biases, batch norm, free tensors
-  filter,         // torch [O, I, kh, kw], ours [O, kh, kw, I]
-  deconv_filter,  // torch [I, O, kh, kw], ours [O, kh, kw, I]
+  plain,          // Any shape, the same in both: biases, batch norm, free tensors.
+  filter,         // torch [O, I, kh, kw], ours [O, kh, kw, I].
+  deconv_filter,  // torch [I, O, kh, kw], ours [O, kh, kw, I].
 };
 
 // How the initial values are chosen. The official ones are meant for networks whose backbone is then replaced by
 // ImageNet weights; when training from scratch, PyTorch's default learns faster. The heatmap head is N(0, 0.001) in
 // both, since heatmaps are almost 0 everywhere.
 enum class Init {
-  official,  // every convolution N(0, 0.001)
-  torch,     // convolutions uniform in +-1/sqrt(fan_in), the default of torch.nn.Conv2d; the head as official
-  none,      // filters stay 0, since weights will be loaded
+  official,  // Every convolution N(0, 0.001).
+  torch,     // Convolutions uniform in +-1/sqrt(fan_in), the default of torch.nn.Conv2d; the head as official.
+  none,      // Filters stay 0, since weights will be loaded.
 };
 
 struct Parameter {
   std::string name;   // PyTorch's name: "stage2.0.branches.0.0.conv1.weight"
-  Shape torch_shape;  // as in PyTorch's state dict
+  Shape torch_shape;  // As in PyTorch's state dict.
   ParameterLayout layout = ParameterLayout::plain;
-  float initial = 0;   // for a plain parameter: batch norm weights 1, biases 0
-  int64_t fan_in = 0;  // of a convolution; 0 for a heatmap head, which starts at N(0, 0.001)
-  Tensor value, grad;  // in our layout; views of the slabs
-  Tensor rounded;      // `value` as bf16 while a ParameterStore::Rounded exists; undefined otherwise
+  float initial = 0;   // For a plain parameter: batch norm weights 1, biases 0.
+  int64_t fan_in = 0;  // Of a convolution; 0 for a heatmap head, which starts at N(0, 0.001).
+  Tensor value, grad;  // In our layout; views of the slabs.
+  Tensor rounded;      // `value` as bf16 while a ParameterStore::Rounded exists; undefined otherwise.
 
-  Shape shape() const;  // in our layout
+  Shape shape() const;  // In our layout.
   const Tensor* rounded_filter() const { return rounded.defined() ? &rounded : nullptr; }
 };
 
@@ -99,7 +99,7 @@ class ParameterStore {
 
   // One entry of the state dict; entries() has them in PyTorch's order.
   struct Entry {
-    Parameter* parameter = nullptr;  // exactly one of the three is set
+    Parameter* parameter = nullptr;  // Exactly one of the three is set.
     Buffer* buffer = nullptr;
     Counter* counter = nullptr;
     const std::string& name() const;
@@ -107,17 +107,17 @@ class ParameterStore {
   };
   const std::vector<Entry>& entries() const { return entries_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }
-  int64_t parameter_count() const;  // number of scalars
+  int64_t parameter_count() const;  // Number of scalars.
 
-  Tensor values, grads;  // flat f32 slabs; the gaps between parameters, for alignment, are zero
-  Tensor buffers;        // flat, f32
+  Tensor values, grads;  // Flat f32 slabs; the gaps between parameters, for alignment, are zero.
+  Tensor buffers;        // Flat, f32.
 
   // Raised by everything that changes values or buffers, so that caches of folded weights can tell whether they are up
   // to date.
   uint64_t version = 0;
 
  private:
-  Tensor rounded_;  // bf16, laid out like values; kept, since captured graphs hold its address
+  Tensor rounded_;  // bf16, laid out like values; kept, since captured graphs hold its address.
   Context home_;
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;

@@ -10,8 +10,8 @@
 namespace hr {
 namespace {
 
-constexpr int64_t kPiece = 1 << 17;  // elements per piece: 512 KiB, which takes a fraction of a millisecond
-constexpr int64_t kLine = 16;        // floats in a cache line
+constexpr int64_t kPiece = 1 << 17;  // Elements per piece: 512 KiB, which takes a fraction of a millisecond.
+constexpr int64_t kLine = 16;        // Floats in a cache line.
 
 // Four floats at any address. The compiler's vector type keeps the code below independent of the processor.
 using Vec4 = float __attribute__((vector_size(16)));
@@ -106,7 +106,7 @@ Transposition transposition(const Parameter& p) {
   const int64_t taps = p.layout == ParameterLayout::plain ? 1 : s[2] * s[3];
   if (p.layout == ParameterLayout::filter && taps > 1) return {s[0], s[1], taps};
   if (p.layout == ParameterLayout::deconv_filter) return {1, s[0], s[1] * taps};
-  return {1, 1, numel(s)};  // the order is the same in both layouts
+  return {1, 1, numel(s)};  // The order is the same in both layouts.
 }
 
 void cut(const Parameter& p, size_t array, std::vector<Piece>& pieces) {

@@ -44,7 +44,7 @@ class ModuleOrder {
   }
 
  private:
-  std::unordered_map<std::string_view, size_t> modules_;  // a module comes before the modules inside it
+  std::unordered_map<std::string_view, size_t> modules_;  // A module comes before the modules inside it.
 };
 
 // Formats the first names and the number of all: "a, b, c, ... (120 in all)".
@@ -90,7 +90,7 @@ class Loading {
   struct Array {
     const std::byte* from = nullptr;
     float* to = nullptr;
-    std::vector<float> floats = {};  // the converted numbers, if the file's are not float32 or have gaps
+    std::vector<float> floats = {};  // The converted numbers, if the file's are not float32 or have gaps.
   };
   const WeightFile& file_;
   std::vector<Array> arrays_;
@@ -144,7 +144,7 @@ void load_matching(const WeightFile& file, ParameterStore& store, const std::vec
   Loading loading(file);
   HostImage values(store.home(), store.values), statistics(store.home(), store.buffers);
   std::vector<std::pair<Counter*, int64_t>> counters;
-  std::deque<Parameter> buffers;  // buffers as plain parameters, since Loading takes parameters
+  std::deque<Parameter> buffers;  // Buffers as plain parameters, since Loading takes parameters.
   for (const auto& entry : store.entries()) {
     const ArrayView* array = left_out.count(entry.name()) != 0 ? nullptr : file.find(entry.name());
     if (array == nullptr || !same_shape(entry, *array) || !same_type(entry, *array)) continue;
@@ -231,7 +231,7 @@ void load_weights(const fs::path& path, Model& model) {
 
 namespace {
 
-constexpr int64_t kMostSteps = 1'000'000'000'000'000;  // a double represents all whole numbers up to here exactly
+constexpr int64_t kMostSteps = 1'000'000'000'000'000;  // A double represents all whole numbers up to here exactly.
 
 void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   const std::pair<const char*, Tensor> moments[] = {{"optimizer.exp_avg", optimizer.exp_avg},

@@ -13,12 +13,12 @@ namespace hr {
 // The differences between the state dict of a file and that of a model, by name.
 struct Fit {
   struct Mismatch {
-    std::string name, file, model;  // both shapes, or both element types
+    std::string name, file, model;  // Both shapes, or both element types.
   };
-  std::vector<std::string> missing;  // in the model's order, without num_batches_tracked, which old files lack
+  std::vector<std::string> missing;  // In the model's order, without num_batches_tracked, which old files lack.
   std::vector<std::string>
-      unexpected;  // as torch lists them: by the module where they leave the model, then the file's order
-  std::vector<Mismatch> misshaped, mistyped;  // in the model's order
+      unexpected;  // As torch lists them: by the module where they leave the model, then the file's order.
+  std::vector<Mismatch> misshaped, mistyped;  // In the model's order.
   size_t matched = 0;
 
   bool exact() const { return missing.empty() && unexpected.empty() && misshaped.empty() && mistyped.empty(); }

@@ -197,7 +197,7 @@ void WeightFile::open_pth() {
   const auto* dict = root.as<Value::Dict>();  // PthFile has checked that it is a dict.
   const Value::Dict* weights = nullptr;
   if (tensors_in(*dict) < dict->items.size()) {
-    constexpr int kMostEntries = 4;  // nested in each other
+    constexpr int kMostEntries = 4;  // Nested in each other.
     weights = state_dict_in(root, kMostEntries, wrapper_.entry);
     check(weights != nullptr || tensors_in(*dict) > 0,
           "{}: holds no weights; expected tensors, or a dict of tensors under one of {}; its keys are {}",
@@ -214,7 +214,7 @@ void WeightFile::open_pth() {
     if (optimizer == nullptr) optimizer = root.find("optimizer_state_dict");
     if (optimizer != nullptr && optimizer->as<Value::Dict>() != nullptr) optimizer_ = optimizer;
     const Value* epoch = root.find("epoch");
-    const Value* meta = root.find("meta");  // mmpose's
+    const Value* meta = root.find("meta");  // mmpose stores the epoch there.
     if (epoch == nullptr && meta != nullptr) epoch = meta->find("epoch");
     if (const auto* number = epoch != nullptr ? epoch->as<int64_t>() : nullptr) epoch_ = *number;
   }

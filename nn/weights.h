@@ -33,7 +33,7 @@ struct Wrapper {
   enum class Writer { plain, ours, seed, official, simple_hrnet, mmpose, other };
   Writer writer = Writer::plain;
   std::string entry;   // "model", "state_dict", "ema.module", ...; empty if the file itself is the state dict
-  std::string prefix;  // the prefixes that were removed from the names, as text; empty if there were none
+  std::string prefix;  // The prefixes that were removed from the names, as text; empty if there were none.
   std::string describe() const;
 };
 
@@ -53,7 +53,7 @@ class WeightFile {
   // finds them.
   const std::vector<std::string>& names() const { return names_; }
   bool contains(std::string_view name) const { return find(name) != nullptr; }
-  const ArrayView* find(std::string_view name) const;  // null if there is no such tensor
+  const ArrayView* find(std::string_view name) const;  // Null if there is no such tensor.
   const ArrayView& at(std::string_view name) const;    // Throws Error that names the file if there is none.
 
   // The metadata of a safetensors file. Files of ours have model, joints, color, codec, input_h and input_w.
@@ -80,7 +80,7 @@ class WeightFile {
  private:
   void open_safetensors();
   void open_pth();
-  bool add(std::string name, const ArrayView& array);  // replaces the array and returns false if the name exists
+  bool add(std::string name, const ArrayView& array);  // Replaces the array and returns false if the name exists.
   void rename(std::initializer_list<std::string_view> prefixes);
 
   fs::path path_;
@@ -94,7 +94,7 @@ class WeightFile {
   std::unordered_map<std::string_view, const ArrayView*> arrays_;
   std::map<std::string, std::string> metadata_;
   const Value* optimizer_ = nullptr;
-  std::optional<int64_t> epoch_;  // as the file has it; checked in next_epoch()
+  std::optional<int64_t> epoch_;  // As the file has it; checked in next_epoch().
 };
 
 }  // namespace hr

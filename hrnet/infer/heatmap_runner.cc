@@ -57,7 +57,7 @@ struct HeatmapRunner::Slot {
 
   Heatmaps maps;
   void *staged = nullptr, *result = nullptr;
-  float* host = nullptr;  // pinned
+  float* host = nullptr;  // In pinned memory.
   size_t in_bytes = 0, out_bytes = 0;
   cuda::Event arrived = nullptr, computed = nullptr, done = nullptr;
 };

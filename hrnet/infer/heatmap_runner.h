@@ -34,7 +34,7 @@ class HeatmapRunner {
  public:
   struct Options {
     bool flip = true;
-    bool shift = true;  // shift the mirrored heatmaps by a column, as the published weights expect
+    bool shift = true;  // Shift the mirrored heatmaps by a column, as the published weights expect.
   };
   // The model must outlive the runner. Device, precision and stream are those of cx; its tape and training mode are
   // ignored.
@@ -59,7 +59,7 @@ class HeatmapRunner {
   // Number of shapes whose plan and graph are kept. When a new shape comes, the least recently used one is dropped.
   static constexpr size_t kShapes = 16;
   size_t shapes() const { return shapes_.size(); }
-  size_t pending() const { return running_.size(); }  // batches whose heatmaps have not been taken
+  size_t pending() const { return running_.size(); }  // Batches whose heatmaps have not been taken.
   // Waits for the oldest batch and returns its heatmaps [n, h/4, w/4, joints]. They are valid until the next submit().
   // Throws Error if no batch is in flight.
   Heatmaps wait();
@@ -74,13 +74,13 @@ class HeatmapRunner {
   Context& context() { return cx_; }
 
  private:
-  struct Slot;  // a batch in flight
+  struct Slot;  // A batch in flight.
   struct Shaped {
-    std::shared_ptr<Arena> arena;  // its plan is valid for one shape
+    std::shared_ptr<Arena> arena;  // Its plan is valid for one shape.
     cuda::Graph graph = nullptr;
-    uint64_t version = 0;  // version of the weights that are folded in the graph
-    uint64_t moves = 0;    // moves() when the graph was captured
-    uint64_t used = 0;     // value of calls_ at the last use
+    uint64_t version = 0;  // Version of the weights that are folded in the graph.
+    uint64_t moves = 0;    // moves() when the graph was captured.
+    uint64_t used = 0;     // Value of calls_ at the last use.
   };
   // Inputs and outputs of the network, as parts of io_.
   struct Buffers {
@@ -91,22 +91,22 @@ class HeatmapRunner {
   void submit(std::span<const float> images, std::span<const uint8_t> sources, int n, int h, int w);
   Shaped& shaped(int n, int h, int w, bool sources);
   Buffers buffers(int n, int h, int w, size_t source_bytes);
-  void run(Shaped& s, const Buffers& io, int h, int w);           // eagerly, or recorded for a graph
-  void run_on_gpu(Shaped& s, const Buffers& io, int h, int w);    // with the graph, if there is or can be one
-  void settle() noexcept;                                         // waits for all work, also of a batch that failed
-  uint64_t moves() const { return block_->moves() + io_moves_; }  // changes when captured addresses become invalid
+  void run(Shaped& s, const Buffers& io, int h, int w);           // Eagerly, or recorded for a graph.
+  void run_on_gpu(Shaped& s, const Buffers& io, int h, int w);    // With the graph, if there is or can be one.
+  void settle() noexcept;                                         // Waits for all work, also of a batch that failed.
+  uint64_t moves() const { return block_->moves() + io_moves_; }  // Changes when captured addresses become invalid.
 
   Context cx_;
   const PoseModel& model_;
   Tensor mirror_;  // [joints] i32
   Tensor normal_;  // [3, 256]
   Options options_;
-  std::map<std::array<int, 4>, Shaped> shapes_;  // key: n, h, w, and whether the device makes the crops
+  std::map<std::array<int, 4>, Shaped> shapes_;  // Key: n, h, w, and whether the device makes the crops.
   uint64_t calls_ = 0;
-  std::shared_ptr<ArenaBlock> block_;  // shared by the arenas of all shapes, since one runs at a time
-  std::shared_ptr<Storage> io_;        // shared by the inputs and heatmaps of all shapes
+  std::shared_ptr<ArenaBlock> block_;  // Shared by the arenas of all shapes, since one runs at a time.
+  std::shared_ptr<Storage> io_;        // Shared by the inputs and heatmaps of all shapes.
   uint64_t io_moves_ = 0;
-  std::deque<std::unique_ptr<Slot>> running_;  // oldest first
+  std::deque<std::unique_ptr<Slot>> running_;  // Oldest first.
   std::vector<std::unique_ptr<Slot>> free_slots_;
   cuda::Stream uploads_ = nullptr, downloads_ = nullptr;
 };

@@ -10,8 +10,8 @@
 namespace hr {
 
 struct OneEuro {
-  double x = 0, y = 0;    // the smoothed point
-  double vx = 0, vy = 0;  // its smoothed velocity, in pixels per second
+  double x = 0, y = 0;    // The smoothed point.
+  double vx = 0, vy = 0;  // Its smoothed velocity, in pixels per second.
   bool started = false;
 
   // Filters the next point. `unit` is the number of pixels that beta counts as 1. dt is the time in seconds since the

@@ -15,21 +15,22 @@
 namespace hr {
 
 struct DetectorOptions {
-  int input_h = 0, input_w = 0;  // multiples of 32; 0: the size the weights were published with (detector_input)
-  double confidence = 0.1;       // boxes with a lower score are dropped
-  double nms = 0.65;             // of two boxes of one class with a larger IoU, the one with the lower score is dropped
-  int at_most = 100;             // the most boxes of one class in a picture; the best are kept
-  std::vector<std::string> classes = {"person"};  // names, or numbers from 0; empty: all classes
-  std::optional<YoloxInput> input;                // nullopt: recognised from the stem's weights
-  std::string device = "cpu";                     // cpu, cuda or cuda:N; ignored if a context is given
-  bool bf16 = false;                              // bf16 activations; ignored if a context is given
+  int input_h = 0, input_w = 0;  // Multiples of 32; 0: the size the weights were published with (detector_input).
+  double confidence = 0.1;       // Boxes with a lower score are dropped.
+  // Of two boxes of one class with a larger IoU, the one with the lower score is dropped.
+  double nms = 0.65;
+  int at_most = 100;                              // The most boxes of one class in a picture; the best are kept.
+  std::vector<std::string> classes = {"person"};  // Names, or numbers from 0; empty: all classes.
+  std::optional<YoloxInput> input;                // nullopt: recognised from the stem's weights.
+  std::string device = "cpu";                     // cpu, cuda or cuda:N; ignored if a context is given.
+  bool bf16 = false;                              // bf16 activations; ignored if a context is given.
 };
 
 struct DetectedBox {
-  Box box;  // in pixels of the picture; may extend beyond its edges
+  Box box;  // In pixels of the picture; may extend beyond its edges.
   double score = 0;
-  int label = 0;         // index of the class in the network's output
-  int64_t category = 1;  // category id in COCO's files (class_category)
+  int label = 0;         // Index of the class in the network's output.
+  int64_t category = 1;  // Category id in COCO's files (class_category).
 };
 
 // Height and width of the input that the weights were published with: 416 x 416 for nano and tiny, 608 x 1088 for

@@ -50,9 +50,9 @@ double pose_score(std::span<const float> numbers, double box_score) {
 
 struct Found {
   Pose pose;
-  std::vector<float> keypoints;  // as the network gave them
-  double rank = 0;               // the score that suppression sorts by
-  double area = 0;               // of the padded box, in square pixels
+  std::vector<float> keypoints;  // As the network gave them.
+  double rank = 0;               // The score that suppression sorts by.
+  double area = 0;               // Of the padded box, in square pixels.
 };
 
 // Removes duplicate poses among people of the same category. Poses of different categories may overlap.
@@ -102,8 +102,8 @@ People::People(const std::vector<Pose>& poses) : whole_(false) {
 
 struct PoseEstimator::State {
   std::mutex mutex;
-  std::string weights;  // for messages
-  double oks_nms = -1;  // below 0 keeps all poses
+  std::string weights;  // For messages.
+  double oks_nms = -1;  // Below 0 keeps all poses.
   int batch_size = 1;
   Context cx;
   std::unique_ptr<PoseModel> model;
@@ -119,8 +119,8 @@ struct PoseEstimator::State {
     People::Person person;
     Placement placement;
   };
-  std::vector<Member> filling;                // people of `batch`, which is being filled
-  std::deque<std::vector<Member>> under_way;  // people of the batches in flight, oldest first
+  std::vector<Member> filling;                // People of `batch`, which is being filled.
+  std::deque<std::vector<Member>> under_way;  // People of the batches in flight, oldest first.
 
   size_t pixels() const { return static_cast<size_t>(input_w) * static_cast<size_t>(input_h) * 3; }
   size_t slot() const { return CropSource::slot_bytes(input_w, input_h); }

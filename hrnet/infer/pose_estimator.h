@@ -32,7 +32,7 @@ class Picture {
   Picture(const std::string& file) : file_(file) {}   // NOLINT: implicit
   Picture(const char* file) : file_(file) {}          // NOLINT: implicit
 
-  const fs::path& file() const { return file_; }  // empty if the pixels are in memory
+  const fs::path& file() const { return file_; }  // Empty if the pixels are in memory.
   const ImageView& view() const { return view_; }
 
  private:
@@ -67,15 +67,15 @@ class People {
 };
 
 struct PoseOptions {
-  std::string device = "cpu";    // cpu, cuda or cuda:N
-  bool bf16 = false;             // bf16 activations; weights stay float32
-  bool tf32 = false;             // on a GPU, let float32 convolutions round their inputs to TF32
-  bool flip_test = true;         // average with the mirrored picture: twice the work for about one point of AP
-  std::string codec;             // argmax, quarter, msra, dark or udp; empty: that of the weights, or else quarter
-  std::string color;             // rgb or bgr; empty: that of the weights, or else of the architecture
-  std::string skeleton;          // the name of a built-in skeleton or a file; empty: that of the weights, or else coco
-  int input_h = 0, input_w = 0;  // multiples of 32; 0: the size of the weights, or else 256 x 192
-  int batch_size = 16;           // people per forward pass
+  std::string device = "cpu";    // cpu, cuda or cuda:N.
+  bool bf16 = false;             // bf16 activations; weights stay float32.
+  bool tf32 = false;             // On a GPU, let float32 convolutions round their inputs to TF32.
+  bool flip_test = true;         // Average with the mirrored picture: twice the work for about one point of AP.
+  std::string codec;             // argmax, quarter, msra, dark or udp; empty: that of the weights, or else quarter.
+  std::string color;             // rgb or bgr; empty: that of the weights, or else of the architecture.
+  std::string skeleton;          // The name of a built-in skeleton or a file; empty: that of the weights, or else coco.
+  int input_h = 0, input_w = 0;  // Multiples of 32; 0: the size of the weights, or else 256 x 192.
+  int batch_size = 16;           // People per forward pass.
   // Of two poses with a larger OKS the one with the lower score is dropped (predict uses 0.9); nullopt keeps all
   std::optional<double> oks_nms;
 };

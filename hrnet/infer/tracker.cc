@@ -16,13 +16,13 @@ namespace {
 // The noises of the Kalman filter are proportional to the height of the box, as in the paper, but are rates per second,
 // while the paper's are per frame. Compared with the paper, boxes are trusted less and the motion is steadier. On
 // public detections, jittered and thinned out at random, this keeps identities better.
-constexpr double kRate = 30;            // frames/s that belong to the noises of the paper
-constexpr double kMeasured = 0.075;     // standard deviation of a detected box, in heights
-constexpr double kPlace = 0.015;        // standard deviation of the position after 1/30 s, in heights
-constexpr double kSpeed = kRate / 320;  // standard deviation of the speed after 1/30 s, in heights per second
+constexpr double kRate = 30;            // frames/s that belong to the noises of the paper.
+constexpr double kMeasured = 0.075;     // Standard deviation of a detected box, in heights.
+constexpr double kPlace = 0.015;        // Standard deviation of the position after 1/30 s, in heights.
+constexpr double kSpeed = kRate / 320;  // Standard deviation of the speed after 1/30 s, in heights per second.
 constexpr double kAspect = 1e-2, kAspectSpeed = 1e-5 * kRate, kAspectMeasured = 1e-1;
-constexpr double kDuplicate = 0.85;  // a lost and a seen track whose boxes have at least this IoU are the same person
-constexpr double kBodyArea = 0.53;   // the share of a box that a body fills, as for COCO's areas
+constexpr double kDuplicate = 0.85;  // A lost and a seen track whose boxes have at least this IoU are the same person.
+constexpr double kBodyArea = 0.53;   // The share of a box that a body fills, as for COCO's areas.
 
 // One quantity and its velocity. The four quantities of a box (centre x and y, aspect, height) do not influence each
 // other, so the paper's filter with eight numbers splits into four with two. The noise is white in velocity and
@@ -31,7 +31,7 @@ constexpr double kBodyArea = 0.53;   // the share of a box that a body fills, as
 // so that two steps of dt / 2 equal one of dt.
 struct Motion {
   double value = 0, velocity = 0;
-  double p00 = 0, p01 = 0, p11 = 0;  // covariance matrix
+  double p00 = 0, p01 = 0, p11 = 0;  // Covariance matrix.
 
   void start(double measured, double deviation, double velocity_deviation) {
     *this = {measured, 0, deviation * deviation, 0, velocity_deviation * velocity_deviation};
@@ -105,7 +105,7 @@ struct Tracker::Track {
   int hits = 1;
   double first_time = 0, last_time = 0;
   BoxMotion motion;
-  Box last_box;  // box of the last detection, to which last_joints belong
+  Box last_box;  // Box of the last detection, to which last_joints belong.
   double score = 0;
   int64_t category = 1;
   std::shared_ptr<const Skeleton> skeleton;
@@ -113,7 +113,7 @@ struct Tracker::Track {
   std::vector<Joint> last_joints, smoothed;
   std::vector<OneEuro> filters;
 
-  bool matched = false;  // in this frame
+  bool matched = false;  // In this frame.
 
   // Moves and scales joints as the box has moved from `from` to `to`.
   std::vector<Joint> moved(std::vector<Joint> joints, const Box& from, const Box& to) const {
@@ -213,8 +213,8 @@ Tracker& Tracker::operator=(Tracker&&) noexcept = default;
 struct Tracker::Frame {
   double seconds = 0;
   std::span<const Pose> detections;
-  std::vector<Box> boxes = {};                    // where the box of each track is expected
-  std::vector<std::vector<Joint>> expected = {};  // joints of each track, moved to that box
+  std::vector<Box> boxes = {};                    // Where the box of each track is expected.
+  std::vector<std::vector<Joint>> expected = {};  // Joints of each track, moved to that box.
 };
 
 void Tracker::check_frame(double seconds, std::span<const Pose> detections) const {

@@ -22,16 +22,16 @@ struct TrackerOptions {
   // Detections with at least `high_score` are associated first, with all tracks. Detections between `low_score` and
   // `high_score` then only continue tracks that were seen in the previous frame. Other detections are ignored.
   double high_score = 0.6, low_score = 0.1;
-  double new_score = 0.7;  // a detection without a track starts one from this score on
+  double new_score = 0.7;  // A detection without a track starts one from this score on.
   // Pairs with a lower likeness are not associated: in the first association (where the likeness is multiplied by the
   // score), in the second one, and for tracks that were seen only once.
   double first_likeness = 0.1, second_likeness = 0.5, tentative_likeness = 0.3;
-  double pose_weight = 0.5;       // likeness = (1 - w) IoU + w OKS if both poses are known, else IoU
-  double max_lost_seconds = 1.0;  // a person who is not seen for longer than this gets a new id
+  double pose_weight = 0.5;       // likeness = (1 - w) IoU + w OKS if both poses are known, else IoU.
+  double max_lost_seconds = 1.0;  // A person who is not seen for longer than this gets a new id.
   // Number of consecutive frames with a detection before a track gets an id (1 in the first frame).
   int confirm_after = 2;
   std::vector<double> sigmas;  // OKS sigma per joint; empty: COCO's 17
-  float joint_score = 0.2f;    // joints with a lower score are neither compared nor smoothed
+  float joint_score = 0.2f;    // Joints with a lower score are neither compared nor smoothed.
 
   // The one-euro filter (Casiez et al. 2012) of every joint. Distances are relative to the size of the person,
   // sqrt(width x height).
@@ -44,8 +44,8 @@ struct TrackerOptions {
 // The pose of a detection with the box as the filter estimates it and with smoothed joints. `track` is the id of the
 // person: ids start at 1, are given in the order in which people are confirmed, and are never reused.
 struct TrackedPerson : Pose {
-  int detection = -1;  // index of the detection in the frame; -1: the person was predicted
-  double seconds = 0;  // time since the track's first detection
+  int detection = -1;  // Index of the detection in the frame; -1: the person was predicted.
+  double seconds = 0;  // Time since the track's first detection.
 };
 
 // Deterministic: the same calls give the same bits. Not thread-safe: use one tracker per video; trackers do not share
@@ -90,7 +90,7 @@ class Tracker {
   TrackerOptions options_;
   std::vector<Track> tracks_;
   double now_ = 0;
-  bool started_ = false;  // a frame has been seen
+  bool started_ = false;  // A frame has been seen.
   int64_t next_id_ = 1;
 };
 

@@ -35,7 +35,7 @@ WeightInfo weight_info(const WeightFile& file, bool sizes) {
 
 void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights) {
   const std::string color = asked.empty() ? of_the_weights.value_or("") : asked;
-  if (color.empty()) return;  // keep the architecture's order
+  if (color.empty()) return;  // Keep the architecture's order.
   check(color == "rgb" || color == "bgr", "the weights' colour order is '{}'; expected rgb or bgr", color);
   model.set_bgr_input(color == "bgr");
 }

@@ -115,7 +115,7 @@ ModelGuess guess_model(const WeightFile& file) {
   const Shape head = shape_of(file, "final_layer.weight");
   const Shape branch = shape_of(file, "stage2.0.branches.0.0.conv1.weight");
   const Shape stem = shape_of(file, "conv1.weight");
-  std::string backbone;  // as text
+  std::string backbone;  // As text.
   if (branch.size() == 4) {
     guess.model = fmt::format("hrnet_w{}", branch[0]);
     backbone = fmt::format("an ImageNet backbone for {}", guess.model);
@@ -175,7 +175,7 @@ std::string load_pretrained(const WeightFile& file, PoseModel& model, bool drop_
   const auto is_head = [](const std::string& name) {
     return std::find(kHead.begin(), kHead.end(), name) != kHead.end();
   };
-  Fit rest = fit;  // the differences that are not allowed in initial weights
+  Fit rest = fit;  // The differences that are not allowed in initial weights.
   std::erase_if(rest.missing, [&](const std::string& name) {
     return (backbone && is_pose_part(name)) || (drop_final_layer && is_head(name));
   });

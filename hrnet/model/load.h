@@ -10,11 +10,11 @@ namespace hr {
 // The network that the tensors of a file belong to. HRNet's width is the number of channels of its first branch,
 // PoseResNet's depth follows from its number of blocks, and the joints are the output channels of final_layer.
 struct ModelGuess {
-  std::string model;   // a name for make_model: "hrnet_w32", "pose_resnet50"; empty if the library has no such network
+  std::string model;   // A name for make_model: "hrnet_w32", "pose_resnet50"; empty if the library has no such network.
   int joints = 0;      // 0 if there is no heatmap head, as in an ImageNet backbone
-  std::string sister;  // another network with HRNet's body, such as HigherHRNet; empty if it is none of these
+  std::string sister;  // Another network with HRNet's body, such as HigherHRNet; empty if it is none of these.
   std::string
-      what;  // in words: "hrnet_w32 with 17 joints", "an ImageNet backbone for hrnet_w32", "a torchvision ResNet-18"
+      what;  // In words: "hrnet_w32 with 17 joints", "an ImageNet backbone for hrnet_w32", "a torchvision ResNet-18".
 };
 ModelGuess guess_model(const WeightFile& file);
 

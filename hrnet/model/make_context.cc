@@ -24,7 +24,7 @@ Context make_context(const ContextOptions& o) {
   check_field(!o.amp || info.major >= 8, "amp",
               "is not possible: {} (compute capability {}.{}) has no bf16; leave it out", info.name, info.major,
               info.minor);
-  constexpr int kBranches = 4;  // branches of HRNet's last stages that run in parallel
+  constexpr int kBranches = 4;  // Branches of HRNet's last stages that run in parallel.
   cx.stream = cuda::create_stream();
   if (const int count = side_stream_count(kBranches - 1); count > 0) {
     cx.side_streams = std::make_shared<SideStreams>(count);

@@ -7,13 +7,13 @@
 namespace hr {
 
 struct ContextOptions {
-  std::string device = "cpu";  // cpu, cuda or cuda:N
-  bool amp = false;            // bf16 activations; weights, statistics and moments stay float32
-  int threads = 0;             // compute threads of the whole process; 0 keeps their number, at first one per core
+  std::string device = "cpu";  // cpu, cuda or cuda:N.
+  bool amp = false;            // bf16 activations; weights, statistics and moments stay float32.
+  int threads = 0;             // Compute threads of the whole process; 0 keeps their number, at first one per core.
   // on the CPU, keep each compute thread on one core; false if the threads belong to the caller
   bool pin_threads = true;
-  bool tf32 = false;           // on a GPU, let float32 convolutions round their inputs to TF32
-  Context::Listener listener;  // receives the remarks of the ops; may be empty
+  bool tf32 = false;           // On a GPU, let float32 convolutions round their inputs to TF32.
+  Context::Listener listener;  // Receives the remarks of the ops; may be empty.
 };
 
 // Throws Error if there is no such device, no driver or one that is too old, if this build has no code for the GPU, if

@@ -9,13 +9,14 @@ namespace hr {
 // Plain settings; the fields that Error names are these. A setting that is left open (empty, nullopt) is taken from the
 // weight file.
 struct ModelOptions {
-  std::string weights;         // weight file: safetensors or PyTorch's .pth
-  std::string model;           // hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152
-  std::string keypoints_path;  // the skeleton: the name of a built-in one, or a file
-  std::string color;           // order of the input's colour channels: rgb or bgr
-  std::string device = "cpu";  // device, precision and threads are those of ContextOptions (hrnet/model/make_context.h)
+  std::string weights;         // Weight file: safetensors or PyTorch's .pth.
+  std::string model;           // hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152.
+  std::string keypoints_path;  // The skeleton: the name of a built-in one, or a file.
+  std::string color;           // Order of the input's colour channels: rgb or bgr.
+  // Device, precision and threads are those of ContextOptions (hrnet/model/make_context.h).
+  std::string device = "cpu";
   std::optional<int> joints;
-  std::optional<std::array<int, 2>> fixed_size;  // height and width of the input in pixels, multiples of 32
+  std::optional<std::array<int, 2>> fixed_size;  // Height and width of the input in pixels, multiples of 32.
   int threads = 0;
   bool amp = false, tf32 = false;
 };

@@ -144,7 +144,7 @@ struct Yolox::Conv {
   int64_t in, out;
   int kernel, stride;
   bool depthwise, stem;
-  Tensor filter, bias;  // with batch norm folded in
+  Tensor filter, bias;  // With batch norm folded in.
   mutable PackedFilters packed;
 
   void load(const Context& cx, const WeightFile& file) {
@@ -186,7 +186,7 @@ struct Yolox::Conv {
 
 // A convolution of any size. In the nano network it is a depthwise convolution followed by a 1x1 one.
 struct Yolox::Unit {
-  const Conv *first = nullptr, *second = nullptr;  // second is null except in the nano network
+  const Conv *first = nullptr, *second = nullptr;  // `second` is null except in the nano network.
 
   Tensor operator()(Context& cx, const Tensor& x, const Tensor* add = nullptr) const {
     return second == nullptr ? (*first)(cx, x, add) : (*second)(cx, (*first)(cx, x), add);
@@ -215,7 +215,7 @@ struct Yolox::Csp {
 struct Yolox::Head {
   const Conv* stem;
   std::array<Unit, 2> cls_convs, reg_convs;
-  Tensor cls_filter, cls_bias, box_filter, box_bias;  // box: the 4 channels of reg_preds and the one of obj_preds
+  Tensor cls_filter, cls_bias, box_filter, box_bias;  // box: the 4 channels of reg_preds and the one of obj_preds.
   mutable PackedFilters cls_packed, box_packed;
 
   void load(const Context& cx, const WeightFile& file, int level) {
@@ -230,7 +230,8 @@ struct Yolox::Head {
     };
     const std::vector<float> cls = numbers("cls", "bias");
     const auto classes = static_cast<int64_t>(cls.size()), in = stem->out;
-    cls_filter = on_device(cx, {classes, 1, 1, in}, numbers("cls", "weight"));  // for 1x1 filters torch's order is ours
+    // For 1x1 filters torch's order is ours.
+    cls_filter = on_device(cx, {classes, 1, 1, in}, numbers("cls", "weight"));
     cls_bias = on_device(cx, {classes}, cls);
     box_filter = on_device(cx, {5, 1, 1, in}, both("weight"));
     box_bias = on_device(cx, {5}, both("bias"));
@@ -251,9 +252,9 @@ struct Yolox::Head {
 };
 
 struct Yolox::Network {
-  std::deque<Conv> convs;  // all convolutions named below, in the order of the state dict
+  std::deque<Conv> convs;  // All convolutions named below, in the order of the state dict.
   const Conv* stem;
-  std::array<Unit, 4> down;  // downsampling into dark2 to dark5
+  std::array<Unit, 4> down;  // Downsampling into dark2 to dark5.
   std::array<Csp, 4> dark;
   const Conv *spp_in, *spp_out;
   const Conv *lateral, *reduce;
@@ -329,7 +330,7 @@ Yolox::Yolox(const YoloxShape& shape) : shape_(shape), name_(yolox_name(shape)),
   net.bottom_up_1 = make_unit("backbone.bu_conv1", p4, p4, 3, 2);
   net.bottom_up_p5 = make_csp("backbone.C3_n4", 2 * p4, p5, n, false);
 
-  const int64_t head = 4 * b;  // channels
+  const int64_t head = 4 * b;  // Channels of the head.
   for (const bool cls : {true, false}) {
     for (int level = 0; level < 3; ++level) {
       for (int i = 0; i < 2; ++i) {
@@ -374,7 +375,7 @@ Tensor Yolox::forward(Context& cx, const Tensor& images) const {
   // the largest output. So its backbone and heads stay in float32.
   const DType ends = shape_.depthwise ? DType::f32 : cx.precision;
   Tensor y = (*net.stem)(cx, cast(cx, images, ends));  // [N, H/2, W/2, b]
-  std::array<Tensor, 3> x;                             // strides 8, 16, 32
+  std::array<Tensor, 3> x;                             // Strides 8, 16, 32.
   for (int i = 0; i < 4; ++i) {
     y = net.down[i](cx, y);
     if (i == 3) {

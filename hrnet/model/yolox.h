@@ -15,8 +15,8 @@ namespace hr {
 
 // The properties that tell one YOLOX from another. The official code calls stem / 64 the width and depth / 3 the depth.
 struct YoloxShape {
-  int stem = 32;           // channels of the stem
-  int depth = 1;           // bottlenecks of dark2; dark3 and dark4 have 3 * depth, dark5 and the neck have depth
+  int stem = 32;           // Channels of the stem.
+  int depth = 1;           // Bottlenecks of dark2; dark3 and dark4 have 3 * depth, dark5 and the neck have depth.
   bool depthwise = false;  // 3x3 convolutions are a depthwise and a 1x1 one (nano)
   int classes = 80;
   bool operator==(const YoloxShape&) const = default;
@@ -66,7 +66,7 @@ class Yolox {
 
   const YoloxShape& shape() const { return shape_; }
   const std::string& name() const { return name_; }
-  const ParameterStore& layout() const { return layout_; }  // entries without memory, for comparing with a file
+  const ParameterStore& layout() const { return layout_; }  // Entries without memory, for comparing with a file.
 
  private:
   struct Conv;

@@ -10,7 +10,7 @@
 
 namespace hr {
 
-constexpr int kMaxEpochs = 1'000'000'000;  // the most that a checkpoint may have, so that one more fits an int
+constexpr int kMaxEpochs = 1'000'000'000;  // The most that a checkpoint may have, so that one more fits an int.
 
 // The metadata of a checkpoint (a safetensors file): the network, its skeleton and codec, the settings that are needed
 // to continue the run exactly, the position and the history. batch_size is the number of people per step on each rank.

@@ -65,7 +65,7 @@ TrainRecipe decide_recipe(TrainRecipe r, const std::optional<WeightFile>& file, 
   r.joints = static_cast<int>(in.u32());
   r.fixed_size.emplace();
   for (int& side : *r.fixed_size) side = static_cast<int>(in.u32());
-  parse_device(r.device);  // throws the same Error on all ranks if there is no GPU at all
+  parse_device(r.device);  // Throws the same Error on all ranks if there is no GPU at all.
   if (r.device == "cuda") r.device = fmt::format("cuda:{}", world.ranks.local_rank);
   return r;
 }

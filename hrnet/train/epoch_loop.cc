@@ -28,9 +28,9 @@ struct EpochLoop::Running {
     int size;
     std::vector<int64_t> annotations;
   };
-  std::deque<Step> steps;  // steps whose loss was not taken yet; on the CPU at most the last one
+  std::deque<Step> steps;  // Steps whose loss was not taken yet; on the CPU at most the last one.
   double started = now();
-  int64_t samples = 0;  // samples submitted since the start, of all ranks
+  int64_t samples = 0;  // Samples submitted since the start, of all ranks.
   double lr = 0;
 };
 

@@ -19,8 +19,8 @@ class EpochLoop {
  public:
   struct Options {
     Schedule rates;
-    int epochs = 1;            // epochs of the run, for the observer
-    int checkpoint_every = 0;  // steps between checkpoints within the epoch; 0: none
+    int epochs = 1;            // Epochs of the run, for the observer.
+    int checkpoint_every = 0;  // Steps between checkpoints within the epoch; 0: none.
     fs::path last_checkpoint;  // The error about a loss that is not finite names this file if it exists.
   };
   // All references must outlive the loop.
@@ -34,7 +34,7 @@ class EpochLoop {
   void run(RunState& state, const StopRequest& stop, const std::function<void()>& save);
 
  private:
-  struct Running;  // the steps whose losses are still on the device
+  struct Running;  // The steps whose losses are still on the device.
   void take_loss(RunState& state, Running& running);
   EpochStatus status(const RunState& state, const Running& running) const;
 

@@ -9,9 +9,9 @@ namespace hr {
 
 struct EpochRecord {
   int epoch = 0;
-  double loss = 0;            // mean over the samples of the epoch
-  double lr = 0;              // learning rate of the last step of the epoch
-  bool pckh = false;          // whether `stats` are MPII's PCKh numbers
+  double loss = 0;            // Mean over the samples of the epoch.
+  double lr = 0;              // Learning rate of the last step of the epoch.
+  bool pckh = false;          // Whether `stats` are MPII's PCKh numbers.
   std::vector<double> stats;  // COCO's ten numbers, or MPII's nine in percent; empty if the epoch was not validated
 
   // The number by which the best checkpoint is chosen: AP, or PCKh's Mean as a fraction. There must be stats.

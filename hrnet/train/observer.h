@@ -12,12 +12,12 @@ namespace hr {
 
 // The progress within an epoch.
 struct EpochStatus {
-  int epoch = 0, epochs = 0;      // the epoch counts from 0; number of epochs of the run
-  int64_t step = 0, steps = 0;    // steps that are done, and steps of the epoch
-  double loss = 0;                // mean over the samples of the epoch whose losses have arrived; NaN before the first
-  double lr = 0;                  // learning rate of the last step
-  double samples_per_second = 0;  // samples per second of all ranks
-  double wait_share = 0;          // share of the time that was spent waiting for data
+  int epoch = 0, epochs = 0;      // The epoch counts from 0; number of epochs of the run.
+  int64_t step = 0, steps = 0;    // Steps that are done, and steps of the epoch.
+  double loss = 0;                // Mean over the samples of the epoch whose losses have arrived; NaN before the first.
+  double lr = 0;                  // Learning rate of the last step.
+  double samples_per_second = 0;  // Samples per second of all ranks.
+  double wait_share = 0;          // Share of the time that was spent waiting for data.
 };
 
 // Derive from it and override the calls of interest. They come from the thread that trains, on rank 0 only.
@@ -40,7 +40,7 @@ class TrainObserver {
   struct Validated {
     const EpochRecord& record;
     const ValidationRun& run;
-    const std::string& model;  // name of the model
+    const std::string& model;  // Name of the model.
     std::vector<std::string> remarks;
     bool best = false, last = false;
   };

@@ -19,27 +19,27 @@ namespace hr {
 // (hrnet/train/decide.h) fills them in. A run that is resumed or only tested also takes the skeleton from the
 // checkpoint, unless keypoints_path names one.
 struct TrainRecipe : ModelOptions, DataOptions {
-  std::string person_det;                     // detected boxes for validation; empty: annotated boxes
-  std::string mpii_truth;                     // gt_valid.mat; empty: the one beside MPII's annotations
-  std::string output_dir = "./save_weights";  // folder for everything that is written
-  std::string resume;         // checkpoint to continue from; "auto": last.safetensors in output_dir, if it exists
-  std::string init = "auto";  // initial weights: official, torch, or auto (as the recipe has them)
-  int start_epoch = 0, epochs = 210;    // the first epoch, and the number of epochs of the run
-  int batch_size = 32;                  // people per step on each rank
-  int workers = 2;                      // loader threads on each rank
-  int eval_every = 1;                   // epochs from one validation to the next; the last epoch is always validated
-  int checkpoint_every = 0;             // steps between checkpoints within an epoch; 0: none
-  std::vector<int> lr_steps{170, 200};  // epochs from which the learning rate is multiplied by lr_gamma
+  std::string person_det;                     // Detected boxes for validation; empty: annotated boxes.
+  std::string mpii_truth;                     // gt_valid.mat; empty: the one beside MPII's annotations.
+  std::string output_dir = "./save_weights";  // Folder for everything that is written.
+  std::string resume;         // Checkpoint to continue from; "auto": last.safetensors in output_dir, if it exists.
+  std::string init = "auto";  // Initial weights: official, torch, or auto (as the recipe has them).
+  int start_epoch = 0, epochs = 210;    // The first epoch, and the number of epochs of the run.
+  int batch_size = 32;                  // People per step on each rank.
+  int workers = 2;                      // Loader threads on each rank.
+  int eval_every = 1;                   // Epochs from one validation to the next; the last epoch is always validated.
+  int checkpoint_every = 0;             // Steps between checkpoints within an epoch; 0: none.
+  std::vector<int> lr_steps{170, 200};  // Epochs from which the learning rate is multiplied by lr_gamma.
   double lr = 1e-3, lr_gamma = 0.1;
-  double sigma = 0;  // of the target heatmaps, in heatmap pixels; 0: 2, or 3 from an input height of 384 on
-  std::optional<double> weight_decay;  // decoupled; nullopt: 1e-4 with the seed's recipe, else 0
-  bool flip = true;                    // validate with the flip test
-  bool drop_final_layer = false;       // leave out the final layer of `weights`, for another number of joints
-  bool no_pretrained = false;          // insists on a start without `weights`
-  bool keep_all = false;               // keep a checkpoint of every epoch
-  bool sync_bn = false;                // batch norm over the batches of all ranks
-  bool new_global_batch = false;       // allow resuming with another number of people per step
-  bool test_only = false;              // do not train, only validate `weights` or `resume`
+  double sigma = 0;  // Of the target heatmaps, in heatmap pixels; 0: 2, or 3 from an input height of 384 on.
+  std::optional<double> weight_decay;  // Decoupled; nullopt: 1e-4 with the seed's recipe, else 0.
+  bool flip = true;                    // Validate with the flip test.
+  bool drop_final_layer = false;       // Leave out the final layer of `weights`, for another number of joints.
+  bool no_pretrained = false;          // Insists on a start without `weights`.
+  bool keep_all = false;               // Keep a checkpoint of every epoch.
+  bool sync_bn = false;                // Batch norm over the batches of all ranks.
+  bool new_global_batch = false;       // Allow resuming with another number of people per step.
+  bool test_only = false;              // Do not train, only validate `weights` or `resume`.
   // The skeleton that the checkpoint carries (skeleton_to_text), if the run continues with it. decide_recipe fills it
   // in.
   std::string skeleton;

@@ -8,8 +8,8 @@ namespace hr {
 
 struct Resumed {
   RunState state;
-  int batch_size = 0;              // of each rank; it differs from the recipe's if the number of ranks has changed
-  std::vector<std::string> notes;  // settings in which the recipe differs from the checkpoint
+  int batch_size = 0;              // Of each rank; it differs from the recipe's if the number of ranks has changed.
+  std::vector<std::string> notes;  // Settings in which the recipe differs from the checkpoint.
   std::string what;                // "a PyTorch checkpoint, Adam's step 40", if the checkpoint is not ours
 };
 

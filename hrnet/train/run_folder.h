@@ -33,7 +33,7 @@ class RunFolder {
     Device device;
   };
   void write_config(const TrainRecipe& recipe, const Started& started) const;
-  void append(const EpochRecord& record) const;  // adds a line to the results file
+  void append(const EpochRecord& record) const;  // Adds a line to the results file.
 
  private:
   fs::path folder_, results_;

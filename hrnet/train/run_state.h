@@ -8,11 +8,11 @@
 namespace hr {
 
 struct RunState {
-  int epoch = 0;           // the first epoch that is not finished
-  int64_t step = 0;        // the first step of that epoch that is not done
-  double loss_sum = 0;     // sum of the losses over the samples of that epoch that are done, of all ranks
-  int64_t samples = 0;     // number of these samples
-  bool trained = false;    // all steps of the epoch are done, but its validation is not
+  int epoch = 0;           // The first epoch that is not finished.
+  int64_t step = 0;        // The first step of that epoch that is not done.
+  double loss_sum = 0;     // Sum of the losses over the samples of that epoch that are done, of all ranks.
+  int64_t samples = 0;     // Number of these samples.
+  bool trained = false;    // All steps of the epoch are done, but its validation is not.
   double best_score = -1;  // EpochRecord::score()
   std::vector<EpochRecord> history;
 

@@ -104,9 +104,9 @@ struct TrainStep::Slot {
   Slot& operator=(const Slot&) = delete;
 
   size_t bytes;
-  const Plan* plan = nullptr;  // of the step for which the slot is used
+  const Plan* plan = nullptr;  // Of the step for which the slot is used.
   std::byte* staged = nullptr;
-  Control* control = nullptr;  // pinned, like status
+  Control* control = nullptr;  // Pinned, like status.
   float* status = nullptr;
   cuda::Event arrived = nullptr, done = nullptr;
 };

@@ -43,8 +43,8 @@ struct HostArray {
   std::span<const std::byte> bytes;
   Shape shape;
   DType dtype;
-  std::string name;        // name under which a loss function asks for it; may be empty
-  bool per_sample = true;  // the first dim counts samples; false for a table that all samples share
+  std::string name;        // Name under which a loss function asks for it; may be empty.
+  bool per_sample = true;  // The first dim counts samples; false for a table that all samples share.
 };
 
 // The input of one step. Steps with equal names, types, shapes and constants share a plan and a graph.
@@ -56,7 +56,7 @@ struct StepBatch {
   // They are part of the plan, since a captured graph contains whatever was computed from them.
   std::vector<int64_t> constants;
 
-  int64_t samples() const;  // the first dim of the first array that has one row per sample; 0 if there is none
+  int64_t samples() const;  // The first dim of the first array that has one row per sample; 0 if there is none.
 };
 
 // A batch on the device, for a loss function, which reads it by position or by name. It is valid only during the call.
@@ -109,7 +109,7 @@ class TrainStep {
   static constexpr int kInFlight = 3;
   void submit(const StepBatch& batch, double lr);
   void submit(const StepBatch& batch) { submit(batch, optimizer_.options().lr); }
-  size_t pending() const { return losses_.size() + running_.size(); }  // losses that were not taken yet
+  size_t pending() const { return losses_.size() + running_.size(); }  // Losses that were not taken yet.
   // Whether wait() would return the oldest loss without waiting.
   bool ready() const;
   double wait();  // Throws Error if nothing is pending.
@@ -118,7 +118,7 @@ class TrainStep {
   double operator()(const StepBatch& batch, double lr);
   double operator()(const StepBatch& batch) { return operator()(batch, optimizer_.options().lr); }
 
-  double own_loss() const { return own_loss_; }  // this rank's part of the loss that wait() returned last
+  double own_loss() const { return own_loss_; }  // This rank's part of the loss that wait() returned last.
 
   // Any rank may request an orderly end. The request is sent along with the loss, so all ranks learn of it with the
   // loss of the same step, and must_stop() becomes true on all of them after the same number of submits.
@@ -127,7 +127,7 @@ class TrainStep {
   bool must_stop() const { return stop_heard() && submitted_ >= stop_after_; }
 
   Context& context() { return cx_; }
-  size_t peak_bytes() const;  // activations and gradients, without parameters and moments
+  size_t peak_bytes() const;  // Activations and gradients, without parameters and moments.
 
  private:
   // The inputs of steps with one kind of batch, side by side at fixed addresses in `all`, and how these steps run.
@@ -136,25 +136,26 @@ class TrainStep {
     std::vector<Tensor> inputs;
     std::vector<std::string> names;
     std::vector<int64_t> constants;
-    Tensor control, lr, stop;  // control: the bytes of the other two, learning rate [1] f64 and request to stop [1] f32
-    Tensor status;             // [3]: loss and request to stop, averaged over the ranks; this rank's own loss
-    Tensor loss;               // view [1] of status
-    std::shared_ptr<Arena> arena;  // its plan is valid for one batch shape
+    // `control` holds the bytes of the other two, learning rate [1] f64 and request to stop [1] f32.
+    Tensor control, lr, stop;
+    Tensor status;                 // [3]: loss and request to stop, averaged over the ranks; this rank's own loss
+    Tensor loss;                   // View [1] of status.
+    std::shared_ptr<Arena> arena;  // Its plan is valid for one batch shape.
     cuda::Graph graph = nullptr;
-    std::vector<int64_t> counted;  // how much a step raises each num_batches_tracked
+    std::vector<int64_t> counted;  // How much a step raises each num_batches_tracked.
   };
-  struct Slot;  // a batch in flight to the GPU
+  struct Slot;  // A batch in flight to the GPU.
 
   Plan& plan_for(const StepBatch& batch);
   Plan make_plan(const StepBatch& batch) const;
-  Tensor forward(Context& step, const Plan& plan);  // computes the loss
-  void run(Plan& plan);                             // runs one step, or records it for a graph
+  Tensor forward(Context& step, const Plan& plan);  // Computes the loss.
+  void run(Plan& plan);                             // Runs one step, or records it for a graph.
   void submit_cpu(Plan& plan, const StepBatch& batch, double lr);
   void submit_gpu(Plan& plan, const StepBatch& batch, double lr);
   void run_or_launch(Plan& plan);
   std::unique_ptr<Slot> slot_for(const Plan& plan);
   void finish_oldest();
-  void take(const Plan& plan, const float* status);  // takes the loss of a step that is done
+  void take(const Plan& plan, const float* status);  // Takes the loss of a step that is done.
   std::optional<size_t> measure(const StepBatch& batch, int64_t n);
   void drop_plans();
   [[noreturn]] void explain_memory(const OutOfMemory& e, const StepBatch& batch);
@@ -166,13 +167,13 @@ class TrainStep {
   DataParallel* parallel_;
   Tape tape_;
   Tensor one_;
-  std::map<std::string, Plan> plans_;  // key: names, types, shapes and constants
+  std::map<std::string, Plan> plans_;  // Key: names, types, shapes and constants.
   struct Done {
     double loss, own_loss;
     bool stop;
   };
-  std::deque<Done> losses_;                    // of finished steps
-  std::deque<std::unique_ptr<Slot>> running_;  // oldest first
+  std::deque<Done> losses_;                    // Of finished steps.
+  std::deque<std::unique_ptr<Slot>> running_;  // Oldest first.
   std::vector<std::unique_ptr<Slot>> free_slots_;
   cuda::Stream copies_ = nullptr;
   double own_loss_ = 0;

@@ -27,11 +27,11 @@
 namespace hr {
 
 struct TrainEnd {
-  int stop_reason = 0;     // reason of the StopRequest; 0 if all epochs are done
-  int epoch = 0;           // the epoch and the step from which the run can be continued
-  int64_t step = 0;        // the step
+  int stop_reason = 0;  // Reason of the StopRequest; 0 if all epochs are done.
+  int epoch = 0;        // The run can be continued from this epoch and step.
+  int64_t step = 0;
   double best_score = -1;  // AP, or PCKh's Mean as a fraction; -1 if the run was never validated
-  bool pckh = false;       // whether the score is PCKh's Mean
+  bool pckh = false;       // Whether the score is PCKh's Mean.
   bool stopped() const { return stop_reason != 0; }
 };
 
@@ -53,39 +53,39 @@ class Trainer {
   ValidationRun test();
 
   const PoseModel& model() const { return *model_; }
-  const TrainRecipe& recipe() const { return recipe_; }  // with all open settings decided
+  const TrainRecipe& recipe() const { return recipe_; }  // With all open settings decided.
   const RunFolder& folder() const { return *folder_; }
   const RunState& state() const { return state_; }
 
  private:
-  void start();        // sets the initial weights, or loads `weights` or `resume`
-  void share_start();  // copies rank 0's start to all ranks
+  void start();        // Sets the initial weights, or loads `weights` or `resume`.
+  void share_start();  // Copies rank 0's start to all ranks.
   void make_loader();
   bool validation_is_due() const;
-  bool validate(EpochRecord& record);  // returns whether it is the best one so far
+  bool validate(EpochRecord& record);  // Returns whether it is the best one so far.
   void finish_epoch();
   void save(const std::string& name, bool with_optimizer) const;
-  int agreed_reason(const StopRequest& stop) const;  // the same on all ranks; 0 if no stop is requested
+  int agreed_reason(const StopRequest& stop) const;  // The same on all ranks; 0 if no stop is requested.
   PredictPeopleOptions prediction() const;
 
   World& world_;
   TrainObserver silent_;
   TrainObserver& observer_;
-  std::optional<WeightFile> file_;  // `weights` or `resume`, on rank 0 until they are loaded
+  std::optional<WeightFile> file_;  // `weights` or `resume`, on rank 0 until they are loaded.
   const TrainRecipe recipe_;
   Context cx_;
   const Skeleton skeleton_;
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
-  std::optional<DataParallel> parallel_;  // with several ranks
+  std::optional<DataParallel> parallel_;  // With several ranks.
   std::optional<PoseTrainStep> step_;
   std::optional<HeatmapRunner> runner_;
   std::optional<RunFolder> folder_;
   std::optional<TrainingData> data_;
   std::optional<Loader> loader_;
   RunState state_;
-  int batch_size_;    // people per step on this rank
-  std::string told_;  // remarks of the last validation
+  int batch_size_;    // People per step on this rank.
+  std::string told_;  // Remarks of the last validation.
 };
 
 // Trains in a single process, without other ranks.

@@ -23,7 +23,7 @@ class TrainingData {
 
   const PoseDataset& train() const { return train_; }
   const PoseDataset& val() const { return val_; }
-  const MpiiTruth* truth() const { return truth_ ? &*truth_ : nullptr; }  // null unless the validation set is MPII's
+  const MpiiTruth* truth() const { return truth_ ? &*truth_ : nullptr; }  // Null unless the validation set is MPII's.
 
   // Tells the observer about new remarks of the datasets and about pictures that have turned out to be bad on any rank,
   // and lists these in the folder. All ranks must call this.
@@ -32,8 +32,8 @@ class TrainingData {
  private:
   PoseDataset train_, val_;
   std::optional<MpiiTruth> truth_;
-  size_t bad_known_ = 0;                 // bad samples that were reported
-  std::set<std::string> remarks_known_;  // remarks that were reported, without their counts
+  size_t bad_known_ = 0;                 // Bad samples that were reported.
+  std::set<std::string> remarks_known_;  // Remarks that were reported, without their counts.
 };
 
 }  // namespace hr

@@ -16,7 +16,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   check((encoding_of(decoding.codec) == Encoding::udp) == (dataset.options().encoding == Encoding::udp),
         "decoding with codec {}, but the dataset makes crops for {}; open it with the encoding of the codec",
         codec_name(decoding.codec), encoding_name(dataset.options().encoding));
-  runner.discard();  // removes what a call that failed has left
+  runner.discard();  // Removes what a call that failed has left.
   const double started = now();
   const Shard shard = ranks != nullptr ? Shard{ranks->rank(), ranks->size()} : Shard{};
   Loader loader(dataset,
@@ -33,7 +33,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   report(false);
   people.reserve(dataset.size());
   Batch batch;
-  std::deque<std::vector<SampleMeta>> metas;  // of the batches in flight
+  std::deque<std::vector<SampleMeta>> metas;  // Of the batches in flight.
   for (bool more = true;;) {
     while (!runner.full() && (more = more && loader.next(batch))) {
       runner.submit(batch);

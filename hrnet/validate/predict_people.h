@@ -12,16 +12,16 @@
 namespace hr {
 
 struct PeopleProgress {
-  size_t done = 0, all = 0;  // people, of this rank
-  double per_second = 0;     // people per second, of all ranks
-  bool finished = false;     // true in the last call
+  size_t done = 0, all = 0;  // People, of this rank.
+  double per_second = 0;     // People per second, of all ranks.
+  bool finished = false;     // True in the last call.
 };
 
 struct PredictPeopleOptions {
-  int batch_size = 32, workers = 2;  // loader threads
+  int batch_size = 32, workers = 2;  // People per forward pass, loader threads.
   DecodeOptions decoding = {};
-  Comm* ranks = nullptr;  // communicator of the ranks that share the people; null: this process alone
-  std::function<void(const PeopleProgress&)> progress = {};  // called before the first batch and after each
+  Comm* ranks = nullptr;  // Communicator of the ranks that share the people; null: this process alone.
+  std::function<void(const PeopleProgress&)> progress = {};  // Called before the first batch and after each.
 };
 
 // Runs the network on every person of `dataset`, which must not augment, and decodes the heatmaps. Returns one result

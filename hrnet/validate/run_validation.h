@@ -12,9 +12,9 @@
 namespace hr {
 
 struct ValidationRun {
-  std::vector<PersonResult> results;  // after the recipe's post-processing
+  std::vector<PersonResult> results;  // After the recipe's post-processing.
   CocoEvalResult coco;
-  std::optional<PckhResult> pckh;  // for MPII, instead of `coco`
+  std::optional<PckhResult> pckh;  // For MPII, instead of `coco`.
 };
 
 // Predicts all people, post-processes as the dataset's recipe does, and evaluates against the dataset's annotations

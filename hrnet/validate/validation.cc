@@ -48,8 +48,8 @@ struct Validation::Parts {
   std::optional<PoseDataset> dataset;
   MpiiTruth truth;
   fs::path folder;
-  bool no_truth = false;    // images without annotations: results for the evaluation server, but no numbers
-  std::string boxes_doubt;  // a remark about the detected boxes
+  bool no_truth = false;    // Images without annotations: results for the evaluation server, but no numbers.
+  std::string boxes_doubt;  // A remark about the detected boxes.
 
   Parts(const ValidationOptions& options, ValidationObserver observer)
       : o(options),

@@ -20,23 +20,23 @@ namespace hr {
 
 // Plain settings; the fields that Error names are these.
 struct ValidationOptions : ModelOptions, DataOptions {
-  std::string mpii_truth;  // gt_valid.mat; empty: the one beside MPII's annotations
-  std::string person_det;  // detected boxes as a COCO result list; empty: annotated boxes
+  std::string mpii_truth;  // gt_valid.mat; empty: the one beside MPII's annotations.
+  std::string person_det;  // Detected boxes as a COCO result list; empty: annotated boxes.
   std::string output_dir = ".";
   DecodingOptions decoding;
-  int batch_size = 32, workers = 2;  // people per forward pass, loader threads
+  int batch_size = 32, workers = 2;  // People per forward pass, loader threads.
   bool soft_nms = false, no_nms = false;
-  std::optional<double> in_vis_thre, oks_thre;  // nullopt: 0.2 and 0.9
-  double image_thre = 0;                        // detected boxes with a lower score are left out
-  bool analysis = false;                        // also analyse the errors by joint and size
+  std::optional<double> in_vis_thre, oks_thre;  // nullopt: 0.2 and 0.9.
+  double image_thre = 0;                        // Detected boxes with a lower score are left out.
+  bool analysis = false;                        // Also analyse the errors by joint and size.
 };
 
 // Receives what a validation reports while it runs. All members may be empty. The calls come from the thread that
 // validates.
 struct ValidationObserver {
-  std::function<void(const std::string& text)> note = {};      // a note for the user
-  std::function<void(const std::string& text)> left_out = {};  // a summary of bad samples
-  std::function<void(size_t done, size_t all)> checked = {};   // pictures that were checked before the start
+  std::function<void(const std::string& text)> note = {};      // A note for the user.
+  std::function<void(const std::string& text)> left_out = {};  // A summary of bad samples.
+  std::function<void(size_t done, size_t all)> checked = {};   // Pictures that were checked before the start.
   std::function<void(const PeopleProgress&)> progress = {};
   Context::Listener listener = {};
   // Rewords a remark for validation.json, for a program whose users know the settings by other names.
@@ -44,12 +44,12 @@ struct ValidationObserver {
 };
 
 struct ValidationReport {
-  std::string summary;               // pycocotools' or CrowdPose's lines; empty for MPII
-  std::string table;                 // the official markdown table; empty if there are no annotations to compare with
-  std::vector<std::string> remarks;  // reasons why the numbers mean less than it seems
+  std::string summary;               // pycocotools' or CrowdPose's lines; empty for MPII.
+  std::string table;                 // The official markdown table; empty if there are no annotations to compare with.
+  std::vector<std::string> remarks;  // Reasons why the numbers mean less than it seems.
   std::optional<PoseAnalysis> analysis;
   std::string analysis_title;
-  std::vector<std::string> written;  // files that were written, relative to output_dir
+  std::vector<std::string> written;  // Files that were written, relative to output_dir.
 };
 
 class Validation {
