@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/io/json.h"
 #include "tests/support/child.h"
+#include "tests/support/named_tensors.h"
 #include "tests/support/oracle.h"
 #include "tests/support/pth_builder.h"
 #include "tests/support/values.h"
@@ -22,6 +23,8 @@ namespace {
 
 using namespace test::pickled;
 using test::little;
+using test::named_tensors;
+using test::NamedView;
 
 std::vector<std::byte> bits(const ArrayView& a) {
   std::vector<std::byte> out(static_cast<size_t>(a.numel()) * size_of(a.dtype));

@@ -239,7 +239,6 @@ TEST(Zip, PicturesInAZipAreThePicturesInAFolder) {
     const PoseDataset plain = made.dataset();
     PoseDataset zipped =
         PoseDataset::from_annotations(made.file, folder / "train2017.zip", coco_skeleton(), made.options);
-    zipped.check_files();
     zipped.check_pictures(2);
     EXPECT_EQ(zipped.bad().size(), 0u);
     for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(zipped.sample(i, 3).image, plain.sample(i, 3).image);

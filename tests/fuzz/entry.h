@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/io/pth.h"
 #include "core/io/safetensors.h"
+#include "tests/support/named_tensors.h"
 
 namespace hr::test {
 

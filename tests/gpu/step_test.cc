@@ -6,6 +6,7 @@
 #include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/model/hrnet.h"
+#include "hrnet/model/load.h"
 #include "hrnet/train/epoch_loop.h"
 #include "hrnet/train/pose_step.h"
 #include "nn/state_dict.h"
@@ -88,7 +89,7 @@ TEST_F(GpuModel, InferenceAfterTrainingAndAfterLoadingIsThatOfAFreshModel) {
     };
     const auto of_fresh_model = [&](const std::filesystem::path& file) {
       const auto fresh = make_model(cx, "hrnet_w8", 17, 0, Init::none);
-      load_state_dict(WeightFile(file), fresh->parameters());
+      load_weights(WeightFile(file), *fresh);
       HeatmapRunner runner(cx, *fresh, {}, {.flip = false});
       return maps(runner);
     };
@@ -105,7 +106,7 @@ TEST_F(GpuModel, InferenceAfterTrainingAndAfterLoadingIsThatOfAFreshModel) {
       const std::vector<float> expected = of_fresh_model(file);
       for (int launch = 0; launch < 3; ++launch) EXPECT_TRUE(maps(runner) == expected) << i << " " << launch;
     }
-    load_state_dict(WeightFile(other_file), model->parameters());
+    load_weights(WeightFile(other_file), *model);
     const std::vector<float> expected = of_fresh_model(other_file);
     for (int launch = 0; launch < 3; ++launch) EXPECT_TRUE(maps(runner) == expected) << "loaded " << launch;
   }
@@ -275,7 +276,7 @@ TEST_F(GpuStep, GoldenTrajectory) {
   const auto& golden = json["main"]["trajectories"]["adam_official"];
   Context cx = test::device_context();
   auto model = make_model(cx, "hrnet_w8", 17, 0, Init::none);
-  load_state_dict(WeightFile(test::oracle("weights/w8.safetensors")), model->parameters());
+  load_weights(WeightFile(test::oracle("weights/w8.safetensors")), *model);
   const SafetensorsFile file(test::oracle("train/main_batch.safetensors"));
   const auto floats = [](const Values& v) { return std::vector<float>(v.begin(), v.end()); };
   const auto images = floats(test::ours(file.at("input"))), targets = floats(test::ours(file.at("target"))),

@@ -170,7 +170,7 @@ TEST(LoadWeights, TheReasonStandsBeforeTheDifferences) {
   const auto sixteen = make_model(cx, "hrnet_w2", 16, 1);
   why = error_of([&] { load_weights(file, *sixteen); });
   expect_words(
-      why, {"17 joints in the file, 16 asked", "`joints` 17", "`drop_final_layer`",
+      why, {"the file has 17 joints, you asked for 16", "`joints` 17", "`drop_final_layer`",
             "final_layer.weight: file [17, 2, 1, 1], model [16, 2, 1, 1]", "final_layer.bias: file [17], model [16]"});
 
   const auto resnet = declare_model("pose_resnet50", 17);
@@ -238,7 +238,7 @@ TEST(LoadPretrained, AFinalLayerOfAnotherJointCountIsDroppedOnlyWhenAsked) {
   Context cx;
   const auto model = make_model(cx, "hrnet_w2", 16, 1);
   const Values initial = test::values(model->parameters().parameters()[876].value);
-  expect_words(error_of([&] { load_pretrained(file, *model, false); }), {"17 joints in the file, 16 asked"});
+  expect_words(error_of([&] { load_pretrained(file, *model, false); }), {"the file has 17 joints, you asked for 16"});
   expect_words(load_pretrained(file, *model, true),
                {"hrnet_w2 with 17 joints", "initial values kept for final_layer (2)"});
   EXPECT_EQ(test::values(model->parameters().parameters()[876].value), initial);

@@ -6,8 +6,8 @@
 #include "core/io/json.h"
 #include "core/parallel.h"
 #include "hrnet/model/hrnet.h"
+#include "hrnet/model/load.h"
 #include "hrnet/model/pose_resnet.h"
-#include "nn/state_dict.h"
 #include "tests/support/formula.h"
 #include "tests/support/gradients.h"
 #include "tests/support/oracle.h"
@@ -228,7 +228,7 @@ TEST(PoseModel, LoadedWeightsGiveTheGoldenHeatmaps) {
     const Values expected = test::ours(golden.at("output"));
     Context cx;
     const auto model = make_model(cx, "hrnet_" + width, 17);
-    load_state_dict(weights, model->parameters());
+    load_weights(weights, *model);
     const Tensor input = test::make(cx, golden.at("input"));
     EXPECT_LE(relative_to_max(model->forward(cx, input), expected), 2e-5);
     Tape tape;

@@ -7,10 +7,10 @@
 #include "core/io/json.h"
 #include "core/parallel.h"
 #include "hrnet/model/hrnet.h"
+#include "hrnet/model/load.h"
 #include "hrnet/model/pose_resnet.h"
 #include "hrnet/train/pose_step.h"
 #include "nn/optimizer.h"
-#include "nn/state_dict.h"
 #include "ops/joints_loss.h"
 #include "tests/support/formula.h"
 #include "tests/support/gradients.h"
@@ -58,7 +58,7 @@ struct GoldenTrainer : Trainer {
   explicit GoldenTrainer(const std::string& set) {
     model = std::make_unique<HRNet>("hrnet_w8", 8, 17);
     test::allocate_by_formula(cx, store());
-    load_state_dict(SafetensorsFile(test::oracle("weights/w8.safetensors")), store());
+    load_weights(WeightFile(test::oracle("weights/w8.safetensors")), *model);
     store().bind(tape);
     const SafetensorsFile file(test::oracle("train/" + set + "_batch.safetensors"));
     batch = {test::make(cx, file.at("input")), test::make(cx, file.at("target")),

@@ -308,5 +308,14 @@ TEST(Checkpoint, NumbersThatCannotBeAreRefusedByName) {
   EXPECT_TRUE(test::contains(refused("[]"), "position"));
 }
 
+TEST(Checkpoint, AHistoryWithoutANumberForSomeJointCanBeReadAgain) {
+  EpochRecord record{.epoch = 1, .loss = 0.5, .lr = 1e-3, .pckh = true, .stats = std::vector<double>(9, 50.0)};
+  record.stats[2] = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<EpochRecord> back = history_from_json(history_to_json({record}), "test");
+  ASSERT_EQ(back.size(), 1u);
+  EXPECT_TRUE(std::isnan(back[0].stats[2]));
+  EXPECT_EQ(back[0].stats[3], 50.0);
+}
+
 }  // namespace
 }  // namespace hr

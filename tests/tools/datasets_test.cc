@@ -82,7 +82,7 @@ TEST(Datasets, LayoutsAreFound) {
   fs::remove_all(copy / "images");
   const PoseDataset zipped = open(flags(copy));
   EXPECT_EQ(zipped.size(), people);
-  EXPECT_TRUE(contains(zipped.image_path(0), "train2017.zip/"));
+  EXPECT_TRUE(contains(zipped.pictures().place(zipped.annotations().images[0].file_name), "train2017.zip/"));
   EXPECT_EQ(zipped.sample(0, 0).image, open(flags(made())).sample(0, 0).image);
   fs::remove(copy / "train2017.zip");
   EXPECT_TRUE(contains(error_of([&] { open(flags(copy)); }), "no pictures there (looked for train2017, train2017.zip"));
@@ -341,7 +341,8 @@ TEST(Datasets, ASkeletonInTheCategories) {
 TEST(Datasets, APictureThatTurnsBadLaterIsSkippedAndListed) {
   const fs::path data = copy_of_made(), folder = test::temporary_folder();
   const PoseDataset dataset = open(flags(data));
-  const fs::path picture = dataset.image_path(dataset.people()[0].image_index);
+  const CocoImage& image = dataset.annotations().images[dataset.people()[0].image_index];
+  const fs::path picture = dataset.pictures().place(image.file_name);
   const std::string jpeg = test::made_jpeg(read_image(picture), {.progressive = true});
   const size_t frame = jpeg.find("\xff\xc2"), scan = jpeg.find("\xff\xda", jpeg.find("\xff\xda") + 2);
   const std::string header =

@@ -412,7 +412,7 @@ TEST(RankProgram, AnotherNumberOfRanksKeepsTheGlobalBatchOrAsks) {
   ASSERT_EQ(four.wait(), 0) << four.output();
   Process two(resume({"--epochs", "2", "--nproc", "2"}));
   EXPECT_EQ(two.wait(), 0) << two.output();
-  EXPECT_NE(two.output().find("2 people per rank and step instead of 1"), std::string::npos) << two.output();
+  EXPECT_NE(two.output().find("each rank takes 2 people per step instead of 1"), std::string::npos) << two.output();
   Process three(resume({"--epochs", "3", "--nproc", "3"}));
   EXPECT_EQ(three.wait(), 2) << three.output();
   EXPECT_NE(three.output().find("--new-global-batch"), std::string::npos) << three.output();

@@ -1,6 +1,7 @@
 #include "tools/detect/detect_work.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "core/error.h"
@@ -76,18 +77,21 @@ DetectWork of_dataset(const DetectOptions& o) {
 DetectWork detect_work(const DetectOptions& o) { return o.data_path.empty() ? listed(o.inputs) : of_dataset(o); }
 
 std::string results_json(const std::vector<CocoDetection>& boxes, const std::vector<CocoImage>* names) {
-  std::string json = "[";
+  std::string text;
+  JsonWriter json(text, {.lines = 1, .indent = 0});
+  json.begin_list();
   for (const CocoDetection& d : boxes) {
-    json += json.size() > 1 ? ",\n" : "\n";
-    json += fmt::format("{{\"image_id\": {}, ", d.image_id);
+    json.begin_object().member("image_id", d.image_id);
     if (names != nullptr) {
-      const std::string name = fs::path((*names)[d.image_id - 1].file_name).filename().string();
-      json += fmt::format("\"file_name\": {}, ", json_quote(name));
+      json.member("file_name", fs::path((*names)[d.image_id - 1].file_name).filename().string());
     }
-    json += fmt::format("\"category_id\": {}, \"bbox\": [{:.3f}, {:.3f}, {:.3f}, {:.3f}], \"score\": {:.6f}}}",
-                        d.category_id, d.box.x, d.box.y, d.box.w, d.box.h, d.score);
+    json.member("category_id", d.category_id);
+    const auto pixels = [](double v) { return JsonFixed{v, 3}; };
+    json.member("bbox", std::array{pixels(d.box.x), pixels(d.box.y), pixels(d.box.w), pixels(d.box.h)});
+    json.member("score", JsonFixed{d.score, 6}).end();
   }
-  return json + "\n]\n";
+  json.end();
+  return text + "\n";
 }
 
 void draw_boxes(Image image, std::span<const DetectedBox> found, const YoloxShape& shape, double threshold,
