@@ -1,4 +1,4 @@
-// How fast, as a ratio to the convolution primitives' own time in the same run.
+// The program bench: how fast the engine is, as a ratio to the convolution primitives' own time in the same run.
 #include <array>
 
 #include "tools/bench/comm.h"

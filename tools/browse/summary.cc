@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// Quartiles and ends of a list, as a line.
+// Describes the range, the quartiles and the median of a list in one line.
 std::string spread(std::vector<double> v, const char* unit) {
   if (v.empty()) return "none";
   std::sort(v.begin(), v.end());

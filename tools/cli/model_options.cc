@@ -16,7 +16,7 @@ void limit_openmp_spinning(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   ::setenv("GOMP_SPINCOUNT", "10000", 1);  // about 20 microseconds, longer than most gaps between two parallel regions
   ::execv("/proc/self/exe", argv);
-  // Without /proc the program simply goes on as it is.
+  // Without /proc the program continues with the usual spinning.
 }
 
 void add_weights(CLI::App& app, ModelOptions& o) {
