@@ -1,8 +1,8 @@
 // Records every kernel, copy and memset of a program with its start, end and stream, also those inside launched CUDA
 // graphs. The CUDA driver itself loads this library into the program:
 //   cmake --build build-gpu --target cupti_trace
-//   CUDA_INJECTION64_PATH=$PWD/build-gpu/tools/libcupti_trace.so TRACE_OUT=trace.csv build-gpu/tools/bench --device
-//   cuda ... tools/scripts/trace_report.py trace.csv
+//   CUDA_INJECTION64_PATH=$PWD/build-gpu/tools/libcupti_trace.so TRACE_OUT=trace.csv build-gpu/tools/bench OPTIONS...
+//   tools/scripts/trace_report.py trace.csv
 // The file has a line "n, number, name" for each name. For each record it has, separated by tabs: k (kernel), c (copy)
 // or m (memset), start and end in nanoseconds, stream, graph (0 outside of graphs), number of the name, blocks, threads
 // per block, registers per thread, shared memory in bytes, bytes copied. The last TRACE_LAST records (default 30000)

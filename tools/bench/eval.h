@@ -11,8 +11,7 @@ struct EvalBenchOptions {
 
 // Makes an annotation file (COCO's layout, with polygons) and result files in three styles in the temporary folder, and
 // measures, on one core and from page cache:
-//   - reading each file: MB/s, the ratio to one memcpy of its bytes, and the ratio to RapidJSON's SAX reader that
-//   discards
+//   - reading each file: MB/s, the ratio to one memcpy of its bytes, and the ratio to RapidJSON's SAX reader that drops
 //     every event (full-precision numbers). The three take turns; medians of the turns are reported.
 //   - matching and accumulating.
 //   - the peak memory of the program coco_eval on these files.

@@ -14,7 +14,7 @@
 namespace hr {
 namespace {
 
-// Pictures named outright, and those inside named folders in alphabetical order; ids count from 1.
+// Lists the pictures that are named, and those inside named folders in alphabetical order. Ids count from 1.
 DetectWork listed(const std::vector<std::string>& inputs) {
   const std::set<std::string> endings{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm"};
   DetectWork work{.source = open_pictures(""), .images = {}, .truth = {}};
@@ -40,7 +40,7 @@ DetectWork listed(const std::vector<std::string>& inputs) {
   return work;
 }
 
-// The first of these that exists.
+// Returns the first of these places that exists.
 fs::path first_existing(const std::vector<fs::path>& places, const std::string& what) {
   for (const fs::path& place : places) {
     if (fs::exists(place)) return place;
@@ -50,7 +50,8 @@ fs::path first_existing(const std::vector<fs::path>& places, const std::string& 
   fail("no {}; expected one of {}", what, list);
 }
 
-// A data set in COCO's layout. People alone are measured against person_keypoints_*, other things against instances_*.
+// Finds a dataset in COCO's layout. If only people are looked for, they are compared with person_keypoints_*, other
+// categories with instances_*.
 DetectWork of_dataset(const DetectOptions& o) {
   const fs::path root = o.data_path;
   const bool people = o.classes == std::vector<std::string>{"person"};

@@ -31,7 +31,7 @@ void release_stderr() {
   held_stderr = -1;
 }
 
-// As an exit: prints what there is to print.
+// Reports how the run failed and returns its exit status. Rank 0 prints the lines that all ranks have agreed on.
 int conclude(const std::string& program, Control& control, const std::optional<Failure>& own,
              const fs::path& checkpoint) {
   const Control::Settlement end = control.settle(own);
@@ -44,12 +44,13 @@ int conclude(const std::string& program, Control& control, const std::optional<F
   return end.status;
 }
 
-// Whatever the body throws, as this rank's failure.
+// Turns an exception of the body into this rank's failure. The result is empty if the exception only reports the
+// failure of another rank.
 std::optional<Failure> failure_of(int rank, const std::exception_ptr& thrown) {
   try {
     std::rethrow_exception(thrown);
   } catch (const RankFailed&) {
-    return {};  // another rank's
+    return {};  // another rank reports it
   } catch (const Error& e) {
     return Failure{.rank = rank, .status = kExitUsage, .what = e.what()};
   } catch (const std::bad_alloc&) {
@@ -68,7 +69,8 @@ int run_one(const std::string& program, World& world, Milliseconds timeout, cons
   try {
     world.control = std::make_shared<Control>(world.ranks, timeout);
   } catch (const Error&) {
-    // Nobody to tell. On rank 0's host rank 0 does, elsewhere the host's first rank.
+    // The control connection does not exist, so the error cannot be sent to rank 0. The first rank of each host prints
+    // it; the others exit silently.
     if (world.ranks.local_rank == 0) throw;
     return kExitUsage;
   }
@@ -87,7 +89,7 @@ int run_one(const std::string& program, World& world, Milliseconds timeout, cons
   } catch (...) {
     status = conclude(program, *control, failure_of(world.rank(), std::current_exception()), checkpoint);
   }
-  // The engine's threads may still wait for ranks that are gone; there is nothing left that would need them.
+  // The program ends without destructors, because threads of the engine may still wait for lost ranks.
   std::fflush(nullptr);
   std::_Exit(status);
 }
@@ -119,7 +121,7 @@ void hold_output_of_other_ranks() {
   try {
     ranks = ranks_from(process_environment());
   } catch (const Error&) {
-    return;  // told later, with the flags known
+    return;  // reported by run_ranks(), when the flags are known
   }
   if (ranks.rank == 0) return;
   redirect(STDOUT_FILENO, "/dev/null");
@@ -134,13 +136,13 @@ int run_ranks(const std::string& program, const RankOptions& o, int threads, con
   World world = lone_world();
   const bool start = o.nproc > 0 || !o.devices.empty();
   try {
-    // The one who starts the ranks is none; its --world-size is checked by those it starts.
+    // The process that starts the ranks is not a rank itself. The ranks that it starts check --world-size.
     const bool starter = start && environment.find("HR_RUN") == environment.end();
     world.ranks = ranks_from(environment, {.dist_url = o.dist_url, .world_size = starter ? 0 : o.world_size});
   } catch (const SharedRankError&) {
     for (const char* name : {"RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
       const auto it = environment.find(name);
-      if (it != environment.end() && it->second != "0") return kExitUsage;  // rank 0 says it
+      if (it != environment.end() && it->second != "0") return kExitUsage;  // rank 0 reports it
     }
     throw;
   }

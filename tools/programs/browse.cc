@@ -44,7 +44,8 @@ void browse(const BrowseOptions& o) {
   // A packed validation split has no margin for augmentation.
   const bool augment = !o.no_augment;
   DataOptions flags = o;
-  if (flags.on_bad_sample.empty()) flags.on_bad_sample = "skip";  // to look at a dataset is to find what is bad in it
+  // browse is used to find bad samples, so it does not stop at them.
+  if (flags.on_bad_sample.empty()) flags.on_bad_sample = "skip";
   PoseDataset plain = open_split(flags, o.split, skeleton, dataset_options(flags, h, w, sigma, false, false, o.split));
   check_samples_visibly(plain, flags, o.split, folder, o.threads);
   const std::string summary = summarize(plain);

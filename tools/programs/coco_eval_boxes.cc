@@ -1,4 +1,4 @@
-// coco_eval --type bbox.
+// The part of coco_eval for --type bbox.
 #include <fmt/format.h>
 #include <array>
 
@@ -38,8 +38,8 @@ std::string report(const CocoEvalArguments& arguments, const BoxEvalResult& r, d
   return text + "\n";
 }
 
-// precision [10, 101, K, 4, 3], recall [10, K, 4, 3], scores [10, 101, K, 4, 3] as pycocotools lays them out, and the
-// category ids [K].
+// Writes precision [10, 101, K, 4, 3], recall [10, K, 4, 3] and scores [10, 101, K, 4, 3], laid out as pycocotools
+// does, and the category ids [K].
 void write_arrays(const std::string& path, const BoxEvalResult& r) {
   const auto K = static_cast<int64_t>(r.categories.size());
   const Shape curves{kOksThresholds, kRecallPoints, K, kBoxAreaRanges, kBoxLimits};

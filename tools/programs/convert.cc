@@ -10,7 +10,8 @@
 namespace hr {
 namespace {
 
-// What travels with the weights. Run-specific entries (position, history, seed) do not.
+// Returns the metadata that is kept with the weights. Entries about a training run (position, history, seed) are left
+// out.
 std::map<std::string, std::string> metadata_for(const WeightFile& file, const std::string& color) {
   std::map<std::string, std::string> metadata{{"format", "pt"}};  // the convention for PyTorch's names and layouts
   const WeightInfo info = weight_info(file);
@@ -68,7 +69,7 @@ void convert(const ConvertOptions& o) {
   file.verify();
 
   std::vector<NamedArray> arrays;
-  std::deque<std::vector<std::byte>> dense;  // of views with gaps or another order
+  std::deque<std::vector<std::byte>> dense;  // copies of views that have gaps or another order
   for (const std::string& name : file.names()) {
     const ArrayView& view = file.at(name);
     NamedArray& array = arrays.emplace_back(NamedArray{name, view.dtype, view.shape, view.bytes});

@@ -87,7 +87,7 @@ void detect(const DetectOptions& options) {
   if (unreadable > 0) {
     fmt::print(stderr, "note: {} could not be read; the first: {}\n", counted(unreadable, "picture"), first_unreadable);
   }
-  // The file is measured as it was written, so that coco_eval gives the same.
+  // The boxes are measured as they stand in the file, so that coco_eval gives the same numbers.
   if (work.truth) measure_boxes(*work.truth, boxes.empty() ? boxes : read_coco_detections(o.output), o, detector);
 }
 

@@ -1,4 +1,5 @@
-// The numeric self-check for anybody's weights: tensors in, heatmaps out, no pictures in between.
+// The program forward runs weights on given tensors, without pictures, so that the heatmaps can be compared with those
+// of another implementation.
 #include <cstring>
 
 #include "core/error.h"

@@ -45,7 +45,8 @@ void run_track(const TrackArguments& a) {
   const auto time = [&](int frame) { return (frame - 1) / a.fps; };
   int frame = 1;
   for (size_t at = 0; at < boxes.size(); ++frame) {
-    // Frames that the file does not have are frames without people; once all tracks have ended they change nothing.
+    // A frame that the file lacks is a frame without people. When no track is alive such frames change nothing, so they
+    // are passed over.
     if (boxes[at].frame != frame && tracker.alive() == 0 && frame > 1) frame = boxes[at].frame;
     detections.clear();
     for (; at < boxes.size() && boxes[at].frame == frame; ++at) {

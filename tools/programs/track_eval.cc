@@ -12,7 +12,7 @@
 namespace hr {
 namespace {
 
-// A ratio that means nothing is NaN, which JSON does not have: it becomes null.
+// A ratio without a meaning is NaN, which JSON does not have, so it is written as null.
 void write_curve(JsonWriter& json, std::string_view key, const TrackEvalResult::Hota::Curve& values) {
   json.member(key, values | std::views::transform(if_finite));
 }

@@ -13,7 +13,7 @@
 namespace hr {
 namespace {
 
-// The bars of the check and of the validation, and what is told between them.
+// Shows the progress bars of the check and of the validation, and prints the notes between them.
 ValidationObserver show_on(std::optional<Progress>& bar) {
   const auto end_bar = [&bar] {
     if (bar) bar->finish();
