@@ -351,7 +351,7 @@ TEST(Datasets, APictureThatTurnsBadLaterIsSkippedAndListed) {
   testing::internal::CaptureStdout();
   EXPECT_EQ(train(o), 0);
   const std::string output = testing::internal::GetCapturedStdout();
-  EXPECT_TRUE(contains(output, "1 more bad sample, others took their places")) << output;
+  EXPECT_TRUE(contains(output, "1 more bad sample replaced by other samples")) << output;
   const std::string list = read_file(folder / "bad_samples_train.tsv");
   EXPECT_TRUE(contains(list, "not a readable JPEG") && contains(list, picture.filename().string())) << list;
   EXPECT_EQ(std::count(list.begin(), list.end(), '\n'), 2) << "named once";

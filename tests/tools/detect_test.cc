@@ -72,7 +72,7 @@ TEST(Detect, ADataSetsImageIdsAreWritten) {
   EXPECT_NE(other.output.find("instances_val2017.json"), std::string::npos) << other.output;
   const Ended nothing = run(s.command(where + " --confidence 1"));
   EXPECT_EQ(nothing.status, 0) << nothing.output;
-  EXPECT_NE(nothing.output.find("nothing was found, so there is nothing to measure"), std::string::npos);
+  EXPECT_NE(nothing.output.find("nothing was found, so nothing is measured"), std::string::npos);
   EXPECT_TRUE(read_coco_detections(out / "d.json").empty());
 }
 
@@ -117,7 +117,7 @@ TEST(Detect, WhatIsWrongIsSaidInOneLine) {
     EXPECT_NE(e.output.find(words), std::string::npos) << words << " in: " << e.output;
   };
   const std::string picture = (s.root / "val2017" / "000000000007.png").string();
-  refused(s.command(""), "expected pictures or folders, or a data set with --data-path");
+  refused(s.command(""), "expected either pictures or folders, or a dataset with --data-path");
   refused(s.command("/nowhere/a.jpg"), "no such file or folder");
   refused(s.command(picture + " --classes unicorn"), "has no class 'unicorn'");
   refused(s.command("--data-path /nowhere"), "no annotations");

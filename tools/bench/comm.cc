@@ -315,16 +315,16 @@ int bench_scaling(const BenchComm& o) {
 }
 
 void add_comm_options(CLI::App& app, BenchComm& o) {
-  app.add_option("--bucket-mib", o.bucket_mib, "with --mode comm: size of a gradient bucket")
+  app.add_option("--bucket-mib", o.bucket_mib, "with --mode comm and scaling: size of a gradient bucket")
       ->type_name("MiB")
       ->check(CLI::PositiveNumber);
-  app.add_flag("--sync-bn", o.sync_bn, "with --mode comm: batch norm over all ranks");
-  app.add_option(
-         "--link-gbit", o.link_gbit,
-         "with --mode comm: what the network between the ranks is known to give, for the prediction [0: no wire]")
+  app.add_flag("--sync-bn", o.sync_bn, "with --mode comm: compute batch norm over all ranks");
+  app.add_option("--link-gbit", o.link_gbit,
+                 "with --mode comm: bandwidth of the network between the ranks, for the prediction; 0: no network")
       ->type_name("GBIT/S")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--step-ms", o.step_ms, "with --mode scaling: a step on one GPU [32: 128 pictures at 4,000 a second]")
+  app.add_option("--step-ms", o.step_ms,
+                 "with --mode scaling: time of a step on one GPU (32: 128 pictures at 4,000 per second)")
       ->type_name("MS")
       ->check(CLI::PositiveNumber);
   add_rank_options(app, o.ranks);

@@ -67,7 +67,7 @@ std::string summarize(const PoseDataset& data) {
     return static_cast<double>(n) / static_cast<double>(std::max<size_t>(data.size(), 1));
   };
   out += fmt::format("  joints of {}{}\n", skeleton.name,
-                     skeleton.sigmas_assumed ? " (its OKS sigmas are assumed: nobody said them)" : "");
+                     skeleton.sigmas_assumed ? " (its OKS sigmas are assumed, because the data do not give them)" : "");
   size_t longest = 0;
   for (const std::string& name : skeleton.names) longest = std::max(longest, name.size());
   for (int k = 0; k < joints; ++k) {

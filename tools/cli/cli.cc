@@ -116,8 +116,10 @@ CLI::Validator multiple_of_32() {
   return {[](const std::string& text) -> std::string {
             int value = 0;
             if (!CLI::detail::lexical_cast(text, value) || value < 32 || value > 4096 || value % 32 != 0) {
-              return fmt::format("{} is not a multiple of 32 from 32 to 4096 (the network halves its input five times)",
-                                 text);
+              return fmt::format(
+                  "{} is not a multiple of 32 from 32 to 4096, which the network needs because it halves its input "
+                  "five times",
+                  text);
             }
             return "";
           },
@@ -127,7 +129,8 @@ CLI::Validator multiple_of_32() {
 }  // namespace
 
 CLI::Option* add_fixed_size(CLI::App& app, std::array<int, 2>& height_width) {
-  return app.add_option("--fixed-size", height_width, "height and width of the network's input, multiples of 32")
+  return app
+      .add_option("--fixed-size", height_width, "height and width of the network's input in pixels, multiples of 32")
       ->type_name("H W")
       ->check(multiple_of_32());
 }
@@ -141,7 +144,7 @@ CLI::Option* add_fixed_size(CLI::App& app, std::optional<std::array<int, 2>>& he
           [&](const std::vector<int>& v) {
             height_width = {v.at(0), v.at(1)};
           },
-          "height and width of the network's input, multiples of 32 [default: the weights', else 256 192]")
+          "height and width of the network's input in pixels, multiples of 32 [default: the weights', else 256 192]")
       ->expected(2)
       ->type_name("H W")
       ->check(multiple_of_32());
@@ -160,12 +163,12 @@ CLI::Option* add_device(CLI::App& app, std::string& device) {
 }
 
 CLI::Option* add_seed(CLI::App& app, uint64_t& seed) {
-  return app.add_option("--seed", seed, "names the stream of random numbers; the same seed gives the same result")
+  return app.add_option("--seed", seed, "seed of the random numbers; the same seed gives the same result")
       ->type_name("N");
 }
 
 CLI::Option* add_threads(CLI::App& app, int& threads) {
-  return app.add_option("--threads", threads, "threads to compute with; 0 takes every core")
+  return app.add_option("--threads", threads, "number of threads that compute; 0: every core")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
 }

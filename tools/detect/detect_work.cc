@@ -58,16 +58,16 @@ DetectWork of_dataset(const DetectOptions& o) {
   const auto file = [&](const char* kind) {
     return root / "annotations" / fmt::format("{}_{}2017.json", kind, o.split);
   };
-  const fs::path annotations =
-      !o.annotations.empty() ? fs::path(o.annotations)
-      : people ? first_existing({file("person_keypoints"), file("instances")}, "annotations (name them: --annotations)")
-               : first_existing({file("instances")}, "annotations (name them: --annotations)");
+  const fs::path annotations = !o.annotations.empty() ? fs::path(o.annotations)
+                               : people               ? first_existing({file("person_keypoints"), file("instances")},
+                                                                       "annotations (name them with --annotations)")
+                                        : first_existing({file("instances")}, "annotations (name them: --annotations)");
   const std::string folder = o.split + "2017";
   const fs::path images = !o.images.empty()
                               ? fs::path(o.images)
                               : first_existing({root / folder, root / "images" / folder, root / (folder + ".zip"),
                                                 root / "images" / (folder + ".zip")},
-                                               "pictures (name their folder: --images)");
+                                               "pictures (name their folder with --images)");
   CocoAnnotations truth = read_coco(annotations);
   return {.source = open_pictures(images), .images = truth.images, .truth = std::move(truth)};
 }
@@ -112,7 +112,7 @@ void draw_boxes(Image image, std::span<const DetectedBox> found, const YoloxShap
 void measure_boxes(const CocoAnnotations& truth, const std::vector<CocoDetection>& boxes, const DetectOptions& o,
                    const PersonDetector& detector) {
   if (boxes.empty()) {
-    fmt::print(stderr, "note: nothing was found, so there is nothing to measure\n");
+    fmt::print(stderr, "note: nothing was found, so nothing is measured\n");
     return;
   }
   std::vector<int64_t> categories;

@@ -97,21 +97,22 @@ int run_one(const std::string& program, World& world, Milliseconds timeout, cons
 }  // namespace
 
 void add_rank_options(CLI::App& app, RankOptions& o) {
-  app.add_option("--nproc", o.nproc, "start this many ranks on this host and train on all of them")
+  app.add_option("--nproc", o.nproc, "number of ranks to start on this host")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--devices", o.devices, "start one rank on each of these GPUs, for example 0,3")->type_name("LIST");
-  app.add_option("--max-restarts", o.max_restarts,
-                 "with --nproc or --devices: when a rank is lost, start all again from the last checkpoint, at most so "
-                 "often")
+  app.add_option("--devices", o.devices, "start one rank on each of these GPUs of this host, for example 0,3")
+      ->type_name("LIST");
+  app.add_option(
+         "--max-restarts", o.max_restarts,
+         "with --nproc or --devices: how often all ranks are restarted from the last checkpoint after the loss of one")
       ->type_name("K")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--dist-timeout", o.dist_timeout, "seconds within which a lost rank is noticed by all others")
+  app.add_option("--dist-timeout", o.dist_timeout, "seconds after which all ranks have noticed the loss of one")
       ->type_name("S")
       ->check(CLI::Range(0.5, 86400.0));
-  app.add_option("--dist-url", o.dist_url, "where rank 0 is: env:// (MASTER_ADDR, MASTER_PORT) or tcp://host:port")
+  app.add_option("--dist-url", o.dist_url, "address of rank 0: env:// (MASTER_ADDR, MASTER_PORT) or tcp://host:port")
       ->type_name("URL");
-  app.add_option("--world-size", o.world_size, "checked against the launcher's number of ranks; 0: not checked")
+  app.add_option("--world-size", o.world_size, "number of ranks that the launcher must have started; 0: any number")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
 }
@@ -148,7 +149,7 @@ int run_ranks(const std::string& program, const RankOptions& o, int threads, con
   }
   if (start && world.ranks.launcher != kOwnLauncher) {
     check(world.ranks.launcher.empty(),
-          "--{} inside {} (rank {} of {}): the ranks are started already; leave the flag out",
+          "--{} inside {} (rank {} of {}): the ranks are started already; leave out the flag",
           o.devices.empty() ? "nproc" : "devices", world.ranks.launcher, world.ranks.rank, world.ranks.size);
     LaunchOptions launch_options{.ranks = o.nproc,
                                  .max_restarts = o.max_restarts,
@@ -164,7 +165,9 @@ int run_ranks(const std::string& program, const RankOptions& o, int threads, con
     return launch(program, launch_options);
   }
   check(start || o.max_restarts == 0,
-        "--max-restarts {}: the one who starts the ranks restarts them; use it with --nproc", o.max_restarts);
+        "--max-restarts {} needs --nproc or --devices, because only ranks that this program starts can be restarted by "
+        "it",
+        o.max_restarts);
   release_stderr();
   if (world.ranks.size == 1) return body(world);
   if (threads == 0 && world.ranks.launcher != kOwnLauncher && std::getenv("OMP_NUM_THREADS") == nullptr)

@@ -105,8 +105,9 @@ class Launcher {
         return status;
       }
       const bool resume = fresh_checkpoint();
-      say(fmt::format("{}; starting all ranks again ({} of {}), {}", why_, attempt + 1, o_.max_restarts,
-                      resume ? "from " + o_.checkpoint.string() : "from the beginning: there is no checkpoint yet"));
+      say(fmt::format(
+          "{}; starting all ranks again ({} of {}), {}", why_, attempt + 1, o_.max_restarts,
+          resume ? "from " + o_.checkpoint.string() : "from the beginning, because there is no checkpoint yet"));
     }
   }
 

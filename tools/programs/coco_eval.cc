@@ -68,7 +68,8 @@ std::optional<std::string> skippable(const std::string& error, const std::string
 
 void evaluate(const CocoEvalArguments& arguments) {
   if (arguments.type == "bbox") return run_box_eval(arguments);
-  check(arguments.use_categories, "--no-categories: is for --type bbox; keypoints are compared by category");
+  check(arguments.use_categories,
+        "--no-categories needs --type bbox, because keypoints are always compared by category; leave it out");
   Evaluation e = load(arguments);
   if (e.crowdpose) {
     CrowdPoseResult crowdpose = evaluate_crowdpose(e.gt, e.dt, e.options);
@@ -101,7 +102,7 @@ void run_coco_eval(const CocoEvalArguments& arguments) {
   } catch (const Error& error) {
     const auto message = arguments.on_bad_sample == "skip" ? std::nullopt : skippable(error.what(), arguments.gt);
     if (!message) throw;
-    fail("{} (--on-bad-sample skip leaves out what cannot be used)", *message);
+    fail("{} (--on-bad-sample skip leaves out entries that cannot be used)", *message);
   }
 }
 

@@ -56,9 +56,10 @@ void write_arrays(const std::string& path, const BoxEvalResult& r) {
 
 void run_box_eval(const CocoEvalArguments& arguments) {
   check(arguments.sigmas.empty() && arguments.keypoints_path.empty() && arguments.analysis.empty(),
-        "--type bbox measures boxes; leave out --sigmas, --keypoints-path and --analysis, which are of keypoints");
+        "--type bbox measures boxes; leave out --sigmas, --keypoints-path and --analysis, which need keypoints");
   check(arguments.rules == "auto" || arguments.rules == "pycocotools",
-        "--rules {}: boxes are measured as pycocotools does; leave it out with --type bbox", arguments.rules);
+        "--rules {} is for keypoints; with --type bbox leave it out, because boxes are measured as pycocotools does",
+        arguments.rules);
   const auto start = std::chrono::steady_clock::now();
   const CocoAnnotations gt = read_coco(arguments.gt);
   const std::vector<CocoDetection> dt = read_coco_detections(arguments.dt);

@@ -49,15 +49,15 @@ int main(int argc, char** argv) {
     fmt::print("hrnet.cpp {}\n", HRNET_VERSION);
     return 0;
   }
-  const std::string usage = "usage: hrnet VERB [OPTIONS]; `hrnet VERB --help` describes one. Verbs: " + names();
+  const std::string usage = "usage: hrnet VERB [OPTIONS], for example `hrnet predict --help`. Verbs: " + names();
   if (first == "--help" || first == "-h") {
     fmt::print("{}\n", usage);
     return 0;
   }
   if (first.empty()) {
-    fmt::print(stderr, "hrnet: error: which program? {}\n", usage);
+    fmt::print(stderr, "hrnet: error: expected a verb; {}\n", usage);
   } else {
-    fmt::print(stderr, "hrnet: error: '{}' is no verb; {}\n", first, usage);
+    fmt::print(stderr, "hrnet: error: unknown verb '{}'; {}\n", first, usage);
   }
   return 2;
 }
