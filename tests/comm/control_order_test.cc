@@ -1,5 +1,5 @@
-// Control connections that end at the worst moment. The moment is forced: this program's send() first does what the
-// other side is to have done by then.
+// Control connections that end at the worst moment. The tests force this moment: send() of this test program first does
+// what the other side must have done by then.
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -54,8 +54,9 @@ Descriptor accepted(const Descriptor& listener) {
   return accept_from(listener);
 }
 
-// On a slow machine a rank that is turned away reads nothing yet, then rank 0 says why and closes the connection, then
-// the rank's next heartbeat cannot be written. It ended with status 75, which asks for a restart.
+// On a slow machine, a rank that is turned away may not read for a while. Meanwhile rank 0 sends the reason and closes
+// the connection, and then the rank's next heartbeat cannot be written. The rank used to end with status 75, which asks
+// for a restart.
 TEST(ControlOrder, ARankWhoseHeartbeatFailsStillHearsWhyItWasTurnedAway) {
   const Descriptor listener = listen_on(0, true);
   std::atomic<int> sent{0};
@@ -64,7 +65,7 @@ TEST(ControlOrder, ARankWhoseHeartbeatFailsStillHearsWhyItWasTurnedAway) {
     Channel server(accepted(listener));
     server.send(kAbortWith, packed({.rank = -1, .status = 2, .what = "has WORLD_SIZE=4, rank 0 has WORLD_SIZE=3"}));
     server.flush();
-  };  // closed with the hello unread, which makes the rank's kernel refuse to send
+  };  // closed with the hello unread, so the rank's kernel refuses to send
   {
     Control control({.rank = 1, .size = 4, .local_rank = 1, .port = port_of(listener)}, Milliseconds(2000));
     try {
@@ -79,7 +80,7 @@ TEST(ControlOrder, ARankWhoseHeartbeatFailsStillHearsWhyItWasTurnedAway) {
   before_send = nullptr;
 }
 
-// The same at the other end: a rank says what is wrong with its input and is gone when rank 0 sends its next heartbeat.
+// The same at the other end: a rank reports an error in its input and is gone when rank 0 sends its next heartbeat.
 TEST(ControlOrder, TheErrorOfARankThatIsGoneAtTheNextHeartbeatIsHeard) {
   RankSetup setup(2);
   auto rank = std::make_unique<Channel>(
@@ -108,8 +109,8 @@ TEST(ControlOrder, TheErrorOfARankThatIsGoneAtTheNextHeartbeatIsHeard) {
   before_send = nullptr;
 }
 
-// The program computes for a while after another rank has failed, and comes to its own end just when the last resort
-// has begun to end the process: one of them prints and closes the connection, not both.
+// The program computes for a while after another rank has failed, and ends just when the last resort has begun to end
+// the process. Only one of them may print and close the connection.
 TEST(ControlOrder, TheProgramDoesNotSettleBesideTheLastResort) {
   RankSetup setup(2);
   const pid_t pid = ::fork();
@@ -126,12 +127,12 @@ TEST(ControlOrder, TheProgramDoesNotSettleBesideTheLastResort) {
     std::atomic<bool> settled_twice{false};
     control.set_last_resort([&](const Control::Settlement& end) {
       begun.count_down();
-      settled_twice.wait(false, std::memory_order_acquire);  // forever, if all is well
+      settled_twice.wait(false, std::memory_order_acquire);  // waits forever if all is well
       ::_exit(end.lines.size() == 1 ? 3 : 4);
     });
     std::thread watch([&] {
       begun.wait();
-      std::this_thread::sleep_for(Milliseconds(300));  // for what must not happen; it took no time before
+      std::this_thread::sleep_for(Milliseconds(300));  // time for the mistake to happen; it used to come at once
       if (!settled_twice) ::_exit(0);
     });
     begun.wait();

@@ -1,4 +1,4 @@
-// The control connections: finding each other, and noticing that somebody is gone.
+// The control connections: how ranks find each other, and how they notice that one of them is lost.
 #include "core/comm/control.h"
 
 #include <gtest/gtest.h>
@@ -70,7 +70,7 @@ TEST(Control, TwoRanksWithOneNumberAreNamed) {
   setup.ranks.push_back(setup.ranks[1]);
   std::string message;
   Control first(setup.ranks[0], test::kRankTimeout);
-  // A second rank 0 that connects like any other: what a wrong RANK on another host does.
+  // A second rank 0 connects like any other rank, as after a wrong RANK on another host.
   Channel other(connect_to("127.0.0.1", setup.ranks[0].port, Clock::now() + test::kRankTimeout));
   other.send(1, Packer().text("hrnet.cpp ranks 1").u32(0).u32(2).text("elsewhere").u32(77).u32(0).text("test").str());
   other.flush();
@@ -203,7 +203,8 @@ TEST(Control, StrangersAtThePortAreIgnored) {
   other.join();
 }
 
-// A rank as a process of its own, to be killed or stopped: joins, then waits in a barrier that nobody else enters.
+// Starts a rank as a process of its own, to be killed or stopped. It joins and then waits in a barrier that no other
+// rank enters.
 pid_t fork_rank(const Ranks& ranks, Milliseconds timeout) {
   const pid_t pid = ::fork();
   if (pid != 0) return pid;
@@ -218,13 +219,13 @@ pid_t fork_rank(const Ranks& ranks, Milliseconds timeout) {
   ::_exit(0);
 }
 
-// Rank `lost` gets `signal`; the others must all hear of it within `timeout`, and exactly one of them speaks.
+// Sends `signal` to rank `lost`. All others must hear of it within `timeout`, and exactly one of them must print it.
 void expect_noticed(int lost, int signal, const char* why) {
   const Milliseconds timeout(2000);
   const int n = 4;
   RankSetup setup(n);
   const pid_t victim = fork_rank(setup.ranks[lost], timeout);
-  if (lost == 0) Descriptor(setup.ranks[0].listen_fd).reset();  // the child has it
+  if (lost == 0) Descriptor(setup.ranks[0].listen_fd).reset();  // the child has a copy of it
   std::vector<std::unique_ptr<Control>> controls;
   std::vector<std::thread> threads;
   std::vector<std::string> messages(n);
@@ -239,7 +240,7 @@ void expect_noticed(int lost, int signal, const char* why) {
       try {
         control.join();
         ++joined;
-        // Not a barrier: the victim may have entered that one already.
+        // The ranks do not wait in a barrier, because the lost rank may have entered that one already.
         while (true) {
           control.check();
           std::this_thread::sleep_for(Milliseconds(5));
@@ -275,8 +276,8 @@ TEST(Control, AStoppedRankIsNoticed) { expect_noticed(2, SIGSTOP, "silent"); }
 TEST(Control, AKilledRankZeroIsNoticed) { expect_noticed(0, SIGKILL, "ended without a word"); }
 TEST(Control, AStoppedRankZeroIsNoticed) { expect_noticed(0, SIGSTOP, "silent"); }
 
-// Whoever waits for an answer of rank 0 hears that it is gone, not that the answer is late. Many wait, since what must
-// not happen was a race.
+// A rank that waits for an answer of rank 0 must hear that rank 0 is lost, not that the answer is late. Many ranks
+// wait, because the mistake was a race.
 TEST(Control, WaitersOfALostRankZeroHearOfIt) {
   RankSetup setup(2);
   const pid_t victim = fork_rank(setup.ranks[0], test::kRankTimeout);
@@ -303,7 +304,7 @@ TEST(Control, WaitersOfALostRankZeroHearOfIt) {
   ::waitpid(victim, nullptr, 0);
 }
 
-// A rank that lives but does not come to the collective the others wait in.
+// A rank that is alive but does not enter the collective in which the others wait.
 TEST(Control, AStuckRankIsNamed) {
   const auto ends = run_ranks(
       3,
@@ -323,7 +324,7 @@ TEST(Control, AStuckRankIsNamed) {
   }
 }
 
-// ... unless it has said that it is busy.
+// The same, but the rank has declared that it is busy.
 TEST(Control, ABusyRankIsWaitedFor) {
   const auto ends = run_ranks(
       2,
@@ -341,8 +342,8 @@ TEST(Control, ABusyRankIsWaitedFor) {
   expect_no_errors(ends);
 }
 
-// ... and not while the busy rank itself waits for the one that is stuck: rank 0 validates, its people are to be gathered,
-// and what rank 2 needs in the collective before that has been lost on its way.
+// The same, but the busy rank itself waits for the stuck one: rank 0 validates and gathers the people of all ranks,
+// while the data that rank 2 needs in the collective before that have been lost.
 TEST(Control, ABusyRankThatWaitsInAGatherIsNotWaitedFor) {
   const auto ends = run_ranks(
       3,
@@ -364,7 +365,7 @@ TEST(Control, ABusyRankThatWaitsInAGatherIsNotWaitedFor) {
   }
 }
 
-// Ctrl-Z and fg of everything: nobody was silent while nobody ran.
+// After Ctrl-Z and fg of the whole run no rank counts as silent, because none of them was running.
 TEST(Control, ARunThatWasStoppedAsAWholeGoesOn) {
   const Milliseconds timeout(1000);
   RankSetup setup(3);

@@ -194,7 +194,7 @@ class Pair:
                 score = r.choice([0.25, 0.5, 1]) if ties else round(r.uniform(-0.2, 1), 4)
                 found.append({"image_id": i, "category_id": r.choice(self.categories), "keypoints": keypoints,
                               "score": score})
-        # Exact copies of people, so that something is found.
+        # Some detections are exact copies of people, so that something is found.
         for person in self.people:
             if self.chance(0.3) and {"image_id", "category_id"} <= person.keys() and person.get("keypoints") \
                     and person["image_id"] in self.images:
