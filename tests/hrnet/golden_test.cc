@@ -52,7 +52,7 @@ Values sampled(const Values& whole) {
   return v;
 }
 
-// a - b| / |b| over all parameters together.
+// The distance |a - b| / |b| over all parameters together.
 double relative(const GoldenRun& run, const std::string& prefix, Tensor Parameter::*part) {
   double off = 0, size = 0;
   for (const Parameter& p : run.model.parameters().parameters()) {
