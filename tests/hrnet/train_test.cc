@@ -117,7 +117,7 @@ void expect_gradients(const GoldenTrainer& t, const std::string& what, double to
     double sum = 0, absolute = 0;
     for (const double v : whole) sum += v, absolute += std::abs(v);
     const double l2 = s[2].GetDouble();
-    // sum(a) - sum(b)| <= |a - b|_1 <= sqrt(n) |a - b|_2. The 1e-8 is there because the file has nine digits.
+    // Uses |sum(a) - sum(b)| <= |a - b|_1 <= sqrt(n) |a - b|_2. The 1e-8 is there because the file has nine digits.
     const double reach = per_tensor * l2 * std::sqrt(static_cast<double>(whole.size()));
     EXPECT_NEAR(sum, s[0].GetDouble(), reach + 1e-8 * absolute) << p.name;
     EXPECT_NEAR(absolute, s[1].GetDouble(), reach + 1e-8 * absolute) << p.name;
