@@ -1,5 +1,5 @@
-// Where pixels come from changes nothing: folder, zip, cache, people grouped or alone; and what becomes of bad
-// pictures.
+// The source of pixels changes nothing: folder, zip, cache, people grouped or alone. The second half tests how bad
+// pictures are handled.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -20,7 +20,7 @@ using test::MadeSet;
 
 // ---- what crops can show --------------------------------------------------------------------------------------------
 
-// Boxes of detectors and of packs may be so large that their edges are infinite or no numbers.
+// Boxes of detectors and of packs may be so large that their edges are infinite or NaN.
 TEST(Reach, StaysInThePictureWhateverTheBox) {
   const AugmentOptions turned{.scale = 0.5, .rotation = 30};
   for (const double huge : {1e30, 1e39, 1e308, -1e308}) {
@@ -138,7 +138,7 @@ TEST(Grouping, SharesTheDecodingAndChangesNothing) {
 
 // ---- batches --------------------------------------------------------------------------------------------------------
 
-// Counts what it hands out.
+// An allocator that counts its blocks.
 class CountingAllocator final : public Allocator {
  public:
   void* allocate(size_t bytes) override {
@@ -166,7 +166,7 @@ TEST(Batches, LiveInTheMemoryOfAnAllocatorAndInABoundedAmountOfIt) {
       loader.start_epoch(epoch);
       while (loader.next(batch)) EXPECT_EQ(reinterpret_cast<uintptr_t>(batch.images.data()) % 64, 0u);
     }
-    // Two in work or ready, one with the caller, one on its way back.
+    // Two batches are in work or ready, one is with the caller, and one is on its way back.
     const size_t one = 4 * (64 * 48 * 3 + 16 * 12 * 17 + 17) * sizeof(float);
     EXPECT_LE(memory->peak, 4 * one);
     EXPECT_LE(memory->allocations, 4u * 3);
@@ -177,7 +177,7 @@ TEST(Batches, LiveInTheMemoryOfAnAllocatorAndInABoundedAmountOfIt) {
 TEST(Batches, WhatADeviceGetsDoesNotDependOnTheWorkers) {
   MadeSet made(4);
   made.options.augment = true;
-  made.options.augmentation.photometric = 0.3;  // some crops are made here, some left to the device
+  made.options.augmentation.photometric = 0.3;  // some crops are made here, and some are left to the device
   for (const bool bgr : {false, true}) {
     made.options.bgr = bgr;
     const PoseDataset data = made.dataset();
@@ -202,7 +202,7 @@ TEST(Batches, WhatADeviceGetsDoesNotDependOnTheWorkers) {
           const bool recoloured = data.placed(one.meta[n].index, 1).augmentation.recolours();
           recoloured ? ++here : ++left;
           if (!recoloured) continue;
-          // The crop itself, as the host's images have it.
+          // The crop itself, as the host makes images.
           std::vector<float> image(64 * 48 * 3);
           normalize_row(bytes.data() + CropSource::pixels_at(48, 64), 64 * 48, image.data(), bgr);
           EXPECT_TRUE(std::equal(image.begin(), image.end(), plain[b].images.begin() + n * image.size()));
@@ -218,7 +218,7 @@ TEST(Batches, WhatADeviceGetsDoesNotDependOnTheWorkers) {
 
 // ---- zip ------------------------------------------------------------------------------------------------------------
 
-// One deflated member, written by hand: ZipWriter only stores.
+// One deflated member, written by hand, because ZipWriter only stores.
 std::string deflated_zip(const std::string& name, const std::string& bytes);
 std::string little(uint64_t value, int bytes);
 uint32_t crc(const std::string& text);
@@ -264,11 +264,11 @@ TEST(Zip, DeflatedMembersAndDamage) {
   const auto bytes = open_pictures(folder / "d.zip")->read("a.png", scratch);
   EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), png);
   size_t refused = 0;
-  for (size_t at = 0; at < zip.size(); ++at) {  // damage anywhere: the same bytes, or an error
+  for (size_t at = 0; at < zip.size(); ++at) {  // damage anywhere gives the same bytes or an error
     std::string damaged = zip;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
     std::ofstream(folder / "e.zip", std::ios::binary)
-        << damaged;  // not write_file: syncing a thousand times takes long
+        << damaged;  // not write_file, because syncing a thousand times takes long
     const std::string why = error_of([&] {
       std::vector<std::byte> memory;
       const auto got = open_pictures(folder / "e.zip")->read("a.png", memory);
@@ -282,14 +282,14 @@ TEST(Zip, DeflatedMembersAndDamage) {
   EXPECT_GT(refused, zip.size() * 9 / 10);
 }
 
-// What a member says about its size is not believed where that would cost memory: a few bytes cannot unpack to 2^30.
+// The size that a member claims is not trusted where it would cost memory: a few bytes cannot unpack to 2^30.
 TEST(Zip, AMemberThatClaimsMoreThanItsBytesCanUnpackToTakesNoMemory) {
   const auto folder = test::temporary_folder();
   const std::string text(3000, 'a');
   std::string zip = deflated_zip("a.png", text);
   std::vector<std::byte> scratch;
   write_file(folder / "d.zip", zip);
-  EXPECT_EQ(open_pictures(folder / "d.zip")->read("a.png", scratch).size(), text.size());  // well packed is no offence
+  EXPECT_EQ(open_pictures(folder / "d.zip")->read("a.png", scratch).size(), text.size());  // it is accepted
   size_t claims = 0;
   for (size_t at = zip.find(little(3000, 4)); at != std::string::npos; at = zip.find(little(3000, 4), at)) {
     zip.replace(at, 4, little(uint64_t{1} << 30, 4));
@@ -307,8 +307,8 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// COCO's train2017.zip has 19 GB. Beyond 4 GiB the directory keeps a member's place in a zip64 field, here after a
-// field of another kind as Info-ZIP writes them. The hole between the members takes no room on the disk.
+// COCO's train2017.zip has 19 GB. Beyond 4 GiB the directory keeps a member's offset in a zip64 field, here after a
+// field of another kind, as Info-ZIP writes them. The hole between the members takes no space on the disk.
 TEST(Zip, MembersBeyondFourGibAreRead) {
   const auto folder = test::temporary_folder();
   const std::string first = "the first picture", last = "the last picture, beyond 4 GiB";
@@ -385,7 +385,7 @@ TEST(Names, AreFoundAsPeopleWriteThem) {
                                                     {"a%20b.jpg", "five"},
                                                     {"a b.jpg", "five"},
                                                     {"twins.jpg", "six"}};
-  // The same files in a zip, at the top or in a folder named after it.
+  // The same files are in a zip file, at the top or in a folder of its name.
   for (const std::string prefix : {"", "img/"}) {
     AtomicFile file(folder.parent_path() / (prefix.empty() ? "img.zip" : "img2.zip"));
     ZipWriter zip(file);
@@ -409,7 +409,7 @@ TEST(Names, AreFoundAsPeopleWriteThem) {
       std::string seen;
       EXPECT_EQ(error_of([&] { again->glance(name, [&](auto bytes) { seen = text_of(bytes); }); }), "") << source;
       EXPECT_EQ(seen, want) << name;
-      pictures->read(name, scratch);  // counted once
+      pictures->read(name, scratch);  // it is counted once
     }
     std::vector<std::byte> scratch;
     const std::string why = error_of([&] { pictures->read("Twins.jpg", scratch); });
@@ -483,7 +483,7 @@ TEST(Exif, TheSeedTurnsPicturesTheOfficialRecipeDoesNot) {
   EXPECT_EQ(seed.crop(0, 0).rgb, crop_image(turned, seed.placed(0, 0).placement, 48, 64).rgb);
   EXPECT_NE(seed.crop(0, 0).rgb,
             crop_image(read_image(made.folder / "p0.jpg"), seed.placed(0, 0).placement, 48, 64).rgb);
-  // On its side the picture has another size than the annotation says.
+  // Turned on its side, the picture does not have the size that the annotation says.
   write_file(made.folder / "p0.jpg", test::with_orientation(upright, 6, false));
   const std::string why = error_of([&] { made.dataset().sample(0, 0); });
   EXPECT_TRUE(contains(why, "70 x 90 pixels as it is shown, its entry in made.json says 90 x 70")) << why;
@@ -536,7 +536,7 @@ TEST(Exif, OtherPeoplesTurnedPictures) {
 
 // ---- bad pictures and boxes -----------------------------------------------------------------------------------------
 
-// A dataset with every kind of trouble; which pictures can be used all the same is said by `good`.
+// A dataset with every kind of trouble. `good` lists the pictures that can still be used.
 struct TroubledSet : MadeSet {
   std::set<int> good{0, 8, 9, 10};
   TroubledSet() : MadeSet(13) {
@@ -574,7 +574,7 @@ TEST(Bad, AQuickCheckNamesEveryBadPictureOnce) {
     EXPECT_EQ(all, 13u);
     EXPECT_EQ(done, ++last);
   });
-  data.check_pictures(1);  // again: nothing is named twice
+  data.check_pictures(1);  // the second check names nothing twice
   const auto bad = data.bad().entries();
   ASSERT_EQ(bad.size(), 9u);
   const std::map<int64_t, std::string> parts = {{101, "p1.jpg: no such picture"},
@@ -591,7 +591,7 @@ TEST(Bad, AQuickCheckNamesEveryBadPictureOnce) {
     EXPECT_TRUE(parts.count(entry.id) == 1 && contains(entry.message, parts.at(entry.id))) << entry.message;
   }
   EXPECT_EQ(data.bad().summary(), "9 pictures (with 27 people)");
-  // Without them the rest works.
+  // Without them the others can be used.
   PoseDataset rest = made.dataset();
   rest.check_pictures();
   rest.drop_bad();
@@ -600,7 +600,7 @@ TEST(Bad, AQuickCheckNamesEveryBadPictureOnce) {
   for (size_t i = 0; i < rest.size(); ++i) {
     EXPECT_TRUE(made.good.count(static_cast<int>(rest.sample(i, 0).meta.image_id - 100)));
   }
-  // Greyscale, CMYK and 16-bit pictures are pictures. The upper byte of 16 bits counts.
+  // Greyscale, CMYK and 16-bit pictures are accepted. Of 16 bits the upper byte counts.
   const Image deep = read_image(made.folder / "p10.jpg");
   EXPECT_EQ(deep.at(37, 5)[0], 37);
 }
@@ -610,7 +610,7 @@ TEST(Bad, DamagedDataAreARemarkOrMakeABadPicture) {
   const auto damage = [&](const char* name) {
     std::string jpeg = read_file(made.folder / name);
     const size_t at = jpeg.rfind("\xff\xda") + 14 + 40;
-    jpeg.replace(at, 2, "\xff\xd7");  // a marker amid the data
+    jpeg.replace(at, 2, "\xff\xd7");  // a marker within the data
     write_file(made.folder / name, jpeg);
   };
   damage("p0.jpg");
@@ -699,7 +699,7 @@ TEST(Bad, BoxesThatCannotBeUsedAreNamed) {
   people[4].area = 0;
   people[5].box.w = std::numeric_limits<double>::infinity();
   people[6].box = {20, 20, -5, -9};
-  std::fill(people[6].keypoints.begin(), people[6].keypoints.end(), 0.0);  // nobody would miss this one
+  std::fill(people[6].keypoints.begin(), people[6].keypoints.end(), 0.0);  // leaving out this one has no effect
   const PoseDataset data = made.dataset();
   EXPECT_EQ(data.counts().summary(),
             "9 annotations: 2 kept, 1 without labelled joints, 1 with an area of 0, 2 with an empty box, 1 with a box "
