@@ -13,6 +13,7 @@
 #include <latch>
 
 #include "core/comm/control.h"
+#include "core/comm/control_messages.h"
 #include "tests/support/ranks.h"
 
 namespace {
@@ -37,17 +38,6 @@ namespace {
 
 using test::RankSetup;
 
-constexpr uint8_t kHello = 1, kFailWith = 5, kAbortWith = 10;  // as in control.cc
-
-std::string packed(const Failure& f) {
-  return Packer()
-      .u32(static_cast<uint32_t>(f.rank))
-      .u32(static_cast<uint32_t>(f.status))
-      .u32(f.lost)
-      .text(f.what)
-      .str();
-}
-
 Descriptor accepted(const Descriptor& listener) {
   pollfd ready{listener.get(), POLLIN, 0};
   ::poll(&ready, 1, 10'000);
@@ -63,7 +53,8 @@ TEST(ControlOrder, ARankWhoseHeartbeatFailsStillHearsWhyItWasTurnedAway) {
   before_send = [&](int) {
     if (++sent != 2) return;  // the first is the rank's hello, the second its heartbeat
     Channel server(accepted(listener));
-    server.send(kAbortWith, packed({.rank = -1, .status = 2, .what = "has WORLD_SIZE=4, rank 0 has WORLD_SIZE=3"}));
+    server.send(control::abort_with,
+                control::pack({.rank = -1, .status = 2, .what = "has WORLD_SIZE=4, rank 0 has WORLD_SIZE=3"}));
     server.flush();
   };  // closed with the hello unread, so the rank's kernel refuses to send
   {
@@ -89,13 +80,12 @@ TEST(ControlOrder, TheErrorOfARankThatIsGoneAtTheNextHeartbeatIsHeard) {
   std::atomic<int> sent{0};
   before_send = [&](int fd) {
     if (port_of_peer(fd) != port || ++sent != 2) return;  // the first is rank 0's welcome
-    rank->send(kFailWith, packed({.rank = 1, .status = 2, .what = "photo.jpg: truncated"}));
+    rank->send(control::fail_with, control::pack({.rank = 1, .status = 2, .what = "photo.jpg: truncated"}));
     rank->flush();
     rank.reset();  // with the welcome unread
   };
-  rank->send(
-      kHello,
-      Packer().text("hrnet.cpp ranks 1").u32(1).u32(2).text("here").u32(77).u32(1).text(setup.ranks[0].run).str());
+  rank->send(control::hello,
+             Packer().text(control::kMagic).u32(1).u32(2).text("here").u32(77).u32(1).text(setup.ranks[0].run).str());
   rank->flush();
   {
     Control first(setup.ranks[0], test::kRankTimeout);
@@ -117,10 +107,9 @@ TEST(ControlOrder, TheProgramDoesNotSettleBesideTheLastResort) {
   if (pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     Channel rank(connect_to("127.0.0.1", setup.ranks[0].port, Clock::now() + test::kRankTimeout, "the test"));
-    rank.send(
-        kHello,
-        Packer().text("hrnet.cpp ranks 1").u32(1).u32(2).text("here").u32(77).u32(1).text(setup.ranks[0].run).str());
-    rank.send(kFailWith, packed({.rank = 1, .status = 2, .what = "photo.jpg: truncated"}));
+    rank.send(control::hello,
+              Packer().text(control::kMagic).u32(1).u32(2).text("here").u32(77).u32(1).text(setup.ranks[0].run).str());
+    rank.send(control::fail_with, control::pack({.rank = 1, .status = 2, .what = "photo.jpg: truncated"}));
     rank.flush();
     Control control(setup.ranks[0], test::kRankTimeout);
     std::latch begun(1);
