@@ -1,5 +1,6 @@
 // Control connections that end at the worst moment. The tests force this moment: send() of this test program first does
 // what the other side must have done by then.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -97,6 +98,57 @@ TEST(ControlOrder, TheErrorOfARankThatIsGoneAtTheNextHeartbeatIsHeard) {
     EXPECT_EQ(first.settle({}).status, 2);
   }
   before_send = nullptr;
+}
+
+// Ctrl-Z may stop the run after a rank has measured how long it was stopped itself and before it judges how long rank 0
+// has been silent. The rank must not take the time in which nothing ran for silence.
+TEST(ControlOrder, ARunThatIsStoppedBetweenMeasuringAndJudgingGoesOn) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    RankSetup setup(2);
+    const int port = setup.ranks[0].port;
+    std::atomic<int> joined{0}, sender{-1};
+    std::atomic<bool> server_waits{false}, stopped{false}, failed{false};
+    before_send = [&](int fd) {
+      if (joined < 2 || stopped) return;
+      if (port_of_peer(fd) != port) {  // the server, whose next heartbeat comes only after the stop
+        server_waits = true;
+        while (!stopped) std::this_thread::sleep_for(Milliseconds(1));
+        return;
+      }
+      int nobody = -1;
+      // Between its first and its second heartbeat a rank reads what the server has sent before.
+      if (!server_waits || sender.compare_exchange_strong(nobody, fd) || sender != fd) return;
+      ::raise(SIGSTOP);
+      stopped = true;
+    };
+    std::vector<std::thread> threads;
+    for (int r = 0; r < 2; ++r) {
+      threads.emplace_back([&, r] {
+        try {
+          Control control(setup.ranks[r], Milliseconds(1000));
+          control.join();
+          ++joined;
+          while (!stopped) std::this_thread::sleep_for(Milliseconds(1));
+          control.barrier();
+          control.leave();
+        } catch (const Error& e) {
+          fmt::print(stderr, "rank {}: {}\n", r, e.what());
+          failed = true;
+        }
+      });
+    }
+    for (std::thread& t : threads) t.join();
+    ::_exit(failed ? 1 : 0);
+  }
+  int status = -1;
+  ::waitpid(pid, &status, WUNTRACED);
+  ASSERT_TRUE(WIFSTOPPED(status)) << status;
+  std::this_thread::sleep_for(Milliseconds(1500));  // longer than the silence that the ranks allow each other
+  ::kill(pid, SIGCONT);
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 // The program computes for a while after another rank has failed, and ends just when the last resort has begun to end

@@ -2,12 +2,15 @@
 #include "core/comm/control.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
+#include <latch>
 
 #include "tests/support/ranks.h"
 
@@ -252,7 +255,9 @@ void expect_noticed(int lost, int signal, const char* why) {
       }
     });
   }
-  while (joined < n - 1) std::this_thread::sleep_for(Milliseconds(5));
+  const auto until = Clock::now() + test::kRankTimeout;
+  while (joined < n - 1 && Clock::now() < until) std::this_thread::sleep_for(Milliseconds(5));
+  EXPECT_EQ(joined, n - 1);
   hit = Clock::now();
   ::kill(victim, signal);
   for (std::thread& t : threads) t.join();
@@ -286,10 +291,12 @@ TEST(Control, WaitersOfALostRankZeroHearOfIt) {
   control.join();
   constexpr int kWaiters = 32;
   std::vector<std::string> heard(kWaiters);
+  std::latch begun(kWaiters);
   std::vector<std::thread> waiters;
   waiters.reserve(kWaiters);
   for (int i = 0; i < kWaiters; ++i) {
     waiters.emplace_back([&, i] {
+      begun.count_down();
       try {
         control.get(fmt::format("a key that nobody puts {}", i));
       } catch (const Error& e) {
@@ -297,7 +304,7 @@ TEST(Control, WaitersOfALostRankZeroHearOfIt) {
       }
     });
   }
-  std::this_thread::sleep_for(Milliseconds(200));
+  begun.wait();
   ::kill(victim, SIGKILL);
   for (std::thread& t : waiters) t.join();
   for (const std::string& what : heard) EXPECT_NE(what.find("rank 0 (host "), std::string::npos) << what;
@@ -369,15 +376,21 @@ TEST(Control, ABusyRankThatWaitsInAGatherIsNotWaitedFor) {
 TEST(Control, ARunThatWasStoppedAsAWholeGoesOn) {
   const Milliseconds timeout(1000);
   RankSetup setup(3);
+  std::array<int, 2> joined{}, continued{};
+  ASSERT_EQ(::pipe(joined.data()), 0);
+  ASSERT_EQ(::pipe(continued.data()), 0);
   std::vector<pid_t> children;
   for (int r = 0; r < 3; ++r) {
     const pid_t pid = ::fork();
     if (pid == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ::close(continued[1]);
+      char byte = 0;
       try {
         Control control(setup.ranks[r], timeout);
         control.join();
-        std::this_thread::sleep_for(Milliseconds(800));
+        check(::write(joined[1], &byte, 1) == 1, "the test has ended");
+        check(::read(continued[0], &byte, 1) == 0, "expected the end of the pipe");
         control.barrier();
         control.leave();
       } catch (const Error& e) {
@@ -389,10 +402,17 @@ TEST(Control, ARunThatWasStoppedAsAWholeGoesOn) {
     children.push_back(pid);
   }
   Descriptor(setup.ranks[0].listen_fd).reset();
-  std::this_thread::sleep_for(Milliseconds(400));
+  ::close(joined[1]);
+  for (size_t r = 0; r < children.size(); ++r) {
+    pollfd ready{joined[0], POLLIN, 0};
+    ASSERT_EQ(::poll(&ready, 1, static_cast<int>(test::kRankTimeout.count())), 1) << "a rank has not joined";
+    char byte = 0;
+    ASSERT_EQ(::read(joined[0], &byte, 1), 1) << "a rank ended before it had joined";
+  }
   for (const pid_t pid : children) ::kill(pid, SIGSTOP);
-  std::this_thread::sleep_for(Milliseconds(2500));
+  std::this_thread::sleep_for(Milliseconds(2500));  // longer than the silence that the ranks allow each other
   for (const pid_t pid : children) ::kill(pid, SIGCONT);
+  ::close(continued[1]);
   for (const pid_t pid : children) {
     int status = -1;
     ::waitpid(pid, &status, 0);
