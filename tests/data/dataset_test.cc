@@ -71,7 +71,7 @@ TEST(Dataset, TheRecipesKeepDifferentPeople) {
   EXPECT_TRUE(contains(message, "made.json") && contains(message, "3 annotations: 0 kept, 1 crowd")) << message;
 }
 
-// Boxes are clipped to the picture, so its size is needed; the entry's is not.
+// Boxes are clipped to the picture. If the entry does not give its size, the picture itself is read.
 TEST(Dataset, APictureWhoseEntryHasNoSizeIsAskedForIt) {
   MadeSet made(3);
   const PoseDataset sized = made.dataset();
@@ -81,7 +81,7 @@ TEST(Dataset, APictureWhoseEntryHasNoSizeIsAskedForIt) {
   EXPECT_EQ(data.annotations().images[1].width, 91);
   EXPECT_EQ(data.annotations().images[1].height, 70);
   EXPECT_EQ(data.sample(4, 0).image, sized.sample(4, 0).image);
-  // Without the picture its people are lost, and named.
+  // Without the picture its people are left out, and a message names it.
   fs::remove(made.folder / "p1.jpg");
   const PoseDataset without = made.dataset();
   EXPECT_EQ(without.size(), 6u);
@@ -138,7 +138,7 @@ TEST(Dataset, ACacheOfAnySizeChangesNothing) {
   const size_t one = 97 * 70 * 3;
   made.options.cache_bytes = 0;
   const PoseDataset none = made.dataset();
-  // Room for some pictures, for nearly all, for all.
+  // The cache has room for some pictures, for nearly all, or for all.
   for (const size_t bytes : {3 * one, 17 * one, size_t{1} << 30}) {
     made.options.cache_bytes = bytes;
     const PoseDataset some = made.dataset();
@@ -146,7 +146,7 @@ TEST(Dataset, ACacheOfAnySizeChangesNothing) {
       for (size_t i = 0; i < none.size(); ++i) ASSERT_EQ(some.sample(i, 0).image, none.sample(i, 0).image);
     }
   }
-  // What is cached survives the file: three people of one picture decode once.
+  // Cached pictures outlive their files. Three people of one picture need one decoding.
   const PoseDataset cached = made.dataset();
   const Sample before = cached.sample(0, 0);
   fs::remove(made.folder / "p0.jpg");
@@ -210,14 +210,13 @@ TEST(Dataset, GoldenSampleKeepsTheReferencesPeople) {
   }
 }
 
-// ---- loader
-// -------------------------------------------------------------------------------------------------------------
+// ---- loader ----
 
 std::vector<Batch> all_batches(Loader& loader, uint64_t epoch, size_t first = 0) {
   std::vector<Batch> out;
   Batch batch;
   loader.start_epoch(epoch, first);
-  while (loader.next(batch)) out.push_back(batch);  // a copy: `batch` goes back for its memory
+  while (loader.next(batch)) out.push_back(batch);  // a copy, because the loader reuses the memory of `batch`
   return out;
 }
 
@@ -271,8 +270,8 @@ TEST(Loader, EpochsArePermutations) {
   other.start_epoch(4);
   EXPECT_EQ(again.order(), orders[4]);
   EXPECT_NE(other.order(), orders[4]);
-  // Every place is equally likely for every sample: chi-square of sample 0's place over many epochs, 26 degrees of
-  // freedom.
+  // Every place is equally likely for every sample: the chi-square of sample 0's place over many epochs, with 26
+  // degrees of freedom.
   std::vector<int> places(data.size());
   constexpr int epochs = 2700;
   for (uint64_t epoch = 0; epoch < epochs; ++epoch) {
@@ -314,7 +313,7 @@ TEST(Loader, AnErrorComesWithItsBatchAndEndsTheEpoch) {
     const std::string message = test::error_of([&] { loader.next(batch); });
     EXPECT_TRUE(contains(message, (made.folder / "p4.jpg").string()) && contains(message, "truncated")) << message;
     EXPECT_FALSE(loader.next(batch));
-    loader.start_epoch(1);  // and it can start again
+    loader.start_epoch(1);  // it can start again
     EXPECT_TRUE(loader.next(batch));
   }
 }

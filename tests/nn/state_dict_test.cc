@@ -43,7 +43,7 @@ std::string why_refused(const fs::path& path, Model& model) {
   return "";
 }
 
-// What a file holds, to change and write again.
+// The contents of a file, which tests change and write again.
 struct Contents {
   struct Array {
     DType dtype;
@@ -97,7 +97,7 @@ TEST(StateDict, FiltersAreStoredInTorchsOrder) {
   EXPECT_EQ(test::torch_order(other.deconv, other.deconv.value), deconv_torch) << "the helper of other tests";
 }
 
-// Every element is called by its digits o, i, y, x.
+// The value of every element is made of its digits o, i, y, x.
 TEST(StateDict, SquareKernelsAreNotTransposed) {
   const float ours[] = {0,    100,  1,    101,  10,   110,  11,   111,
                         1000, 1100, 1001, 1101, 1010, 1110, 1011, 1111};  // o, y, x, i
@@ -155,7 +155,7 @@ TEST(StateDict, NamesEverythingThatDoesNotFitAndChangesNothing) {
   EXPECT_NE(why_refused(bad, target).find("`model` hrnet_w48"), std::string::npos);
 }
 
-// The last array is of the wrong kind: the arrays before it must not have been loaded by then.
+// The last array is of the wrong kind. The arrays before it must not have been loaded by then.
 TEST(StateDict, AWrongElementTypeChangesNothing) {
   Small s(1), target(2);
   const auto good = fresh(), bad = fresh();
@@ -284,7 +284,7 @@ TEST(ParameterStore, InitialValuesDependOnTheSeedOnly) {
   EXPECT_FALSE(test::same_bytes(a.store.values, c.store.values));
   EXPECT_EQ(a.store.parameter_count(), 12 + 12 + 5);
   EXPECT_EQ(test::values(a.buffer.value), Values(3, 0.5));
-  // Slabs are padded to cache lines; the gaps hold zeros.
+  // Slabs are padded to cache lines, and the gaps hold zeros.
   double sum = 0, parts = 0;
   for (const double v : test::values(a.store.values)) sum += std::abs(v);
   for (const Parameter& p : a.store.parameters()) {

@@ -15,7 +15,7 @@
 namespace hr {
 namespace {
 
-// Pictures named outright, and those inside named folders in alphabetical order; ids count from 1.
+// Lists the pictures that are named, and those inside named folders in alphabetical order. Ids count from 1.
 DetectWork listed(const std::vector<std::string>& inputs) {
   const std::set<std::string> endings{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm"};
   DetectWork work{.source = open_pictures(""), .images = {}, .truth = {}};
@@ -41,7 +41,7 @@ DetectWork listed(const std::vector<std::string>& inputs) {
   return work;
 }
 
-// The first of these that exists.
+// Returns the first of these places that exists.
 fs::path first_existing(const std::vector<fs::path>& places, const std::string& what) {
   for (const fs::path& place : places) {
     if (fs::exists(place)) return place;
@@ -51,23 +51,24 @@ fs::path first_existing(const std::vector<fs::path>& places, const std::string& 
   fail("no {}; expected one of {}", what, list);
 }
 
-// A data set in COCO's layout. People alone are measured against person_keypoints_*, other things against instances_*.
+// Finds a dataset in COCO's layout. If only people are looked for, they are compared with person_keypoints_*, other
+// categories with instances_*.
 DetectWork of_dataset(const DetectOptions& o) {
   const fs::path root = o.data_path;
   const bool people = o.classes == std::vector<std::string>{"person"};
   const auto file = [&](const char* kind) {
     return root / "annotations" / fmt::format("{}_{}2017.json", kind, o.split);
   };
-  const fs::path annotations =
-      !o.annotations.empty() ? fs::path(o.annotations)
-      : people ? first_existing({file("person_keypoints"), file("instances")}, "annotations (name them: --annotations)")
-               : first_existing({file("instances")}, "annotations (name them: --annotations)");
+  const fs::path annotations = !o.annotations.empty() ? fs::path(o.annotations)
+                               : people               ? first_existing({file("person_keypoints"), file("instances")},
+                                                                       "annotations (name them with --annotations)")
+                                        : first_existing({file("instances")}, "annotations (name them: --annotations)");
   const std::string folder = o.split + "2017";
   const fs::path images = !o.images.empty()
                               ? fs::path(o.images)
                               : first_existing({root / folder, root / "images" / folder, root / (folder + ".zip"),
                                                 root / "images" / (folder + ".zip")},
-                                               "pictures (name their folder: --images)");
+                                               "pictures (name their folder with --images)");
   CocoAnnotations truth = read_coco(annotations);
   return {.source = open_pictures(images), .images = truth.images, .truth = std::move(truth)};
 }
@@ -115,7 +116,7 @@ void draw_boxes(Image image, std::span<const DetectedBox> found, const YoloxShap
 void measure_boxes(const CocoAnnotations& truth, const std::vector<CocoDetection>& boxes, const DetectOptions& o,
                    const PersonDetector& detector) {
   if (boxes.empty()) {
-    fmt::print(stderr, "note: nothing was found, so there is nothing to measure\n");
+    fmt::print(stderr, "note: nothing was found, so nothing is measured\n");
     return;
   }
   std::vector<int64_t> categories;

@@ -1,4 +1,4 @@
-// The course of a training run as a picture.
+// Draws the course of a training run.
 #pragma once
 #include <vector>
 
@@ -7,7 +7,7 @@
 
 namespace hr {
 
-// Loss, learning rate and AP or PCKh over epochs, as a PNG.
+// Plots loss, learning rate and AP or PCKh over epochs into a PNG file.
 void plot_history(const fs::path& path, const std::vector<EpochRecord>& history);
 
 }  // namespace hr

@@ -24,18 +24,18 @@ struct Range {
   bool empty() const { return lo > hi; }
 };
 
-// Differences of numbers up to here, margins included, are finite.
+// Up to this size, differences of numbers are finite, margins included.
 constexpr double kLargest = 1e300;
 
 bool usable(double x, double y, bool log_y) {
   return std::abs(x) <= kLargest && std::abs(y) <= kLargest && (!log_y || y > 0);  // false for NaN
 }
 
-// Short and exact enough for a tick: 0.001, 2.5, 40, 1e-05.
+// Formats a tick as short as is exact enough: 0.001, 2.5, 40, 1e-05.
 std::string tick_label(double value) { return fmt::format("{:.4g}", std::abs(value) < 1e-300 ? 0.0 : value); }
 
 struct Tick {
-  double at;  // on the axis (log10 under log_y)
+  double at;  // on the axis (log10 with log_y)
   std::string label;
 };
 
@@ -45,7 +45,7 @@ std::vector<Tick> linear_ticks(double lo, double hi, int wanted) {
   return ticks;
 }
 
-// Powers of ten; when the range holds few of them, 2 and 5 times those as well.
+// Returns powers of ten and, if the range holds few of them, also 2 and 5 times those.
 std::vector<Tick> log_ticks(double lo, double hi, int wanted) {
   std::vector<Tick> ticks;
   const int step = std::max(1, static_cast<int>(std::ceil((hi - lo) / wanted)));
@@ -144,10 +144,10 @@ void draw_panel(Image& image, const Panel& panel, const PlotFrame& frame) {
       previous = point;
       joined = true;
     }
-    if (series.x.size() > 40 && joined) fill_circle(image, previous, 3, color);  // where it stands now
+    if (series.x.size() > 40 && joined) fill_circle(image, previous, 3, color);  // marks the last point
   }
 
-  // The legend takes the upper corner with fewer points behind it.
+  // The legend is put into the upper corner that has fewer points behind it.
   std::vector<size_t> listed;
   float widest = 0;
   for (size_t s = 0; s < panel.series.size(); ++s) {
@@ -197,9 +197,9 @@ std::vector<double> nice_ticks(double lo, double hi, int wanted) {
     }
   }
   if (!(std::isfinite(step) && step > 0)) return ticks;
-  // Multiples of the step, each computed anew: adding up would drift and print 0.30000000000000004. In a range that is
-  // much narrower than its numbers are large, multiples could no longer be told apart (and from 2^53 on, counting with
-  // doubles would not even move), so there is no round number to show.
+  // Each multiple of the step is computed anew, because adding up would drift and print 0.30000000000000004. In a range
+  // that is much narrower than its numbers are large, multiples are not distinguishable (and from 2^53 on, counting
+  // with doubles would not even advance), so there are no ticks.
   constexpr double kCountable = 1e12;
   const double first = std::ceil(lo / step - 1e-9), last = std::floor(hi / step + 1e-9);
   if (!(std::abs(first) < kCountable && std::abs(last) < kCountable)) return ticks;

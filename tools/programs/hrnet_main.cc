@@ -1,5 +1,6 @@
-// hrnet VERB ARGUMENTS: all programs in one. Called by another name, it is the program of that name, so that a program
-// that starts itself again (for its ranks, or with other settings of OpenMP) stays what it is.
+// The program `hrnet VERB ARGUMENTS` contains all programs. If it is called by another name, it is the program of that
+// name. Thus a program that starts itself again (for its ranks, or with other settings of OpenMP) stays the same
+// program.
 #include <fmt/format.h>
 
 #include <cstdio>
