@@ -1,4 +1,5 @@
-// A weight file, whoever wrote it: safetensors, or PyTorch's .pth in both containers, told apart by the first bytes.
+// A weight file, whoever wrote it: safetensors, PyTorch's .pth in both containers, or ONNX with PyTorch's names
+// (nn/onnx_weights.h), told apart by the first bytes.
 // The state dict is found inside whatever wraps it, and its entries are listed under the official model's plain names:
 //
 //   the file is the state dict                  published weights, model_best.pth, safetensors
@@ -24,6 +25,7 @@
 
 #include "core/io/pth.h"
 #include "core/io/safetensors.h"
+#include "nn/onnx_weights.h"
 
 namespace hr {
 
@@ -44,7 +46,7 @@ class WeightFile {
   WeightFile(const SafetensorsFile& file) : WeightFile(file.path()) {}  // NOLINT(google-explicit-constructor)
 
   const fs::path& path() const { return path_; }
-  const std::string& container() const { return container_; }  // "safetensors", "zip" or "legacy"
+  const std::string& container() const { return container_; }  // "safetensors", "zip", "legacy" or "onnx"
   const Wrapper& wrapper() const { return wrapper_; }
 
   // The state dict, in the file's order. Our own optimiser slabs are not among the names, but at() finds them.
@@ -53,7 +55,7 @@ class WeightFile {
   const ArrayView* find(std::string_view name) const;  // null if there is none
   const ArrayView& at(std::string_view name) const;    // Error names the file
 
-  // Of safetensors files; ours say model, joints, color, codec, input_h, input_w.
+  // Of safetensors and ONNX files; ours say model, joints, color, codec, input_h, input_w.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // A whole number of the metadata; nullopt if the field is not there. Throws Error, with the file, the field, its
   // value and the range, if it is no number from `least` to `most` or no multiple of `step`: sizes of memory are made
@@ -77,12 +79,15 @@ class WeightFile {
  private:
   void open_safetensors();
   void open_pth();
+  void open_onnx();
   bool add(std::string name, const ArrayView& array);  // false if the name was there; the array is replaced
   void rename(std::initializer_list<std::string_view> prefixes);
 
   fs::path path_;
   std::optional<SafetensorsFile> safetensors_;
   std::optional<PthFile> pth_;
+  std::optional<OnnxFile> onnx_;
+  std::optional<OnnxWeights> onnx_weights_;
   std::string container_;
   Wrapper wrapper_;
   std::vector<std::string> names_, skipped_;

@@ -8,7 +8,7 @@ namespace hr {
 
 // Plain settings; errors name them by these fields. What is left open (empty, nullopt) is taken from the weights.
 struct ModelOptions {
-  std::string weights;         // a file: safetensors or PyTorch's .pth
+  std::string weights;         // a file: safetensors, PyTorch's .pth or ONNX
   std::string model;           // hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152
   std::string keypoints_path;  // the skeleton: a built-in name or a file
   std::string color;           // order of the input's channels: rgb or bgr
