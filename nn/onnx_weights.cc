@@ -64,8 +64,8 @@ class Collector {
     }
   }
 
-  // The tensor behind an input of a layer. A tensor that equals another one may be an Identity of it, and one of another
-  // element type may be converted by Cast.
+  // The tensor behind an input of a layer. A tensor that equals another one may be an Identity of it, and one of
+  // another element type may be converted by Cast.
   Found at(const OnnxNode& node, size_t input) {
     if (input >= node.inputs.size()) return {};
     const std::string* name = &node.inputs[input];

@@ -28,7 +28,7 @@ Container sniff(const fs::path& path) {
                       : text.starts_with("\x89PNG") || text.starts_with("\xff\xd8") ? "it is a picture"
                       : text.starts_with("{")                                       ? "it is JSON"
                       : text.starts_with("\x1f\x8b")                                ? "it is a gzip archive"
-                                                                                    : "its first bytes are none of theirs";
+                                                     : "its first bytes are none of theirs";
   fail("{}: expected weights: safetensors, PyTorch's .pth or ONNX; {}", path.string(), looks);
 }
 

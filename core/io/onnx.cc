@@ -121,8 +121,8 @@ struct OnnxFile::Parser {
     bool fits = true;
     for (const int64_t d : t.array.shape) {
       expected *= static_cast<uint64_t>(d);
-      fits = fits && !__builtin_mul_overflow(without_zeros, static_cast<uint64_t>(std::max<int64_t>(d, 1)),
-                                             &without_zeros);
+      fits = fits &&
+             !__builtin_mul_overflow(without_zeros, static_cast<uint64_t>(std::max<int64_t>(d, 1)), &without_zeros);
     }
     check(fits && without_zeros <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()),
           "{}: tensor {}: shape [{}] of {} is too large: its size in bytes does not fit into 63 bits", where, name,

@@ -47,9 +47,8 @@ namespace dim {
 inline constexpr uint32_t value = 1, param = 2;
 }
 
-inline constexpr std::pair<DType, int64_t> kTypes[] = {{DType::f32, 1},  {DType::u8, 2},      {DType::i8, 3},
-                                                       {DType::i16, 5},  {DType::i32, 6},     {DType::i64, 7},
-                                                       {DType::f16, 10}, {DType::boolean, 9}, {DType::f64, 11},
-                                                       {DType::bf16, 16}};
+inline constexpr std::pair<DType, int64_t> kTypes[] = {
+    {DType::f32, 1}, {DType::u8, 2},   {DType::i8, 3},      {DType::i16, 5},  {DType::i32, 6},
+    {DType::i64, 7}, {DType::f16, 10}, {DType::boolean, 9}, {DType::f64, 11}, {DType::bf16, 16}};
 
 }  // namespace hr::onnx_fields

@@ -122,8 +122,8 @@ class Writer {
     constexpr int64_t end = std::numeric_limits<int32_t>::max();
     std::vector<std::string> parts;
     for (const auto& [row, column] : {std::pair<int64_t, int64_t>{0, 0}, {1, 0}, {0, 1}, {1, 1}}) {
-      parts.push_back(b_.node("Slice", {x, b_.constant({row, column}), b_.constant({end, end}), b_.constant({2, 3}),
-                                        b_.constant({2, 2})}));
+      parts.push_back(b_.node(
+          "Slice", {x, b_.constant({row, column}), b_.constant({end, end}), b_.constant({2, 3}), b_.constant({2, 2})}));
     }
     return b_.node("Concat", parts, {{"axis", int64_t{1}}});
   }

@@ -26,9 +26,9 @@ struct NetworkLayers {
 };
 
 // Appends the traced ops to the builder and returns the name of the output's value. Convolutions and batch norms have
-// the names of their modules, and tensors the names of their entries; a batch norm is folded into its convolution, whose
-// bias then is "<module>.bias", unless keep_norms is set. input: the name of the graph's input. Throws Error if a value
-// comes from an op that does not report to traces.
+// the names of their modules, and tensors the names of their entries; a batch norm is folded into its convolution,
+// whose bias then is "<module>.bias", unless keep_norms is set. input: the name of the graph's input. Throws Error if a
+// value comes from an op that does not report to traces.
 std::string write_network(OnnxBuilder& builder, const NetworkTrace& trace, const NetworkLayers& layers,
                           const Tensor& input, const std::string& input_name, const Tensor& output, bool keep_norms);
 

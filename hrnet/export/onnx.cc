@@ -176,10 +176,11 @@ struct Unchecked {
 };
 
 void require_small(const fs::path& out, double relative, double tolerance, const char* what) {
-  check(relative <= tolerance,
-        "{}: the graph {} gives other numbers than the network: the largest difference is {:.2g} of the largest number, "
-        "and at most {:.0e} is rounding. No file was written; this is an error of the program",
-        out.string(), what, relative, tolerance);
+  check(
+      relative <= tolerance,
+      "{}: the graph {} gives other numbers than the network: the largest difference is {:.2g} of the largest number, "
+      "and at most {:.0e} is rounding. No file was written; this is an error of the program",
+      out.string(), what, relative, tolerance);
 }
 
 }  // namespace
@@ -214,10 +215,11 @@ OnnxReport export_onnx(const WeightFile& weights, const fs::path& out, const Onn
       note(d);
     }
     constexpr double most_pixels = 1e-3;
-    check(report.pixels <= most_pixels,
-          "{}: the graph decodes its output otherwise than the house does, by up to {:.2g} pixels. No file was written; "
-          "this is an error of the program",
-          out.string(), report.pixels);
+    check(
+        report.pixels <= most_pixels,
+        "{}: the graph decodes its output otherwise than the house does, by up to {:.2g} pixels. No file was written; "
+        "this is an error of the program",
+        out.string(), report.pixels);
     report.nodes = file.model().nodes.size();
     report.input = in_words(file.model().inputs.at(0));
     for (const OnnxValue& v : file.model().outputs)

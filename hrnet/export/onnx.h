@@ -30,8 +30,9 @@ struct OnnxReport {
   std::string network, input, outputs;  // "hrnet_w32", "input [batch, 3, 256, 192]", "heatmaps [...]"
   size_t nodes = 0;
   int64_t bytes = 0;  // of the file
-  // The check: the file was read back and run, by an evaluator of its own (hrnet/export/onnx_run.h), on `batch` inputs of
-  // random numbers. `difference` is the largest one to the network itself, `largest` the largest number of its output.
+  // The check: the file was read back and run, by an evaluator of its own (hrnet/export/onnx_run.h), on `batch` inputs
+  // of random numbers. `difference` is the largest one to the network itself, `largest` the largest number of its
+  // output.
   int batch = 0;
   double difference = 0, largest = 0;
   double relative() const { return largest > 0 ? difference / largest : difference; }

@@ -69,10 +69,11 @@ class Joints {
 }  // namespace
 
 void add_joints(OnnxBuilder& builder, const std::string& heatmaps, int h, int w, int stride, Codec codec) {
-  check_field(codec == Codec::argmax || codec == Codec::quarter || codec == Codec::msra, "decode",
-              "is written for the codecs argmax, quarter and msra, and this network learnt {}; export its heatmaps, and "
-              "decode them outside",
-              codec_name(codec));
+  check_field(
+      codec == Codec::argmax || codec == Codec::quarter || codec == Codec::msra, "decode",
+      "is written for the codecs argmax, quarter and msra, and this network learnt {}; export its heatmaps, and "
+      "decode them outside",
+      codec_name(codec));
   Joints(builder, h, w)(heatmaps, stride, codec);
 }
 

@@ -8,8 +8,8 @@
 namespace hr {
 
 // What decode (eval/decode.h) does for argmax, quarter and msra: from heatmaps [N, joints, h, w] to `joints`
-// [N, joints, 2], x and y in pixels of the input, which has `stride` times the heatmaps' size, and `scores` [N, joints],
-// the maxima. Throws Error{decode} for the codecs dark and udp.
+// [N, joints, 2], x and y in pixels of the input, which has `stride` times the heatmaps' size, and `scores` [N,
+// joints], the maxima. Throws Error{decode} for the codecs dark and udp.
 void add_joints(OnnxBuilder& builder, const std::string& heatmaps, int h, int w, int stride, Codec codec);
 
 // From a detector's table [N, A, 5 + classes] for inputs of h x w to the same with boxes (centre x, centre y, width,

@@ -174,8 +174,9 @@ OnnxArray onnx_cast(const OnnxArray& x, int64_t type) {
 
 OnnxArray onnx_transpose(const OnnxArray& x, const std::vector<int64_t>& permutation) {
   const size_t rank = x.shape.size();
-  check(permutation.size() == rank && x.dtype == DType::f32, "a transposition of {} with {} axes", to_string(x.shape),
-        permutation.size());
+  check(rank > 0 && permutation.size() == rank && x.dtype == DType::f32, "a transposition of {} with {} axes",
+        to_string(x.shape), permutation.size());
+  if (numel(x.shape) == 0) return made(DType::f32, x.shape);
   Shape stride(rank, 1), shape(rank), step(rank), at(rank, 0);
   for (size_t i = rank; i-- > 1;) stride[i - 1] = stride[i] * x.shape[i];
   for (size_t i = 0; i < rank; ++i) {
@@ -183,10 +184,13 @@ OnnxArray onnx_transpose(const OnnxArray& x, const std::vector<int64_t>& permuta
     step[i] = stride[static_cast<size_t>(permutation[i])];
   }
   OnnxArray y = made(DType::f32, shape);
+  // Row after row of the last dimension.
+  const int64_t row = shape.back(), along = step.back();
+  const float* from = x.reals.data();
   int64_t place = 0;
-  for (float& v : y.reals) {
-    v = x.reals.at(static_cast<size_t>(place));
-    for (size_t d = rank; d-- > 0;) {
+  for (float* to = y.reals.data(); to != y.reals.data() + y.reals.size(); to += row) {
+    for (int64_t i = 0; i < row; ++i) to[i] = from[place + i * along];
+    for (size_t d = rank - 1; d-- > 0;) {
       place += step[d];
       if (++at[d] < shape[d]) break;
       place -= step[d] * shape[d];

@@ -8,8 +8,8 @@ namespace hr {
 
 // "Relu", "Sigmoid", "Exp", "Log", "Sign": of f32.
 OnnxArray onnx_unary(const std::string& op, const OnnxArray& x);
-// "Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Greater", "Less", "And"; shapes are broadcast as NumPy does it. Whole
-// numbers are divided as C++ divides them, and Mod has the sign of the divisor.
+// "Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Greater", "Less", "And"; shapes are broadcast as NumPy does it.
+// Whole numbers are divided as C++ divides them, and Mod has the sign of the divisor.
 OnnxArray onnx_binary(const std::string& op, const OnnxArray& a, const OnnxArray& b);
 OnnxArray onnx_where(const OnnxArray& condition, const OnnxArray& a, const OnnxArray& b);
 

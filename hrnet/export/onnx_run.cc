@@ -164,8 +164,7 @@ class Runner {
   }
 
   OnnxArray max_pool(const OnnxNode& n) {
-    const MaxPool2d options{
-        .kernel = same(n, "kernel_shape"), .stride = same(n, "strides"), .pad = same(n, "pads")};
+    const MaxPool2d options{.kernel = same(n, "kernel_shape"), .stride = same(n, "strides"), .pad = same(n, "pads")};
     return channels_first(max_pool2d(cx_, channels_last(in(n, 0)), options));
   }
 

@@ -14,7 +14,7 @@ namespace hr {
 struct OnnxArray {
   DType dtype = DType::f32;  // f32, i64 or boolean
   Shape shape;
-  std::vector<float> reals;        // Of f32.
+  std::vector<float> reals;       // Of f32.
   std::vector<int64_t> integers;  // Of the others.
 };
 using OnnxArrays = std::map<std::string, OnnxArray>;

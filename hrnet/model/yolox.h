@@ -68,7 +68,7 @@ class Yolox {
     uint64_t id = 0;
     std::vector<std::string> modules;  // "head.reg_preds.0"; several: their output channels follow each other
     std::string norm;                  // the batch norm that is folded in; empty: none
-    bool over_blocks = false;          // the stem: 3x3 over blocks of 2x2 pixels in the state dict, 6x6 over pixels here
+    bool over_blocks = false;  // the stem: 3x3 over blocks of 2x2 pixels in the state dict, 6x6 over pixels here
   };
   std::vector<Filter> filters() const;
   static constexpr double kBatchNormEpsilon = 1e-3;
