@@ -9,7 +9,7 @@ namespace hr {
 // Plain settings; the fields that Error names are these. A setting that is left open (empty, nullopt) is taken from the
 // weight file.
 struct ModelOptions {
-  std::string weights;         // Weight file: safetensors or PyTorch's .pth.
+  std::string weights;         // Weight file: safetensors, PyTorch's .pth or ONNX.
   std::string model;           // hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152.
   std::string keypoints_path;  // The skeleton: the name of a built-in one, or a file.
   std::string color;           // Order of the input's colour channels: rgb or bgr.

@@ -7,6 +7,7 @@
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/for_each.h"
+#include "ops/trace.h"
 
 namespace hr {
 namespace {
@@ -141,6 +142,18 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
                            : options.relu ? ConvAct::relu
                                           : ConvAct::none,
                            y.raw(), options.packed);
+  if (cx.trace != nullptr) {
+    cx.trace->conv({.x = x,
+                    .filter = filter,
+                    .bias = options.bias,
+                    .add = options.add,
+                    .stride = options.stride,
+                    .pad = options.pad,
+                    .transposed = transposed,
+                    .relu = options.relu,
+                    .silu = options.silu,
+                    .y = y});
+  }
   const bool bias_learns = options.bias != nullptr && options.bias->requires_grad();
   if (cx.recording() && (x.requires_grad() || filter.requires_grad() || bias_learns)) {
     check(options.add == nullptr && !options.relu && !options.silu && options.packed == nullptr,

@@ -20,7 +20,7 @@ void limit_openmp_spinning(char** argv) {
 }
 
 void add_weights(CLI::App& app, ModelOptions& o) {
-  app.add_option("--weights,--weights-path", o.weights, "weights of the network: safetensors or PyTorch's .pth")
+  app.add_option("--weights,--weights-path", o.weights, "weights of the network: safetensors, PyTorch's .pth or ONNX")
       ->required()
       ->type_name("FILE");
 }
