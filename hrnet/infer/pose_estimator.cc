@@ -263,7 +263,7 @@ PoseEstimator::PoseEstimator(const fs::path& weights, const PoseOptions& o) : st
   s.weights = weights.string();
   s.batch_size = o.batch_size;
   s.oks_nms = o.oks_nms.value_or(-1);
-  s.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32});
+  s.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32, .exact = o.exact});
   s.model = load_pose_model(s.cx, file, o.color);
   s.skeleton = std::make_shared<const Skeleton>(choose_skeleton(file, o.skeleton, s.model->joints()));
   s.input_h = choose_side(file, "input_h", o.input_h, 256);

@@ -69,6 +69,7 @@ struct PoseOptions {
   std::string device = "cpu";     // cpu, cuda or cuda:N
   bool bf16 = false;              // bf16 activations; weights stay float32
   bool tf32 = false;              // on a GPU: float32 convolutions may round their inputs to TF32
+  bool exact = false;             // on the CPU: float32 convolutions are summed directly, never by Winograd's method
   bool flip_test = true;          // average with the mirrored picture: twice the work, about one point of AP
   std::string codec;              // argmax, quarter, msra, dark or udp; empty: the weights', else quarter
   std::string color;              // rgb or bgr; empty: the weights', else the architecture's

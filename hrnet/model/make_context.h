@@ -12,6 +12,7 @@ struct ContextOptions {
   int threads = 0;             // to compute with, of the whole process; 0 leaves their number as it is: every core
   bool pin_threads = true;     // on the CPU: each compute thread stays on one core; false where they are the caller's
   bool tf32 = false;           // on a GPU: float32 convolutions may round their inputs to TF32
+  bool exact = false;          // on the CPU: float32 convolutions are summed directly, never by Winograd's method
   Context::Listener listener;  // gets what the ops remark on; empty: nobody
 };
 

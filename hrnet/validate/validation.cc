@@ -92,8 +92,12 @@ struct Validation::Parts {
     check_analysis();
     check_field(o.person_det.empty() || files.kind != Kind::mpii, "person_det",
                 "{}: MPII is measured at the annotated places", o.person_det);
-    cx = make_context(
-        {.device = o.device, .amp = o.amp, .threads = o.threads, .tf32 = o.tf32, .listener = tell.listener});
+    cx = make_context({.device = o.device,
+                       .amp = o.amp,
+                       .threads = o.threads,
+                       .tf32 = o.tf32,
+                       .exact = o.exact,
+                       .listener = tell.listener});
     open_weights();
     prepare_output_folder(o.output_dir, "output_dir");
     folder = o.output_dir;

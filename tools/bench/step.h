@@ -10,7 +10,7 @@ struct BenchStep {
   std::string model = "hrnet_w32", dtype = "f32", device = "cpu";
   std::array<int, 2> fixed_size{256, 192};
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
-  bool tf32 = false, json = false;
+  bool tf32 = false, exact = false, json = false;
 };
 // CPU: medians of single steps and, as the figure to quote, everything over the time inside convolution primitives.
 // GPU: the time of `repeats` steps put under way without waiting, over their number; inference is the captured graph
