@@ -8,6 +8,7 @@
 #include "tools/bench/loader.h"
 #include "tools/bench/step.h"
 #include "tools/bench/track.h"
+#include "tools/bench/winograd.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/model_options.h"
 
@@ -18,7 +19,7 @@ struct Options {
   std::string data_path, annotations, images;
   std::array<int, 2> fixed_size{256, 192};
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
-  bool json = false, tf32 = false;
+  bool json = false, tf32 = false, exact = false;
   double bandwidth = 0;
   hr::BenchComm comm;
 };
@@ -28,7 +29,8 @@ void add_options(CLI::App& app, Options& o) {
       app,
       "Times training steps or inference on random numbers. The figure to quote is total_over_conv: "
       "everything, over the time inside "
-      "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes "
+      "convolution primitives. With --mode winograd: Winograd's convolutions beside the direct ones on a CPU. With "
+      "--mode load: reading a weight file into a model, over copying its bytes "
       "once. With --mode eval: "
       "reading, matching and accumulating COCO results of val2017's size on one core. With --mode track: following 10 "
       "and 100 people through frames on one core. With --mode kernels: a "
@@ -37,8 +39,9 @@ void add_options(CLI::App& app, Options& o) {
       "on several ranks (--nproc), and how much of the communication is not hidden. With --mode scaling: the same on "
       "paper for up to 1,024 GPUs.",
       "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval, track, comm or scaling")
-      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "track", "comm", "scaling"}));
+  app.add_option("--mode", o.mode, "train, inference, winograd, kernels, load, loader, eval, track, comm or scaling")
+      ->check(CLI::IsMember(
+          {"train", "inference", "winograd", "kernels", "load", "loader", "eval", "track", "comm", "scaling"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
@@ -58,6 +61,7 @@ void add_options(CLI::App& app, Options& o) {
                  "with --mode kernels: TB/s of the prediction [a GPU's own, measured; 4.3 without one]")
       ->type_name("TB/s");
   app.add_flag("--tf32", o.tf32, "on a GPU: float32 convolutions may round their inputs to TF32");
+  app.add_flag("--exact", o.exact, "on the CPU: sum float32 convolutions directly, never by Winograd's method");
   hr::add_comm_options(app, o.comm);
   hr::add_device(app, o.device);
   hr::add_threads(app, o.threads);
@@ -80,6 +84,15 @@ hr::BenchComm comm_options(const Options& o) {
 void bench(const Options& o) {
   if (o.mode == "eval") return hr::bench_eval({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
   if (o.mode == "track") return hr::bench_track({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
+  if (o.mode == "winograd") {
+    return hr::bench_winograd({.model = o.model,
+                               .fixed_size = o.fixed_size,
+                               .batch_size = o.batch_size,
+                               .repeats = o.repeats,
+                               .warmup = o.warmup,
+                               .threads = o.threads,
+                               .json = o.json});
+  }
   if (o.mode == "loader") {
     return hr::bench_loader(
         {o.data_path, o.annotations, o.images, o.fixed_size, o.batch_size, o.repeats, o.threads, o.json});
@@ -106,6 +119,7 @@ void bench(const Options& o) {
                   .warmup = o.warmup,
                   .threads = o.threads,
                   .tf32 = o.tf32,
+                  .exact = o.exact,
                   .json = o.json});
 }
 
