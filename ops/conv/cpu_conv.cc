@@ -70,10 +70,11 @@ bool CpuConv::measure(const Context& cx, const std::string& problem, const Direc
   return memory_->put(problem, best_fast < best_direct ? kWinograd : kDirect) == kWinograd;
 }
 
-// direct(context, packed) and fast() compute the same convolution.
+// direct(context, packed) and fast() compute the same convolution; fast only if it is `possible`.
 template <class Direct, class Fast>
-void CpuConv::run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast) {
-  const double gain = cx.exact || !winograd_.supports(g) ? 0 : winograd_.gain(g, pass == Pass::backward_data);
+void CpuConv::run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast,
+                  bool possible) {
+  const double gain = cx.exact || !possible || !winograd_.supports(g) ? 0 : winograd_.gain(g, pass);
   bool is_fast = gain > 1;
   const bool alone = ranks == nullptr || ranks->size() == 1;
   if (gain > 1 / kClear && gain < kClear && alone && !plans_.empty() && (!memory_ || memory_->kept())) {
@@ -115,11 +116,11 @@ void CpuConv::backward_data(const Context& cx, const ConvGeometry& g, const void
 
 void CpuConv::backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
                               float* dbias) {
-  const ConvClock before = direct_.clock;
-  direct_.backward_filter(cx, g, x, dy, dfilter, dbias);
-  clock.primitives += direct_.clock.primitives - before.primitives;
-  clock.reorders += direct_.clock.reorders - before.reorders;
-  ++clock.calls;
+  run(
+      cx, g, Pass::backward_filter,
+      [&](const Context& in, PackedFilters*) { direct_.backward_filter(in, g, x, dy, dfilter, dbias); },
+      [&] { winograd_.backward_filter(g, static_cast<const float*>(x), static_cast<const float*>(dy), dfilter); },
+      dbias == nullptr);
 }
 
 }  // namespace hr

@@ -30,7 +30,8 @@ class CpuConv final : public ConvBackend {
  private:
   using Pass = ConvProblem::Pass;
   template <class Direct, class Fast>
-  void run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast);
+  void run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast,
+           bool possible = true);
   template <class Direct, class Fast>
   bool measure(const Context& cx, const std::string& problem, const Direct& direct, const Fast& fast);
 

@@ -97,7 +97,7 @@ bool Winograd::supports(const ConvGeometry& g) const {
 
 // Cycles of one thread, from measurements of each part alone on a processor with AVX-512 at 256 bits per cycle and
 // unit.
-double Winograd::gain(const ConvGeometry& forward, bool backward_data) const {
+double Winograd::gain(const ConvGeometry& forward, Pass pass) const {
   struct Cycles {
     double product;  // Of a vector: a multiplication and an addition.
     double filter;   // To transform a vector of filters.
@@ -105,12 +105,15 @@ double Winograd::gain(const ConvGeometry& forward, bool backward_data) const {
     double call;     // For starting the threads and waiting for them.
   };
   const Cycles cycles = loops_->lanes == 16 ? Cycles{0.8, 250, 240, 20e3} : Cycles{0.5, 130, 150, 20e3};
-  const Problem p = problem_of(backward_data ? mirrored(forward) : forward);
+  const Problem p = problem_of(pass == Pass::backward_data ? mirrored(forward) : forward);
   const auto vectors_in = static_cast<double>(ceil_div(p.c, loops_->lanes));
   const auto vectors_out = static_cast<double>(ceil_div(p.k, loops_->lanes));
-  const auto c = static_cast<double>(p.c), tiles = static_cast<double>(p.tiles());
-  const double direct = cycles.product * static_cast<double>(p.n * p.out_h * p.out_w * 9) * c * vectors_out;
-  const double winograd = cycles.product * kPoints * tiles * c * vectors_out + cycles.filter * c * vectors_out +
+  // The vectors of a filter at one point: of output channels, or of input channels for the gradient of the filters.
+  const double filters =
+      pass == Pass::backward_filter ? static_cast<double>(p.k) * vectors_in : static_cast<double>(p.c) * vectors_out;
+  const auto tiles = static_cast<double>(p.tiles());
+  const double direct = cycles.product * static_cast<double>(p.n * p.out_h * p.out_w * 9) * filters;
+  const double winograd = cycles.product * kPoints * tiles * filters + cycles.filter * filters +
                           cycles.tile * tiles * (vectors_in + vectors_out) + cycles.call;
   return direct / winograd;
 }
@@ -185,8 +188,8 @@ void Winograd::run_by_tiles(const Problem& p, const Plan& plan, const Filters& f
       for (int64_t b = 0; b < plan.blocks; ++b) {
         const int64_t k0 = b * plan.width;
         const int used = vectors_of(p, plan, k0);
-        loops_->multiply(count, p.c, used, in, {filters + b * filter_block, plan.filter_point(), plan.width}, products,
-                         false);
+        loops_->multiply(kPoints, count, p.c, used, in, {filters + b * filter_block, plan.filter_point(), plan.width},
+                         products, false);
         loops_->transform_outputs(p, first, count, k0, used, products);
       }
     }
@@ -224,8 +227,9 @@ void Winograd::run_by_channels(const Problem& p, const Plan& plan, const Filters
             loops_->transform_filters(p, from, k0 + v * loops_->lanes, c0, c1,
                                       {scratch + v * loops_->lanes, plan.filter_point(), plan.width});
           }
-          loops_->multiply(count, c1 - c0, used, {in.data + begin * in.row_stride + c0, in.point_stride, in.row_stride},
-                           filters, products, c0 > 0);
+          loops_->multiply(kPoints, count, c1 - c0, used,
+                           {in.data + begin * in.row_stride + c0, in.point_stride, in.row_stride}, filters, products,
+                           c0 > 0);
         }
         loops_->transform_outputs(p, start + begin, count, k0, used, products);
       }
@@ -249,6 +253,57 @@ void Winograd::backward_data(const ConvGeometry& g, const float* dy, const float
   p.x = dy;
   p.y = dx;
   run(p, {.data = filter, .k_stride = 1, .c_stride = 9 * g.ci, .tap_stride = g.ci, .rotated = true});
+}
+
+// Rounds of as many tiles as fit into the third cache: first their inputs and gradients are transformed, then each
+// piece of work, which is a point and a block of input channels, adds what all these tiles contribute to its filters.
+void Winograd::backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter) {
+  constexpr int64_t kTiles = 4, kChannels = 64;  // Of a piece of the transforms.
+  constexpr int64_t kSharedFloats = 1 << 20;
+  constexpr int64_t kFilters = 8;  // Of a piece of the last transform.
+  Problem p = problem_of(g);
+  p.x = x;
+  const int64_t lanes = loops_->lanes, width = 2 * lanes, blocks = ceil_div(p.c, width);
+  const int64_t in_row = round_up(p.c, lanes), out_row = round_up(p.k, lanes);
+  const int64_t round = std::min(p.tiles(), std::max<int64_t>(kSharedFloats / (kPoints * (in_row + out_row)), 32));
+  const int64_t in_point = spread(round * in_row), out_point = spread(round * out_row);
+  const int64_t sum_point = spread(p.k * in_row);
+  const Matrices<float> in{inputs_.get(kPoints * (in_point + out_point)), in_point, in_row};
+  const Matrices<float> out{in.data + kPoints * in_point, out_point, out_row};
+  const Matrices<float> sums{filters_.get(kPoints * sum_point), sum_point, in_row};
+  const int64_t in_parts = ceil_div(p.c, kChannels), out_parts = ceil_div(p.k, kChannels);
+  const int64_t parts = in_parts + out_parts;
+#pragma omp parallel
+  {
+    for (int64_t start = 0; start < p.tiles(); start += round) {
+      const int64_t count = std::min(round, p.tiles() - start);
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < parts * ceil_div(count, kTiles); ++i) {
+        const int64_t begin = i / parts * kTiles, part = i % parts, tiles = std::min(kTiles, count - begin);
+        if (part < in_parts) {
+          const int64_t c0 = part * kChannels;
+          loops_->transform_inputs(p, start + begin, tiles, c0, std::min(p.c, c0 + kChannels),
+                                   {in.data + begin * in_row, in_point, in_row});
+        } else {
+          const int64_t k0 = (part - in_parts) * kChannels;
+          loops_->transform_gradients(p, dy, start + begin, tiles, k0, std::min(p.k, k0 + kChannels),
+                                      {out.data + begin * out_row, out_point, out_row});
+        }
+      }
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < kPoints * blocks; ++i) {
+        const int64_t point = i / blocks, c0 = i % blocks * width;
+        const int vectors = static_cast<int>(ceil_div(std::min(width, p.c - c0), lanes));
+        loops_->multiply_transposed(1, p.k, count, vectors, {out.data + point * out_point, out_point, out_row},
+                                    {in.data + point * in_point + c0, in_point, in_row},
+                                    {sums.data + point * sum_point + c0, sum_point, in_row}, start > 0);
+      }
+    }
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < ceil_div(p.k, kFilters); ++i) {
+      loops_->finish_filters(p, i * kFilters, std::min(p.k, (i + 1) * kFilters), sums, dfilter);
+    }
+  }
 }
 
 }  // namespace hr

@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "ops/conv/backend.h"
+#include "ops/conv/library.h"
 #include "ops/conv/winograd_loops.h"
 
 namespace hr {
@@ -14,6 +14,8 @@ namespace hr {
 // Not thread-safe. The results do not depend on the number of threads or on the other pictures of a batch.
 class Winograd {
  public:
+  using Pass = ConvProblem::Pass;
+
   // Uses the instructions of `level`, which the processor must have.
   explicit Winograd(CpuLevel level = cpu_level());
 
@@ -23,13 +25,14 @@ class Winograd {
   bool supports(const ConvGeometry& g) const;
 
   // An estimate of how many times as fast as the direct sum it is. It depends on nothing but the shape and the level.
-  double gain(const ConvGeometry& g, bool backward_data) const;
+  double gain(const ConvGeometry& g, Pass pass) const;
 
   // Like ConvBackend's functions. supports(g) must be true. The filters are transformed by each call: that takes less
   // time than to fetch them in transformed form, which is four times as large, from memory.
   void forward(const ConvGeometry& g, const float* x, const float* filter, const float* bias, const float* add,
                ConvAct act, float* y);
   void backward_data(const ConvGeometry& g, const float* dy, const float* filter, float* dx);
+  void backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter);
 
  private:
   // Memory that grows and is kept.

@@ -192,10 +192,10 @@ HR_INLINE void transform_inputs(const Problem& p, int64_t first, int64_t count, 
   }
 }
 
-// Products of R tiles and NV vectors of output channels, in registers.
-template <class V, int R, int NV>
-HR_INLINE void multiply_rows(int64_t channels, const float* in, int64_t in_stride, const float* filters,
-                             int64_t filter_stride, float* out, int64_t out_stride, bool accumulate) {
+// Products of R rows and NV vectors of columns, in registers.
+template <class V, int R, int NV, bool Transposed>
+HR_INLINE void multiply_rows(int64_t depth, const float* left, int64_t left_stride, const float* right,
+                             int64_t right_stride, float* out, int64_t out_stride, bool accumulate) {
   constexpr int kCount = Lanes<V>::kCount;
   V sums[R][NV];
 #pragma GCC unroll 16
@@ -203,13 +203,13 @@ HR_INLINE void multiply_rows(int64_t channels, const float* in, int64_t in_strid
 #pragma GCC unroll 2
     for (int v = 0; v < NV; ++v) sums[r][v] = accumulate ? load<V>(out + r * out_stride + v * kCount) : V{};
   }
-  for (int64_t c = 0; c < channels; ++c) {
+  for (int64_t d = 0; d < depth; ++d) {
     V u[NV];
 #pragma GCC unroll 2
-    for (int v = 0; v < NV; ++v) u[v] = load<V>(filters + c * filter_stride + v * kCount);
+    for (int v = 0; v < NV; ++v) u[v] = load<V>(right + d * right_stride + v * kCount);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const float x = in[r * in_stride + c];
+      const float x = Transposed ? left[d * left_stride + r] : left[r * left_stride + d];
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) sums[r][v] += x * u[v];
     }
@@ -222,36 +222,35 @@ HR_INLINE void multiply_rows(int64_t channels, const float* in, int64_t in_strid
 }
 
 // Calls multiply_rows for a number of rows that is known at run time, at most R.
-template <class V, int R, int NV, class... Args>
+template <class V, int R, int NV, bool Transposed, class... Args>
 HR_INLINE void multiply_some(int64_t rows, const Args&... args) {
-  if (rows == R) return multiply_rows<V, R, NV>(args...);
-  if constexpr (R > 1) multiply_some<V, R - 1, NV>(rows, args...);
+  if (rows == R) return multiply_rows<V, R, NV, Transposed>(args...);
+  if constexpr (R > 1) multiply_some<V, R - 1, NV, Transposed>(rows, args...);
 }
 
-template <class V, int R, int NV>
-HR_INLINE void multiply_points(int64_t tiles, int64_t channels, Matrices<const float> inputs,
-                               Matrices<const float> filters, Matrices<float> products, bool accumulate) {
-  const int64_t parts = (tiles + R - 1) / R;
-  for (int point = 0; point < kPoints; ++point) {
-    const float* u = filters.data + point * filters.point_stride;
+template <class V, int R, int NV, bool Transposed>
+HR_INLINE void multiply_points(int points, int64_t rows, int64_t depth, Matrices<const float> left,
+                               Matrices<const float> right, Matrices<float> products, bool accumulate) {
+  const int64_t parts = (rows + R - 1) / R;
+  for (int point = 0; point < points; ++point) {
     for (int64_t part = 0; part < parts; ++part) {
       // Parts of equal size, because few rows do not fill the pipelines.
-      const int64_t begin = part * tiles / parts, rows = (part + 1) * tiles / parts - begin;
-      multiply_some<V, R, NV>(rows, channels, inputs.data + point * inputs.point_stride + begin * inputs.row_stride,
-                              inputs.row_stride, u, filters.row_stride,
-                              products.data + point * products.point_stride + begin * products.row_stride,
-                              products.row_stride, accumulate);
+      const int64_t begin = part * rows / parts, count = (part + 1) * rows / parts - begin;
+      multiply_some<V, R, NV, Transposed>(
+          count, depth, left.data + point * left.point_stride + begin * (Transposed ? 1 : left.row_stride),
+          left.row_stride, right.data + point * right.point_stride, right.row_stride,
+          products.data + point * products.point_stride + begin * products.row_stride, products.row_stride, accumulate);
     }
   }
 }
 
-template <class V, int R>
-HR_INLINE void multiply(int64_t tiles, int64_t channels, int vectors, Matrices<const float> inputs,
-                        Matrices<const float> filters, Matrices<float> products, bool accumulate) {
+template <class V, int R, bool Transposed>
+HR_INLINE void multiply(int points, int64_t rows, int64_t depth, int vectors, Matrices<const float> left,
+                        Matrices<const float> right, Matrices<float> products, bool accumulate) {
   if (vectors == 2) {
-    multiply_points<V, R, 2>(tiles, channels, inputs, filters, products, accumulate);
+    multiply_points<V, R, 2, Transposed>(points, rows, depth, left, right, products, accumulate);
   } else {
-    multiply_points<V, R, 1>(tiles, channels, inputs, filters, products, accumulate);
+    multiply_points<V, R, 1, Transposed>(points, rows, depth, left, right, products, accumulate);
   }
 }
 
@@ -306,6 +305,97 @@ HR_INLINE void transform_outputs(const Problem& p, int64_t first, int64_t count,
   }
 }
 
+// out = A m.
+template <class V>
+HR_INLINE void gradient_rows(const V (&m)[4], V (&out)[6]) {
+  const V even_a = m[0] + 0.5f * m[2], odd_a = kA * m[1] + (0.5f * kA) * m[3];
+  const V even_b = m[0] + 2.0f * m[2], odd_b = kB * m[1] + (2.0f * kB) * m[3];
+  out[0] = m[0];
+  out[1] = even_a + odd_a;
+  out[2] = even_a - odd_a;
+  out[3] = even_b + odd_b;
+  out[4] = even_b - odd_b;
+  out[5] = m[3];
+}
+
+// out = G^T u.
+template <class V>
+HR_INLINE void filter_gradient_rows(const V (&u)[6], V (&out)[3]) {
+  constexpr float kThird = 1.0f / 3;
+  const V sum_a = u[1] + u[2], difference_a = u[1] - u[2];
+  const V sum_b = u[3] + u[4], difference_b = u[3] - u[4];
+  out[0] = u[0] + ((0.5f * kThird) * sum_b - (2 * kThird) * sum_a);
+  out[1] = (0.5f * kThird * kB) * difference_b - (2 * kThird * kA) * difference_a;
+  out[2] = kThird * (sum_b - sum_a) + u[5];
+}
+
+template <class V>
+HR_INLINE void transform_gradients(const Problem& p, const float* dy, int64_t first, int64_t count, int64_t k0,
+                                   int64_t k1, Matrices<float> to) {
+  constexpr int kCount = Lanes<V>::kCount;
+  for (int64_t t = 0; t < count; ++t) {
+    const Place place(p, first + t);
+    const int64_t rows = p.out_h - place.y, columns = p.out_w - place.x;
+    const float* base = dy + ((place.image * p.out_h + place.y) * p.out_w + place.x) * p.k;
+    for (int64_t k = k0; k < k1; k += kCount) {
+      const int64_t ks = std::min<int64_t>(kCount, k1 - k);
+      const auto at = [&](int y, int x) {
+        if (y >= rows || x >= columns) return V{};
+        const float* from = base + (y * p.out_w + x) * p.k + k;
+        return ks == kCount ? load<V>(from) : load_some<V>(from, ks);
+      };
+      V half[4][6];
+#pragma GCC unroll 4
+      for (int x = 0; x < 4; ++x) {
+        const V column[4] = {at(0, x), at(1, x), at(2, x), at(3, x)};
+        gradient_rows<V>(column, half[x]);
+      }
+      float* out = to.data + t * to.row_stride + k;
+#pragma GCC unroll 6
+      for (int y = 0; y < 6; ++y) {
+        const V row[4] = {half[0][y], half[1][y], half[2][y], half[3][y]};
+        V m[6];
+        gradient_rows<V>(row, m);
+#pragma GCC unroll 6
+        for (int x = 0; x < 6; ++x) store<V>(out + (y * 6 + x) * to.point_stride, m[x]);
+      }
+    }
+  }
+}
+
+template <class V>
+HR_INLINE void finish_filters(const Problem& p, int64_t k0, int64_t k1, Matrices<const float> sums, float* dfilter) {
+  constexpr int kCount = Lanes<V>::kCount;
+  for (int64_t k = k0; k < k1; ++k) {
+    for (int64_t c = 0; c < p.c; c += kCount) {
+      const int64_t cs = std::min<int64_t>(kCount, p.c - c);
+      const float* from = sums.data + k * sums.row_stride + c;
+      V half[6][3];
+#pragma GCC unroll 6
+      for (int x = 0; x < 6; ++x) {
+        V column[6];
+#pragma GCC unroll 6
+        for (int y = 0; y < 6; ++y) column[y] = load<V>(from + (y * 6 + x) * sums.point_stride);
+        filter_gradient_rows<V>(column, half[x]);
+      }
+#pragma GCC unroll 3
+      for (int y = 0; y < 3; ++y) {
+        const V row[6] = {half[0][y], half[1][y], half[2][y], half[3][y], half[4][y], half[5][y]};
+        V g[3];
+        filter_gradient_rows<V>(row, g);
+        for (int x = 0; x < 3; ++x) {
+          float* out = dfilter + (k * 9 + y * 3 + x) * p.c + c;
+          if (cs == kCount) {
+            store<V>(out, g[x]);
+          } else {
+            store_some<V>(out, g[x], cs);
+          }
+        }
+      }
+    }
+  }
+}
+
 // The loops for one level, compiled with its instructions. flatten inlines everything that they call, so that no other
 // function is compiled with instructions that the processor may lack.
 #define HR_WINOGRAD_LOOPS(level, V, R, instructions)                                                                 \
@@ -318,16 +408,32 @@ HR_INLINE void transform_outputs(const Problem& p, int64_t first, int64_t count,
     transform_inputs<V>(p, first, count, c0, c1, to);                                                                \
   }                                                                                                                  \
   __attribute__((target(instructions), flatten)) void multiply_##level(                                              \
-      int64_t tiles, int64_t channels, int vectors, Matrices<const float> inputs, Matrices<const float> filters,     \
+      int points, int64_t rows, int64_t depth, int vectors, Matrices<const float> left, Matrices<const float> right, \
       Matrices<float> products, bool accumulate) {                                                                   \
-    multiply<V, R>(tiles, channels, vectors, inputs, filters, products, accumulate);                                 \
+    multiply<V, R, false>(points, rows, depth, vectors, left, right, products, accumulate);                          \
+  }                                                                                                                  \
+  __attribute__((target(instructions), flatten)) void multiply_transposed_##level(                                   \
+      int points, int64_t rows, int64_t depth, int vectors, Matrices<const float> left, Matrices<const float> right, \
+      Matrices<float> products, bool accumulate) {                                                                   \
+    multiply<V, R, true>(points, rows, depth, vectors, left, right, products, accumulate);                           \
   }                                                                                                                  \
   __attribute__((target(instructions), flatten)) void outputs_##level(                                               \
       const Problem& p, int64_t first, int64_t count, int64_t k0, int vectors, Matrices<const float> products) {     \
     transform_outputs<V>(p, first, count, k0, vectors, products);                                                    \
   }                                                                                                                  \
-  constexpr Loops loops_##level{Lanes<V>::kCount, R, filters_##level, inputs_##level, multiply_##level,              \
-                                outputs_##level};
+  __attribute__((target(instructions), flatten)) void gradients_##level(                                             \
+      const Problem& p, const float* dy, int64_t first, int64_t count, int64_t k0, int64_t k1, Matrices<float> to) { \
+    transform_gradients<V>(p, dy, first, count, k0, k1, to);                                                         \
+  }                                                                                                                  \
+  __attribute__((target(instructions), flatten)) void finish_##level(const Problem& p, int64_t k0, int64_t k1,       \
+                                                                     Matrices<const float> sums, float* dfilter) {   \
+    finish_filters<V>(p, k0, k1, sums, dfilter);                                                                     \
+  }                                                                                                                  \
+  constexpr Loops loops_##level{Lanes<V>::kCount, R,                                                                 \
+                                filters_##level,  inputs_##level,                                                    \
+                                multiply_##level, multiply_transposed_##level,                                       \
+                                outputs_##level,  gradients_##level,                                                 \
+                                finish_##level};
 
 HR_WINOGRAD_LOOPS(v3, Floats8, 6, "avx2,fma,f16c,bmi,bmi2,lzcnt,movbe")
 HR_WINOGRAD_LOOPS(v4, Floats16, 12, "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,lzcnt,movbe")

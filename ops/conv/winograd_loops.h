@@ -53,7 +53,7 @@ struct Matrices {
 
 struct Loops {
   int lanes = 0;  // Channels of a vector. A block of output channels has one or two vectors.
-  int rows = 0;   // Tiles whose products are held in registers at once.
+  int rows = 0;   // Rows of products that are held in registers at once.
 
   // Transforms the filters of `lanes` output channels from k0 on and of input channels [c0, c1), with c0 a multiple of
   // `lanes`. Row c - c0 of the result gets them. Channels from the problem's k on become zero.
@@ -61,12 +61,22 @@ struct Loops {
   // Transforms the patches of `count` tiles and of channels [c0, c1), with c0 a multiple of `lanes`, into rows from 0
   // and columns from c0 on. Channels up to the next multiple of `lanes` are written, too.
   void (*transform_inputs)(const Problem&, int64_t first_tile, int64_t count, int64_t c0, int64_t c1, Matrices<float>);
-  // products (+)= inputs x filters over `channels` for one or two vectors of output channels.
-  void (*multiply)(int64_t tiles, int64_t channels, int vectors, Matrices<const float> inputs,
-                   Matrices<const float> filters, Matrices<float> products, bool accumulate);
+  // product (row, column) (+)= sum over `depth` of left (row, d) right (d, column), for each of `points` matrices and
+  // one or two vectors of columns. multiply_transposed takes left (d, row).
+  void (*multiply)(int points, int64_t rows, int64_t depth, int vectors, Matrices<const float> left,
+                   Matrices<const float> right, Matrices<float> products, bool accumulate);
+  void (*multiply_transposed)(int points, int64_t rows, int64_t depth, int vectors, Matrices<const float> left,
+                              Matrices<const float> right, Matrices<float> products, bool accumulate);
   // Finishes `count` tiles and `vectors` vectors of output channels from k0 on.
   void (*transform_outputs)(const Problem&, int64_t first_tile, int64_t count, int64_t k0, int vectors,
                             Matrices<const float> products);
+
+  // For the gradient of the filters, which is G^T [ sum over tiles of (A dY A^T) * (B^T d B) ] G:
+  // A dY A^T for `count` tiles and output channels [k0, k1), with k0 a multiple of `lanes`, into columns from k0 on.
+  void (*transform_gradients)(const Problem&, const float* dy, int64_t first_tile, int64_t count, int64_t k0,
+                              int64_t k1, Matrices<float>);
+  // The filters [k0, k1) of dfilter [k, 3, 3, c] from sums with a row for each of them and c columns.
+  void (*finish_filters)(const Problem&, int64_t k0, int64_t k1, Matrices<const float> sums, float* dfilter);
 };
 
 // The loops for a level of instructions; null if there are none.

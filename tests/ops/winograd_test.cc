@@ -2,20 +2,21 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
-#include "core/file.h"
 #include "core/parallel.h"
-#include "ops/conv/conv2d.h"
-#include "ops/conv/cpu_conv.h"
-#include "tests/support/oracle.h"
-#include "tests/support/tensors.h"
+#include "ops/conv/dnnl_conv.h"
+#include "tests/support/conv3x3.h"
 
 namespace hr {
 namespace {
 
+using test::filter_size;
+using test::Floats;
+using test::geometry;
+using test::name_of;
+using test::numbers;
 using test::Values;
-using Floats = std::vector<float>;
+using test::x_size;
+using test::y_size;
 
 class Threads {
  public:
@@ -28,11 +29,6 @@ class Threads {
   int before_;
 };
 
-Floats numbers(int64_t n, uint64_t seed) {
-  const Values v = test::random_values(n, seed, DType::f32);
-  return Floats(v.begin(), v.end());
-}
-
 // The levels that this processor has and that have loops of their own.
 std::vector<CpuLevel> levels() {
   std::vector<CpuLevel> list;
@@ -41,16 +37,6 @@ std::vector<CpuLevel> levels() {
   }
   return list;
 }
-
-ConvGeometry geometry(int64_t n, int64_t h, int64_t w, int64_t ci, int64_t co, int64_t pad = 1) {
-  return {.n = n, .h = h, .w = w, .ci = ci, .co = co, .kh = 3, .kw = 3, .stride = 1, .pad = pad};
-}
-std::string name_of(const ConvGeometry& g) {
-  return fmt::format("[{}, {}, {}, {}] -> {}, pad {}", g.n, g.h, g.w, g.ci, g.co, g.pad);
-}
-int64_t x_size(const ConvGeometry& g) { return g.n * g.h * g.w * g.ci; }
-int64_t y_size(const ConvGeometry& g) { return g.n * g.out_h() * g.out_w() * g.co; }
-int64_t filter_size(const ConvGeometry& g) { return g.co * 9 * g.ci; }
 
 // Sizes around the tile of 4 and the patch of 6, channels around the vectors of 8 and 16 and the blocks of 16 and 32,
 // and both ways to divide the work: the last three have so many channels and so few tiles that channels are divided.
@@ -278,6 +264,80 @@ TEST(Winograd, TheDataGradientIsWithinTheBoundOfItsRoundings) {
   }
 }
 
+// The gradient of a filter and its bound: the formula of the gradient with absolute values. No term of the sum passes
+// through more than T + 32 roundings for T tiles: 4 for each of the multiplications with B^T and with A, 1 for the
+// product, T - 1 for the sum over the tiles, and 6 for each of the two with G^T.
+Reference reference_of_filters(const ConvGeometry& g, const Floats& x, const Floats& dy) {
+  const auto in = [&](int64_t n, int64_t y, int64_t u, int64_t c) {
+    return y < 0 || y >= g.h || u < 0 || u >= g.w ? 0.0 : x[((n * g.h + y) * g.w + u) * g.ci + c];
+  };
+  const auto out = [&](int64_t n, int64_t y, int64_t u, int64_t k) {
+    return y >= g.out_h() || u >= g.out_w() ? 0.0 : dy[((n * g.out_h() + y) * g.out_w() + u) * g.co + k];
+  };
+  double gt[3][6], a[6][4];
+  for (size_t i = 0; i < 6; ++i) {
+    for (size_t j = 0; j < 3; ++j) gt[j][i] = kG[i][j];
+    for (size_t j = 0; j < 4; ++j) a[i][j] = kAt[j][i];
+  }
+  Reference r{Values(filter_size(g)), Values(filter_size(g))};
+  std::vector<double> sums(36 * g.co * g.ci), v(36 * g.ci), m(36 * g.co);
+  int64_t tiles = 0;
+  for (int64_t n = 0; n < g.n; ++n) {
+    for (int64_t y0 = 0; y0 < g.out_h(); y0 += 4) {
+      for (int64_t x0 = 0; x0 < g.out_w(); x0 += 4) {
+        ++tiles;
+        for (size_t p = 0; p < 36; ++p) {
+          for (int64_t c = 0; c < g.ci; ++c) {
+            v[p * g.ci + c] = size_of_transform(kBt, p / 6, p % 6, [&](size_t i, size_t j) {
+              return in(n, y0 - g.pad + static_cast<int64_t>(i), x0 - g.pad + static_cast<int64_t>(j), c);
+            });
+          }
+          for (int64_t k = 0; k < g.co; ++k) {
+            const double s = size_of_transform(a, p / 6, p % 6, [&](size_t i, size_t j) {
+              return out(n, y0 + static_cast<int64_t>(i), x0 + static_cast<int64_t>(j), k);
+            });
+            for (int64_t c = 0; c < g.ci; ++c) sums[(p * g.co + k) * g.ci + c] += s * v[p * g.ci + c];
+          }
+        }
+      }
+    }
+  }
+  for (int64_t k = 0; k < g.co; ++k) {
+    for (int64_t t = 0; t < 9; ++t) {
+      for (int64_t c = 0; c < g.ci; ++c) {
+        const int64_t to = (k * 9 + t) * g.ci + c;
+        r.bound[to] = static_cast<double>(tiles + 32) * 0x1p-24 *
+                      size_of_transform(gt, t / 3, t % 3,
+                                        [&](size_t i, size_t j) { return sums[((i * 6 + j) * g.co + k) * g.ci + c]; });
+        for (int64_t n = 0; n < g.n; ++n) {
+          for (int64_t y = 0; y < g.out_h(); ++y) {
+            for (int64_t u = 0; u < g.out_w(); ++u) {
+              r.y[to] += in(n, y - g.pad + t / 3, u - g.pad + t % 3, c) * out(n, y, u, k);
+            }
+          }
+        }
+      }
+    }
+  }
+  return r;
+}
+
+// The last shape needs several rounds of tiles.
+TEST(Winograd, TheFilterGradientIsWithinTheBoundOfItsRoundings) {
+  std::vector<ConvGeometry> list = geometries();
+  list.push_back(geometry(2, 37, 70, 120, 40));
+  for (const ConvGeometry& g : list) {
+    const Floats x = numbers(x_size(g), 1), dy = numbers(y_size(g), 2);
+    const Reference r = reference_of_filters(g, x, dy);
+    for (const CpuLevel level : levels()) {
+      Winograd winograd(level);
+      Guarded dfilter(filter_size(g));
+      winograd.backward_filter(g, x.data(), dy.data(), dfilter.data());
+      EXPECT_TRUE(within(dfilter.values(), r.y, r.bound)) << name_of(g) << ", level " << static_cast<int>(level);
+    }
+  }
+}
+
 // With one thread the last shape is divided by tiles, with four by channels, in two rounds.
 TEST(Winograd, AnyNumberOfThreadsGivesTheSameBits) {
   for (const ConvGeometry& g :
@@ -285,15 +345,18 @@ TEST(Winograd, AnyNumberOfThreadsGivesTheSameBits) {
     const Floats x = numbers(x_size(g), 1), filter = numbers(filter_size(g), 2), bias = numbers(g.co, 3);
     for (const CpuLevel level : levels()) {
       Winograd winograd(level);
-      Floats one, gradient;
+      Floats one, gradient, filter_gradient;
       for (const int threads : {1, 2, 4, 3}) {
         const Threads scope(threads);
         const Floats y = forward(winograd, g, x, filter, bias.data(), nullptr, ConvAct::relu);
         Floats dx(x.size());
         winograd.backward_data(g, y.data(), filter.data(), dx.data());
-        if (threads == 1) one = y, gradient = dx;
+        Floats dfilter(filter.size());
+        winograd.backward_filter(g, x.data(), y.data(), dfilter.data());
+        if (threads == 1) one = y, gradient = dx, filter_gradient = dfilter;
         EXPECT_TRUE(y == one) << name_of(g) << ", " << threads << " threads";
         EXPECT_TRUE(dx == gradient) << name_of(g) << ", " << threads << " threads";
+        EXPECT_TRUE(dfilter == filter_gradient) << name_of(g) << ", " << threads << " threads";
       }
     }
   }
@@ -333,102 +396,6 @@ TEST(Winograd, OtherConvolutionsAreLeftToTheDirectSum) {
   EXPECT_TRUE(refused([](auto& o) { o.src = DType::bf16; }));
   EXPECT_TRUE(refused([](auto& o) { o.dst = DType::bf16; }));
   EXPECT_FALSE(Winograd(CpuLevel::v2).exists()) << "without FMA there are no loops";
-}
-
-// One convolution by a backend, and by each way alone.
-struct Ways {
-  ConvGeometry g;
-  Floats x = numbers(x_size(g), 1), filter = numbers(filter_size(g), 2), direct = Floats(y_size(g)), fast;
-
-  explicit Ways(const ConvGeometry& geometry) : g(geometry) {
-    DnnlConv dnnl;
-    dnnl.forward(Context(), g, x.data(), {filter.data()}, nullptr, nullptr, ConvAct::none, direct.data(), nullptr);
-    Winograd winograd;
-    fast = forward(winograd, g, x, filter);
-    EXPECT_FALSE(direct == fast) << "the test needs shapes that show the way";
-  }
-  std::string way(ConvBackend& conv, const Context& cx = Context()) const {
-    Floats y(y_size(g));
-    conv.forward(cx, g, x.data(), {filter.data()}, nullptr, nullptr, ConvAct::none, y.data(), nullptr);
-    return y == direct ? "direct" : y == fast ? "winograd" : "neither";
-  }
-};
-
-// Where the estimate is too close to call.
-ConvGeometry close_call() {
-  const Winograd winograd;
-  for (const int64_t c : {256, 224, 192, 160, 128, 96, 64}) {
-    for (int64_t n = 1; n < 4; ++n) {
-      const ConvGeometry g = geometry(n, 8, 6, c, c);
-      const double gain = winograd.gain(g, false);
-      if (gain > 0.9 && gain < 1.15) return g;
-    }
-  }
-  ADD_FAILURE() << "no shape is a close call";
-  return geometry(1, 8, 6, 256, 256);
-}
-
-TEST(CpuConv, LargeConvolutionsTakeWinogradsMethodUnlessTheyShallBeExact) {
-  if (!Winograd().exists()) GTEST_SKIP() << "no AVX2";
-  const Ways large(geometry(2, 32, 24, 64, 64)), small(geometry(1, 2, 2, 16, 16));
-  CpuConv conv({});
-  EXPECT_EQ(large.way(conv), "winograd");
-  EXPECT_EQ(small.way(conv), "direct");
-  Context exact;
-  exact.exact = true;
-  EXPECT_EQ(large.way(conv, exact), "direct");
-  EXPECT_GT(conv.clock.primitives, 0);
-  EXPECT_EQ(conv.clock.calls, 3);
-}
-
-TEST(CpuConv, TheGradientTakesWinogradsMethodToo) {
-  if (!Winograd().exists()) GTEST_SKIP() << "no AVX2";
-  const ConvGeometry g = geometry(2, 32, 24, 64, 64);
-  const Floats dy = numbers(y_size(g), 1), filter = numbers(filter_size(g), 2);
-  Floats fast(x_size(g)), got(x_size(g)), direct(x_size(g));
-  Winograd().backward_data(g, dy.data(), filter.data(), fast.data());
-  DnnlConv().backward_data(Context(), g, dy.data(), {filter.data()}, direct.data());
-  CpuConv conv({});
-  conv.backward_data(Context(), g, dy.data(), {filter.data()}, got.data());
-  EXPECT_TRUE(got == fast);
-  Context exact;
-  exact.exact = true;
-  conv.backward_data(exact, g, dy.data(), {filter.data()}, got.data());
-  EXPECT_TRUE(got == direct);
-}
-
-TEST(CpuConv, ACloseCallIsMeasuredOnceAndRemembered) {
-  if (!Winograd().exists()) GTEST_SKIP() << "no AVX2";
-  const Ways ways(close_call());
-  const fs::path plans = test::temporary_folder() / "plans" / "cpu.txt";
-  const std::string first = ways.way(*std::make_unique<CpuConv>(plans));
-  std::string text = read_file(plans);
-  const size_t line = text.find('\n') + 1;
-  ASSERT_EQ(text.substr(line, text.find('\t') - line), first) << text;
-  // The next program takes what the file says, whatever a measurement would.
-  for (const std::string way : {"direct", "winograd"}) {
-    const size_t tab = text.find('\t');
-    text.replace(line, tab - line, way);
-    write_file(plans, text);
-    CpuConv conv(plans);
-    EXPECT_EQ(ways.way(conv), way);
-    EXPECT_EQ(ways.way(conv), way) << "the second call";
-  }
-}
-
-// A measurement that cannot be kept would be another one in the next run.
-TEST(CpuConv, WithoutAFileTheEstimateDecides) {
-  if (!Winograd().exists()) GTEST_SKIP() << "no AVX2";
-  const Ways ways(close_call());
-  const std::string estimated = Winograd().gain(ways.g, false) > 1 ? "winograd" : "direct";
-  CpuConv without({});
-  EXPECT_EQ(ways.way(without), estimated);
-  const fs::path file = test::temporary_folder() / "a file";
-  write_file(file, "no folder");
-  std::vector<std::string> remarks;
-  CpuConv unwritable(file / "cpu.txt", [&](const std::string& remark) { remarks.push_back(remark); });
-  for (int call = 0; call < 3; ++call) EXPECT_EQ(ways.way(unwritable), estimated);
-  EXPECT_EQ(remarks.size(), 1u);
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ void bench_shapes(const WinogradBenchOptions& o) {
   for (const ConvGeometry& g : shapes_of(o)) {
     const auto x = random_numbers(g.n * g.h * g.w * g.ci, 1), filter = random_numbers(g.co * 9 * g.ci, 2),
                bias = random_numbers(g.co, 3), dy = random_numbers(g.n * g.h * g.w * g.co, 4);
-    std::vector<float> y(dy.size()), dx(x.size());
+    std::vector<float> y(dy.size()), dx(x.size()), dfilter(filter.size());
     PackedFilters packed;
     const std::string name = fmt::format("[{}, {}, {}, {}] -> {}", g.n, g.h, g.w, g.ci, g.co);
     print(o, name,
@@ -107,12 +107,17 @@ void bench_shapes(const WinogradBenchOptions& o) {
                                &packed);
               },
               [&] { winograd.forward(g, x.data(), filter.data(), bias.data(), nullptr, ConvAct::relu, y.data()); }),
-          winograd.gain(g, false));
+          winograd.gain(g, Winograd::Pass::forward));
     print(o, name + ", data gradient",
           Both(
               o, [&] { direct.backward_data(cx, g, dy.data(), {filter.data()}, dx.data()); },
               [&] { winograd.backward_data(g, dy.data(), filter.data(), dx.data()); }),
-          winograd.gain(g, true));
+          winograd.gain(g, Winograd::Pass::backward_data));
+    print(o, name + ", filter gradient",
+          Both(
+              o, [&] { direct.backward_filter(cx, g, x.data(), dy.data(), dfilter.data(), nullptr); },
+              [&] { winograd.backward_filter(g, x.data(), dy.data(), dfilter.data()); }),
+          winograd.gain(g, Winograd::Pass::backward_filter));
   }
 }
 

@@ -13,7 +13,7 @@ struct WinogradBenchOptions {
 };
 
 // Runs both in turns and reports the ratios of the medians and of the shortest times: for every shape of the model's
-// 3x3 convolutions with stride 1, forward and as data gradient, and for the whole network, inference and a training
+// 3x3 convolutions with stride 1, forward and both gradients, and for the whole network, inference and a training
 // step. Throws Error if the processor has no loops for the method.
 void bench_winograd(const WinogradBenchOptions& options);
 
