@@ -95,8 +95,8 @@ bool Winograd::supports(const ConvGeometry& g) const {
          g.src == DType::f32 && g.dst == DType::f32;
 }
 
-// Cycles of one thread, from measurements of each part alone on a processor with AVX-512 at 256 bits per cycle and
-// unit.
+// Cycles of one thread, rounded from measurements on a processor with AVX-512 (docs/measured/cpu.md). The parts alone
+// take less; the numbers contain what the caches add.
 double Winograd::gain(const ConvGeometry& forward, Pass pass) const {
   struct Cycles {
     double product;  // Of a vector: a multiplication and an addition.
@@ -104,7 +104,7 @@ double Winograd::gain(const ConvGeometry& forward, Pass pass) const {
     double tile;     // To transform a vector of a tile's inputs or outputs.
     double call;     // For starting the threads and waiting for them.
   };
-  const Cycles cycles = loops_->lanes == 16 ? Cycles{0.8, 250, 240, 20e3} : Cycles{0.5, 130, 150, 20e3};
+  const Cycles cycles = loops_->lanes == 16 ? Cycles{0.8, 450, 330, 20e3} : Cycles{0.5, 230, 200, 20e3};
   const Problem p = problem_of(pass == Pass::backward_data ? mirrored(forward) : forward);
   const auto vectors_in = static_cast<double>(ceil_div(p.c, loops_->lanes));
   const auto vectors_out = static_cast<double>(ceil_div(p.k, loops_->lanes));
@@ -112,9 +112,11 @@ double Winograd::gain(const ConvGeometry& forward, Pass pass) const {
   const double filters =
       pass == Pass::backward_filter ? static_cast<double>(p.k) * vectors_in : static_cast<double>(p.c) * vectors_out;
   const auto tiles = static_cast<double>(p.tiles());
+  // The gradient of the filters needs all transformed tiles at once, which then lie in the third cache.
+  const double tile = pass == Pass::backward_filter ? 2 * cycles.tile : cycles.tile;
   const double direct = cycles.product * static_cast<double>(p.n * p.out_h * p.out_w * 9) * filters;
   const double winograd = cycles.product * kPoints * tiles * filters + cycles.filter * filters +
-                          cycles.tile * tiles * (vectors_in + vectors_out) + cycles.call;
+                          tile * tiles * (vectors_in + vectors_out) + cycles.call;
   return direct / winograd;
 }
 

@@ -12,7 +12,7 @@ struct WinogradBenchOptions {
   bool json = false;
 };
 
-// Runs both in turns and reports the ratios of the medians and of the shortest times: for every shape of the model's
+// Runs both in turns and reports medians and their ratios: for every shape of the model's
 // 3x3 convolutions with stride 1, forward and both gradients, and for the whole network, inference and a training
 // step. Throws Error if the processor has no loops for the method.
 void bench_winograd(const WinogradBenchOptions& options);
