@@ -36,6 +36,7 @@ struct Context {
   bool training = false;         // batch_norm: batch statistics (and updates the running ones) or running statistics
   std::shared_ptr<OpState> ops;  // made by the first op that needs it
   bool tf32 = false;             // CUDA: float32 convolutions may round their inputs to TF32
+  bool exact = false;            // CPU: float32 convolutions are summed directly, never by Winograd's method
   Comm* sync_bn = nullptr;       // batch_norm in training mode: statistics over the batches of all these ranks
 
   // CUDA: where work is put, in order. Null on the CPU.

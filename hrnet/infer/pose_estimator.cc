@@ -233,7 +233,7 @@ PoseEstimator::PoseEstimator(const fs::path& weights, const PoseOptions& o) : st
   s.weights = weights.string();
   s.batch_size = o.batch_size;
   s.oks_nms = o.oks_nms.value_or(-1);
-  s.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32});
+  s.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32, .exact = o.exact});
   const ModelGuess guess = guess_model(file);
   check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", s.weights, guess.what);
   s.model = load_model(s.cx, file, {}, {}, o.color);

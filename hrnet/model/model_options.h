@@ -18,7 +18,7 @@ struct ModelOptions {
   std::optional<int> joints;
   std::optional<std::array<int, 2>> fixed_size;  // Height and width of the input in pixels, multiples of 32.
   int threads = 0;
-  bool amp = false, tf32 = false;
+  bool amp = false, tf32 = false, exact = false;
 };
 
 }  // namespace hr

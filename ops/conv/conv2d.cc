@@ -2,6 +2,8 @@
 
 #include <optional>
 
+#include "ops/conv/choice.h"
+#include "ops/conv/cpu_conv.h"
 #include "ops/conv/dnnl_conv.h"
 #include "ops/conv/gpu_conv.h"
 #include "ops/dispatch.h"
@@ -179,7 +181,8 @@ ConvBackend& conv_backend(Context& cx) {
     if (cx.device.is_cuda()) {
       cx.ops = make_gpu_conv(cx);
     } else {
-      cx.ops = std::make_shared<DnnlConv>();
+      cx.ops = std::make_shared<CpuConv>(conv_plan_file("cpu_plans.txt"),
+                                         cx.listener != nullptr ? *cx.listener : ConvPlanMemory::Listener());
     }
   }
   return static_cast<ConvBackend&>(*cx.ops);

@@ -54,8 +54,12 @@ double time_graph(Context cx, const PoseModel& model, const Tensor& input, const
 }  // namespace
 
 void bench_step(const BenchStep& o) {
-  Context cx = make_context(
-      {.device = o.device, .amp = o.dtype == "bf16", .threads = o.threads, .tf32 = o.tf32, .listener = print_remark});
+  Context cx = make_context({.device = o.device,
+                             .amp = o.dtype == "bf16",
+                             .threads = o.threads,
+                             .tf32 = o.tf32,
+                             .exact = o.exact,
+                             .listener = print_remark});
   const bool gpu = cx.device.is_cuda();
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
   const auto model = make_model(cx, o.model, joints, 1);

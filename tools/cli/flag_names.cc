@@ -37,6 +37,7 @@ constexpr std::string_view kSame[] = {
     "drop_final_layer",
     "epochs",
     "eval_every",
+    "exact",
     "fill_in",
     "image_thre",
     "in_vis_thre",
