@@ -12,8 +12,8 @@
 #include "core/threads.h"
 #include "data/crops/crop_writer.h"
 #include "eval/nms.h"
-#include "hrnet/infer/decoding.h"
 #include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/infer/pose_network.h"
 #include "hrnet/model/load.h"
 #include "hrnet/model/make_context.h"
 
@@ -81,6 +81,19 @@ double pose_score(std::span<const float> numbers, double box_score) {
   return sum / (static_cast<double>(numbers.size()) / 3);
 }
 
+PoseNetwork load_pose_network(const fs::path& weights, const PoseOptions& o) {
+  check(o.batch_size >= 1, "batch_size is {}; expected at least 1", o.batch_size);
+  const WeightFile file(weights);
+  PoseNetwork n{.weights = weights.string()};
+  n.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32});
+  n.model = load_pose_model(n.cx, file, o.color);
+  n.skeleton = std::make_shared<const Skeleton>(choose_skeleton(file, o.skeleton, n.model->joints()));
+  n.input_h = choose_side(file, "input_h", o.input_h, 256);
+  n.input_w = choose_side(file, "input_w", o.input_w, 192);
+  n.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, metadata(file, "codec"), n.weights, n.input_h);
+  return n;
+}
+
 struct Found {
   Pose pose;
   std::vector<float> keypoints;  // as the network gave them
@@ -130,18 +143,24 @@ People::People(const std::vector<Pose>& poses) : whole_(false) {
   for (const Pose& p : poses) people_.push_back({p.box, p.score, p.category});
 }
 
-struct PoseEstimator::State {
+struct PoseEstimator::State : PoseNetwork {
   std::mutex mutex;
-  std::string weights;  // for messages
-  double oks_nms = -1;  // below 0: all stay
-  int batch_size = 1;
-  Context cx;
-  std::unique_ptr<PoseModel> model;
-  std::shared_ptr<const Skeleton> skeleton;
-  int input_h = 0, input_w = 0;
-  Decoding decoding;
+  double oks_nms;  // below 0: all stay
+  int batch_size;
   std::unique_ptr<HeatmapRunner> runner;
   Batch batch;
+
+  State(PoseNetwork network, int people, double threshold)
+      : PoseNetwork(std::move(network)), oks_nms(threshold), batch_size(people) {
+    check(batch_size >= 1, "batch_size is {}; expected at least 1", batch_size);
+    runner = std::make_unique<HeatmapRunner>(cx, *model, skeleton->mirror(),
+                                             HeatmapRunner::Options{.flip = decoding.flip, .shift = decoding.shift});
+    if (cx.device.is_cuda()) {
+      const auto pinned = std::make_shared<CachingAllocator>(CachingAllocator::pinned(cx.device.index));
+      batch.sources = HostBuffer<uint8_t>(pinned);
+    }
+    reserve();
+  }
 
   // A person whose crop is in a batch.
   struct Member {
@@ -256,27 +275,11 @@ struct PoseEstimator::State {
   }
 };
 
-PoseEstimator::PoseEstimator(const fs::path& weights, const PoseOptions& o) : state_(std::make_unique<State>()) {
-  State& s = *state_;
-  check(o.batch_size >= 1, "batch_size is {}; expected at least 1", o.batch_size);
-  const WeightFile file(weights);
-  s.weights = weights.string();
-  s.batch_size = o.batch_size;
-  s.oks_nms = o.oks_nms.value_or(-1);
-  s.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32});
-  s.model = load_pose_model(s.cx, file, o.color);
-  s.skeleton = std::make_shared<const Skeleton>(choose_skeleton(file, o.skeleton, s.model->joints()));
-  s.input_h = choose_side(file, "input_h", o.input_h, 256);
-  s.input_w = choose_side(file, "input_w", o.input_w, 192);
-  s.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, metadata(file, "codec"), s.weights, s.input_h);
-  s.runner = std::make_unique<HeatmapRunner>(
-      s.cx, *s.model, s.skeleton->mirror(), HeatmapRunner::Options{.flip = s.decoding.flip, .shift = s.decoding.shift});
-  if (s.cx.device.is_cuda()) {
-    const auto pinned = std::make_shared<CachingAllocator>(CachingAllocator::pinned(s.cx.device.index));
-    s.batch.sources = HostBuffer<uint8_t>(pinned);
-  }
-  s.reserve();
-}
+PoseEstimator::PoseEstimator(PoseNetwork network, int batch_size, std::optional<double> oks_nms)
+    : state_(std::make_unique<State>(std::move(network), batch_size, oks_nms.value_or(-1))) {}
+
+PoseEstimator::PoseEstimator(const fs::path& weights, const PoseOptions& o)
+    : PoseEstimator(load_pose_network(weights, o), o.batch_size, o.oks_nms) {}
 
 PoseEstimator::~PoseEstimator() = default;
 PoseEstimator::PoseEstimator(PoseEstimator&&) noexcept = default;

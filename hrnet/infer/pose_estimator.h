@@ -78,6 +78,9 @@ struct PoseOptions {
   std::optional<double> oks_nms;  // of two poses with a larger OKS the worse one goes (predict: 0.9); nullopt: all stay
 };
 
+// A network that the caller has loaded, with all that is known about it (hrnet/infer/pose_network.h).
+struct PoseNetwork;
+
 // A picture and its people, for calls with several pictures.
 struct PoseRequest {
   Picture picture;
@@ -91,6 +94,8 @@ class PoseEstimator {
   // Throws Error if the file holds no pose network or is damaged, an option does not fit it, there is no such device,
   // or bf16 is asked of a GPU without it. Never another device or precision than asked for.
   explicit PoseEstimator(const fs::path& weights, const PoseOptions& options = {});
+  // Of a network that the caller has loaded; batch_size and oks_nms are those of PoseOptions.
+  PoseEstimator(PoseNetwork network, int batch_size, std::optional<double> oks_nms);
   ~PoseEstimator();
   PoseEstimator(PoseEstimator&&) noexcept;
   PoseEstimator& operator=(PoseEstimator&&) noexcept;
