@@ -12,6 +12,8 @@
 #include "data/formats/mot.h"
 #include "data/formats/skeleton.h"
 #include "data/pose.h"
+#include "data/video/video_reader.h"
+#include "data/video/video_writer.h"
 
 // Detecting people, estimating their poses, and tracking them.
 #include "hrnet/infer/person_detector.h"

@@ -81,6 +81,9 @@ struct PoseOptions {
   std::optional<double> oks_nms;
 };
 
+// A network that the caller has loaded, with all that is known about it (hrnet/infer/pose_network.h).
+struct PoseNetwork;
+
 // A picture and its people, for calls with several pictures.
 struct PoseRequest {
   Picture picture;
@@ -94,6 +97,8 @@ class PoseEstimator {
   // Throws Error if the file holds no pose network or is damaged, if an option does not fit it, if there is no such
   // device, or if bf16 is asked for and the GPU has none. It never uses another device or precision than asked for.
   explicit PoseEstimator(const fs::path& weights, const PoseOptions& options = {});
+  // Of a network that the caller has loaded; batch_size and oks_nms are those of PoseOptions.
+  PoseEstimator(PoseNetwork network, int batch_size, std::optional<double> oks_nms);
   ~PoseEstimator();
   PoseEstimator(PoseEstimator&&) noexcept;
   PoseEstimator& operator=(PoseEstimator&&) noexcept;

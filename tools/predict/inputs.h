@@ -1,0 +1,21 @@
+// The pictures that predict is asked for, and the names of what it writes about them.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/file.h"
+
+namespace hr {
+
+// Pictures named outright, and those inside named folders in alphabetical order; each once. `left_out`: files of other
+// kinds in those folders.
+std::vector<fs::path> list_pictures(const std::vector<std::string>& inputs, std::vector<fs::path>& left_out);
+
+// A name for each picture that no other one has: its own without the ending where that is enough, else with the ending
+// and as many folders above it as it takes, joined by underscores.
+std::vector<std::string> output_names(const std::vector<fs::path>& pictures);
+
+// "a.heic, b.txt and 5 more"
+std::string first_names(const std::vector<fs::path>& paths);
+
+}  // namespace hr
