@@ -1,4 +1,5 @@
-# cpack -G DEB: libhrnet0, libhrnet-dev and hrnet-tools. What they depend on is what their files are linked with.
+# For `cpack -G DEB`, which makes libhrnet0, libhrnet-dev and hrnet-tools. They depend on the packages with whose
+# libraries their files are linked.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME hrnet)
 set(CPACK_PACKAGE_VENDOR "hrnet.cpp")

@@ -1,7 +1,7 @@
-# cmake -DSOURCE=DIR -DOUT=DIR -P public_headers.cmake: copies the public headers to OUT/hrnet.
+# cmake -DSOURCE=DIR -DOUT=DIR -P public_headers.cmake copies the public headers to OUT/hrnet.
 #
-# Public is what hrnet/hrnet.h and hrnet/c_api.h include, directly or not. The headers of all rooms come to lie below
-# one folder, hrnet/, and include each other as <hrnet/ROOM/NAME.h>. Names as common as core/ and data/ on a
+# A header is public if hrnet/hrnet.h or hrnet/c_api.h includes it, directly or not. The headers of all rooms are put
+# below one folder, hrnet/, and include each other as <hrnet/ROOM/NAME.h>. Names as common as core/ and data/ on a
 # program's search path would find the program's own files, or hide them.
 cmake_minimum_required(VERSION 3.22)
 set(todo hrnet/hrnet.h hrnet/c_api.h)
@@ -34,6 +34,6 @@ foreach(header IN LISTS seen)
     file(WRITE ${OUT}/hrnet/${place} "${text}")
   endif()
 endforeach()
-foreach(place IN LISTS old)  # public no more
+foreach(place IN LISTS old)  # a header that is no longer public
   file(REMOVE ${OUT}/hrnet/${place})
 endforeach()

@@ -168,15 +168,11 @@ class PoseDataset {
   const CocoAnnotations& annotations() const { return annotations_; }
   const DatasetCounts& counts() const { return counts_; }
   const PictureSource& pictures() const { return *pictures_; }
-  std::string image_path(int image_index) const;  // For messages.
-  BadSamples& bad() const { return *bad_; }       // Shared by copies of this object; thread-safe.
+  BadSamples& bad() const { return *bad_; }  // Shared by copies of this object; thread-safe.
   // Returns the remarks so far, which stop nothing: pictures that were found under other names, damaged data, joints
   // beyond the picture. The sentences have no fixed order; a program should print those that it has not printed yet.
   std::vector<std::string> remarks() const;
 
-  // Checks that every picture of the people exists and is not empty. Throws Error that names the first bad one and says
-  // how many there are.
-  void check_files() const;
   // Checks every picture of the people: it exists, its header can be read, and its size is that of the annotation and
   // below the limit. A picture whose end looks cut off is decoded. Bad pictures are added to bad(). Sizes that the
   // annotations lack are filled in. threads 0 uses every core.
@@ -193,8 +189,11 @@ class PoseDataset {
   Placed placed(size_t index, uint64_t epoch, int image_width) const;
   int image_width(int image_index, SampleWorkspace& workspace) const;
   PictureInfo open(int image_index, SampleWorkspace& workspace) const;
-  void together(std::span<const size_t> indices, std::span<const size_t> members, uint64_t epoch,
-                std::span<const SampleTarget> targets, std::span<SampleMeta> metas, SampleWorkspace& workspace) const;
+  struct OfOnePicture;
+  void make_together(OfOnePicture samples, uint64_t epoch) const;
+  std::vector<size_t> make_from_memory(const OfOnePicture& samples) const;
+  bool make_and_cache(const OfOnePicture& samples, std::span<const size_t> left) const;
+  void make_sample(const OfOnePicture& samples, size_t i, const ImageView& view) const;
   // Takes the size of a picture with this many people from its header. Returns false if it cannot be read; it is then
   // in bad().
   bool learn_size(int image_index, size_t people);

@@ -89,25 +89,13 @@ class TruthReader {
   explicit TruthReader(const fs::path& path) : in_(path) { out_.path = in_.path(); }
 
   CocoAnnotations read(bool truth) {
-    if (in_.json.kind() != Kind::object) {
-      fail("{}: expected an object with images and annotations at the top, got {}", in_.path(), in_.got());
-    }
     bool images = false, annotations = false;
-    in_.json.enter_object();
-    for (std::string_view section; in_.json.member(section);) {
-      if (section == "images") {
-        read_images();
-        images = true;
-      } else if (section == "annotations") {
-        read_annotations();
-        annotations = true;
-      } else if (section == "categories") {
-        read_categories();
-      } else {
-        in_.json.skip();
-      }
-    }
-    in_.json.finish();
+    in_.sections("images and annotations", [&](std::string_view section) {
+      if (section == "images") return read_images(), images = true;
+      if (section == "annotations") return read_annotations(), annotations = true;
+      if (section == "categories") return read_categories(), true;
+      return false;
+    });
     check(images, "{}: no \"images\"; expected a COCO person_keypoints file", in_.path());
     check(annotations || !truth,
           "{}: no \"annotations\"; expected a COCO person_keypoints file (a list of images alone, such as "

@@ -107,10 +107,6 @@ void write_record_map(const fs::path& path, const std::string& summary) {
   write_file(path, "COCO results:\n" + summary);
 }
 
-std::string official_markdown(const std::string& architecture, const CocoEvalResult& result) {
-  return markdown_table(architecture, kOfficialStatNames, result.stats);
-}
-
 std::string markdown_table(const std::string& architecture, std::span<const char* const> names,
                            std::span<const double> values) {
   std::string header = "| Arch";

@@ -59,9 +59,7 @@ inline void write_record_map(const fs::path& path, const CocoEvalResult& result)
   write_record_map(path, coco_summary(result));
 }
 
-// Returns the official markdown table: header, rule and row, without a newline at the end.
-std::string official_markdown(const std::string& architecture, const CocoEvalResult& result);
-// The same with other columns.
+// Returns a table like the official markdown table: header, rule and row, without a newline at the end.
 std::string markdown_table(const std::string& architecture, std::span<const char* const> names,
                            std::span<const double> values);
 

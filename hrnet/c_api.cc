@@ -22,12 +22,12 @@ hrnet_status failed(hrnet_status status, const char* why) noexcept {
   try {
     last_error = why;
   } catch (const std::bad_alloc&) {
-    last_error.clear();  // the status says enough
+    last_error.clear();  // The status alone has to do.
   }
   return status;
 }
 
-// body(), whose exceptions become a status and a text.
+// Runs `body` and turns an exception into a status and the text of hrnet_last_error().
 template <class Body>
 hrnet_status guarded(const Body& body) noexcept {
   try {
@@ -36,7 +36,7 @@ hrnet_status guarded(const Body& body) noexcept {
     return failed(HRNET_ERROR, error.what());
   } catch (const std::bad_alloc&) {
     return failed(HRNET_NO_MEMORY, "out of memory");
-  } catch (const std::system_error& error) {  // std::filesystem::filesystem_error is one
+  } catch (const std::system_error& error) {  // Such as std::filesystem::filesystem_error.
     return failed(HRNET_ERROR, error.what());
   } catch (const std::exception& error) {
     return failed(HRNET_INTERNAL, error.what());
@@ -45,7 +45,8 @@ hrnet_status guarded(const Body& body) noexcept {
   }
 }
 
-// A caller's struct, of this version or of one that knew fewer members.
+// Copies a caller's struct, whose `size` tells how many members it has. An older struct lacks the last members, which
+// then have their defaults.
 template <class Struct>
 Struct filled_in(const Struct* given, const char* name) {
   Struct complete{};
@@ -62,7 +63,10 @@ hrnet_status find(hrnet_pose* pose, const hr::Picture& picture, const hrnet_box*
             box_count);
   const size_t needed = std::max<size_t>(box_count, 1);
   if (found != nullptr) *found = needed;
-  if (capacity < needed) return failed(HRNET_TOO_SMALL, "hrnet_pose_find: the buffers have room for fewer poses");
+  if (capacity < needed)
+    return failed(
+        HRNET_TOO_SMALL,
+        "hrnet_pose_find: there are more poses than the buffers have room for; *found is the capacity that is needed");
   hr::check(joints != nullptr, "hrnet_pose_find: the pointer to the joints is NULL");
   std::vector<hr::Box> people;
   for (size_t i = 0; i < box_count; ++i) people.push_back({boxes[i].x, boxes[i].y, boxes[i].width, boxes[i].height});
@@ -86,7 +90,7 @@ const char* hrnet_last_error(void) { return last_error.c_str(); }
 
 hrnet_status hrnet_pose_open(const char* weights, const hrnet_pose_options* options, hrnet_pose** pose) {
   return guarded([&] {
-    hr::check(pose != nullptr && weights != nullptr, "hrnet_pose_open: a pointer is NULL");
+    hr::check(pose != nullptr && weights != nullptr, "hrnet_pose_open: `weights` or `pose` is NULL");
     *pose = nullptr;
     const hrnet_pose_options o = filled_in(options, "hrnet_pose_options");
     *pose = new hrnet_pose{hr::PoseEstimator(weights, {.device = o.device != nullptr ? o.device : "cpu",
@@ -125,7 +129,8 @@ hrnet_status hrnet_pose_find_in_file(hrnet_pose* pose, const char* file, const h
 
 hrnet_status hrnet_evaluate_coco(const char* truth, const char* results, double stats[HRNET_COCO_STATS]) {
   return guarded([&] {
-    hr::check(truth != nullptr && results != nullptr && stats != nullptr, "hrnet_evaluate_coco: a pointer is NULL");
+    hr::check(truth != nullptr && results != nullptr && stats != nullptr,
+              "hrnet_evaluate_coco: `truth`, `results` or `stats` is NULL");
     const hr::CocoEvalResult result =
         hr::evaluate_coco(hr::read_truth(truth), hr::read_results(results), {.detections_name = results});
     std::copy(result.stats.begin(), result.stats.end(), stats);

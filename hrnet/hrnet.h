@@ -1,10 +1,10 @@
-// Everything that a program may use of the library: what this file includes, directly or not, is what is installed
-// (cmake/public_headers.cmake follows the #include lines). The C interface is hrnet/c_api.h.
+// Includes the whole public interface of the library. The headers that this file includes, directly or not, are those
+// that are installed (cmake/public_headers.cmake follows the #include lines). The C interface is hrnet/c_api.h.
 #pragma once
 
 #include "hrnet/version.h"
 
-// Pictures, boxes, poses, and drawing them.
+// Pictures, boxes and poses, and drawing them.
 #include "core/error.h"
 #include "data/draw/draw.h"
 #include "data/formats/coco.h"
@@ -13,12 +13,12 @@
 #include "data/formats/skeleton.h"
 #include "data/pose.h"
 
-// Finding people, their poses, and who is who.
+// Detecting people, estimating their poses, and tracking them.
 #include "hrnet/infer/person_detector.h"
 #include "hrnet/infer/pose_estimator.h"
 #include "hrnet/infer/tracker.h"
 
-// Evaluating.
+// Evaluation.
 #include "eval/analysis.h"
 #include "eval/box_eval.h"
 #include "eval/coco_eval.h"
@@ -57,6 +57,6 @@
 #include "ops/mse.h"
 #include "ops/reduce.h"
 
-// Training and validating with the published recipe.
+// Training and validation with the published recipes.
 #include "hrnet/train/trainer.h"
 #include "hrnet/validate/validation.h"

@@ -1,4 +1,4 @@
-/* The library's version. The build reads it from here; so may the preprocessor of a C or C++ program. */
+/* The version of the library. CMake reads it from this file; C and C++ programs may test it in the preprocessor. */
 #ifndef HRNET_VERSION_H
 #define HRNET_VERSION_H
 

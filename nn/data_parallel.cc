@@ -9,12 +9,12 @@ namespace hr {
 
 std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes, int64_t last_bytes) {
   const auto& parameters = store.parameters();
-  std::vector<int64_t> begins;  // of each parameter on the slab, and the slab's end
+  std::vector<int64_t> begins;  // Offset of each parameter in the slab, and the size of the slab.
   begins.reserve(parameters.size() + 1);
   for (const Parameter& p : parameters) begins.push_back(p.grad.data<float>() - store.grads.data<float>());
   begins.push_back(store.grads.numel());
   const auto size = [&](size_t from, size_t to) { return (begins[to] - begins[from]) * int64_t{sizeof(float)}; };
-  // What comes first in the network is ready last.
+  // The parameters of the first layers get their gradients last.
   size_t tail = std::min<size_t>(1, parameters.size());
   while (tail < parameters.size() && size(0, tail + 1) <= last_bytes) ++tail;
   std::vector<Bucket> buckets;
@@ -35,7 +35,7 @@ DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
       overlap_(options.overlap),
       buckets_(gradient_buckets(store, options.bucket_bytes, options.last_bytes)),
       missing_(buckets_.size()) {
-  check(options.bucket_bytes > 0, "data parallel: buckets of {} bytes", options.bucket_bytes);
+  check(options.bucket_bytes > 0, "data parallel: bucket_bytes is {}; expected at least 1", options.bucket_bytes);
   for (const Bucket& b : buckets_) views_.push_back(store.grads.view({b.end - b.begin}, b.begin));
   size_t bucket = 0, left = 0;
   const auto& parameters = store.parameters();
@@ -69,7 +69,9 @@ void DataParallel::broadcast_buffers(const Context& cx) {
     char* end = nullptr;
     if (entry.counter == nullptr) continue;
     entry.counter->value = std::strtoll(at, &end, 10);
-    check(end != at, "data parallel: rank 0 has fewer counters than rank {}; is it the same `model`?", comm_.rank());
+    check(end != at,
+          "data parallel: rank 0 has fewer num_batches_tracked than rank {}; give all ranks the same `model`",
+          comm_.rank());
     at = end;
   }
   ++store_.version;
@@ -82,9 +84,10 @@ void DataParallel::attach(Tape& tape) {
 
 void DataParallel::ready(Context& cx, uint64_t id) {
   const auto it = bucket_of_.find(id);
-  if (it == bucket_of_.end()) return;  // a leaf of somebody else's
+  if (it == bucket_of_.end()) return;  // A leaf that is no parameter of this store.
   --missing_[it->second];
-  // Between branches on streams of their own a bucket may be complete for the host and not for this stream.
+  // While side streams are forked, a bucket may be complete on the host although the side streams have not finished it.
+  // finish() then starts it after the streams were joined.
   if (!overlap_ || (cx.side_streams && cx.side_streams->forked())) return;
   launch(cx);
 }
@@ -96,7 +99,8 @@ void DataParallel::launch(Context& cx) {
 
 void DataParallel::finish(Context& cx) {
   launch(cx);
-  check(next_ == buckets_.size(), "data parallel: finish() before backward(): {} of {} buckets are ready", next_,
+  check(next_ == buckets_.size(),
+        "data parallel: only {} of {} gradient buckets are complete; call backward() before finish()", next_,
         buckets_.size());
   next_ = 0;
   for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;

@@ -1,12 +1,13 @@
-// Training on several ranks at once: every rank has the whole model and a part of each batch; gradients are averaged,
-// so all ranks take the same step. As torch's DistributedDataParallel: the same weights to begin with by broadcast, the
-// gradient slab averaged in buckets that set off while backward still runs, running statistics of rank 0.
+// Data-parallel training: every rank has the whole model and a part of each batch. The gradients are averaged over the
+// ranks, so that all ranks take the same step. As in torch's DistributedDataParallel, rank 0 broadcasts the initial
+// weights, the gradient slab is averaged in buckets while backward still runs, and the running statistics are rank 0's.
 //
 //   DataParallel parallel(*world.comm, model.parameters());
-//   parallel.broadcast();                     // weights, running statistics
-//   parallel.attach(tape);                    // buckets set off from here on during tape.backward()
-//   ... forward; tape.backward(cx, loss); parallel.finish(cx); optimizer.step(...)       (hrnet/train/train_step does
-//   this)
+//   parallel.broadcast(cx, &optimizer);       // rank 0's weights, running statistics, moments and step count
+//   parallel.attach(tape);                    // tape.backward() now starts the all-reduce of each finished bucket
+//   ... forward; tape.backward(cx, loss); parallel.finish(cx); optimizer.step(...)
+//
+// hrnet/train/train_step does this. Not thread-safe.
 #pragma once
 #include <vector>
 
@@ -16,37 +17,40 @@
 
 namespace hr {
 
-// A stretch of the gradient slab, in elements, that begins and ends with whole parameters.
+// A range of the gradient slab, in elements. It begins and ends at the boundary of a parameter.
 struct Bucket {
   int64_t begin = 0, end = 0;
   size_t parameters = 0;
 };
 
-// Cuts the slab into buckets of at least `bytes` from its end on: parameters lie in the order of the forward pass, and
-// backward goes the other way. The last bucket of the list, the only one that nothing can hide, is what is left over:
-// at most `last_bytes` (one parameter at least).
+// Cuts the gradient slab into buckets of at least `bytes` each, from its end to its beginning: parameters lie in the
+// order of the forward pass, so backward finishes them in the opposite order. The all-reduce of the last bucket in the
+// list cannot overlap with computation, so that bucket is small: at most `last_bytes`, but at least one parameter.
 std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes, int64_t last_bytes);
 
 class DataParallel {
  public:
   struct Options {
-    int64_t bucket_bytes = int64_t{25} << 20;  // torch's
+    int64_t bucket_bytes = int64_t{25} << 20;  // As in torch.
     int64_t last_bytes = int64_t{1} << 20;
-    bool overlap = true;  // false: all buckets set off in finish(), to see what overlap is worth
+    bool overlap = true;  // False starts all buckets in finish(), to measure what the overlap gains.
   };
-  // The store must be allocated and outlive this.
+  // The store must be allocated. The communicator and the store must outlive this object.
   DataParallel(Comm& comm, ParameterStore& store) : DataParallel(comm, store, Options{}) {}
   DataParallel(Comm& comm, ParameterStore& store, Options options);
 
-  // Rank 0's values, running statistics and counters to everybody; the optimiser's moments and step count too.
+  // Copies rank 0's parameters, running statistics and counters to all ranks, and the moments and step count of
+  // `optimizer` if it is given. All ranks must call it.
   void broadcast(const Context& cx, Optimizer* optimizer = nullptr);
-  // Running statistics and counters alone: ranks gather their own unless batch norm is synchronised. Before anything
-  // reads rank 0's as the model's.
+  // Copies only the running statistics and counters. Without synchronised batch norm every rank has its own, so this
+  // must be called before the model is validated or saved. All ranks must call it.
   void broadcast_buffers(const Context& cx);
 
-  // Buckets set off during tape.backward(). The tape must not outlive this.
+  // Makes tape.backward() start the all-reduce of each bucket when its gradients are complete. The tape must not be
+  // used after this object is destroyed.
   void attach(Tape& tape);
-  // After backward(): all gradients are averaged (on cx.stream).
+  // Call after backward(). Work that is enqueued on cx.stream afterwards reads the averaged gradients. Throws Error if
+  // a bucket is incomplete, which means that backward() has not run.
   void finish(Context& cx);
 
   Comm& comm() const { return comm_; }
@@ -60,10 +64,10 @@ class DataParallel {
   ParameterStore& store_;
   bool overlap_;
   std::vector<Bucket> buckets_;
-  std::vector<Tensor> views_;                       // of the gradient slab, one per bucket
-  std::unordered_map<uint64_t, size_t> bucket_of_;  // by the parameter's value
-  std::vector<size_t> missing_;                     // gradients that a bucket still waits for
-  size_t next_ = 0;                                 // buckets set off in order, whatever order they are ready in
+  std::vector<Tensor> views_;                       // Views of the gradient slab, one per bucket.
+  std::unordered_map<uint64_t, size_t> bucket_of_;  // By the id of the parameter's value.
+  std::vector<size_t> missing_;                     // Number of gradients that each bucket still waits for.
+  size_t next_ = 0;                                 // The next bucket to start; all ranks start them in this order.
 };
 
 }  // namespace hr

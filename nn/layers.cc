@@ -5,7 +5,8 @@
 namespace hr {
 namespace {
 
-// torch counts a transposed convolution's by its output channels: dimension 1 of the stored filter.
+// PyTorch takes dimension 1 of the stored filter for fan_in, which is the number of output channels for a transposed
+// convolution.
 int64_t fan_in(const ConvShape& s) { return (s.transposed ? s.out : s.in) * s.kernel * s.kernel; }
 
 Parameter* declare_filter(ParameterStore& store, const std::string& name, const ConvShape& s,
@@ -21,7 +22,7 @@ Tensor convolve(Context& cx, const ConvShape& shape, const Parameter& weight, co
   try {
     return shape.transposed ? conv_transpose2d(cx, x, filter, options) : conv2d(cx, x, filter, options);
   } catch (const OutOfMemory&) {
-    throw;  // no fault of this layer's; the training step knows what would fit
+    throw;  // It has nothing to do with this layer. The training step adds which batch size would fit.
   } catch (const Error& e) {
     fail("{}: {}", weight.name, e.what());
   }
@@ -49,7 +50,7 @@ ConvBn::ConvBn(ParameterStore& store, const std::string& conv, const std::string
       bn_(store, bn, shape.out),
       folded_(std::make_shared<Folded>()) {}
 
-// Inference weights outlive steps, so they come from the store's memory, not from a step's arena.
+// Folded weights outlive a step, so they are allocated from the store's memory and not from the arena of a step.
 ConvBn::Folded& ConvBn::fold(Context& cx) const {
   Folded& f = *folded_;
   if (f.version == store_->version) return f;

@@ -1,6 +1,6 @@
-// Layers: parameters plus the ops that use them. nn/model.h shows a network made of them. The network is written down
-// once; whether batch norm runs as statistics and `fuse` (training) or is folded into the convolution (inference) is
-// decided here.
+// Layers: parameters together with the ops that use them. nn/model.h shows a network made of layers. A network is
+// written down once: the layer decides whether batch norm runs as statistics and `fuse` (training) or is folded into
+// the convolution (inference).
 #pragma once
 #include <memory>
 #include <optional>
@@ -24,31 +24,32 @@ struct BatchNorm {
 struct ConvShape {
   int64_t in = 0, out = 0;
   int kernel = 3, stride = 1;
-  int pad = -1;  // -1: kernel / 2, which keeps the size of an image at stride 1 and odd kernels
+  int pad = -1;  // -1 means kernel / 2, which keeps the image size at stride 1 with an odd kernel
   bool transposed = false;
   int padding() const { return pad < 0 ? kernel / 2 : pad; }
 };
 
-// What follows a convolution.
+// The operations that a layer applies to the output of its convolution.
 struct After {
   const Tensor* add = nullptr;  // [N, H', W', out], added before the activation
   bool relu = false;
 };
 
-// A convolution without bias, batch norm, and whatever follows, in one call.
+// A convolution without bias, followed by batch norm and by the operations of `After`.
 class ConvBn {
  public:
-  // Declares `conv`.weight and `bn`.* in state-dict order; see declare order in the callers: torch lists modules as
-  // they were constructed.
+  // Declares `conv`.weight and `bn`.* in the store. PyTorch's state dict lists modules in the order of their
+  // construction, so a network must construct its layers in the same order.
   ConvBn(ParameterStore& store, const std::string& conv, const std::string& bn, ConvShape shape);
-  // The same as `name`.conv.weight and `name`.bn.*.
+  // The same with the names `name`.conv.weight and `name`.bn.*.
   ConvBn(Model& model, const std::string& name, ConvShape shape)
       : ConvBn(model.parameters(), name + ".conv", name + ".bn", shape) {}
 
   // [N, H, W, in] -> [N, H', W', out]
   Tensor operator()(Context& cx, const Tensor& x, After after = {}) const;
 
-  // The same as one term of a sum that the caller fuses. `norm` is empty when batch norm is folded.
+  // Computes the layer as one term of a sum that the caller passes to fuse_terms(). `norm` is empty when batch norm is
+  // folded.
   struct Term {
     Tensor x;
     std::optional<Normalised> norm;
@@ -64,22 +65,23 @@ class ConvBn {
   ConvShape shape_;
   Parameter* weight_;
   BatchNorm bn_;
-  std::shared_ptr<Folded> folded_;  // inference weights, remade when the store's version moves on
+  std::shared_ptr<Folded> folded_;  // Weights for inference, made again when the store's version has changed.
 };
 
-// fuse over ConvBn terms.
+// Calls `fuse` on the terms.
 Tensor fuse_terms(Context& cx, const std::vector<ConvBn::Term>& terms, Act act);
 
 struct ConvOptions {
   bool bias = true;
-  bool f32_output = false;   // also under bf16
-  bool small_start = false;  // N(0, 0.001) whatever Init says: for a head whose output is almost 0 everywhere
+  bool f32_output = false;  // The output is f32 even under bf16.
+  // Initial weights are N(0, 0.001) for every `Init`: for a head whose target is almost 0 everywhere
+  bool small_start = false;
 };
 
-// HRNet's and PoseResNet's final_layer: heatmaps are f32 in every precision.
+// The options of HRNet's and PoseResNet's final_layer. Heatmaps are f32 in every precision.
 inline constexpr ConvOptions kHeatmapHead{.f32_output = true, .small_start = true};
 
-// A convolution, a bias if wanted, and whatever follows.
+// A convolution with an optional bias, followed by the operations of `After`.
 class Conv {
  public:
   // Declares `name`.weight and `name`.bias.
@@ -97,7 +99,7 @@ class Conv {
   ConvShape shape_;
   ConvOptions options_;
   Parameter *weight_, *bias_ = nullptr;
-  std::shared_ptr<Packed> packed_;  // for inference, remade when the store's version moves on
+  std::shared_ptr<Packed> packed_;  // Filters packed for inference, made again when the store's version has changed.
 };
 
 }  // namespace hr

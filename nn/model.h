@@ -1,6 +1,5 @@
-// A model: parameters, and whatever forward function its owner writes. Layers are members that declare their parameters
-// when they are constructed, in the order in which they stand there, which is torch's order too:
-//
+// A model: parameters, and a forward function that its owner writes. Layers are members. They declare their parameters
+// when they are constructed, so the state dict lists them in the order of the members, as in PyTorch:
 //   struct MyNet : hr::Model {
 //     hr::ConvBn a{*this, "a", {.in = 3, .out = 32, .stride = 2}}, b{*this, "b", {.in = 32, .out = 64}};
 //     hr::Conv head{*this, "head", {.in = 64, .out = 17, .kernel = 1}};
@@ -17,7 +16,7 @@
 
 namespace hr {
 
-// Not thread-safe: a model may be used by one thread at a time, inference included, since layers keep folded and packed
+// Not thread-safe: only one thread at a time may use a model, for inference too, since layers keep folded and packed
 // weights. It cannot be copied or moved, since its layers refer to it.
 class Model {
  public:
@@ -25,20 +24,22 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  // Memory on cx's device and initial values, the same for the same seed on every device. Once, after all layers were
-  // constructed and before anything else. The device's memory belongs to cx.allocator, which the model keeps alive.
+  // Allocates memory on cx's device and sets the initial values, which depend only on the seed and not on the device.
+  // Call it once, after all layers were constructed and before any other use. The memory belongs to cx.allocator, which
+  // the model keeps alive.
   void init(Context& cx, uint64_t seed = 0, Init how = Init::torch) { store_.allocate(cx, seed, how); }
 
   ParameterStore& parameters() { return store_; }
   const ParameterStore& parameters() const { return store_; }
 
  protected:
-  // A free tensor of the model: learned, saved and loaded under its name. All elements start at `initial`.
+  // Declares a free tensor of the model, which is trained, saved and loaded under its name. All elements start at
+  // `initial`.
   Parameter& parameter(std::string name, Shape shape, float initial) {
     return store_.add_parameter(std::move(name), std::move(shape), ParameterLayout::plain, initial, 0);
   }
 
-  ~Model() = default;  // nobody owns models by this type
+  ~Model() = default;  // Protected, since models are never destroyed through this type.
   ParameterStore store_;
 };
 

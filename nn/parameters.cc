@@ -8,13 +8,13 @@
 
 namespace hr {
 namespace {
-// Every parameter starts on its own cache line.
+// Rounds up to 16 floats, so that every parameter starts on a cache line of its own.
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-// v: where the parameter lies in an image of the slab in host memory.
+// v: the parameter's part of a copy of the slab in host memory.
 void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init init) {
   const int64_t n = p.value.numel();
-  Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // "init"
+  Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // The number spells "init".
   if (p.layout == ParameterLayout::plain) {
     std::fill_n(v, n, p.initial);
   } else if (init == Init::torch && p.fan_in > 0) {
@@ -74,7 +74,8 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
     offsets.push_back(at);
     at += padded(numel(p.torch_shape));
   }
-  // Each parameter has a stream of its own, so the threads change nothing; sizes differ a thousandfold, hence dynamic.
+  // Each parameter has its own random stream, so the result does not depend on the threads. The schedule is dynamic,
+  // since sizes differ a thousandfold.
   std::vector<float> image(static_cast<size_t>(size));
   const auto count = static_cast<int64_t>(parameters_.size());
 #pragma omp parallel for schedule(dynamic)

@@ -1,5 +1,6 @@
-// A model's parameters and buffers, in state-dict order, on four flat slabs: values, gradients and Adam's two moments
-// (the moments belong to the optimiser). One Adam launch, one contiguous gradient, one place to save from.
+// The parameters and buffers of a model, in the order of the state dict. Values and gradients lie in two flat slabs;
+// the optimiser has slabs of the same layout for Adam's moments. So one kernel launch updates all parameters, and all
+// gradients can be averaged over the ranks as contiguous memory.
 #pragma once
 #include <deque>
 #include <string>
@@ -9,31 +10,32 @@
 
 namespace hr {
 
-// How torch stores a parameter and how we do.
+// How a parameter is laid out in PyTorch's state dict and in our memory.
 enum class ParameterLayout {
-  plain,          // any shape, the same in both: biases, batch norm, free tensors of a model
-  filter,         // torch [O, I, kh, kw], ours [O, kh, kw, I]
-  deconv_filter,  // torch [I, O, kh, kw], ours [O, kh, kw, I]
+  plain,          // Any shape, the same in both: biases, batch norm, free tensors.
+  filter,         // torch [O, I, kh, kw], ours [O, kh, kw, I].
+  deconv_filter,  // torch [I, O, kh, kw], ours [O, kh, kw, I].
 };
 
-// Initial values. The official ones are made for networks that load ImageNet weights over them; from scratch, torch's
-// learn faster. The heatmap head is N(0, 0.001) in both: heatmaps are almost 0 everywhere.
+// How the initial values are chosen. The official ones are meant for networks whose backbone is then replaced by
+// ImageNet weights; when training from scratch, PyTorch's default learns faster. The heatmap head is N(0, 0.001) in
+// both, since heatmaps are almost 0 everywhere.
 enum class Init {
-  official,  // every convolution N(0, 0.001)
-  torch,     // convolutions uniform in +-1/sqrt(fan_in), torch.nn.Conv2d's default; the head official
-  none,      // filters stay 0: weights are about to be loaded
+  official,  // Every convolution N(0, 0.001).
+  torch,     // Convolutions uniform in +-1/sqrt(fan_in), the default of torch.nn.Conv2d; the head as official.
+  none,      // Filters stay 0, since weights will be loaded.
 };
 
 struct Parameter {
-  std::string name;   // PyTorch's: "stage2.0.branches.0.0.conv1.weight"
-  Shape torch_shape;  // as in a PyTorch state dict
+  std::string name;   // PyTorch's name: "stage2.0.branches.0.0.conv1.weight"
+  Shape torch_shape;  // As in PyTorch's state dict.
   ParameterLayout layout = ParameterLayout::plain;
-  float initial = 0;   // of a plain one: BN weights 1, biases 0
-  int64_t fan_in = 0;  // of a convolution inside the network; 0 for the head, which starts at N(0, 0.001)
-  Tensor value, grad;  // our layout; views onto the slabs
-  Tensor rounded;      // `value` in bf16, while a ParameterStore::Rounded lives; undefined otherwise
+  float initial = 0;   // For a plain parameter: batch norm weights 1, biases 0.
+  int64_t fan_in = 0;  // Of a convolution; 0 for a heatmap head, which starts at N(0, 0.001).
+  Tensor value, grad;  // In our layout; views of the slabs.
+  Tensor rounded;      // `value` as bf16 while a ParameterStore::Rounded exists; undefined otherwise.
 
-  Shape shape() const;  // our layout
+  Shape shape() const;  // In our layout.
   const Tensor* rounded_filter() const { return rounded.defined() ? &rounded : nullptr; }
 };
 
@@ -45,7 +47,7 @@ struct Buffer {
   Tensor value;
 };
 
-// num_batches_tracked: an int64 scalar of the state dict.
+// num_batches_tracked of a batch norm: an int64 scalar of the state dict, kept on the host.
 struct Counter {
   std::string name;
   int64_t value = 0;
@@ -53,19 +55,20 @@ struct Counter {
 
 class ParameterStore {
  public:
-  // Declared while the model is built; the references stay valid, their tensors exist after allocate(). A plain
-  // parameter starts with all elements at `initial`.
+  // These declare entries while the model is built. The returned references stay valid as long as the store; their
+  // tensors exist after allocate(). All elements of a plain parameter start at `initial`.
   Parameter& add_parameter(std::string name, Shape torch_shape, ParameterLayout layout, float initial, int64_t fan_in);
   Buffer& add_buffer(std::string name, int64_t channels, float initial);
   Counter& add_counter(std::string name);
 
-  // Makes the slabs and fills in the initial values; random draws are Philox(seed, parameter index).
+  // Allocates the slabs from cx and sets the initial values. Random values are drawn from Philox(seed, index of the
+  // parameter), so they do not depend on the device or the number of threads.
   void allocate(Context& cx, uint64_t seed, Init init = Init::official);
 
-  // On a GPU under bf16: all values rounded in one pass, for the convolutions of the training step that follows. They
-  // read the rounded copy only while the returned object lives, so that nothing outside the step reads a copy that the
-  // step's update has made old: there each convolution rounds the values of the moment. Does nothing elsewhere (oneDNN
-  // converts while it reorders).
+  // On a GPU under bf16, rounds all values in one pass for the convolutions of the training step that follows. The
+  // convolutions read the rounded copy only while the returned object exists. Outside of a step each convolution rounds
+  // the current values itself, so that nothing reads a copy that is older than the last update. Does nothing on other
+  // devices and precisions, since oneDNN converts while it reorders.
   class Rounded {
    public:
     explicit Rounded(ParameterStore* store) : store_(store) {}
@@ -78,24 +81,25 @@ class ParameterStore {
   };
   [[nodiscard]] Rounded round_values(Context& cx);
 
-  // All num_batches_tracked, in the order of the entries.
+  // The values of all num_batches_tracked, in the order of the entries.
   std::vector<int64_t> counts() const;
-  // What a training-mode forward pass does on the host: num_batches_tracked rise, each by its number of `by`, and the
-  // version is raised. For the launches of a captured graph, which run nothing on the host.
+  // Adds by[i] to the i-th num_batches_tracked and raises the version, as a forward pass in training mode does on the
+  // host. Needed when a captured graph is launched, since a graph runs nothing on the host.
   void count(const std::vector<int64_t>& by);
-  // Takes back what one of them counted, since its loss was not finite. The version stays: it never comes down, or a
-  // cache would take later values for those that it knows.
+  // Subtracts by[i] again, for a step whose loss was not finite. The version stays as it is: if it went back, a cache
+  // could mistake later values for the ones that it knows.
   void uncount(const std::vector<int64_t>& by);
 
-  // Where the store lives: its device, stream and memory. For what shall live as long as the model, and for files.
+  // Device, stream and allocator of the store, for memory that lives as long as the model, and for reading and writing
+  // files.
   const Context& home() const { return home_; }
 
-  // Gradients of recorded steps go to the gradient slab.
+  // Makes backward() add the gradients of the parameters to the gradient slab.
   void bind(Tape& tape) const;
 
-  // One state-dict entry, in PyTorch's order.
+  // One entry of the state dict; entries() has them in PyTorch's order.
   struct Entry {
-    Parameter* parameter = nullptr;  // exactly one of the three is set
+    Parameter* parameter = nullptr;  // Exactly one of the three is set.
     Buffer* buffer = nullptr;
     Counter* counter = nullptr;
     const std::string& name() const;
@@ -103,16 +107,17 @@ class ParameterStore {
   };
   const std::vector<Entry>& entries() const { return entries_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }
-  int64_t parameter_count() const;  // scalars
+  int64_t parameter_count() const;  // Number of scalars.
 
-  Tensor values, grads;  // flat [parameter_count] f32; alignment gaps of the slabs are zero
-  Tensor buffers;        // flat, f32
+  Tensor values, grads;  // Flat f32 slabs; the gaps between parameters, for alignment, are zero.
+  Tensor buffers;        // Flat, f32.
 
-  // Raised by everything that changes values or buffers; folded inference weights compare it.
+  // Raised by everything that changes values or buffers, so that caches of folded weights can tell whether they are up
+  // to date.
   uint64_t version = 0;
 
  private:
-  Tensor rounded_;  // bf16, like values; the views of a captured step keep their addresses
+  Tensor rounded_;  // bf16, laid out like values; kept, since captured graphs hold its address.
   Context home_;
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;

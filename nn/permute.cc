@@ -10,10 +10,10 @@
 namespace hr {
 namespace {
 
-constexpr int64_t kPiece = 1 << 17;  // elements: 512 KiB, a fraction of a millisecond
-constexpr int64_t kLine = 16;        // elements of a cache line
+constexpr int64_t kPiece = 1 << 17;  // Elements per piece: 512 KiB, which takes a fraction of a millisecond.
+constexpr int64_t kLine = 16;        // Floats in a cache line.
 
-// Four floats at any address; the compiler's own vectors, so that no line below is for one processor only.
+// Four floats at any address. The compiler's vector type keeps the code below independent of the processor.
 using Vec4 = float __attribute__((vector_size(16)));
 
 Vec4 load4(const std::byte* at) {
@@ -28,8 +28,8 @@ float load(const std::byte* at) {
   return v;
 }
 
-// Written past the caches: nobody reads the slabs before all of them are filled, and a plain store would first read the
-// line it overwrites, half as much traffic again. `at` is aligned to 16 bytes.
+// Writes past the caches. The slabs are not read before all of them are filled, and a normal store would first read the
+// cache line that it overwrites, which is half as much traffic again. `at` is aligned to 16 bytes.
 void stream4(std::byte* at, Vec4 v) {
 #if defined(__SSE2__)
   _mm_stream_ps(reinterpret_cast<float*>(at), v);
@@ -38,7 +38,7 @@ void stream4(std::byte* at, Vec4 v) {
 #endif
 }
 
-// Streamed stores of this thread become visible to the others.
+// Makes the streamed stores of this thread visible to other threads.
 void stream_end() {
 #if defined(__SSE2__)
   _mm_sfence();
@@ -55,7 +55,8 @@ void stream_copy(const std::byte* in, std::byte* out, int64_t n) {
   std::memcpy(out + i * 4, in + i * 4, static_cast<size_t>(n - i) * 4);
 }
 
-// A line of rows of `in` [.., stride] -> one line of each of 4 columns of `out` [.., out_stride].
+// Transposes kLine rows of 4 columns of `in` [.., stride]: writes one cache line in each of 4 rows of `out` [..,
+// out_stride].
 void stream_4_columns(const std::byte* in, int64_t stride, std::byte* out, int64_t out_stride) {
   for (int64_t r = 0; r < kLine; r += 4) {
     const std::byte* from = in + r * stride * 4;
@@ -78,9 +79,9 @@ void stream_1_column(const std::byte* in, int64_t stride, std::byte* out) {
   }
 }
 
-// [rows, columns] -> [columns, rows]; columns [first, last) of it.
+// Transposes [rows, columns] to [columns, rows], for the columns [first, last) of `in`.
 void transpose(const std::byte* in, std::byte* out, int64_t rows, int64_t columns, int64_t first, int64_t last) {
-  // A tile is a line of rows and as many columns: it is read line by line and written line by line.
+  // A tile has kLine rows and kLine columns, so that whole cache lines are read and written.
   for (int64_t tile = first; tile < last; tile += kLine) {
     const int64_t end = std::min(tile + kLine, last);
     int64_t r = 0;
@@ -105,7 +106,7 @@ Transposition transposition(const Parameter& p) {
   const int64_t taps = p.layout == ParameterLayout::plain ? 1 : s[2] * s[3];
   if (p.layout == ParameterLayout::filter && taps > 1) return {s[0], s[1], taps};
   if (p.layout == ParameterLayout::deconv_filter) return {1, s[0], s[1] * taps};
-  return {1, 1, numel(s)};  // the same order in both
+  return {1, 1, numel(s)};  // The order is the same in both layouts.
 }
 
 void cut(const Parameter& p, size_t array, std::vector<Piece>& pieces) {

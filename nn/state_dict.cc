@@ -24,7 +24,8 @@ bool same_type(const ParameterStore::Entry& entry, const ArrayView& array) {
   return is_floating(array.dtype) == (entry.counter == nullptr) && array.dtype != DType::boolean;
 }
 
-// torch walks the modules and reports what each of them does not know: a name stands where it leaves the model.
+// Sorts names as torch reports them: torch walks over the modules, and each module reports the names that it does not
+// know.
 class ModuleOrder {
  public:
   explicit ModuleOrder(const ParameterStore& store) {
@@ -39,14 +40,14 @@ class ModuleOrder {
       const auto found = modules_.find(name.substr(0, dot));
       if (found != modules_.end()) return found->second;
     }
-    return 0;  // the model itself
+    return 0;  // The name belongs to the model itself.
   }
 
  private:
-  std::unordered_map<std::string_view, size_t> modules_;  // each before what is inside it
+  std::unordered_map<std::string_view, size_t> modules_;  // A module comes before the modules inside it.
 };
 
-// "a, b, c, ... (120 in all)"
+// Formats the first names and the number of all: "a, b, c, ... (120 in all)".
 template <class Items, class Text>
 std::string first_few(const Items& items, const Text& text) {
   constexpr size_t shown = 4;
@@ -55,12 +56,13 @@ std::string first_few(const Items& items, const Text& text) {
   return items.size() > shown ? list + fmt::format(", ... ({} in all)", items.size()) : list;
 }
 
-// Everything that is one plain copy or permutation, on all threads; the others are rare and small.
+// Collects arrays that are copied or permuted, and copies them on all threads. Arrays of other types or with gaps are
+// converted first, on one thread, since they are rare and small.
 class Loading {
  public:
   explicit Loading(const WeightFile& file) : file_(file) {}
 
-  // array, of the parameter's shape -> target, in the parameter's layout.
+  // Adds a copy of `array`, which has the parameter's shape, to `target`, which has the parameter's layout.
   void add(const std::string& name, const Parameter& p, const ArrayView& array, float* target) {
     const bool plain = array.dtype == DType::f32 && array.dense();
     arrays_.push_back({plain ? array.bytes.data() : nullptr, target});
@@ -88,7 +90,7 @@ class Loading {
   struct Array {
     const std::byte* from = nullptr;
     float* to = nullptr;
-    std::vector<float> floats = {};  // converted, when the file's are not float32 or have gaps
+    std::vector<float> floats = {};  // The converted numbers, if the file's are not float32 or have gaps.
   };
   const WeightFile& file_;
   std::vector<Array> arrays_;
@@ -137,24 +139,12 @@ Fit compare(const WeightFile& file, const ParameterStore& store) {
   return fit;
 }
 
-void load_state_dict(const WeightFile& file, ParameterStore& store) {
-  const Fit fit = compare(file, store);
-  if (!fit.exact()) {
-    const auto model = file.metadata().find("model");
-    fail("{}: these weights do not fit the model; {}; {}", file.path().string(), fit.summary(),
-         model != file.metadata().end()
-             ? fmt::format("the file says it is {}: try `model` {}", model->second, model->second)
-             : "check `model` and `joints`");
-  }
-  load_matching(file, store);
-}
-
 void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except) {
   const std::unordered_set<std::string_view> left_out(except.begin(), except.end());
   Loading loading(file);
   HostImage values(store.home(), store.values), statistics(store.home(), store.buffers);
   std::vector<std::pair<Counter*, int64_t>> counters;
-  std::deque<Parameter> buffers;  // a buffer is a vector like any other
+  std::deque<Parameter> buffers;  // Buffers as plain parameters, since Loading takes parameters.
   for (const auto& entry : store.entries()) {
     const ArrayView* array = left_out.count(entry.name()) != 0 ? nullptr : file.find(entry.name());
     if (array == nullptr || !same_shape(entry, *array) || !same_type(entry, *array)) continue;
@@ -167,7 +157,7 @@ void load_matching(const WeightFile& file, ParameterStore& store, const std::vec
       loading.add(entry.name(), *entry.parameter, *array, values.at(entry.parameter->value));
     }
   }
-  loading.run();  // from here on nothing fails
+  loading.run();  // Nothing can fail from here on, so the store changes completely or not at all.
   values.commit();
   statistics.commit();
   for (const auto& [counter, value] : counters) counter->value = value;
@@ -211,7 +201,7 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
   if (optimizer != nullptr) {
     exp_avg.emplace(store.home(), optimizer->exp_avg);
     exp_avg_sq.emplace(store.home(), optimizer->exp_avg_sq);
-    // The moments stay in our layout: flat slabs, in the order and padding of the parameters.
+    // The moments stay in our layout: flat slabs with the order and the padding of the parameters.
     steps = optimizer->steps();
     const auto size = static_cast<size_t>(optimizer->exp_avg.numel());
     const Shape shape{optimizer->exp_avg.numel()};
@@ -226,11 +216,22 @@ void save_weights(const fs::path& path, const Model& model, const std::map<std::
   save_state_dict(path, model.parameters(), metadata);
 }
 
-void load_weights(const fs::path& path, Model& model) { load_state_dict(WeightFile(path), model.parameters()); }
+void load_weights(const fs::path& path, Model& model) {
+  const WeightFile file(path);
+  const Fit fit = compare(file, model.parameters());
+  if (!fit.exact()) {
+    const auto saved = file.metadata().find("model");
+    fail("{}: these weights do not fit the model: {}; {}", path.string(), fit.summary(),
+         saved != file.metadata().end()
+             ? fmt::format("the file was saved from {}, so try `model` {}", saved->second, saved->second)
+             : "check `model` and `joints`");
+  }
+  load_matching(file, model.parameters());
+}
 
 namespace {
 
-constexpr int64_t kMostSteps = 1'000'000'000'000'000;  // a double still counts them one by one
+constexpr int64_t kMostSteps = 1'000'000'000'000'000;  // A double represents all whole numbers up to here exactly.
 
 void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   const std::pair<const char*, Tensor> moments[] = {{"optimizer.exp_avg", optimizer.exp_avg},
@@ -238,7 +239,8 @@ void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   for (const auto& [name, target] : moments) {
     const ArrayView& array = file.at(name);
     check(array.dtype == DType::f32 && array.dense() && array.numel() == target.numel(),
-          "{}: {} has {} elements, the model needs {}", file.path().string(), name, array.numel(), target.numel());
+          "{}: {} has {} elements; this model needs {}, as float32", file.path().string(), name, array.numel(),
+          target.numel());
   }
   const ArrayView& counted = file.at("optimizer.step");
   const bool whole = !is_floating(counted.dtype) && counted.dtype != DType::boolean && counted.numel() == 1;
@@ -251,7 +253,7 @@ void load_slabs(const WeightFile& file, Optimizer& optimizer) {
   optimizer.set_steps(steps);
 }
 
-// Adam's `step`: an int up to torch 1.11, a float tensor since.
+// Reads Adam's `step`, which is an int up to torch 1.11 and a float tensor since then.
 int64_t step_count(const Value* value, const std::string& where) {
   double steps = -1;
   if (value != nullptr) {
@@ -261,11 +263,11 @@ int64_t step_count(const Value* value, const std::string& where) {
       steps = is_floating(array->dtype) ? array->to_f64().at(0) : static_cast<double>(array->to_i64().at(0));
   }
   check(steps >= 0 && steps == std::floor(steps) && steps < static_cast<double>(kMostSteps),
-        "{}: its `step` is no whole number", where);
+        "{}: its `step` is missing or is not a whole number", where);
   return static_cast<int64_t>(steps);
 }
 
-// A number of a parameter group; nullopt if it is not there or no number.
+// Returns a number of a parameter group; nullopt if the value is absent or no number.
 std::optional<double> number_of(const Value* value) {
   if (value == nullptr) return std::nullopt;
   if (const auto* d = value->as<double>()) return *d;
@@ -273,7 +275,7 @@ std::optional<double> number_of(const Value* value) {
   return std::nullopt;
 }
 
-// Throws Error if going on from a parameter group with our Adam would not be what the file's optimiser does.
+// Throws Error if our Adam would not continue the optimiser that wrote this parameter group.
 void check_group(const Value& group, const AdamStep& ours, const std::string& where) {
   const auto on = [&](const char* name) {
     const Value* value = group.find(name);
@@ -281,37 +283,42 @@ void check_group(const Value& group, const AdamStep& ours, const std::string& wh
     return flag != nullptr && *flag;
   };
   constexpr std::pair<const char*, const char*> others[] = {
-      // the field that only this optimiser has
+      // The field that only this optimiser has.
       {"momentum_decay", "NAdam"}, {"nesterov", "SGD"}, {"alpha", "RMSprop or ASGD"}, {"rho", "Adadelta"},
       {"lr_decay", "Adagrad"},     {"etas", "Rprop"},   {"history_size", "LBFGS"}};
   for (const auto& [field, name] : others) {
-    check(group.find(field) == nullptr, "{}: its state is {}'s; only Adam and AdamW can be resumed, use `weights`",
+    check(group.find(field) == nullptr,
+          "{}: its state is that of {}; only Adam and AdamW can be resumed, so start a new run from it with `weights`",
           where, name);
   }
-  // Its moments look like Adam's, and its groups have all of AdamW's fields but one.
+  // RAdam's moments look like Adam's, and its groups have all fields of AdamW's except one.
   check(group.find("decoupled_weight_decay") == nullptr || group.find("amsgrad") != nullptr,
-        "{}: its state is RAdam's; only Adam and AdamW can be resumed, use `weights`", where);
-  check(!on("amsgrad"), "{}: was trained with amsgrad, which is not supported here; use `weights`", where);
-  check(!on("maximize"), "{}: was trained with maximize, which is not supported here; use `weights`", where);
+        "{}: its state is that of RAdam; only Adam and AdamW can be resumed, so start a new run from it with `weights`",
+        where);
+  check(!on("amsgrad"),
+        "{}: was trained with amsgrad, which is not supported here; start a new run from it with `weights`", where);
+  check(!on("maximize"),
+        "{}: was trained with maximize, which is not supported here; start a new run from it with `weights`", where);
   const auto same = [&](const char* name, const std::optional<double>& value, double our_value) {
     check(!value || std::abs(*value - our_value) <= 1e-6 * our_value,
-          "{}: was trained with {} = {}; training here uses {}; use `weights`", where, name, value.value_or(0),
-          our_value);
+          "{}: was trained with {} = {}, but training here uses {}; start a new run from it with `weights`", where,
+          name, value.value_or(0), our_value);
   };
   const Value* betas = group.find("betas");
   if (betas != nullptr) {
     const auto* tuple = betas->as<Value::Tuple>();
     const auto* list = betas->as<Value::List>();
     const auto* items = tuple != nullptr ? &tuple->items : list != nullptr ? &list->items : nullptr;
-    check(items != nullptr && items->size() == 2, "{}: its betas are no pair of numbers", where);
+    check(items != nullptr && items->size() == 2, "{}: its betas are not a pair of numbers", where);
     same("betas[0]", number_of((*items)[0].get()), ours.beta1);
     same("betas[1]", number_of((*items)[1].get()), ours.beta2);
   }
   same("eps", number_of(group.find("eps")), ours.eps);
 }
 
-// torch's optimizer.state_dict(): {"state": {key: {"step", "exp_avg", "exp_avg_sq"}}, "param_groups": [{"params": [key,
-// ...]}]}. The k-th key of all groups together is the k-th parameter; keys are 0, 1, ... or, in old files, object ids.
+// Reads torch's optimizer.state_dict(): {"state": {key: {"step", "exp_avg", "exp_avg_sq"}}, "param_groups": [{"params":
+// [key, ...]}]}. The k-th key of all groups together belongs to the k-th parameter. Keys are 0, 1, ... or, in old
+// files, object ids.
 void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   const std::string where = file.path().string() + ": optimizer";
   const Value& root = *file.optimizer();
@@ -319,34 +326,35 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
   const Value* state = root.find("state");
   const auto* group_list = groups != nullptr ? groups->as<Value::List>() : nullptr;
   const auto* state_dict = state != nullptr ? state->as<Value::Dict>() : nullptr;
-  check(group_list != nullptr && state_dict != nullptr, "{}: expected `state` and `param_groups`", where);
+  check(group_list != nullptr && state_dict != nullptr, "{}: expected a dict with `state` and `param_groups`", where);
   std::vector<int64_t> keys;
   int groups_with_parameters = 0;
   for (const ValuePtr& group : group_list->items) {
     const Value* params = group->find("params");
     const auto* list = params != nullptr ? params->as<Value::List>() : nullptr;
-    check(list != nullptr, "{}: a parameter group without `params`", where);
+    check(list != nullptr, "{}: one of its parameter groups has no list `params`", where);
     check_group(*group, optimizer.options(), where);
     groups_with_parameters += list->items.empty() ? 0 : 1;
     for (const ValuePtr& key : list->items) {
       const auto* number = key->as<int64_t>();
-      check(number != nullptr, "{}: a parameter's key is no whole number", where);
+      check(number != nullptr, "{}: the key of a parameter is not a whole number", where);
       keys.push_back(*number);
     }
   }
   const std::deque<Parameter>& parameters = optimizer.store().parameters();
-  // The states are told apart by position alone, and groups are sorted by what their writer wanted to treat alike.
-  check(
-      groups_with_parameters <= 1,
-      "{}: has {} parameter groups, and does not say in which order the model's parameters lie in them; use `weights`",
-      where, groups_with_parameters);
-  check(keys.size() == parameters.size(), "{}: is for {} parameters, the model has {}", where, keys.size(),
+  // Only the position assigns a state to a parameter. With several groups the position depends on how the writer has
+  // sorted the parameters into groups, which the file does not tell.
+  check(groups_with_parameters <= 1,
+        "{}: has {} parameter groups and does not tell in which order the model's parameters lie in them; start a new "
+        "run from it with `weights`",
+        where, groups_with_parameters);
+  check(keys.size() == parameters.size(), "{}: has states for {} parameters, but the model has {}", where, keys.size(),
         parameters.size());
   std::unordered_map<int64_t, const Value*> by_key;
   for (const auto& [key, value] : state_dict->items) {
     if (const auto* number = key->as<int64_t>()) by_key[*number] = value.get();
   }
-  if (by_key.empty()) {  // saved before the first step
+  if (by_key.empty()) {  // The checkpoint was saved before the first step.
     optimizer.store().home().zero(optimizer.exp_avg);
     optimizer.store().home().zero(optimizer.exp_avg_sq);
     optimizer.set_steps(0);
@@ -360,11 +368,16 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     const Parameter& p = parameters[k];
     const std::string place = fmt::format("{}: state {} ({})", where, k, p.name);
     const auto found = by_key.find(keys[k]);
-    check(found != by_key.end(), "{}: is missing; was this parameter frozen? Use `weights`", place);
+    check(found != by_key.end(),
+          "{}: is missing, as for a parameter that was frozen; start a new run from it with `weights`", place);
     check(found->second->find("max_exp_avg_sq") == nullptr,
-          "{}: was trained with AMSGrad (max_exp_avg_sq), which is not supported here; use `weights`", place);
+          "{}: was trained with AMSGrad (max_exp_avg_sq), which is not supported here; start a new run from it with "
+          "`weights`",
+          place);
     const int64_t own = step_count(found->second->find("step"), place);
-    check(steps < 0 || own == steps, "{}: has taken {} steps, the parameters before it {}; only equal counts resume",
+    check(steps < 0 || own == steps,
+          "{}: has taken {} steps, but the parameters before it have taken {}; a run can only be resumed if all have "
+          "taken as many",
           place, own, steps);
     steps = own;
     const auto offset = p.value.data<float>() - optimizer.store().values.data<float>();
@@ -372,9 +385,12 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
     for (const auto& [name, slab] : moments) {
       const Value* value = found->second->find(name);
       const auto* array = value != nullptr ? value->as<ArrayView>() : nullptr;
-      check(array != nullptr, "{}: has no `{}`; only Adam and AdamW can be resumed, use `weights`", place, name);
-      check(array->shape == p.torch_shape && is_floating(array->dtype), "{}: {} is {} of {}, expected {} of floats",
-            place, name, to_string(array->shape), name_of(array->dtype), to_string(p.torch_shape));
+      check(array != nullptr,
+            "{}: has no `{}`; only Adam and AdamW can be resumed, so start a new run from it with `weights`", place,
+            name);
+      check(array->shape == p.torch_shape && is_floating(array->dtype),
+            "{}: {} is {} of {}; expected {} of a floating-point type", place, name, to_string(array->shape),
+            name_of(array->dtype), to_string(p.torch_shape));
       loading.add(place, p, *array, slab + offset);
     }
   }
@@ -389,7 +405,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
 void load_optimizer(const WeightFile& file, Optimizer& optimizer) {
   if (file.optimizer() != nullptr) return load_torch_optimizer(file, optimizer);
   check(file.contains("optimizer.exp_avg"),
-        "{}: holds weights only, no optimiser state; use `weights` to start from it, not `resume`",
+        "{}: holds weights but no optimiser state, so it cannot be resumed; start a new run from it with `weights`",
         file.path().string());
   load_slabs(file, optimizer);
 }

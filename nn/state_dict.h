@@ -1,4 +1,4 @@
-// Where weights enter and leave: the only place that permutes between torch's layouts and ours.
+// Loading and saving weights. Only this code and Yolox convert between the layouts of torch and ours.
 #pragma once
 #include <map>
 #include <string>
@@ -10,43 +10,44 @@
 
 namespace hr {
 
-// How a file's state dict and a model's fit together, by name.
+// The differences between the state dict of a file and that of a model, by name.
 struct Fit {
   struct Mismatch {
-    std::string name, file, model;  // the two shapes, or the two element types
+    std::string name, file, model;  // Both shapes, or both element types.
   };
-  std::vector<std::string> missing;  // in the model's order; num_batches_tracked may be missing (old files lack it)
+  std::vector<std::string> missing;  // In the model's order, without num_batches_tracked, which old files lack.
   std::vector<std::string>
-      unexpected;  // as torch lists them: by the module where they leave the model, then the file's order
-  std::vector<Mismatch> misshaped, mistyped;  // in the model's order
+      unexpected;  // As torch lists them: by the module where they leave the model, then the file's order.
+  std::vector<Mismatch> misshaped, mistyped;  // In the model's order.
   size_t matched = 0;
 
   bool exact() const { return missing.empty() && unexpected.empty() && misshaped.empty() && mistyped.empty(); }
-  // One line: each group with its count and its first names, "missing: a, b; unexpected: ...".
+  // One line: each group with its first names and their number, "missing: a, b; unexpected: ...".
   std::string summary() const;
 };
 Fit compare(const WeightFile& file, const ParameterStore& store);
 
-// Loads every entry of the store from `file` by name. Strict: one Error lists what is missing, unexpected or of another
-// shape (both shapes), and nothing is changed.
-void load_state_dict(const WeightFile& file, ParameterStore& store);
-
-// Loads what the two have in common, but not `except`, and leaves the rest of the store as it is. Arrays of another
-// shape or type are left out: the caller has judged the Fit.
+// Loads the entries that the file and the store have in common, except those named in `except`; the other entries of
+// the store keep their values. Entries of another shape or type are skipped, so the caller should check compare()
+// first.
 void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except = {});
 
-// The model in torch's layouts, with metadata; the optimiser's moments too when given. Atomic.
+// Saves the model in torch's layouts, with metadata, and with the moments and step count of `optimizer` if it is given.
+// The file appears under its name only when it is complete. Throws Error if it cannot be written.
 void save_state_dict(const fs::path& path, const ParameterStore& store,
                      const std::map<std::string, std::string>& metadata, const Optimizer* optimizer = nullptr);
 
-// A model alone, as safetensors in PyTorch's names and layouts; a file of it loads into a model of the same structure.
-// load_weights is strict, as load_state_dict is. Both throw Error, with the file's name.
+// Save and load a model without optimiser state, as safetensors with PyTorch's names and layouts. load_weights is
+// strict: it throws one Error that lists missing and unexpected names and different shapes (both shapes), and then the
+// model is unchanged. Both throw Error that names the file. For pose networks use the load_weights of
+// hrnet/model/load.h, whose errors give the likely reason.
 void save_weights(const fs::path& path, const Model& model, const std::map<std::string, std::string>& metadata = {});
 void load_weights(const fs::path& path, Model& model);
 
-// Moments and step count, from a file of save_state_dict or from a PyTorch training checkpoint with Adam or AdamW
-// (state by position; the positions are torch's parameter order, also where old files use object ids). Error if the
-// file has none or they are not this model's; then nothing is changed.
+// Loads moments and step count from a file of save_state_dict or from a PyTorch training checkpoint of Adam or AdamW.
+// torch numbers the states by the position of the parameter; in old files, which use object ids as keys, the order of
+// the keys gives the position. Throws Error if the file has no optimiser state or one that does not fit the model; then
+// nothing is changed.
 void load_optimizer(const WeightFile& file, Optimizer& optimizer);
 
 }  // namespace hr

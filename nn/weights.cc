@@ -12,12 +12,12 @@ namespace {
 
 enum class Container { safetensors, pth };
 
-// Decided by the first bytes: names lie, and people rename.
+// Decides by the first bytes, since file names and extensions may be wrong.
 Container sniff(const fs::path& path) {
   const MappedFile file(path);
   const std::string_view text = file.text();
-  // Asked first: the length that safetensors begin with may look like the start of a pickle or of a zip file, but
-  // neither of those has a brace as its ninth byte.
+  // This must be tested first: the length at the beginning of a safetensors file may look like the start of a pickle or
+  // of a zip file, but neither of those has a brace as its ninth byte.
   if (text.size() > 8 && (text[8] == '{' || text[8] == ' ')) return Container::safetensors;
   if (text.starts_with("PK") || text.starts_with("\x80")) return Container::pth;
   const char* looks = text.empty()                                                  ? "it is empty"
@@ -27,8 +27,8 @@ Container sniff(const fs::path& path) {
                       : text.starts_with("\x89PNG") || text.starts_with("\xff\xd8") ? "it is a picture"
                       : text.starts_with("{")                                       ? "it is JSON"
                       : text.starts_with("\x1f\x8b")                                ? "it is a gzip archive"
-                                                                                    : "its first bytes are neither's";
-  fail("{}: expected weights, safetensors or PyTorch's .pth; {}", path.string(), looks);
+                                                     : "its first bytes are those of neither";
+  fail("{}: expected weights as safetensors or PyTorch's .pth; {}", path.string(), looks);
 }
 
 const Value::Dict* dict_at(const Value& root, std::string_view key) {
@@ -41,7 +41,7 @@ size_t tensors_in(const Value::Dict& dict) {
                                            [](const auto& item) { return item.second->template as<ArrayView>(); }));
 }
 
-// "a", "b", 3, ...: what a dict has, for an error.
+// The keys of a dict for an error message: "a", "b", ...
 std::string keys_of(const Value::Dict& dict) {
   constexpr size_t shown = 8;
   std::string text;
@@ -52,13 +52,14 @@ std::string keys_of(const Value::Dict& dict) {
   return dict.items.size() > shown ? text + fmt::format(", ... ({} in all)", dict.items.size()) : text;
 }
 
-// The entries that tools keep a state dict under, the likeliest first: weights that were trained before their average.
+// The entries under which tools keep a state dict, the most likely first. The trained weights come before their moving
+// average.
 constexpr const char* kEntries[] = {
     "model",  "state_dict",     "best_state_dict", "model_state_dict", "net",       "network", "weights",
     "module", "state_dict_ema", "ema_state_dict",  "model_ema",        "ema_model", "ema"};
 
-// The state dict inside `dict`, through at most `depth` entries; `path` gets their names, joined with dots. Null if
-// there is none.
+// Finds the state dict inside `dict`, nested in at most `depth` entries. Sets `path` to the names of these entries,
+// joined with dots. Returns null if there is none.
 const Value::Dict* state_dict_in(const Value& dict, int depth, std::string& path) {
   for (const char* entry : kEntries) {
     const Value::Dict* inner = dict_at(dict, entry);
@@ -74,9 +75,10 @@ const Value::Dict* state_dict_in(const Value& dict, int depth, std::string& path
   return nullptr;
 }
 
-// Wrappers put these before every name: DataParallel, torch.compile, Lightning modules and classes around the network.
+// Prefixes that wrappers put before every name: DataParallel, torch.compile, Lightning modules, and classes around the
+// network.
 constexpr std::string_view kPrefixes[] = {"module.", "_orig_mod.", "model.", "net.", "network.", "ema_model.", "ema."};
-constexpr int kMostPrefixes = 8;  // a name could be one prefix a million times
+constexpr int kMostPrefixes = 8;  // A limit, since a hostile name could repeat a prefix a million times.
 
 bool all_start_with(const std::vector<std::string>& names, std::string_view prefix) {
   return !names.empty() && std::all_of(names.begin(), names.end(), [&](const std::string& name) {
@@ -84,7 +86,8 @@ bool all_start_with(const std::vector<std::string>& names, std::string_view pref
   });
 }
 
-// mmpose's names; the official YOLOX project's begin with "backbone." too, but its backbone has a backbone.
+// mmpose's names begin with "backbone.". So do those of the official YOLOX project, whose backbone contains another
+// one.
 bool is_mmpose(const std::vector<std::string>& names) {
   const bool yolox = std::any_of(names.begin(), names.end(),
                                  [](const std::string& name) { return name.starts_with("backbone.backbone."); });
@@ -133,7 +136,8 @@ std::string Wrapper::describe() const {
 
 WeightFile::WeightFile(const fs::path& path) : path_(path) {
   sniff(path) == Container::pth ? open_pth() : open_safetensors();
-  // The counter of torch's AveragedModel stands beside the module, so it would hide the prefix of all other names.
+  // torch's AveragedModel stores its counter beside the module. Without this the counter would keep the common prefix
+  // of all other names from being found.
   if (const auto counter = std::find(names_.begin(), names_.end(), "n_averaged"); counter != names_.end()) {
     skipped_.push_back(*counter);
     names_.erase(counter);
@@ -168,7 +172,8 @@ void WeightFile::rename(std::initializer_list<std::string_view> prefixes) {
   for (std::string& name : names_) {
     const ArrayView* array = before.at(name);
     name = without_prefix(name, prefixes);
-    check(add(name, *array), "{}: two of its entries are called {} without their prefixes", path_.string(), name);
+    check(add(name, *array), "{}: two of its entries have the name {} when their prefixes are removed", path_.string(),
+          name);
   }
 }
 
@@ -189,14 +194,14 @@ void WeightFile::open_pth() {
   pth_.emplace(path_);
   container_ = pth_->container();
   const Value& root = pth_->root();
-  const auto* dict = root.as<Value::Dict>();  // PthFile has seen to that
+  const auto* dict = root.as<Value::Dict>();  // PthFile has checked that it is a dict.
   const Value::Dict* weights = nullptr;
   if (tensors_in(*dict) < dict->items.size()) {
-    constexpr int kMostEntries = 4;  // one inside the other
+    constexpr int kMostEntries = 4;  // Nested in each other.
     weights = state_dict_in(root, kMostEntries, wrapper_.entry);
     check(weights != nullptr || tensors_in(*dict) > 0,
-          "{}: holds no weights; expected tensors, or a dict of them under one of {}. It has {}", path_.string(),
-          fmt::join(kEntries, ", "), keys_of(*dict));
+          "{}: holds no weights; expected tensors, or a dict of tensors under one of {}; its keys are {}",
+          path_.string(), fmt::join(kEntries, ", "), keys_of(*dict));
   }
   if (weights != nullptr) {
     using Writer = Wrapper::Writer;
@@ -209,15 +214,15 @@ void WeightFile::open_pth() {
     if (optimizer == nullptr) optimizer = root.find("optimizer_state_dict");
     if (optimizer != nullptr && optimizer->as<Value::Dict>() != nullptr) optimizer_ = optimizer;
     const Value* epoch = root.find("epoch");
-    const Value* meta = root.find("meta");  // mmpose
+    const Value* meta = root.find("meta");  // mmpose stores the epoch there.
     if (epoch == nullptr && meta != nullptr) epoch = meta->find("epoch");
     if (const auto* number = epoch != nullptr ? epoch->as<int64_t>() : nullptr) epoch_ = *number;
   }
   for (const auto& [key, value] : (weights != nullptr ? weights : dict)->items) {
     const auto* name = key->as<std::string>();
-    if (name == nullptr) fail("{}: its state dict has {} for a name", path_.string(), hr::describe(*key));
+    if (name == nullptr) fail("{}: a name in its state dict is {}; expected text", path_.string(), hr::describe(*key));
     if (value->as<Value::Object>() != nullptr)
-      fail("{}: {}: expected a tensor, found {}; nothing was run", path_.string(), name->substr(0, 100),
+      fail("{}: {}: expected a tensor, found {}; no code of the file was run", path_.string(), name->substr(0, 100),
            hr::describe(*value));
     const auto* array = value->as<ArrayView>();
     if (array == nullptr) {
@@ -249,7 +254,7 @@ std::optional<int64_t> WeightFile::next_epoch() const {
   if (!epoch_) return std::nullopt;
   if (*epoch_ < 0 || *epoch_ > kMost)
     fail("{}: has epoch = {}; expected a whole number from 0 to {}", path_.string(), *epoch_, kMost);
-  // The seed writes the epoch it has finished; the others write the one to begin with.
+  // The seed writes the epoch that it has finished, the other projects the epoch to begin with.
   return *epoch_ + (wrapper_.writer == Wrapper::Writer::seed ? 1 : 0);
 }
 

@@ -1,15 +1,16 @@
-// A weight file, whoever wrote it: safetensors, or PyTorch's .pth in both containers, told apart by the first bytes.
-// The state dict is found inside whatever wraps it, and its entries are listed under the official model's plain names:
+// A weight file of any origin: safetensors, or PyTorch's .pth in its zip or legacy container, recognised by the first
+// bytes. The state dict is found inside the structures that tools put around it, and its entries are listed under the
+// plain names of the official model:
 //
 //   the file is the state dict                  published weights, model_best.pth, safetensors
-//   {"model": {...}, ...}                       the seed's and simple-HRNet's training checkpoints
+//   {"model": {...}, ...}                       training checkpoints of the seed and of simple-HRNet
 //   {"state_dict": {"module....": ...}, ...}    the official training checkpoint
-//   {"state_dict": {"backbone....": ...}, ...}  mmpose ("keypoint_head." or "head." holds the rest)
+//   {"state_dict": {"backbone....": ...}, ...}  mmpose (the rest has the prefix "keypoint_head." or "head.")
 //   {"best_state_dict": {...}, ...}
-//   {"model_state_dict"|"net"|"weights"|"ema"|...: {...}, ...}, also one inside the other
+//   {"model_state_dict"|"net"|"weights"|"ema"|...: {...}, ...}, also nested
 //   names that all begin with "module.", "_orig_mod.", "model.", "net.", ..., also several of them
 //
-// Nothing is copied: the arrays are views onto the file.
+// The tensors are not copied: the arrays are views of the mapped file.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -27,57 +28,59 @@
 
 namespace hr {
 
-// What was around the state dict.
+// The structure around the state dict.
 struct Wrapper {
   enum class Writer { plain, ours, seed, official, simple_hrnet, mmpose, other };
   Writer writer = Writer::plain;
-  std::string entry;   // "model", "state_dict", "ema.module", ...; empty: the file itself is the state dict
-  std::string prefix;  // taken off the names, in words; empty: none
+  std::string entry;   // "model", "state_dict", "ema.module", ...; empty if the file itself is the state dict
+  std::string prefix;  // The prefixes that were removed from the names, as text; empty if there were none.
   std::string describe() const;
 };
 
+// Reading a WeightFile from several threads at once is safe. Its arrays and names are valid as long as it lives.
 class WeightFile {
  public:
-  // Error: no weights at all, a damaged file, or something that is no tensor where one was expected.
+  // Throws Error if the file holds no weights, is damaged, or has something else where a tensor is expected.
   explicit WeightFile(const fs::path& path);
-  // For callers that opened the file already.
+  // For callers that have already opened the file.
   WeightFile(const SafetensorsFile& file) : WeightFile(file.path()) {}  // NOLINT(google-explicit-constructor)
 
   const fs::path& path() const { return path_; }
   const std::string& container() const { return container_; }  // "safetensors", "zip" or "legacy"
   const Wrapper& wrapper() const { return wrapper_; }
 
-  // The state dict, in the file's order. Our own optimiser slabs are not among the names, but at() finds them.
+  // The names of the state dict, in the file's order. The slabs of our own optimiser are not among the names, but at()
+  // finds them.
   const std::vector<std::string>& names() const { return names_; }
   bool contains(std::string_view name) const { return find(name) != nullptr; }
-  const ArrayView* find(std::string_view name) const;  // null if there is none
-  const ArrayView& at(std::string_view name) const;    // Error names the file
+  const ArrayView* find(std::string_view name) const;  // Null if there is no such tensor.
+  const ArrayView& at(std::string_view name) const;    // Throws Error that names the file if there is none.
 
-  // Of safetensors files; ours say model, joints, color, codec, input_h, input_w.
+  // The metadata of a safetensors file. Files of ours have model, joints, color, codec, input_h and input_w.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  // A whole number of the metadata; nullopt if the field is not there. Throws Error, with the file, the field, its
-  // value and the range, if it is no number from `least` to `most` or no multiple of `step`: sizes of memory are made
-  // of it.
+  // Reads a whole number from the metadata; nullopt if the field is absent. Throws Error with the file, the field, its
+  // value and the allowed range if it is no number from `least` to `most` or no multiple of `step`. The limits matter,
+  // since memory is allocated by these numbers.
   std::optional<int64_t> metadata_number(const std::string& field, int64_t least, int64_t most, int64_t step = 1) const;
   // torch's optimizer.state_dict() of a training checkpoint; null if there is none.
   const Value* optimizer() const { return optimizer_; }
-  // The first epoch that a PyTorch training checkpoint has not done yet. Throws Error if the file says a number that no
+  // The first epoch that a PyTorch training checkpoint has not finished. Throws Error if the file has a number that no
   // training reaches.
   std::optional<int64_t> next_epoch() const;
 
-  // Entries of the state dict that are no tensors but plain values (numbers, text, lists): not loaded.
+  // Entries of the state dict that are not tensors but plain values (numbers, text, lists). They are not loaded.
   const std::vector<std::string>& skipped() const { return skipped_; }
 
-  // Compares the checksums inside the file (only the zip container has them) with its data; Error names what is
-  // damaged.
+  // Compares the data with the checksums inside the file, which only the zip container has. Throws Error that names the
+  // damaged entry.
   void verify() const;
-  // Of the whole file, 64 hexadecimal digits. Reads every byte of it; progress(done, total) in bytes.
+  // SHA-256 of the whole file, as 64 hexadecimal digits. Reads every byte; progress(done, total) counts bytes.
   std::string sha256(const std::function<void(int64_t, int64_t)>& progress = {}) const;
 
  private:
   void open_safetensors();
   void open_pth();
-  bool add(std::string name, const ArrayView& array);  // false if the name was there; the array is replaced
+  bool add(std::string name, const ArrayView& array);  // Replaces the array and returns false if the name exists.
   void rename(std::initializer_list<std::string_view> prefixes);
 
   fs::path path_;
@@ -87,10 +90,11 @@ class WeightFile {
   Wrapper wrapper_;
   std::vector<std::string> names_, skipped_;
   std::deque<std::string> all_names_;
-  std::unordered_map<std::string_view, const ArrayView*> arrays_;  // names are in all_names_, arrays in the files
+  // The keys are views of all_names_; the arrays lie in the files.
+  std::unordered_map<std::string_view, const ArrayView*> arrays_;
   std::map<std::string, std::string> metadata_;
   const Value* optimizer_ = nullptr;
-  std::optional<int64_t> epoch_;  // as the file says it, not yet believed
+  std::optional<int64_t> epoch_;  // As the file has it; checked in next_epoch().
 };
 
 }  // namespace hr

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Rehearses tools/gpu_check.sh as it will run on a lent GPU machine: in a bare Debian root without a network, from a tree
-# without .git, with a pretended nvidia-smi. No GPU is needed; root, debootstrap and a CUDA toolkit are.
+# Rehearses tools/gpu_check.sh as it will run on a lent GPU machine: in a bare Debian root without a network, from a
+# tree without .git, with a fake nvidia-smi. It needs no GPU, but root, debootstrap and a CUDA toolkit.
 #
-#   tests/gpu_rehearsal.sh [FOLDER]    FOLDER [build-rehearsal] receives the root and what each stage brought back
+#   tests/gpu_rehearsal.sh [FOLDER]    FOLDER [build-rehearsal] receives the root and the results of each stage
 #
-# Stages, each of which is checked at its end:
-#   build    `first` builds everything with the carried packages and nvcc; nothing can run, and it must say so
-#   whole    `first` with programs that carry the simulated GPU: every phase runs
-#   faults   the same while bench hangs in one phase and dies in another: only these two phases may fail
+# The stages, each of which is checked at its end, are:
+#   build    `first` builds everything with the packages taken along and nvcc; nothing can run, and it must say so
+#   whole    `first` with programs that contain the simulated GPU: every phase runs
+#   faults   the same while bench hangs in one phase and crashes in another: only these two phases may fail
 #   second   `second --before whole` with the same programs
-# compute-sanitizer, ncu and the tracer need a real driver. They are pretended: the first two start the program, and what
-# ncu and the tracer would have written is written by hand, in their format. PyTorch is not there and must be left out.
+# compute-sanitizer, ncu and the tracer need a real driver, so they are faked: the first two start the program, and the
+# files of ncu and of the tracer are written by hand in their formats. PyTorch is missing and must be left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tree=$PWD
@@ -35,19 +35,19 @@ if [ ! -f "$folder/build-deps.tar.xz" ]; then
   tar -C "$folder" -cJf "$folder/build-deps.tar.xz" build-deps
 fi
 
-# The tree as it is, tracked files only.
+# Copies the tree as it is, tracked files only.
 rm -rf "$root/tree" && mkdir -p "$root/tree"
 git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$root/tree"
 cp "$folder/build-deps.tar.xz" "$root/tree/"
 
-# Programs that carry the simulated GPU, packed as `carry` packs the real ones.
+# Packs programs that contain the simulated GPU as `carry` packs the real ones.
 sim=$folder/simulated
 rm -rf "$sim" && mkdir -p "$sim/tests" "$sim/tools"
 cp "$build/tests/hr_simulated_gpu_tests" "$sim/tests/hr_gpu_tests"
 cp "$build"/tests/simulated/* "$build/tools/synth" "$sim/tools/"
 tools/gpu_check.sh carry "$folder/carried.tar.xz" --no-build --build "$sim"
 rm -rf "$folder/programs" && tar -C "$folder" -xf "$folder/carried.tar.xz"
-# The pretended tracer: bench itself writes two launches of a graph with two kernels.
+# In place of the tracer, bench itself writes two launches of a graph with two kernels.
 mv "$folder/programs/bin/bench" "$folder/programs/bin/bench.real"
 cat >"$folder/programs/bin/bench" <<'BENCH'
 #!/bin/sh
@@ -88,7 +88,7 @@ printf '"ID","Kernel Name"\n"",""\n"0","for_each"\n' >"$log"
 TOOL
 chmod +x "$root/usr/bin/nvidia-smi" "$root"/pretended/*
 
-# inside LIMIT OUT PRETENDED... : gpu_check.sh in the root, without a network; its status is the function's.
+# inside LIMIT OUT FAKES... : runs gpu_check.sh in the root, without a network. The function returns its status.
 inside() {
   local limit=$1 out=$2 which=$3
   shift 3
@@ -104,7 +104,7 @@ inside() {
     >"$folder/$out.txt" 2>&1
 }
 
-# judge OUT EXPRESSION TEXT: a claim in Python over phases, a dictionary of name to record.
+# judge OUT EXPRESSION TEXT: checks a claim in Python over phases, a dictionary of name to record.
 failures=0
 judge() {
   if python3 - "$root/tree/out-$1/results.json" "$2" <<'PY'; then echo "ok: $1: $3"; else echo "NOT SO: $1: $3" >&2; failures=$((failures + 1)); fi

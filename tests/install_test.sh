@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Uses the installed library as somebody else would: find_package, pkg-config, a plain C compiler, Python, the program
-# `hrnet`; from a prefix that was moved after the installation.
+# Uses the installed library as a user would: find_package, pkg-config, a plain C compiler, Python, the program `hrnet`.
+# The prefix was moved after the installation.
 #
 #   tests/install_test.sh BUILD FILES    BUILD: a build folder where everything was built; FILES: from make_files
-set -euo pipefail  # so `| grep -q`, which ends its producer early, would fail now and then
+set -euo pipefail  # with pipefail, `| grep -q` would fail now and then, because it ends its producer early
 build=$(realpath "$1") files=$(realpath "$2")
 source=$(realpath "$(dirname "$0")/..")
 examples=$source/docs/examples
@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "install_test: NOT SO: $*" >&2; exit 1; }
 
-# flags FILE...: none of our flags may stand there.
+# flags FILE...: checks that none of our flags are in these files.
 flags() {
   if grep -nE -e '-Werror|-Wshadow|-march=|-ffp-contract|-fno-semantic-interposition|HR_CPU_DISPATCH|-fopenmp' "$@"; then
     fail "a consumer's compile line carries our flags"
@@ -26,7 +26,7 @@ lib=$(dirname "$(find "$prefix" -name libhrnet.so)")
 ! grep -rnE "$work/first|$build|$source" "$prefix/include" "$lib/cmake" "$lib/pkgconfig" ||
   fail "an installed file names a folder of the build"
 
-# Of the library only namespace hr and the C functions can be seen.
+# Only namespace hr and the C functions may be visible in the library.
 other=$(nm -D --defined-only "$lib/libhrnet.so" | awk '{print $3}' |
   grep -vE '^(hrnet_|_ZN2hr|_ZNK2hr|_ZT[ISVT]N2hr|_ZGVN2hr|_ZTh.*2hr|_ZTv.*2hr)' || true)
 [ -z "$other" ] || fail "libhrnet.so exports $other"
@@ -71,7 +71,7 @@ if command -v python3 >/dev/null; then
   diff "$work/py.txt" <(grep -v '^AP' "$work/c.txt")
 fi
 
-# The program, which finds the library from where it lies.
+# The program finds the library relative to its own place.
 hrnet=$prefix/bin/hrnet
 [ "$("$hrnet" --version)" = "hrnet.cpp $version" ] || fail "hrnet --version"
 "$hrnet" coco_eval --gt "$truth" --dt "$results" | grep 0.435 >/dev/null || fail "hrnet coco_eval"
@@ -80,8 +80,8 @@ hrnet=$prefix/bin/hrnet
 "$hrnet" no_such_verb 2>"$work/error.txt" && fail "hrnet takes any verb"
 grep -q 'train' "$work/error.txt" || fail "hrnet does not list its verbs"
 
-# Within another project: our options are off and our flags stay with us. It is only configured, since the sources are
-# the same.
+# Within another project our options are off and our flags do not reach it. The project is only configured, because the
+# sources are the same.
 cmake -S "$source/tests/install/add_subdirectory" -B "$work/within" -DHRNET="$source" >"$work/log" 2>&1 ||
   { cat "$work/log"; fail "add_subdirectory"; }
 python3 - "$work/within/compile_commands.json" >"$work/line" <<'PY'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test. Installs the system packages it lacks. Usage: tests/run.sh [ctest arguments]
+# Builds everything and runs every test. Installs missing system packages. Usage: tests/run.sh [ctest arguments]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/scripts/packages.sh
@@ -10,7 +10,7 @@ cmake --build --preset release
 status=0
 ctest --preset release -j "$(nproc)" --output-junit junit.xml "$@" || status=$?
 
-# Counted aloud: a skipped test is not a passed one.
+# Skipped tests are counted separately, because a skipped test has not passed.
 junit=build/junit.xml
 count() { sed -n "s/.*<testsuite[^>]* $1=\"\([0-9]*\)\".*/\1/p;s/^[[:space:]]*$1=\"\([0-9]*\)\".*/\1/p" "$junit" | head -n 1; }
 total=$(count tests) failed=$(count failures) disabled=$(count disabled) skipped=$(count skipped)

@@ -1,4 +1,5 @@
-# CLI11's headers (Debian ships a pkg-config file, other systems a CMake package); defines the target CLI11::CLI11.
+# Finds CLI11's headers (Debian ships a pkg-config file, other systems a CMake package) and defines the target
+# CLI11::CLI11.
 include(FindPackageHandleStandardArgs)
 find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp)
 find_package_handle_standard_args(CLI11 REQUIRED_VARS CLI11_INCLUDE_DIR

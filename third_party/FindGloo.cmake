@@ -1,5 +1,5 @@
-# Gloo (collectives over TCP); defines the target Gloo::gloo. The package's own CMake file is not used: Debian's wants
-# to be found under two names.
+# Finds Gloo (collectives over TCP) and defines the target Gloo::gloo. The package's own CMake file is not used, because
+# Debian's must be found under two names.
 include(FindPackageHandleStandardArgs)
 find_path(Gloo_INCLUDE_DIR gloo/allreduce.h)
 find_library(Gloo_LIBRARY gloo)

@@ -1,4 +1,4 @@
-# minizip, the zip reader and writer that comes with zlib; defines the target Minizip::Minizip.
+# Finds minizip, the zip reader and writer that comes with zlib, and defines the target Minizip::Minizip.
 include(FindPackageHandleStandardArgs)
 find_package(ZLIB REQUIRED)
 find_path(Minizip_INCLUDE_DIR minizip/unzip.h)

@@ -1,5 +1,5 @@
-# oneDNN (libdnnl); defines the target DNNL::dnnl. The package's own CMake file is not used: Debian's asks for the OpenCL
-# development files, which a CPU build does not need.
+# Finds oneDNN (libdnnl) and defines the target DNNL::dnnl. The package's own CMake file is not used, because Debian's
+# requires the OpenCL development files, which a CPU build does not need.
 include(FindPackageHandleStandardArgs)
 find_path(OneDNN_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
 find_library(OneDNN_LIBRARY dnnl)

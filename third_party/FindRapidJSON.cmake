@@ -1,4 +1,4 @@
-# RapidJSON's headers; defines the target RapidJSON::RapidJSON.
+# Finds RapidJSON's headers and defines the target RapidJSON::RapidJSON.
 include(FindPackageHandleStandardArgs)
 find_path(RapidJSON_INCLUDE_DIR rapidjson/rapidjson.h)
 find_package_handle_standard_args(RapidJSON REQUIRED_VARS RapidJSON_INCLUDE_DIR

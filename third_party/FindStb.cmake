@@ -1,4 +1,4 @@
-# stb's headers; defines the target Stb::Stb.
+# Finds stb's headers and defines the target Stb::Stb.
 include(FindPackageHandleStandardArgs)
 find_path(Stb_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
 find_package_handle_standard_args(Stb REQUIRED_VARS Stb_INCLUDE_DIR

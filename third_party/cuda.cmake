@@ -1,9 +1,10 @@
-# The CUDA side. Sets HR_WITH_CUDA and makes `hr_cuda`: headers of the runtime, cuDNN, cuBLASLt and NCCL, and the static
-# runtime library. cuDNN, cuBLASLt and NCCL are loaded when a program first uses a GPU (core/shared_library.h), so a
-# program starts, and can say what is missing, on a machine that has none of them.
+# Finds CUDA. Sets HR_WITH_CUDA and defines `hr_cuda`: the headers of the runtime, cuDNN, cuBLASLt and NCCL, and the
+# static runtime library. cuDNN, cuBLASLt and NCCL are loaded when a program first uses a GPU (core/shared_library.h),
+# so a program also starts on a machine that has none of them, and can report what is missing.
 #
-# Looked for in the toolkit, in the system's folders, and in the nvidia/* folders that Python wheels install:
-# -DHR_CUDA_PREFIX=DIR (several with ;), the active virtual or conda environment, and that of the python3 on PATH.
+# The places that are searched are the toolkit, the system's folders, and the nvidia/* folders that Python wheels
+# install: those in -DHR_CUDA_PREFIX=DIR (several with ;), in the active virtual or conda environment, and in that of
+# the python3 on PATH.
 set(HR_WITH_CUDA OFF)
 set(HR_CUDA_PREFIX "" CACHE STRING "Folders to look in first for the CUDA toolkit, cuDNN and NCCL")
 if(HR_CUDA STREQUAL "OFF")
@@ -13,7 +14,7 @@ elseif(NOT HR_CUDA MATCHES "^(AUTO|ON)$")
 endif()
 
 set(hr_cuda_roots ${HR_CUDA_PREFIX})
-find_program(HR_PYTHON3 python3)  # its folder says which environment it is; it is not run
+find_program(HR_PYTHON3 python3)  # its folder says which environment it belongs to; it is not run
 mark_as_advanced(HR_PYTHON3)
 get_filename_component(hr_python_folder "${HR_PYTHON3}" DIRECTORY)
 foreach(environment $ENV{VIRTUAL_ENV} $ENV{CONDA_PREFIX} ${hr_python_folder}/.. /usr /usr/local)
@@ -31,10 +32,10 @@ else()
   get_filename_component(nvcc_folder ${HR_NVCC} REALPATH)
   get_filename_component(nvcc_folder ${nvcc_folder} DIRECTORY)
   list(APPEND hr_cuda_roots ${nvcc_folder}/..)
-  # The runtime's headers and its static library must be of nvcc's version, whatever an active environment has as well.
+  # The runtime's headers and its static library must be of nvcc's version, even if an active environment has others.
   set(hr_cudart_roots ${nvcc_folder}/.. ${nvcc_folder}/../targets/x86_64-linux)
 endif()
-# name of the variable, file, what to say
+# Each entry is: name of the variable, file.
 foreach(wanted "CUDART;cuda_runtime_api.h" "CUDNN;cudnn_graph.h" "CUBLASLT;cublasLt.h")
   list(GET wanted 0 name)
   list(GET wanted 1 header)
@@ -50,7 +51,7 @@ foreach(wanted "CUDART;cuda_runtime_api.h" "CUDNN;cudnn_graph.h" "CUBLASLT;cubla
 endforeach()
 find_path(HR_NCCL_INCLUDE nccl.h HINTS ${hr_cuda_roots} PATH_SUFFIXES include)
 mark_as_advanced(HR_NCCL_INCLUDE)
-# Only tools/bench/cupti_trace.cc needs CUPTI.
+# CUPTI is needed only by tools/bench/cupti_trace.cc.
 find_path(HR_CUPTI_INCLUDE cupti.h HINTS ${hr_cudart_roots} ${hr_cuda_roots} PATH_SUFFIXES include extras/CUPTI/include)
 find_library(HR_LIB_cupti NAMES libcupti.so libcupti.so.13 libcupti.so.12 NAMES_PER_DIR HINTS ${hr_cudart_roots} ${hr_cuda_roots}
   PATH_SUFFIXES lib64 lib extras/CUPTI/lib64)
@@ -70,8 +71,8 @@ if(hr_cuda_missing)
   return()
 endif()
 
-# Code for the GPU of this machine; without one, for the data-centre generations we test (A100, H100/H200) plus PTX that
-# newer drivers compile for newer chips.
+# Generates code for the GPU of this machine. On a machine without a GPU it generates code for the data-centre
+# generations that we test (A100, H100/H200) plus PTX, which newer drivers compile for newer chips.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   find_program(HR_NVIDIA_SMI nvidia-smi)
   mark_as_advanced(HR_NVIDIA_SMI)
@@ -95,7 +96,7 @@ if(NOT CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL ${hr_cudart_major} OR
   message(FATAL_ERROR "nvcc is ${CMAKE_CUDA_COMPILER_VERSION} (${HR_NVCC}), the runtime's headers are of CUDA ${hr_cudart_major} "
     "(${HR_CUDART_INCLUDE}); name the folders of one version with -DHR_CUDA_PREFIX=DIR, or build with -DHR_CUDA=OFF")
 endif()
-# CMake 3.25 does not know that nvcc has C++20.
+# CMake 3.25 does not know that nvcc supports C++20.
 if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
@@ -110,15 +111,15 @@ if(hr_cudnn_describes)
   target_compile_definitions(hr_cuda INTERFACE HR_CUDNN_DESCRIBES_GPUS)
 endif()
 target_link_libraries(hr_cuda INTERFACE ${HR_CUDART_STATIC} ${CMAKE_DL_LIBS} rt)
-# The warnings are those of C++; -fmad stays on as contraction does in ops/.
+# The warnings are those of the C++ code. -fmad stays on, as contraction does in ops/.
 set(hr_cuda_warnings "-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers")
 if(HR_WERROR)
   string(APPEND hr_cuda_warnings ",-Werror -Werror all-warnings")
 endif()
 target_compile_options(hr_cuda INTERFACE
   "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:${hr_cuda_warnings} --expt-relaxed-constexpr --extended-lambda>")
-# Where dlopen finds the libraries that were found now, in the order in which the headers were looked for; the system's
-# search path comes after.
+# dlopen looks in the folders in which the libraries were found now, in the order in which the headers were searched,
+# and then in the system's search path.
 set(hr_cuda_libraries "")
 foreach(library cudnn cublasLt nccl)
   find_library(HR_LIB_${library} NAMES lib${library}.so lib${library}.so.9 lib${library}.so.13 lib${library}.so.12 lib${library}.so.2

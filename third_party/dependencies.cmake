@@ -1,4 +1,4 @@
-# Everything we did not write comes from the system's packages; README.md in this folder says which and why.
+# Every dependency comes from the system's packages. README.md in this folder lists them with the reasons.
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(OneDNN REQUIRED)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From nothing to a trained pose network: installs what is missing, builds, makes a sample dataset, trains on it, validates
-# and predicts. Everything it makes lies in demo/; run again, it reuses what is there.
+# From nothing to a trained pose network: installs missing packages, builds, makes a sample dataset, trains on it,
+# validates and predicts. Everything that it makes is in demo/, and a second run reuses it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/scripts/packages.sh
@@ -21,8 +21,9 @@ else
   step "training"
   resume=()
   [ -e demo/run/last.safetensors ] && resume=(--resume demo/run/last.safetensors)
-  # bf16 where the processor multiplies it, else float32. 8 channels cannot keep 17 joints apart (AP .75 stays near 0), 16
-  # can; from scratch torch's initial weights learn much faster than the official ones.
+  # Uses bf16 where the processor multiplies it, else float32. The network has 16 channels, because with 8 it cannot
+  # tell 17 joints apart (AP .75 stays near 0). A run from scratch learns much faster from torch's initial weights than
+  # from the official ones.
   amp=()
   grep -qE 'avx512_bf16|amx_bf16' /proc/cpuinfo && amp=(--amp)
   build/tools/train --data-path demo/data --model hrnet_w16 --init torch --fixed-size 128 96 --batch-size 8 --epochs 9 \

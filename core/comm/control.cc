@@ -86,6 +86,19 @@ void Control::run() {
     heard_ += absence.round();
     if (open) {
       talk(last_beat);
+      const bool ended = [&] {
+        const std::lock_guard lock(mutex_);
+        return gone_;
+      }();
+      // Judged at the time of this round, because only the next round forgives an absence after it.
+      if (!ended && ready() && absence.last() - heard_ > quiet_limit()) {
+        learn({.rank = 0,
+               .status = kExitRankLost,
+               .lost = true,
+               .what = fmt::format("{} has been silent for {:.1f} s: stopped, or {} is cut off from the network",
+                                   name(0), seconds(since(heard_)), host_name())});
+        hang_up();
+      }
     }
     std::function<void(const Settlement&)> end;
     {
@@ -100,8 +113,9 @@ void Control::run() {
   }
 }
 
-// Writes, reads, then judges, in this order. The other side may send its last message and close the connection between
-// any two of these steps. A write then fails although the message with the reason can still be read.
+// Writes, reads, then judges whether the connection has ended, in this order. The other side may send its last message
+// and close the connection between any two of these steps. A write then fails although the message with the reason can
+// still be read.
 void Control::talk(Clock::time_point& last_beat) {
   bool written = true;
   {
@@ -144,13 +158,6 @@ void Control::talk(Clock::time_point& last_beat) {
            .what = ready() ? name(0) + " ended without a word; was it killed?"
                            : fmt::format("rank 0 at {}:{} ended the connection; is something else listening there?",
                                          ranks_.address, ranks_.port)});
-    hang_up();
-  } else if (ready() && Clock::now() - heard_ > quiet_limit()) {
-    learn({.rank = 0,
-           .status = kExitRankLost,
-           .lost = true,
-           .what = fmt::format("{} has been silent for {:.1f} s: stopped, or {} is cut off from the network", name(0),
-                               seconds(since(heard_)), host_name())});
     hang_up();
   }
 }

@@ -56,6 +56,8 @@ class OwnAbsence {
     last_ = now;
     return now - before > allowed_ ? now - before : Clock::duration{};
   }
+  // The time of the last round. Silence must be judged at this time, because an absence after it has not been forgiven.
+  Clock::time_point last() const { return last_; }
 
  private:
   Clock::duration allowed_;

@@ -284,7 +284,7 @@ void Control::Server::abort(Failure failure) {
 }
 
 void Control::Server::judge() {
-  const auto now = Clock::now();
+  const auto now = absence_.last();
   if (phase_ == Phase::aborting) {
     const bool all = std::all_of(peers_.begin(), peers_.end(),
                                  [](const auto& p) { return p->reported || p->closing || p->rank < 0; });

@@ -27,7 +27,7 @@ std::unique_ptr<Comm> make_nccl_comm(std::shared_ptr<Control> control, Device de
 // network. Changes the environment, so call it before threads are started.
 void choose_nccl_interface(const Ranks& ranks);
 
-// Returns "NCCL 2.28.9", or the reason why NCCL cannot be used. For --help, bench and tools/gpu_check.sh.
+// Returns "NCCL 2.28.9", or the reason why NCCL cannot be used, with which the GPU tests are then skipped.
 std::string nccl_description();
 
 }  // namespace hr

@@ -64,7 +64,7 @@ class ProtoWriter {
   void integer(uint32_t field, int64_t value);
   void real(uint32_t field, float value);
   void real64(uint32_t field, double value);
-  void bytes(uint32_t field, std::string_view value);  // Also text, and a message that was written before.
+  void bytes(uint32_t field, std::string_view value);              // Also text, and a message that was written before.
   void integers(uint32_t field, std::span<const int64_t> values);  // One field each, as ONNX declares them.
   void reals(uint32_t field, std::span<const float> values);
   // The beginning of a field of `size` bytes, which the caller writes.

@@ -17,8 +17,8 @@ class PthFile {
   // Tensors are views of the map; only deflated members are copied. At most 40 MiB of memory are used for names and
   // values, and at most 16 MiB + 2 x the file's size for inflated members. Throws Error that says where in the file,
   // what was found and what was expected; also if the top object is not a dict (a whole pickled model, a list), because
-  // it then has no weights with names. The caller judges the entries: an Object where a tensor is expected is an error
-  // in named_tensors.
+  // it then has no weights with names. The caller judges the entries: WeightFile (nn/weights.h) throws Error if an
+  // Object stands where a tensor is expected.
   explicit PthFile(const fs::path& path);
   // Reads a file in memory. `bytes` must outlive this object; `name` is used in messages.
   PthFile(std::span<const std::byte> bytes, const fs::path& name);

@@ -62,13 +62,4 @@ struct Value {
 // Describes a value in a message: "a dict", "a tensor", "None", "the result of os.system(...)".
 std::string describe(const Value& value);
 
-struct NamedView {
-  std::string name;
-  const ArrayView* array;
-};
-// Returns the entries of a dict that maps names to tensors (a state dict), in order. Of two equal names the last value
-// stands at the first place, as in Python. Throws Error that says which entry is not a tensor and what it is; `where`
-// names the dict.
-std::vector<NamedView> named_tensors(const Value& dict, std::string_view where);
-
 }  // namespace hr

@@ -23,37 +23,22 @@ class AnnotationReader {
   }
 
   std::vector<CocoCategory> read_only_categories() {
-    if (in_.json.kind() != Kind::object) {
-      fail("{}: expected an object with categories at the top, got {}", in_.path(), in_.got());
-    }
-    in_.json.enter_object();
-    for (std::string_view section; in_.json.member(section);) {
-      section == "categories" ? read_categories() : in_.json.skip();
-    }
-    in_.json.finish();
+    in_.sections("categories", [&](std::string_view section) {
+      if (section != "categories") return false;
+      read_categories();
+      return true;
+    });
     return std::move(out_.categories);
   }
 
   CocoAnnotations read() {
-    if (in_.json.kind() != Kind::object) {
-      fail("{}: expected an object with images and annotations at the top, got {}", in_.path(), in_.got());
-    }
-    in_.json.enter_object();
     bool images = false, annotations = false;
-    for (std::string_view section; in_.json.member(section);) {
-      if (section == "images") {
-        read_images();
-        images = true;
-      } else if (section == "annotations") {
-        read_annotations();
-        annotations = true;
-      } else if (section == "categories") {
-        read_categories();
-      } else {
-        in_.json.skip();
-      }
-    }
-    in_.json.finish();
+    in_.sections("images and annotations", [&](std::string_view section) {
+      if (section == "images") return read_images(), images = true;
+      if (section == "annotations") return read_annotations(), annotations = true;
+      if (section == "categories") return read_categories(), true;
+      return false;
+    });
     check(images, "{}: no \"images\"; expected a COCO person_keypoints file", in_.path());
     check(annotations, "{}: no \"annotations\"; expected a COCO person_keypoints file", in_.path());
     check_ids();

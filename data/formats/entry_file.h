@@ -52,6 +52,21 @@ class EntryFile {
     }
   }
 
+  // Takes the object at the top of the file: calls section(name) for each of its members. The function takes the value
+  // and returns true, or it returns false, and then the value is skipped. Throws Error if there is no object; the
+  // message says that it should have `expected`.
+  template <class Section>
+  void sections(std::string_view expected, const Section& section) {
+    if (json.kind() != Kind::object) {
+      fail("{}: expected an object with {} at the top, got {}", path_, expected, got());
+    }
+    json.enter_object();
+    for (std::string_view name; json.member(name);) {
+      if (!section(name)) json.skip();
+    }
+    json.finish();
+  }
+
   std::string place() const;  // For example "annotations[12] (id 5)" or "entry [3]".
   std::string got();          // Describes the next value, which is not the expected one.
   // Both throw WrongValue with the name of the field.

@@ -42,6 +42,7 @@ Skeleton find_skeleton(const std::string& name_or_path);
 // built-in skeleton with the same joints are taken; if there is none, they are assumed. Every field, index and length
 // is checked; throws Error that names the file and the field.
 Skeleton read_skeleton(const fs::path& path);
+// The same for a text in memory, which the fuzz target needs; `where` stands in messages in place of the file.
 Skeleton parse_skeleton(std::string_view json, const std::string& where);
 
 // Returns a skeleton as one text, for the metadata of a weight file: the name of a built-in skeleton that is equal in

@@ -40,9 +40,9 @@ Decoding choose_decoding(const DecodingOptions& o, const std::optional<std::stri
               "{}: expected an odd number from 3 to 999", out.decode.blur);
   out.flip = o.flip;
   const bool udp = out.decode.codec == Codec::udp;
-  check_field(!udp || !o.shift.value_or(false), "shift_heatmap",
-              "does not go with the codec udp, which maps the mirrored picture onto the same columns: there is nothing "
-              "to shift");
+  check_field(
+      !udp || !o.shift.value_or(false), "shift_heatmap",
+      "cannot be combined with the codec udp, which maps the mirrored picture onto the same columns; leave it out");
   out.shift = o.shift.value_or(!udp);
   return out;
 }

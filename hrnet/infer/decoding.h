@@ -1,4 +1,4 @@
-// How heatmaps become poses: what is asked for, and what becomes of it when the weights say what they were trained for.
+// Chooses how heatmaps are decoded into poses, from the settings and from what the weights were trained for.
 #pragma once
 #include <optional>
 #include <string>
@@ -8,10 +8,10 @@
 namespace hr {
 
 struct DecodingOptions {
-  std::string codec;          // empty: the weights', else quarter
-  int blur = 0;               // dark and udp: kernel size; 0: 11, and 17 for inputs of 384 rows and more
-  bool flip = true;           // average with the mirrored picture
-  std::optional<bool> shift;  // move the mirrored heatmaps by a column first; empty: yes, but for udp
+  std::string codec;          // Empty: the codec of the weights, or else quarter.
+  int blur = 0;               // Kernel size for dark and udp; 0: 11, or 17 for inputs of 384 rows and more.
+  bool flip = true;           // Average with the heatmaps of the mirrored picture.
+  std::optional<bool> shift;  // Shift the mirrored heatmaps by a column first; nullopt: yes, except for udp.
 };
 struct Decoding {
   DecodeOptions decode;
@@ -19,9 +19,11 @@ struct Decoding {
   std::string summary() const;  // "quarter offset; flip test with shift"
 };
 
-// argmax, quarter and msra read the same heatmaps (a Gaussian at the nearest whole pixel); dark wants one at the joint
-// itself, udp another grid. trained: what the weights say (WeightInfo::codec); weights: the file, for messages. Error
-// when a network is to be decoded as another kind than it learnt, and for shift with udp, which has no column to shift.
+// Combines the settings with the codec that the weights were trained for (`trained`, from WeightInfo::codec). argmax,
+// quarter and msra read the same kind of heatmap (a Gaussian at the nearest whole pixel), dark one with the Gaussian at
+// the exact joint, and udp one on another grid. `weights` is the file name, for messages. Throws Error if the codec
+// needs another kind of heatmap than the network was trained for, and if shift is asked for with udp, which has no
+// column to shift.
 Decoding choose_decoding(const DecodingOptions& options, const std::optional<std::string>& trained,
                          const std::string& weights, int input_h);
 

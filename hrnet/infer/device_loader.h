@@ -1,4 +1,4 @@
-// What a loader makes for the device that takes its batches.
+// Chooses what a loader prepares for the device that takes its batches.
 #pragma once
 #include <memory>
 
@@ -7,9 +7,11 @@
 
 namespace hr {
 
-// Where batches for a device lie: in pinned memory, which a GPU reads by itself; null, the heap, for the CPU.
+// The allocator for batches: pinned memory for a GPU, which can then copy it without the processor; null (the heap) for
+// the CPU.
 std::shared_ptr<Allocator> batch_memory(const Device& device);
-// What a loader makes for a device, and where: a GPU makes images and targets by itself; for the CPU the workers do.
+// Completes the options of a loader. A GPU makes images and targets itself, so the workers only prepare crop sources
+// and profiles for it. For the CPU the workers make images and targets.
 LoaderOptions loader_for(const Device& device, LoaderOptions options);
 
 }  // namespace hr

@@ -11,13 +11,13 @@
 namespace hr {
 namespace {
 
-// Parts of the inputs and outputs start on 256-byte boundaries.
+// Rounds up to 256 bytes, so that every part of io_ is aligned.
 size_t padded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 }  // namespace
 
-// On a GPU: where a batch lies before the network has it and its heatmaps after, so that the network's own buffers are
-// free for the next batch; and the events of its journey.
+// The memory of a batch in flight on a GPU, before and after the network, so that the network's own buffers are free
+// for the next batch. The events mark how far the batch is:
 //   host -(uploads_)-> staged -(stream)-> images or sources, network, maps -(stream)-> result -(downloads_)-> host
 struct HeatmapRunner::Slot {
   explicit Slot(bool on_gpu) {
@@ -36,8 +36,8 @@ struct HeatmapRunner::Slot {
   Slot(const Slot&) = delete;
   Slot& operator=(const Slot&) = delete;
 
-  // Memory of its own from the system: an allocator's cached block may still be in use by kernels of the network, and
-  // the copy streams do not wait for these.
+  // This memory comes from the system and not from an allocator: a cached block of an allocator may still be in use by
+  // kernels of the network, for which the copy streams do not wait.
   void reserve(size_t in, size_t out) {
     if (in > in_bytes) {
       cuda::deallocate(std::exchange(staged, nullptr));
@@ -57,7 +57,7 @@ struct HeatmapRunner::Slot {
 
   Heatmaps maps;
   void *staged = nullptr, *result = nullptr;
-  float* host = nullptr;  // pinned
+  float* host = nullptr;  // In pinned memory.
   size_t in_bytes = 0, out_bytes = 0;
   cuda::Event arrived = nullptr, computed = nullptr, done = nullptr;
 };
@@ -66,7 +66,8 @@ HeatmapRunner::HeatmapRunner(const Context& cx, const PoseModel& model, std::vec
     : cx_(cx), model_(model), options_(options) {
   cx_.tape = nullptr;
   cx_.training = false;
-  // Its own memory pool: what inference frees must not fragment a training step's.
+  // The runner has a memory pool of its own, so that the memory that inference frees does not fragment that of a
+  // training step.
   const bool gpu = cx_.device.is_cuda();
   cx_.allocator = std::make_shared<CachingAllocator>(gpu ? CachingAllocator::gpu() : CachingAllocator::host());
   block_ = std::make_shared<ArenaBlock>(cx_.allocator);
@@ -96,7 +97,7 @@ void HeatmapRunner::settle() noexcept {
     try {
       cuda::synchronize(stream);
     } catch (const Error&) {
-      // The device failed. Whoever waits for heatmaps is told; here it only matters that nothing runs any more.
+      // The device has failed. wait() reports that; here it only matters that nothing is running any more.
     }
   }
 }
@@ -106,7 +107,7 @@ HeatmapRunner::Shaped& HeatmapRunner::shaped(int n, int h, int w, bool sources) 
   if (shapes_.size() >= kShapes && !shapes_.contains(shape)) {
     const auto oldest = std::ranges::min_element(shapes_, {}, [](const auto& entry) { return entry.second.used; });
     if (oldest->second.graph != nullptr) {
-      cuda::synchronize(cx_.stream);  // a launch of it may be under way
+      cuda::synchronize(cx_.stream);  // A launch of the graph may be running.
       cuda::destroy_graph(oldest->second.graph);
     }
     shapes_.erase(oldest);
@@ -114,13 +115,13 @@ HeatmapRunner::Shaped& HeatmapRunner::shaped(int n, int h, int w, bool sources) 
   Shaped& s = shapes_[shape];
   s.used = ++calls_;
   const uint64_t version = model_.parameters().version;
-  // A graph holds the addresses of folded weights, of its arena and of its inputs: where these have changed, it is
-  // captured again.
+  // A graph holds the addresses of folded weights, of its arena and of its inputs. If one of them has changed, the
+  // graph must be captured again.
   if (s.graph != nullptr && (s.version != version || s.moves != moves())) {
-    cuda::synchronize(cx_.stream);  // a launch of it may be under way
+    cuda::synchronize(cx_.stream);  // A launch of the graph may be running.
     cuda::destroy_graph(std::exchange(s.graph, nullptr));
   }
-  // New weights are folded by a step that is no replay.
+  // New weights are folded in an eager step, so the plan must not be replayed.
   if (!s.arena || (cx_.device.is_cuda() && s.version != version)) {
     s.arena = std::make_shared<Arena>(cx_.allocator, block_);
   }
@@ -160,7 +161,8 @@ HeatmapRunner::Buffers HeatmapRunner::buffers(int n, int h, int w, size_t source
 void HeatmapRunner::run(Shaped& s, const Buffers& io, int h, int w) {
   Context step = cx_;
   step.allocator = s.arena;
-  // A new shape is recorded on memory of its own: the block, idle meanwhile, would come on top of that.
+  // A new shape is recorded on separate memory. The block is idle meanwhile, so it is released; otherwise both would
+  // need memory at once.
   if (!s.arena->replaying()) block_->release();
   s.arena->begin_step();
   try {
@@ -179,12 +181,12 @@ void HeatmapRunner::run(Shaped& s, const Buffers& io, int h, int w) {
     throw;
   }
   s.arena->end_step();
-  cx_.ops = step.ops;  // compiled primitives are worth keeping
+  cx_.ops = step.ops;  // Keep the compiled primitives for the next step.
 }
 
 void HeatmapRunner::run_on_gpu(Shaped& s, const Buffers& io, int h, int w) {
   if (s.graph == nullptr && s.arena->replaying()) {
-    block_->reserve(s.arena->peak_bytes());  // a capture may not allocate
+    block_->reserve(s.arena->peak_bytes());  // Nothing may be allocated during a capture.
     cuda::begin_capture(cx_.stream);
     try {
       run(s, io, h, w);
@@ -211,7 +213,7 @@ void HeatmapRunner::submit(std::span<const float> images, int n, int h, int w) {
 
 void HeatmapRunner::submit(std::span<const uint8_t> sources, int n, int h, int w) {
   const size_t slot = CropSource::slot_bytes(w, h);
-  check(n > 0 && sources.size() == slot * n, "heatmaps: expected {} slots of {} bytes, got {}", n, slot,
+  check(n > 0 && sources.size() == slot * n, "heatmaps: expected {} slots of {} bytes, got {} bytes in all", n, slot,
         sources.size());
   submit({}, sources, n, h, w);
 }
@@ -222,7 +224,8 @@ void HeatmapRunner::submit(const Batch& batch) {
 }
 
 void HeatmapRunner::submit(std::span<const float> images, std::span<const uint8_t> sources, int n, int h, int w) {
-  check(!full(), "heatmaps: {} batches are under way; take the oldest one's with wait() first", pending());
+  check(!full(), "heatmaps: {} batches are in flight, which is the most; call wait() before the next submit()",
+        pending());
   const Buffers io = buffers(n, h, w, sources.size());
   Shaped& s = shaped(n, h, w, !sources.empty());
   const std::span<const std::byte> from = sources.empty() ? std::as_bytes(images) : std::as_bytes(sources);
@@ -256,16 +259,16 @@ void HeatmapRunner::submit(std::span<const float> images, std::span<const uint8_
     cuda::copy(slot->host, slot->result, io.maps.bytes(), cuda::Copy::device_to_host, downloads_);
     cuda::record(slot->done, downloads_);
   } catch (...) {
-    settle();  // the caller may write into the batch again, and the slot's memory is about to go
+    settle();  // The caller may overwrite the batch, and the slot's memory is about to be freed.
     throw;
   }
   running_.push_back(std::move(slot));
-  // The caller may write into the batch again. Batches submitted before keep the GPU busy meanwhile.
+  // After this the caller may overwrite the batch. Batches submitted before keep the GPU busy meanwhile.
   cuda::synchronize(running_.back()->arrived);
 }
 
 Heatmaps HeatmapRunner::wait() {
-  check(pending() > 0, "heatmaps: no batch is under way");
+  check(pending() > 0, "heatmaps: no batch is in flight; call submit() before wait()");
   std::unique_ptr<Slot> slot = std::move(running_.front());
   running_.pop_front();
   if (cx_.device.is_cuda()) cuda::synchronize(slot->done);
@@ -279,19 +282,19 @@ void HeatmapRunner::discard() {
 }
 
 Heatmaps HeatmapRunner::operator()(std::span<const float> images, int n, int h, int w) {
-  check(pending() == 0, "heatmaps: earlier batches' must be taken first");
+  check(pending() == 0, "heatmaps: earlier batches are in flight; take them with wait() first");
   submit(images, n, h, w);
   return wait();
 }
 
 Heatmaps HeatmapRunner::operator()(std::span<const uint8_t> sources, int n, int h, int w) {
-  check(pending() == 0, "heatmaps: earlier batches' must be taken first");
+  check(pending() == 0, "heatmaps: earlier batches are in flight; take them with wait() first");
   submit(sources, n, h, w);
   return wait();
 }
 
 Heatmaps HeatmapRunner::operator()(const Batch& batch) {
-  check(pending() == 0, "heatmaps: earlier batches' must be taken first");
+  check(pending() == 0, "heatmaps: earlier batches are in flight; take them with wait() first");
   submit(batch);
   return wait();
 }

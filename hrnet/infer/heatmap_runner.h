@@ -1,4 +1,5 @@
-// A network's heatmaps, batch after batch, with the GPU kept busy. Used by validate, predict, train and bench.
+// Computes the heatmaps of a network for one batch after the other and keeps the GPU busy. Used by validate, predict,
+// train and bench.
 #pragma once
 #include <array>
 #include <deque>
@@ -13,55 +14,59 @@
 
 namespace hr {
 
-// Heatmaps of images, with the flip test as one doubled batch. Several batches are under way at a time:
+// Heatmaps of images, with the flip test as one batch of twice the size. Several batches can be in flight:
 //   for (bool more = true;;) {
 //     while (!runner.full() && (more = more && loader.next(batch))) runner.submit(batch);
 //     if (runner.pending() == 0) break;
 //     const Heatmaps maps = runner.wait();  // of the oldest batch
 //   }
-// On a GPU uploads, networks and downloads of different batches then overlap, and the host decodes meanwhile. The
-// second call of a shape and all after it are one captured graph. On the CPU submit() does all the work.
+// On a GPU the upload, the network and the download of different batches then overlap, while the host decodes. The
+// first batch of a shape runs eagerly, and from the second on a captured graph is launched. On the CPU submit() does
+// all the work.
 //
-// Memory for activations is that of the largest shape: the graphs and plans of all shapes lie in one block. A shape
-// that is new moves it, and each graph is then captured again when its turn comes. The plans and graphs of the kShapes
-// shapes that were used last are kept.
+// All shapes share one block of memory for activations, as large as the largest shape needs. When a new shape makes the
+// block move, each graph is captured again before its next use. Plans and graphs are kept for the kShapes shapes that
+// were used last.
 //
-// Not thread-safe: one thread at a time may use a runner, its model and the context that it was made from; the Heatmaps
-// that wait() returns may be read by other threads while they are valid. Runners for parallel threads each need a model
-// of their own, since a model's layers keep folded weights.
+// Not thread-safe: only one thread at a time may use a runner, its model and the context from which it was made. The
+// Heatmaps that wait() returns may be read by other threads while they are valid. Runners of parallel threads each need
 class HeatmapRunner {
  public:
   struct Options {
     bool flip = true;
-    bool shift = true;  // move the flipped-back heatmaps by a column, as the published weights expect
+    bool shift = true;  // Shift the mirrored heatmaps by a column, as the published weights expect.
   };
-  // The model must outlive the runner. cx: precision, device and threads; training and tape are ignored.
+  // The model must outlive the runner. Device, precision and stream are those of cx; its tape and training mode are
+  // ignored.
   HeatmapRunner(const Context& cx, const PoseModel& model, std::vector<int> mirror, Options options);
   ~HeatmapRunner();
   HeatmapRunner(const HeatmapRunner&) = delete;
   HeatmapRunner& operator=(const HeatmapRunner&) = delete;
 
-  // Puts a batch under way; its memory may be reused when this returns. On a GPU it has then arrived there (pinned
-  // memory saves the driver a copy). Not while full(). After an Error the batch is forgotten and the others go on.
+  // Starts the computation of a batch. The batch's memory may be reused when this returns; on a GPU the batch has then
+  // been copied there, without an extra copy if it lies in pinned memory. Throws Error if full(). After an Error the
+  // batch is dropped and the others continue.
   void submit(std::span<const float> images, int n, int h, int w);  // [n, h, w, 3], normalised
-  // Crops that the device makes: n slots (core/crop_slot.h).
+  // The same for crops that the device makes: n slots (core/crop_slot.h).
   void submit(std::span<const uint8_t> sources, int n, int h, int w);
-  // A batch's images or sources, whichever it has.
+  // Submits the images or the sources of a batch, whichever it has.
   void submit(const Batch& batch);
 
-  // One batch being uploaded, one in the network, one being downloaded; on the CPU there is nothing to overlap.
+  // Number of batches in flight on a GPU: one is uploaded, one is in the network, one is downloaded. On the CPU nothing
+  // can overlap.
   static constexpr int kInFlight = 3;
   bool full() const { return pending() >= (cx_.device.is_cuda() ? kInFlight : 1); }
-  // Shapes whose plan and graph are kept; the least recently used one goes when a new one comes.
+  // Number of shapes whose plan and graph are kept. When a new shape comes, the least recently used one is dropped.
   static constexpr size_t kShapes = 16;
   size_t shapes() const { return shapes_.size(); }
-  size_t pending() const { return running_.size(); }  // batches whose heatmaps were not taken yet
-  // Heatmaps [n, h/4, w/4, joints] of the oldest batch; valid until the next submit().
+  size_t pending() const { return running_.size(); }  // Batches whose heatmaps have not been taken.
+  // Waits for the oldest batch and returns its heatmaps [n, h/4, w/4, joints]. They are valid until the next submit().
+  // Throws Error if no batch is in flight.
   Heatmaps wait();
-  // Forgets the batches under way: for callers that begin anew after an error of their own.
+  // Drops all batches in flight, for callers that start again after an error of their own.
   void discard();
 
-  // submit and wait.
+  // submit() and wait() in one call. Throws Error if batches are in flight.
   Heatmaps operator()(std::span<const float> images, int n, int h, int w);
   Heatmaps operator()(std::span<const uint8_t> sources, int n, int h, int w);
   Heatmaps operator()(const Batch& batch);
@@ -69,39 +74,39 @@ class HeatmapRunner {
   Context& context() { return cx_; }
 
  private:
-  struct Slot;  // a batch on its way
+  struct Slot;  // A batch in flight.
   struct Shaped {
-    std::shared_ptr<Arena> arena;  // a replayed plan fits one shape
+    std::shared_ptr<Arena> arena;  // Its plan is valid for one shape.
     cuda::Graph graph = nullptr;
-    uint64_t version = 0;  // of the weights that the graph has folded
-    uint64_t moves = 0;    // of the memory that the graph was captured on
-    uint64_t used = 0;     // when: a count of all calls
+    uint64_t version = 0;  // Version of the weights that are folded in the graph.
+    uint64_t moves = 0;    // moves() when the graph was captured.
+    uint64_t used = 0;     // Value of calls_ at the last use.
   };
-  // What the network reads and writes: parts of io_.
+  // Inputs and outputs of the network, as parts of io_.
   struct Buffers {
     Tensor sources;  // [n, slot]; undefined for a batch of images
-    Tensor images;   // [n or 2 n, h, w, 3]; undefined for a batch of sources, whose images live in the step
+    Tensor images;   // [n or 2 n, h, w, 3]; undefined for a batch of sources, whose images lie in the arena
     Tensor maps;     // [n, h/4, w/4, joints]
   };
   void submit(std::span<const float> images, std::span<const uint8_t> sources, int n, int h, int w);
   Shaped& shaped(int n, int h, int w, bool sources);
   Buffers buffers(int n, int h, int w, size_t source_bytes);
-  void run(Shaped& s, const Buffers& io, int h, int w);           // eagerly, or recorded for a graph
-  void run_on_gpu(Shaped& s, const Buffers& io, int h, int w);    // by a graph where there can be one
-  void settle() noexcept;                                         // waits for all work, even of a batch that failed
-  uint64_t moves() const { return block_->moves() + io_moves_; }  // both only grow
+  void run(Shaped& s, const Buffers& io, int h, int w);           // Eagerly, or recorded for a graph.
+  void run_on_gpu(Shaped& s, const Buffers& io, int h, int w);    // With the graph, if there is or can be one.
+  void settle() noexcept;                                         // Waits for all work, also of a batch that failed.
+  uint64_t moves() const { return block_->moves() + io_moves_; }  // Changes when captured addresses become invalid.
 
   Context cx_;
   const PoseModel& model_;
   Tensor mirror_;  // [joints] i32
   Tensor normal_;  // [3, 256]
   Options options_;
-  std::map<std::array<int, 4>, Shaped> shapes_;  // by n, h, w and whether crops are made here
+  std::map<std::array<int, 4>, Shaped> shapes_;  // Key: n, h, w, and whether the device makes the crops.
   uint64_t calls_ = 0;
-  std::shared_ptr<ArenaBlock> block_;  // of all shapes' arenas: one runs at a time
-  std::shared_ptr<Storage> io_;        // of all shapes' inputs and heatmaps
+  std::shared_ptr<ArenaBlock> block_;  // Shared by the arenas of all shapes, since one runs at a time.
+  std::shared_ptr<Storage> io_;        // Shared by the inputs and heatmaps of all shapes.
   uint64_t io_moves_ = 0;
-  std::deque<std::unique_ptr<Slot>> running_;  // oldest first
+  std::deque<std::unique_ptr<Slot>> running_;  // Oldest first.
   std::vector<std::unique_ptr<Slot>> free_slots_;
   cuda::Stream uploads_ = nullptr, downloads_ = nullptr;
 };

@@ -58,7 +58,7 @@ std::vector<uint8_t> wanted_classes(const std::vector<std::string>& asked, const
   return wanted;
 }
 
-// Corners, as the network's numbers are decoded: in float32, like the official code.
+// A box by its corners, decoded in float32 like in the official code.
 struct Candidate {
   float x0, y0, x1, y1, score;
   int label;
@@ -72,7 +72,7 @@ float overlap(const Candidate& a, const Candidate& b) {
   return common / (a.area() + b.area() - common);
 }
 
-// Rows with a score of at least `confidence`, in their order.
+// Returns the rows with a score of at least `confidence`, in the order of the output.
 std::vector<Candidate> candidates(std::span<const float> output, int h, int w, std::span<const uint8_t> wanted,
                                   float confidence) {
   const size_t columns = 5 + wanted.size();
@@ -180,7 +180,8 @@ PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const
   if (options_.input_h == 0) options_.input_h = h;
   if (options_.input_w == 0) options_.input_w = w;
   check(options_.input_h > 0 && options_.input_w > 0 && options_.input_h % 32 == 0 && options_.input_w % 32 == 0,
-        "a detector's input has to be a multiple of 32 high and wide, got {} x {}", options_.input_h, options_.input_w);
+        "detector: the input's height and width must be multiples of 32, got {} x {}", options_.input_h,
+        options_.input_w);
 }
 
 std::vector<DetectedBox> PersonDetector::operator()(const ImageView& picture) {
@@ -192,7 +193,7 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   if (pictures.empty()) return found;
   for (const ImageView& picture : pictures) {
     check(picture.width > 0 && picture.height > 0 && picture.region.contains({0, 0, picture.width, picture.height}),
-          "detector: expected a whole picture, got {} of {} x {} pixels", picture.region.area(), picture.width,
+          "detector: expected all pixels of a picture, got {} of {} x {}", picture.region.area(), picture.width,
           picture.height);
   }
   const int h = options_.input_h, w = options_.input_w;

@@ -1,4 +1,4 @@
-// People (or other things) in pictures: a YOLOX network with what belongs around it.
+// Detects people (or other objects) in pictures with a YOLOX network.
 //   PersonDetector people("yolox_s.pth", {.device = "cuda"});
 //   for (const DetectedBox& found : people(read_image("street.jpg"))) ...
 #pragma once
@@ -15,43 +15,45 @@
 namespace hr {
 
 struct DetectorOptions {
-  int input_h = 0, input_w = 0;  // multiples of 32; 0: what the weights were published with (detector_input)
-  double confidence = 0.1;       // boxes with a lower score are not given
-  double nms = 0.65;             // of two boxes of one class with a larger IoU the worse one goes
-  int at_most = 100;             // boxes of one class in a picture, the best ones
-  std::vector<std::string> classes = {"person"};  // names or numbers (from 0); empty: all
-  std::optional<YoloxInput> input;                // instead of what the stem's weights tell
-  std::string device = "cpu";                     // where there is no context: cpu, cuda or cuda:N
-  bool bf16 = false;                              // where there is no context: bf16 activations
+  int input_h = 0, input_w = 0;  // Multiples of 32; 0: the size the weights were published with (detector_input).
+  double confidence = 0.1;       // Boxes with a lower score are dropped.
+  // Of two boxes of one class with a larger IoU, the one with the lower score is dropped.
+  double nms = 0.65;
+  int at_most = 100;                              // The most boxes of one class in a picture; the best are kept.
+  std::vector<std::string> classes = {"person"};  // Names, or numbers from 0; empty: all classes.
+  std::optional<YoloxInput> input;                // nullopt: recognised from the stem's weights.
+  std::string device = "cpu";                     // cpu, cuda or cuda:N; ignored if a context is given.
+  bool bf16 = false;                              // bf16 activations; ignored if a context is given.
 };
 
 struct DetectedBox {
-  Box box;  // in pixels of the picture; may reach over its edges
+  Box box;  // In pixels of the picture; may extend beyond its edges.
   double score = 0;
-  int label = 0;         // number of the class among the network's
-  int64_t category = 1;  // its id in COCO's files (class_category)
+  int label = 0;         // Index of the class in the network's output.
+  int64_t category = 1;  // Category id in COCO's files (class_category).
 };
 
-// What the weights were published with: 416 x 416 for nano and tiny, 608 x 1088 for ByteTrack's of one class, else
-// 640 x 640. Height and width.
+// Height and width of the input that the weights were published with: 416 x 416 for nano and tiny, 608 x 1088 for
+// ByteTrack's weights with one class, 640 x 640 for all others.
 std::array<int, 2> detector_input(const YoloxInfo& info);
 
-// The names of a network's classes and their ids in COCO's files: COCO's 80, "person" where there is one, else none.
+// Name and COCO category id of a class. A network with 80 classes has COCO's, one with a single class has "person"; the
+// classes of other networks have no names ("") and the ids label + 1.
 std::string class_name(const YoloxShape& shape, int label);
 int64_t class_category(const YoloxShape& shape, int label);
 
-// Not thread-safe: one detector per thread.
+// Not thread-safe: use one detector per thread.
 class PersonDetector {
  public:
-  // On the device and in the precision of the options. Throws Error as the other constructor does, and if there is no
-  // such device.
+  // Creates its own context from the options. Throws Error as the other constructor does, and if there is no such
+  // device.
   explicit PersonDetector(const fs::path& weights, const DetectorOptions& options = {});
-  // The context's device, precision and threads are used. Throws Error if the file holds no detector, or has no class
-  // of a name that is asked for.
+  // Uses the device, precision and threads of the context. Throws Error if the file holds no detector, if it has no
+  // class of a name in `classes`, or if the input size is not a multiple of 32.
   PersonDetector(const Context& cx, const fs::path& weights, const DetectorOptions& options = {});
 
-  // Best first. Pictures of several sizes may share a batch. An Image is a whole ImageView. Throws Error if a picture
-  // is empty or only a part of one.
+  // Boxes with the best score first. Pictures of several sizes may share a batch. An Image converts to an ImageView of
+  // all its pixels. Throws Error if a picture is empty or only a part of its pixels is in memory.
   std::vector<DetectedBox> operator()(const ImageView& picture);
   std::vector<std::vector<DetectedBox>> operator()(std::span<const ImageView> pictures);
 
@@ -65,15 +67,16 @@ class PersonDetector {
   Context cx_;
   YoloxInfo info_;
   DetectorOptions options_;
-  std::vector<uint8_t> wanted_;  // by class
+  std::vector<uint8_t> wanted_;  // 1 for each class that was asked for
   std::unique_ptr<Yolox> network_;
 };
 
-// The pieces, as the official code has them.
-// A picture scaled into the top left corner of [h, w, 3] numbers, the rest as grey as 114.
+// The steps of detection, as the official code has them. This one scales a picture into the top left corner of [h, w,
+// 3] numbers and fills the rest with grey (114). Throws Error if `out` has another size.
 void detector_picture(const ImageView& picture, YoloxInput input, int h, int w, std::span<float> out);
-// Boxes of one picture's raw output [A, 5 + classes], of classes that are wanted: decoded, filtered, without those that
-// non-maximum suppression within a class removes, divided by `scale`.
+// Decodes the raw output [A, 5 + classes] of one picture: keeps the boxes of wanted classes with enough confidence,
+// removes those that non-maximum suppression within a class removes, and divides by `scale`. Throws Error if `output`
+// has another size.
 std::vector<DetectedBox> decode_boxes(std::span<const float> output, int h, int w, double scale,
                                       std::span<const uint8_t> wanted, const DetectorOptions& options);
 

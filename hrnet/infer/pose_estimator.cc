@@ -14,65 +14,32 @@
 #include "eval/nms.h"
 #include "hrnet/infer/decoding.h"
 #include "hrnet/infer/heatmap_runner.h"
-#include "hrnet/model/load.h"
+#include "hrnet/infer/weight_info.h"
 #include "hrnet/model/make_context.h"
 
 namespace hr {
 namespace {
 
-// A ReLU turns NaN into 0 on some processors, so that a damaged weight would give poses that look like any others.
-void check_finite(const WeightFile& file, const PoseModel& model) {
-  for (const auto& entry : model.parameters().entries()) {
-    const ArrayView* array = entry.counter != nullptr ? nullptr : file.find(entry.name());
-    if (array == nullptr) continue;
-    for (const float v : array->to_f32()) {
-      check(std::isfinite(v), "{}: {} holds numbers that are not finite; the file is damaged or its training diverged",
-            file.path().string(), entry.name());
-    }
-  }
-}
-
-std::optional<std::string> metadata(const WeightFile& file, const char* key) {
-  const auto it = file.metadata().find(key);
-  return it == file.metadata().end() ? std::nullopt : std::optional(it->second);
-}
-
-std::unique_ptr<PoseModel> load_pose_model(Context& cx, const WeightFile& file, const std::string& asked_color) {
-  const ModelGuess guess = guess_model(file);
-  check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", file.path().string(),
-        guess.what);
-  // The file alone says how large the network is, so it has to have all of its tensors before memory is taken for it.
-  check_weights(file, *declare_model(guess.model, guess.joints));
-  auto model = make_model(cx, guess.model, guess.joints, 0, Init::none);
-  load_weights(file, *model);
-  check_finite(file, *model);
-  std::string color = asked_color.empty() ? metadata(file, "color").value_or("") : asked_color;
-  // mmpose turns pictures to RGB for every network.
-  if (color.empty() && file.wrapper().writer == Wrapper::Writer::mmpose) color = "rgb";
-  check(color.empty() || color == "rgb" || color == "bgr", "{}: the colour order is '{}'; expected rgb or bgr",
-        file.path().string(), color);
-  if (!color.empty()) model->set_bgr_input(color == "bgr");
-  return model;
-}
-
 Skeleton choose_skeleton(const WeightFile& file, const std::string& asked, int joints) {
-  const std::optional<std::string> carried = metadata(file, "skeleton");
+  const auto carried = file.metadata().find("skeleton");
   Skeleton skeleton = !asked.empty() ? find_skeleton(asked)
-                      : carried      ? skeleton_from_text(*carried, file.path().string() + ": its skeleton")
-                                     : coco_skeleton();
-  check(skeleton.joints() == joints, "{}: is a network for {}, but the skeleton {} has {}; name the right one",
+                      : carried != file.metadata().end()
+                          ? skeleton_from_text(carried->second, file.path().string() + ": its skeleton")
+                          : coco_skeleton();
+  check(skeleton.joints() == joints,
+        "{}: the network has {}, but the skeleton {} has {}; name the skeleton that the network was trained with",
         file.path().string(), counted(joints, "joint"), skeleton.name, skeleton.joints());
   return skeleton;
 }
 
-int choose_side(const WeightFile& file, const char* key, int asked, int otherwise) {
-  const int side = asked != 0 ? asked : file.metadata_number(key, 32, 4096, 32).value_or(otherwise);
-  check(side >= 32 && side <= 4096 && side % 32 == 0, "{} is {}; expected a multiple of 32 from 32 to 4096", key, side);
+int checked_side(const char* name, int side) {
+  check(side >= 32 && side <= 4096 && side % 32 == 0, "{} is {}; expected a multiple of 32 from 32 to 4096", name,
+        side);
   return side;
 }
 
-// Official: the box's score times the mean of the joints' scores above 0.2. A pose without such a joint would get 0, so
-// that weak poses could not be told apart; theirs is the mean over all joints.
+// The official score is the score of the box times the mean score of the joints above 0.2. A pose without such a joint
+// would get 0, and weak poses could not be told apart. It gets the mean over all joints instead.
 double pose_score(std::span<const float> numbers, double box_score) {
   const double score = rescore_official(numbers, box_score, 0.2);
   if (score != 0) return score;
@@ -83,12 +50,12 @@ double pose_score(std::span<const float> numbers, double box_score) {
 
 struct Found {
   Pose pose;
-  std::vector<float> keypoints;  // as the network gave them
-  double rank = 0;               // what suppression sorts by
-  double area = 0;               // of the padded box, square pixels
+  std::vector<float> keypoints;  // As the network gave them.
+  double rank = 0;               // The score that suppression sorts by.
+  double area = 0;               // Of the padded box, in square pixels.
 };
 
-// The poses that stay, people of one category at a time: two of different kinds may share a place.
+// Removes duplicate poses among people of the same category. Poses of different categories may overlap.
 std::vector<Pose> suppressed(std::vector<Found>& found, double threshold, const Skeleton& skeleton) {
   std::map<int64_t, std::vector<Found*>> by_category;
   for (Found& f : found) by_category[f.pose.category].push_back(&f);
@@ -110,8 +77,11 @@ Picture::Picture(const Image& image) : view_(image) {}
 Picture::Picture(int width, int height, const uint8_t* rgb, size_t stride) {
   const size_t row = static_cast<size_t>(std::max(width, 0)) * 3;
   if (stride == 0) stride = row;
-  check(width > 0 && height > 0 && rgb != nullptr, "a picture of {} x {} pixels cannot be looked at", width, height);
-  check(stride >= row, "a picture {} pixels wide needs rows of at least {} bytes, got {}", width, row, stride);
+  check(width > 0 && height > 0 && rgb != nullptr,
+        "a picture of {} x {} pixels cannot be used; expected at least 1 x 1 pixels and a pointer that is not null",
+        width, height);
+  check(stride >= row, "a picture that is {} pixels wide needs rows of at least {} bytes; the stride is {}", width, row,
+        stride);
   view_.width = width;
   view_.height = height;
   view_.region = {0, 0, width, height};
@@ -132,8 +102,8 @@ People::People(const std::vector<Pose>& poses) : whole_(false) {
 
 struct PoseEstimator::State {
   std::mutex mutex;
-  std::string weights;  // for messages
-  double oks_nms = -1;  // below 0: all stay
+  std::string weights;  // For messages.
+  double oks_nms = -1;  // Below 0 keeps all poses.
   int batch_size = 1;
   Context cx;
   std::unique_ptr<PoseModel> model;
@@ -149,13 +119,13 @@ struct PoseEstimator::State {
     People::Person person;
     Placement placement;
   };
-  std::vector<Member> filling;                // of `batch`
-  std::deque<std::vector<Member>> under_way;  // oldest first
+  std::vector<Member> filling;                // People of `batch`, which is being filled.
+  std::deque<std::vector<Member>> under_way;  // People of the batches in flight, oldest first.
 
   size_t pixels() const { return static_cast<size_t>(input_w) * static_cast<size_t>(input_h) * 3; }
   size_t slot() const { return CropSource::slot_bytes(input_w, input_h); }
 
-  // Writes the crops of some people of one picture into the batch, from place `first` on.
+  // Writes the crops of people of one picture into the batch, from position `first` on.
   void write_crops(const ImageView& picture, std::span<const Member> members, size_t first) {
     const bool gpu = cx.device.is_cuda(), bgr = model->bgr_input();
     for_each_on_threads(members.size(), std::min(compute_threads(), static_cast<int>(members.size())), [&] {
@@ -174,7 +144,7 @@ struct PoseEstimator::State {
     });
   }
 
-  // Puts the people of one picture into batches; full ones get under way.
+  // Adds the people of one picture to the batch, and submits each batch that is full.
   void add(size_t request, const ImageView& picture, const People& people, std::vector<std::vector<Found>>& found) {
     std::vector<People::Person> list(people.list().begin(), people.list().end());
     if (people.whole()) list = {{{0, 0, static_cast<double>(picture.width), static_cast<double>(picture.height)}}};
@@ -182,8 +152,8 @@ struct PoseEstimator::State {
     for (size_t i = 0; i < list.size(); ++i) {
       const Box& b = list[i].box;
       check(std::isfinite(b.x) && std::isfinite(b.y) && std::isfinite(b.w) && std::isfinite(b.h) && b.w > 0 && b.h > 0,
-            "picture {}, person {}: a box at ({}, {}) of {} x {} pixels has no area or is not finite", request, i, b.x,
-            b.y, b.w, b.h);
+            "picture {}, person {}: the box at ({}, {}) of {} x {} pixels has no area or is not finite", request, i,
+            b.x, b.y, b.w, b.h);
       const CenterScale place = center_scale(b, static_cast<double>(input_w) / input_h);
       members.push_back({request, list[i],
                          place_official(place, {}, *skeleton, {}, picture.width, input_w, input_h,
@@ -210,7 +180,7 @@ struct PoseEstimator::State {
     batch.size = static_cast<int>(filling.size());
     batch.h = input_h;
     batch.w = input_w;
-    // Buffers keep their contents when they shrink, and their memory.
+    // The buffers keep their memory and contents when they shrink.
     cx.device.is_cuda() ? batch.sources.resize(slot() * filling.size())
                         : batch.images.resize(pixels() * filling.size());
     runner->submit(batch);
@@ -218,7 +188,7 @@ struct PoseEstimator::State {
     reserve();
   }
 
-  // The poses of the oldest batch.
+  // Waits for the oldest batch and decodes its poses.
   void take(std::vector<std::vector<Found>>& found) {
     const Heatmaps maps = runner->wait();
     const std::vector<Member> members = std::move(under_way.front());
@@ -264,11 +234,14 @@ PoseEstimator::PoseEstimator(const fs::path& weights, const PoseOptions& o) : st
   s.batch_size = o.batch_size;
   s.oks_nms = o.oks_nms.value_or(-1);
   s.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32});
-  s.model = load_pose_model(s.cx, file, o.color);
+  const ModelGuess guess = guess_model(file);
+  check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", s.weights, guess.what);
+  s.model = load_model(s.cx, file, {}, {}, o.color);
   s.skeleton = std::make_shared<const Skeleton>(choose_skeleton(file, o.skeleton, s.model->joints()));
-  s.input_h = choose_side(file, "input_h", o.input_h, 256);
-  s.input_w = choose_side(file, "input_w", o.input_w, 192);
-  s.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, metadata(file, "codec"), s.weights, s.input_h);
+  const WeightInfo info = weight_info(file, o.input_h == 0 || o.input_w == 0);
+  s.input_h = checked_side("input_h", o.input_h != 0 ? o.input_h : info.input_h.value_or(256));
+  s.input_w = checked_side("input_w", o.input_w != 0 ? o.input_w : info.input_w.value_or(192));
+  s.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, info.codec, s.weights, s.input_h);
   s.runner = std::make_unique<HeatmapRunner>(
       s.cx, *s.model, s.skeleton->mirror(), HeatmapRunner::Options{.flip = s.decoding.flip, .shift = s.decoding.shift});
   if (s.cx.device.is_cuda()) {
@@ -290,7 +263,7 @@ std::vector<Pose> PoseEstimator::operator()(const Picture& picture, const People
 std::vector<std::vector<Pose>> PoseEstimator::operator()(std::span<const PoseRequest> requests) {
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
-  if (s.cx.device.is_cuda()) cuda::use_device(s.cx.device.index);  // CUDA's device is a thread's own
+  if (s.cx.device.is_cuda()) cuda::use_device(s.cx.device.index);  // The current device of CUDA belongs to the thread.
   std::vector<std::vector<Found>> found(requests.size());
   try {
     for (size_t i = 0; i < requests.size(); ++i) {

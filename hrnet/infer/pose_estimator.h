@@ -1,9 +1,9 @@
-// The joints of people in pictures: a pose network with everything that belongs around it.
+// Estimates the poses of people in pictures.
 //   hr::PoseEstimator pose("pose_hrnet_w32_256x192.pth", {.device = "cuda"});
 //   const hr::Image picture = hr::read_image("street.jpg");
 //   for (const hr::Pose& p : pose(picture, people(picture))) ...   // people: an hr::PersonDetector
-// The network, its input size, the decoding of its heatmaps, the order of its colours and its skeleton are those that
-// the weight file tells; the numbers are those that the program `predict` writes.
+// The weight file tells the network, its input size, the decoding of its heatmaps, the order of its colours and its
+// skeleton. The poses equal those that the program `predict` writes.
 #pragma once
 #include <initializer_list>
 #include <memory>
@@ -18,20 +18,21 @@
 
 namespace hr {
 
-// A picture to look at, made implicitly of whatever the caller has. Pixels stay the caller's and must live until the
-// call that takes the picture returns. Throws Error if there are no pixels or rows are shorter than the width.
+// A picture, which converts implicitly from the types that a caller may have. The pixels are not copied: they must stay
+// valid until the call that takes the picture returns. The constructors throw Error if there are no pixels or if rows
+// are shorter than the width.
 class Picture {
  public:
   Picture(const Image& image);                       // NOLINT: implicit
   Picture(const ImageView& whole) : view_(whole) {}  // NOLINT: implicit
-  // 8-bit R, G, B; stride: bytes from row to row, 0: width * 3.
+  // 8-bit R, G, B. stride is the number of bytes from one row to the next; 0 means width * 3.
   Picture(int width, int height, const uint8_t* rgb, size_t stride = 0);
-  // A file, read when it is its turn and turned as its camera says (EXIF).
+  // A file, which is read when the call reaches it, and turned as its EXIF orientation says.
   Picture(fs::path file) : file_(std::move(file)) {}  // NOLINT: implicit
   Picture(const std::string& file) : file_(file) {}   // NOLINT: implicit
   Picture(const char* file) : file_(file) {}          // NOLINT: implicit
 
-  const fs::path& file() const { return file_; }  // empty: the pixels are in memory
+  const fs::path& file() const { return file_; }  // Empty if the pixels are in memory.
   const ImageView& view() const { return view_; }
 
  private:
@@ -39,9 +40,9 @@ class Picture {
   fs::path file_;
 };
 
-// Where people are, made implicitly of boxes (x, y, width, height in pixels), of what a detector found, or of poses of
-// an earlier frame. No boxes say that the whole picture is one person; a detector that found nobody says that nobody is
-// there.
+// The people in a picture, converted implicitly from boxes (x, y, width, height in pixels), from the boxes of a
+// detector, or from the poses of an earlier frame. An empty list of boxes means that the whole picture is one person.
+// An empty list from a detector or of poses means that there is nobody.
 class People {
  public:
   struct Person {
@@ -66,16 +67,17 @@ class People {
 };
 
 struct PoseOptions {
-  std::string device = "cpu";     // cpu, cuda or cuda:N
-  bool bf16 = false;              // bf16 activations; weights stay float32
-  bool tf32 = false;              // on a GPU: float32 convolutions may round their inputs to TF32
-  bool flip_test = true;          // average with the mirrored picture: twice the work, about one point of AP
-  std::string codec;              // argmax, quarter, msra, dark or udp; empty: the weights', else quarter
-  std::string color;              // rgb or bgr; empty: the weights', else the architecture's
-  std::string skeleton;           // a built-in name or a file; empty: the weights', else coco
-  int input_h = 0, input_w = 0;   // multiples of 32; 0: the weights', else 256 x 192
-  int batch_size = 16;            // people per run of the network
-  std::optional<double> oks_nms;  // of two poses with a larger OKS the worse one goes (predict: 0.9); nullopt: all stay
+  std::string device = "cpu";    // cpu, cuda or cuda:N.
+  bool bf16 = false;             // bf16 activations; weights stay float32.
+  bool tf32 = false;             // On a GPU, let float32 convolutions round their inputs to TF32.
+  bool flip_test = true;         // Average with the mirrored picture: twice the work for about one point of AP.
+  std::string codec;             // argmax, quarter, msra, dark or udp; empty: that of the weights, or else quarter.
+  std::string color;             // rgb or bgr; empty: that of the weights, or else of the architecture.
+  std::string skeleton;          // The name of a built-in skeleton or a file; empty: that of the weights, or else coco.
+  int input_h = 0, input_w = 0;  // Multiples of 32; 0: the size of the weights, or else 256 x 192.
+  int batch_size = 16;           // People per forward pass.
+  // Of two poses with a larger OKS the one with the lower score is dropped (predict uses 0.9); nullopt keeps all
+  std::optional<double> oks_nms;
 };
 
 // A picture and its people, for calls with several pictures.
@@ -84,25 +86,25 @@ struct PoseRequest {
   People people = {};
 };
 
-// May be called from several threads: calls take turns, so that several pictures in one call are faster than several
-// threads. Different estimators do not know of each other. Computes with OpenMP's threads of the calling thread.
+// Thread-safe, but calls take turns, so one call with several pictures is faster than several threads. Estimators do
+// not share anything. Computes with the OpenMP threads of the calling thread.
 class PoseEstimator {
  public:
-  // Throws Error if the file holds no pose network or is damaged, an option does not fit it, there is no such device,
-  // or bf16 is asked of a GPU without it. Never another device or precision than asked for.
+  // Throws Error if the file holds no pose network or is damaged, if an option does not fit it, if there is no such
+  // device, or if bf16 is asked for and the GPU has none. It never uses another device or precision than asked for.
   explicit PoseEstimator(const fs::path& weights, const PoseOptions& options = {});
   ~PoseEstimator();
   PoseEstimator(PoseEstimator&&) noexcept;
   PoseEstimator& operator=(PoseEstimator&&) noexcept;
 
-  // One pose per person, in the order of the people; with PoseOptions::oks_nms those that stay, best first. A pose's
-  // score is the box's times the mean of its joints' scores above 0.2 (of all joints where none is). Poses may outlive
-  // the estimator.
-  // Throws Error if a picture cannot be read, a box is not finite or has no area, or the network's heatmaps are not
-  // finite; the estimator can be used again after that.
+  // Returns one pose per person, in the order of the people; with PoseOptions::oks_nms only those that are kept, best
+  // first. The score of a pose is the score of its box times the mean score of its joints above 0.2; if no joint is
+  // above 0.2, it is the mean score of all joints. Poses may outlive the estimator. Throws Error if a picture cannot be
+  // read, if a box is not finite or has no area, or if the heatmaps are not finite. The estimator can be used again
+  // after that.
   std::vector<Pose> operator()(const Picture& picture, const People& people = {});
-  // Several pictures, whose people share batches. One list of poses per request. At most the pictures of one batch are
-  // in memory at a time where they are files.
+  // The same for several pictures, whose people share batches. Returns one list of poses per request. Files are read
+  // one after the other, so that only one picture is in memory at a time.
   std::vector<std::vector<Pose>> operator()(std::span<const PoseRequest> requests);
 
   const Skeleton& skeleton() const;

@@ -13,24 +13,25 @@
 namespace hr {
 namespace {
 
-// Noises as shares of the height, as in the paper, but as rates per second (the paper's are per frame). Compared with
-// it boxes are trusted less and motion is steadier: on public detections, jittered and thinned out at random,
-// identities are then kept better.
-constexpr double kRate = 30;            // frames/s for which the paper gives its noises
-constexpr double kMeasured = 0.075;     // deviation of a detected box: pixels
-constexpr double kPlace = 0.015;        // of the place in 1/30 s: pixels
-constexpr double kSpeed = kRate / 320;  // of the speed in 1/30 s: pixels per second
+// The noises of the Kalman filter are proportional to the height of the box, as in the paper, but are rates per second,
+// while the paper's are per frame. Compared with the paper, boxes are trusted less and the motion is steadier. On
+// public detections, jittered and thinned out at random, this keeps identities better.
+constexpr double kRate = 30;            // frames/s that belong to the noises of the paper.
+constexpr double kMeasured = 0.075;     // Standard deviation of a detected box, in heights.
+constexpr double kPlace = 0.015;        // Standard deviation of the position after 1/30 s, in heights.
+constexpr double kSpeed = kRate / 320;  // Standard deviation of the speed after 1/30 s, in heights per second.
 constexpr double kAspect = 1e-2, kAspectSpeed = 1e-5 * kRate, kAspectMeasured = 1e-1;
-constexpr double kDuplicate = 0.85;  // a lost person whose box overlaps a seen one's this much is the same one
-constexpr double kBodyArea = 0.53;   // of a box that a body fills, as COCO's areas
+constexpr double kDuplicate = 0.85;  // A lost and a seen track whose boxes have at least this IoU are the same person.
+constexpr double kBodyArea = 0.53;   // The share of a box that a body fills, as for COCO's areas.
 
-// One quantity and its velocity. The four quantities of a box (centre, aspect, height) do not influence each other, so
-// the paper's filter of eight numbers falls into four of two. Noise is white in the velocity and in the place:
+// One quantity and its velocity. The four quantities of a box (centre x and y, aspect, height) do not influence each
+// other, so the paper's filter with eight numbers splits into four with two. The noise is white in velocity and
+// position:
 //   P(dt) = F P F' + [p dt + v dt^3 / 3,  v dt^2 / 2;  v dt^2 / 2,  v dt],   F = [1 dt; 0 1]
-// so two steps of dt / 2 are one of dt.
+// so that two steps of dt / 2 equal one of dt.
 struct Motion {
   double value = 0, velocity = 0;
-  double p00 = 0, p01 = 0, p11 = 0;  // covariance
+  double p00 = 0, p01 = 0, p11 = 0;  // Covariance matrix.
 
   void start(double measured, double deviation, double velocity_deviation) {
     *this = {measured, 0, deviation * deviation, 0, velocity_deviation * velocity_deviation};
@@ -62,7 +63,8 @@ struct BoxMotion {
     aspect.start(b.w / b.h, kAspect, kAspectSpeed);
     height.start(b.h, 2 * kPlace * b.h, 10 * kSpeed * b.h);
   }
-  // A person who was not seen keeps the height: a trend of sizes does not go on behind a pillar.
+  // The height of a person who was not seen stays the same, since a trend of the size does not continue while the
+  // person is hidden.
   void predict(double dt, bool lost) {
     if (lost) height.velocity = 0;
     const double place = square(kPlace * height.value) * kRate, speed = square(kSpeed * height.value) * kRate;
@@ -86,8 +88,8 @@ struct BoxMotion {
   }
 };
 
-void check_option(bool condition, const char* name, double value) {
-  check(condition, "TrackerOptions: {} cannot be {}", name, value);
+void check_option(bool condition, const char* name, double value, const char* expected) {
+  check(condition, "TrackerOptions: {} is {}; expected {}", name, value, expected);
 }
 
 bool finite(const Box& b) {
@@ -99,11 +101,11 @@ bool finite(const Box& b) {
 struct Tracker::Track {
   enum class State { tentative, seen, lost };
   State state = State::tentative;
-  int64_t id = 0;  // 0 until confirmed
+  int64_t id = 0;  // 0 until the track is confirmed
   int hits = 1;
   double first_time = 0, last_time = 0;
   BoxMotion motion;
-  Box last_box;  // the detection's, to which last_joints belong
+  Box last_box;  // Box of the last detection, to which last_joints belong.
   double score = 0;
   int64_t category = 1;
   std::shared_ptr<const Skeleton> skeleton;
@@ -111,9 +113,9 @@ struct Tracker::Track {
   std::vector<Joint> last_joints, smoothed;
   std::vector<OneEuro> filters;
 
-  bool matched = false;  // in this frame
+  bool matched = false;  // In this frame.
 
-  // last_joints or smoothed, moved and scaled as the box was.
+  // Moves and scales joints as the box has moved from `from` to `to`.
   std::vector<Joint> moved(std::vector<Joint> joints, const Box& from, const Box& to) const {
     const double scale = to.h / from.h;
     for (Joint& j : joints) {
@@ -167,7 +169,7 @@ struct Tracker::Track {
 
 namespace {
 
-// 0 where they do not touch. A pose that is not known leaves the boxes to decide.
+// OKS of two poses over the joints that both know. Returns -1 if there are none, so that the boxes alone decide.
 double pose_likeness(std::span<const Joint> a, std::span<const Joint> b, double area, const TrackerOptions& o) {
   double sum = 0;
   int count = 0;
@@ -185,112 +187,120 @@ double pose_likeness(std::span<const Joint> a, std::span<const Joint> b, double 
 Tracker::Tracker(TrackerOptions options) : options_(std::move(options)) {
   TrackerOptions& o = options_;
   if (o.sigmas.empty()) o.sigmas = coco_skeleton().sigmas;
-  for (const double s : o.sigmas) check_option(std::isfinite(s) && s > 0, "sigmas", s);
-  check_option(std::isfinite(o.high_score), "high_score", o.high_score);
-  check_option(o.low_score <= o.high_score, "low_score", o.low_score);
-  check_option(o.new_score >= o.high_score, "new_score (below high_score)", o.new_score);
-  check_option(o.first_likeness >= 0 && o.first_likeness <= 1, "first_likeness", o.first_likeness);
-  check_option(o.second_likeness >= 0 && o.second_likeness <= 1, "second_likeness", o.second_likeness);
-  check_option(o.tentative_likeness >= 0 && o.tentative_likeness <= 1, "tentative_likeness", o.tentative_likeness);
-  check_option(o.pose_weight >= 0 && o.pose_weight <= 1, "pose_weight", o.pose_weight);
-  check_option(o.max_lost_seconds >= 0, "max_lost_seconds", o.max_lost_seconds);
-  check_option(o.confirm_after >= 1, "confirm_after", o.confirm_after);
-  check_option(std::isfinite(o.joint_score), "joint_score", o.joint_score);
-  check_option(std::isfinite(o.min_cutoff) && o.min_cutoff > 0, "min_cutoff", o.min_cutoff);
-  check_option(std::isfinite(o.beta) && o.beta >= 0, "beta", o.beta);
-  check_option(std::isfinite(o.speed_cutoff) && o.speed_cutoff > 0, "speed_cutoff", o.speed_cutoff);
+  for (const double s : o.sigmas) check_option(std::isfinite(s) && s > 0, "sigmas", s, "finite numbers above 0");
+  check_option(std::isfinite(o.high_score), "high_score", o.high_score, "a finite number");
+  check_option(o.low_score <= o.high_score, "low_score", o.low_score, "at most high_score");
+  check_option(o.new_score >= o.high_score, "new_score", o.new_score, "at least high_score");
+  const auto share = [](double v) { return v >= 0 && v <= 1; };
+  check_option(share(o.first_likeness), "first_likeness", o.first_likeness, "a number from 0 to 1");
+  check_option(share(o.second_likeness), "second_likeness", o.second_likeness, "a number from 0 to 1");
+  check_option(share(o.tentative_likeness), "tentative_likeness", o.tentative_likeness, "a number from 0 to 1");
+  check_option(share(o.pose_weight), "pose_weight", o.pose_weight, "a number from 0 to 1");
+  check_option(o.max_lost_seconds >= 0, "max_lost_seconds", o.max_lost_seconds, "0 or more");
+  check_option(o.confirm_after >= 1, "confirm_after", o.confirm_after, "at least 1");
+  check_option(std::isfinite(o.joint_score), "joint_score", o.joint_score, "a finite number");
+  check_option(std::isfinite(o.min_cutoff) && o.min_cutoff > 0, "min_cutoff", o.min_cutoff, "a finite number above 0");
+  check_option(std::isfinite(o.beta) && o.beta >= 0, "beta", o.beta, "a finite number, 0 or more");
+  check_option(std::isfinite(o.speed_cutoff) && o.speed_cutoff > 0, "speed_cutoff", o.speed_cutoff,
+               "a finite number above 0");
 }
 
 Tracker::~Tracker() = default;
 Tracker::Tracker(Tracker&&) noexcept = default;
 Tracker& Tracker::operator=(Tracker&&) noexcept = default;
 
-std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose> detections) {
-  check(std::isfinite(seconds), "Tracker: the time of a frame is {}", seconds);
-  check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s; restart() begins anew", now_,
-        seconds);
+// A frame that is being processed.
+struct Tracker::Frame {
+  double seconds = 0;
+  std::span<const Pose> detections;
+  std::vector<Box> boxes = {};                    // Where the box of each track is expected.
+  std::vector<std::vector<Joint>> expected = {};  // Joints of each track, moved to that box.
+};
+
+void Tracker::check_frame(double seconds, std::span<const Pose> detections) const {
+  check(std::isfinite(seconds), "Tracker: the time of a frame is {}; expected a finite number of seconds", seconds);
+  check(!started_ || seconds >= now_,
+        "Tracker: the time goes back from {} s to {} s; call restart() before another video", now_, seconds);
   for (size_t i = 0; i < detections.size(); ++i) {
     const Pose& d = detections[i];
     check(finite(d.box) && std::isfinite(d.score), "Tracker: detection {} has a box or a score that is not finite", i);
     check(d.box.w > 0 && d.box.h > 0, "Tracker: detection {} is a box of {} x {} pixels, which has no area", i, d.box.w,
           d.box.h);
     check(d.joints.empty() || d.joints.size() == options_.sigmas.size(),
-          "Tracker: detection {} has {} joints; there are sigmas for {}", i, d.joints.size(), options_.sigmas.size());
+          "Tracker: detection {} has {} joints, but there are {} sigmas; use one skeleton for both", i, d.joints.size(),
+          options_.sigmas.size());
     for (const Joint& j : d.joints) {
       check(std::isfinite(j.x) && std::isfinite(j.y) && std::isfinite(j.score),
             "Tracker: detection {} has a joint that is not finite", i);
     }
   }
-  const bool first_frame = !started_;
+}
+
+// Ends the tracks that were lost for too long and predicts the others.
+Tracker::Frame Tracker::begin_frame(double seconds, std::span<const Pose> detections) {
   const double dt = started_ ? seconds - now_ : 0;
   started_ = true;
   now_ = seconds;
-
   std::erase_if(tracks_, [&](const Track& t) { return seconds - t.last_time > options_.max_lost_seconds; });
-  std::vector<std::vector<Joint>> expected(tracks_.size());  // joints where the box is expected
-  std::vector<Box> boxes(tracks_.size());
-  for (size_t i = 0; i < tracks_.size(); ++i) {
-    Track& t = tracks_[i];
+  Frame frame{.seconds = seconds, .detections = detections};
+  for (Track& t : tracks_) {
     t.matched = false;
     t.motion.predict(dt, t.state == Track::State::lost);
-    boxes[i] = t.motion.box();
-    if (!t.last_joints.empty()) expected[i] = t.moved(t.last_joints, t.last_box, boxes[i]);
+    const Box box = t.motion.box();
+    frame.expected.push_back(t.last_joints.empty() ? std::vector<Joint>{} : t.moved(t.last_joints, t.last_box, box));
+    frame.boxes.push_back(box);
   }
+  return frame;
+}
 
-  // Associates those tracks with those detections and takes what it matched out of `open`.
-  const auto associate = [&](auto&& takes_part, std::vector<int>& open, double least, bool weigh_by_score) {
-    std::vector<int> rows;
-    for (size_t i = 0; i < tracks_.size(); ++i) {
-      if (!tracks_[i].matched && takes_part(tracks_[i])) rows.push_back(static_cast<int>(i));
-    }
-    if (rows.empty() || open.empty()) return;
-    std::vector<double> cost;
-    cost.reserve(rows.size() * open.size());
-    for (const int i : rows) {
-      for (const int j : open) {
-        const Pose& d = detections[j];
-        double likeness = box_iou(boxes[i], d.box);
-        if (likeness > 0 && options_.pose_weight > 0 && !d.joints.empty() && !expected[i].empty()) {
-          const double oks = pose_likeness(expected[i], d.joints, kBodyArea * d.box.w * d.box.h, options_);
-          if (oks >= 0) likeness += options_.pose_weight * (oks - likeness);
-        }
-        cost.push_back(1 - likeness * (weigh_by_score ? std::clamp(d.score, 0.0, 1.0) : 1.0));
-      }
-    }
-    const std::vector<int> match =
-        assign_below(cost, static_cast<int>(rows.size()), static_cast<int>(open.size()), 1 - least);
-    std::vector<int> rest;
-    std::vector<uint8_t> used(open.size(), 0);
-    for (size_t r = 0; r < rows.size(); ++r) {
-      if (match[r] < 0) continue;
-      used[match[r]] = 1;
-      tracks_[rows[r]].see(detections[open[match[r]]], open[match[r]], seconds, options_);
-    }
-    for (size_t k = 0; k < open.size(); ++k) {
-      if (used[k] == 0) rest.push_back(open[k]);
-    }
-    open = std::move(rest);
-  };
-  std::vector<int> high, low;
-  for (size_t i = 0; i < detections.size(); ++i) {
-    if (detections[i].score >= options_.high_score) {
-      high.push_back(static_cast<int>(i));
-    } else if (detections[i].score > options_.low_score) {
-      low.push_back(static_cast<int>(i));
+double Tracker::likeness(const Frame& frame, int track, int detection) const {
+  const Pose& d = frame.detections[detection];
+  const std::vector<Joint>& expected = frame.expected[track];
+  const double iou = box_iou(frame.boxes[track], d.box);
+  if (iou <= 0 || options_.pose_weight <= 0 || d.joints.empty() || expected.empty()) return iou;
+  const double oks = pose_likeness(expected, d.joints, kBodyArea * d.box.w * d.box.h, options_);
+  return oks >= 0 ? iou + options_.pose_weight * (oks - iou) : iou;
+}
+
+// Associates the tracks for which takes_part() holds with the open detections, and removes the matched ones from
+// `open`.
+void Tracker::associate(const Frame& frame, bool (*takes_part)(const Track&), std::vector<int>& open, double least,
+                        bool weigh_by_score) {
+  std::vector<int> rows;
+  for (size_t i = 0; i < tracks_.size(); ++i) {
+    if (!tracks_[i].matched && takes_part(tracks_[i])) rows.push_back(static_cast<int>(i));
+  }
+  if (rows.empty() || open.empty()) return;
+  std::vector<double> cost;
+  cost.reserve(rows.size() * open.size());
+  for (const int i : rows) {
+    for (const int j : open) {
+      const double weight = weigh_by_score ? std::clamp(frame.detections[j].score, 0.0, 1.0) : 1.0;
+      cost.push_back(1 - likeness(frame, i, j) * weight);
     }
   }
-  using State = Track::State;
-  associate([](const Track& t) { return t.state != State::tentative; }, high, options_.first_likeness, true);
-  associate([](const Track& t) { return t.state == State::seen; }, low, options_.second_likeness, false);
-  associate([](const Track& t) { return t.state == State::tentative; }, high, options_.tentative_likeness, true);
+  const std::vector<int> match =
+      assign_below(cost, static_cast<int>(rows.size()), static_cast<int>(open.size()), 1 - least);
+  std::vector<int> rest;
+  std::vector<uint8_t> used(open.size(), 0);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    if (match[r] < 0) continue;
+    used[match[r]] = 1;
+    tracks_[rows[r]].see(frame.detections[open[match[r]]], open[match[r]], frame.seconds, options_);
+  }
+  for (size_t k = 0; k < open.size(); ++k) {
+    if (used[k] == 0) rest.push_back(open[k]);
+  }
+  open = std::move(rest);
+}
 
-  std::erase_if(tracks_, [](const Track& t) { return t.state == State::tentative && !t.matched; });
-  for (const int j : high) {
-    const Pose& d = detections[j];
+void Tracker::start_tracks(const Frame& frame, const std::vector<int>& open) {
+  for (const int j : open) {
+    const Pose& d = frame.detections[j];
     if (d.score < options_.new_score) continue;
     Track t;
     t.motion.start(d.box);
-    t.first_time = t.last_time = seconds;
+    t.first_time = t.last_time = frame.seconds;
     t.last_box = d.box;
     t.last_joints = d.joints;
     t.smooth(options_, 0);
@@ -298,6 +308,10 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
     t.matched = true;
     tracks_.push_back(std::move(t));
   }
+}
+
+void Tracker::update_states(bool first_frame) {
+  using State = Track::State;
   for (Track& t : tracks_) {
     if (!t.matched) {
       t.state = State::lost;
@@ -309,7 +323,11 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
       t.id = next_id_++;
     }
   }
-  // Of a seen and a lost track on the same place the younger one ends.
+}
+
+// If a seen and a lost track are in the same place, the younger one ends.
+void Tracker::end_duplicates(double seconds) {
+  using State = Track::State;
   std::vector<uint8_t> ends(tracks_.size(), 0);
   for (size_t i = 0; i < tracks_.size(); ++i) {
     if (tracks_[i].state != State::seen) continue;
@@ -327,11 +345,35 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
     ++kept;
   }
   tracks_.resize(kept);
+}
+
+std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose> detections) {
+  check_frame(seconds, detections);
+  const bool first_frame = !started_;
+  const Frame frame = begin_frame(seconds, detections);
+  std::vector<int> high, low;
+  for (size_t i = 0; i < detections.size(); ++i) {
+    if (detections[i].score >= options_.high_score) {
+      high.push_back(static_cast<int>(i));
+    } else if (detections[i].score > options_.low_score) {
+      low.push_back(static_cast<int>(i));
+    }
+  }
+  using State = Track::State;
+  const auto confirmed = [](const Track& t) { return t.state != State::tentative; };
+  const auto seen = [](const Track& t) { return t.state == State::seen; };
+  const auto tentative = [](const Track& t) { return t.state == State::tentative; };
+  associate(frame, confirmed, high, options_.first_likeness, true);
+  associate(frame, seen, low, options_.second_likeness, false);
+  associate(frame, tentative, high, options_.tentative_likeness, true);
+  std::erase_if(tracks_, [](const Track& t) { return t.state == State::tentative && !t.matched; });
+  start_tracks(frame, high);
+  update_states(first_frame);
+  end_duplicates(seconds);
 
   std::vector<TrackedPerson> people;
   for (const Track& t : tracks_) {
-    if (t.state != State::seen) continue;
-    people.push_back(t.person(t.motion.box(), t.smoothed, seconds));
+    if (t.state == State::seen) people.push_back(t.person(t.motion.box(), t.smoothed, seconds));
   }
   std::sort(people.begin(), people.end(),
             [](const TrackedPerson& a, const TrackedPerson& b) { return a.track < b.track; });
@@ -339,8 +381,9 @@ std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose>
 }
 
 std::vector<TrackedPerson> Tracker::predict(double seconds) const {
-  check(std::isfinite(seconds), "Tracker: the time of a frame is {}", seconds);
-  check(!started_ || seconds >= now_, "Tracker: time goes back from {} s to {} s", now_, seconds);
+  check(std::isfinite(seconds), "Tracker: the time of a frame is {}; expected a finite number of seconds", seconds);
+  check(!started_ || seconds >= now_,
+        "Tracker: the last frame is at {} s, so {} s cannot be predicted; ask for a later time", now_, seconds);
   std::vector<TrackedPerson> people;
   for (const Track& t : tracks_) {
     if (t.state != Track::State::seen || seconds - t.last_time > options_.max_lost_seconds) continue;

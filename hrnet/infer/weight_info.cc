@@ -14,7 +14,7 @@ WeightInfo weight_info(const WeightFile& file, bool sizes) {
     const auto it = file.metadata().find(key);
     return it == file.metadata().end() ? std::nullopt : std::optional(it->second);
   };
-  // The same limits as those of a size that is asked for. Memory is allocated by these numbers.
+  // The limits are those for a size that is asked for. They matter, since memory is allocated by these numbers.
   const auto side = [&](const char* key) -> std::optional<int> { return file.metadata_number(key, 32, 4096, 32); };
   info.codec = text("codec");
   if (sizes) {
@@ -22,9 +22,9 @@ WeightInfo weight_info(const WeightFile& file, bool sizes) {
     info.input_w = side("input_w");
   }
   info.color = text("color");
-  // mmpose turns pictures to RGB for every network.
+  // mmpose converts pictures to RGB for every network.
   if (!info.color && file.wrapper().writer == Wrapper::Writer::mmpose) info.color = "rgb";
-  // The tensors know better than any text.
+  // The shapes of the tensors are more reliable than the text of the metadata.
   const ModelGuess guess = guess_model(file);
   info.model = guess.model.empty() ? text("model") : guess.model;
   constexpr int kMaxJoints = 10'000;
@@ -35,13 +35,14 @@ WeightInfo weight_info(const WeightFile& file, bool sizes) {
 
 void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights) {
   const std::string color = asked.empty() ? of_the_weights.value_or("") : asked;
-  if (color.empty()) return;  // the architecture's
+  if (color.empty()) return;  // Keep the architecture's order.
   check(color == "rgb" || color == "bgr", "the weights' colour order is '{}'; expected rgb or bgr", color);
   model.set_bgr_input(color == "bgr");
 }
 
 namespace {
-// A ReLU turns NaN into 0 on some processors, so that a damaged weight would give poses that look like any others.
+// Weights that are not finite must be found here: a ReLU turns NaN into 0 on some processors, and the poses would then
+// look like any others.
 void check_finite(const WeightFile& file, const PoseModel& model) {
   for (const auto& entry : model.parameters().entries()) {
     const ArrayView* array = entry.counter != nullptr ? nullptr : file.find(entry.name());
@@ -49,7 +50,7 @@ void check_finite(const WeightFile& file, const PoseModel& model) {
     const std::vector<float> values = array->to_f32();
     const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
     check(bad == values.end(),
-          "{}: {}: element {} is {}, which is not finite; the file is damaged or its training has diverged, use "
+          "{}: {}: element {} is {}, which is not finite; the file is damaged or its training has diverged, so use "
           "another checkpoint",
           file.path().string(), entry.name(), bad - values.begin(),
           bad == values.end() ? ""
@@ -64,17 +65,18 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::
   const WeightInfo info = weight_info(file, false);
   const ModelGuess guess = guess_model(file);
   if (name.empty()) {
-    check(info.model.has_value(), "{}: holds {}; name the network with `model` if it is one all the same",
+    check(info.model.has_value(), "{}: holds {}; if it is a pose network nevertheless, name it with `model`",
           file.path().string(), guess.what);
     name = *info.model;
   }
   if (!joints) {
     check(info.joints.has_value(),
-          "{}: this is {}, which has no heatmap head; pose weights are needed here, `train.weights` makes them from it",
+          "{}: this is {}, which has no heatmap head; pose weights are needed here, which can be trained from it with "
+          "`train.weights`",
           file.path().string(), guess.what);
     joints = info.joints;
   }
-  // The file alone says how large the network is, so it has to have all of its tensors before memory is taken for it.
+  // The size of the network follows from the file alone, so the file must have all tensors before memory is allocated.
   check_weights(file, *declare_model(name, *joints));
   auto model = make_model(cx, name, *joints, 0, Init::none);
   load_weights(file, *model);
@@ -101,8 +103,8 @@ std::optional<Skeleton> carried_skeleton(const WeightFile& file) {
   Skeleton skeleton = skeleton_from_text(found->second, file.path().string() + ": the skeleton in its metadata");
   const int joints = joints_of_the_tensors(file, skeleton);
   check(skeleton.joints() == joints,
-        "{}: the skeleton in its metadata ({}) has {}, but its tensors are a network for {}; name the right skeleton "
-        "with `keypoints_path`",
+        "{}: the skeleton in its metadata ({}) has {}, but its network has {}; name the right skeleton with "
+        "`keypoints_path`",
         file.path().string(), skeleton.name, counted(skeleton.joints(), "joint"), joints);
   return skeleton;
 }
@@ -112,7 +114,7 @@ std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const s
   try {
     carried = carried_skeleton(file);
   } catch (const Error&) {
-    return "";  // what the user names replaces it
+    return "";  // The skeleton that the user names replaces the damaged one.
   }
   if (!carried) return "";
   check(asked.joints() == carried->joints(),

@@ -43,7 +43,7 @@ HighResolutionModule::HighResolutionModule(ParameterStore& store, const std::str
     for (size_t j = 0; j < n; ++j) {
       const std::string prefix = fmt::format("{}.fuse_layers.{}.{}", name, i, j);
       if (j > i) row[j].emplace_back(store, prefix + ".0", prefix + ".1", ConvShape{channels[j], channels[i], 1, 1, 0});
-      // Down: all but the last convolution keep the source's channels.
+      // To go down in resolution, all convolutions but the last keep the channels of the source branch.
       for (size_t k = 0; j < i && k < i - j; ++k) {
         const std::string link = fmt::format("{}.{}", prefix, k);
         const int64_t out = k + 1 == i - j ? channels[i] : channels[j];
@@ -93,7 +93,7 @@ HRNet::HRNet(std::string name, int64_t width, int joints) : PoseModel(std::move(
   for (int m = 0; m < 4; ++m)
     stage3_.emplace_back(store_, fmt::format("stage3.{}", m), std::vector{c, 2 * c, 4 * c}, true);
   transition3_.emplace_back(store_, "transition3.3.0.0", "transition3.3.0.1", ConvShape{4 * c, 8 * c, 3, 2, 1});
-  // The last module computes the highest resolution only.
+  // The last module computes only the output of the highest resolution.
   for (int m = 0; m < 3; ++m)
     stage4_.emplace_back(store_, fmt::format("stage4.{}", m), std::vector{c, 2 * c, 4 * c, 8 * c}, m < 2);
   final_layer_.emplace_back(store_, "final_layer", ConvShape{c, joints, 1, 1, 0}, kHeatmapHead);

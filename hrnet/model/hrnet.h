@@ -1,4 +1,4 @@
-// HRNet (Sun et al., CVPR 2019) as the official pose code builds it; parameter names are its state dict's.
+// HRNet (Sun et al., CVPR 2019), built like the official pose code, with the parameter names of its state dict.
 #pragma once
 #include <deque>
 
@@ -7,14 +7,15 @@
 
 namespace hr {
 
-// conv3x3 - conv3x3 + skip, both C wide.
+// relu(conv3x3(conv3x3(x)) + x). All tensors have the same shape [N, H, W, channels].
 struct BasicBlock {
   ConvBn conv1, conv2;
   BasicBlock(ParameterStore& store, const std::string& name, int64_t channels);
   Tensor operator()(Context& cx, const Tensor& x) const;
 };
 
-// conv1x1 - conv3x3 - conv1x1 (4 x wider) + skip, with a 1x1 projection on the skip where shapes change.
+// relu(conv1x1(conv3x3(conv1x1(x))) + skip) with 4 * planes output channels. The skip is x, or a 1x1 projection of x if
+// the shape changes.
 struct Bottleneck {
   ConvBn conv1, conv2, conv3;
   std::optional<ConvBn> downsample;
@@ -22,7 +23,9 @@ struct Bottleneck {
   Tensor operator()(Context& cx, const Tensor& x) const;
 };
 
-// Parallel branches of four BasicBlocks, then every output is the sum of all branches at its resolution.
+// Parallel branches of four BasicBlocks each, then the fusion: every output is the sum of all branches, brought to the
+// resolution of the output. x[b] is [N, H / 2^b, W / 2^b, channels[b]]. Without multi_scale_output only the first
+// output is computed.
 class HighResolutionModule {
  public:
   HighResolutionModule(ParameterStore& store, const std::string& name, const std::vector<int64_t>& channels,

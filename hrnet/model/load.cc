@@ -43,8 +43,9 @@ int resnet_depth(const WeightFile& file) {
   return 0;
 }
 
-// What only the classification network has: both namings of HRNet's (the published hrnet_w32-36af842e.pth and the later
-// hrnetv2_*), the three fusions of the last module that a pose network does not compute, torchvision's fc.
+// Whether only the classification network has this entry: HRNet's classification head in both namings (the published
+// hrnet_w32-36af842e.pth and the later hrnetv2_*), the three fusions of the last module that a pose network does not
+// compute, and torchvision's fc.
 bool is_classification_part(std::string_view name) {
   constexpr std::string_view prefixes[] = {
       "head.",          "fc.",         "incre_modules.",          "downsamp_modules.",       "final_layer.0.",
@@ -52,12 +53,12 @@ bool is_classification_part(std::string_view name) {
   return std::any_of(std::begin(prefixes), std::end(prefixes), [&](auto p) { return name.starts_with(p); });
 }
 
-// What a pose network puts on top of a backbone.
+// Whether a pose network has this entry on top of its backbone.
 bool is_pose_part(std::string_view name) {
   return name.starts_with("final_layer.") || name.starts_with("deconv_layers.");
 }
 
-// The networks that put another head onto HRNet's body, told by names that only they have.
+// Recognises networks with another head on HRNet's body by names that only they have. Returns "" for any other file.
 std::string sister_network(const WeightFile& file) {
   const auto any = [&](std::initializer_list<std::string_view> prefixes) {
     return std::any_of(file.names().begin(), file.names().end(), [&](const std::string& name) {
@@ -67,13 +68,13 @@ std::string sister_network(const WeightFile& file) {
   if (any({"final_layers."})) return "HigherHRNet, a bottom-up network";
   if (any({"offset_final_layer.", "head_heatmap.", "transition_heatmap."})) return "DEKR, a bottom-up network";
   if (any({"ocr_", "aux_head.", "last_layer."})) return "HRNet for segmentation";
-  // Convolution, normalisation, activation, convolution; a classification head begins with head.0.0 and lies beside
-  // incre_modules.
+  // A facial landmark head is convolution, normalisation, activation, convolution. A classification head has other
+  // names, such as head.0.0.
   if (shape_of(file, "head.0.weight").size() > 0 && file.contains("head.3.weight")) return "facial landmark HRNet";
   return "";
 }
 
-// "incre_modules (4), classifier (2)": names by their first part, in order.
+// Counts names by their first part, in order: "incre_modules (4), classifier (2)".
 std::string by_part(const std::vector<std::string>& names) {
   std::vector<std::pair<std::string, int>> parts;
   for (const std::string& name : names) {
@@ -93,7 +94,7 @@ std::string by_part(const std::vector<std::string>& names) {
 
 [[noreturn]] void refuse(const WeightFile& file, const PoseModel& model, const Fit& fit, bool as_a_start) {
   const ModelGuess guess = guess_model(file);
-  // A backbone is what a start may be, so that it is one explains nothing there.
+  // A backbone is allowed as a start, so the fact that the file is a backbone does not explain the failure.
   const bool explained = as_a_start && guess.model == model.name() && guess.joints == 0 && guess.sister.empty();
   const std::string reason = explained ? "" : likely_reason(file, model);
   const size_t all = fit.missing.size() + fit.unexpected.size() + fit.misshaped.size() + fit.mistyped.size();
@@ -108,13 +109,13 @@ std::string by_part(const std::vector<std::string>& names) {
 ModelGuess guess_model(const WeightFile& file) {
   ModelGuess guess;
   if (const std::optional<YoloxInfo> detector = yolox_info(file)) {
-    guess.what = fmt::format("{}: it finds people, not joints (`detector` takes it)", detector->describe());
+    guess.what = fmt::format("{}: it finds people, not joints (use it as `detector`)", detector->describe());
     return guess;
   }
   const Shape head = shape_of(file, "final_layer.weight");
   const Shape branch = shape_of(file, "stage2.0.branches.0.0.conv1.weight");
   const Shape stem = shape_of(file, "conv1.weight");
-  std::string backbone;  // in words
+  std::string backbone;  // As text.
   if (branch.size() == 4) {
     guess.model = fmt::format("hrnet_w{}", branch[0]);
     backbone = fmt::format("an ImageNet backbone for {}", guess.model);
@@ -140,20 +141,20 @@ std::string likely_reason(const WeightFile& file, const PoseModel& model) {
   const ModelGuess guess = guess_model(file);
   if (guess.model.empty()) return fmt::format("this is {}; expected {}", guess.what, model.name());
   if (!guess.sister.empty()) {
-    return fmt::format("this is {}; only top-down pose networks are known here, whose head is one final_layer",
+    return fmt::format("this is {}; only top-down pose networks, whose head is one final_layer, can be loaded",
                        guess.what);
   }
   const bool same = guess.model == model.name();
   if (guess.joints == 0) {
     return fmt::format(
-        "this is {}, a classification checkpoint without a heatmap head: training starts from it (`train.weights`{})",
+        "this is {}, a classification checkpoint without a heatmap head: start training from it (`train.weights`{})",
         guess.what, same ? "" : fmt::format(", `model` {}", guess.model));
   }
   if (!same) return fmt::format("this is {}; you asked for {}: `model` {}", guess.what, model.name(), guess.model);
   if (guess.joints != model.joints()) {
     return fmt::format(
-        "{} joints in the file, {} asked: `joints` {}, or start training from it with `drop_final_layer`", guess.joints,
-        model.joints(), guess.joints);
+        "the file has {} joints, you asked for {}: give `joints` {}, or start training from it with `drop_final_layer`",
+        guess.joints, model.joints(), guess.joints);
   }
   return "";
 }
@@ -174,7 +175,7 @@ std::string load_pretrained(const WeightFile& file, PoseModel& model, bool drop_
   const auto is_head = [](const std::string& name) {
     return std::find(kHead.begin(), kHead.end(), name) != kHead.end();
   };
-  Fit rest = fit;  // what a start may not have
+  Fit rest = fit;  // The differences that are not allowed in initial weights.
   std::erase_if(rest.missing, [&](const std::string& name) {
     return (backbone && is_pose_part(name)) || (drop_final_layer && is_head(name));
   });

@@ -21,15 +21,16 @@ Context make_context(const ContextOptions& o) {
   }
   cuda::use_device(cx.device.index);
   const cuda::DeviceInfo info = cuda::device_info(cx.device.index);
-  check_field(!o.amp || info.major >= 8, "amp", "is not possible: {} (compute capability {}.{}) has no bf16", info.name,
-              info.major, info.minor);
-  constexpr int kBranches = 4;  // of HRNet's last stages
+  check_field(!o.amp || info.major >= 8, "amp",
+              "is not possible: {} (compute capability {}.{}) has no bf16; leave it out", info.name, info.major,
+              info.minor);
+  constexpr int kBranches = 4;  // Branches of HRNet's last stages that run in parallel.
   cx.stream = cuda::create_stream();
   if (const int count = side_stream_count(kBranches - 1); count > 0) {
     cx.side_streams = std::make_shared<SideStreams>(count);
   }
   cx.allocator = std::make_shared<CachingAllocator>(CachingAllocator::gpu());
-  conv_backend(cx);  // a missing cuDNN is told now, not at the first convolution
+  conv_backend(cx);  // Throws Error now if cuDNN is missing, instead of at the first convolution.
   return cx;
 }
 

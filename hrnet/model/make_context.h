@@ -1,4 +1,4 @@
-// A context for a device, as networks want it: memory, streams and the libraries for convolutions.
+// Makes the context in which a network runs: device, memory, streams and the libraries for convolutions.
 #pragma once
 #include <string>
 
@@ -7,16 +7,18 @@
 namespace hr {
 
 struct ContextOptions {
-  std::string device = "cpu";  // cpu, cuda or cuda:N
-  bool amp = false;            // bf16 activations; weights, statistics and moments stay float32
-  int threads = 0;             // to compute with, of the whole process; 0 leaves their number as it is: every core
-  bool pin_threads = true;     // on the CPU: each compute thread stays on one core; false where they are the caller's
-  bool tf32 = false;           // on a GPU: float32 convolutions may round their inputs to TF32
-  Context::Listener listener;  // gets what the ops remark on; empty: nobody
+  std::string device = "cpu";  // cpu, cuda or cuda:N.
+  bool amp = false;            // bf16 activations; weights, statistics and moments stay float32.
+  int threads = 0;             // Compute threads of the whole process; 0 keeps their number, at first one per core.
+  // on the CPU, keep each compute thread on one core; false if the threads belong to the caller
+  bool pin_threads = true;
+  bool tf32 = false;           // On a GPU, let float32 convolutions round their inputs to TF32.
+  Context::Listener listener;  // Receives the remarks of the ops; may be empty.
 };
 
-// Throws Error if there is no such device, no driver or one too old, if this build has no code for the GPU, if `amp` is
-// asked of a GPU without bf16, and if cuDNN is missing. It never returns another device or precision than asked for.
+// Throws Error if there is no such device, no driver or one that is too old, if this build has no code for the GPU, if
+// `amp` is set and the GPU has no bf16, or if cuDNN is missing. It never returns another device or precision than asked
+// for.
 Context make_context(const ContextOptions& options);
 
 }  // namespace hr

@@ -1,4 +1,4 @@
-// Pose networks: normalised images in, heatmaps out.
+// Pose networks, which turn normalised images into heatmaps.
 #pragma once
 #include <memory>
 #include <string>
@@ -7,17 +7,18 @@
 
 namespace hr {
 
-// Thread rules are those of Model: one thread at a time, forward() included.
+// Not thread-safe, as Model: only one thread at a time may use a network, forward() included.
 class PoseModel : public Model {
  public:
   virtual ~PoseModel() = default;
-  // images [N, H, W, 3] f32, H and W multiples of 32 -> heatmaps [N, H/4, W/4, joints] f32.
+  // images [N, H, W, 3] f32 -> heatmaps [N, H/4, W/4, joints] f32. Throws Error if H or W is not a multiple of 32.
   Tensor forward(Context& cx, const Tensor& images) const;
 
   const std::string& name() const { return name_; }
   int joints() const { return joints_; }
-  // The published PoseResNet weights expect B, G, R (with the mean and deviation of R, G, B in index order); that is
-  // the architecture's default. The order belongs to the weights, so whoever loads them may set it.
+  // Whether the network expects the channel order B, G, R. The published PoseResNet weights do (with the mean and
+  // deviation of R, G, B in index order), so this is the default of that architecture. The order belongs to the
+  // weights, so the code that loads them may change it.
   bool bgr_input() const { return bgr_input_; }
   void set_bgr_input(bool bgr) { bgr_input_ = bgr; }
 
@@ -32,10 +33,11 @@ class PoseModel : public Model {
   bool bgr_input_;
 };
 
-// "hrnet_wC" for any width C >= 1 (branches of C, 2C, 4C, 8C channels), "pose_resnet50", "pose_resnet101",
-// "pose_resnet152". Names and shapes only, no memory. Error lists the names it knows.
+// Builds the network of a name: "hrnet_wC" for any width C from 1 to 1024 (branches of C, 2C, 4C and 8C channels),
+// "pose_resnet50", "pose_resnet101" or "pose_resnet152". It has names and shapes of parameters but no memory. Throws
+// Error that lists the known names.
 std::unique_ptr<PoseModel> declare_model(const std::string& name, int joints);
-// The same, allocated and initialised from `seed`.
+// The same, with memory from cx and initial values drawn from `seed`.
 std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed = 0,
                                       Init init = Init::official);
 

@@ -1,4 +1,4 @@
-// What is to be known about a network before one can work with it.
+// The settings of a network that all programs share.
 #pragma once
 #include <array>
 #include <optional>
@@ -6,15 +6,17 @@
 
 namespace hr {
 
-// Plain settings; errors name them by these fields. What is left open (empty, nullopt) is taken from the weights.
+// Plain settings; the fields that Error names are these. A setting that is left open (empty, nullopt) is taken from the
+// weight file.
 struct ModelOptions {
-  std::string weights;         // a file: safetensors or PyTorch's .pth
-  std::string model;           // hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152
-  std::string keypoints_path;  // the skeleton: a built-in name or a file
-  std::string color;           // order of the input's channels: rgb or bgr
-  std::string device = "cpu";  // and precision and threads: ContextOptions (hrnet/model/make_context.h)
+  std::string weights;         // Weight file: safetensors or PyTorch's .pth.
+  std::string model;           // hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152.
+  std::string keypoints_path;  // The skeleton: the name of a built-in one, or a file.
+  std::string color;           // Order of the input's colour channels: rgb or bgr.
+  // Device, precision and threads are those of ContextOptions (hrnet/model/make_context.h).
+  std::string device = "cpu";
   std::optional<int> joints;
-  std::optional<std::array<int, 2>> fixed_size;  // height and width of the input in pixels, multiples of 32
+  std::optional<std::array<int, 2>> fixed_size;  // Height and width of the input in pixels, multiples of 32.
   int threads = 0;
   bool amp = false, tf32 = false;
 };

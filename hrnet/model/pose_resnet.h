@@ -1,4 +1,5 @@
-// PoseResNet (Xiao et al., ECCV 2018, "Simple baselines"): ResNet-50/101/152 and three deconvolutions of 256 channels.
+// PoseResNet (Xiao et al., ECCV 2018, "Simple Baselines"): ResNet-50, 101 or 152, then three deconvolutions of 256
+// channels.
 #pragma once
 #include "hrnet/model/hrnet.h"
 

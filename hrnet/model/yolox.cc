@@ -32,7 +32,7 @@ constexpr std::array<Named, 6> kSizes = {{{"yolox_nano", 16, 1, true},
 
 constexpr const char* kStem = "backbone.backbone.stem.conv";
 
-// What batch norm makes of a convolution's channel: weights times scale, plus shift.
+// Batch norm of one convolution as scale and shift per output channel.
 struct Affine {
   std::vector<double> scale, shift;
 };
@@ -55,7 +55,7 @@ Tensor on_device(const Context& cx, Shape shape, const std::vector<float>& numbe
   return t;
 }
 
-// torch's [O, I, kh, kw] -> [O, kh, kw, I].
+// Converts torch's [O, I, kh, kw] to [O, kh, kw, I].
 std::vector<float> channels_last(const std::vector<float>& w, int64_t out, int64_t in, int64_t taps) {
   std::vector<float> ours(w.size());
   for (int64_t o = 0; o < out; ++o) {
@@ -66,9 +66,9 @@ std::vector<float> channels_last(const std::vector<float>& w, int64_t out, int64
   return ours;
 }
 
-// The stem looks at every second pixel: its 12 channels are the pixels (y, x) = (0, 0), (1, 0), (0, 1), (1, 1) of each
-// 2x2 block, 3 colours each. Its 3x3 convolution over blocks, filter [O, 3, 3, 12], is a 6x6 one of stride 2 over
-// pixels, filter [O, 6, 6, 3].
+// Converts the stem's filter. The official stem first collects the pixels of each 2x2 block into 12 channels: the
+// pixels (y, x) = (0, 0), (1, 0), (0, 1), (1, 1) with 3 colours each. Its 3x3 convolution over blocks, filter [O, 3, 3,
+// 12], is the same as a 6x6 convolution of stride 2 over pixels, filter [O, 6, 6, 3].
 std::vector<float> stem_over_pixels(const std::vector<float>& w, int64_t out) {
   std::vector<float> pixels(w.size());
   for (int64_t o = 0; o < out; ++o) {
@@ -125,7 +125,7 @@ std::optional<YoloxInfo> yolox_info(const WeightFile& file) {
   while (depth <= kMaxDepth && file.contains(fmt::format("backbone.backbone.dark2.1.m.{}.conv1.conv.weight", depth)))
     ++depth;
   info.shape.depth = within("bottlenecks of dark2", depth, kMaxDepth);
-  // A file that lacks the stem's batch norm is refused when it is loaded.
+  // A file without the stem's batch norm is refused later, when it is loaded.
   for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"}) {
     const ArrayView* array = file.find(std::string(kStem) + ".bn" + part);
     if (array == nullptr || array->shape != Shape{info.shape.stem}) return info;
@@ -138,13 +138,13 @@ std::optional<YoloxInfo> yolox_info(const WeightFile& file) {
   return info;
 }
 
-// A convolution, batch norm and SiLU: "BaseConv" of the official code.
+// Convolution, batch norm and SiLU: "BaseConv" of the official code.
 struct Yolox::Conv {
   std::string name;
   int64_t in, out;
   int kernel, stride;
   bool depthwise, stem;
-  Tensor filter, bias;  // folded
+  Tensor filter, bias;  // With batch norm folded in.
   mutable PackedFilters packed;
 
   void load(const Context& cx, const WeightFile& file) {
@@ -184,16 +184,16 @@ struct Yolox::Conv {
   }
 };
 
-// A convolution of any size: in the nano network a depthwise one and a 1x1 one.
+// A convolution of any size. In the nano network it is a depthwise convolution followed by a 1x1 one.
 struct Yolox::Unit {
-  const Conv *first = nullptr, *second = nullptr;  // second may be null
+  const Conv *first = nullptr, *second = nullptr;  // `second` is null except in the nano network.
 
   Tensor operator()(Context& cx, const Tensor& x, const Tensor* add = nullptr) const {
     return second == nullptr ? (*first)(cx, x, add) : (*second)(cx, (*first)(cx, x), add);
   }
 };
 
-// conv3(concat(bottlenecks(conv1 x), conv2 x)); a bottleneck is conv1x1 - conv3x3, + skip with `shortcut`.
+// y = conv3(concat(bottlenecks(conv1(x)), conv2(x))). A bottleneck is conv3x3(conv1x1(a)), plus a with `shortcut`.
 struct Yolox::Csp {
   const Conv *conv1, *conv2, *conv3;
   struct Bottleneck {
@@ -211,11 +211,11 @@ struct Yolox::Csp {
   }
 };
 
-// One level's head.
+// The head of one level.
 struct Yolox::Head {
   const Conv* stem;
   std::array<Unit, 2> cls_convs, reg_convs;
-  Tensor cls_filter, cls_bias, box_filter, box_bias;  // box: 4 channels of reg_preds, 1 of obj_preds
+  Tensor cls_filter, cls_bias, box_filter, box_bias;  // box: the 4 channels of reg_preds and the one of obj_preds.
   mutable PackedFilters cls_packed, box_packed;
 
   void load(const Context& cx, const WeightFile& file, int level) {
@@ -230,7 +230,8 @@ struct Yolox::Head {
     };
     const std::vector<float> cls = numbers("cls", "bias");
     const auto classes = static_cast<int64_t>(cls.size()), in = stem->out;
-    cls_filter = on_device(cx, {classes, 1, 1, in}, numbers("cls", "weight"));  // 1x1: torch's order is ours
+    // For 1x1 filters torch's order is ours.
+    cls_filter = on_device(cx, {classes, 1, 1, in}, numbers("cls", "weight"));
     cls_bias = on_device(cx, {classes}, cls);
     box_filter = on_device(cx, {5, 1, 1, in}, both("weight"));
     box_bias = on_device(cx, {5}, both("bias"));
@@ -251,9 +252,9 @@ struct Yolox::Head {
 };
 
 struct Yolox::Network {
-  std::deque<Conv> convs;  // all that are named below, in the order of the state dict
+  std::deque<Conv> convs;  // All convolutions named below, in the order of the state dict.
   const Conv* stem;
-  std::array<Unit, 4> down;  // into dark2 to dark5
+  std::array<Unit, 4> down;  // Downsampling into dark2 to dark5.
   std::array<Csp, 4> dark;
   const Conv *spp_in, *spp_out;
   const Conv *lateral, *reduce;
@@ -299,7 +300,7 @@ Yolox::Csp Yolox::make_csp(const std::string& name, int64_t in, int64_t out, int
   return csp;
 }
 
-// torch lists modules as they were constructed, and so are the entries added here.
+// PyTorch's state dict lists modules in the order of their construction, so the entries are added in that order.
 Yolox::Yolox(const YoloxShape& shape) : shape_(shape), name_(yolox_name(shape)), net_(std::make_unique<Network>()) {
   check(shape.stem >= 1 && shape.depth >= 1 && shape.classes >= 1,
         "a YOLOX of {} stem channels, depth {} and {} classes: expected at least 1 of each", shape.stem, shape.depth,
@@ -329,7 +330,7 @@ Yolox::Yolox(const YoloxShape& shape) : shape_(shape), name_(yolox_name(shape)),
   net.bottom_up_1 = make_unit("backbone.bu_conv1", p4, p4, 3, 2);
   net.bottom_up_p5 = make_csp("backbone.C3_n4", 2 * p4, p5, n, false);
 
-  const int64_t head = 4 * b;  // channels
+  const int64_t head = 4 * b;  // Channels of the head.
   for (const bool cls : {true, false}) {
     for (int level = 0; level < 3; ++level) {
       for (int i = 0; i < 2; ++i) {
@@ -362,7 +363,7 @@ void Yolox::load(const Context& cx, const WeightFile& file) {
 }
 
 Tensor Yolox::forward(Context& cx, const Tensor& images) const {
-  check(loaded_, "{}: no weights are loaded", name_);
+  check(loaded_, "{}: no weights are loaded; call load() before forward()", name_);
   check(images.rank() == 4 && images.dim(3) == 3 && images.dtype() == DType::f32,
         "{}: expected images [N, H, W, 3] f32, got {} of {}", name_, to_string(images.shape()),
         name_of(images.dtype()));
@@ -370,15 +371,15 @@ Tensor Yolox::forward(Context& cx, const Tensor& images) const {
   check(h % 32 == 0 && w % 32 == 0 && h > 0 && w > 0,
         "{}: the input's height and width must be multiples of 32, got {} x {}", name_, h, w);
   const Network& net = *net_;
-  // Under bf16 the nano network, with about twice as many convolutions in a row, would be off by up to 7 % of the
-  // largest output: its backbone and its heads stay in float32.
+  // Under bf16 the nano network, which has about twice as many convolutions in sequence, would be off by up to 7 % of
+  // the largest output. So its backbone and heads stay in float32.
   const DType ends = shape_.depthwise ? DType::f32 : cx.precision;
   Tensor y = (*net.stem)(cx, cast(cx, images, ends));  // [N, H/2, W/2, b]
-  std::array<Tensor, 3> x;                             // strides 8, 16, 32
+  std::array<Tensor, 3> x;                             // Strides 8, 16, 32.
   for (int i = 0; i < 4; ++i) {
     y = net.down[i](cx, y);
     if (i == 3) {
-      // Maxima over 5x5, 9x9 and 13x13: a 5x5 window of 5x5 maxima is a 9x9 one.
+      // Spatial pyramid pooling: maxima over 5x5, 9x9 and 13x13 windows. 5x5 maxima of 5x5 maxima are 9x9 maxima.
       const MaxPool2d five{.kernel = 5, .stride = 1, .pad = 2};
       const Tensor p1 = (*net.spp_in)(cx, y);
       const Tensor p5 = max_pool2d(cx, p1, five), p9 = max_pool2d(cx, p5, five), p13 = max_pool2d(cx, p9, five);
@@ -408,7 +409,7 @@ Tensor Yolox::forward(Context& cx, const Tensor& images) const {
 
 std::unique_ptr<Yolox> load_yolox(const Context& cx, const WeightFile& file, const std::string& asked) {
   const std::optional<YoloxInfo> info = yolox_info(file);
-  check(info.has_value(), "{}: holds no YOLOX in the official project's layout; expected {} and the like",
+  check(info.has_value(), "{}: holds no YOLOX in the official project's layout; expected tensors such as {}",
         file.path().string(), std::string(kStem) + ".conv.weight");
   check(asked.empty() || asked == yolox_name(info->shape), "{}: this is {}; you asked for {}", file.path().string(),
         info->describe(), asked);

@@ -6,8 +6,20 @@
 
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 
 namespace hr {
+namespace {
+
+std::string position_json(const RunState& at) {
+  std::string text;
+  JsonWriter json(text, kJsonCompact);
+  json.begin_object().member("epoch", at.epoch).member("step", at.step).member("samples", at.samples);
+  json.member("loss_sum", at.loss_sum).member("best_ap", at.best_score).member("trained", at.trained).end();
+  return text;
+}
+
+}  // namespace
 
 std::map<std::string, std::string> checkpoint_metadata(const TrainRecipe& r, const PoseModel& model,
                                                        const Skeleton& skeleton, int batch_size, int ranks,
@@ -29,9 +41,7 @@ std::map<std::string, std::string> checkpoint_metadata(const TrainRecipe& r, con
           {"batch_size", std::to_string(batch_size)},
           {"ranks", std::to_string(ranks)},
           {"history", history_to_json(at.history)},
-          {"position",
-           fmt::format("{{\"epoch\":{},\"step\":{},\"samples\":{},\"loss_sum\":{},\"best_ap\":{},\"trained\":{}}}",
-                       at.epoch, at.step, at.samples, at.loss_sum, at.best_score, at.trained)}};
+          {"position", position_json(at)}};
 }
 
 std::string checkpoint_text(const WeightFile& file, const char* key) {
@@ -73,14 +83,14 @@ RunState read_run_state(const WeightFile& file) {
   RunState at;
   at.epoch = static_cast<int>(whole_number("epoch", 0, kMaxEpochs));
   at.step = whole_number("step", 0, most_samples);
-  at.samples = whole_number("samples", at.step, most_samples);  // a step has at least one
+  at.samples = whole_number("samples", at.step, most_samples);  // A step has at least one sample.
   at.loss_sum = number("loss_sum", 0, std::numeric_limits<double>::max());
   at.best_score = number("best_ap", -1, 1);
   if (const auto trained = position.FindMember("trained"); trained != position.MemberEnd()) {
     check_field(trained->value.IsBool(), "resume", "{}: 'trained' of its position is neither true nor false", name);
     at.trained = trained->value.GetBool();
     check_field(!at.trained || at.samples > 0, "resume",
-                "{}: samples of its position is 0 although the epoch is trained", name);
+                "{}: 'samples' of its position is 0, although 'trained' is true", name);
   }
   at.history = history_from_json(checkpoint_text(file, "history"), name);
   return at;

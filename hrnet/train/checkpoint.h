@@ -1,4 +1,4 @@
-// Checkpoints: a model's weights, the optimiser's moments, and in the metadata the run that they belong to.
+// Checkpoints: weights, the moments of the optimiser, and in the metadata the state of the run.
 #pragma once
 #include <map>
 #include <string>
@@ -10,21 +10,21 @@
 
 namespace hr {
 
-constexpr int kMaxEpochs = 1'000'000'000;  // of a checkpoint; one more still fits an int
+constexpr int kMaxEpochs = 1'000'000'000;  // The most that a checkpoint may have, so that one more fits an int.
 
-// What a checkpoint says about its run, as the metadata of a safetensors file: the network, its skeleton and codec, the
-// settings that continue the run exactly, the position and the history. batch_size: people per step and rank.
+// The metadata of a checkpoint (a safetensors file): the network, its skeleton and codec, the settings that are needed
+// to continue the run exactly, the position and the history. batch_size is the number of people per step on each rank.
 std::map<std::string, std::string> checkpoint_metadata(const TrainRecipe& recipe, const PoseModel& model,
                                                        const Skeleton& skeleton, int batch_size, int ranks,
                                                        const RunState& state);
 
-// The position and the history of a checkpoint of ours. Every number is limited before it is converted or divided by.
-// Throws Error that names the file and the number if one is absent or cannot be.
+// Reads the position and the history of a checkpoint of ours. Every number is checked before it is converted or used as
+// a divisor. Throws Error that names the file and the number if one is absent or impossible.
 RunState read_run_state(const WeightFile& file);
 
-// The text of one key of the metadata. Throws Error if it is not there: the file is not a training checkpoint.
+// Reads one key of the metadata. Throws Error if it is absent, since the file is then no training checkpoint.
 std::string checkpoint_text(const WeightFile& file, const char* key);
-// A whole number of the metadata from 1 to `most`.
+// Reads a whole number from the metadata. Throws Error if it is not from 1 to `most`.
 int checkpoint_count(const WeightFile& file, const char* key, int most);
 
 }  // namespace hr

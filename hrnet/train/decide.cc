@@ -11,7 +11,8 @@ namespace {
 TrainRecipe decided(TrainRecipe r, const std::optional<WeightFile>& file) {
   const WeightInfo info = file ? weight_info(*file) : WeightInfo{};
   if (r.model.empty()) r.model = info.model.value_or("hrnet_w32");
-  const bool goes_on = file && (!r.resume.empty() || r.test_only);  // with the joints that the network has learnt
+  // The run keeps the joints that the network has learnt.
+  const bool goes_on = file && (!r.resume.empty() || r.test_only);
   const std::optional<Skeleton> own = goes_on && r.keypoints_path.empty() ? carried_skeleton(*file) : std::nullopt;
   if (own && is_pack(r.data_path)) {
     const Skeleton packed = Pack(r.data_path).skeleton();
@@ -64,7 +65,7 @@ TrainRecipe decide_recipe(TrainRecipe r, const std::optional<WeightFile>& file, 
   r.joints = static_cast<int>(in.u32());
   r.fixed_size.emplace();
   for (int& side : *r.fixed_size) side = static_cast<int>(in.u32());
-  parse_device(r.device);  // where there is no GPU at all, all ranks say the same
+  parse_device(r.device);  // Throws the same Error on all ranks if there is no GPU at all.
   if (r.device == "cuda") r.device = fmt::format("cuda:{}", world.ranks.local_rank);
   return r;
 }

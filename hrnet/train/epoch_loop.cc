@@ -28,9 +28,9 @@ struct EpochLoop::Running {
     int size;
     std::vector<int64_t> annotations;
   };
-  std::deque<Step> steps;  // submitted, and the loss not yet taken; on the CPU at most the one that just ran
+  std::deque<Step> steps;  // Steps whose loss was not taken yet; on the CPU at most the last one.
   double started = now();
-  int64_t samples = 0;  // submitted here, of all ranks
+  int64_t samples = 0;  // Samples submitted since the start, of all ranks.
   double lr = 0;
 };
 
@@ -39,7 +39,8 @@ void EpochLoop::take_loss(RunState& state, Running& running) {
   const Running::Step done = std::move(running.steps.front());
   running.steps.pop_front();
   if (!std::isfinite(loss)) {
-    // The rank whose own loss is not finite knows the people of the batch, so its message is the one to print.
+    // The rank whose own loss is not finite knows which people were in the batch, so the others wait for its message
+    // instead of reporting their own.
     if (std::isfinite(step_.own_loss()) && world_.control != nullptr)
       world_.control->await_failure(world_.control->timeout());
     world_.comm->check();
@@ -86,7 +87,7 @@ void EpochLoop::run(RunState& state, const StopRequest& stop, const std::functio
     const bool must_stop = step_.must_stop(), last = state.step == steps;
     const bool save_now = options_.checkpoint_every > 0 && state.step % options_.checkpoint_every == 0 && !last;
     while ((must_stop || last || save_now) && !running.steps.empty()) take_loss(state, running);
-    if (state.samples == 0) continue;  // no loss to show yet
+    if (state.samples == 0) continue;  // There is no loss to show yet.
     observer_.stepped(status(state, running));
     if (must_stop && !last) return;
     if (save_now) save();

@@ -1,4 +1,4 @@
-// The steps of one epoch.
+// Runs the training steps of one epoch.
 #pragma once
 #include <functional>
 
@@ -12,28 +12,29 @@
 
 namespace hr {
 
-// What the loader made, as the training step takes it; valid as long as the batch.
+// Converts a batch of the loader for the training step. The result is valid as long as the batch.
 TrainBatch train_batch(const Batch& batch);
 
 class EpochLoop {
  public:
   struct Options {
     Schedule rates;
-    int epochs = 1;            // of the run, for the observer
-    int checkpoint_every = 0;  // steps; 0: none within the epoch
-    fs::path last_checkpoint;  // what the error about a loss that is not finite recommends, if it exists
+    int epochs = 1;            // Epochs of the run, for the observer.
+    int checkpoint_every = 0;  // Steps between checkpoints within the epoch; 0: none.
+    fs::path last_checkpoint;  // The error about a loss that is not finite names this file if it exists.
   };
   // All references must outlive the loop.
   EpochLoop(PoseTrainStep& step, Loader& loader, World& world, TrainObserver& observer, Options options)
       : step_(step), loader_(loader), world_(world), observer_(observer), options_(std::move(options)) {}
 
-  // Trains from state.step to the end of the epoch, or until somebody wants to stop: on any rank, and then all ranks
-  // stop after the same step. state.trained tells which of the two. save() is called every checkpoint_every steps, with
-  // the state of that moment. Throws Error if a loss is not finite; the batch has changed nothing then.
+  // Trains from state.step to the end of the epoch, or until a stop is requested. If any rank requests it, all ranks
+  // stop after the same step. state.trained tells whether the epoch was completed. save() is called every
+  // checkpoint_every steps with the state at that moment. Throws Error if a loss is not finite; that batch has changed
+  // nothing.
   void run(RunState& state, const StopRequest& stop, const std::function<void()>& save);
 
  private:
-  struct Running;  // steps whose losses are still on the device
+  struct Running;  // The steps whose losses are still on the device.
   void take_loss(RunState& state, Running& running);
   EpochStatus status(const RunState& state, const Running& running) const;
 

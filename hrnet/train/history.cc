@@ -1,7 +1,10 @@
 #include "hrnet/train/history.h"
 
+#include <limits>
+
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 
 namespace hr {
 
@@ -13,14 +16,21 @@ std::string results_line(const EpochRecord& r) {
 }
 
 std::string history_to_json(const std::vector<EpochRecord>& history) {
-  std::string json = "[";
+  std::string text;
+  JsonWriter json(text, kJsonCompact);
+  json.begin_list();
   for (const EpochRecord& r : history) {
-    json += fmt::format("{}{{\"epoch\":{},\"loss\":{},\"lr\":{}", json.size() > 1 ? "," : "", r.epoch, r.loss, r.lr);
-    if (r.pckh) json += ",\"measure\":\"PCKh\"";
-    if (!r.stats.empty()) json += fmt::format(",\"stats\":[{}]", fmt::join(r.stats, ","));
-    json += '}';
+    json.begin_object().member("epoch", r.epoch).member("loss", r.loss).member("lr", r.lr);
+    if (r.pckh) json.member("measure", "PCKh");
+    if (!r.stats.empty()) {
+      json.key("stats").begin_list();
+      for (const double v : r.stats) json.value(if_finite(v));  // PCKh of a joint that nobody has is NaN.
+      json.end();
+    }
+    json.end();
   }
-  return json + "]";
+  json.end();
+  return text;
 }
 
 std::vector<EpochRecord> history_from_json(std::string_view text, std::string_view where) {
@@ -40,8 +50,8 @@ std::vector<EpochRecord> history_from_json(std::string_view text, std::string_vi
       check(stats->value.IsArray() && stats->value.Size() == (r.pckh ? 9 : 10),
             "{}: an epoch's stats must be {} numbers", where, r.pckh ? 9 : 10);
       for (const Json& number : stats->value.GetArray()) {
-        check(number.IsNumber(), "{}: an epoch's stats must be {} numbers", where, r.pckh ? 9 : 10);
-        r.stats.push_back(number.GetDouble());
+        check(number.IsNumber() || number.IsNull(), "{}: an epoch's stats must be {} numbers", where, r.pckh ? 9 : 10);
+        r.stats.push_back(number.IsNull() ? std::numeric_limits<double>::quiet_NaN() : number.GetDouble());
       }
     }
   }

@@ -1,4 +1,4 @@
-// What a training run tells while it works. It prints nothing itself.
+// Receives what a training run reports while it works. The run prints nothing itself.
 #pragma once
 #include <string>
 #include <string_view>
@@ -10,24 +10,24 @@
 
 namespace hr {
 
-// Where an epoch stands.
+// The progress within an epoch.
 struct EpochStatus {
-  int epoch = 0, epochs = 0;      // counted from 0; in all
-  int64_t step = 0, steps = 0;    // done, of the epoch
-  double loss = 0;                // mean of the epoch's samples whose losses have come; NaN before the first
-  double lr = 0;                  // of the last step
-  double samples_per_second = 0;  // of all ranks
-  double wait_share = 0;          // of the time: what was spent on waiting for data
+  int epoch = 0, epochs = 0;      // The epoch counts from 0; number of epochs of the run.
+  int64_t step = 0, steps = 0;    // Steps that are done, and steps of the epoch.
+  double loss = 0;                // Mean over the samples of the epoch whose losses have arrived; NaN before the first.
+  double lr = 0;                  // Learning rate of the last step.
+  double samples_per_second = 0;  // Samples per second of all ranks.
+  double wait_share = 0;          // Share of the time that was spent waiting for data.
 };
 
-// Derive from it and override what is of interest. The calls come from the thread that trains, on rank 0 only.
+// Derive from it and override the calls of interest. They come from the thread that trains, on rank 0 only.
 class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
 
-  // What the run starts from, piece by piece: ("model", "hrnet_w32: 28.5 M parameters, ..."), ("note", "...").
+  // A fact about the start of the run: ("model", "hrnet_w32: 28.5 M parameters, ..."), ("note", "...").
   virtual void fact(std::string_view /*label*/, const std::string& /*text*/) {}
-  // The check before the start: pictures of "train" or "val" that were looked at.
+  // Progress of the check before the start: pictures of "train" or "val" that were looked at.
   virtual void checked_pictures(std::string_view /*split*/, size_t /*done*/, size_t /*all*/) {}
 
   virtual void epoch_begins(const EpochStatus&) {}
@@ -35,21 +35,22 @@ class TrainObserver {
   virtual void epoch_trained(const EpochStatus&) {}
 
   virtual void validating(const PeopleProgress&) {}
-  // `last`: of the run's last epoch. `remarks` differ from those of the validation before; else they are empty.
+  // `last` tells that this is the last epoch of the run. `remarks` is empty if the remarks are those of the previous
+  // validation.
   struct Validated {
     const EpochRecord& record;
     const ValidationRun& run;
-    const std::string& model;  // its name
+    const std::string& model;  // Name of the model.
     std::vector<std::string> remarks;
     bool best = false, last = false;
   };
   virtual void validated(const Validated&) {}
 
-  // Something odd about the data that was noticed while training.
+  // A remark about the data that was found while training.
   virtual void remark(const std::string& /*text*/) {}
-  // So many samples have turned bad since the last call; `list` names the files that list them.
+  // `count` samples have turned out to be bad since the last call; `list` names the files that list them.
   virtual void more_bad_samples(size_t /*count*/, const std::string& /*list*/) {}
-  // An epoch is finished and part of the history: the time to draw curves into the folder.
+  // An epoch is finished and has been added to the history. An observer may now draw curves into the folder.
   virtual void epoch_finished(const fs::path& /*folder*/, const std::vector<EpochRecord>& /*history*/) {}
 };
 

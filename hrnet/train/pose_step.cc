@@ -38,7 +38,7 @@ PoseTrainStep::PoseTrainStep(const Context& cx, PoseModel& model, Optimizer& opt
 StepBatch PoseTrainStep::step_batch(const TrainBatch& b) const {
   const bool sources = !b.sources.empty();
   check(!sources || (b.images.empty() && b.targets.empty()),
-        "training step: a batch of sources has no images and targets, this one has both");
+        "training step: a batch has either images and targets or sources, but this one has both");
   const int64_t n = b.n, h = b.h / 4, w = b.w / 4;
   StepBatch batch;
   if (sources) {

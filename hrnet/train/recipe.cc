@@ -30,7 +30,7 @@ void TrainRecipe::validate() const {
   check_field(weights.empty() || resume.empty(), "weights",
               "starts a new run and `resume` continues one; give one of them");
   check_field(!drop_final_layer || !weights.empty(), "drop_final_layer",
-              "is for the final layer of `weights`, of which there are none");
+              "leaves out the final layer of `weights`, but there are none; give `weights` too");
   check_field(!test_only || !weights.empty() || !resume.empty(), "test_only",
               "needs a model to test: give `weights` or `resume`");
   one_of("recipe", recipe, {"official", "seed"});

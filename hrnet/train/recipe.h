@@ -1,4 +1,4 @@
-// How a pose network is trained: plain settings.
+// The plain settings of how a pose network is trained.
 #pragma once
 #include <array>
 #include <optional>
@@ -14,41 +14,43 @@
 
 namespace hr {
 
-// Errors name the settings by these fields. What is left open (model, joints, fixed_size, color) is what the weights or
-// the checkpoint say, else hrnet_w32, the skeleton's joints and 256 x 192: decide_recipe (hrnet/train/decide.h).
-// A run that is resumed or only tested also takes the skeleton from the checkpoint, unless keypoints_path names one.
+// The fields that Error names are these. Settings that are left open (model, joints, fixed_size, color) are taken from
+// the weights or the checkpoint, or else are hrnet_w32, the skeleton's joints and 256 x 192; decide_recipe
+// (hrnet/train/decide.h) fills them in. A run that is resumed or only tested also takes the skeleton from the
+// checkpoint, unless keypoints_path names one.
 struct TrainRecipe : ModelOptions, DataOptions {
-  std::string person_det;                     // detected boxes for validation; empty: the annotated ones
-  std::string mpii_truth;                     // gt_valid.mat; empty: the one beside MPII's annotations
-  std::string output_dir = "./save_weights";  // for everything that is written
-  std::string resume;                         // a checkpoint to go on from; "auto": last.safetensors of output_dir
-  std::string init = "auto";                  // initial weights: official, torch, or auto, the recipe's
-  int start_epoch = 0, epochs = 210;          // the first one, and how many in all
-  int batch_size = 32;                        // people per step of each rank
-  int workers = 2;                            // loader threads of each rank
-  int eval_every = 1;                         // epochs from one validation to the next; the last epoch has one too
-  int checkpoint_every = 0;                   // steps from one checkpoint within an epoch to the next; 0: none
-  int print_freq = 0;                         // steps from one line in metrics.jsonl to the next; 0: one per epoch
-  std::vector<int> lr_steps{170, 200};        // epochs from which the learning rate is multiplied by lr_gamma
+  std::string person_det;                     // Detected boxes for validation; empty: annotated boxes.
+  std::string mpii_truth;                     // gt_valid.mat; empty: the one beside MPII's annotations.
+  std::string output_dir = "./save_weights";  // Folder for everything that is written.
+  std::string resume;         // Checkpoint to continue from; "auto": last.safetensors in output_dir, if it exists.
+  std::string init = "auto";  // Initial weights: official, torch, or auto (as the recipe has them).
+  int start_epoch = 0, epochs = 210;    // The first epoch, and the number of epochs of the run.
+  int batch_size = 32;                  // People per step on each rank.
+  int workers = 2;                      // Loader threads on each rank.
+  int eval_every = 1;                   // Epochs from one validation to the next; the last epoch is always validated.
+  int checkpoint_every = 0;             // Steps between checkpoints within an epoch; 0: none.
+  int print_freq = 0;                   // Steps between lines of metrics.jsonl within an epoch; 0: one per epoch.
+  std::vector<int> lr_steps{170, 200};  // Epochs from which the learning rate is multiplied by lr_gamma.
   double lr = 1e-3, lr_gamma = 0.1;
-  double sigma = 0;                    // of the heatmaps, in heatmap pixels; 0: 2, or 3 from an input height of 384 on
-  std::optional<double> weight_decay;  // decoupled; nullopt: 1e-4 with the seed's recipe, else 0
-  bool flip = true;                    // validate with the flip test
-  bool drop_final_layer = false;       // of `weights`, for another number of joints
-  bool no_pretrained = false;          // contradicts `weights`
-  bool keep_all = false;               // a checkpoint of every epoch
-  bool sync_bn = false;                // batch norm over the batches of all ranks
-  bool new_global_batch = false;       // resume with another number of people per step than the run had
-  bool test_only = false;              // no training: validate `weights` or `resume`
-  // The skeleton that the checkpoint carries (skeleton_to_text), when a run goes on with it; decide_recipe fills it in.
+  double sigma = 0;  // Of the target heatmaps, in heatmap pixels; 0: 2, or 3 from an input height of 384 on.
+  std::optional<double> weight_decay;  // Decoupled; nullopt: 1e-4 with the seed's recipe, else 0.
+  bool flip = true;                    // Validate with the flip test.
+  bool drop_final_layer = false;       // Leave out the final layer of `weights`, for another number of joints.
+  bool no_pretrained = false;          // Insists on a start without `weights`.
+  bool keep_all = false;               // Keep a checkpoint of every epoch.
+  bool sync_bn = false;                // Batch norm over the batches of all ranks.
+  bool new_global_batch = false;       // Allow resuming with another number of people per step.
+  bool test_only = false;              // Do not train, only validate `weights` or `resume`.
+  // The skeleton that the checkpoint carries (skeleton_to_text), if the run continues with it. decide_recipe fills it
+  // in.
   std::string skeleton;
 
-  // Throws Error with the field and the reason if a setting has a value that cannot be, or two contradict each other.
-  // Looks at no file.
+  // Throws Error with the field and the reason if a setting is impossible or two settings contradict each other. Reads
+  // no file.
   void validate() const;
 
-  // What follows from the settings. The seed's recipe is AdamW with a decay of 1e-4 on everything; the official one is
-  // Adam without decay (its WD setting never reaches Adam).
+  // Settings that follow from others. The seed's recipe is AdamW with a decay of 1e-4 on all parameters. The official
+  // recipe is Adam without decay, since its WD setting never reaches Adam.
   bool is_seed() const { return recipe == "seed"; }
   double decay() const { return weight_decay.value_or(is_seed() ? 1e-4 : 0.0); }
   Schedule schedule() const { return {.lr = lr, .gamma = lr_gamma, .milestones = lr_steps, .warmup = is_seed()}; }
@@ -59,8 +61,8 @@ struct TrainRecipe : ModelOptions, DataOptions {
   DatasetOptions dataset_options(bool augment, bool bgr) const;
 };
 
-// Everything that decides about the weights, for require_agreement. Paths may differ from host to host; what the files
-// hold may not.
+// Everything that influences the weights, for require_agreement. It has hashes of the files, since paths may differ
+// between hosts but contents may not.
 Facts facts_of(const TrainRecipe& recipe, const World& world);
 
 }  // namespace hr

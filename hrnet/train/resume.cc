@@ -10,13 +10,15 @@
 namespace hr {
 namespace {
 
-// A run goes on with the batch that it had, all ranks together, whatever their number is now. Returns this rank's.
+// A resumed run keeps the number of people per step over all ranks, whatever the number of ranks is now. Returns the
+// batch size of this rank.
 int batch_size_for(const TrainRecipe& r, int ranks, int saved_batch_size, int saved_ranks, Resumed& run) {
   RunState& at = run.state;
   const int64_t had = int64_t{saved_batch_size} * saved_ranks, asked = int64_t{r.batch_size} * ranks;
   if (asked == had) return r.batch_size;
   if (r.new_global_batch) {
-    // What has been seen of the epoch counts in samples now; a started batch is seen again.
+    // The position within the epoch is converted from steps of the old size to steps of the new size. A step that was
+    // only started is done again.
     if (at.step > 0 && !at.trained) {
       at.step = at.samples / asked;
       const double mean = at.mean_loss();
@@ -31,24 +33,24 @@ int batch_size_for(const TrainRecipe& r, int ranks, int saved_batch_size, int sa
                 "choose a `batch_size` and add `new_global_batch`",
                 r.resume, had, saved_ranks, saved_batch_size, ranks);
     const int batch_size = static_cast<int>(had / ranks);
-    run.notes.push_back(fmt::format("{} per rank and step instead of {}: {} now, {} before, {} per step",
-                                    counted_people(batch_size), r.batch_size, counted(ranks, "rank"), saved_ranks,
-                                    counted_people(had)));
+    run.notes.push_back(fmt::format(
+        "each rank takes {} per step instead of {}: the run has {} now and had {} before, and keeps {} per step",
+        counted_people(batch_size), r.batch_size, counted(ranks, "rank"), saved_ranks, counted_people(had)));
     return batch_size;
   }
   const bool between_epochs = at.step == 0 || at.trained;
   check_field(saved_ranks == ranks && between_epochs, "resume",
-              "{}: {} {} people per step ({} ranks, `batch_size` {}), these settings mean {} ({} ranks, `batch_size` "
-              "{}); choose `batch_size` so that they agree, or add `new_global_batch`",
+              "{}: {} {} people per step ({} ranks, `batch_size` {}), but these settings mean {} ({} ranks, "
+              "`batch_size` {}); choose `batch_size` so that they agree, or add `new_global_batch`",
               r.resume, between_epochs ? "trained with" : "stopped within an epoch of", had, saved_ranks,
               saved_batch_size, asked, ranks, r.batch_size);
   return r.batch_size;
 }
 
-// Settings may differ from those of the checkpoint's run; the numbers of the run then do too, so it is said.
+// Notes the settings that differ from those of the checkpoint, since the results of the run then differ too.
 std::vector<std::string> other_settings(const WeightFile& file, std::map<std::string, std::string> ours) {
   std::vector<std::string> notes;
-  // A file of an older version may lack some of them.
+  // A file of an older version may lack some of these settings.
   const auto value = [&](const char* key) {
     const auto it = file.metadata().find(key);
     return it == file.metadata().end() ? ours.at(key) : it->second;
@@ -68,21 +70,22 @@ Resumed resume_ours(const WeightFile& file, const TrainRecipe& r, int ranks, con
   Resumed run{.state = read_run_state(file)};
   const std::string saved_seed = checkpoint_text(file, "seed");
   check_field(saved_seed == std::to_string(r.seed), "resume",
-              "{}: the run used `seed` {}, this one uses {}; the same seed continues it exactly", r.resume, saved_seed,
-              r.seed);
+              "{}: the run used `seed` {}, but these settings have {}; give the same `seed` to continue it exactly",
+              r.resume, saved_seed, r.seed);
   if (const auto codec = file.metadata().find("codec"); codec != file.metadata().end()) {
     check_field(codec->second == r.codec, "resume",
-                "{}: the run learnt codec {}, this one asks for {}; give `codec` {}", r.resume, codec->second, r.codec,
-                codec->second);
+                "{}: the run was trained for codec {}, but these settings have {}; give `codec` {}", r.resume,
+                codec->second, r.codec, codec->second);
   }
   run.notes = other_settings(file, checkpoint_metadata(r, model, coco_skeleton(), r.batch_size, ranks, {}));
-  const int batch_size = checkpoint_count(file, "batch_size", 1'000'000);  // times ranks it fits an int
+  // The limits keep the product of both numbers within an int.
+  const int batch_size = checkpoint_count(file, "batch_size", 1'000'000);
   const int saved_ranks = file.metadata().contains("ranks") ? checkpoint_count(file, "ranks", 2'000) : 1;
   run.batch_size = batch_size_for(r, ranks, batch_size, saved_ranks, run);
   return run;
 }
 
-// A PyTorch training checkpoint: weights, moments and the epoch continue; the order of the pictures is ours.
+// Continues weights, moments and epoch of a PyTorch training checkpoint. The order of the samples is ours.
 Resumed resume_torch(const WeightFile& file, const TrainRecipe& r, const Optimizer& optimizer) {
   const int64_t epoch = file.next_epoch().value_or(0);
   check_field(epoch >= 0 && epoch <= kMaxEpochs, "resume", "{}: its epoch is {}, expected 0 to {}", r.resume, epoch,
@@ -90,7 +93,7 @@ Resumed resume_torch(const WeightFile& file, const TrainRecipe& r, const Optimiz
   Resumed run{.batch_size = r.batch_size};
   run.state.epoch = static_cast<int>(epoch);
   run.what = fmt::format("{}, Adam's step {}", file.wrapper().describe(), optimizer.steps());
-  // Learning rate and decay are settings here; say so when the checkpoint had others.
+  // Learning rate and decay are settings here, so a note tells if the checkpoint had others.
   const Value* groups = file.optimizer()->find("param_groups");
   const auto* list = groups != nullptr ? groups->as<Value::List>() : nullptr;
   if (list == nullptr || list->items.empty()) return run;

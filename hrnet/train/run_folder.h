@@ -1,10 +1,11 @@
-// The folder that a training run writes into:
+// The folder into which a training run writes:
 //   config.json                   the settings as they were decided
-//   last.safetensors              the checkpoint to resume; best.safetensors, the weights of the best validation
-//   results<time>.txt             a line per epoch
+//   last.safetensors              the checkpoint from which the run can be resumed
+//   best.safetensors              the weights of the best validation
+//   results<time>.txt             one line per epoch
 //   key_results.json              the poses of the last validation
-//   metrics.jsonl, events.*       what the run tells, for programs and for TensorBoard (hrnet/train/run_log.h)
-//   bad_samples_{train,val}.tsv   what was left out and why, if anything was
+//   metrics.jsonl, events.*       the course of the run, for programs and for TensorBoard (hrnet/train/run_log.h)
+//   bad_samples_{train,val}.tsv   the samples that were left out and the reasons, if there are any
 #pragma once
 #include <string>
 
@@ -17,7 +18,8 @@ namespace hr {
 
 class RunFolder {
  public:
-  // Makes the folder if `writes` (rank 0). Throws Error, field output_dir, if it cannot be made or written to.
+  // Creates the folder if `writes`, which only rank 0 sets; on the other ranks nothing is written. Throws Error with
+  // the field output_dir if it cannot be created or written to.
   RunFolder(const std::string& folder, bool writes);
 
   const fs::path& path() const { return folder_; }
@@ -25,14 +27,14 @@ class RunFolder {
   fs::path last() const { return folder_ / "last.safetensors"; }
   fs::path results_file() const { return results_; }
 
-  // What config.json tells beside the recipe: what the run has started with.
+  // The values in config.json that are not in the recipe: how the run was started.
   struct Started {
     std::string train_annotations, val_annotations, skeleton;
     int start_epoch = 0, batch_size = 0, ranks = 1, threads = 0;
     Device device;
   };
   void write_config(const TrainRecipe& recipe, const Started& started) const;
-  void append(const EpochRecord& record) const;  // a line to the results
+  void append(const EpochRecord& record) const;  // Adds a line to the results file.
 
  private:
   fs::path folder_, results_;

@@ -1,4 +1,4 @@
-// How far a training run has come.
+// The position of a training run, and its history.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -8,16 +8,16 @@
 namespace hr {
 
 struct RunState {
-  int epoch = 0;           // the first one that is not finished
-  int64_t step = 0;        // the first one of it that is still to do
-  double loss_sum = 0;     // over the samples of the started epoch, of all ranks
-  int64_t samples = 0;     // of it that are done
-  bool trained = false;    // all steps of the epoch are done, and its validation is not
+  int epoch = 0;           // The first epoch that is not finished.
+  int64_t step = 0;        // The first step of that epoch that is not done.
+  double loss_sum = 0;     // Sum of the losses over the samples of that epoch that are done, of all ranks.
+  int64_t samples = 0;     // Number of these samples.
+  bool trained = false;    // All steps of the epoch are done, but its validation is not.
   double best_score = -1;  // EpochRecord::score()
   std::vector<EpochRecord> history;
 
   double mean_loss() const { return loss_sum / static_cast<double>(samples); }
-  // The epoch is finished and `record` is what it achieved.
+  // Ends the epoch with its record and moves to the next one.
   void close_epoch(EpochRecord record) {
     history.push_back(std::move(record));
     begin(epoch + 1);

@@ -12,16 +12,16 @@
 namespace hr {
 namespace {
 
-// Inputs start on 256-byte boundaries.
+// Rounds up to 256 bytes, so that every input is aligned.
 size_t padded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 constexpr int64_t kStatus = 3;
 
-// Of the device memory that is free before a step's plans are made, what the advice on a batch size leaves to the
-// driver: instantiated graphs, modules of kernels that are loaded when they are first needed, local memory.
+// When advising a batch size, this much of the free device memory is left to the driver: for instantiated graphs, for
+// modules of kernels that are loaded when they are first needed, and for local memory.
 constexpr double kReserve = 256 << 20;
 
-// While it lives, the ranks choose kernels of convolutions together.
+// While this object exists, the ranks choose the kernels of convolutions together.
 class OneChoice {
  public:
   OneChoice(Context& cx, const DataParallel* parallel) : conv_(parallel != nullptr ? &conv_backend(cx) : nullptr) {
@@ -37,10 +37,10 @@ class OneChoice {
   ConvBackend* conv_;
 };
 
-// The host tells a step this besides its batch.
+// The inputs of a step besides its batch.
 struct Control {
   double lr;
-  float stop;  // 1: this rank wishes to stop
+  float stop;  // 1 if this rank requests a stop
 };
 
 size_t bytes_of(const HostArray& a) { return static_cast<size_t>(numel(a.shape)) * size_of(a.dtype); }
@@ -67,7 +67,8 @@ bool Inputs::contains(std::string_view name) const {
 }
 
 const Tensor& Inputs::operator[](size_t i) const {
-  check(i < tensors_.size(), "training step: input {} was asked for, the batch has {}", i, tensors_.size());
+  check(i < tensors_.size(), "training step: the loss function asked for input {}, but the batch has {}", i,
+        tensors_.size());
   return tensors_[i];
 }
 
@@ -79,11 +80,12 @@ const Tensor& Inputs::operator[](std::string_view name) const {
 }
 
 int64_t Inputs::constant(size_t i) const {
-  check(i < constants_.size(), "training step: constant {} was asked for, the batch has {}", i, constants_.size());
+  check(i < constants_.size(), "training step: the loss function asked for constant {}, but the batch has {}", i,
+        constants_.size());
   return constants_[i];
 }
 
-// Where a batch lies on the device until its step begins, and the events of its journey.
+// The memory of a batch on the device until its step begins. The events mark how far the batch is.
 struct TrainStep::Slot {
   explicit Slot(size_t size) : bytes(size) {
     staged = static_cast<std::byte*>(cuda::allocate(size));
@@ -102,9 +104,9 @@ struct TrainStep::Slot {
   Slot& operator=(const Slot&) = delete;
 
   size_t bytes;
-  const Plan* plan = nullptr;  // of the step that it is used for
+  const Plan* plan = nullptr;  // Of the step for which the slot is used.
   std::byte* staged = nullptr;
-  Control* control = nullptr;  // pinned, as is what comes back:
+  Control* control = nullptr;  // Pinned, like status.
   float* status = nullptr;
   cuda::Event arrived = nullptr, done = nullptr;
 };
@@ -127,7 +129,7 @@ TrainStep::~TrainStep() {
   try {
     while (!running_.empty()) finish_oldest();
   } catch (const Error&) {
-    // The device failed; whoever waited for a loss was told.
+    // The device has failed. wait() has reported that.
     running_.clear();
   }
   for (auto& [key, plan] : plans_) {
@@ -160,7 +162,7 @@ TrainStep::Plan TrainStep::make_plan(const StepBatch& batch) const {
 
 TrainStep::Plan& TrainStep::plan_for(const StepBatch& batch) {
   for (const HostArray& a : batch.arrays) {
-    check(a.bytes.size() == bytes_of(a), "training step: {}: expected {} of {}, {} bytes; got {}",
+    check(a.bytes.size() == bytes_of(a), "training step: {}: expected {} of {}, which is {} bytes; got {} bytes",
           a.name.empty() ? "an input" : a.name, to_string(a.shape), name_of(a.dtype), bytes_of(a), a.bytes.size());
   }
   const std::string key = key_of(batch);
@@ -187,7 +189,7 @@ void TrainStep::run(Plan& plan) {
   try {
     const ParameterStore::Rounded rounded = store_.round_values(step);
     const std::vector<int64_t> before = store_.counts();
-    // The forward pass moves the running statistics before the loss is known.
+    // The forward pass changes the running statistics before it is known whether the loss is finite, so they are saved.
     const Tensor statistics = step.empty(store_.buffers.shape(), DType::f32);
     copy_or_add(step, store_.buffers, statistics, false);
     const Tensor loss = forward(step, plan);
@@ -200,7 +202,7 @@ void TrainStep::run(Plan& plan) {
       parallel_->comm().all_reduce(plan.status.view({2}), Reduce::mean, step.stream);
     }
     copy_unless_finite(step, plan.loss, statistics, store_.buffers);
-    // The CPU can look at once and need not go on; on a GPU the optimiser's kernels look.
+    // The CPU can test the loss now and skip the rest. On a GPU the kernels of the optimiser test it.
     whole = gpu || std::isfinite(*plan.loss.data<float>());
     if (whole) {
       tape_.backward(step, loss, one_);
@@ -214,7 +216,7 @@ void TrainStep::run(Plan& plan) {
     plan.arena->abort_step();
     throw;
   }
-  // A step that ended early is no plan for the others.
+  // A step that was cut short must not become the plan of later steps.
   whole ? plan.arena->end_step() : plan.arena->abort_step();
   cx_.ops = step.ops;
 }
@@ -238,7 +240,7 @@ void TrainStep::submit_cpu(Plan& plan, const StepBatch& batch, double lr) {
   *plan.stop.data<float>() = stop_requested_ ? 1.0f : 0.0f;
   const uint64_t version = store_.version;
   run(plan);
-  // Nobody has seen a version between, since the step is over.
+  // The step is over, so no cache can have seen a version in between.
   if (!std::isfinite(*plan.loss.data<float>())) store_.version = version;
   take(plan, plan.status.data<float>());
 }
@@ -268,7 +270,7 @@ void TrainStep::submit_gpu(Plan& plan, const StepBatch& batch, double lr) {
   while (static_cast<int>(running_.size()) >= kInFlight) finish_oldest();
   std::unique_ptr<Slot> slot = slot_for(plan);
 
-  // Host -> (copy stream) -> staged -> (compute stream) -> the graph's own inputs.
+  // Copies host -> (copy stream) -> staged -> (compute stream) -> the inputs of the graph.
   const auto send = [&](const Tensor& part, std::span<const std::byte> from) {
     if (from.empty()) return;
     cuda::copy(slot->staged + (part.data<std::byte>() - plan.all.data<std::byte>()), from.data(), from.size(),
@@ -285,7 +287,7 @@ void TrainStep::submit_gpu(Plan& plan, const StepBatch& batch, double lr) {
   cuda::copy(slot->status, plan.status.raw(), plan.status.bytes(), cuda::Copy::device_to_host, cx_.stream);
   cuda::record(slot->done, cx_.stream);
   running_.push_back(std::move(slot));
-  // The caller may write into the batch again. Steps submitted before keep the GPU busy meanwhile.
+  // After this the caller may overwrite the batch. Steps submitted before keep the GPU busy meanwhile.
   cuda::synchronize(running_.back()->arrived);
 }
 
@@ -293,7 +295,7 @@ void TrainStep::run_or_launch(Plan& plan) {
   if (plan.graph != nullptr) {
     store_.count(plan.counted);
   } else if (plan.arena->replaying()) {
-    // The step before was recorded and planned: addresses are final, every convolution has its plan.
+    // The previous step was recorded and planned, so addresses are final and every convolution has its plan.
     cuda::begin_capture(cx_.stream);
     try {
       run(plan);
@@ -321,25 +323,25 @@ void TrainStep::finish_oldest() {
 bool TrainStep::ready() const { return !losses_.empty() || (!running_.empty() && cuda::done(running_.front()->done)); }
 
 double TrainStep::wait() {
-  check(pending() > 0, "training step: no loss is due");
+  check(pending() > 0, "training step: no loss is pending; call submit() before wait()");
   if (losses_.empty()) finish_oldest();
   const Done done = losses_.front();
   losses_.pop_front();
   ++waited_;
   own_loss_ = done.own_loss;
-  // Until a rank takes a step's loss it may have submitted so many more; all ranks do.
+  // Before a rank takes the loss of a step it may have submitted this many more steps, and so do all ranks.
   if (done.stop && stop_after_ < 0) stop_after_ = waited_ + (cx_.device.is_cuda() ? kInFlight : 0);
   return done.loss;
 }
 
 double TrainStep::operator()(const StepBatch& batch, double lr) {
-  check(pending() == 0, "training step: earlier losses must be taken first");
+  check(pending() == 0, "training step: earlier losses are pending; take them with wait() first");
   submit(batch, lr);
   return wait();
 }
 
-// Bytes that a step with the first `n` samples of a batch takes beside parameters; nothing if they do not fit. Running
-// statistics change, but there is no going on from here.
+// Returns the bytes that a step with the first `n` samples of a batch takes beside parameters; nothing if they do not
+// fit. It changes the running statistics, which does not matter, since training ends here.
 std::optional<size_t> TrainStep::measure(const StepBatch& batch, int64_t n) {
   drop_plans();
   const int64_t samples = batch.samples();
@@ -367,7 +369,7 @@ std::optional<size_t> TrainStep::measure(const StepBatch& batch, int64_t n) {
   }
 }
 
-// Graphs, arenas and batches under way, and the memory behind them.
+// Waits for the batches in flight, and frees graphs, arenas and their memory.
 void TrainStep::drop_plans() {
   while (!running_.empty()) finish_oldest();
   for (auto& [key, plan] : plans_) {
@@ -388,14 +390,14 @@ void TrainStep::explain_memory(const OutOfMemory& e, const StepBatch& batch) {
          n = n > 1 ? std::max<int64_t>(1, n / 4) : 0) {
       const std::optional<size_t> taken = measure(batch, n);
       if (!taken) continue;
-      // Part of a step's memory does not shrink with the batch, so a batch smaller than the measured one is not
-      // foretold from it but measured itself.
+      // Part of a step's memory does not shrink with the batch, so the need of a smaller batch than the measured one is
+      // not extrapolated. The smaller batch is measured itself.
       const auto fits = static_cast<int64_t>(0.95 * free / static_cast<double>(*taken) * static_cast<double>(n));
       if (fits < n) continue;
       fail("{}; batches of {} would fit", asked, std::min<int64_t>(fits, samples - 1));
     }
   }
-  fail("{}; a smaller model or input needs less", asked);
+  fail("{}; use a smaller model or input", asked);
 }
 
 size_t TrainStep::peak_bytes() const {

@@ -1,6 +1,6 @@
-// One training step of any model with any loss: forward, loss, backward, optimiser, on planned memory. On a GPU the
-// first step of a shape runs eagerly, the second and all after it are one captured graph, batches travel on a stream of
-// their own, and nothing waits for the device but the reading of losses.
+// One training step of any model with any loss: forward, loss, backward and optimiser, on planned memory. On a GPU the
+// first step of a shape runs eagerly, and from the second on a captured graph is launched. Batches are uploaded on a
+// stream of their own, and the host waits for the device only to read losses.
 //
 //   hr::TrainStep step(cx, adam, [&](hr::Context& c, const hr::Inputs& in) {
 //     return hr::mse(c, net(c, in["images"]), in["targets"]);
@@ -26,7 +26,8 @@
 
 namespace hr {
 
-// One array of a batch, in the caller's memory: dense, dims in memory order. It must stay valid until submit() returns.
+// One array of a batch, in the caller's memory: dense, with the dims in memory order. The memory must stay valid until
+// submit() returns; HostArray does not copy it.
 struct HostArray {
   HostArray(std::span<const float> values, Shape dims, std::string_view as = "")
       : HostArray(std::as_bytes(values), std::move(dims), DType::f32, as) {}
@@ -42,23 +43,23 @@ struct HostArray {
   std::span<const std::byte> bytes;
   Shape shape;
   DType dtype;
-  std::string name;        // how a loss function may ask for it; it may be empty
-  bool per_sample = true;  // the first dim counts samples; false: a table that all samples share
+  std::string name;        // Name under which a loss function asks for it; may be empty.
+  bool per_sample = true;  // The first dim counts samples; false for a table that all samples share.
 };
 
-// What one step reads. Steps of equal names, types, shapes and constants share a plan and a graph.
+// The input of one step. Steps with equal names, types, shapes and constants share a plan and a graph.
 struct StepBatch {
   StepBatch() = default;
   StepBatch(std::initializer_list<HostArray> list) : arrays(list) {}
   std::vector<HostArray> arrays;
   // Whole numbers that the loss function reads on the host, such as the size of an image that it makes on the device.
-  // They are part of the plan, since a captured graph holds whatever was computed from them.
+  // They are part of the plan, since a captured graph contains whatever was computed from them.
   std::vector<int64_t> constants;
 
-  int64_t samples() const;  // first dim of the first array that has one per sample; 0 if there is none
+  int64_t samples() const;  // The first dim of the first array that has one row per sample; 0 if there is none.
 };
 
-// A batch on the device, as a loss function sees it, by position or by name. Valid during the call only.
+// A batch on the device, for a loss function, which reads it by position or by name. It is valid only during the call.
 class Inputs {
  public:
   Inputs(std::span<const Tensor> tensors, std::span<const std::string> names, std::span<const int64_t> constants)
@@ -66,7 +67,7 @@ class Inputs {
   size_t size() const { return tensors_.size(); }
   bool contains(std::string_view name) const;
   const Tensor& operator[](size_t i) const;               // Throws Error if the batch has fewer arrays.
-  const Tensor& operator[](std::string_view name) const;  // Throws Error, with the names there are, if it is none.
+  const Tensor& operator[](std::string_view name) const;  // Throws Error that lists the names if there is none such.
   int64_t constant(size_t i) const;                       // Throws Error if the batch has fewer constants.
 
  private:
@@ -75,81 +76,86 @@ class Inputs {
   std::span<const int64_t> constants_;
 };
 
-// The scalar loss [1] f32 of a batch, recorded on cx.tape. It is called for the first steps of each plan and, on a GPU,
-// once while the graph is captured, and never again: it must enqueue the same work every time, may not wait for the
-// device, and must keep no tensor that it makes beyond the call.
+// Computes the scalar loss [1] f32 of a batch and records it on cx.tape. It is called for the first steps of each plan
+// and, on a GPU, once more while the graph is captured, and then never again. So it must enqueue the same work every
+// time, must not wait for the device, and must not keep tensors that it makes beyond the call.
 using LossFunction = std::function<Tensor(Context& cx, const Inputs& in)>;
 
-// Not thread-safe: one thread at a time may call a step, and nothing else may use its model or its optimiser meanwhile.
-// Between the calls both may be read and written. Steps of different models may run on threads of their own.
+// Not thread-safe: only one thread at a time may call a step, and during the call nothing else may use its model or its
+// optimiser. Between calls both may be read and written. Steps of different models may run in parallel threads.
 class TrainStep {
  public:
   // Trains the parameters of `optimizer.store()`. The optimiser, its model and whatever `loss` refers to must outlive
-  // the step, and `parallel` too: gradients are then averaged over its ranks. cx: device, precision, the compiled
-  // primitives.
+  // the step. With `parallel`, which must outlive it too, gradients are averaged over the ranks. Device, precision and
+  // compiled primitives are those of cx. Throws Error if there is no loss function.
   TrainStep(const Context& cx, Optimizer& optimizer, LossFunction loss, DataParallel* parallel = nullptr);
   ~TrainStep();
   TrainStep(const TrainStep&) = delete;
   TrainStep& operator=(const TrainStep&) = delete;
 
-  // Puts a step under way; the batch's memory may be reused when this returns. On the CPU the step is then done, on a
-  // GPU the batch has arrived (pinned memory saves the driver a copy) and up to kInFlight steps are in work. Losses
-  // come out of wait() in the order of the steps, each the loss before its update (the mean over all ranks).
-  // A step whose loss is not finite changes nothing, on any rank: neither parameters, moments and running statistics,
-  // nor the optimiser's step number and num_batches_tracked. On a GPU the device decides so when the step runs, and
-  // later steps in work go on from there; only num_batches_tracked, which lives on the host, is counted at submit() and
-  // taken back when the loss arrives, so it is exact when nothing is pending.
-  // Throws Error if an array's bytes and shape disagree, if the loss is not one f32 number that depends on a parameter,
-  // and whatever the loss function throws; OutOfMemory becomes an Error that says how many samples would fit.
+  // Starts a step. The batch's memory may be reused when this returns. On the CPU the step is then done. On a GPU the
+  // batch has been copied to the device (without an extra copy if it lies in pinned memory), and up to kInFlight steps
+  // are in flight. wait() returns the losses in the order of the steps, each as it was before the update (the mean over
+  // all ranks).
+  //
+  // A step whose loss is not finite changes nothing on any rank: no parameters, moments or running statistics, and
+  // neither the step number of the optimiser nor num_batches_tracked. On a GPU the device decides this when the step
+  // runs, and later steps in flight continue from there. Only num_batches_tracked, which lies on the host, is raised in
+  // submit() and lowered again when the loss arrives, so it is exact when nothing is pending.
+  //
+  // Throws Error if the bytes of an array do not fit its shape, if the loss is not one f32 number that depends on a
+  // parameter, and whatever the loss function throws. OutOfMemory becomes an Error that says how many samples would
+  // fit.
   static constexpr int kInFlight = 3;
   void submit(const StepBatch& batch, double lr);
   void submit(const StepBatch& batch) { submit(batch, optimizer_.options().lr); }
-  size_t pending() const { return losses_.size() + running_.size(); }  // losses not yet taken
-  // Whether the oldest loss can be had without waiting.
+  size_t pending() const { return losses_.size() + running_.size(); }  // Losses that were not taken yet.
+  // Whether wait() would return the oldest loss without waiting.
   bool ready() const;
   double wait();  // Throws Error if nothing is pending.
 
-  // submit and wait. Throws Error if earlier losses were not taken.
+  // submit() and wait() in one call. Throws Error if earlier losses were not taken.
   double operator()(const StepBatch& batch, double lr);
   double operator()(const StepBatch& batch) { return operator()(batch, optimizer_.options().lr); }
 
-  double own_loss() const { return own_loss_; }  // this rank's part of what wait() gave last
+  double own_loss() const { return own_loss_; }  // This rank's part of the loss that wait() returned last.
 
-  // An orderly end that any rank may ask for. The wish travels with the loss, so all ranks hear of it with the loss of
-  // the same step, and must_stop() turns true on all of them after the same number of submits.
+  // Any rank may request an orderly end. The request is sent along with the loss, so all ranks learn of it with the
+  // loss of the same step, and must_stop() becomes true on all of them after the same number of submits.
   void request_stop() { stop_requested_ = true; }
   bool stop_heard() const { return stop_after_ >= 0; }
   bool must_stop() const { return stop_heard() && submitted_ >= stop_after_; }
 
   Context& context() { return cx_; }
-  size_t peak_bytes() const;  // of activations and gradients; parameters and moments come on top
+  size_t peak_bytes() const;  // Activations and gradients, without parameters and moments.
 
  private:
-  // What steps of one kind of batch read, at fixed addresses, side by side in the bytes of `all`, and how they run.
+  // The inputs of steps with one kind of batch, side by side at fixed addresses in `all`, and how these steps run.
   struct Plan {
     Tensor all;
     std::vector<Tensor> inputs;
     std::vector<std::string> names;
     std::vector<int64_t> constants;
-    Tensor control, lr, stop;  // control: the bytes of the other two, learning rate [1] f64 and wish to stop [1] f32
-    Tensor status;             // [3]: loss and wish to stop, averaged over the ranks; this rank's own loss
-    Tensor loss;               // [1] of status
-    std::shared_ptr<Arena> arena;  // a replayed plan fits one batch shape
+    // `control` holds the bytes of the other two, learning rate [1] f64 and request to stop [1] f32.
+    Tensor control, lr, stop;
+    Tensor status;                 // [3]: loss and request to stop, averaged over the ranks; this rank's own loss
+    Tensor loss;                   // View [1] of status.
+    std::shared_ptr<Arena> arena;  // Its plan is valid for one batch shape.
     cuda::Graph graph = nullptr;
-    std::vector<int64_t> counted;  // by how much a step raises each num_batches_tracked
+    std::vector<int64_t> counted;  // How much a step raises each num_batches_tracked.
   };
-  struct Slot;  // a batch on its way to the GPU
+  struct Slot;  // A batch in flight to the GPU.
 
   Plan& plan_for(const StepBatch& batch);
   Plan make_plan(const StepBatch& batch) const;
-  Tensor forward(Context& step, const Plan& plan);  // the loss
-  void run(Plan& plan);                             // one step, run or recorded for a graph
+  Tensor forward(Context& step, const Plan& plan);  // Computes the loss.
+  void run(Plan& plan);                             // Runs one step, or records it for a graph.
   void submit_cpu(Plan& plan, const StepBatch& batch, double lr);
   void submit_gpu(Plan& plan, const StepBatch& batch, double lr);
   void run_or_launch(Plan& plan);
   std::unique_ptr<Slot> slot_for(const Plan& plan);
   void finish_oldest();
-  void take(const Plan& plan, const float* status);  // of a step that is done
+  void take(const Plan& plan, const float* status);  // Takes the loss of a step that is done.
   std::optional<size_t> measure(const StepBatch& batch, int64_t n);
   void drop_plans();
   [[noreturn]] void explain_memory(const OutOfMemory& e, const StepBatch& batch);
@@ -161,13 +167,13 @@ class TrainStep {
   DataParallel* parallel_;
   Tape tape_;
   Tensor one_;
-  std::map<std::string, Plan> plans_;  // by names, types, shapes and constants
+  std::map<std::string, Plan> plans_;  // Key: names, types, shapes and constants.
   struct Done {
     double loss, own_loss;
     bool stop;
   };
-  std::deque<Done> losses_;                    // of finished steps
-  std::deque<std::unique_ptr<Slot>> running_;  // oldest first
+  std::deque<Done> losses_;                    // Of finished steps.
+  std::deque<std::unique_ptr<Slot>> running_;  // Oldest first.
   std::vector<std::unique_ptr<Slot>> free_slots_;
   cuda::Stream copies_ = nullptr;
   double own_loss_ = 0;

@@ -6,6 +6,7 @@
 #include "core/counted.h"
 #include "core/error.h"
 #include "core/io/json.h"
+#include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/weight_info.h"
@@ -39,7 +40,7 @@ TrainEnd Trainer::run(const StopRequest& stop) {
     const bool cut = !state_.trained;
     if (!cut) finish_epoch();
     end.stop_reason = agreed_reason(stop);
-    // The wish travels with the losses too, and may have been taken back where it came from.
+    // The request also travels with the losses, and may have been withdrawn on the rank that made it.
     if (cut && !end.stopped()) end.stop_reason = 1;
     if (cut) save("last.safetensors", true);
   }
@@ -58,10 +59,10 @@ void Trainer::finish_epoch() {
                      .pckh = data_->truth() != nullptr};
   bool best = false;
   if (parallel_ && !recipe_.sync_bn) parallel_->broadcast_buffers(cx_);
-  const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // the others wait for it to write
+  const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // The others wait while rank 0 writes.
   if (validation_is_due()) {
-    // A picture that cannot be read or a full disk may end the validation with an error. The epoch's training is on
-    // the disk by then, and a resumed run only validates it again.
+    // A picture that cannot be read or a full disk may end the validation with an error. The training of the epoch has
+    // then been saved, and a resumed run only repeats the validation.
     save("last.safetensors", true);
     best = validate(record);
   }
@@ -72,7 +73,7 @@ void Trainer::finish_epoch() {
   if (best) save("best.safetensors", false);
   if (recipe_.keep_all) save(fmt::format("epoch_{}.safetensors", record.epoch), true);
   observer_.epoch_finished(folder_->path(), state_.history);
-  save("last.safetensors", true);  // at the end: what it says is done is done
+  save("last.safetensors", true);  // Saved last, since a checkpoint must not claim what is not done.
 }
 
 bool Trainer::validation_is_due() const {
@@ -88,7 +89,7 @@ bool Trainer::validate(EpochRecord& record) {
     record.stats.assign(run.coco.stats.begin(), run.coco.stats.end());
   }
   const bool best = record.score() >= state_.best_score;
-  // The same remark after every epoch would hide what is new.
+  // The same remark after every epoch would hide new ones.
   const std::string remarks = coco_remarks(run.coco);
   const bool news = remarks != told_;
   told_ = remarks;
@@ -132,7 +133,7 @@ Trainer::Trainer(TrainRecipe asked, World& world, TrainObserver& observer, Conte
       batch_size_(recipe_.batch_size) {
   const int joints = *recipe_.joints;
   check_field(skeleton_.joints() == joints, "joints",
-              "{}: the skeleton {} has {} joints; give both settings for the same one", joints, skeleton_.name,
+              "{}: the skeleton {} has {} joints; `joints` and `keypoints_path` must agree", joints, skeleton_.name,
               skeleton_.joints());
   if (file_ && !recipe_.keypoints_path.empty() && (!recipe_.resume.empty() || recipe_.test_only)) {
     const std::string note = skeleton_note(*file_, skeleton_, "`keypoints_path` " + recipe_.keypoints_path);
@@ -176,16 +177,16 @@ void Trainer::start() {
     if (!resumed.what.empty()) observer_.fact("resume", resumed.what);
     for (const std::string& note : resumed.notes) observer_.fact("note", note);
     if (r.start_epoch > 0) state_.begin(r.start_epoch);
-    const bool restarted = !world_.ranks.resume.empty();  // the crash may have come after the end
+    const bool restarted = !world_.ranks.resume.empty();  // The crash may have come after the end of the run.
     check_field(state_.epoch < r.epochs || r.test_only || restarted, "resume",
-                "{}: has finished {}, and `epochs` asks for {} in all; raise `epochs` to go on", r.resume,
+                "{}: has finished {}, and `epochs` asks for {} in all; raise `epochs` to continue", r.resume,
                 counted(state_.epoch, "epoch"), r.epochs);
     observer_.fact("resume",
                    state_.trained
                        ? fmt::format("{}: epoch {} is trained and still to be validated", r.resume, state_.epoch + 1)
                        : fmt::format("{}: epoch {}, step {}", r.resume, state_.epoch, state_.step));
   }
-  file_.reset();  // the map is not needed any more
+  file_.reset();  // The mapped file is not needed any more.
   if (parallel_) share_start();
   step_.emplace(cx_, *model_, *optimizer_, r.is_seed() ? JointsLoss::seed : JointsLoss::official,
                 parallel_ ? &*parallel_ : nullptr);
@@ -203,8 +204,10 @@ void Trainer::start() {
 
 void Trainer::share_start() {
   parallel_->broadcast(cx_, &*optimizer_);
-  const std::string mine = fmt::format("[{},{},{},{},{},{},{}]", state_.epoch, state_.step, state_.samples,
-                                       state_.loss_sum, state_.best_score, batch_size_, state_.trained);
+  std::string mine;
+  JsonWriter json(mine, kJsonCompact);
+  json.begin_list().value(state_.epoch).value(state_.step).value(state_.samples).value(state_.loss_sum);
+  json.value(state_.best_score).value(batch_size_).value(state_.trained).end();
   const rapidjson::Document first = parse_json(world_.comm->all_gather(mine)[0], "rank 0's position");
   state_.epoch = first[0].GetInt();
   state_.step = first[1].GetInt64();
@@ -217,7 +220,7 @@ void Trainer::share_start() {
 
 void Trainer::make_loader() {
   const Shard shard{world_.rank(), world_.size()};
-  // The seed drops the incomplete last batch when it trains on several GPUs, and only then.
+  // The seed drops an incomplete last batch only when it trains on several GPUs.
   const bool drop_last =
       recipe_.is_seed() && shard.ranks > 1 && shard.size(data_->train().size()) >= static_cast<size_t>(batch_size_);
   loader_.emplace(data_->train(), loader_for(cx_.device, {.batch_size = batch_size_,

@@ -1,4 +1,4 @@
-// Training a pose network: epochs over a data set, validation, checkpoints.
+// Trains a pose network: epochs over a dataset, validation, checkpoints.
 //
 //   hr::TrainRecipe recipe;
 //   recipe.data_path = "/data/coco2017";
@@ -6,7 +6,7 @@
 //   hr::TrainObserver silent;
 //   const hr::TrainEnd end = hr::train(recipe, silent);
 //
-// Prints nothing; what it tells goes to the observer. Own losses and models: hrnet/train/train_step.h.
+// Nothing is printed; the observer receives all reports. For other losses and models see hrnet/train/train_step.h.
 #pragma once
 #include <map>
 #include <memory>
@@ -28,68 +28,69 @@
 namespace hr {
 
 struct TrainEnd {
-  int stop_reason = 0;     // of the StopRequest; 0: all epochs are done
-  int epoch = 0;           // the run goes on there
-  int64_t step = 0;        //
-  double best_score = -1;  // AP, or PCKh's Mean as a fraction; -1: never validated
-  bool pckh = false;       // what the score is
+  int stop_reason = 0;  // Reason of the StopRequest; 0 if all epochs are done.
+  int epoch = 0;        // The run can be continued from this epoch and step.
+  int64_t step = 0;
+  double best_score = -1;  // AP, or PCKh's Mean as a fraction; -1 if the run was never validated
+  bool pckh = false;       // Whether the score is PCKh's Mean.
   bool stopped() const { return stop_reason != 0; }
 };
 
 class Trainer {
  public:
-  // Does everything that can fail because of the user's input: weights first, since those that do not fit are known at
-  // once while annotations take seconds. Of several ranks all construct one, and only rank 0 writes and calls its
-  // observer. World and observer must outlive the trainer. Throws Error, with the field where a setting is at fault.
+  // Opens all files and builds everything, so that errors in the user's input are found before training begins. Weights
+  // are loaded first, since a misfit shows at once, while annotations take seconds. With several ranks each constructs
+  // a trainer, and only rank 0 writes files and calls its observer. World and observer must outlive the trainer. Throws
+  // Error, which names the field if a setting is wrong. Not thread-safe.
   Trainer(TrainRecipe recipe, World& world, TrainObserver& observer, Context::Listener listener = {});
   ~Trainer();
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  // Trains until all epochs are done or somebody asks for an end; last.safetensors then continues the run exactly.
-  // Throws Error if a loss is not finite or a file cannot be written; what was saved before stays.
+  // Trains until all epochs are done or a stop is requested; last.safetensors then continues the run exactly. Throws
+  // Error if a loss is not finite or a file cannot be written; checkpoints that were saved before stay valid.
   TrainEnd run(const StopRequest& stop);
-  // Validates the model as it is, and writes key_results.json. Ranks other than the first get nothing.
+  // Validates the model as it is and writes key_results.json. Ranks other than rank 0 return an empty result.
   ValidationRun test();
 
   const PoseModel& model() const { return *model_; }
-  const TrainRecipe& recipe() const { return recipe_; }  // decided
+  const TrainRecipe& recipe() const { return recipe_; }  // With all open settings decided.
   const RunFolder& folder() const { return *folder_; }
   const RunState& state() const { return state_; }
 
  private:
-  void start();        // initial weights, or those of `weights` or `resume`
-  void share_start();  // rank 0's with all ranks
+  void start();        // Sets the initial weights, or loads `weights` or `resume`.
+  void share_start();  // Copies rank 0's start to all ranks.
   void make_loader();
   bool validation_is_due() const;
-  bool validate(EpochRecord& record);  // the best one so far
+  bool validate(EpochRecord& record);  // Returns whether it is the best one so far.
   void finish_epoch();
   void save(const std::string& name, bool with_optimizer) const;
-  int agreed_reason(const StopRequest& stop) const;  // 0: nobody wants to stop; the same on all ranks
+  int agreed_reason(const StopRequest& stop) const;  // The same on all ranks; 0 if no stop is requested.
   PredictPeopleOptions prediction() const;
 
   World& world_;
-  RunLog log_;  // passes on to the caller's observer
+  RunLog log_;  // Passes every call on to the observer of the caller.
   TrainObserver silent_;
-  TrainObserver& observer_;         // log_ on rank 0, silent_ on the others
-  std::optional<WeightFile> file_;  // `weights` or `resume`; rank 0 only, until they are loaded
+  TrainObserver& observer_;         // log_ on rank 0, silent_ on the others.
+  std::optional<WeightFile> file_;  // `weights` or `resume`, on rank 0 until they are loaded.
   const TrainRecipe recipe_;
   Context cx_;
   const Skeleton skeleton_;
   std::unique_ptr<PoseModel> model_;
   std::optional<Optimizer> optimizer_;
-  std::optional<DataParallel> parallel_;  // of several ranks
+  std::optional<DataParallel> parallel_;  // With several ranks.
   std::optional<PoseTrainStep> step_;
   std::optional<HeatmapRunner> runner_;
   std::optional<RunFolder> folder_;
   std::optional<TrainingData> data_;
   std::optional<Loader> loader_;
   RunState state_;
-  int batch_size_;    // of this rank
-  std::string told_;  // remarks of the last validation
+  int batch_size_;    // People per step on this rank.
+  std::string told_;  // Remarks of the last validation.
 };
 
-// One process, alone.
+// Trains in a single process, without other ranks.
 TrainEnd train(const TrainRecipe& recipe, TrainObserver& observer, const StopRequest& stop = {});
 
 }  // namespace hr

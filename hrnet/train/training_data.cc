@@ -7,7 +7,7 @@
 namespace hr {
 namespace {
 
-// Everybody's bad samples of the two splits, the same on all ranks.
+// Collects the bad samples of both splits from all ranks. The result is the same on all ranks.
 void gather_bad(const World& world, const PoseDataset& train, const PoseDataset& val, BadSamples (&bad)[2]) {
   Packer mine;
   for (const PoseDataset* set : {&train, &val}) {
@@ -48,10 +48,11 @@ TrainingData::TrainingData(const TrainRecipe& r, const Skeleton& skeleton, bool 
         [&](size_t done, size_t all) { observer.checked_pictures(split, done, all); },
         [&](const std::string& text) { observer.fact("note", text); });
     if (!left_out.empty()) observer.fact("left out", left_out);
-    for (const std::string& line : set->remarks()) remarks_known_.insert(without_count(line));  // told by the check
+    // The check has reported these.
+    for (const std::string& line : set->remarks()) remarks_known_.insert(without_count(line));
   }
   check(!truth_ || val_.size() == static_cast<size_t>(truth_->people),
-        "{}: PCKh is measured on all {} people, and pictures of {} of them are bad ({}); mend them",
+        "{}: PCKh is measured on all {} people, but pictures of {} of them are bad ({}); repair these pictures",
         val_.annotations().path, truth_ ? truth_->people : 0, val_.counts().bad_picture,
         bad_samples_file(folder.path(), "val").string());
   bad_known_ = train_.bad().size() + val_.bad().size();
@@ -68,7 +69,7 @@ TrainingData::TrainingData(const TrainRecipe& r, const Skeleton& skeleton, bool 
 }
 
 void TrainingData::report(const World& world, const RunFolder& folder, TrainObserver& observer) {
-  // Of damaged data training only learns when it reads them.
+  // Some damage in the data is only found when training reads the pictures.
   for (const PoseDataset* set : {&train_, &val_}) {
     for (const std::string& line : set->remarks()) {
       if (remarks_known_.insert(without_count(line)).second) observer.remark(line);

@@ -21,7 +21,7 @@ double get_double(Unpack& in) {
   return v;
 }
 
-// Every number travels exactly: a float is a double with zeros.
+// Every number is sent exactly: a float is converted to double and back.
 void put(Packer& out, size_t index, const PersonResult& p) {
   out.u64(index).u64(static_cast<uint64_t>(p.image_id)).u64(static_cast<uint64_t>(p.category_id));
   out.text({reinterpret_cast<const char*>(p.keypoints.data()), p.keypoints.size() * sizeof(float)});
@@ -47,7 +47,7 @@ PersonResult get_person(Unpack& in) {
 
 std::vector<PersonResult> gather_people(Comm& comm, std::span<const size_t> indices, std::span<const PersonResult> mine,
                                         size_t dataset_size) {
-  check(indices.size() == mine.size(), "gathering results: {} results of {} samples", mine.size(), indices.size());
+  check(indices.size() == mine.size(), "gathering results: {} results for {} samples", mine.size(), indices.size());
   Packer out;
   out.u64(mine.size());
   for (size_t i = 0; i < mine.size(); ++i) put(out, indices[i], mine[i]);
@@ -59,7 +59,8 @@ std::vector<PersonResult> gather_people(Comm& comm, std::span<const size_t> indi
     for (uint64_t left = in.u64(); left > 0; --left) {
       const size_t index = in.u64();
       PersonResult person = get_person(in);
-      check(index < dataset_size, "gathering results: sample {} of {}", index, dataset_size);
+      check(index < dataset_size, "gathering results: a rank has sent sample {}, but there are {}", index,
+            dataset_size);
       if (!seen[index]) all[index] = std::move(person);
       seen[index] = true;
     }

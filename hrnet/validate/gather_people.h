@@ -1,4 +1,4 @@
-// Results of a dataset that several ranks have shared, put back together.
+// Combines the results of a dataset that several ranks have shared.
 #pragma once
 #include <span>
 #include <vector>
@@ -8,8 +8,9 @@
 
 namespace hr {
 
-// mine[i] is what this rank made of sample indices[i]; the padding of shards makes some samples turn up twice. Returns,
-// on every rank, one result per sample in the order of the dataset: what one process gets. Error if one is missing.
+// mine[i] is this rank's result for sample indices[i]. Some samples occur twice, since shards are padded to equal size.
+// Returns on every rank one result per sample in the order of the dataset, as a single process would. All ranks must
+// call it. Throws Error if a sample has no result.
 std::vector<PersonResult> gather_people(Comm& comm, std::span<const size_t> indices, std::span<const PersonResult> mine,
                                         size_t dataset_size);
 

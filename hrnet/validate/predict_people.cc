@@ -14,9 +14,9 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   const DecodeOptions& decoding = o.decoding;
   Comm* ranks = o.ranks;
   check((encoding_of(decoding.codec) == Encoding::udp) == (dataset.options().encoding == Encoding::udp),
-        "decoding with codec {}, but the crops were made for {}", codec_name(decoding.codec),
-        encoding_name(dataset.options().encoding));
-  runner.discard();  // of a call that ended with an error
+        "decoding with codec {}, but the dataset makes crops for {}; open it with the encoding of the codec",
+        codec_name(decoding.codec), encoding_name(dataset.options().encoding));
+  runner.discard();  // Removes what a call that failed has left.
   const double started = now();
   const Shard shard = ranks != nullptr ? Shard{ranks->rank(), ranks->size()} : Shard{};
   Loader loader(dataset,
@@ -33,7 +33,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   report(false);
   people.reserve(dataset.size());
   Batch batch;
-  std::deque<std::vector<SampleMeta>> metas;  // of the batches under way
+  std::deque<std::vector<SampleMeta>> metas;  // Of the batches in flight.
   for (bool more = true;;) {
     while (!runner.full() && (more = more && loader.next(batch))) {
       runner.submit(batch);
@@ -43,14 +43,14 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
     const Heatmaps maps = runner.wait();
     const std::vector<SampleMeta> meta_of = std::move(metas.front());
     metas.pop_front();
-    std::vector<float> poses = decode(maps, decoding);  // while the device has the batches after this one
+    std::vector<float> poses = decode(maps, decoding);  // The device computes the next batches meanwhile.
     std::vector<Affine> places;
     for (const SampleMeta& meta : meta_of) places.push_back(meta.heatmap_to_image);
     to_image(poses, maps.joints, places);
     const auto numbers = static_cast<ptrdiff_t>(maps.joints) * 3;
     for (int i = 0; i < maps.n; ++i) {
       const SampleMeta& meta = meta_of[i];
-      if (meta.substitute) continue;  // the picture has turned bad, so there is no pose of its person
+      if (meta.substitute) continue;  // The picture could not be read, so there is no pose of this person.
       PersonResult& person = people.emplace_back();
       person.image_id = meta.image_id;
       person.keypoints.assign(poses.begin() + i * numbers, poses.begin() + (i + 1) * numbers);
@@ -65,7 +65,7 @@ std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDatase
   }
   report(true);
   if (shard.ranks > 1) {
-    ranks->barrier();  // not all are equally fast
+    ranks->barrier();  // The ranks are not equally fast.
     return gather_people(*ranks, loader.order(), people, dataset.size());
   }
   return people;

@@ -1,4 +1,4 @@
-// A network's poses of all people of a data set.
+// Estimates the poses of all people in a dataset.
 #pragma once
 #include <functional>
 #include <vector>
@@ -12,21 +12,22 @@
 namespace hr {
 
 struct PeopleProgress {
-  size_t done = 0, all = 0;  // people of this rank
-  double per_second = 0;     // of all ranks
-  bool finished = false;     // the last call
+  size_t done = 0, all = 0;  // People, of this rank.
+  double per_second = 0;     // People per second, of all ranks.
+  bool finished = false;     // True in the last call.
 };
 
 struct PredictPeopleOptions {
-  int batch_size = 32, workers = 2;  // loader threads
+  int batch_size = 32, workers = 2;  // People per forward pass, loader threads.
   DecodeOptions decoding = {};
-  Comm* ranks = nullptr;                                     // several ranks share the people
-  std::function<void(const PeopleProgress&)> progress = {};  // before the first batch and after each one
+  Comm* ranks = nullptr;  // Communicator of the ranks that share the people; null: this process alone.
+  std::function<void(const PeopleProgress&)> progress = {};  // Called before the first batch and after each.
 };
 
-// Runs the network over every person of `dataset` (not augmented) and decodes: one result per person, in order, score =
-// the box's; none for people whose picture has turned bad. Each of several ranks gets all results. Throws Error if the
-// dataset's encoding is not the codec's, or if a picture is bad and the dataset does not substitute it.
+// Runs the network on every person of `dataset`, which must not augment, and decodes the heatmaps. Returns one result
+// per person in the order of the dataset, with the score of the box; people whose picture cannot be read any more have
+// no result. With several ranks, all of them get all results. Throws Error if the dataset was opened for another codec,
+// or if a picture is bad and the dataset does not substitute it.
 std::vector<PersonResult> predict_people(HeatmapRunner& runner, const PoseDataset& dataset,
                                          const PredictPeopleOptions& options);
 

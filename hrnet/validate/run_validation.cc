@@ -10,7 +10,7 @@
 namespace hr {
 
 PckhResult evaluate_people(const MpiiTruth& truth, const std::vector<PersonResult>& people) {
-  std::vector<float> poses;  // [people, joints, 2] counted from 0
+  std::vector<float> poses;  // [people, joints, 2], counted from 0
   for (const PersonResult& p : people) {
     for (size_t k = 0; k < p.keypoints.size(); k += 3) poses.insert(poses.end(), {p.keypoints[k], p.keypoints[k + 1]});
   }
@@ -55,12 +55,12 @@ MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset) {
   const fs::path annotations = dataset.annotations().path;
   const fs::path path = named.empty() ? annotations.parent_path() / "gt_valid.mat" : named;
   check(fs::exists(path),
-        "{}: does not exist; PCKh needs the head boxes of MPII's gt_valid.mat, name it with `mpii_truth`",
+        "{}: does not exist; PCKh needs the head boxes in MPII's gt_valid.mat, so name that file with `mpii_truth`",
         path.string());
   MpiiTruth truth = read_mpii_truth(path);
   check(truth.people == static_cast<int64_t>(dataset.size()),
-        "{}: has {} people, {} has {}; do the files belong together?", path.string(), truth.people,
-        annotations.string(), dataset.size());
+        "{}: has {} people, but {} has {}; use the annotations and the gt_valid.mat of the same set", path.string(),
+        truth.people, annotations.string(), dataset.size());
   return truth;
 }
 

@@ -1,5 +1,5 @@
-// From a data set and a model to the numbers, as training asks for them after an epoch: COCO's ten or MPII's PCKh
-// table. hrnet/validate/validation.h is the complete validation of a weight file.
+// Evaluates a model on a dataset, as training does after an epoch: COCO's ten numbers or MPII's PCKh.
+// hrnet/validate/validation.h is the complete validation of a weight file.
 #pragma once
 #include <optional>
 #include <vector>
@@ -12,26 +12,26 @@
 namespace hr {
 
 struct ValidationRun {
-  std::vector<PersonResult> results;  // after the recipe's post-processing
+  std::vector<PersonResult> results;  // After the recipe's post-processing.
   CocoEvalResult coco;
-  std::optional<PckhResult> pckh;  // MPII: this instead
+  std::optional<PckhResult> pckh;  // For MPII, instead of `coco`.
 };
 
-// predict_people, post-processing as the dataset's recipe does it, evaluation against the dataset's annotations with
-// the skeleton's sigmas; with a `truth`, MPII's PCKh of the poses as they are. Of several ranks the first one
-// evaluates; the others return nothing.
+// Predicts all people, post-processes as the dataset's recipe does, and evaluates against the dataset's annotations
+// with the sigmas of its skeleton. If `truth` is given, computes MPII's PCKh of the poses without post-processing. With
+// several ranks only rank 0 evaluates; the others return an empty result. Throws Error as predict_people does.
 ValidationRun run_validation(HeatmapRunner& runner, const PoseDataset& dataset, const PredictPeopleOptions& options,
                              const MpiiTruth* truth = nullptr);
 
-// PCKh of results with one entry per person of the truth, in order.
+// Computes the PCKh of results that have one entry per person of `truth`, in the same order.
 PckhResult evaluate_people(const MpiiTruth& truth, const std::vector<PersonResult>& people);
 
-// The categories that an evaluation of this dataset compares: those the dataset was made for, as far as the truth has
-// them; empty, all of the truth.
+// The categories that are compared when this dataset is evaluated: those that the dataset was opened for and the
+// annotations have. An empty list means all categories of the annotations.
 std::vector<int64_t> evaluated_categories(const PoseDataset& dataset);
 
-// MPII's gt_valid.mat: the named file, else the one beside the annotations. Throws Error if it is not there, or has
-// other people than the dataset.
+// Reads MPII's gt_valid.mat: the file `named`, or else the one beside the annotations. Throws Error if it does not
+// exist or has another number of people than the dataset.
 MpiiTruth open_mpii_truth(const fs::path& named, const PoseDataset& dataset);
 
 }  // namespace hr

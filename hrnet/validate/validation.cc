@@ -23,39 +23,11 @@ namespace {
 
 using Kind = SplitFiles::Kind;
 
-// {"key": value, ...}, line by line.
-class JsonObject {
- public:
-  void raw(const std::string& key, const std::string& value) {
-    text_ += fmt::format("{}  {}: {}", text_.empty() ? "{\n" : ",\n", json_quote(key), value);
-  }
-  void text(const std::string& key, const std::string& value) { raw(key, json_quote(value)); }
-  void number(const std::string& key, double value) { raw(key, python_repr(value)); }
-  void whole(const std::string& key, int64_t value) { raw(key, std::to_string(value)); }
-  void boolean(const std::string& key, bool value) { raw(key, value ? "true" : "false"); }
-  template <class Numbers>
-  void numbers(const std::string& key, const Numbers& list) {
-    std::vector<std::string> texts;
-    texts.reserve(std::size(list));
-    for (const double v : list) texts.push_back(python_repr(v));
-    raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
-  }
-  void texts(const std::string& key, const std::vector<std::string>& list) {
-    std::string all;
-    for (const std::string& v : list) all += (all.empty() ? "" : ", ") + json_quote(v);
-    raw(key, "[" + all + "]");
-  }
-  template <class Names>
-  void names(const std::string& key, const Names& list) {
-    std::vector<std::string> texts;
-    texts.reserve(std::size(list));
-    for (const char* v : list) texts.push_back(json_quote(v));
-    raw(key, fmt::format("[{}]", fmt::join(texts, ", ")));
-  }
-  std::string finish() const { return text_ + "\n}\n"; }
-
- private:
-  std::string text_;
+// The text of validation.json, which grows as the numbers become known.
+struct Document {
+  std::string text;
+  JsonWriter json{text, {.lines = 1, .python_reals = true, .non_finite = true}};
+  Document() { json.begin_object(); }
 };
 
 }  // namespace
@@ -76,8 +48,8 @@ struct Validation::Parts {
   std::optional<PoseDataset> dataset;
   MpiiTruth truth;
   fs::path folder;
-  bool no_truth = false;    // images without annotations: results for the evaluation server, and no numbers
-  std::string boxes_doubt;  // of the detector's boxes
+  bool no_truth = false;    // Images without annotations: results for the evaluation server, but no numbers.
+  std::string boxes_doubt;  // A remark about the detected boxes.
 
   Parts(const ValidationOptions& options, ValidationObserver observer)
       : o(options),
@@ -91,7 +63,8 @@ struct Validation::Parts {
                 "to the official recipe");
     check_analysis();
     check_field(o.person_det.empty() || files.kind != Kind::mpii, "person_det",
-                "{}: MPII is measured at the annotated places", o.person_det);
+                "{}: MPII is measured with annotated centre and scale, not with detected boxes; leave it out",
+                o.person_det);
     cx = make_context(
         {.device = o.device, .amp = o.amp, .threads = o.threads, .tf32 = o.tf32, .listener = tell.listener});
     open_weights();
@@ -103,12 +76,13 @@ struct Validation::Parts {
                    : o.soft_nms ? NmsKind::soft
                                 : NmsKind::hard};
     open_dataset();
-    weights.reset();  // the map is not needed any more
+    weights.reset();  // The mapped file is not needed any more.
     post.sigmas = skeleton.sigmas;
   }
 
   void check_analysis() const {
-    check_field(!o.analysis || files.kind != Kind::mpii, "analysis", "works with OKS, which MPII is not measured with");
+    check_field(!o.analysis || files.kind != Kind::mpii, "analysis",
+                "needs OKS, but MPII is measured with PCKh; leave it out");
   }
   void note(const std::string& text) const {
     if (tell.note) tell.note(text);
@@ -129,7 +103,7 @@ struct Validation::Parts {
     decoding = choose_decoding(o.decoding, info.codec, o.weights, h);
   }
 
-  // The joints that the pack or the annotations name.
+  // The skeleton that the pack or the annotations name.
   Skeleton joints_of_the_data() const {
     if (packed || files.kind == Kind::mpii) return data_skeleton(o, "", "val", tell.note);
     const CocoAnnotations names{.path = files.annotations.string(),
@@ -139,7 +113,8 @@ struct Validation::Parts {
     return skeleton_of(names, files.kind == Kind::crowdpose);
   }
 
-  // The joints: as the flag says, else those that the checkpoint carries, else the pack's or the annotations' own.
+  // Chooses the skeleton: the one in keypoints_path, or else the one that the checkpoint carries, or else that of the
+  // pack or the annotations.
   Skeleton joints_of() const {
     Skeleton joints;
     std::string difference;
@@ -152,7 +127,7 @@ struct Validation::Parts {
       for (int k = 0; k < joints.joints() && theirs.joints() == joints.joints() && difference.empty(); ++k) {
         if (joints.names[k] == theirs.names[k]) continue;
         difference =
-            fmt::format("joint {} is \"{}\" in {}, and \"{}\" in the skeleton that {} carries, which is used", k,
+            fmt::format("joint {} is \"{}\" in {}, but \"{}\" in the skeleton that {} carries, which is used", k,
                         theirs.names[k], packed ? o.data_path : files.annotations.string(), joints.names[k], o.weights);
       }
     } else {
@@ -160,7 +135,7 @@ struct Validation::Parts {
     }
     const bool of_data = o.keypoints_path.empty() || o.keypoints_path == "categories";
     check(
-        joints.joints() == model->joints(), "{}: the weights are for {} joints, the {} ({}) has {}; {}", o.weights,
+        joints.joints() == model->joints(), "{}: the weights are for {} joints, but the {} ({}) has {}; {}", o.weights,
         model->joints(), of_data ? "dataset's skeleton" : "skeleton of `keypoints_path`", joints.name, joints.joints(),
         of_data
             ? "take weights that were trained on these joints, or name the weights' skeleton with `keypoints_path` if "
@@ -179,8 +154,8 @@ struct Validation::Parts {
     if (files.kind == Kind::mpii) options.categories = {};
     no_truth = !packed && files.kind != Kind::mpii && !has_annotations(files.annotations);
     check(!no_truth || !o.person_det.empty(),
-          "{}: has images and no \"annotations\" (a list such as image_info_test-dev2017.json): name the detected "
-          "boxes with `person_det`, and the results for the evaluation server are written",
+          "{}: has images but no \"annotations\" (a list such as image_info_test-dev2017.json); name the detected "
+          "boxes with `person_det` to write the results for the evaluation server",
           files.annotations.string());
     const DetectedBoxes boxes = read_detected_boxes(o, "val", o.person_det, o.image_thre);
     dataset.emplace(open_split(o, "val", skeleton, options, boxes));
@@ -197,12 +172,12 @@ struct Validation::Parts {
     const std::string left_out = check_samples(*dataset, o, "val", folder, o.threads, tell.checked, tell.note);
     if (!left_out.empty() && tell.left_out) tell.left_out(left_out);
     check(files.kind != Kind::mpii || dataset->size() == static_cast<size_t>(truth.people),
-          "{}: PCKh is measured on all {} people, and pictures of {} of them are bad ({}); mend them",
+          "{}: PCKh is measured on all {} people, but pictures of {} of them are bad ({}); repair these pictures",
           files.annotations.string(), truth.people, dataset->counts().bad_picture,
           bad_samples_file(folder, "val").string());
   }
 
-  // What is measured and how.
+  // These describe what is measured and how.
   std::string boxes() const {
     return files.kind == Kind::mpii ? "annotated centre and scale"
            : o.person_det.empty()   ? "ground truth"
@@ -237,35 +212,33 @@ struct Validation::Parts {
     return lines;
   }
 
-  JsonObject described() const {
-    JsonObject json;
-    json.text("dataset", kind_name(files.kind));
-    json.text("annotations", files.annotations.string());
-    json.text("images", files.images.string());
-    json.text("box_source", boxes());
-    json.whole("boxes", static_cast<int64_t>(dataset->size()));
-    json.text("box_counts", dataset->counts().summary());
-    json.text("weights", o.weights);
-    json.text("weights_sha256", sha256);
-    json.text("weights_container", container);
-    json.text("model", model->name());
-    json.whole("joints", model->joints());
-    json.raw("input", fmt::format("{{\"height\": {}, \"width\": {}}}", h, w));
-    json.text("color", color());
-    json.text("precision", type());
-    json.text("recipe", o.recipe);
-    json.text("codec", std::string(codec_name(decoding.decode.codec)));
-    if (encoding_of(decoding.decode.codec) != Encoding::quarter) json.whole("blur", decoding.decode.blur);
-    json.boolean("flip", decoding.flip);
-    json.boolean("shift_heatmap", decoding.flip && decoding.shift);
-    json.text("skeleton", skeleton.name);
+  void describe(JsonWriter& json) const {
+    json.member("dataset", kind_name(files.kind));
+    json.member("annotations", files.annotations.string());
+    json.member("images", files.images.string());
+    json.member("box_source", boxes());
+    json.member("boxes", dataset->size());
+    json.member("box_counts", dataset->counts().summary());
+    json.member("weights", o.weights);
+    json.member("weights_sha256", sha256);
+    json.member("weights_container", container);
+    json.member("model", model->name());
+    json.member("joints", model->joints());
+    json.key("input").begin_object().member("height", h).member("width", w).end();
+    json.member("color", color());
+    json.member("precision", type());
+    json.member("recipe", o.recipe);
+    json.member("codec", codec_name(decoding.decode.codec));
+    if (encoding_of(decoding.decode.codec) != Encoding::quarter) json.member("blur", decoding.decode.blur);
+    json.member("flip", decoding.flip);
+    json.member("shift_heatmap", decoding.flip && decoding.shift);
+    json.member("skeleton", skeleton.name);
     if (files.kind == Kind::mpii) {
-      json.text("truth", truth_file());
+      json.member("truth", truth_file());
     } else {
-      json.numbers("sigmas", skeleton.sigmas);
-      json.text("rescoring", rescoring());
+      json.member("sigmas", skeleton.sigmas);
+      json.member("rescoring", rescoring());
     }
-    return json;
   }
 
   std::vector<PersonResult> predict() {
@@ -275,7 +248,7 @@ struct Validation::Parts {
         {.batch_size = o.batch_size, .workers = o.workers, .decoding = decoding.decode, .progress = tell.progress});
   }
 
-  // The set's name in the official file's: person_keypoints_val2017.json is val2017.
+  // The name of the set in the official file's name: val2017 for person_keypoints_val2017.json.
   std::string set_name() const {
     const std::string stem = files.annotations.stem().string();
     for (const std::string prefix : {"person_keypoints_", "image_info_"}) {
@@ -284,26 +257,25 @@ struct Validation::Parts {
     return stem;
   }
 
-  void numbers(std::span<const char* const> names, std::span<const double> stats, JsonObject& json,
+  void numbers(std::span<const char* const> names, std::span<const double> stats, JsonWriter& json,
                ValidationReport& report) const {
-    json.names("stats_names", names);
-    json.numbers("stats", stats);
+    json.member("stats_names", names).member("stats", stats);
     report.table = markdown_table(model->name(), names, stats);
     write_file(folder / "validation.md", report.table + "\n");
   }
 
-  void finish(double seconds, JsonObject& json, ValidationReport& report) const {
-    json.raw("seconds", fmt::format("{:.3f}", seconds));
-    write_file(folder / "validation.json", json.finish());
+  void finish(double seconds, Document& document, ValidationReport& report) const {
+    document.json.member("seconds", JsonFixed{seconds, 3}).end();
+    write_file(folder / "validation.json", document.text + "\n");
     report.written.emplace_back("validation.json");
     if (!report.table.empty()) report.written.emplace_back("validation.md");
   }
 
-  void remark(std::vector<std::string> remarks, JsonObject& json, ValidationReport& report) const {
+  void remark(std::vector<std::string> remarks, JsonWriter& json, ValidationReport& report) const {
     report.remarks = std::move(remarks);
-    std::vector<std::string> texts;
-    for (const std::string& text : report.remarks) texts.push_back(worded(text));
-    json.texts("remarks", texts);
+    json.key("remarks").begin_list();
+    for (const std::string& text : report.remarks) json.value(worded(text));
+    json.end();
   }
 
   std::string write_results(const std::vector<PersonResult>& results, ValidationReport& report) const {
@@ -315,21 +287,22 @@ struct Validation::Parts {
     return official;
   }
 
-  // The truth of images without annotations is not known: the results go to an evaluation server.
+  // The annotations of these images are not public, so the results go to an evaluation server.
   ValidationReport without_truth(const std::vector<PersonResult>& results, double started) const {
     ValidationReport report;
-    JsonObject json = described();
+    Document document;
+    describe(document.json);
     const std::string official = write_results(results, report);
     std::vector<std::string> remarks = {
         fmt::format("{} has no annotations, so there are no numbers: {} is what the evaluation server takes",
                     files.annotations.string(), (folder / official).string())};
     if (!boxes_doubt.empty()) remarks.push_back(boxes_doubt);
-    remark(std::move(remarks), json, report);
-    finish(now() - started, json, report);
+    remark(std::move(remarks), document.json, report);
+    finish(now() - started, document, report);
     return report;
   }
 
-  CocoEvalResult evaluate(const std::vector<CocoDetection>& detections, CocoEvalOptions& options, JsonObject& json,
+  CocoEvalResult evaluate(const std::vector<CocoDetection>& detections, CocoEvalOptions& options, JsonWriter& json,
                           ValidationReport& report) const {
     const CocoAnnotations& annotations = dataset->annotations();
     if (files.kind != Kind::crowdpose) {
@@ -354,7 +327,9 @@ struct Validation::Parts {
     const std::vector<PersonResult> results = seed ? postprocess_seed(people) : postprocess_official(people, post);
     if (no_truth) return without_truth(results, started);
     ValidationReport report;
-    JsonObject json = described();
+    Document document;
+    JsonWriter& json = document.json;
+    describe(json);
     const auto detections = to_detections(results, seed ? Rounding::two_decimals : Rounding::none);
     CocoEvalOptions options{.sigmas = skeleton.sigmas,
                             .categories = evaluated_categories(*dataset),
@@ -365,18 +340,18 @@ struct Validation::Parts {
     std::vector<std::string> remarks = coco_remark_list(coco);
     if (!boxes_doubt.empty()) remarks.insert(remarks.begin(), boxes_doubt);
     remark(std::move(remarks), json, report);
-    json.text("rules", std::string(coco_rules_name(options.rules)));
-    json.raw("evaluated", fmt::format("{{\"images\": {}, \"people\": {}, \"poses\": {}}}", coco.counts.images,
-                                      coco.counts.people, coco.counts.detections));
+    json.member("rules", coco_rules_name(options.rules));
+    json.key("evaluated").begin_object().member("images", coco.counts.images).member("people", coco.counts.people);
+    json.member("poses", coco.counts.detections).end();
     write_results(results, report);
     write_record_map(folder / "record_mAP.txt", report.summary);
     report.written.insert(report.written.begin() + 1, "record_mAP.txt");
     if (o.analysis) {
       report.analysis = analyse_poses(dataset->annotations(), detections, skeleton, options);
       report.analysis_title = fmt::format("{} on {}: AP {:.3f}", model->name(), set_name(), coco.stats[0]);
-      json.raw("analysis", analysis_json(*report.analysis));
+      json.key("analysis").copy(analysis_json(*report.analysis));
     }
-    finish(now() - started, json, report);
+    finish(now() - started, document, report);
     return report;
   }
 
@@ -384,7 +359,8 @@ struct Validation::Parts {
     const double started = now();
     const std::vector<PersonResult> people = predict();
     const auto J = static_cast<size_t>(model->joints());
-    MatArray matlab{{static_cast<int64_t>(people.size()), static_cast<int64_t>(J), 2}, {}, {}};  // counted from 1
+    // MATLAB counts pixels from 1.
+    MatArray matlab{{static_cast<int64_t>(people.size()), static_cast<int64_t>(J), 2}, {}, {}};
     matlab.values.resize(people.size() * J * 2);
     for (size_t n = 0; n < people.size(); ++n) {
       for (size_t k = 0; k < J; ++k) {
@@ -394,12 +370,13 @@ struct Validation::Parts {
     }
     const PckhResult pckh = evaluate_people(truth, people);
     ValidationReport report;
-    JsonObject json = described();
-    numbers(pckh_columns(), pckh.table, json, report);
-    json.numbers("pckh_by_joint", pckh.joints);
+    Document document;
+    describe(document.json);
+    numbers(pckh_columns(), pckh.table, document.json, report);
+    document.json.member("pckh_by_joint", pckh.joints);
     write_mat(folder / "pred.mat", {{"preds", matlab}}, true);
     report.written = {"pred.mat"};
-    finish(now() - started, json, report);
+    finish(now() - started, document, report);
     return report;
   }
 };

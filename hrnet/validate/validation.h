@@ -1,5 +1,5 @@
-// The complete validation of a weight file: which data, which joints, how it is decoded and post-processed, the numbers
-// and the files. COCO's ten OKS numbers, CrowdPose's nine or MPII's PCKh.
+// The complete validation of a weight file: opens the data, chooses skeleton and decoding, predicts, evaluates, and
+// writes the files. Measures COCO's ten OKS numbers, CrowdPose's nine, or MPII's PCKh.
 #pragma once
 #include <functional>
 #include <memory>
@@ -18,57 +18,59 @@
 
 namespace hr {
 
-// Plain settings; errors name them by these fields.
+// Plain settings; the fields that Error names are these.
 struct ValidationOptions : ModelOptions, DataOptions {
-  std::string mpii_truth;  // gt_valid.mat; empty: the one beside MPII's annotations
-  std::string person_det;  // detected boxes, a COCO result list; empty: the annotated ones
+  std::string mpii_truth;  // gt_valid.mat; empty: the one beside MPII's annotations.
+  std::string person_det;  // Detected boxes as a COCO result list; empty: annotated boxes.
   std::string output_dir = ".";
   DecodingOptions decoding;
-  int batch_size = 32, workers = 2;  // people per step, loader threads
+  int batch_size = 32, workers = 2;  // People per forward pass, loader threads.
   bool soft_nms = false, no_nms = false;
-  std::optional<double> in_vis_thre, oks_thre;  // 0.2 and 0.9
-  double image_thre = 0;                        // detected boxes with a lower score are left out
-  bool analysis = false;                        // the error analysis by joint and size too
+  std::optional<double> in_vis_thre, oks_thre;  // nullopt: 0.2 and 0.9.
+  double image_thre = 0;                        // Detected boxes with a lower score are left out.
+  bool analysis = false;                        // Also analyse the errors by joint and size.
 };
 
-// What a validation tells while it works. All members may be empty.
+// Receives what a validation reports while it runs. All members may be empty. The calls come from the thread that
+// validates.
 struct ValidationObserver {
-  std::function<void(const std::string& text)> note = {};      // something that the user may want to know
-  std::function<void(const std::string& text)> left_out = {};  // bad samples
-  std::function<void(size_t done, size_t all)> checked = {};   // pictures, before the start
+  std::function<void(const std::string& text)> note = {};      // A note for the user.
+  std::function<void(const std::string& text)> left_out = {};  // A summary of bad samples.
+  std::function<void(size_t done, size_t all)> checked = {};   // Pictures that were checked before the start.
   std::function<void(const PeopleProgress&)> progress = {};
   Context::Listener listener = {};
-  // How a remark is worded in validation.json, for a program whose users know the settings by other names.
+  // Rewords a remark for validation.json, for a program whose users know the settings by other names.
   std::function<std::string(const std::string& remark)> wording = {};
 };
 
 struct ValidationReport {
-  std::string summary;               // pycocotools' lines, or CrowdPose's; empty for MPII
-  std::string table;                 // the official markdown table; empty: there is no truth
-  std::vector<std::string> remarks;  // what makes the numbers mean less than they seem to
+  std::string summary;               // pycocotools' or CrowdPose's lines; empty for MPII.
+  std::string table;                 // The official markdown table; empty if there are no annotations to compare with.
+  std::vector<std::string> remarks;  // Reasons why the numbers mean less than it seems.
   std::optional<PoseAnalysis> analysis;
   std::string analysis_title;
-  std::vector<std::string> written;  // files, relative to the output folder
+  std::vector<std::string> written;  // Files that were written, relative to output_dir.
 };
 
 class Validation {
  public:
-  // Opens the data, loads the model, looks at every picture and makes the folder: everything that can fail because of
-  // the user's input. Throws Error, with the field where a setting is at fault.
+  // Opens the data, loads the model, checks every picture and creates the output folder, so that errors in the user's
+  // input are found before the work begins. Throws Error, which names the field if a setting is wrong.
   explicit Validation(const ValidationOptions& options, ValidationObserver observer = {});
   ~Validation();
   Validation(const Validation&) = delete;
   Validation& operator=(const Validation&) = delete;
 
-  // What is measured and how: ("dataset", "coco: val.json"), ("boxes", "ground truth: 104 (...)"), ...
+  // Describes what is measured and how: ("dataset", "coco: val.json"), ("boxes", "ground truth: 104 (...)"), ...
   std::vector<std::pair<std::string, std::string>> description() const;
 
-  // Predicts, measures and writes into output_dir
-  //   validation.json    the description, the numbers in full precision, counts, seconds
+  // Predicts, evaluates and writes these files into output_dir:
+  //   validation.json    description, numbers in full precision, counts, seconds
   //   validation.md      the official markdown table
   //   key_results.json, record_mAP.txt                   the seed's files (not for MPII)
   //   results/keypoints_<set>_results_0.json             the official file (not for MPII)
   //   pred.mat                                           the official file (MPII)
+  // Throws Error if a file cannot be written or a picture cannot be read.
   ValidationReport run();
 
  private:

@@ -116,102 +116,141 @@ void ConvPlanMemory::write(const std::string& put, const std::string& useless) {
   write_file(path_, text);
 }
 
-ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCandidate>& candidates,
-                            const std::function<float(const ConvCandidate&, int launches)>& milliseconds) {
+namespace {
+
+// The measurements from which the fastest candidate follows.
+class Contest {
+ public:
   using Kind = ConvTiming::Kind;
-  constexpr float kHopeless = 2.5f, kClose = 1.3f;  // As multiples of the fastest time.
-  constexpr size_t kFinalists = 8;
-  constexpr int kFewLaunches = 3, kManyLaunches = 20, kRounds = 3;
-  constexpr float kSpan = 0.3f;  // The time in ms that the launches of one measurement take together.
-  constexpr float kLong = 5;     // From this time in ms on, a single launch is measured well enough.
+  using Milliseconds = std::function<float(const ConvCandidate&, int launches)>;
 
-  const size_t count = candidates.size();
-  ConvChoice choice{count, std::vector<ConvTiming>(count), nullptr};
-  std::exception_ptr no_memory;
-  std::string first_reason;
-  // Runs a candidate, keeps its shortest time, and returns whether it ran.
-  const auto time = [&](size_t i, int launches, Kind then) {
-    ConvTiming& t = choice.timings[i];
-    try {
-      const float ms = milliseconds(candidates[i], launches);
-      t.ms = t.kind == Kind::failed ? ms : std::min(t.ms, ms);
-      t.kind = then;
-      return true;
-    } catch (const OutOfMemory& e) {
-      no_memory = no_memory ? no_memory : std::current_exception();
-      t.reason = e.what();
-    } catch (const Error& e) {
-      // The first reason is the cause. After an error of the device all other candidates fail for the same reason.
-      if (first_reason.empty()) first_reason = fmt::format("{}: {}", candidates[i].name, e.what());
-      t.reason = e.what();
-    }
-    t.kind = Kind::failed;
-    return false;
-  };
-  const auto fastest = [&] {
-    size_t best = count;
-    for (size_t i = 0; i < count; ++i) {
-      const ConvTiming& t = choice.timings[i];
-      if (t.kind != Kind::failed && (best == count || t.ms < choice.timings[best].ms)) best = i;
-    }
-    return best;
-  };
+  Contest(const std::vector<ConvCandidate>& candidates, const Milliseconds& milliseconds)
+      : candidates_(candidates),
+        milliseconds_(milliseconds),
+        count_(candidates.size()),
+        choice_{count_, std::vector<ConvTiming>(count_), nullptr} {}
 
-  // Runs each candidate a few times, but one run is enough to see that a candidate is much too slow.
-  float best_ms = 0;
-  for (size_t i = 0; i < count; ++i) {
-    if (!time(i, 1, Kind::dropped)) continue;
-    if (best_ms > 0 && choice.timings[i].ms > kHopeless * best_ms) continue;
-    if (choice.timings[i].ms > kLong) {
-      choice.timings[i].kind = Kind::measured;
-    } else if (!time(i, kFewLaunches, Kind::measured)) {
-      continue;
+  ConvChoice run(const std::string& problem) {
+    const std::vector<size_t> best = finalists(measure_all());
+    if (best.size() > 1) choice_.best = run_finals(best);
+    if (choice_.best == count_) choice_.best = fastest();
+    if (choice_.best == count_) {
+      const std::string reason = first_reason_.empty() ? "there is none" : first_reason_;
+      choice_.failure = no_memory_ ? no_memory_
+                                   : std::make_exception_ptr(Error(
+                                         fmt::format("none of {} kernels for {} runs ({})", count_, problem, reason)));
     }
-    best_ms = best_ms > 0 ? std::min(best_ms, choice.timings[i].ms) : choice.timings[i].ms;
+    return std::move(choice_);
   }
-  // Runs the fastest candidates many times, in turns, so that a disturbance of the GPU affects all of them.
-  std::vector<size_t> finalists;
-  for (size_t i = 0; i < count; ++i) {
-    const ConvTiming& t = choice.timings[i];
-    if (t.kind == Kind::measured && t.ms <= kClose * best_ms) finalists.push_back(i);
+
+ private:
+  // Runs each candidate a few times, but one run is enough to see that a candidate is much too slow. Returns the
+  // shortest time in ms.
+  float measure_all() {
+    float best_ms = 0;
+    for (size_t i = 0; i < count_; ++i) {
+      ConvTiming& t = choice_.timings[i];
+      if (!time(i, 1, Kind::dropped)) continue;
+      if (best_ms > 0 && t.ms > kHopeless * best_ms) continue;
+      if (t.ms > kLong) {
+        t.kind = Kind::measured;
+      } else if (!time(i, kFewLaunches, Kind::measured)) {
+        continue;
+      }
+      best_ms = best_ms > 0 ? std::min(best_ms, t.ms) : t.ms;
+    }
+    return best_ms;
   }
-  std::stable_sort(finalists.begin(), finalists.end(),
-                   [&](size_t a, size_t b) { return choice.timings[a].ms < choice.timings[b].ms; });
-  finalists.resize(std::min(finalists.size(), kFinalists));
-  if (finalists.size() > 1) {
+
+  std::vector<size_t> finalists(float best_ms) const {
+    std::vector<size_t> list;
+    for (size_t i = 0; i < count_; ++i) {
+      const ConvTiming& t = choice_.timings[i];
+      if (t.kind == Kind::measured && t.ms <= kClose * best_ms) list.push_back(i);
+    }
+    std::stable_sort(list.begin(), list.end(),
+                     [&](size_t a, size_t b) { return choice_.timings[a].ms < choice_.timings[b].ms; });
+    list.resize(std::min(list.size(), kFinalists));
+    return list;
+  }
+
+  // Runs the fastest candidates many times, in turns, so that a disturbance of the GPU affects all of them. Returns the
+  // winner, or the number of candidates if none ran.
+  size_t run_finals(const std::vector<size_t>& finalists) {
     // The time so far was the luckiest of a few runs. From here on candidates are compared by the same number of runs.
     std::vector<int> launches;
     for (const size_t i : finalists) {
-      const float ms = choice.timings[i].ms;
+      const float ms = choice_.timings[i].ms;
       const int fill = static_cast<int>(std::ceil(kSpan / std::max(ms, 1e-6f)));
       launches.push_back(ms > kLong ? 1 : std::clamp(fill, kFewLaunches, kManyLaunches));
     }
     for (int round = 0; round < kRounds; ++round) {
       for (size_t f = 0; f < finalists.size(); ++f) {
-        ConvTiming& t = choice.timings[finalists[f]];
+        ConvTiming& t = choice_.timings[finalists[f]];
         if (round > 0 && t.kind == Kind::failed) continue;
         if (round == 0) t.kind = Kind::failed;  // Makes time() forget the earlier time.
         time(finalists[f], launches[f], Kind::finalist);
       }
     }
-    size_t best = count;
+    size_t best = count_;
     for (const size_t i : finalists) {
-      const ConvTiming& t = choice.timings[i];
-      const bool faster = best == count || t.ms < choice.timings[best].ms ||
+      const ConvTiming& t = choice_.timings[i];
+      const bool faster = best == count_ || t.ms < choice_.timings[best].ms ||
                           // If two are equally fast, the one that the library prefers is chosen.
-                          (t.ms == choice.timings[best].ms && i < best);
+                          (t.ms == choice_.timings[best].ms && i < best);
       if (t.kind == Kind::finalist && faster) best = i;
     }
-    choice.best = best;
+    return best;
   }
-  if (choice.best == count) choice.best = fastest();
-  if (choice.best == count) {
-    choice.failure =
-        no_memory ? no_memory
-                  : std::make_exception_ptr(Error(fmt::format("none of {} kernels for {} runs ({})", count, problem,
-                                                              first_reason.empty() ? "there is none" : first_reason)));
+
+  // Runs a candidate, keeps its shortest time, and returns whether it ran.
+  bool time(size_t i, int launches, Kind then) {
+    ConvTiming& t = choice_.timings[i];
+    try {
+      const float ms = milliseconds_(candidates_[i], launches);
+      t.ms = t.kind == Kind::failed ? ms : std::min(t.ms, ms);
+      t.kind = then;
+      return true;
+    } catch (const OutOfMemory& e) {
+      no_memory_ = no_memory_ ? no_memory_ : std::current_exception();
+      t.reason = e.what();
+    } catch (const Error& e) {
+      // The first reason is the cause. After an error of the device all other candidates fail for the same reason.
+      if (first_reason_.empty()) first_reason_ = fmt::format("{}: {}", candidates_[i].name, e.what());
+      t.reason = e.what();
+    }
+    t.kind = Kind::failed;
+    return false;
   }
-  return choice;
+
+  size_t fastest() const {
+    size_t best = count_;
+    for (size_t i = 0; i < count_; ++i) {
+      const ConvTiming& t = choice_.timings[i];
+      if (t.kind != Kind::failed && (best == count_ || t.ms < choice_.timings[best].ms)) best = i;
+    }
+    return best;
+  }
+
+  static constexpr float kHopeless = 2.5f, kClose = 1.3f;  // As multiples of the fastest time.
+  static constexpr size_t kFinalists = 8;
+  static constexpr int kFewLaunches = 3, kManyLaunches = 20, kRounds = 3;
+  static constexpr float kSpan = 0.3f;  // The time in ms that the launches of one measurement take together.
+  static constexpr float kLong = 5;     // From this time in ms on, a single launch is measured well enough.
+
+  const std::vector<ConvCandidate>& candidates_;
+  const Milliseconds& milliseconds_;
+  size_t count_;
+  ConvChoice choice_;
+  std::exception_ptr no_memory_;
+  std::string first_reason_;
+};
+
+}  // namespace
+
+ConvChoice choose_candidate(const std::string& problem, const std::vector<ConvCandidate>& candidates,
+                            const std::function<float(const ConvCandidate&, int launches)>& milliseconds) {
+  return Contest(candidates, milliseconds).run(problem);
 }
 
 std::string table_of(const std::string& problem, const std::vector<ConvCandidate>& candidates,

@@ -1,13 +1,16 @@
-// The control connections: finding each other, and noticing that somebody is gone.
+// The control connections: how ranks find each other, and how they notice that one of them is lost.
 #include "core/comm/control.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
+#include <latch>
 
 #include "tests/support/ranks.h"
 
@@ -70,7 +73,7 @@ TEST(Control, TwoRanksWithOneNumberAreNamed) {
   setup.ranks.push_back(setup.ranks[1]);
   std::string message;
   Control first(setup.ranks[0], test::kRankTimeout);
-  // A second rank 0 that connects like any other: what a wrong RANK on another host does.
+  // A second rank 0 connects like any other rank, as after a wrong RANK on another host.
   Channel other(connect_to("127.0.0.1", setup.ranks[0].port, Clock::now() + test::kRankTimeout));
   other.send(1, Packer().text("hrnet.cpp ranks 1").u32(0).u32(2).text("elsewhere").u32(77).u32(0).text("test").str());
   other.flush();
@@ -203,7 +206,8 @@ TEST(Control, StrangersAtThePortAreIgnored) {
   other.join();
 }
 
-// A rank as a process of its own, to be killed or stopped: joins, then waits in a barrier that nobody else enters.
+// Starts a rank as a process of its own, to be killed or stopped. It joins and then waits in a barrier that no other
+// rank enters.
 pid_t fork_rank(const Ranks& ranks, Milliseconds timeout) {
   const pid_t pid = ::fork();
   if (pid != 0) return pid;
@@ -218,13 +222,13 @@ pid_t fork_rank(const Ranks& ranks, Milliseconds timeout) {
   ::_exit(0);
 }
 
-// Rank `lost` gets `signal`; the others must all hear of it within `timeout`, and exactly one of them speaks.
+// Sends `signal` to rank `lost`. All others must hear of it within `timeout`, and exactly one of them must print it.
 void expect_noticed(int lost, int signal, const char* why) {
   const Milliseconds timeout(2000);
   const int n = 4;
   RankSetup setup(n);
   const pid_t victim = fork_rank(setup.ranks[lost], timeout);
-  if (lost == 0) Descriptor(setup.ranks[0].listen_fd).reset();  // the child has it
+  if (lost == 0) Descriptor(setup.ranks[0].listen_fd).reset();  // the child has a copy of it
   std::vector<std::unique_ptr<Control>> controls;
   std::vector<std::thread> threads;
   std::vector<std::string> messages(n);
@@ -239,7 +243,7 @@ void expect_noticed(int lost, int signal, const char* why) {
       try {
         control.join();
         ++joined;
-        // Not a barrier: the victim may have entered that one already.
+        // The ranks do not wait in a barrier, because the lost rank may have entered that one already.
         while (true) {
           control.check();
           std::this_thread::sleep_for(Milliseconds(5));
@@ -251,7 +255,9 @@ void expect_noticed(int lost, int signal, const char* why) {
       }
     });
   }
-  while (joined < n - 1) std::this_thread::sleep_for(Milliseconds(5));
+  const auto until = Clock::now() + test::kRankTimeout;
+  while (joined < n - 1 && Clock::now() < until) std::this_thread::sleep_for(Milliseconds(5));
+  EXPECT_EQ(joined, n - 1);
   hit = Clock::now();
   ::kill(victim, signal);
   for (std::thread& t : threads) t.join();
@@ -275,8 +281,8 @@ TEST(Control, AStoppedRankIsNoticed) { expect_noticed(2, SIGSTOP, "silent"); }
 TEST(Control, AKilledRankZeroIsNoticed) { expect_noticed(0, SIGKILL, "ended without a word"); }
 TEST(Control, AStoppedRankZeroIsNoticed) { expect_noticed(0, SIGSTOP, "silent"); }
 
-// Whoever waits for an answer of rank 0 hears that it is gone, not that the answer is late. Many wait, since what must
-// not happen was a race.
+// A rank that waits for an answer of rank 0 must hear that rank 0 is lost, not that the answer is late. Many ranks
+// wait, because the mistake was a race.
 TEST(Control, WaitersOfALostRankZeroHearOfIt) {
   RankSetup setup(2);
   const pid_t victim = fork_rank(setup.ranks[0], test::kRankTimeout);
@@ -285,10 +291,12 @@ TEST(Control, WaitersOfALostRankZeroHearOfIt) {
   control.join();
   constexpr int kWaiters = 32;
   std::vector<std::string> heard(kWaiters);
+  std::latch begun(kWaiters);
   std::vector<std::thread> waiters;
   waiters.reserve(kWaiters);
   for (int i = 0; i < kWaiters; ++i) {
     waiters.emplace_back([&, i] {
+      begun.count_down();
       try {
         control.get(fmt::format("a key that nobody puts {}", i));
       } catch (const Error& e) {
@@ -296,14 +304,14 @@ TEST(Control, WaitersOfALostRankZeroHearOfIt) {
       }
     });
   }
-  std::this_thread::sleep_for(Milliseconds(200));
+  begun.wait();
   ::kill(victim, SIGKILL);
   for (std::thread& t : waiters) t.join();
   for (const std::string& what : heard) EXPECT_NE(what.find("rank 0 (host "), std::string::npos) << what;
   ::waitpid(victim, nullptr, 0);
 }
 
-// A rank that lives but does not come to the collective the others wait in.
+// A rank that is alive but does not enter the collective in which the others wait.
 TEST(Control, AStuckRankIsNamed) {
   const auto ends = run_ranks(
       3,
@@ -323,7 +331,7 @@ TEST(Control, AStuckRankIsNamed) {
   }
 }
 
-// ... unless it has said that it is busy.
+// The same, but the rank has declared that it is busy.
 TEST(Control, ABusyRankIsWaitedFor) {
   const auto ends = run_ranks(
       2,
@@ -341,8 +349,8 @@ TEST(Control, ABusyRankIsWaitedFor) {
   expect_no_errors(ends);
 }
 
-// ... and not while the busy rank itself waits for the one that is stuck: rank 0 validates, its people are to be
-// gathered, and what rank 2 needs in the collective before that has been lost on its way.
+// The same, but the busy rank itself waits for the stuck one: rank 0 validates and gathers the people of all ranks,
+// while the data that rank 2 needs in the collective before that have been lost.
 TEST(Control, ABusyRankThatWaitsInAGatherIsNotWaitedFor) {
   const auto ends = run_ranks(
       3,
@@ -364,19 +372,25 @@ TEST(Control, ABusyRankThatWaitsInAGatherIsNotWaitedFor) {
   }
 }
 
-// Ctrl-Z and fg of everything: nobody was silent while nobody ran.
+// After Ctrl-Z and fg of the whole run no rank counts as silent, because none of them was running.
 TEST(Control, ARunThatWasStoppedAsAWholeGoesOn) {
   const Milliseconds timeout(1000);
   RankSetup setup(3);
+  std::array<int, 2> joined{}, continued{};
+  ASSERT_EQ(::pipe(joined.data()), 0);
+  ASSERT_EQ(::pipe(continued.data()), 0);
   std::vector<pid_t> children;
   for (int r = 0; r < 3; ++r) {
     const pid_t pid = ::fork();
     if (pid == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ::close(continued[1]);
+      char byte = 0;
       try {
         Control control(setup.ranks[r], timeout);
         control.join();
-        std::this_thread::sleep_for(Milliseconds(800));
+        check(::write(joined[1], &byte, 1) == 1, "the test has ended");
+        check(::read(continued[0], &byte, 1) == 0, "expected the end of the pipe");
         control.barrier();
         control.leave();
       } catch (const Error& e) {
@@ -388,10 +402,17 @@ TEST(Control, ARunThatWasStoppedAsAWholeGoesOn) {
     children.push_back(pid);
   }
   Descriptor(setup.ranks[0].listen_fd).reset();
-  std::this_thread::sleep_for(Milliseconds(400));
+  ::close(joined[1]);
+  for (size_t r = 0; r < children.size(); ++r) {
+    pollfd ready{joined[0], POLLIN, 0};
+    ASSERT_EQ(::poll(&ready, 1, static_cast<int>(test::kRankTimeout.count())), 1) << "a rank has not joined";
+    char byte = 0;
+    ASSERT_EQ(::read(joined[0], &byte, 1), 1) << "a rank ended before it had joined";
+  }
   for (const pid_t pid : children) ::kill(pid, SIGSTOP);
-  std::this_thread::sleep_for(Milliseconds(2500));
+  std::this_thread::sleep_for(Milliseconds(2500));  // longer than the silence that the ranks allow each other
   for (const pid_t pid : children) ::kill(pid, SIGCONT);
+  ::close(continued[1]);
   for (const pid_t pid : children) {
     int status = -1;
     ::waitpid(pid, &status, 0);

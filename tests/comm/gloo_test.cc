@@ -1,4 +1,4 @@
-// The engines for host memory: the same answers from one process and from several.
+// The collectives in host memory: one process and several processes give the same answers.
 #include "core/comm/gloo.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +35,8 @@ Tensor tensor(const Context& cx, const std::vector<float>& v) {
 
 class Sizes : public testing::TestWithParam<int> {};
 
-// Against sums in double. Each of P - 1 additions rounds once: (P - 1) 2^-24 of the sum of the magnitudes.
+// The expected sums are computed in double. Each of P - 1 additions rounds once: the error is at most (P - 1) 2^-24 of
+// the sum of the magnitudes.
 TEST_P(Sizes, AllReduceSumsAndMeans) {
   const int n = GetParam();
   for (const int64_t length : {int64_t{1}, int64_t{3}, int64_t{1000}, int64_t{300001}}) {
@@ -76,7 +77,7 @@ TEST_P(Sizes, BackgroundAllReducesOverlapTheCallersOwn) {
     for (int round = 0; round < 3; ++round) {
       for (Tensor& b : buckets) w.comm->start_all_reduce(b, Reduce::mean);
       double count[] = {1.0};
-      for (int k = 0; k < 20; ++k) {  // statistics of batch norm travel while buckets do
+      for (int k = 0; k < 20; ++k) {  // statistics of batch norm are exchanged while buckets are
         count[0] = 1;
         w.comm->all_reduce(std::span(count), Reduce::sum);
         ASSERT_EQ(count[0], n);
@@ -102,7 +103,7 @@ TEST_P(Sizes, BroadcastAndGather) {
       w.comm->broadcast(t, root);
       EXPECT_TRUE(equal(t, 0, numbers(root, 1001)));
     }
-    // Nothing from rank 1, more from each after it.
+    // Rank 1 sends nothing, and each rank after it sends more.
     const auto all = w.comm->all_gather(std::string(static_cast<size_t>(std::abs(w.rank() - 1)) * 700, 'x'));
     ASSERT_EQ(all.size(), static_cast<size_t>(n));
     for (int r = 0; r < n; ++r) EXPECT_EQ(all[r], std::string(static_cast<size_t>(std::abs(r - 1)) * 700, 'x'));
@@ -131,7 +132,7 @@ TEST(Gloo, TheSameBitsInEveryRun) {
   EXPECT_EQ(results[0], results[1]);
 }
 
-// A rank that fails while the others wait for it in a collective: they are woken and hear why.
+// A rank fails while the others wait for it in a collective. They must wake up and hear the reason.
 TEST(Gloo, AFailureWakesThoseWhoWait) {
   const auto began = Clock::now();
   const auto ends = run_ranks(3, [](World& w) {

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Three hosts with a rank each, for real: network namespaces joined by veth pairs and a bridge, every "host" with a name,
-# an address and a copy of the data of its own. Trains undisturbed; then with a host cut off in the middle (its cable is
-# pulled: no packet, no reset), with rank 0's host cut off, and with two hosts that cannot reach each other.
-# Usage: tests/comm/hosts.sh BUILD_DIR        Exit status 77: not allowed to make namespaces here.
+# Trains on three hosts with a rank each: network namespaces that are joined by veth pairs and a bridge. Each host has a
+# name, an address and a copy of the data of its own. The runs are: undisturbed; a host is cut off in the middle (its
+# cable is pulled: no packet, no reset); rank 0's host is cut off; two hosts cannot reach each other.
+#
+# Usage: tests/comm/hosts.sh BUILD_DIR        The exit status is 77 if namespaces cannot be made here.
 set -euo pipefail
 build=$(cd "$1" && pwd)
 tag=hr$$
@@ -43,7 +44,8 @@ plug() { ip -n "$tag-switch" link set "port$1" "$2"; }  # plug HOST up|down
 for h in 0 1 2; do cp -r data "data$h"; done
 flags=(--model hrnet_w2 --fixed-size 64 64 --init torch --no-flip --workers 1 --batch-size 1 --seed 7)
 
-# start RUN HOST flags...: one rank on its host, in the background; pids[HOST], RUN.HOST.log, RUN.HOST.status.
+# start RUN HOST flags...: starts one rank on its host, in the background. Sets pids[HOST] and writes RUN.HOST.log and
+# RUN.HOST.status.
 declare -a pids
 start() {
   local run=$1 h=$2
@@ -76,7 +78,7 @@ errors() { grep -c "error: " "$1.$2.log" || true; }
 has_errors() { [ "$(errors "$1" "$2")" -eq "$3" ]; } # has_errors RUN HOST COUNT
 whole() { "$build/tools/train" "${flags[@]}" --data-path data --output-dir "$work/check" --test-only --resume "$1/last.safetensors" >check.log 2>&1; }
 
-# cut RUN: starts a long run, waits for its first checkpoint; the caller then pulls a cable.
+# cut RUN: starts a long run and waits for its first checkpoint. The caller then pulls a cable.
 begin_long() {
   start_all "$1" --epochs 2000 --eval-every 2000 --dist-timeout "$timeout"
   for _ in $(seq 600); do
@@ -87,7 +89,7 @@ begin_long() {
   cat "$1".*.log
   exit 1
 }
-# Seconds until all ranks have ended.
+# Measures the seconds until all ranks have ended.
 ended_within() {
   local from=$1 limit=$2
   wait "${pids[@]}"
@@ -107,7 +109,7 @@ begin_long cut2
 sleep 1
 from=$(date +%s.%N)
 plug 2 down
-# Everybody within --dist-timeout, and a second for goodbyes.
+# All ranks notice it within --dist-timeout, and have one more second to close their connections.
 expect "all ranks end within $((timeout + 1)) s" ended_within "$from" $((timeout + 1))
 echo "        (after $took s)"
 for h in 0 1 2; do expect "rank $h ends with status 75" status_is cut2 "$h" 75; done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Kills a random rank of a training run at a random moment, again and again, and compares the weights that the restarted
-# run ends with to those of an undisturbed one: every byte of last.safetensors must be the same.
+# Kills a random rank of a training run at a random moment, again and again, and compares the weights of the restarted
+# run with those of an undisturbed one: every byte of last.safetensors must be the same.
+#
 # Usage: tests/comm/kill_loop.sh BUILD_DIR [RUNS, default 3] [RANKS, default 3]
 set -euo pipefail
 build=$(cd "$1" && pwd) runs=${2:-3} ranks=${3:-3}
@@ -29,7 +30,7 @@ while [ "$hits" -lt "$runs" ]; do
   [ -n "$victim" ] && kill -KILL "$victim" 2>/dev/null && hit=1
   status=0
   wait "$launcher" || status=$?
-  [ "$hit" -eq 1 ] && grep -q "starting all ranks again" run.log || continue  # it was over already
+  [ "$hit" -eq 1 ] && grep -q "starting all ranks again" run.log || continue  # the run had ended before the kill
   hits=$((hits + 1))
   if [ "$status" -eq 0 ] && cmp -s undisturbed/last.safetensors run/last.safetensors; then
     equal=$((equal + 1))

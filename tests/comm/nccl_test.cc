@@ -1,5 +1,5 @@
-// NCCL as far as a machine without a GPU can tell: the declarations agree with the real headers where those are
-// installed, and what is missing is named.
+// The part of NCCL's support that a machine without a GPU can test: the declarations agree with the real headers where
+// those are installed, and a missing library is named.
 #include "core/comm/nccl.h"
 
 #include <dlfcn.h>
@@ -17,7 +17,7 @@ namespace hr {
 namespace {
 
 #ifdef HR_HAS_NCCL_HEADER
-// A parameter of ours may stand for one of theirs when both travel in the same register in the same way.
+// A parameter of ours may stand for one of NCCL's if both are passed in the same register in the same way.
 template <class Ours, class Theirs>
 constexpr bool travels_alike = sizeof(Ours) == sizeof(Theirs) &&
                                ((std::is_pointer_v<Ours> && std::is_pointer_v<Theirs>) ||

@@ -1,4 +1,4 @@
-// Who am I: the variables of torchrun, mpirun and srun.
+// How a process learns its rank: the variables of torchrun, mpirun and srun.
 #include "core/comm/ranks.h"
 
 #include <gtest/gtest.h>
@@ -53,7 +53,7 @@ TEST(Ranks, Torchrun) {
   EXPECT_EQ(r.launcher, "torchrun");
 }
 
-// Its agent listens on MASTER_PORT and expects the ranks to be clients there.
+// The agent of torchrun listens on MASTER_PORT and expects the ranks to connect as clients.
 TEST(Ranks, TorchrunsOwnPortIsLeftToIt) {
   Ranks r = ranks_from(with(kTorchrun, {{"TORCHELASTIC_USE_AGENT_STORE", "True"}}));
   EXPECT_EQ(r.port, 29401);
@@ -103,7 +103,7 @@ TEST(Ranks, SrunTakesTheFirstHostOfTheList) {
   EXPECT_EQ(r.local_rank, 2);
   EXPECT_EQ(r.address, "gpu07");
   EXPECT_EQ(r.launcher, "srun");
-  // Every rank of a step finds the same port, another step another one.
+  // All ranks of a Slurm step find the same port, and another step finds another one.
   EXPECT_EQ(ranks_from(with(step, {{"SLURM_PROCID", "2"}})).port, r.port);
   EXPECT_NE(ranks_from(with(step, {{"SLURM_STEP_ID", "1"}})).port, r.port);
   expect_refused(with(step, {{"SLURM_STEP_NODELIST", nullptr}}), {"SLURM_STEP_NODELIST", "MASTER_ADDR"});
@@ -144,7 +144,7 @@ TEST(Ranks, ContradictoryOnesAreNamedWithBothValues) {
   expect_refused(with(kTorchrun, {{"LOCAL_WORLD_SIZE", "9"}}), {"LOCAL_WORLD_SIZE=9", "WORLD_SIZE=8"});
   expect_refused(with(kTorchrun, {{"MASTER_PORT", "70000"}}), {"MASTER_PORT=70000"});
   expect_refused(with(kTorchrun, {{"MASTER_PORT", "http"}}), {"MASTER_PORT=http"});
-  // A RANK left over in the shell, under mpirun.
+  // A RANK is left over in the shell, under mpirun.
   const Environment mpi{{"OMPI_COMM_WORLD_RANK", "1"},
                         {"OMPI_COMM_WORLD_SIZE", "8"},
                         {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
@@ -152,7 +152,7 @@ TEST(Ranks, ContradictoryOnesAreNamedWithBothValues) {
   Environment both = kTorchrun;
   both.insert(mpi.begin(), mpi.end());
   expect_refused(both, {"RANK=5", "OMPI_COMM_WORLD_RANK=1"});
-  // But torchrun, started once per host by mpirun, knows better.
+  // If mpirun starts torchrun once per host, torchrun's variables count.
   both["TORCHELASTIC_RUN_ID"] = "x";
   EXPECT_EQ(ranks_from(both).rank, 5);
 }

@@ -17,7 +17,7 @@ struct Event {
   bool allocate;
   size_t tensor;
 };
-// One made-up step: tensors of random sizes, each freed at a random later moment.
+// A generated step: tensors of random sizes, each freed at a random later moment.
 struct Script {
   std::vector<size_t> bytes;
   std::vector<Event> events;
@@ -42,7 +42,8 @@ Script random_script(uint64_t seed, size_t tensors) {
   return s;
 }
 
-// Runs the script and fills every tensor with its own byte: whoever finds another byte at the end shared memory.
+// Runs the script and fills every tensor with a byte of its own. A tensor with another byte at the end has shared
+// memory.
 std::vector<void*> play(Arena& arena, const Script& s) {
   std::vector<void*> at(s.bytes.size());
   arena.begin_step();
@@ -111,7 +112,7 @@ TEST(Arena, StepsThatTakeTurnsShareABlockOfTheLargestsSize) {
   }
   size_t largest = 0;
   for (size_t i = 0; i < arenas.size(); ++i) {
-    play(arenas[i], scripts[i]);  // recorded
+    play(arenas[i], scripts[i]);  // records
     largest = std::max(largest, arenas[i].peak_bytes());
     for (size_t k = 0; k <= i; ++k) play(arenas[k], scripts[k]);
   }
@@ -125,7 +126,7 @@ TEST(Arena, StepsThatTakeTurnsShareABlockOfTheLargestsSize) {
   block->release();
   EXPECT_EQ(parent->live_bytes(), 0u);
   EXPECT_NE(block->moves(), moves);
-  play(arenas[5], scripts[5]);  // takes it anew
+  play(arenas[5], scripts[5]);  // allocates its memory anew
 }
 
 TEST(Arena, TwoStepsAtOnceMayNotShareABlock) {
@@ -158,7 +159,7 @@ TEST(Arena, RefusesAStepThatAsksForSomethingElse) {
   arena.abort_step();
   EXPECT_THROW(step({100, 200, 300}), Error);
   arena.abort_step();
-  step({100, 200});  // the plan survives a step that was given up
+  step({100, 200});  // the plan survives a step that was abandoned
   EXPECT_THROW(arena.allocate(100), Error) << "outside a step";
 }
 
@@ -169,7 +170,7 @@ TEST(Arena, RefusesATensorThatOutlivesItsRecordedLifetime) {
   arena.deallocate(arena.allocate(256), 256);
   arena.end_step();
   arena.begin_step();
-  void* first = arena.allocate(256);  // in the recording it was gone by now: its place is given to the second
+  void* first = arena.allocate(256);  // it was freed earlier in the recording, so its place belongs to the second one
   EXPECT_THROW(arena.allocate(256), Error);
   arena.deallocate(first, 256);
 }
@@ -186,7 +187,7 @@ TEST(Arena, ATensorAliveAtTheEndOfAStepIsAnError) {
   EXPECT_THROW(arena->end_step(), Error) << "without begin_step";
 }
 
-// What a step that throws leaves behind: tensors that are freed after abort_step(), during unwinding.
+// A step that throws leaves tensors that are freed after abort_step(), during unwinding.
 TEST(Arena, AbortedRecordingTakesLateFreesAndStartsAfresh) {
   const auto parent = std::make_shared<CachingAllocator>();
   Context cx;
@@ -228,7 +229,7 @@ TEST(CachingAllocator, ReusesBlocksOfOneRoundedSizeAndCountsThePeak) {
   EXPECT_EQ(a.live_bytes(), 0u);
 }
 
-// A system of 100 pages that says so in either way: null, or OutOfMemory as a GPU does.
+// A system of 100 pages that reports exhaustion in one of two ways: null, or OutOfMemory as a GPU does.
 TEST(CachingAllocator, GivesBackWhatItKeepsBeforeItGivesUp) {
   constexpr size_t page = 4096;
   for (const bool throws : {false, true}) {
@@ -249,7 +250,7 @@ TEST(CachingAllocator, GivesBackWhatItKeepsBeforeItGivesUp) {
                         }});
     void* const kept = a.allocate(20 * page);
     a.deallocate(a.allocate(60 * page), 60 * page);
-    void* const more = a.allocate(70 * page);  // the cached 60 have to go
+    void* const more = a.allocate(70 * page);  // the cached 60 must be freed for it
     EXPECT_EQ(left, 10 * page);
     EXPECT_THROW(a.allocate(11 * page), Error);
     a.deallocate(more, 70 * page);

@@ -17,7 +17,7 @@ ArrayView view(const std::vector<T>& data, DType dtype, const std::vector<int64_
   return {.dtype = dtype, .shape = shape, .bytes = std::as_bytes(std::span(data)), .stride = stride};
 }
 
-// The definition: element (i, j, k) lies at the sum of index times stride.
+// The definition: element (i, j, k) is at the sum of index times stride.
 std::vector<int64_t> by_definition(const std::vector<int64_t>& data, const std::vector<int64_t>& shape,
                                    const std::vector<int64_t>& stride) {
   std::vector<int64_t> out;

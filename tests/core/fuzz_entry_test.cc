@@ -1,5 +1,5 @@
-// The fuzz targets' entry functions, built by the ordinary compiler: over the seeds, the golden files, and changes of
-// the small ones that are the same in every run.
+// Runs the entry functions of the fuzz targets, built by the ordinary compiler, over the seeds, the golden files, and
+// changed versions of the small ones. The changes are the same in every run.
 #include <gtest/gtest.h>
 
 #include <vector>
@@ -17,7 +17,7 @@ namespace {
 using test::Outcome;
 
 Outcome open(const std::string& file, bool safetensors) {
-  const std::vector<char> copy(file.begin(), file.end());  // its end is the end of the memory
+  const std::vector<char> copy(file.begin(), file.end());  // an exact copy, so that a read past its end is seen
   const auto bytes = std::as_bytes(std::span(copy));
   return safetensors ? test::open_safetensors(bytes) : test::open_pth(bytes);
 }
@@ -27,7 +27,7 @@ struct Tally {
   void operator()(Outcome o) { ++(o == Outcome::loaded ? loaded : refused); }
 };
 
-// A few changes as fuzzers make them: bits, bytes, numbers, pieces removed, repeated and moved.
+// Makes a few changes as fuzzers do: of bits, bytes and numbers; pieces are removed, repeated and moved.
 std::string changed(std::string text, Philox& rng) {
   const auto below = [&](size_t n) { return static_cast<size_t>(rng.uniform() * static_cast<double>(n)); };
   for (size_t changes = 1 + below(3); changes > 0 && !text.empty(); --changes) {
@@ -87,7 +87,7 @@ TEST(FuzzEntry, SeedsLoadAndTheirChangesEndInAnErrorAtWorst) {
 
   const Tally zip = try_changes(seeds.zip, false, true, 400), legacy = try_changes(seeds.legacy, false, false, 400),
               safe = try_changes(seeds.safetensors, true, false, 2000);
-  // Enough of them pass the container, and enough do not.
+  // Enough of the files must get past the container, and enough must not.
   for (const Tally& t : {zip, legacy, safe}) {
     EXPECT_GT(t.loaded, 100);
     EXPECT_GT(t.refused, 1000);

@@ -30,7 +30,7 @@ double number(const std::string& text) {
   return value;
 }
 
-// Takes everything value by value; the sum of all numbers, and all strings one after the other.
+// Reads everything value by value: the sum of all numbers, and all strings one after the other.
 void walk(JsonCursor& json, double& sum, std::string& strings, int depth = 0) {
   switch (json.kind()) {
     case JsonCursor::Kind::object: {
@@ -226,8 +226,8 @@ TEST(JsonCursor, RefusesWhatIsNotJsonWithItsPlace) {
   EXPECT_EQ(skipped(std::string(3000000, '[')), "t.json:1:3000001: not valid JSON: the text ends too early");
 }
 
-// The other reader in the house says yes and no to the same texts, and reads the same from them.
-// Both readers, so that a file that one of them takes is not refused by the other.
+// The two JSON readers must accept and refuse the same texts and read the same values. Otherwise one program would
+// refuse a file that another one reads.
 std::string by_both(const std::string& text) {
   const std::string cursor = message([&] {
     JsonCursor json(text, "t.json");
@@ -306,7 +306,8 @@ TEST(JsonCursor, AgreesWithRapidJsonOnDamagedTexts) {
     }
     EXPECT_EQ(ours, skips) << text;
     if (ours != !document.HasParseError()) {
-      // RapidJSON lets a lone second half of a surrogate pair pass and takes "-NaN"; refuses numbers beyond a double.
+      // RapidJSON accepts a lone second half of a surrogate pair and "-NaN", and refuses numbers beyond the range of
+      // double.
       const bool known = text.find("\\ud") != std::string::npos || text.find("-N") != std::string::npos ||
                          document.GetParseError() == rapidjson::kParseErrorNumberTooBig;
       ASSERT_TRUE(known) << text << "\nours: " << ours << ", RapidJSON: " << document.GetParseError();

@@ -15,9 +15,9 @@ namespace {
 using namespace test::pickled;
 using test::little;
 
-// The value as text, or "Error: …".
+// Returns the value as text, or "Error: …".
 std::string run(const std::string& bytes) {
-  // An exact copy on the heap: a sanitizer sees every byte read past the end.
+  // The bytes are copied to the heap with their exact size, so that a sanitizer sees every read past the end.
   const std::vector<char> copy(bytes.begin(), bytes.end());
   Budget budget("test");
   try {
@@ -124,7 +124,7 @@ TEST(Pickle, EveryOpcodeMakesItsValue) {
        "00h\x01.",
        "6"},
       {"\x80\x05\x95" + little(2, 8) + "N.", "None"},
-      // calls: what is on the list, and what is only noted
+      // calls: those on the list, and those that are only recorded
       {global("os", "system") + ".", "<os.system>"},
       {"\x8c\x02os\x8c\x06system\x93.", "<os.system>"},
       {global("os", "system") + text("x") + "\x85R.", "<os.system(\"x\")>"},
@@ -188,7 +188,7 @@ TEST(Pickle, NumpyScalarsAreNumbers) {
   EXPECT_EQ(run(scalar("numpy.core.multiarray", "i8", "<", little(~0ull, 8))), "-1");
   EXPECT_EQ(run(scalar("numpy.core.multiarray", "u1", "|", "\xff")), "255");
   EXPECT_EQ(run(scalar("numpy.core.multiarray", "b1", "|", "\x01")), "True");
-  // What is not understood stays inert.
+  // What is not understood stays inert data.
   EXPECT_TRUE(run(scalar("numpy.core.multiarray", "f8", ">", half_bytes)).starts_with("<numpy.core.multiarray.scalar"));
   EXPECT_TRUE(run(scalar("numpy.core.multiarray", "f8", "<", "abc")).starts_with("<numpy.core.multiarray.scalar"));
   EXPECT_TRUE(run(scalar("numpy.core.multiarray", "M8", "<", half_bytes)).starts_with("<numpy.core.multiarray.scalar"));
@@ -207,7 +207,7 @@ TEST(Pickle, TensorsOfEveryStorageType) {
   for (const auto& [type, name] : types) {
     EXPECT_EQ(run(program(tensor(storage(type, "0", 6), 0, {2, 3}, {3, 1}))), std::string(name) + "[2, 3]");
   }
-  // Known to torch, not to DType: data, not an error.
+  // A type that torch has and DType does not is data, not an error.
   EXPECT_TRUE(run(program(tensor(storage("ComplexFloatStorage", "0", 6), 0, {6}, {1})))
                   .starts_with("<torch._utils._rebuild_tensor_v2("));
   EXPECT_NE(run(program(tensor(storage("NotAStorage", "0", 6), 0, {6}, {1}))).find("unknown type"), std::string::npos);
@@ -273,7 +273,7 @@ TEST(Pickle, ATensorMayNotLeaveItsStorage) {
 }
 
 TEST(Pickle, TensorsThatShareStoragesMayNotAddUp) {
-  // 100 names for one tensor of 1 MiB: 100 MiB written out.
+  // 100 names for one tensor of 1 MiB: written out, these are 100 MiB.
   std::vector<std::pair<std::string, std::string>> entries;
   entries.emplace_back("0", tensor(storage("FloatStorage", "0", 1), 0, {512, 512}, {0, 0}) + "q\x01");
   for (int i = 1; i < 100; ++i) entries.emplace_back(std::to_string(i), "h\x01");
@@ -362,10 +362,10 @@ TEST(Pickle, CirclesDepthAndSharingEnd) {
   EXPECT_EQ(run(nested(499)).substr(0, 3), "(((");
   EXPECT_NE(run(nested(500)).find("more than 500 deep"), std::string::npos);
   EXPECT_NE(run(nested(200000)).find("more than 500 deep"), std::string::npos);
-  // A shared value counts with the depth of each place it stands at: 300 levels above one of 300.
+  // A shared value counts with the depth of each place where it is used: here 300 levels above one of 300.
   EXPECT_NE(run("(" + nested(300).substr(0, 301) + "q\x01h\x01" + std::string(300, '\x85') + "t.").find("deep"),
             std::string::npos);
-  // [x, x] doubled 30 times: 2^30 values to walk, 31 to store.
+  // [x, x] is doubled 30 times: 2^30 values to walk, but only 31 to store.
   std::string doubled = ")";
   for (int i = 0; i < 30; ++i) doubled += "2\x86";
   EXPECT_NE(run(doubled + ".").find("counting shared ones"), std::string::npos);
@@ -380,7 +380,7 @@ TEST(Pickle, MemoryIsBounded) {
   EXPECT_NE(run(marks + ".").find("MiB beside the tensors"), std::string::npos);
 }
 
-// Each of these names something large again and again, in a few bytes each time.
+// Each of these pickles names something large again and again, with a few bytes each time.
 TEST(Pickle, TimeIsBounded) {
   const std::string large(1 << 20, 'x'), named = text(large) + "q\x01";
   std::string many_items = "(";

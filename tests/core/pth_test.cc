@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/io/json.h"
 #include "tests/support/child.h"
+#include "tests/support/named_tensors.h"
 #include "tests/support/oracle.h"
 #include "tests/support/pth_builder.h"
 #include "tests/support/values.h"
@@ -22,6 +23,8 @@ namespace {
 
 using namespace test::pickled;
 using test::little;
+using test::named_tensors;
+using test::NamedView;
 
 std::vector<std::byte> bits(const ArrayView& a) {
   std::vector<std::byte> out(static_cast<size_t>(a.numel()) * size_of(a.dtype));
@@ -38,8 +41,8 @@ const std::string kTwelve = floats({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
 // {"w": 0 to 11 as [4, 3]}
 const std::string kW = dict({{"w", tensor(storage("FloatStorage", "0", 12), 0, {4, 3}, {3, 1})}});
 
-// Opens it from an exact copy on the heap, where a sanitizer sees every byte read past the end, and reads each tensor.
-// What it says: the values as text, or "Error: …".
+// Opens a file from an exact copy on the heap, where a sanitizer sees every read past the end, and reads each tensor.
+// Returns the values as text, or "Error: …".
 std::string opened(const std::string& file) {
   const std::vector<char> copy(file.begin(), file.end());
   try {
@@ -57,7 +60,7 @@ std::vector<float> w_of(const std::string& file) {
 }
 const std::vector<float> kCounting{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 
-// ---- files made here ----
+// ---- files made by the tests ----
 
 TEST(Pth, BothContainersAndDeflatedMembers) {
   for (const std::string& file : {test::zip_pth(kW, {{"0", kTwelve}}), test::zip_pth(kW, {{"0", kTwelve}}, true),
@@ -220,7 +223,8 @@ TEST(Pth, VerifyFindsADamagedTensor) {
   EXPECT_TRUE(opened(packed).starts_with("Error: "));
 }
 
-// No input may do more than end in an Error. One file per container and variant, with a bit of everything.
+// Any input must end normally or in an Error. There is one file per container and variant, each with a bit of
+// everything.
 std::vector<std::string> small_files() {
   const std::string s = storage("FloatStorage", "0", 12), n = storage("LongStorage", "1", 2);
   const std::string value = dict({{"w", tensor(s, 0, {4, 3}, {3, 1})},
@@ -264,14 +268,14 @@ TEST(Pth, EveryByteFlippedIsAnErrorOrAFile) {
 
 // ---- golden files ----
 
-// The state dict inside a checkpoint, as far as these tests need to know.
+// Returns the state dict inside a checkpoint, as far as these tests need it.
 const Value& inner(const Value& root, const char* key) {
   const Value* found = root.find(key);
   EXPECT_NE(found, nullptr) << key;
   return found != nullptr ? *found : root;
 }
 
-// Equal names in equal order, equal dtypes, shapes and bits; `prefix` is taken off.
+// Expects equal names in equal order, equal dtypes, shapes and bits. `prefix` is removed from the names.
 void expect_same(const Value& dict, const SafetensorsFile& reference, const std::string& prefix,
                  const std::string& what) {
   const std::vector<NamedView> tensors = named_tensors(dict, what);
@@ -330,7 +334,7 @@ TEST(Pth, GoldenCheckpointsHoldTheReferenceBitForBit) {
             true);
 }
 
-// To a multiple of the distance between halves of that size; nearbyint rounds to even.
+// Rounds to a multiple of the distance between halves of that size. nearbyint rounds to even.
 float rounded_to_half(float v) {
   const double distance = std::ldexp(1.0, std::max(std::ilogb(v), -14) - 10);
   return v == 0 ? v : static_cast<float>(std::nearbyint(v / distance) * distance);
@@ -368,7 +372,7 @@ TEST(Pth, GoldenImagenetNamesHoldTheSameBackbone) {
   EXPECT_EQ(common, 1752);
 }
 
-// JSON as text_of would show the Python value it stands for.
+// Writes JSON as text_of would show the Python value that it stands for.
 std::string text_of_json(const Json& json, const Value& found) {
   if (json.IsNull()) return "None";
   if (json.IsBool()) return json.GetBool() ? "True" : "False";
@@ -385,7 +389,7 @@ std::string text_of_json(const Json& json, const Value& found) {
     }
     return "{" + out + "}";
   }
-  // JSON has one kind of list, Python has two.
+  // JSON has one kind of list, but Python has two.
   const auto* tuple = found.as<Value::Tuple>();
   const auto* list = found.as<Value::List>();
   if (tuple == nullptr && list == nullptr) return "a list";
@@ -437,7 +441,7 @@ TEST(Pth, GoldenZooOfDtypesViewsAndPythonValues) {
   }
 }
 
-// Opens either format and reads all of it; the values of "w" if there is one.
+// Opens either format and reads all of it. Returns the values of "w" if there is one.
 std::string open_fully(const fs::path& path) {
   const auto show = [](const ArrayView& a) {
     std::string out = fmt::format("[{}]", fmt::join(a.shape, ", "));
@@ -466,7 +470,7 @@ TEST(Pth, HostileFilesEndAsTheirExpectationSays) {
   const char* traces[] = {"/tmp/pwned", "/tmp/pwned_traversal", "/tmp/pwned_absolute"};
   for (const char* trace : traces) ASSERT_FALSE(fs::exists(trace)) << trace << " is there before the test";
 
-  // What has to come out where a file may be loaded or refused.
+  // The expected result for files that may be either loaded or refused.
   const std::string counting = "w: [4, 3] 0 1 2 3 4 5 6 7 8 9 10 11\n";
   std::string control;
   for (const auto& m : expect["control_values"].GetObject()) {
@@ -533,7 +537,7 @@ TEST(Pth, ALargeFileTakesNoMemoryBesideItsTensors) {
   }
   const auto stored = folder / "stored.pth";
   write_pth(stored, arrays);
-  // The same, deflated: 9 of 10 bytes are left.
+  // The same storage, deflated with 9 of 10 bytes left.
   std::vector<std::pair<std::string, std::string>> entries;
   std::map<std::string, std::string> members;
   const std::string raw(reinterpret_cast<const char*>(data.data()), size_t{16} << 20);
@@ -565,7 +569,7 @@ TEST(Pth, ALargeFileTakesNoMemoryBesideItsTensors) {
 TEST(Pth, AZipBeyond4GiBIsRead) {
   const auto path = test::temporary_folder() / "large.pth";
   const std::string small = test::zip_pth(kW, {{"0", kTwelve}});
-  const uint64_t hole = (uint64_t{1} << 32) + 64;  // takes no room on the disk
+  const uint64_t hole = (uint64_t{1} << 32) + 64;  // takes no space on the disk
   {
     std::ofstream file(path, std::ios::binary);
     file << small.substr(0, 4);
@@ -586,7 +590,7 @@ TEST(Pth, AZipBeyond4GiBIsRead) {
   }
 }
 
-// The limits are on what is counted; this is what the process really takes.
+// The limits apply to what the reader counts. This test measures the memory of the process.
 TEST(Pth, APickleMayGrowTheProcessBy64MiBAtMost) {
 #ifdef HR_SHADOWED_MEMORY
   GTEST_SKIP() << "the sanitizer takes memory of its own";
@@ -704,7 +708,7 @@ TEST(WritePth, WhatCannotBeWrittenLeavesTheOldFile) {
   }
   EXPECT_THROW(write_pth(path.parent_path() / "none" / "a.pth", {}), Error);
   EXPECT_EQ(std::distance(fs::directory_iterator(path.parent_path()), {}), 1);
-  // A full disk: what the file may grow to is limited, in a child.
+  // Imitates a full disk by a limit on the file size, in a child process.
   const std::vector<float> large(1 << 20);
   const test::ChildResult r = test::in_child(int64_t{1} << 40, [&] {
     ::signal(SIGXFSZ, SIG_IGN);

@@ -1,4 +1,4 @@
-// The dependency direction of the house, read from the #include lines: core <- ops <- nn <- hrnet <- tools and
+// Checks the direction of dependencies between the rooms in the #include lines: core <- ops <- nn <- hrnet <- tools and
 // core <- data <- eval <- hrnet.
 #include <gtest/gtest.h>
 
@@ -33,11 +33,12 @@ TEST(Rooms, IncludeOnlyWhatLiesBelowThem) {
       const std::string include = "#include \"";
       for (size_t at = text.find(include); at != std::string::npos; at = text.find(include, at + 1)) {
         const size_t begin = at + include.size(), slash = text.find('/', begin), quote = text.find('"', begin);
-        if (slash > quote) continue;  // a file of the system
+        if (slash > quote) continue;  // a header of the system
         const std::string other = text.substr(begin, slash - begin);
         EXPECT_TRUE(allowed.count(other) != 0) << entry.path() << " includes a file of " << other;
       }
-      // One file pair knows oneDNN, one cuBLASLt, the files cudnn_* know cuDNN; one room knows the picture libraries.
+      // Only one pair of files includes oneDNN, one cuBLASLt, and the files cudnn_* cuDNN. Only one room includes the
+      // picture libraries.
       for (const auto& [header, knows] :
            {std::pair{"dnnl.hpp", "dnnl_conv"}, {"cudnn_graph.h", "cudnn_"}, {"cublasLt.h", "cublaslt_gemm_cuda"}}) {
         if (entry.path().stem().string().starts_with(knows)) continue;
@@ -51,10 +52,11 @@ TEST(Rooms, IncludeOnlyWhatLiesBelowThem) {
   EXPECT_GT(files, 50);
 }
 
-// A line without its comment. A "//" inside of a string cuts the line too, which hides nothing that is looked for here.
+// Returns a line without its comment. A "//" inside a string cuts the line too, which hides nothing that these tests
+// look for.
 std::string code_of(const std::string& line) { return line.substr(0, line.find("//")); }
 
-// True if a string of the line has a flag in it, such as "--weights".
+// Returns true if a string in the line contains a flag, such as "--weights".
 bool names_a_flag(const std::string& code) {
   bool inside = false;
   for (size_t i = 0; i < code.size(); ++i) {

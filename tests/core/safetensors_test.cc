@@ -61,7 +61,7 @@ TEST(Safetensors, RefusesEverySizeThatDoesNotFit) {
   EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8)), "");
   EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8)), "");
   EXPECT_NE(why_refused(with_header(R"({"a":{"dtype":"F32","shape":[2]}})", 8)), "");
-  // 2^62 * 4 * 4 wraps to 0 in 64 bits.
+  // 2^62 * 4 * 4 wraps around to 0 in 64 bits.
   EXPECT_NE(
       why_refused(with_header(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0)), "");
   const std::string twice =
@@ -70,7 +70,7 @@ TEST(Safetensors, RefusesEverySizeThatDoesNotFit) {
   EXPECT_NE(why_refused(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10)), "");
 }
 
-// From an exact copy on the heap, all tensors read: "" or the reason.
+// Opens an exact copy on the heap and reads all tensors. Returns "" or the reason of the refusal.
 std::string why_refused_in_memory(const std::string& bytes) {
   const std::vector<char> copy(bytes.begin(), bytes.end());
   try {
@@ -106,7 +106,7 @@ TEST(Safetensors, TruncatedOrFlippedAnywhereIsAnErrorOrAFile) {
   EXPECT_GT(refused, 500);
 }
 
-// A dimension of 0 makes the product 0 whatever the others are, but code that multiplies them one by one overflows.
+// A dimension of 0 makes the product 0 whatever the others are, but code that multiplies one by one overflows.
 TEST(Safetensors, DimensionsThatOverflowBesideAZeroAreRefused) {
   const auto why = [](const std::string& shape) {
     return why_refused(with_header(R"({"a":{"dtype":"F32","shape":[)" + shape + R"(],"data_offsets":[0,0]}})", 0));
@@ -133,7 +133,7 @@ TEST(Safetensors, NamesCanNeitherSpoilAMessageNorFillTheMemory) {
   }
   many.back() = '}';
   EXPECT_NE(why_refused_in_memory(with_header(many, 0)).find("MiB beside the tensors"), std::string::npos);
-  // Spaces cost nothing.
+  // Spaces need no memory.
   EXPECT_EQ(why_refused_in_memory(with_header("{}" + std::string(50 << 20, ' '), 0)), "");
   std::string dims = "1";
   for (int i = 0; i < 64; ++i) dims += ",1";

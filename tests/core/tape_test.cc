@@ -20,14 +20,14 @@ float total(Tape& tape, uint64_t id) {
   return sum;
 }
 
-// y = factor * x, written by hand.
+// Computes y = factor * x, written by hand.
 Tensor scaled(Context& cx, const Tensor& x, float factor) {
   Tensor y = scalar(cx, factor * *x.data<float>());
   cx.tape->record([x, factor, id = y.id()](Context& bx) { bx.tape->add(x, scalar(bx, factor * total(*bx.tape, id))); });
   return y;
 }
 
-// y = w * x with w a leaf.
+// Computes y = w * x, where w is a leaf.
 Tensor times(Context& cx, const Tensor& x, const Tensor& w) {
   Tensor y = scalar(cx, *w.data<float>() * *x.data<float>());
   cx.tape->record([x, w, id = y.id()](Context& bx) {
@@ -100,7 +100,7 @@ TEST(Tape, ALeafIsOverwrittenFirstAndAddedToAfterwards) {
   const Tensor w = scalar(cx, 2), grad = scalar(cx, 777);
   tape.bind(w, grad);
   for (int step = 0; step < 3; ++step) {
-    *grad.data<float>() = 777;  // whatever an earlier step left
+    *grad.data<float>() = 777;  // any value that an earlier step left
     const Tensor x = scalar(cx, 5);
     tape.backward(cx, times(cx, times(cx, times(cx, x, w), w), w));  // w^3 x
     EXPECT_EQ(*grad.data<float>(), 3 * 4 * 5) << "step " << step;
@@ -158,7 +158,7 @@ TEST(Tape, DepthIsNotLimitedByTheStack) {
   EXPECT_EQ(*grad.data<float>(), 100000);
 }
 
-// y = w (v (w x)): w is used twice, so it is complete only when the first op has run backwards.
+// y = w (v (w x)). w is used twice, so its gradient is complete only when the first op has run backwards.
 struct TwiceUsed {
   Tape tape;
   Context cx;
@@ -191,7 +191,7 @@ TEST(Tape, ReportsALeafAfterItsLastAddendOnceItKnowsWhichThatIs) {
   TwiceUsed t;
   const std::vector<std::string> first = t.pass();
   ASSERT_EQ(first.size(), 4u);
-  EXPECT_EQ(first[0], "between");  // nothing is known yet: both at the end
+  EXPECT_EQ(first[0], "between");  // nothing is known yet, so both are reported at the end
   EXPECT_EQ(first[1], "start");
   for (int pass = 0; pass < 2; ++pass) {
     EXPECT_EQ(t.pass(), (std::vector<std::string>{"v", "between", "w", "start"}));
@@ -205,12 +205,12 @@ TEST(Tape, LearnsAgainWhenTheGraphChanges) {
   t.pass();
   t.pass();
   t.events.clear();
-  // Only v, with one op more.
+  // Uses only v, with one op more.
   t.mark("a"), t.mark("b"), t.mark("c"), t.mark("d"), t.mark("e");
   t.tape.backward(t.cx, times(t.cx, scalar(t.cx, 5), t.v));
   EXPECT_EQ(t.events.size(), 7u);
   EXPECT_EQ(t.events[4], "a");
-  EXPECT_EQ(*t.dw.data<float>(), 0);  // not used: zeroed and reported all the same
+  EXPECT_EQ(*t.dw.data<float>(), 0);  // unused, but still zeroed and reported
   t.pass();
   EXPECT_EQ(t.pass(), (std::vector<std::string>{"v", "between", "w", "start"}));
 }
@@ -218,7 +218,7 @@ TEST(Tape, LearnsAgainWhenTheGraphChanges) {
 TEST(Tape, AGradientThatGrowsAfterItWasReportedIsAnError) {
   TwiceUsed t;
   t.pass();
-  // As many ops, but v is used by the last one to run too.
+  // The number of ops is the same, but the op that runs last in the backward pass uses v as well.
   const auto other = [&] {
     Tensor y = times(t.cx, scalar(t.cx, 5), t.v);
     t.mark("between"), t.mark("between");

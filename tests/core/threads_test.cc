@@ -32,7 +32,7 @@ TEST(Threads, EveryThreadMakesItsOwnWorkerWhichMayBeMovedOnly) {
   EXPECT_EQ(sum, 4950U);
 }
 
-// An exception that leaves the function of a thread ends the process.
+// An exception that leaves the function of a thread would end the process.
 TEST(Threads, AnExceptionOfAnyTypeComesOutOfTheCallAndNoFurtherItemIsBegun) {
   const auto run = [](auto exception) {
     std::atomic<size_t> begun{0};

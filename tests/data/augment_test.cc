@@ -22,8 +22,7 @@ std::vector<double> made_joints(uint64_t seed, int w, int h) {
   return joints;
 }
 
-// ---- placing
-// ----------------------------------------------------------------------------------------------------------
+// ---- placing ----
 
 TEST(Augment, FlippingAPersonEqualsPlacingTheMirroredPerson) {
   const Image picture = test::made_picture(120, 90), mirror = mirrored(picture);
@@ -35,7 +34,7 @@ TEST(Augment, FlippingAPersonEqualsPlacingTheMirroredPerson) {
     other[3 * to[k] + 1] = joints[3 * k + 1];
     other[3 * to[k] + 2] = joints[3 * k + 2];
   }
-  // The centre flips as a pixel: x -> 119 - x.
+  // The centre is mirrored like a pixel: x -> 119 - x.
   const CenterScale place{{50, 40}, {0.3F, 0.4F}}, mirrored_place{{69, 40}, {0.3F, 0.4F}};
   Augmentation flip{.scale = 1.1, .rotation = 20, .flip = true}, plain{.scale = 1.1, .rotation = 20};
   const Placement a = place_official(place, joints, coco_skeleton(), flip, 120, 48, 64);
@@ -64,8 +63,8 @@ TEST(Augment, HeatmapToImageFindsTheJointAgain) {
           const int at = flip ? mirror[k] : k;
           double x = placements[recipe].joints[3 * at] / 4, y = placements[recipe].joints[3 * at + 1] / 4;
           placements[recipe].heatmap_to_image.apply(x, y);
-          // The official heatmap's pixel 0 lies at the crop's 0; the seed truncated to whole crop pixels. The official
-          // mirror leaves one source pixel less a quarter.
+          // Pixel 0 of the official heatmap is at position 0 of the crop; the seed truncates to whole crop pixels. The
+          // official mirror is off by one source pixel less a quarter.
           const double limit = recipe == 0 ? 1e-3 : 2.5;
           EXPECT_NEAR(x, joints[3 * k], limit) << recipe << flip << rotation;
           EXPECT_NEAR(y, joints[3 * k + 1], limit) << recipe << flip << rotation;
@@ -82,7 +81,7 @@ TEST(Augment, SeedQuirks) {
     joints[3 * k + 1] = y;
     joints[3 * k + 2] = 2;
   };
-  set(0, 0, 30);  // x = 0: stays untransformed although labelled
+  set(0, 0, 30);  // x = 0: not transformed although labelled
   set(1, 13, 17);
   const Box box{10, 10, 60, 80};
   const Placement whole = place_seed(box, joints, coco_skeleton(), {.scale = 1.25}, 192, 256);
@@ -95,7 +94,7 @@ TEST(Augment, SeedQuirks) {
   const Placement flipped = place_seed(box, joints, coco_skeleton(), {.scale = 1.25, .flip = true}, 192, 256);
   EXPECT_EQ(flipped.joints[6], 191 - std::trunc(x)) << "left eye became right eye, mirrored after truncation";
   EXPECT_TRUE(flipped.mirror_crop);
-  joints[3] = 13.25;  // numpy would make a float array of this person
+  joints[3] = 13.25;  // numpy would make this person a float array
   EXPECT_NE(place_seed(box, joints, coco_skeleton(), {.scale = 1.25}, 192, 256).joints[4], std::trunc(y));
 }
 
@@ -109,7 +108,7 @@ TEST(Augment, HalfBodyPicksItsHalf) {
   set(1, 20, 40);
   set(11, 100, 200);
   set(12, 130, 200);
-  // Two upper, two lower: neither has more than 2, so the upper half is used whatever was drawn.
+  // There are two upper joints and two lower ones. Neither half has more than 2, so the upper half is used in any case.
   for (const bool upper : {true, false}) {
     const auto half = official_half_body(joints, skeleton, upper, 0.75);
     ASSERT_TRUE(half);
@@ -135,8 +134,7 @@ TEST(Augment, HalfBodyPicksItsHalf) {
   EXPECT_FALSE(seed_half_body(point, skeleton, true));
 }
 
-// ---- drawing
-// ----------------------------------------------------------------------------------------------------------
+// ---- drawing ----
 
 struct Moments {
   double n = 0, sum = 0, square = 0;
@@ -149,7 +147,7 @@ struct Moments {
   double deviation() const { return std::sqrt(square / n - mean() * mean()); }
 };
 
-// Shares and means of 200k independent draws stray by less than 5 standard errors.
+// Shares and means of 200k independent draws are off by less than 5 standard errors.
 constexpr int draws = 200000;
 double five_sigma(double probability) { return 5 * std::sqrt(probability * (1 - probability) / draws); }
 
@@ -225,10 +223,9 @@ TEST(Augment, HalfBodyNeedsMoreThanEightJointsInTheOfficialRecipe) {
   EXPECT_EQ(a.u32(), b.u32()) << "the stream advances alike";
 }
 
-// ---- golden
-// -------------------------------------------------------------------------------------------------------------
+// ---- golden ----
 
-// How many crops the golden data holds for one kind, so that none is passed over.
+// Returns how many crops the golden data have of one kind, so that none is left out.
 int golden_crops(const std::string& kind) {
   int count = 0;
   for (const auto& file : fs::directory_iterator(test::oracle("transforms/crops"))) {

@@ -9,7 +9,7 @@ namespace {
 
 using test::contains;
 
-// Two joints, one picture, one person; unknown keys and a polygon around it all.
+// A file with two joints, one picture and one person, with unknown keys and a polygon around it all.
 constexpr const char* good = R"({
   "info": {"a": [1, {"b": 2}]},
   "licenses": [{"id": 1}],
@@ -84,8 +84,7 @@ TEST(Coco, MalformedJsonHasALineAndColumn) {
   const std::string half = std::string(good).substr(0, 300);
   EXPECT_TRUE(contains(test::error_of([&] { read(half); }), "not valid JSON"));
   EXPECT_TRUE(contains(test::error_of([] { read(""); }), "people.json:1:1: not valid JSON"));
-  EXPECT_TRUE(
-      contains(test::error_of([] { read(std::string(2000000, '[')); }), "people.json"));  // no stack to overflow
+  EXPECT_TRUE(contains(test::error_of([] { read(std::string(2000000, '[')); }), "people.json"));  // without recursion
   EXPECT_TRUE(contains(test::error_of([] { read("{\"x\":" + std::string(2000000, '[')); }), "not valid JSON"));
 }
 
@@ -133,7 +132,7 @@ TEST(Coco, WithAListForThemBadAnnotationsAreNamedAndLeftOut) {
   write_file(path, text);
   BadSamples bad;
   const CocoAnnotations file = read_coco(path, 2, &bad);
-  ASSERT_EQ(file.annotations.size(), 2u);  // whose box is the wrong way round is the recipe's business
+  ASSERT_EQ(file.annotations.size(), 2u);  // a box with negative size is left to the recipe
   EXPECT_EQ(file.annotations[1].id, 7);
   const auto entries = bad.entries();
   ASSERT_EQ(entries.size(), 5u);
@@ -147,7 +146,7 @@ TEST(Coco, WithAListForThemBadAnnotationsAreNamedAndLeftOut) {
   }
 }
 
-// The line of an annotation file with one person, and what the reader says of it when it may leave people out.
+// Reads an annotation file with one person while entries may be left out, and keeps what the reader reports.
 struct LeftOut {
   size_t kept = 0;
   std::vector<std::string> why;
@@ -198,7 +197,7 @@ TEST(Coco, WithAListForThemBadEntriesAreLeftOutWhateverIsWrongWithThem) {
     ASSERT_EQ(result.why.size(), 1u) << other;
     EXPECT_TRUE(contains(result.why[0], message)) << result.why[0] << "\nexpected " << message;
   }
-  // Pictures, with everybody in them.
+  // Errors in pictures, with all their people.
   const LeftOut twice = left_out(right, R"({"id": 7, "file_name": "7.jpg"}, {"id": 7, "file_name": "8.jpg"}, 3, {})");
   EXPECT_EQ(twice.kept, 2u);
   EXPECT_EQ(twice.why.size(), 3u);
@@ -214,7 +213,7 @@ TEST(Coco, WhatIsNotNeededIsNotJudged) {
        {with(R"("num_keypoints": null)"), with(R"("num_keypoints": "two")"), with(R"("num_keypoints": -1)"),
         with(R"("area": null)"), with(R"("iscrowd": null)"), with(R"("segmentation": {"counts": [[NaN]]})"),
         replaced(right, "3, 4, 2]", "NaN, Infinity, 0]"),
-        // Of other categories and of crowds.
+        // Errors in other categories and in crowds.
         with(R"("category_id": 3, "keypoints": [1, 2], "bbox": null)"), with(R"("category_id": 3, "keypoints": [[1]])"),
         with(R"("iscrowd": 1, "keypoints": "none")")}) {
     const LeftOut result = left_out(line);
@@ -240,7 +239,7 @@ TEST(Coco, WhatIsNotNeededIsNotJudged) {
   EXPECT_EQ(file.categories[0].keypoints.size(), 2u);
   EXPECT_TRUE(file.categories[0].skeleton.empty());
   EXPECT_EQ(file.categories[2].skeleton.size(), 5u);
-  // Judged when it is needed: the joints of that category were asked for.
+  // An error is reported only when the entry is needed: here the joints of that category are requested.
   EXPECT_EQ(category_skeleton(file.categories, "people.json", 1).joints(), 2);
   EXPECT_TRUE(contains(test::error_of([&] { category_skeleton(file.categories, "people.json", 3); }),
                        "people.json: category 3: keypoints: expected names in the list, got 5"));
@@ -264,7 +263,7 @@ TEST(Coco, WholeBodyListsAreAppendedInOrder) {
   EXPECT_EQ(joints(body + face + hands, 5), (std::vector<double>{1, 1, 2, 2, 2, 1, 3, 3, 1, 4, 4, 2, 5, 5, 2}));
   EXPECT_EQ(joints(hands + ", \"righthand_valid\": false, " + face + body + "\"face_valid\": true", 5),
             (std::vector<double>{1, 1, 2, 2, 2, 1, 3, 3, 1, 4, 4, 2, 5, 5, 0}));
-  EXPECT_EQ(joints(body + face + hands, 1).size(), 3u);  // the body alone
+  EXPECT_EQ(joints(body + face + hands, 1).size(), 3u);  // only the body
   EXPECT_TRUE(contains(test::error_of([&] { joints(body + face + hands, 4); }), "expected 12 numbers"));
   EXPECT_TRUE(contains(test::error_of([&] { joints(body + face + "\"lefthand_kpts\": 4", 5); }), "lefthand_kpts"));
 }

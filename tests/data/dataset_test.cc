@@ -71,7 +71,7 @@ TEST(Dataset, TheRecipesKeepDifferentPeople) {
   EXPECT_TRUE(contains(message, "made.json") && contains(message, "3 annotations: 0 kept, 1 crowd")) << message;
 }
 
-// Boxes are clipped to the picture, so its size is needed; the entry's is not.
+// Boxes are clipped to the picture. If the entry does not give its size, the picture itself is read.
 TEST(Dataset, APictureWhoseEntryHasNoSizeIsAskedForIt) {
   MadeSet made(3);
   const PoseDataset sized = made.dataset();
@@ -81,7 +81,7 @@ TEST(Dataset, APictureWhoseEntryHasNoSizeIsAskedForIt) {
   EXPECT_EQ(data.annotations().images[1].width, 91);
   EXPECT_EQ(data.annotations().images[1].height, 70);
   EXPECT_EQ(data.sample(4, 0).image, sized.sample(4, 0).image);
-  // Without the picture its people are lost, and named.
+  // Without the picture its people are left out, and a message names it.
   fs::remove(made.folder / "p1.jpg");
   const PoseDataset without = made.dataset();
   EXPECT_EQ(without.size(), 6u);
@@ -138,7 +138,7 @@ TEST(Dataset, ACacheOfAnySizeChangesNothing) {
   const size_t one = 97 * 70 * 3;
   made.options.cache_bytes = 0;
   const PoseDataset none = made.dataset();
-  // Room for some pictures, for nearly all, for all.
+  // The cache has room for some pictures, for nearly all, or for all.
   for (const size_t bytes : {3 * one, 17 * one, size_t{1} << 30}) {
     made.options.cache_bytes = bytes;
     const PoseDataset some = made.dataset();
@@ -146,7 +146,7 @@ TEST(Dataset, ACacheOfAnySizeChangesNothing) {
       for (size_t i = 0; i < none.size(); ++i) ASSERT_EQ(some.sample(i, 0).image, none.sample(i, 0).image);
     }
   }
-  // What is cached survives the file: three people of one picture decode once.
+  // Cached pictures outlive their files. Three people of one picture need one decoding.
   const PoseDataset cached = made.dataset();
   const Sample before = cached.sample(0, 0);
   fs::remove(made.folder / "p0.jpg");
@@ -158,9 +158,12 @@ TEST(Dataset, MissingEmptyOrForeignPicturesAreNamed) {
   MadeSet made(4);
   fs::remove(made.folder / "p1.jpg");
   write_file(made.folder / "p2.jpg", "");
-  const PoseDataset data = made.dataset();
-  const std::string files = test::error_of([&] { data.check_files(); });
-  EXPECT_TRUE(contains(files, (made.folder / "p1.jpg").string()) && contains(files, "2 of the 4")) << files;
+  PoseDataset data = made.dataset();
+  data.check_pictures();
+  const auto bad = data.bad().entries();
+  ASSERT_EQ(bad.size(), 2u);
+  EXPECT_TRUE(contains(bad[0].message, (made.folder / "p1.jpg").string())) << bad[0].message;
+  EXPECT_TRUE(contains(bad[1].message, (made.folder / "p2.jpg").string())) << bad[1].message;
   EXPECT_TRUE(contains(test::error_of([&] { data.sample(3, 0); }), "p1.jpg: no such picture"));
   EXPECT_TRUE(contains(test::error_of([&] { data.sample(6, 0); }), "p2.jpg: empty file"));
   made.file.images[0].file_name = "val/p0.jpg";
@@ -168,7 +171,9 @@ TEST(Dataset, MissingEmptyOrForeignPicturesAreNamed) {
   made.file.images[3].width = 50;
   const std::string size = test::error_of([&] { made.dataset().sample(9, 0); });
   EXPECT_TRUE(contains(size, "93 x 70") && contains(size, "50 x 70") && contains(size, "made.json")) << size;
-  EXPECT_EQ(test::error_of([&] { MadeSet(2).dataset().check_files(); }), "");
+  PoseDataset whole = MadeSet(2).dataset();
+  whole.check_pictures();
+  EXPECT_EQ(whole.bad().size(), 0u);
 }
 
 TEST(Dataset, RefusesShapesThatCannotWork) {
@@ -185,7 +190,6 @@ TEST(Dataset, GoldenSampleKeepsTheReferencesPeople) {
   const auto golden = parse_json_file(test::oracle("transforms/transforms.json"));
   const PoseDataset data = PoseDataset::from_annotations(read_coco(test::oracle("coco_sample/test_coco.json"), 17),
                                                          test::oracle("coco_sample"), coco_skeleton(), {});
-  data.check_files();
   const Json& people = golden["people"];
   ASSERT_EQ(data.size(), people.Size());
   for (const Json& want : people.GetArray()) {
@@ -206,14 +210,13 @@ TEST(Dataset, GoldenSampleKeepsTheReferencesPeople) {
   }
 }
 
-// ---- loader
-// -------------------------------------------------------------------------------------------------------------
+// ---- loader ----
 
 std::vector<Batch> all_batches(Loader& loader, uint64_t epoch, size_t first = 0) {
   std::vector<Batch> out;
   Batch batch;
   loader.start_epoch(epoch, first);
-  while (loader.next(batch)) out.push_back(batch);  // a copy: `batch` goes back for its memory
+  while (loader.next(batch)) out.push_back(batch);  // a copy, because the loader reuses the memory of `batch`
   return out;
 }
 
@@ -267,8 +270,8 @@ TEST(Loader, EpochsArePermutations) {
   other.start_epoch(4);
   EXPECT_EQ(again.order(), orders[4]);
   EXPECT_NE(other.order(), orders[4]);
-  // Every place is equally likely for every sample: chi-square of sample 0's place over many epochs, 26 degrees of
-  // freedom.
+  // Every place is equally likely for every sample: the chi-square of sample 0's place over many epochs, with 26
+  // degrees of freedom.
   std::vector<int> places(data.size());
   constexpr int epochs = 2700;
   for (uint64_t epoch = 0; epoch < epochs; ++epoch) {
@@ -310,7 +313,7 @@ TEST(Loader, AnErrorComesWithItsBatchAndEndsTheEpoch) {
     const std::string message = test::error_of([&] { loader.next(batch); });
     EXPECT_TRUE(contains(message, (made.folder / "p4.jpg").string()) && contains(message, "truncated")) << message;
     EXPECT_FALSE(loader.next(batch));
-    loader.start_epoch(1);  // and it can start again
+    loader.start_epoch(1);  // it can start again
     EXPECT_TRUE(loader.next(batch));
   }
 }

@@ -12,7 +12,7 @@ using test::JpegKind;
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
-// Bytes of `region` that differ from the whole picture's.
+// Counts the bytes of `region` that differ from those of the whole picture.
 size_t differences(const ImageView& part, const Image& whole, const Region& region) {
   EXPECT_EQ(part.width, whole.width);
   EXPECT_EQ(part.height, whole.height);
@@ -25,7 +25,7 @@ size_t differences(const ImageView& part, const Image& whole, const Region& regi
   return different;
 }
 
-// Noise in colour: every chroma sample matters.
+// Returns coloured noise, in which every chroma sample matters.
 Image noise(int w, int h) {
   Image image(w, h);
   Philox random(7, static_cast<uint64_t>(w), static_cast<uint64_t>(h));
@@ -71,7 +71,7 @@ TEST(Decoder, PartsHaveTheBytesOfTheWholePicture) {
         smaller += static_cast<size_t>(part.region.area() < whole.width * whole.height);
       }
       if (w > 100 && h > 90) {
-        EXPECT_GT(smaller, 30u) << what;  // or the point is lost
+        EXPECT_GT(smaller, 30u) << what;  // otherwise the test would show nothing
       }
     }
   }
@@ -92,7 +92,7 @@ TEST(Decoder, OneDecoderForManyPictures) {
     EXPECT_TRUE(contains(error_of([&] { decoder.open(bytes_of("\xff\xd8\xff"), "d"); }), "d: "));
     decoder.open(bytes_of(png), "b");
     EXPECT_EQ(differences(decoder.decode({1, 2, 3, 4}), b, {0, 0, 33, 70}), 0u);
-    decoder.open(bytes_of(jpeg), "a");  // opened and left
+    decoder.open(bytes_of(jpeg), "a");  // opened, but not decoded
   }
   decoder.open(bytes_of(jpeg), "a");
   EXPECT_TRUE(contains(error_of([&] { decoder.decode({80, 0, 20, 10}); }), "beyond the picture of 90 x 40"));
@@ -120,7 +120,7 @@ const JpegKind kinds_of_cut_files[] = {{.h = 2, .v = 2},
                                        {.h = 1, .v = 1, .space = JCS_GRAYSCALE},
                                        {.h = 2, .v = 1, .space = JCS_CMYK}};
 
-// The reference's reader takes such files, and nothing is wrong with their pixels.
+// The reference's reader accepts such files, and their pixels are correct.
 TEST(Decoder, OnlyTheEndMarkerMissingIsNoDamage) {
   ImageDecoder decoder;
   for (const JpegKind& kind : kinds_of_cut_files) {
@@ -133,7 +133,7 @@ TEST(Decoder, OnlyTheEndMarkerMissingIsNoDamage) {
       decoder.open(bytes_of(cut), "cut.jpg");
       EXPECT_EQ(differences(decoder.decode({1, 1, 2, 2}), whole, {1, 1, 2, 2}), 0u);
       EXPECT_EQ(decoder.damage(), "");
-      // Half of the marker is there.
+      // One of the two bytes of the marker is there.
       EXPECT_EQ(decode_image(bytes_of(jpeg.substr(0, jpeg.size() - 1)), "cut.jpg").rgb, whole.rgb);
     }
   }
@@ -146,7 +146,7 @@ TEST(Decoder, ACutFileIsNoticedWhereverItIsCut) {
     for (size_t keep = 1; keep < jpeg.size(); keep += keep + 200 < jpeg.size() ? 37 : 1) {
       Image image;
       const std::string why = error_of([&] { image = decode_image(bytes_of(jpeg.substr(0, keep)), "cut.jpg"); });
-      if (why.empty()) {  // the very last bytes may hold no more than the bits that fill them up
+      if (why.empty()) {  // the very last bytes may contain only the bits that fill them up
         EXPECT_GE(keep + 8, jpeg.size());
         EXPECT_TRUE(image.rgb == whole.rgb) << keep << " of " << jpeg.size();
       } else {
@@ -154,7 +154,7 @@ TEST(Decoder, ACutFileIsNoticedWhereverItIsCut) {
       }
     }
   }
-  // Between two scans nothing looks cut off but what is missing.
+  // If the file ends between two scans, only the missing scans show that it was cut off.
   const std::string scans = test::made_jpeg(noise(64, 64), {.progressive = true});
   for (size_t at = scans.find("\xff\xda") + 2; (at = scans.find("\xff\xda", at)) != std::string::npos; at += 2) {
     const size_t tables = scans.rfind("\xff\xc4", at);
@@ -173,17 +173,18 @@ TEST(Decoder, DamagedDataAreReadAndTheReadersWarningIsKept) {
   EXPECT_EQ(damage, "");
   EXPECT_EQ(decode_image(bytes_of(damaged), "bad.jpg", Orientation::ignore, default_max_pixels, &damage).width, 64);
   EXPECT_TRUE(contains(damage, "Corrupt JPEG data: ")) << damage;
-  // Data that no pixel takes.
+  // There are data that belong to no pixel.
   const std::string more = jpeg.substr(0, jpeg.size() - 2) + std::string(40, 'x') + jpeg.substr(jpeg.size() - 2);
   EXPECT_EQ(decode_image(bytes_of(more), "more.jpg", Orientation::ignore, default_max_pixels, &damage).rgb,
             decode_image(bytes_of(jpeg), "good.jpg").rgb);
   EXPECT_TRUE(contains(damage, "extraneous bytes before marker 0xd9")) << damage;
-  // A second scan, which libjpeg does not expect of such a file: all pixels are there.
+  // There is a second scan, which libjpeg does not expect in such a file. All pixels are there.
   const std::string twice = jpeg.substr(0, jpeg.size() - 2) + jpeg.substr(scan);
   EXPECT_EQ(decode_image(bytes_of(twice), "twice.jpg", Orientation::ignore, default_max_pixels, &damage).rgb,
             decode_image(bytes_of(jpeg), "good.jpg").rgb);
   EXPECT_NE(damage, "");
-  // A decoder is told of the picture at hand, and of a part only what lies before its end.
+  // A decoder reports damage of the current picture only, and for a part of it only what lies before the end of that
+  // part.
   ImageDecoder decoder;
   decoder.open(bytes_of(damaged), "bad.jpg");
   decoder.decode({0, 0, 64, 64});
@@ -203,7 +204,7 @@ TEST(Decoder, OtherPeoplesDamagedFiles) {
   EXPECT_EQ(read_image(cases / "no_eoi.jpg", Orientation::ignore, &damage).rgb, clean.rgb);
   EXPECT_EQ(damage, "");
   // One byte of this file was changed so that all codes stay valid and the last one ends at the same bit. No reader of
-  // the format can tell; it is read as libjpeg reads it everywhere.
+  // the format can notice this, and it is read as libjpeg reads it everywhere.
   EXPECT_NE(read_image(cases / "bad_huffman.jpg", Orientation::ignore, &damage).rgb, clean.rgb);
 }
 
@@ -222,8 +223,8 @@ TEST(Decoder, OrientationIsAppliedOnlyWhereAskedFor) {
       EXPECT_EQ(info.width, turned.width);
       EXPECT_EQ(info.height, turned.height);
       EXPECT_EQ(probe_image(bytes_of(tagged), "t").orientation, orientation);
-      // Where the file's first and second pixel of the first row come to lie (TIFF 6: which side row 0 and column 0
-      // are).
+      // The places of the first and the second pixel of the file's first row (TIFF 6 defines on which side row 0 and
+      // column 0 are).
       const int w = turned.width, h = turned.height;
       const int first[8][2] = {{0, 0}, {w - 1, 0}, {w - 1, h - 1}, {0, h - 1},
                                {0, 0}, {w - 1, 0}, {w - 1, h - 1}, {0, h - 1}};
@@ -236,7 +237,7 @@ TEST(Decoder, OrientationIsAppliedOnlyWhereAskedFor) {
       EXPECT_FALSE(turned.rgb == plain.rgb && orientation != 1);
     }
   }
-  // Broken tags are no reason to refuse a picture.
+  // A picture is not refused because of broken tags.
   const std::string tagged = test::with_orientation(jpeg, 6, true);
   for (size_t at = 4; at < 60; ++at) {
     std::string damaged = tagged;

@@ -36,7 +36,7 @@ TEST(Geometry, OfficialMatrixHasItsClosedFormUpright) {
   map.apply(x, y);
   EXPECT_NEAR(x, 96 + 192 / w * (80 - 75), 1e-4);
   EXPECT_NEAR(y, 128 + 192 / w * (100 - 140), 1e-4);
-  // Clockwise in the picture's frame: with +90 degrees the upward arm of the box lies to the right.
+  // Clockwise in the picture's frame: with +90 degrees the upward arm of the box points to the right.
   const Affine turned = official_affine(place, 90, 192, 256);
   x = 75 + w / 2;
   y = 140;
@@ -46,7 +46,7 @@ TEST(Geometry, OfficialMatrixHasItsClosedFormUpright) {
 }
 
 TEST(Geometry, SeedMatrixMapsBoxCornersToPixelCentres) {
-  const SeedAffine maps = seed_affine({10, 20, 30, 40}, 1, 0, 256, 192);  // already 4:3
+  const SeedAffine maps = seed_affine({10, 20, 30, 40}, 1, 0, 256, 192);  // its ratio is 4:3 already
   double x = 10, y = 20;
   maps.crop.apply(x, y);
   EXPECT_NEAR(x, 0, 1e-5);
@@ -82,7 +82,7 @@ TEST(Warp, WholePixelShiftCopiesAndLeavesTheRestBlack) {
   }
 }
 
-// The scheme written down once more, pixel by pixel, in the reference's own 15-bit weights.
+// The same scheme once more, pixel by pixel, in the reference's own 15-bit weights.
 Image plain_warp(const Image& source, const Affine& map, int w, int h) {
   const Affine back = invert(map);
   Image out(w, h);
@@ -124,7 +124,8 @@ TEST(Warp, EqualsThePlainSchemeForAnyMapAndSize) {
   }
 }
 
-// The region alone, in a block of exactly its size (the sanitizer watches its ends) or with bytes to spare behind it.
+// Only the region is in memory, in a block of exactly its size (so that a sanitizer notices reads beyond its ends) or
+// with bytes to spare behind it.
 TEST(Warp, APartOfThePictureIsEnough) {
   Philox random(4, 0, 0);
   size_t smaller = 0, empty = 0;
@@ -176,7 +177,7 @@ TEST(Geometry, GoldenBoxes) {
   for (const Json& entry : golden["boxes"].GetArray()) {
     const Box box = test::box(entry["bbox"]);
     const auto clean = clean_box(box, entry["image"][0].GetInt(), entry["image"][1].GetInt());
-    // The official reader also drops annotations without area (dataset.h does that here).
+    // The official reader also drops annotations without area; here dataset.h does that.
     const bool has_area = entry["area"].GetDouble() > 0;
     ASSERT_EQ(clean.has_value() && has_area, !entry["clean_bbox"].IsNull());
     const auto expect_center = [&](const Box& b, const char* name, double aspect) {
@@ -220,14 +221,14 @@ TEST(Geometry, UdpMapsBordersOfTheBoxToPixelCentres) {
   map.apply(x, y);
   EXPECT_NEAR(x, 0, 1e-4);
   EXPECT_NEAR(y, 63, 1e-4);
-  // A turn about the centre, the other way round than the official map's.
+  // A turn about the centre, in the opposite direction of the official map's.
   double cx = 100, cy = 80;
   udp_affine(place, 30, 48, 64).apply(cx, cy);
   EXPECT_NEAR(cx, 23.5, 1e-4);
   EXPECT_NEAR(cy, 31.5, 1e-4);
 }
 
-// float32 goldens: 1e-5 of the largest entry of a row, as their README advises.
+// Golden values are float32: the bound is 1e-5 of the largest entry of a row, as their README advises.
 void expect_udp(const Affine& got, const Json& want) {
   for (int row = 0; row < 2; ++row) {
     const auto w = test::numbers(want[row]);

@@ -1,4 +1,4 @@
-// What the tests of data/ share: reading golden JSON, comparing matrices, small pictures made on the spot.
+// Shared by the tests of data/: reading golden JSON, comparing matrices, and small generated pictures.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -28,7 +28,7 @@ inline Box box(const Json& list) {
   return {n.at(0), n.at(1), n.at(2), n.at(3)};
 }
 
-// 1e-9 relative; a coefficient that is nothing but rounding (1e-17) is a zero of its row.
+// The bound is 1e-9, relative. A coefficient that is only rounding error (1e-17) counts as a zero of its row.
 inline void expect_matrix(const Affine& got, const Json& want, const std::string& what) {
   for (int row = 0; row < 2; ++row) {
     const auto w = numbers(want[row]);
@@ -41,7 +41,7 @@ inline void expect_matrix(const Affine& got, const Json& want, const std::string
   }
 }
 
-// [K][x, y, v] from a list of pairs and a list of flags, or from COCO's flat list.
+// Returns [K][x, y, v] from a list of pairs and a list of flags, or from COCO's flat list.
 inline std::vector<double> joints_of(const Json& pairs, const Json& visible) {
   std::vector<double> out;
   for (unsigned k = 0; k < pairs.Size(); ++k) {
@@ -58,7 +58,7 @@ inline void expect_same_picture(const Image& got, const Image& want, const std::
   EXPECT_EQ(different, 0u) << what << ": bytes that differ";
 }
 
-// Smooth colours with some noise: a JPEG of it is neither trivial nor huge.
+// Smooth colours with some noise, so that a JPEG of it is neither trivial nor huge.
 inline Image made_picture(int w, int h, uint64_t seed = 1) {
   Image image(w, h);
   Philox random(seed, 0, 0);
@@ -73,7 +73,7 @@ inline Image made_picture(int w, int h, uint64_t seed = 1) {
   return image;
 }
 
-// The message of the Error that `call` throws, or "".
+// Returns the message of the Error that `call` throws, or "".
 template <class Call>
 std::string error_of(const Call& call) {
   try {

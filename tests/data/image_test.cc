@@ -9,7 +9,7 @@
 #include <cstring>
 #include <fstream>
 
-#include <jpeglib.h>  // wants stdio's FILE first
+#include <jpeglib.h>  // needs stdio's FILE first
 
 #include "tests/data/golden.h"
 
@@ -30,7 +30,7 @@ TEST(Image, PngKeepsEveryByte) {
 
 TEST(Image, JpegComesBackNearlyTheSame) {
   const auto folder = test::temporary_folder();
-  Image image(101, 67);  // smooth, so that only quantisation is left
+  Image image(101, 67);  // smooth, so that only quantisation remains
   for (int y = 0; y < image.height; ++y) {
     for (int x = 0; x < image.width; ++x) {
       image.at(x, y)[0] = static_cast<uint8_t>(50 + x);
@@ -48,7 +48,7 @@ TEST(Image, JpegComesBackNearlyTheSame) {
 }
 
 TEST(Image, OtherFormatsAndGreyBecomeRgb) {
-  // A 2 x 1 PNM is the shortest picture to write by hand: grey, then colour.
+  // A PNM of 2 x 1 pixels is the shortest picture that can be written by hand: grey, then colour.
   const std::string grey("P5 2 1 255\n\x10\xf0", 13), colour("P6 1 1 255\n\x01\x02\x03", 14);
   const Image a = decode_image(std::as_bytes(std::span(grey)), "grey.pgm");
   EXPECT_EQ(a.rgb, (std::vector<uint8_t>{16, 16, 16, 240, 240, 240}));
@@ -56,7 +56,7 @@ TEST(Image, OtherFormatsAndGreyBecomeRgb) {
   EXPECT_EQ(b.rgb, (std::vector<uint8_t>{1, 2, 3}));
 }
 
-// A 16 x 16 JPEG of one colour with any number of components; libjpeg ends the program if it cannot.
+// Writes a 16 x 16 JPEG of one colour with any number of components. libjpeg ends the program if it fails.
 std::string flat_jpeg(const std::vector<uint8_t>& colour, J_COLOR_SPACE input, J_COLOR_SPACE stored) {
   jpeg_compress_struct info{};
   jpeg_error_mgr errors{};
@@ -92,7 +92,8 @@ TEST(Image, GreyAndCmykJpegsBecomeRgb) {
     EXPECT_NEAR(image.at(7, 9)[2], b, 2);
   };
   expect_colour(flat_jpeg({77}, JCS_GRAYSCALE, JCS_GRAYSCALE), 77, 77, 77);
-  // Inks stored inverted: 255 is none. Red = no cyan, some magenta and yellow, half of the light let through by black.
+  // Inks are stored inverted: 255 is none. Red is no cyan, some magenta and yellow, and black that lets half of the
+  // light through.
   expect_colour(flat_jpeg({255, 51, 102, 128}, JCS_CMYK, JCS_CMYK), 128, 128 * 51 / 255, 128 * 102 / 255);
   expect_colour(flat_jpeg({255, 51, 102, 128}, JCS_CMYK, JCS_YCCK), 128, 128 * 51 / 255, 128 * 102 / 255);
 }
@@ -112,7 +113,7 @@ TEST(Image, TruncatedFilesAreErrorsAtEveryLength) {
     write_file(folder / "cut", whole.substr(0, whole.size() / 2));
     EXPECT_TRUE(contains(error_of([&] { read_image(folder / "cut"); }), "truncated")) << name;
   }
-  // Formats without any end mark: the pixels run out.
+  // These formats have no end mark, so the pixels are missing.
   const std::string pnm = "P6 40 40 255\n" + std::string(1000, 'x');
   EXPECT_TRUE(contains(error_of([&] { decode_image(std::as_bytes(std::span(pnm)), "half.ppm"); }), "half.ppm"));
 }
@@ -132,8 +133,8 @@ TEST(Image, WhatIsNotAPictureIsNamed) {
   EXPECT_FALSE(fs::exists(folder / "a.tif"));
 }
 
-// The length of a chunk is not believed: with 256 MiB of address space left, a claim of 1.4 GB is a cut file, found
-// before any memory is taken for it.
+// The length of a chunk is not trusted. With 256 MiB of address space left, a claim of 1.4 GB is reported as a
+// truncated file before any memory is allocated for it.
 TEST(Image, AChunkOfAPngThatClaimsMoreThanTheFileTakesNoMemory) {
   const auto folder = test::temporary_folder();
   write_image(folder / "a.png", test::made_picture(9, 6));
@@ -152,14 +153,14 @@ TEST(Image, AChunkOfAPngThatClaimsMoreThanTheFileTakesNoMemory) {
   EXPECT_TRUE(contains(why, "a.png: truncated picture")) << why;
 }
 
-// The colours that the palette of a BMP lacks would be made of what happens to lie in memory.
+// Colours that the palette of a BMP lacks would be read from uninitialised memory.
 TEST(Image, ABmpNeedsItsWholePalette) {
   const auto little = [](unsigned value, int bytes) {
     std::string out;
     for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> 8 * i);
     return out;
   };
-  const auto bmp = [&](const std::string& palette) {  // 2 x 1 pixels of a bit: colours 0 and 1
+  const auto bmp = [&](const std::string& palette) {  // 2 x 1 pixels of one bit: colours 0 and 1
     const auto pixels = static_cast<unsigned>(54 + palette.size());
     return "BM" + little(pixels + 4, 4) + little(0, 4) + little(pixels, 4) + little(40, 4) + little(2, 4) +
            little(1, 4) + little(1, 2) + little(1, 2) + std::string(24, '\0') + palette + "\x40" + std::string(3, '\0');
@@ -170,8 +171,8 @@ TEST(Image, ABmpNeedsItsWholePalette) {
             "half.bmp: a BMP of 1 bits with a palette of 1 colours, expected 2; save it as PNG");
 }
 
-// stb takes the 16-bit samples of a PNM for 8-bit ones when it makes three channels of one, reads past their end, and
-// takes the wrong byte of each in any case.
+// When stb makes three channels of one, it mistakes the 16-bit samples of a PNM for 8-bit ones and reads past their
+// end. It uses the wrong byte of each in any case.
 TEST(Image, APnmOf16BitsIsRefusedInOneSentence) {
   for (const std::string kind : {"P5", "P6"}) {
     const std::string pnm = kind + " 24 18 65535\n" + std::string(size_t{24} * 18 * 2 * (kind == "P5" ? 1 : 3), '\x40');

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string>
 
-#include <jpeglib.h>  // wants stdio's FILE first
+#include <jpeglib.h>  // needs stdio's FILE first
 
 #include "data/formats/image.h"
 
@@ -66,7 +66,7 @@ inline std::string made_jpeg(const Image& image, const JpegKind& kind) {
   return bytes;
 }
 
-// The JPEG with an EXIF segment that says how it is to be turned (1 to 8), in either byte order.
+// Returns the JPEG with an EXIF segment for this orientation (1 to 8), in either byte order.
 inline std::string with_orientation(const std::string& jpeg, int orientation, bool big_endian) {
   const auto number = [&](unsigned value, int bytes) {
     std::string out;
@@ -74,7 +74,7 @@ inline std::string with_orientation(const std::string& jpeg, int orientation, bo
     return out;
   };
   std::string tiff = (big_endian ? "MM" : "II") + number(42, 2) + number(8, 4) + number(2, 2);
-  tiff += number(0x0100, 2) + number(3, 2) + number(1, 4) + number(77, 2) + number(0, 2);  // a width, to be passed over
+  tiff += number(0x0100, 2) + number(3, 2) + number(1, 4) + number(77, 2) + number(0, 2);  // a width is ignored
   tiff +=
       number(0x0112, 2) + number(3, 2) + number(1, 4) + number(static_cast<unsigned>(orientation), 2) + number(0, 2);
   tiff += number(0, 4);

@@ -9,14 +9,14 @@
 namespace hr {
 namespace {
 
-// Bytes that tests/data/files/make_resized.py makes too.
+// Bytes that tests/data/files/make_resized.py generates, too.
 Image made_picture(int w, int h) {
   Image picture(w, h);
   for (size_t i = 0; i < picture.rgb.size(); ++i) picture.rgb[i] = static_cast<uint8_t>((i * 2654435761U) >> 7);
   return picture;
 }
 
-// Larger, smaller, exactly half (which OpenCV computes in another way), one pixel, and one axis each way.
+// The sizes are larger, smaller, exactly half (which OpenCV computes in another way), one pixel, and one axis each way.
 TEST(Letterbox, ResizedPicturesHaveOpenCVsBytes) {
   const SafetensorsFile golden(test::source_folder() / "tests/data/files/resized.safetensors");
   int pictures = 0;

@@ -1,4 +1,4 @@
-// A small dataset made on the spot.
+// A small generated dataset.
 #pragma once
 #include "data/dataset.h"
 #include "tests/data/golden.h"

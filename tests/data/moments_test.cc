@@ -1,5 +1,5 @@
-// Every parameter of the augmentation, drawn very often: moments, shares on the clip ends, and that parameters know
-// nothing of each other. HR_DRAWS sets how often (ctest -L slow: ten million).
+// Draws every parameter of the augmentation very often and checks moments, shares at the clip ends, and that the
+// parameters are independent of each other. HR_DRAWS sets how often (ctest -L slow: ten million).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -18,7 +18,7 @@ int64_t draws() {
   return text != nullptr ? std::atoll(text) : 300000;
 }
 
-// The mean of a function of one draw, with what it should be.
+// The mean of a function of one draw, with its expected value.
 struct Statistic {
   const char* name;
   double expected;
@@ -51,7 +51,7 @@ void expect_means(Recipe recipe, const AugmentOptions& options, const std::vecto
   for (size_t k = 0; k < statistics.size(); ++k) {
     const double mean = sum[k] / static_cast<double>(n);
     const double error = std::sqrt(square[k] / static_cast<double>(n) / static_cast<double>(n));
-    // One statistic in 1.7 million strays by 5 standard errors. What has no spread at all must be exact.
+    // One statistic in 1.7 million is off by 5 standard errors. A statistic without variance must be exact.
     EXPECT_LE(std::abs(mean), 5 * error + 1e-15)
         << statistics[k].name << ": expected " << statistics[k].expected << ", off by " << mean << ", which is "
         << mean / error << " standard errors of " << n << " draws";
@@ -71,7 +71,7 @@ TEST(Moments, Official) {
           {"(scale - 1)^4", fourth(0.35) * clipped_4(1), [](auto& a) { return fourth(a.scale - 1); }},
           {"scale at its low end", normal_below(-1), [](auto& a) { return static_cast<double>(a.scale == 1 - 0.35); }},
           {"scale at its high end", normal_below(-1), [](auto& a) { return static_cast<double>(a.scale == 1 + 0.35); }},
-          // With the 1.25 of the padding: parity says 28 % of the crops cut into the box, 41 % are looser than 1.35.
+          // With the 1.25 of the padding. Parity: 28 % of the crops cut into the box, 41 % are looser than 1.35.
           {"cut into the box", normal_below((1 / 1.25 - 1) / 0.35),
            [](auto& a) { return static_cast<double>(1.25 * a.scale < 1); }},
           {"looser than 1.35", 1 - normal_below((1.35 / 1.25 - 1) / 0.35),
@@ -152,7 +152,7 @@ TEST(Moments, PhotometricAndDropout) {
                     [](auto& a) { return a.holes.empty() ? 0 : a.holes[0].y + a.holes[0].h / 2; }},
                    {"brightness and contrast", 0, [](auto& a) { return a.brightness * (a.contrast - 1); }},
                    {"rotation and brightness", 0, [](auto& a) { return a.rotation * a.brightness; }},
-                   // What is drawn last changes nothing before it.
+                   // Parameters that are drawn last do not change those before them.
                    {"(scale - 1)^2", square(0.35) * clipped_2(1), [](auto& a) { return square(a.scale - 1); }},
                });
 }

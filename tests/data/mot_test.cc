@@ -17,8 +17,8 @@ std::string refusal(std::string_view text, MotKind kind) {
 }
 
 TEST(Mot, ReadsTheFilesThatPeopleHave) {
-  // Frames out of order, a byte order mark, Windows line ends, blanks and tabs, integers as floats, a comma at the end,
-  // an empty line, no line end at the end.
+  // The text has frames out of order, a byte order mark, Windows line ends, blanks and tabs, integers as floats, a
+  // comma at a line's end, an empty line, and no line end at the end.
   const auto boxes = parse_mot(
       "\xef\xbb\xbf"
       "3, 7, 10.5, 20, 30, 40, 0.5, -1, -1, -1\r\n"
@@ -45,7 +45,7 @@ TEST(Mot, ReadsTheFilesThatPeopleHave) {
 
 TEST(Mot, ClassesAreOnlyInGroundTruthOfNineColumns) {
   EXPECT_EQ(parse_mot("1,1,0,0,9,9,1,7,0.5", "t.txt", MotKind::truth)[0].category, 7);
-  EXPECT_EQ(parse_mot("1,1,0,0,9,9,1,7.3,0.5,2", "t.txt", MotKind::truth)[0].category, -1);  // a place in the world
+  EXPECT_EQ(parse_mot("1,1,0,0,9,9,1,7.3,0.5,2", "t.txt", MotKind::truth)[0].category, -1);  // a coordinate
   EXPECT_EQ(parse_mot("1,1,0,0,9,9,1,7,0.5", "t.txt", MotKind::result)[0].category, -1);
 }
 

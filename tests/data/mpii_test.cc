@@ -78,7 +78,7 @@ TEST(MatFile, RefusesOtherFilesWithAHint) {
   EXPECT_TRUE(contains(error_of([&] { read_mpii_truth(path); }), "x.mat"));
 }
 
-// zlib packs zeros a thousand times over, and every number becomes eight bytes in memory.
+// zlib packs zeros by a factor of a thousand, and every number becomes eight bytes in memory.
 TEST(MatFile, AFewPackedBytesCannotFillTheMemory) {
   const auto word = [](uint32_t v) { return std::string(reinterpret_cast<const char*>(&v), 4); };
   const auto file_of = [&](uint32_t count) {
@@ -108,7 +108,7 @@ TEST(MatFile, AFewPackedBytesCannotFillTheMemory) {
   }
 }
 
-// Whatever the bytes: an error or arrays, no more.
+// Whatever the bytes are, the result is an error or arrays.
 TEST(MatFile, DamagedFilesEndInAnErrorOrInArrays) {
   int refused = 0;
   for (const char* name : {"mpii_truth.mat", "mpii_truth_compressed.mat"}) {
@@ -196,7 +196,7 @@ TEST(Mpii, DatasetKeepsEverybodyInOrder) {
   EXPECT_THROW(PoseDataset::from_mpii(read_mpii(path, 2), path.parent_path(), two, {.recipe = Recipe::seed}), Error);
 }
 
-// The whole way from the official entry to the crop, bit for bit; and the map back for the decoded joints.
+// The whole way from the official entry to the crop, bit for bit, and the map back for the decoded joints.
 TEST(Mpii, GoldenCropsThroughTheDataset) {
   HR_NEEDS_ORACLE("transforms/transforms.json");
   const auto golden = parse_json_file(test::oracle("transforms/transforms.json"));

@@ -41,7 +41,8 @@ TEST(Pack, TrainingFromItHasTheBytesOfTrainingFromPictures) {
     const Pack pack(made.path);
     EXPECT_EQ(pack.splits(), (std::vector<std::string>{"train", "val"}));
     pack.verify();
-    // At any resolution of the same ratio, with as much augmentation or less, and colours as one likes.
+    // The pack works at any resolution of the same ratio, with as much augmentation or less, and with any changes of
+    // colour.
     for (const int times : {1, 2}) {
       for (const double part : {1.0, 0.3}) {
         DatasetOptions o = made.options;
@@ -54,7 +55,6 @@ TEST(Pack, TrainingFromItHasTheBytesOfTrainingFromPictures) {
         const PoseDataset plain = PoseDataset::from_annotations(made.file, made.folder, coco_skeleton(), o);
         PoseDataset packed = pack.dataset("train", o);
         ASSERT_EQ(packed.size(), plain.size());
-        packed.check_files();
         packed.check_pictures();
         for (uint64_t epoch = 0; epoch < 12; ++epoch) {
           for (size_t i = 0; i < plain.size(); ++i) {
@@ -72,7 +72,7 @@ TEST(Pack, TrainingFromItHasTheBytesOfTrainingFromPictures) {
     const PoseDataset val = pack.dataset("val", plain_crops),
                       want = PoseDataset::from_annotations(made.file, made.folder, coco_skeleton(), plain_crops);
     for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(val.sample(i, 0).image, want.sample(i, 0).image);
-    // Validation on people packed for training.
+    // Validation uses people that were packed for training.
     EXPECT_EQ(pack.dataset("train", plain_crops).sample(3, 0).image, want.sample(3, 0).image);
   }
 }
@@ -136,7 +136,7 @@ TEST(Pack, EveryDamagedByteIsNoticed) {
   made.file.annotations.resize(6);
   made.write();
   const std::string whole = read_file(made.path);
-  // The bytes do not depend on the threads.
+  // The bytes do not depend on the number of threads.
   {
     const PoseDataset train = made.dataset();
     const PackInput one{"train", &train};
@@ -149,7 +149,7 @@ TEST(Pack, EveryDamagedByteIsNoticed) {
   Philox random(3, 0, 0);
   size_t padding = 0, tried = 0;
   for (int round = 0; round < 400; ++round) {
-    // Every byte of the header, many of the pixels and of the index.
+    // Changes every byte of the header, and many bytes of the pixels and of the index.
     const size_t at = round < 64 ? static_cast<size_t>(round) : random.below(whole.size());
     std::string bytes = whole;
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << random.below(8)));
@@ -159,7 +159,7 @@ TEST(Pack, EveryDamagedByteIsNoticed) {
       const Pack pack(path);
       pack.verify();
     });
-    // Only zeros between blocks mean nothing.
+    // Only the zeros between blocks have no meaning.
     padding += static_cast<size_t>(why.empty());
     if (why.empty()) {
       EXPECT_EQ(whole[at], '\0') << at;
@@ -175,7 +175,7 @@ TEST(Pack, EveryDamagedByteIsNoticed) {
   next[8] = 2;
   std::ofstream(path, std::ios::binary) << next;
   EXPECT_TRUE(contains(error_of([&] { Pack{path}; }), "a pack of version 2; this program reads version 1"));
-  // A block is looked at when it is first used: its people fail, the others do not.
+  // A block is checked when it is first used. Its people fail, and the others do not.
   std::string pixels = whole;
   pixels[100] = static_cast<char>(pixels[100] ^ 1);
   std::ofstream(path, std::ios::binary) << pixels;
@@ -188,7 +188,7 @@ TEST(Pack, EveryDamagedByteIsNoticed) {
   EXPECT_EQ(Pack(path).dataset("train", o).sample(0, 0).meta.index, 3u);
 }
 
-// Lists without entries, which have no memory to copy to: here the categories of a set that takes every one.
+// These lists have no entries and thus no memory to copy to: here the categories of a dataset that keeps all of them.
 TEST(Pack, EmptyListsAreRead) {
   PackedSet made;
   made.options.categories = {};
@@ -198,8 +198,8 @@ TEST(Pack, EmptyListsAreRead) {
   EXPECT_EQ(pack.dataset("train", made.options).size(), made.dataset().size());
 }
 
-// The checksums are right here, the numbers are not: a picture of -2^31 columns with a block in its column 1, which
-// -2^31 - 1, wrapped around, would have room for.
+// The checksums are right but the numbers are not: a picture of -2^31 columns with a block in its column 1. After
+// wrapping around, -2^31 - 1 would have room for it.
 TEST(Pack, ABlockOfAPictureOfNegativeSizeIsRefused) {
   PackedSet made;
   const PoseDataset train = made.dataset();
@@ -207,7 +207,7 @@ TEST(Pack, ABlockOfAPictureOfNegativeSizeIsRefused) {
   write_pack(made.path, std::span(&one, 1), 1);
   std::string bytes = read_file(made.path);
   const auto put = [&](size_t at, int32_t value) { std::memcpy(bytes.data() + at, &value, sizeof value); };
-  const size_t name = bytes.find("p6.jpg"), block = bytes.size() - 36;  // the last picture's, and the last block
+  const size_t name = bytes.find("p6.jpg"), block = bytes.size() - 36;  // of the last picture, and the last block
   ASSERT_NE(name, std::string::npos);
   const auto refusal = [&] {
     test::repair_pack(bytes);
@@ -249,7 +249,7 @@ TEST(Pack, MpiiPeopleKeepTheirPlaces) {
   PoseDataset data = PoseDataset::from_mpii(file, folder, built_in_skeleton("mpii"), o);
   const PackInput input{"train", &data};
   EXPECT_TRUE(contains(error_of([&] { write_pack(folder / "m.pack", std::span(&input, 1)); }), "no \"width\""));
-  data.check_pictures(1);  // finds the sizes
+  data.check_pictures(1);  // reads the sizes
   write_pack(folder / "m.pack", std::span(&input, 1));
   const PoseDataset packed = Pack(folder / "m.pack").dataset("train", o);
   for (uint64_t epoch = 0; epoch < 30; ++epoch) {
@@ -259,7 +259,7 @@ TEST(Pack, MpiiPeopleKeepTheirPlaces) {
 }
 
 TEST(Pack, PeopleCloseToEachOtherShareABlock) {
-  // Two people at the ends of a wide picture and two that overlap.
+  // Two people are at the ends of a wide picture, and two overlap.
   MadeSet made(1);
   made.file.images[0] = {100, "wide.png", 2000, 100};
   write_image(made.folder / "wide.png", test::made_picture(2000, 100));

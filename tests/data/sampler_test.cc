@@ -1,4 +1,4 @@
-// Shards of an epoch against torch.utils.data.DistributedSampler.
+// Compares the shards of an epoch with torch.utils.data.DistributedSampler.
 #include "data/sampler.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ Order counting(size_t n) {
   return order;
 }
 
-// What torch 2.6 gives for DistributedSampler(range(n), num_replicas, rank, shuffle=False).
+// The expected lists are those of torch 2.6 for DistributedSampler(range(n), num_replicas, rank, shuffle=False).
 TEST(Shard, EqualsTorchsDistributedSampler) {
   struct Case {
     size_t n;
@@ -56,7 +56,7 @@ TEST(Shard, EveryoneIsSeenAndOnlyThePaddingTwice) {
   }
 }
 
-// Step k of P ranks with batches of b is step k of one process with P b, but for the padding at the end.
+// Step k of P ranks with batches of b is step k of one process with P b, except for the padding at the end.
 TEST(Shard, StepsHoldTheSamplesOfOneProcess) {
   const size_t n = 24, b = 3;
   const Order order = [] {

@@ -12,7 +12,7 @@ namespace {
 
 using test::contains;
 
-// Field by field; sigmas are assumed, since no built-in skeleton has these joints.
+// Checks field by field. The sigmas are assumed, because no built-in skeleton has these joints.
 constexpr const char* good = R"({
   "keypoints": ["head", "left_hand", "right_hand"], "skeleton": [[1, 2], [1, 3]], "flip_pairs": [[1, 2]],
   "kps_weights": [1, 1.5, 1.5], "upper_body_ids": [0], "lower_body_ids": [1, 2]})";
@@ -92,7 +92,7 @@ TEST(Skeleton, SlipsOfThePenAreNotIgnored) {
   EXPECT_EQ(why("\"kps_weights\"", "\"remarks of the author\""), "");
 }
 
-// Sums of field.md's lists: a slip in one number of 133 would not be seen by eye.
+// Compares sums of field.md's lists, because one wrong number among 133 is not seen by eye.
 TEST(Skeleton, BuiltInFactsAddUp) {
   struct Fact {
     const char* name;
@@ -115,7 +115,7 @@ TEST(Skeleton, BuiltInFactsAddUp) {
     EXPECT_FALSE(s.sigmas_assumed);
     const auto mirror = s.mirror();
     for (int k = 0; k < s.joints(); ++k) {
-      // Sides are alike but where sigmas were measured on each joint by itself.
+      // Both sides have the same sigmas, except where each joint was measured by itself.
       if (s.name != "aic" && s.name != "coco_wholebody") {
         EXPECT_EQ(s.sigmas[mirror[k]], s.sigmas[k]) << fact.name << " " << s.names[k];
       }
@@ -130,7 +130,7 @@ TEST(Skeleton, BuiltInFactsAddUp) {
   }
   EXPECT_EQ(&built_in_skeleton("coco"), &coco_skeleton());
   EXPECT_EQ(&built_in_skeleton("wholebody"), &built_in_skeleton("coco_wholebody"));
-  // The face's outline runs from ear to ear, with the chin on the mirror line.
+  // The outline of the face runs from ear to ear, with the chin on the axis of the mirror.
   const auto mirror = built_in_skeleton("wholebody").mirror();
   EXPECT_EQ(mirror[23], 39);
   EXPECT_EQ(mirror[31], 31);
@@ -148,7 +148,7 @@ TEST(Skeleton, NameOrFile) {
 }
 
 TEST(Skeleton, KnownJointsWithoutSigmasHaveTheKnownSigmas) {
-  // The seed's file: COCO's joints, no sigmas. Its name does not matter, nor how the joints in the middle are called.
+  // The seed's file has COCO's joints and no sigmas. Its name and the names of the joints in the middle do not matter.
   std::string names;
   for (const std::string& name : coco_skeleton().names) names += (names.empty() ? "\"" : ", \"") + name + "\"";
   const Skeleton s = parse_skeleton("{\"keypoints\": [" + names + "]}", "seed.json");
@@ -167,7 +167,7 @@ TEST(Skeleton, ACategoryDescribesASkeleton) {
   EXPECT_EQ(s.lower_ids, (std::vector<int>{3}));
   EXPECT_TRUE(s.sigmas_assumed);
   EXPECT_EQ(skeleton_from_names({"eye_left", "eyeRight"}, {}, "x").flip_pairs.size(), 1u);
-  // AP-10K's own file spells the tail differently.
+  // AP-10K's own file spells the tail in another way.
   std::vector<std::string> names = built_in_skeleton("ap10k").names;
   names[4] = "Root of tail";
   EXPECT_EQ(skeleton_from_names(names, {}, "x").sigmas, built_in_skeleton("ap10k").sigmas);
@@ -196,7 +196,7 @@ TEST(Skeleton, TravelsAsOneText) {
     EXPECT_EQ(skeleton_to_text(built_in_skeleton(name)), name) << "a built-in skeleton stays short";
     EXPECT_EQ(skeleton_from_text(name, "x"), built_in_skeleton(name));
   }
-  // COCO's joints in other words, joints without sigmas, sigmas of a file's own, two joints of one name.
+  // COCO's joints in other words, joints without sigmas, the sigmas of a file, and two joints of one name.
   std::vector<std::string> names = coco_skeleton().names;
   names[0] = "Nase \"ä\"";
   const std::pair<int, int> limbs[] = {{1, 2}};
@@ -235,7 +235,7 @@ TEST(Skeleton, ATextOfAStrangerIsLimited) {
   std::string limbs;
   for (int i = 0; i < 10'001; ++i) limbs += i > 0 ? ",[1,2]" : "[1,2]";
   EXPECT_TRUE(contains(why(R"({"keypoints":["a","b"],"skeleton":[)" + limbs + "]}"), "10001 limbs"));
-  // What could not be read back is refused before it is trained with.
+  // What could not be read back is refused before training.
   EXPECT_TRUE(contains(test::error_of([] { skeleton_from_names({std::string(201, 'n')}, {}, "f"); }), "200"));
 }
 

@@ -57,7 +57,7 @@ TEST(Targets, RoundingIsTowardZero) {
 }
 
 TEST(Targets, JointsOutsideKeepTheirWeightWhileTheWindowTouches) {
-  // Window of +-6: mu = -6 still draws one column, mu = -7 draws none.
+  // The window is +-6: mu = -6 still draws one column, and mu = -7 draws none.
   for (const auto recipe : {Recipe::official, Recipe::seed}) {
     const Drawn inside = draw(recipe, {-26.0, 40, 1}, 2, 24, 32);  // -6.5 + .5 = -6
     EXPECT_EQ(inside.weight[0], 1.0F);

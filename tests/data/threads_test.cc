@@ -1,4 +1,4 @@
-// Exceptions that are not ours, thrown where threads work: they come out of the call instead of ending the process.
+// Exceptions of any type that are thrown in worker threads come out of the call instead of ending the process.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -14,8 +14,8 @@ namespace {
 
 using test::MadeSet;
 
-// A folder that runs out of memory, or fails in another way, on every thread but the one that made it. That one waits
-// until it has happened, so that it is always another thread that meets the exception first.
+// A folder that runs out of memory, or fails in another way, on every thread except the one that made it. That thread
+// waits until it has happened, so that always another thread meets the exception first.
 template <class Exception>
 class Failing final : public PictureSource {
  public:
@@ -71,7 +71,7 @@ TEST(Threads, PackingCarriesExceptionsOut) {
   EXPECT_FALSE(fs::exists(path));
 }
 
-// Memory for a batch is taken by the workers, pinned memory of a device among it.
+// The workers allocate the memory of a batch, which may be pinned memory of a device.
 class LimitedAllocator final : public Allocator {
  public:
   explicit LimitedAllocator(int allocations) : left_(allocations) {}

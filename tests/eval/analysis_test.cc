@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// Three joints: a nose and two hands that change places in a mirror.
+// Three joints: a nose and two hands, which change places in a mirror.
 Skeleton three() {
   Skeleton s;
   s.name = "three";
@@ -49,7 +49,7 @@ CocoAnnotations ground_truth(std::vector<CocoAnnotation> people) {
   return gt;
 }
 
-// Distance at which the keypoint similarity is ks, for the persons above.
+// Returns the distance at which the keypoint similarity is ks, for the persons above.
 double distance(double ks, double area = 10000) { return 0.1 * std::sqrt(-2 * std::log(ks) * area); }
 
 PoseError kind_of(const PoseAnalysis& a, int joint) {
@@ -62,7 +62,7 @@ PoseError kind_of(const PoseAnalysis& a, int joint) {
 
 TEST(Analysis, EveryKindOfErrorIsToldFromTheOthers) {
   const auto gt = ground_truth({person(1, 200), person(2, 600)});
-  const auto classify = [&](double x, double y) {  // where the left hand of the first person was found
+  const auto classify = [&](double x, double y) {  // the place where the left hand of the first person was found
     CocoDetection d = detection(gt.annotations[0]);
     d.keypoints[3] = x;
     d.keypoints[4] = y;
@@ -91,7 +91,7 @@ TEST(Analysis, UnlabelledJointsAreNeitherRightNorWrong) {
   gt.annotations[0].keypoints[8] = 0;  // right hand of the first
   gt.annotations[1].keypoints[5] = 0;  // left hand of the second
   CocoDetection d = detection(gt.annotations[0]);
-  d.keypoints[3] = 260;  // the left hand where the unlabelled right one is
+  d.keypoints[3] = 260;  // puts the left hand where the unlabelled right one is
   PoseAnalysis a = analyse_poses(gt, {d}, three());
   EXPECT_EQ(a.all.joints(), 2);
   EXPECT_EQ(a.joints[2].joints(), 0);
@@ -120,7 +120,7 @@ TEST(Analysis, PeopleAndDetectionsAreCounted) {
 }
 
 TEST(Analysis, CorrectionsAddUpToWhatTheyPromise) {
-  // Each of four people has another kind of error; the nose is enough to belong together.
+  // Each of four people has an error of another kind. The exact nose is enough for a match.
   std::vector<CocoAnnotation> people;
   people.reserve(4);
   for (int i = 0; i < 4; ++i) people.push_back(person(i + 1, 500 * i));
@@ -143,7 +143,8 @@ TEST(Analysis, CorrectionsAddUpToWhatTheyPromise) {
 TEST(Analysis, CorrectedJointsHaveTheSimilarityTheHeaderSays) {
   const auto gt = ground_truth({person(1, 200)});
   CocoDetection d = detection(gt.annotations[0]);
-  // Two joints exact, one missed: OKS 2/3; corrected 0.5: OKS 0.8333. One jittering: 0.85: OKS 0.95.
+  // Two joints are exact and one is missed: OKS is 2/3, and 0.8333 after correction to 0.5. One joint jitters at 0.85:
+  // OKS is 0.95.
   d.keypoints[4] += 400;
   PoseAnalysis a = analyse_poses(gt, {d}, three());
   EXPECT_NEAR(a.stats[0], 0.4, 1e-9) << "0.50 to 0.65";
@@ -161,7 +162,8 @@ TEST(Analysis, CorrectedJointsHaveTheSimilarityTheHeaderSays) {
   a = analyse_poses(gt, {d}, three());
   EXPECT_EQ(a.stats[0], 0);
   EXPECT_NEAR(a.corrected[1][0], 1, 1e-9) << "an exact inversion is exact when put right";
-  // An inversion that is itself off by ks = 0.7 stays so: OKS 0.9 after correction of both hands to 0.7 is 0.8.
+  // An inversion that is itself off by ks = 0.7 keeps this error: OKS 0.9 becomes 0.8 when both hands are corrected to
+  // 0.7.
   d.keypoints[3] += distance(0.7);
   d.keypoints[6] += distance(0.7);
   a = analyse_poses(gt, {d}, three());

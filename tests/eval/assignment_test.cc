@@ -13,7 +13,8 @@
 namespace hr {
 namespace {
 
-// Tries every way to give the rows columns of their own (rows <= columns); with `limit`, also to leave them without.
+// Tries every way to assign a different column to each row (rows <= columns). With `may_stay`, rows may also stay
+// without a column.
 double cheapest(const std::vector<double>& cost, int rows, int columns, bool may_stay, double limit, int row = 0,
                 unsigned taken = 0) {
   if (row == rows) return 0;
@@ -72,9 +73,9 @@ TEST(Assignment, IsTheCheapestOfAllThereAre) {
 TEST(Assignment, BelowALimitLeavesDearPairsApart) {
   const std::vector<double> cost{0.2, 0.9, 0.3, 0.95};
   EXPECT_EQ(assign_below(cost, 2, 2, 0.8), (std::vector<int>{0, -1}));
-  // 0.2 + 0.95 < 0.9 + 0.3: with a higher limit both pairs are made, the cheaper way.
+  // 0.2 + 0.95 < 0.9 + 0.3: with a higher limit both pairs are matched in the cheaper way.
   EXPECT_EQ(assign_below(cost, 2, 2, 1.0), (std::vector<int>{0, 1}));
-  EXPECT_EQ(assign_below(std::vector<double>{0.5}, 1, 1, 0.5), (std::vector<int>{-1}));  // at the limit: apart
+  EXPECT_EQ(assign_below(std::vector<double>{0.5}, 1, 1, 0.5), (std::vector<int>{-1}));  // no match at the limit
 }
 
 TEST(Assignment, NobodyIsNoCase) {

@@ -1,4 +1,4 @@
-// Box evaluation: pycocotools' own arrays, and what has to hold on data made here.
+// Box evaluation, compared with pycocotools' own arrays and checked on data that the tests make.
 #include "eval/box_eval.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@ namespace {
 
 using test::oracle;
 
-// Element [.., a, m] of arrays [rows, K, 4, 3] that the golden file may have for one m only.
+// Compares element [.., a, m] of arrays [rows, K, 4, 3]. The golden file may hold one m only.
 void expect_equal(const std::vector<double>& ours, const ArrayView& stored, int limits, const std::string& what) {
   const std::vector<double> golden = stored.to_f64();
   ASSERT_EQ(ours.size(), golden.size() * (kBoxLimits / limits)) << what;
@@ -69,8 +69,8 @@ TEST(BoxEval, ABoxOfAnotherCategoryMatchesOnlyWhenCategoriesAreNotUsed) {
   EXPECT_DOUBLE_EQ(evaluate_boxes(gt, dt, {.use_categories = false}).stats[0], 1);
 }
 
-// A crowd takes any number of detections, which count neither as hits nor as false alarms; the share is of the
-// detection's own area.
+// A crowd matches any number of detections, which count neither as hits nor as false alarms. The overlap is measured as
+// a share of the detection's area.
 TEST(BoxEval, DetectionsInsideACrowdAreIgnored) {
   const auto gt = truth({object(7, 1, 1, {0, 0, 150, 150}, true), object(8, 1, 1, {160, 160, 20, 20})});
   const std::vector<CocoDetection> dt{found(1, 1, {10, 10, 20, 20}, 0.9), found(1, 1, {30, 30, 20, 20}, 0.8),

@@ -1,4 +1,4 @@
-// pycocotools' own results on ten data sets, and the result files it (or we) must refuse.
+// pycocotools' own results on ten datasets, and result files that it (or we) must refuse.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ using test::oracle;
 
 fs::path eval_file(const std::string& name) { return oracle("eval/" + name); }
 
-// Curves are quotients of small integers: equal inputs give equal bits.
+// The curves are quotients of small integers, so equal inputs give equal bits.
 void expect_equal(const std::vector<double>& ours, const ArrayView& stored, const std::string& what) {
   const std::vector<double> golden = stored.to_f64();
   ASSERT_EQ(ours.size(), golden.size()) << what;
@@ -107,7 +107,7 @@ TEST(CocoEvalGolden, OksAndMatchesOfEveryPicture) {
       const Json& oks = image["oks_rows_dt_cols_gt_in_file_order"];
       for (size_t d = 0; d < oks.Size(); ++d) {
         for (size_t g = 0; g < G; ++g) {
-          // exp may differ in its last bit between mathematical libraries, relative to each summand.
+          // exp may differ in its last bit between mathematical libraries, relative to each addend.
           const double golden_oks = oks[d][g].GetDouble();
           EXPECT_NEAR(match->oks[d * G + g], golden_oks, 4e-16 + 1e-13 * golden_oks);
         }

@@ -67,7 +67,7 @@ TEST(PairwiseSum, FollowsTheLanesAndHalvesOfNumpy) {
     for (size_t i = 0; i < n; ++i) v.push_back(rng.uniform() * std::pow(10.0, rng.uniform(-6, 6)));
     EXPECT_EQ(pairwise_sum(v.data(), n), test::plain_sum(v)) << n;
   }
-  // One value that only the lanes' order gives: the large pair cancels before the small numbers arrive.
+  // This sum comes out right only in the order of the lanes: the large pair cancels before the small numbers are added.
   const double lanes[] = {1e16, 1, 1, 1, 1, 1, 1, 1, -1e16};
   EXPECT_EQ(pairwise_sum(lanes, 9), 6.0 + 0.0);
 }
@@ -83,7 +83,7 @@ TEST(CocoEval, APerfectDetectionScoresOneAndEmptyRangesMinusOne) {
 }
 
 TEST(CocoEval, ThresholdsHaveNumpysBits) {
-  // repr of numpy.linspace: 0.9 is one unit low, and ten recall points differ from i / 100.
+  // These are the digits of numpy.linspace: 0.9 is one unit too low, and ten recall points differ from i / 100.
   const std::array<double, 10> thresholds = {0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.8999999999999999, 0.95};
   EXPECT_EQ(oks_thresholds(), thresholds);
   std::vector<int> different;
@@ -119,7 +119,7 @@ TEST(CocoEval, OksHasTheBitsOfThePairwiseMean) {
 }
 
 TEST(CocoEval, OksEqualToAThresholdPasses) {
-  // g of n joints perfect, the others infinitely far away: OKS is g / n to the bit.
+  // g of n joints are perfect and the others infinitely far away, so OKS is g / n to the bit.
   const int n = 20;
   for (int g = 10; g <= 19; ++g) {
     CocoAnnotations gt = one_image();
@@ -160,7 +160,7 @@ TEST(CocoEval, APersonWithIdZeroIsNeverFound) {
   EXPECT_EQ(r.stats[0], 0.0);
 }
 
-// loadRes of both: the area is of the box when the first entry has one, else of the extent of the points.
+// As in loadRes, the area is that of the box if the first entry has one, else that of the extent of the points.
 TEST(CocoEval, ADetectionsAreaIsOfItsBoxWhenTheFileHasBoxes) {
   CocoAnnotations gt = one_image();
   gt.annotations = {person(7, 1, 2000, {10, 10, 2, 40, 50, 2})};
@@ -168,7 +168,7 @@ TEST(CocoEval, ADetectionsAreaIsOfItsBoxWhenTheFileHasBoxes) {
                                    detection(1, 0.5, {10, 10, 1, 40, 50, 1})};
   EXPECT_NEAR(evaluate_coco(gt, dt, {.sigmas = {0.05, 0.1}}).stats[3], 0.5, 1e-12);
   for (CocoDetection& d : dt) d.has_box = true;
-  dt[0].box = {300, 10, 200, 200};  // large: outside of the range, so no false alarm there
+  dt[0].box = {300, 10, 200, 200};  // large: outside of the range, so it is no false alarm there
   dt[1].box = {10, 10, 40, 50};
   for (const CocoRules rules : {CocoRules::pycocotools, CocoRules::xtcocotools}) {
     EXPECT_NEAR(evaluate_coco(gt, dt, {.sigmas = {0.05, 0.1}, .rules = rules}).stats[3], 1, 1e-12);
@@ -196,7 +196,7 @@ TEST(CocoEval, ThePositionOfAnUnlabelledJointIsNotJudged) {
   gt.annotations[0].box = {0, 0, 40, 50};
   const std::vector<CocoDetection> dt = {detection(1, 0.9, {70, 70, 1, 5, 5, 1})};
   CocoEvalOptions options{.sigmas = {0.1, 0.1}};
-  EXPECT_NEAR(evaluate_coco(gt, dt, options).stats[0], 1, 1e-12);  // pycocotools' number, too
+  EXPECT_NEAR(evaluate_coco(gt, dt, options).stats[0], 1, 1e-12);  // pycocotools gives this number, too
   gt.annotations[0].keypoints[4] = kNaN;
   EXPECT_NE(message(gt, dt, options).find("keypoints[4] is not a finite number"), std::string::npos);
 }
@@ -278,8 +278,8 @@ TEST(CocoEval, BadInputIsNamedWithFileEntryAndBothSides) {
   expect({good}, {"sigma 0"});
 }
 
-// A small data set full of ties, crowds, people without joints, borders of area ranges, surplus detections, empty
-// pictures. Coordinates lie on a coarse grid and many detections are copies of people.
+// A small dataset with many ties, crowds, people without joints, areas at the ends of ranges, surplus detections and
+// empty pictures. Coordinates are on a coarse grid, and many detections are copies of people.
 struct Generated {
   CocoAnnotations gt;
   std::vector<CocoDetection> dt;
@@ -301,7 +301,7 @@ Generated generate(uint64_t serial, bool with_nan) {
     std::vector<double> v;
     for (int k = 0; k < joints; ++k) {
       const double x = static_cast<double>(rng.below(small ? 5 : 20)) * 8 + (far ? 500 : 0);
-      const double y = static_cast<double>(rng.below(small ? 5 : 20)) * 8 - 16;  // some above the picture
+      const double y = static_cast<double>(rng.below(small ? 5 : 20)) * 8 - 16;  // some are above the picture
       v.insert(v.end(), {x, y, truth ? static_cast<double>(rng.below(3)) : rng.uniform()});
     }
     return v;
@@ -313,7 +313,7 @@ Generated generate(uint64_t serial, bool with_nan) {
     for (int g = 0; g < people; ++g) {
       CocoAnnotation a = person(id++, image.id, areas[rng.below(std::size(areas))], random_pose(true));
       if (chance(0.2) && !out.gt.annotations.empty()) a.keypoints = out.gt.annotations.back().keypoints;
-      if (chance(0.1)) {  // nobody flagged: the enlarged box counts
+      if (chance(0.1)) {  // no joint is flagged, so the enlarged box counts
         for (size_t k = 2; k < a.keypoints.size(); k += 3) a.keypoints[k] = 0;
       }
       if (chance(0.1)) a.num_keypoints = 0;
@@ -323,7 +323,7 @@ Generated generate(uint64_t serial, bool with_nan) {
       out.gt.annotations.push_back(a);
     }
   }
-  if (chance(0.05)) return out;  // no detections at all
+  if (chance(0.05)) return out;  // there are no detections at all
   for (const CocoImage& image : out.gt.images) {
     const int found = chance(0.15)  ? 0
                       : chance(0.1) ? 18 + static_cast<int>(rng.below(10))
@@ -357,7 +357,7 @@ void compare_with_plain(bool with_nan, int sets, CocoRules rules = CocoRules::py
   for (int serial = 0; serial < sets; ++serial) {
     const Generated g = generate(serial, with_nan);
     const bool known = std::ranges::any_of(g.dt, [](const CocoDetection& d) { return d.category_id != 1234; });
-    const bool strict = !with_nan && known && serial % 8 != 0;  // strict sets take short cuts
+    const bool strict = !with_nan && known && serial % 8 != 0;  // strict sets take shortcuts
     const auto r = evaluate_coco(
         g.gt, g.dt, {.sigmas = g.sigmas, .rules = rules, .threads = serial % 16 == 0 ? 2 : 1, .strict = strict});
     const auto plain = test::plain_evaluate(g.gt, g.dt, g.sigmas, rules);
@@ -429,7 +429,7 @@ TEST(CocoEval, TheRandomSetsHaveEverythingThatIsHard) {
 }
 
 TEST(CocoEval, AnyNumberOfThreadsGivesTheSameBytes) {
-  Generated all;  // many pictures, so that threads have something to share
+  Generated all;  // many pictures, so that there is work for several threads
   for (int serial = 0; serial < 300; ++serial) {
     Generated g = generate(5000 + serial, false);
     if (g.sigmas.size() < 3) continue;

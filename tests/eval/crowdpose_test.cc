@@ -1,5 +1,5 @@
-// The rules of xtcocotools. data/crowdpose.*.json were made at random; the expected numbers are what xtcocotools 1.14.3
-// printed for them (numpy 1.26), every digit.
+// The rules of xtcocotools. data/crowdpose.*.json are random; the expected numbers are those that xtcocotools 1.14.3
+// printed for them (numpy 1.26), with every digit.
 #include "eval/crowdpose.h"
 
 #include <gtest/gtest.h>
@@ -93,7 +93,7 @@ TEST(CrowdPose, GroupsWithoutPeopleAreMinusOneAndDetectionsWithoutScoresGo) {
   EXPECT_EQ(r.stats[8], 1);
   EXPECT_EQ(r.all.counts.detections_unseen, 1);
   EXPECT_EQ(r.images, (std::array<int64_t, 3>{1, 0, 1}));
-  gt.annotations[1].num_keypoints = 0;  // an ignored person: nothing to find among the hard ones
+  gt.annotations[1].num_keypoints = 0;  // the person is ignored, so there is nothing to find among the hard ones
   EXPECT_EQ(evaluate_crowdpose(gt, {found(1, 10), found(2, 10)}, {.sigmas = {0.05}}).stats[8], -1);
 }
 

@@ -83,7 +83,8 @@ TEST(Decode, QuarterMovesOnlyInsideAndTowardsTheLargerNeighbour) {
   }
 }
 
-// A Gaussian stays one under a Gaussian blur, and the logarithm of one is a parabola: one Newton step finds the centre.
+// A Gaussian blur turns a Gaussian into another Gaussian, whose logarithm is a parabola. Therefore one Newton step
+// finds the centre.
 TEST(Decode, DarkAndUdpFindTheCentreOfAGaussianBetweenPixels) {
   Philox rng(4, 0, 0);
   for (int trial = 0; trial < 50; ++trial) {
@@ -192,7 +193,7 @@ TEST_P(DecodeGolden, OfficialAndSeedPlaces) {
       to_image(poses, maps.joints, maps_to_image);
       return poses;
     };
-    // One unit in the last place of a coordinate below 2048; the README allows 1e-3.
+    // The bound is one unit in the last place of a coordinate below 2048. The README of the golden data allows 1e-3.
     expect_places(place(official), file.at("official.final_preds." + name).to_f32(), 1.3e-4f, "official");
     expect_places(place(seed), file.at("seed.final_preds." + name).to_f32(), 1.3e-4f, "seed");
   }
@@ -217,7 +218,7 @@ TEST_P(DecodeGolden, MsraDarkAndUdp) {
                   ("udp" + k).c_str(), usable);
   }
 
-  // Input pixels, and from there to the picture.
+  // Converts to input pixels, and from there to the picture.
   const auto scaled = [](std::vector<float> poses, float x, float y) {
     for (size_t i = 0; i < poses.size(); i += 3) poses[i] *= x, poses[i + 1] *= y;
     return poses;

@@ -1,4 +1,4 @@
-// Golden heatmaps are stored [n, joints, h, w]; ours are [n, h, w, joints].
+// Golden heatmaps are stored as [n, joints, h, w]; ours are [n, h, w, joints].
 #pragma once
 #include <vector>
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes pairs of a truth and a result file with odd fields and odd shapes, and what pycocotools makes of each.
+"""Makes pairs of a ground truth and a result file with unusual fields and shapes, and pycocotools' result for each.
 
 Needs pycocotools (pip install pycocotools numpy); nothing in this repository does. tests/eval/data/pairs.txt was made by
     make_pairs.py --first 0 --pairs 150 --small tests/eval/data/pairs.txt
@@ -31,7 +31,7 @@ class Pair:
         return self.r.random() < p
 
     def oddity(self, name, p):
-        """True for a share p of the pairs, which are then known by this name."""
+        """Returns True for a share p of the pairs, and records the name for them."""
         if not self.chance(p):
             return False
         self.odd.append(name)
@@ -194,7 +194,7 @@ class Pair:
                 score = r.choice([0.25, 0.5, 1]) if ties else round(r.uniform(-0.2, 1), 4)
                 found.append({"image_id": i, "category_id": r.choice(self.categories), "keypoints": keypoints,
                               "score": score})
-        # Exact copies of people, so that something is found.
+        # Some detections are exact copies of people, so that something is found.
         for person in self.people:
             if self.chance(0.3) and {"image_id", "category_id"} <= person.keys() and person.get("keypoints") \
                     and person["image_id"] in self.images:
@@ -266,7 +266,7 @@ class Pair:
 
 
 def judge(gt_text, dt_text, sigmas):
-    """The ten numbers, or the name of the exception that pycocotools ends with."""
+    """Returns the ten numbers, or the name of the exception with which pycocotools ends."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             gt = COCO()

@@ -1,5 +1,5 @@
-// Pairs of a truth and a result file with odd fields and odd shapes, and what pycocotools makes of them
-// (tests/eval/make_pairs.py): ten numbers equal to the last bit, or both refuse.
+// Pairs of a ground truth and a result file with unusual fields and shapes, and pycocotools' numbers for them
+// (tests/eval/make_pairs.py). Either all ten numbers are equal to the last bit, or both evaluators refuse the files.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,11 +21,11 @@ namespace {
 struct Pair {
   std::string what, truth, results;
   std::vector<double> sigmas;                   // empty: COCO's
-  std::optional<std::array<double, 10>> stats;  // nothing: pycocotools ends with an exception
+  std::optional<std::array<double, 10>> stats;  // empty: pycocotools ends with an exception
   std::string exception;
 };
 
-// False at the end of the file.
+// Returns false at the end of the file.
 bool next_pair(std::istream& in, Pair& pair) {
   std::string last;
   if (!std::getline(in, pair.what)) return false;
@@ -68,9 +68,9 @@ Verdict our_verdict(const Pair& pair, const std::filesystem::path& folder) {
   }
 }
 
-// Where pycocotools counts on and we stop, on purpose: it pairs the x of one joint with the y of another when a list
-// is no triples, passes over boxes when the first entry has none, compares one joint with all joints of another list,
-// and does not look at masks of categories that are not evaluated.
+// Here pycocotools computes numbers and we refuse on purpose: it pairs the x of one joint with the y of another if a
+// list is not made of triples, ignores boxes if the first entry has none, compares one joint with all joints of another
+// list, and does not check masks of categories that are not evaluated.
 constexpr std::array<const char*, 5> kStricter = {"keypoints: expected x, y,", "give all entries a bbox, or none",
                                                   "has 3 keypoint numbers; expected", "expected 3 x 1 (one sigma",
                                                   "takes the detections' areas from masks"};

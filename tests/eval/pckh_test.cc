@@ -15,7 +15,7 @@ namespace {
 const std::vector<std::string> kNames = {"rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor",
                                          "neck", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri"};
 
-// Everybody stands with joint j at (10 j, 20 n), counted from 1; the head box has a diagonal of 50, so the size is 30.
+// Joint j of every person is at (10 j, 20 n), counted from 1. The head box has a diagonal of 50, so the size is 30.
 MpiiTruth truth(int64_t people) {
   MpiiTruth t;
   t.path = "gt_valid.mat";
@@ -34,7 +34,7 @@ MpiiTruth truth(int64_t people) {
   return t;
 }
 
-// [people, 16, 2], every joint `dx` pixels beside the truth, counted from 0.
+// Returns [people, 16, 2]: every joint is `dx` pixels beside the ground truth, counted from 0.
 std::vector<float> poses(int64_t people, float dx) {
   std::vector<float> p;
   for (int64_t n = 0; n < people; ++n) {
@@ -60,11 +60,12 @@ TEST(Pckh, MeanIsWeightedAndWithoutPelvisAndThorax) {
   MpiiTruth t = truth(4);
   auto p = poses(4, 0);
   for (size_t n = 0; n < 4; ++n) {
-    p[(n * 16 + 6) * 2] += 100;  // pelvis and thorax always wrong
+    p[(n * 16 + 6) * 2] += 100;  // pelvis and thorax are always wrong
     p[(n * 16 + 7) * 2] += 100;
   }
   EXPECT_NEAR(evaluate_pckh(t, p).table[7], 100, 1e-12);
-  // The head wrong on two of four, and visible on two only (one right, one wrong): 1 of 2, among 13 * 4 + 2 joints.
+  // The head is wrong for two of four people and visible for two only (one right, one wrong): 1 of 2, among 13 * 4 + 2
+  // joints.
   p[(0 * 16 + 9) * 2] += 100;
   p[(1 * 16 + 9) * 2] += 100;
   t.missing[9 * 4 + 0] = 1;
@@ -73,7 +74,7 @@ TEST(Pckh, MeanIsWeightedAndWithoutPelvisAndThorax) {
   EXPECT_NEAR(r.table[0], 50, 1e-12);
   EXPECT_NEAR(r.table[7], 100.0 * (13 * 4 + 1) / (13 * 4 + 2), 1e-9);
   EXPECT_EQ(r.counts[9], 2);
-  // Left and right joints are averaged by name, not weighted.
+  // Left and right joints are averaged with equal weight, whatever their numbers.
   t.missing[12 * 4 + 1] = t.missing[12 * 4 + 2] = t.missing[12 * 4 + 3] = 1;
   p[(0 * 16 + 12) * 2] += 100;  // right shoulder: visible once, wrong
   EXPECT_NEAR(evaluate_pckh(t, p).table[1], 50, 1e-12);

@@ -1,5 +1,5 @@
-// The COCO keypoint evaluation written down as plainly as the rules read, with whole arrays and no cleverness: what
-// eval/coco_eval is compared with. Shares nothing with it but the data structures and the names of the rules.
+// The COCO keypoint evaluation, written as plainly as the rules read, with whole arrays and without optimisation.
+// eval/coco_eval is compared with it. The two share only the data structures and the names of the rules.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -19,7 +19,7 @@ struct PlainResult {
   std::array<double, 10> stats{};
 };
 
-// numpy's pairwise order, spelled out over a copy.
+// Sums in numpy's pairwise order, written out over a copy.
 inline double plain_sum(const std::vector<double>& v) {
   const size_t n = v.size();
   if (n > 128) {

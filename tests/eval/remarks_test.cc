@@ -1,4 +1,4 @@
-// What is said about numbers that mean less than they seem to.
+// The remarks on numbers that mean less than they seem to.
 #include "eval/remarks.h"
 
 #include <gtest/gtest.h>
@@ -159,7 +159,7 @@ TEST(Remarks, FieldsThatTheTruthLacksAreFilledInOnlyWhenAsked) {
   }
 }
 
-// The shared inputs, where they are there.
+// Runs the shared input files where they are available.
 TEST(Remarks, TheSharedCases) {
   const std::filesystem::path cases = test::source_folder() / ".." / "shared" / "cases";
   if (!std::filesystem::exists(cases)) GTEST_SKIP() << "no such folder: " << cases.string();

@@ -41,8 +41,8 @@ void expect_near(const std::array<double, N>& got, const std::array<double, N>& 
   for (size_t i = 0; i < N; ++i) EXPECT_NEAR(got[i], want[i], 1e-12) << what << " " << i;
 }
 
-// Made-up tracks of tests/eval/data; the numbers are those of py-motmetrics 1.4.0 and TrackEval 1.3.0. The second file
-// has classes, so boxes on distractors are dropped first; in the third people stand close.
+// Generated tracks in tests/eval/data. The expected numbers are those of py-motmetrics 1.4.0 and TrackEval 1.3.0. The
+// second file has classes, so boxes on distractors are dropped first; in the third people stand close together.
 TEST(TrackEval, EqualsMotmetricsAndTrackEval) {
   const std::pair<const char*, Expected> cases[] = {
       {"tracks",
@@ -98,7 +98,8 @@ TEST(TrackEval, EqualsTheBenchmarksOwnToolOnTudCampus) {
   EXPECT_EQ(track_remarks(r), "");
 }
 
-// One person in six frames: followed by track 1, missed, then by track 2; one false alarm. By hand.
+// One person in six frames: tracked by track 1, missed, then tracked by track 2; there is one false alarm. The numbers
+// are computed by hand.
 TEST(TrackEval, CountsByHand) {
   std::vector<MotBox> truth, result{at(1, 1, 0), at(2, 1, 0), at(4, 2, 0), at(5, 2, 0), at(6, 2, 0), at(6, 3, 100)};
   for (int f = 1; f <= 6; ++f) truth.push_back(at(f, 9, 0));
@@ -139,11 +140,11 @@ TEST(TrackEval, BoxesNotToConsiderAndDistractorsAreLeftOut) {
   const std::vector<MotBox> result{at(1, 1, 0), at(1, 2, 50), at(1, 3, 100)};
   TrackEvalResult r = evaluate_tracks(truth, result);
   EXPECT_EQ(r.counts.people, 2);
-  EXPECT_EQ(r.clear.fp, 1);  // without classes a box on a person not to consider is a false alarm
+  EXPECT_EQ(r.clear.fp, 1);  // without classes a box on a person that is not considered is a false alarm
   EXPECT_EQ(r.counts.people_ignored, 1);
   truth[0].category = 1;
   truth[1].category = 8;  // distractor
-  truth[2].category = 3;  // a car is nobody, but no excuse either
+  truth[2].category = 3;  // a car is not a person, but it is not a distractor either
   r = evaluate_tracks(truth, result);
   EXPECT_EQ(r.clear.matches, 1);
   EXPECT_EQ(r.clear.fp, 1);
@@ -177,7 +178,7 @@ TEST(TrackEval, RefusesListsThatAreNone) {
   EXPECT_THROW(parse_track_rules("devkit"), Error);
 }
 
-// By 3.2 of 10 pixels two boxes are apart that still match (IoU 0.515). Tracks 1 and 2 lie on people 2 and 3.
+// Two boxes that are 3.2 of 10 pixels apart still match (IoU 0.515). Tracks 1 and 2 lie on people 2 and 3.
 TEST(TrackEval, MotmetricsPrefersMorePairsAndTrackEvalBetterOnes) {
   const std::vector<MotBox> truth{at(1, 1, 0), at(1, 2, 3.2), at(1, 3, 6.4)};
   const std::vector<MotBox> result{at(1, 1, 3.2), at(1, 2, 6.4), at(1, 3, 9.6)};
@@ -185,9 +186,9 @@ TEST(TrackEval, MotmetricsPrefersMorePairsAndTrackEvalBetterOnes) {
   EXPECT_EQ(evaluate_tracks(truth, result, {.rules = TrackRules::trackeval}).clear.matches, 2);
 }
 
-// A frame without people or tracks does not count as the previous one for TrackEval.
+// For TrackEval, a frame without people or tracks does not count as the previous frame.
 TEST(TrackEval, AFrameWithoutTracksIsNoPreviousFrame) {
-  // Person 1 is matched with track 1. After an empty frame track 2 lies better, but track 1 still matches.
+  // Person 1 is matched with track 1. After an empty frame track 2 overlaps more, but track 1 still matches.
   const std::vector<MotBox> truth{at(1, 1, 0), at(2, 1, 0), at(3, 1, 0)};
   const std::vector<MotBox> result{at(1, 1, 2), at(3, 1, 2), at(3, 2, 0)};
   for (const TrackRules rules : {TrackRules::motmetrics, TrackRules::trackeval}) {
@@ -195,7 +196,7 @@ TEST(TrackEval, AFrameWithoutTracksIsNoPreviousFrame) {
   }
 }
 
-// A tracker that changes its mind in every frame: the pairing of tracks must not need memory for all pairs of ids.
+// A tracker gives a new id in every frame. Pairing the tracks must not need memory for all pairs of ids.
 TEST(TrackEval, ManyIdsAreNotManyBytes) {
   const test::ChildResult r = test::in_child(200 << 20, [] {
     std::vector<MotBox> truth, result;

@@ -24,7 +24,8 @@
 namespace hr::test {
 namespace {
 
-// A file for readers that want a path; one name per process, under TMPDIR (run.sh: in memory). Removed at the end.
+// A file for readers that need a path. It has one name per process, under TMPDIR (run.sh: in memory), and is removed at
+// the end.
 class FuzzedFile {
  public:
   FuzzedFile(std::span<const std::byte> bytes, std::string_view extension)
@@ -42,13 +43,12 @@ class FuzzedFile {
   fs::path path_;
 };
 
-// Names of joints and pictures are quoted in messages as they stand in the file, so only that the file is named is
-// asked for here.
+// Messages quote names of joints and pictures as they are in the file, so this only requires that the file is named.
 void require_named(const Error& e) {
   require(std::string_view(e.what()).find("fuzzed") != std::string_view::npos, "a message without the file", e.what());
 }
 
-// `open` reads and uses the file; its Errors must name it.
+// `open` reads and uses the file. Its Errors must name the file.
 template <class Open>
 Outcome outcome_of(const Open& open) {
   const Stopwatch stopwatch;
@@ -61,7 +61,7 @@ Outcome outcome_of(const Open& open) {
   }
 }
 
-// Errors of what is done with a file after it was read need not name it.
+// Errors of what is done with a file after it was read need not name the file.
 template <class Use>
 void use(const Use& use_it) {
   try {
@@ -83,7 +83,7 @@ size_t touch(const ImageView& view) {
   return sum;
 }
 
-// People of a set and where their crops lie; a few, so that a file full of people stays fast.
+// Places the crops of some people in a dataset. It takes only a few, so that a file full of people stays fast.
 void place_people(const PoseDataset& set) {
   for (size_t i = 0; i < std::min<size_t>(set.size(), 8); ++i) {
     use([&] { set.placed(i, 1); });
@@ -112,8 +112,8 @@ void require_sound(const CocoAnnotations& file, int joints) {
 
 }  // namespace
 
-// COCO annotation files: the reader as training calls it, strict and with a list of what is left out; as evaluation
-// calls it; and the categories alone.
+// COCO annotation files, read as training does (strictly, and with a list of what is left out), as evaluation does, and
+// for the categories alone.
 Outcome open_coco(Bytes bytes) {
   const FuzzedFile file(bytes, ".json");
   return outcome_of([&] {
@@ -155,7 +155,7 @@ Outcome open_coco(Bytes bytes) {
   });
 }
 
-// Result files: read, and evaluated against people that are always the same.
+// Result files, which are read and evaluated against people that are always the same.
 Outcome open_results(Bytes bytes) {
   const FuzzedFile file(bytes, ".json");
   static const CocoAnnotations truth = [] {
@@ -232,7 +232,7 @@ Outcome open_mat(Bytes bytes) {
   });
 }
 
-// Pictures of at most 2^16 pixels are decoded, whole and in part, and turned as their EXIF says.
+// Pictures of at most 2^16 pixels are decoded, whole and in part, and turned as their EXIF data say.
 Outcome open_picture(Bytes bytes) {
   return outcome_of([&] {
     constexpr int64_t most = 1 << 16;
@@ -243,7 +243,7 @@ Outcome open_picture(Bytes bytes) {
     touch(ImageView(whole));
     const Image turned = decode_image(bytes, "fuzzed", Orientation::apply, most);
     require(turned.width == info.width && turned.height == info.height, "another size than announced");
-    ImageDecoder decoder;  // one for both, as a thread of the loader uses it
+    ImageDecoder decoder;  // one for both, as in a thread of the loader
     for (int i = 0; i < 2; ++i) {
       decoder.open(bytes, "fuzzed", Orientation::ignore, most);
       const Region part{whole.width / 3, whole.height / 3, std::max(1, whole.width / 3), std::max(1, whole.height / 3)};
@@ -257,7 +257,7 @@ Outcome open_picture(Bytes bytes) {
   });
 }
 
-// A zip file as a source of pictures. Its members' names are taken from the directory by the container's reader.
+// A zip file as a source of pictures. The names of its members come from the container's reader.
 Outcome open_picture_zip(Bytes bytes) {
   const FuzzedFile file(bytes, ".zip");
   return outcome_of([&] {
@@ -269,7 +269,7 @@ Outcome open_picture_zip(Bytes bytes) {
     for (const auto& entry : directory.members()) {
       const std::string& name = entry.first;
       const ZipReader::Member& member = entry.second;
-      if (++members > 16) break;  // a directory may name one piece of data many times over
+      if (++members > 16) break;  // a directory may list the same data many times
       use([&] {
         const std::span<const std::byte> picture = pictures->read(name, scratch);
         require(picture.size() == member.size, "another size than announced");

@@ -1,4 +1,5 @@
-// Small files of datasets, pictures and results to start fuzzing from. All are written here, by our writers or by hand.
+// Small files of datasets, pictures and results from which fuzzing starts. All are made here, by our writers or by
+// hand.
 #pragma once
 #include <map>
 #include <string>
@@ -102,7 +103,7 @@ inline SeedFiles mat_seeds() {
   arrays["jnt_missing"] = {{2, 1}, {0, 1}, {}};
   arrays["headboxes_src"] = {{2, 2, 1}, {1, 2, 3, 4}, {}};
   SeedFiles seeds;
-  const auto packed = [](const std::string& file) {  // every element compressed, as "-v7" has them
+  const auto packed = [](const std::string& file) {  // every element is compressed, as with "-v7"
     std::string out = file.substr(0, 128);
     for (size_t at = 128; at + 8 <= file.size();) {
       uint32_t size = 0;
@@ -124,7 +125,7 @@ inline SeedFiles mat_seeds() {
   return seeds;
 }
 
-// Pictures of every format that is read, 24 x 18 pixels.
+// Pictures of 24 x 18 pixels in every format that is read.
 inline SeedFiles picture_seeds() {
   const Image image = seed_picture(24, 18);
   SeedFiles seeds;
@@ -154,13 +155,13 @@ inline SeedFiles picture_zip_seeds() {
   SeedFiles seeds;
   seeds["stored"] = zip_of({{"1.jpg", jpeg}, {"fuzzed/2.jpg", "two"}});
   seeds["deflated"] = zip_of({{"1.jpg", std::string(3000, 'a') + jpeg, true}, {"folder/", ""}});
-  // A member that says it unpacks to 2^30 bytes.
+  // A member that claims to unpack to 2^30 bytes.
   std::string bomb = zip_of({{"1.jpg", std::string(3000, 'a'), true}});
   for (size_t at = 0; (at = bomb.find(little(3000, 4))) != std::string::npos;) {
     bomb.replace(at, 4, little(uint64_t{1} << 30, 4));
   }
   seeds["bomb"] = bomb;
-  // The same with sizes and places in zip64 fields, and with the end record of zip64.
+  // The same with sizes and offsets in zip64 fields, and with the end record of zip64.
   const std::string name = "1.jpg", data = "a picture";
   const auto crc =
       static_cast<uint64_t>(crc32_z(0, reinterpret_cast<const Bytef*>(data.data()), static_cast<uInt>(data.size())));

@@ -1,6 +1,6 @@
-// What is done with a file of unknown origin: open it and use everything in it. The fuzz targets call these, and so
-// does an ordinary test. They return normally for a file that is read or refused with an Error of one line; all else is
-// a finding (a crash, a sanitizer's report, another exception, abort()).
+// The entry functions for files of unknown origin: they open a file and use everything in it. The fuzz targets call
+// them, and so does an ordinary test. They return normally if the file is read, or if it is refused with an Error of
+// one line; everything else is a finding (a crash, a sanitizer's report, another exception, abort()).
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/io/pth.h"
 #include "core/io/safetensors.h"
+#include "tests/support/named_tensors.h"
 
 namespace hr::test {
 
@@ -24,14 +25,14 @@ inline void require(bool holds, const char* what, const std::string& detail = {}
   std::abort();
 }
 
-// A refusal names the file, on one line that fits a terminal.
+// The message of a refusal names the file, in one line that fits a terminal.
 inline void require_clear(const Error& e) {
   const std::string text = e.what();
   require(text.find("fuzzed") != std::string::npos && text.find('\n') == std::string::npos && text.size() < 2000,
           "an unclear message", text);
 }
 
-// Reads every element of a small array, and both ends of a large one; gives back how many bytes that was.
+// Reads every element of a small array, and both ends of a large one. Returns the number of bytes read.
 inline size_t touch(const ArrayView& a) {
   require(a.stride.empty() || a.stride.size() == a.shape.size(), "strides without dims");
   const int64_t numel = a.numel();
@@ -59,7 +60,7 @@ inline size_t touch(const ArrayView& a) {
   return out.size();
 }
 
-// Walks a value recursively, which its depth allows. Small arrays are read until `budget` is used up.
+// Walks a value recursively, which its limited depth allows. Small arrays are read until `budget` is used up.
 inline void walk(const Value& value, int depth, int64_t& nodes, size_t& budget) {
   require(depth <= Value::kMaxDepth, "nested too deep");
   require(++nodes <= Value::kMaxNodes, "too many values");
@@ -84,7 +85,7 @@ inline void walk(const Value& value, int depth, int64_t& nodes, size_t& budget) 
   }
 }
 
-// Processor time of this thread: what else the machine does cannot make a reader slow.
+// The processor time of this thread, so that other load on the machine does not make a reader seem slow.
 inline double cpu_seconds() {
   timespec t{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -93,7 +94,7 @@ inline double cpu_seconds() {
 
 inline double slowest_seconds = 0;  // of all files so far
 
-// A file may take a second, be the sanitizers in it or not.
+// A file may take one second, with sanitizers or without.
 struct Stopwatch {
   double start = cpu_seconds();
   ~Stopwatch() {

@@ -1,4 +1,4 @@
-// libFuzzer target: packs. Three of four inputs get checksums that are right again.
+// libFuzzer target: packs. Three of four inputs get correct checksums.
 #include "tests/fuzz/data_entry.h"
 #include "tests/fuzz/pack_sums.h"
 #include "tests/fuzz/target.h"

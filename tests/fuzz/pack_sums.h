@@ -1,4 +1,4 @@
-// Checksums of a pack whose bytes were changed, so that a reader gets past them.
+// Corrects the checksums of a pack whose bytes were changed, so that a reader gets past them.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace hr::test {
 
-// Makes the two checksums of a pack right again, and the place of its index if the file is shorter than that.
+// Corrects the two checksums of a pack, and the offset of its index if the file is shorter than that.
 inline void repair_pack(std::string& file) {
   if (file.size() < 64) return;
-  const auto sum = [](std::string_view bytes) {  // that of data/pack/pack_format.cc
+  const auto sum = [](std::string_view bytes) {  // the checksum of data/pack/pack_format.cc
     constexpr uint64_t odd = 0x9E3779B97F4A7C15U;
     uint64_t lane[4] = {1, 2, 3, 4}, word[4];
     const auto mix = [](uint64_t h, uint64_t w) { return (h ^ w) * odd << 29 | (h ^ w) * odd >> 35; };

@@ -1,4 +1,4 @@
-// libFuzzer target: JPEG, PNG, BMP, GIF and PNM: sizes, EXIF, and the pixels of small ones.
+// libFuzzer target: JPEG, PNG, BMP, GIF and PNM: sizes, EXIF data, and the pixels of small pictures.
 #include "tests/fuzz/data_entry.h"
 #include "tests/fuzz/target.h"
 

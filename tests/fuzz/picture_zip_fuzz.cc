@@ -1,4 +1,5 @@
-// libFuzzer target: zip files of pictures, with zip64 records too. Half of the inputs are changed inside the container.
+// libFuzzer target: zip files of pictures, also with zip64 records. Half of the inputs are changed inside the
+// container.
 #include "tests/fuzz/data_entry.h"
 #include "tests/fuzz/target.h"
 #include "tests/fuzz/zip_target.h"

@@ -7,7 +7,7 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size >= 2 && data[0] == 'P' && data[1] == 'K') return -1;  // the other target's
+  if (size >= 2 && data[0] == 'P' && data[1] == 'K') return -1;  // an input of the other target
   hr::test::open_pth(std::as_bytes(std::span(data, size)));
   return 0;
 }

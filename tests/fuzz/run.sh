@@ -2,9 +2,9 @@
 # Fuzzes the readers of weight files, datasets, pictures and results with libFuzzer, ASan and UBSan.
 #   tests/fuzz/run.sh [SECONDS per target, 600] [TARGET ...]
 # Targets: pth_zip pth_legacy safetensors coco_json result_json mpii_json skeleton_json mat picture picture_zip pack
-# The corpus is kept in build-fuzz/corpus and grows from run to run; it starts with the golden files (../shared/oracle, or
-# HR_ORACLE) and with files made on the spot. What is found lies in build-fuzz/findings, is tried again by the next run, and
-# makes the exit status 1. Without clang nothing is done and the exit status is 77.
+# The corpus is kept in build-fuzz/corpus and grows from run to run. It starts with the golden files (../shared/oracle,
+# or HR_ORACLE) and with generated files. Findings are kept in build-fuzz/findings, are tried again by the next run, and
+# make the exit status 1. Without clang nothing is done and the exit status is 77.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -30,17 +30,17 @@ main() {
   cmake --preset fuzz -DCMAKE_CXX_COMPILER="$clang" >/dev/null
   cmake --build --preset fuzz >build-fuzz/build.log || { cat build-fuzz/build.log; exit 1; }
 
-  # Readers that want a path get a file in memory, where there is such a file system.
+  # Readers that need a path get a file in memory, if there is such a file system.
   memory=/dev/shm
   [ -d $memory ] && [ -w $memory ] || memory=${TMPDIR:-/tmp}
   TMPDIR=$(mktemp -d "$memory/hrnet-fuzz.XXXXXX")
   export TMPDIR
   trap 'rm -rf "$TMPDIR"' EXIT
 
-  largest=32768  # bytes of an input: small ones run fast, and what goes wrong does so in small files too
+  largest=32768  # bytes of an input; small inputs run fast and find the same mistakes
   oracle=${HR_ORACLE:-../shared/oracle}/weights
   build-fuzz/tests/fuzz/write_seeds build-fuzz/corpus
-  seed_files() {  # the golden files of a target
+  seed_files() {  # prints the golden files of a target
     [ -d "$oracle" ] || return 0
     case $1 in
       safetensors) find "$oracle" -name '*.safetensors' -size "-${largest}c" ;;
@@ -54,7 +54,7 @@ main() {
     corpus=build-fuzz/corpus/$target
     findings=build-fuzz/findings/$target
     mkdir -p "$corpus" "$findings"
-    # What was found before is tried first: it is found again, or it is mended.
+    # Earlier findings are tried first: either they are found again, or they are fixed.
     find "$findings" -type f -exec mv -t "$corpus" {} +
     while read -r file; do cp -n --no-preserve=mode "$file" "$corpus/golden_$(basename "$file")"; done < <(seed_files "$target")
     case $target in
@@ -64,8 +64,9 @@ main() {
       *) words=tests/fuzz/binary.dict ;;
     esac
     log=build-fuzz/$target.log
-    # A second of processor time per file is the entry functions' business; the timeout is for hangs on a busy machine.
-    # Memory: a reader may take 40 MiB for names, a file of 32 KiB inflates to 16 MiB; ASan and the corpus come on top.
+    # The entry functions limit the processor time of a file to one second; this timeout is for hangs on a busy machine.
+    # A reader may use 40 MiB of memory for names, and a file of 32 KiB inflates to 16 MiB; ASan and the corpus need
+    # more.
     "build-fuzz/tests/fuzz/${target}_fuzz" "$corpus" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=768 \
       -malloc_limit_mb=64 -max_len=$largest -dict=$words -artifact_prefix="$findings/" -print_final_stats=1 >"$log" 2>&1 ||
       { status=1; tail -n 40 "$log"; }

@@ -1,4 +1,4 @@
-// libFuzzer target: safetensors. One of two inputs gets a header length that is right again.
+// libFuzzer target: safetensors. One of two inputs gets a correct header length.
 #include <cstring>
 
 #include "tests/fuzz/entry.h"
@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   size = LLVMFuzzerMutate(data, size, max_size);
   if (seed % 2 == 0 || size < 8) return size;
-  // The header ends with the last brace that is followed by no other text of one.
+  // The header ends at the last brace, because no text after it contains one.
   const std::string text(reinterpret_cast<const char*>(data), size);
   const size_t end = text.rfind("}}");
   const uint64_t length = end == std::string::npos || end < 8 ? size - 8 : end + 2 - 8;

@@ -1,4 +1,4 @@
-// Small files of every kind to start fuzzing from, also where the golden data are not at hand.
+// Small files of every kind from which fuzzing starts, also where there are no golden data.
 #pragma once
 #include <map>
 #include <string>

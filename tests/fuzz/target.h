@@ -1,4 +1,4 @@
-// What libFuzzer asks of a target that has no mutator of its own.
+// What libFuzzer requires of a target that has no mutator of its own.
 #pragma once
 #include "tests/fuzz/entry.h"
 

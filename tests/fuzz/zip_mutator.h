@@ -1,5 +1,5 @@
-// Changes what is inside a zip file and repairs the container around it (sizes, offsets, CRCs), so that a fuzzer gets
-// past the container into the pickle.
+// Changes the contents of a zip file and repairs the container around them (sizes, offsets, CRCs), so that a fuzzer
+// gets past the container to the pickle.
 #pragma once
 #include <algorithm>
 #include <functional>
@@ -11,7 +11,8 @@
 
 namespace hr::test {
 
-// Members in file order, from their own headers; none if the file is no plain zip file with sizes in those.
+// Returns the members in file order, from their own headers. Returns none if the file is not a plain zip file with
+// sizes in those headers.
 inline std::vector<ZipMember> unzip(const std::string& file) {
   const auto number = [&](size_t at, int n) {
     size_t v = 0;
@@ -43,8 +44,8 @@ inline std::vector<ZipMember> unzip(const std::string& file) {
   return members;
 }
 
-// `choose(n)` gives a number below n, `mutate` changes text. Mostly the pickle, else a storage, the list of members, or
-// a name. The file as it is if it cannot be taken apart.
+// `choose(n)` returns a number below n, and `mutate` changes text. Changes the pickle in most cases, else a storage,
+// the list of members, or a name. Returns the file unchanged if it cannot be taken apart.
 inline std::string mutate_inside(const std::string& file, const std::function<size_t(size_t)>& choose,
                                  const std::function<std::string(const std::string&)>& mutate) {
   std::vector<ZipMember> members = unzip(file);

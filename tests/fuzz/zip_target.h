@@ -10,7 +10,7 @@ extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace hr::test {
 
-// One of `plain` inputs is changed as libFuzzer does it, the others inside the container. Returns the new size.
+// libFuzzer changes one of `plain` inputs; the others are changed inside the container. Returns the new size.
 inline size_t mutate_zip(uint8_t* data, size_t size, size_t max_size, unsigned seed, size_t plain) {
   uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
   const auto choose = [&](size_t n) {

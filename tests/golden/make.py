@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes hrnet_w4.safetensors: what PyTorch computes in three Adam steps of a small HRNet.
+"""Makes hrnet_w4.safetensors: the results of three Adam steps of a small HRNet in PyTorch.
 
 Usage: python3 make.py [FOLDER]      (needs PyTorch; any CPU build will do)
 
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
 
 
 class Module(nn.Module):
-    """Parallel branches, then every output is the sum of all branches at its resolution."""
+    """Runs parallel branches; then every output is the sum of all branches at its resolution."""
 
     def __init__(self, channels, all_outputs=True):
         super().__init__()
@@ -109,7 +109,7 @@ class HRNet(nn.Module):
 
 
 def units(name, count):
-    """Uniform in [0, 1): FNV-1a of the name, then SplitMix64 of every index."""
+    """Returns uniform numbers in [0, 1): FNV-1a of the name, then SplitMix64 of every index."""
     h = 0xCBF29CE484222325
     for byte in name.encode():
         h = ((h ^ byte) * 0x100000001B3) & MASK
@@ -121,13 +121,14 @@ def units(name, count):
 
 
 def between(low, high, name, shape):
-    """Rounded to float32, since that is what the network under test starts with."""
+    """Rounds to float32, because the network under test starts with such numbers."""
     values = [low + (high - low) * u for u in units(name, math.prod(shape))]
     return torch.tensor(values, dtype=torch.float64).reshape(shape).float().double()
 
 
 def is_last_norm(name):
-    """The last batch norm of a residual branch or a fuse path has a small weight, so that sums stay in range."""
+    """Tells whether this is the last batch norm of a residual branch or a fuse path, whose weight is small so that sums
+    stay in range."""
     if name.endswith("bn3.weight") or (".branches." in name and name.endswith("bn2.weight")):
         return True
     if "fuse_layers." not in name:
@@ -156,7 +157,7 @@ def sampled(tensor):
 
 
 def official_loss(output, target, weight):
-    """(1/K) sum over joints of 0.5 * mean over samples and pixels of (w p - w g)^2."""
+    """Returns (1/K) sum over joints of 0.5 * mean over samples and pixels of (w p - w g)^2."""
     w = weight[:, :, None, None]
     return 0.5 * ((w * output - w * target)**2).mean(dim=(0, 2, 3)).mean()
 

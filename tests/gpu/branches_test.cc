@@ -1,4 +1,4 @@
-// Streams of branches, and the memory they work in.
+// The streams of branches, and the memory in which they work.
 #include "core/branches.h"
 
 #include "tests/gpu/pair.h"
@@ -14,7 +14,7 @@ class GpuBranches : public test::Gpu {
   }
 };
 
-// Two branches that double and treble x, forward and backward; `broken` names where an exception is thrown.
+// Two branches multiply x by two and by three, forward and backward. `broken` says where an exception is thrown.
 enum class Broken { nowhere, forward, backward };
 struct Work {
   Context cx;
@@ -27,7 +27,7 @@ struct Work {
     x.set_requires_grad(true);
   }
 
-  // One step as TrainStep makes it: a copy of the context, with the arena in place of the allocator.
+  // Runs one step as TrainStep does: with a copy of the context, and with the arena as its allocator.
   test::Values step(const std::shared_ptr<Arena>& arena, Broken broken = Broken::nowhere) {
     Context step = cx;
     step.allocator = arena;
@@ -63,8 +63,8 @@ struct Work {
   }
 };
 
-// A step of a new shape is recorded, so its branches must follow one another on one stream, whatever became of the
-// step before.
+// A step of a new shape is recorded, so its branches must follow each other on one stream, even if the step before has
+// thrown.
 TEST_F(GpuBranches, AStepIsRecordedOnOneStreamAfterOneThatThrewWithinBranches) {
   for (const Broken broken : {Broken::forward, Broken::backward}) {
     SCOPED_TRACE(broken == Broken::forward ? "forward" : "backward");
@@ -86,7 +86,7 @@ TEST_F(GpuBranches, AStepIsRecordedOnOneStreamAfterOneThatThrewWithinBranches) {
   }
 }
 
-// What a branch had begun when another threw may still be running: the context's stream waits for it.
+// If one branch throws, the work that another has begun may still be running, so the context's stream waits for it.
 TEST_F(GpuBranches, WorkOfABranchIsWaitedForAfterAnException) {
   Work work;
   const auto arena = std::make_shared<Arena>(work.cx.allocator);
@@ -111,7 +111,8 @@ TEST_F(GpuBranches, WorkOfABranchIsWaitedForAfterAnException) {
 
 class GpuMemory : public test::Gpu {};
 
-// 256 bytes, as cudaMalloc gives: vector accesses and the libraries' kernels are chosen by alignment.
+// Memory is aligned to 256 bytes, as cudaMalloc aligns it, because vector accesses and the libraries' kernels depend on
+// alignment.
 TEST_F(GpuMemory, TensorsOfAPlannedStepLieAt256Bytes) {
   if (test::test_device() == "cpu") GTEST_SKIP() << "the CPU's lie at 64 bytes";
   const Context cx = test::device_context();

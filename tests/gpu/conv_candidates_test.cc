@@ -1,4 +1,4 @@
-// Every candidate of both libraries for 1x1 convolutions against the CPU, not only the one that would be chosen.
+// Compares every candidate of both libraries for 1x1 convolutions with the CPU, not only the one that would be chosen.
 #include <algorithm>
 
 #include "ops/conv/candidates.h"
@@ -15,7 +15,7 @@ using test::Values;
 
 class GpuConvCandidates : public test::Gpu {};
 
-// What the problem computes from these numbers: y, dx or dfilter, in float32 by the CPU.
+// Computes y, dx or dfilter of the problem from these numbers, in float32 on the CPU.
 Values on_the_cpu(const ConvProblem& p, const Values& x, const Values& filter, const Values& y, const Values& bias,
                   const Values& add) {
   Context cx;
@@ -42,7 +42,8 @@ Values on_the_cpu(const ConvProblem& p, const Values& x, const Values& filter, c
   return test::values(out);
 }
 
-// With HRNET_TEST_DEVICE=cpu there are no libraries of a GPU; oneDNN in their place keeps the tests under test.
+// With HRNET_TEST_DEVICE=cpu there are no GPU libraries. oneDNN takes their place, so that the tests themselves are
+// tested.
 class StandIn final : public ConvLibrary {
  public:
   explicit StandIn(std::string name) : name_(std::move(name)) {}
@@ -77,8 +78,8 @@ int64_t count_of(const std::vector<ConvCandidate>& list, const std::string& libr
                        [&](const ConvCandidate& c) { return c.name.starts_with(library + " "); });
 }
 
-// Runs all candidates twice: each gives the CPU's numbers, and the same bytes again. Those that a library offers but
-// then refuses to run are left out, as they are when the program chooses.
+// Runs all candidates twice. Each must give the CPU's numbers, and the same bytes again. Candidates that a library
+// offers but then refuses to run are left out, as they are when the program chooses.
 void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const std::vector<ConvCandidate>& candidates) {
   SCOPED_TRACE(to_string(p));
   const ConvGeometry& g = p.geometry;
@@ -95,7 +96,7 @@ void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const st
     SCOPED_TRACE(candidate.name);
     std::vector<std::byte> first;
     for (int repeat = 0; repeat < 2; ++repeat) {
-      // What a kernel leaves unwritten is far from any result.
+      // Elements that a kernel does not write keep a value far from any result.
       const auto input_or = [&](bool written, const Shape& shape, const Values& v) {
         return written ? test::place(cx, shape, result, Values(v.size(), 12345 + repeat))
                        : test::place(cx, shape, g.src, v);
@@ -125,14 +126,15 @@ void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const st
         continue;
       }
       first = test::bytes_of(cx, out);
-      // float32: a sum of k products in another order is off by about sqrt(k) roundings of its largest partial sum; a
-      // tensor core cuts off where it should round, so there k of them. A bf16 result is rounded once more, and so is
-      // what is made in bf16 to be widened; a result whose epilogue is a pass of its own is rounded twice.
+      // float32: a sum of k products in another order is off by about sqrt(k) roundings of its largest partial sum. A
+      // tensor core truncates instead of rounding, so the error is up to k roundings. A bf16 result is rounded once
+      // more, and so is a result that is computed in bf16 and widened afterwards. If the epilogue is a pass of its own,
+      // the result is rounded twice.
       const double sums = g.src == DType::bf16 ? 384 * 0x1p-22 : 1e-5;
       const bool apart = candidate.name.ends_with("apart"),
                  on_the_way = candidate.name.ends_with("widened") || candidate.name.ends_with("rounded");
-      // With channels that are no multiple of 8 both libraries round the sum to bf16 before the epilogue and the result
-      // again: seen on an H200, where all their kernels give the same bytes.
+      // If the number of channels is not a multiple of 8, both libraries round the sum to bf16 before the epilogue and
+      // round the result again. This was seen on an H200, where all their kernels give the same bytes.
       const bool twice = apart || ((p.bias || p.add) && (g.ci % 8 != 0 || g.co % 8 != 0));
       const int roundings = result == DType::bf16 ? (twice ? 2 : 1) : on_the_way ? 1 : 0;
       const double tolerance = sums + roundings * test::rounding(DType::bf16);
@@ -145,7 +147,7 @@ void expect_all_equal_the_cpus(const Context& cx, const ConvProblem& p, const st
 TEST_F(GpuConvCandidates, OfBothLibrariesGiveTheCpusNumbersInEveryPass) {
   const Libraries libraries = open_libraries();
   const Context cx = test::device_context();
-  // Channels of stages and stem; 17 joints; widths that no 16-byte access fits.
+  // These are the channels of stages and stem, of 17 joints, and of widths that no 16-byte access fits.
   const ConvGeometry shapes[] = {{.n = 2, .h = 16, .w = 12, .ci = 64, .co = 256},
                                  {.n = 3, .h = 8, .w = 6, .ci = 256, .co = 64},
                                  {.n = 2, .h = 16, .w = 12, .ci = 32, .co = 17},
@@ -164,8 +166,8 @@ TEST_F(GpuConvCandidates, OfBothLibrariesGiveTheCpusNumbersInEveryPass) {
     for (const DType t : {DType::f32, DType::bf16}) {
       g.src = g.dst = t;
       expect_all({g, Pass::backward_data});
-      // As training and inference have them. Others, and the heatmaps' f32 from bf16, cuDNN compiles for a second or
-      // two.
+      // These are the epilogues of training and inference. For others, and for f32 heatmaps from bf16, cuDNN compiles a
+      // kernel in a second or two.
       expect_all({g, Pass::forward});
       for (const bool add : {false, true}) {
         for (const bool relu : {false, true}) expect_all({g, Pass::forward, true, add, relu});

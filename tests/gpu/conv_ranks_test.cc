@@ -1,5 +1,5 @@
-// How a GPU's backend chooses kernels: what it measures, writes down and finds again, alone and among ranks. Ranks are
-// threads here, on one device.
+// How the backend of a GPU chooses kernels: what it measures, stores and finds again, alone and among ranks. The ranks
+// are threads here, on one device.
 #include <array>
 #include <condition_variable>
 #include <mutex>
@@ -18,7 +18,7 @@
 namespace hr {
 namespace {
 
-// An environment variable for the length of a test.
+// Sets an environment variable for the duration of a test.
 class Environment {
  public:
   Environment(const char* name, const std::string& value) : name_(name) {
@@ -34,7 +34,7 @@ class Environment {
   std::optional<std::string> before_;
 };
 
-// Two ranks that exchange text. What else a training step asks for does nothing, so each learns from its own batch.
+// Two ranks that exchange text. Its other collectives do nothing, so each rank learns from its own batch.
 struct Mailbox {
   std::mutex mutex;
   std::condition_variable changed;
@@ -75,7 +75,7 @@ class GpuConvChoice : public test::Gpu {
     Gpu::SetUp();
     if (test::test_device() == "cpu") GTEST_SKIP() << "the CPU's convolutions are not chosen by measuring";
   }
-  // A context whose backend remembers and logs in this folder.
+  // Makes a context whose backend stores its plans and logs in this folder.
   static Context context(const fs::path& folder, DType precision = DType::f32) {
     const Environment cache("HRNET_CACHE", folder.string()), log("HRNET_CONV_LOG", (folder / "log.txt").string());
     fs::create_directories(folder);
@@ -105,7 +105,7 @@ class GpuConvChoice : public test::Gpu {
     }
     return lines;
   }
-  // Problems that were measured, in order.
+  // Returns the problems that were measured, in order.
   static std::vector<std::string> measured(const fs::path& folder) {
     std::vector<std::string> problems;
     for (const Line& line : log_of(folder)) {
@@ -126,7 +126,7 @@ TEST_F(GpuConvChoice, AChoiceIsMeasuredOnceWrittenAtOnceAndFoundByTheNextProgram
   const auto bytes = convolve(first);
   EXPECT_EQ(measured(folder).size(), 1u);
   EXPECT_EQ(convolve(first), bytes);
-  Context next = context(folder);  // while the first lives
+  Context next = context(folder);  // while the first one exists
   EXPECT_EQ(convolve(next), bytes);
   EXPECT_EQ(measured(folder).size(), 1u);
   const Line chosen = [&] {
@@ -190,7 +190,7 @@ TEST_F(GpuConvChoice, ADeconvolutionWithAnEpilogueIsNotCompiled) {
   for (const Line& line : log) EXPECT_TRUE(line.candidate.ends_with(", epilogue apart")) << line.candidate;
 }
 
-// Runs both ranks; what each threw, or nothing.
+// Runs both ranks. Returns what each of them threw, or nothing.
 template <class Body>
 std::array<std::string, 2> on_two_ranks(const Body& body) {
   std::array<std::string, 2> errors;
@@ -214,7 +214,7 @@ std::array<std::string, 2> on_two_ranks(const Body& body) {
 TEST_F(GpuConvChoice, RanksRunWhatRankZeroMeasuredWhateverTheyRememberThemselves) {
   const std::array folders{test::temporary_folder() / "0", test::temporary_folder() / "1"};
   Context alone = context(folders[1]);
-  convolve(alone);  // rank 1 has a choice of its own
+  convolve(alone);  // rank 1 has chosen by itself before
   ASSERT_EQ(measured(folders[1]).size(), 1u);
   const std::array contexts{context(folders[0]), context(folders[1])};
   std::array<std::vector<std::byte>, 2> results;

@@ -1,4 +1,4 @@
-// A detector on the GPU against the CPU: its own ops, and the network as a whole.
+// Compares a detector on the GPU with the CPU: its own ops, and the whole network.
 #include "ops/concat.h"
 #include "ops/conv/conv2d.h"
 #include "ops/conv/depthwise_conv2d.h"
@@ -15,7 +15,7 @@ class GpuDetector : public test::Gpu {};
 
 double tolerance(DType t) { return t == DType::bf16 ? 4 * 0x1p-8 : 1e-5; }
 
-// once(context) gives the numbers of one device.
+// once(context) returns the numbers of one device.
 template <class Once>
 void expect_close(DType t, const Once& once) {
   const Values expected = once(Context()), actual = once(test::device_context(t));

@@ -1,5 +1,5 @@
 // NCCL with one rank: every collective inside a captured graph, and a data-parallel step that equals one without ranks.
-// (NCCL refuses two ranks on one GPU; tools/gpu_check.sh runs several where there are more.)
+// NCCL refuses two ranks on one GPU; tools/gpu_check.sh runs several where there are more.
 #include "core/comm/nccl.h"
 
 #include "hrnet/train/pose_step.h"
@@ -47,7 +47,7 @@ TEST_F(GpuNccl, EveryCollectiveInACapturedGraphEqualsLocal) {
       comm->finish(cx.stream);
       comm->all_gather(x, all, cx.stream);
     };
-    everything();  // the first calls set up connections
+    everything();  // the first calls set up the connections
     cuda::synchronize(cx.stream);
     cuda::begin_capture(cx.stream);
     everything();
@@ -70,8 +70,8 @@ TEST_F(GpuNccl, EveryCollectiveInACapturedGraphEqualsLocal) {
   comm->check();
 }
 
-// Gradients averaged over one rank, inside the captured graph and beside the branches' streams: the same bits as
-// without. (The head's sums are the same whether they are averaged or not.)
+// Gradients are averaged over one rank, inside the captured graph and beside the streams of branches, and give the same
+// bits as without ranks. (The sums of the head are the same whether they are averaged or not.)
 TEST_F(GpuNccl, ADataParallelStepOfOneRankEqualsAPlainOne) {
   const int n = 2, side = 64, joints = 3;
   const auto numbers = [](size_t size, uint64_t seed, double low) {

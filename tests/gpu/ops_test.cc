@@ -1,4 +1,4 @@
-// Every op on the GPU against the CPU: outputs and gradients, float32 and bf16, odd sizes, inputs used twice.
+// Compares every op on the GPU with the CPU: outputs and gradients, float32 and bf16, odd sizes, inputs used twice.
 #include "ops/adam.h"
 #include "ops/batch_norm.h"
 #include "ops/conv/conv2d.h"
@@ -19,7 +19,7 @@ namespace {
 using test::Values;
 
 // float32: a sum of k products in another order is off by about sqrt(k) roundings of its largest partial sum, and k is
-// at most 4608 here. bf16: both sides round results to 8 bits, and sums differ before that.
+// at most 4608 here. bf16: both devices round results to 8 bits, and their sums differ before that.
 double tolerance(DType t) { return t == DType::bf16 ? 4 * 0x1p-8 : 1e-5; }
 
 class GpuConv : public test::Gpu {};
@@ -80,7 +80,7 @@ TEST_F(GpuConv, InferenceEpilogue) {
 
 class GpuOps : public test::Gpu {};
 
-// Batch norm's own tensors for c channels.
+// Makes the state of batch norm for c channels.
 BatchNormState state_on(const Context& cx, int64_t c) {
   return {.weight = test::place(cx, {c}, DType::f32, test::random_values(c, 11, DType::f32, 0.5, 1.5)),
           .bias = test::place(cx, {c}, DType::f32, test::random_values(c, 12)),
@@ -101,7 +101,7 @@ TEST_F(GpuOps, BatchNormAndFuseOfFourResolutions) {
             const Tensor y =
                 fuse(cx, {{in[0], &norms[0], 0}, {in[1], &norms[1], 1}, {in[2], &norms[2], 2}, {in[3], nullptr, 3}},
                      Act::relu);
-            // Used three times: its gradient has three addends.
+            // y is used three times, so its gradient has three addends.
             const Normalised again = batch_norm(cx, y, state_on(cx, c));
             return fuse(cx, {{y}, {y, &again}, {in[0]}}, Act::relu);
           },
@@ -236,7 +236,7 @@ TEST_F(GpuOps, CropsAreTheHostsByteForByte) {
   Context cx = test::device_context();
   const Tensor normal = cx.empty({3, 256}, DType::f32);
   cx.upload(normal, std::as_bytes(std::span(normal_table())));
-  const std::pair<int, int> sizes[] = {{48, 64}, {33, 45}, {38, 29}, {192, 256}};  // 4, 1 and 2 numbers a thread
+  const std::pair<int, int> sizes[] = {{48, 64}, {33, 45}, {38, 29}, {192, 256}};  // 4, 1 and 2 numbers per thread
   for (const auto& [w, h] : sizes) {
     const test::Crops crops = test::random_crops(64, w, h, static_cast<uint64_t>(w));
     const Tensor sources = cx.empty({crops.n, static_cast<int64_t>(CropSource::slot_bytes(w, h))}, DType::u8);

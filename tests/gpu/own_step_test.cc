@@ -1,5 +1,5 @@
-// A step of a model and a loss of one's own on the GPU: captured, launched, and the same as eager steps and as the
-// CPU's.
+// A step with a model and a loss of the test's own on a GPU: captured and launched, it gives the same as eager steps
+// and as the CPU.
 #include <cmath>
 
 #include "hrnet/train/train_step.h"
@@ -31,7 +31,8 @@ struct After {
   test::Values values;
 };
 
-// `graph`: one step object, whose third step on is a launch; else a new one each time, which runs eagerly.
+// With `graph`, one step object is used, which launches a graph from the third step on. Without it, each step is a new
+// object and runs eagerly.
 After train(Context cx, bool graph, bool with_nan) {
   constexpr int kSteps = 6;
   const Shape shape{3, 5, 7, 8};
@@ -77,7 +78,7 @@ TEST_F(GpuOwnStep, LaunchesEqualEagerStepsAndTheCpu) {
       for (size_t i = 0; i < eager.bytes.size(); ++i) {
         EXPECT_TRUE(graph.bytes[i] == eager.bytes[i]) << "tensor " << i;
       }
-      // One batch norm ran in every step, the other in none, in launches too.
+      // One batch norm ran in every step and the other in none, also in launches.
       const int64_t ran = with_nan ? 5 : 6;
       EXPECT_EQ(eager.counts, (std::vector<int64_t>{ran, 0}));
       EXPECT_EQ(graph.counts, (std::vector<int64_t>{ran, 0}));

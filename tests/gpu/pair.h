@@ -1,7 +1,7 @@
-// A context on a GPU beside one on the CPU, and tensors with the same numbers on both.
+// A context on a GPU, one on the CPU, and tensors with the same numbers on both.
 //
 // Without a GPU every test here is skipped, with the reason. HRNET_TEST_DEVICE=cpu compares the CPU with itself
-// instead: that says nothing of a GPU and is for work on the tests; a line on stderr says so.
+// instead. This says nothing about a GPU and is meant for work on the tests; a line on stderr says so.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ inline std::string test_device() {
   return name != nullptr ? name : "cuda";
 }
 
-// Context of the device under test.
+// Makes the context of the device under test.
 inline Context device_context(DType precision = DType::f32) {
   return make_context({.device = test_device(), .amp = precision == DType::bf16});
 }
@@ -54,7 +54,7 @@ inline std::vector<std::byte> bytes_of(const Context& cx, const Tensor& x) {
   return bytes;
 }
 
-// What a function of named inputs gives on one device: its output and the gradient of every input for a given dy.
+// The results of a function of named inputs on one device: its output, and the gradient of every input for a given dy.
 struct Run {
   Values y;
   std::vector<Values> gradients;
@@ -64,7 +64,7 @@ struct Input {
   DType dtype = DType::f32;
   uint64_t seed = 1;
 };
-// body(cx, inputs) -> output. dy is drawn at random.
+// body(cx, inputs) returns the output. dy is random.
 template <class Body>
 Run run_on(Context cx, const std::vector<Input>& inputs, const Body& body, bool training = false) {
   Tape tape;
@@ -84,7 +84,7 @@ Run run_on(Context cx, const std::vector<Input>& inputs, const Body& body, bool 
   return run;
 }
 
-// The same on both devices, equal to `tolerance` times the largest number of each result.
+// Expects the same on both devices, up to `tolerance` times the largest number of each result.
 template <class Body>
 void expect_same(DType t, double tolerance, const std::vector<Input>& inputs, const Body& body, bool training = false) {
   Context cpu;

@@ -1,5 +1,5 @@
-// What `bench --mode kernels` prints is measured on the device: launches within launches, and what becomes of them when
-// one throws.
+// The measurements on the device that `bench --mode kernels` prints: launches within launches, and what happens to them
+// if one throws.
 #include "core/profile.h"
 
 #include "ops/for_each.h"
@@ -17,8 +17,8 @@ class GpuProfile : public test::Gpu {
   }
 };
 
-// A convolution that casts its filter is a span with a span inside. Each kind has its own launches and bytes, and the
-// time of the inner one is taken out of the outer one's: all kinds together took no longer than the whole.
+// A convolution that casts its filter is a span with another span inside. Each kind has its own launches and bytes. The
+// time of the inner one is subtracted from the outer one, so all kinds together take no longer than the whole.
 TEST_F(GpuProfile, NestedLaunchesAreCountedAndTimedOnce) {
   Context cx = test::device_context();
   const Tensor x = cx.zeros({1 << 20}, DType::f32), y = cx.zeros({1 << 20}, DType::f32);
@@ -60,7 +60,7 @@ TEST_F(GpuProfile, NestedLaunchesAreCountedAndTimedOnce) {
   EXPECT_LE(all, whole * (1 + 1e-3));
 }
 
-// An op that throws leaves its span through the destructor, in the middle of unwinding; what ran before is still told.
+// An op that throws ends its span in the destructor, during unwinding. The kinds that ran before are still reported.
 TEST_F(GpuProfile, AnExceptionClosesTheSpansItLeaves) {
   Context cx = test::device_context();
   const Tensor x = cx.zeros({1000}, DType::f32), y = cx.zeros({1000}, DType::f32);
@@ -81,7 +81,7 @@ TEST_F(GpuProfile, AnExceptionClosesTheSpansItLeaves) {
   EXPECT_EQ(kinds.at("sum of gradients").launches, 2);
 }
 
-// The whole mode, for every precision and direction: it names convolutions and the casts inside them.
+// The whole mode, for every precision and direction. It names convolutions and the casts inside them.
 TEST_F(GpuProfile, BenchKernelsFinishes) {
   for (const char* dtype : {"f32", "bf16"}) {
     for (const bool training : {false, true}) {

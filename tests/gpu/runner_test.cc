@@ -1,4 +1,5 @@
-// Heatmaps of several batches under way at a time: the numbers of one batch at a time, whatever runs when.
+// Several batches of heatmaps that run at the same time give the numbers of one batch at a time, in whatever order the
+// device runs them.
 #include <limits>
 
 #include "core/philox.h"
@@ -36,8 +37,8 @@ size_t held(HeatmapRunner& runner) {
   return dynamic_cast<const CachingAllocator&>(*runner.context().allocator).live_bytes();
 }
 
-// Sizes that take turns, so that shapes are recorded, captured and launched between one another; every batch from the
-// same pinned memory, which is written over as soon as submit() returns.
+// Sizes alternate, so that shapes are recorded, captured and launched in between one another. Every batch comes from
+// the same pinned memory, which is overwritten as soon as submit() returns.
 TEST_F(GpuRunner, BatchesUnderWayTogetherAreBatchesOneAtATime) {
   const std::vector<int> sizes{3, 3, 1, 3, 4, 1, 4, 2, 4, 3, 3, 3, 2, 4, 1, 1, 3, 4};
   for (const bool flip : {true, false}) {
@@ -70,7 +71,7 @@ TEST_F(GpuRunner, BatchesUnderWayTogetherAreBatchesOneAtATime) {
   }
 }
 
-// What validate, predict and train's validation do, against one batch at a time and the decoder.
+// Does what validate, predict and train's validation do, and compares it with one batch at a time and the decoder.
 TEST_F(GpuRunner, PeopleOfADatasetAreThoseOfOneBatchAtATime) {
   test::MadeSet made(5);  // 15 people: batches of 4, 4, 4 and 3
   made.options.input_w = 64;
@@ -94,7 +95,7 @@ TEST_F(GpuRunner, PeopleOfADatasetAreThoseOfOneBatchAtATime) {
     }
     HeatmapRunner runner(cx, *model, coco_skeleton().mirror(), {.flip = true});
     for (int round = 0; round < 3; ++round) {
-      if (round == 2) {  // somebody's who did not wait for them
+      if (round == 2) {  // as a caller who did not wait for them
         for (int i = 0; i < 2 && !runner.full(); ++i) runner.submit(images(2, i), 2, kSide, kSide);
       }
       std::vector<float> actual;
@@ -105,7 +106,7 @@ TEST_F(GpuRunner, PeopleOfADatasetAreThoseOfOneBatchAtATime) {
   }
 }
 
-// A network whose forward pass ends with an error when it is told so, after most of its work was put under way.
+// A network whose forward pass throws on demand, after most of its work has been queued.
 class Failing final : public PoseModel {
  public:
   explicit Failing(const PoseModel& inner) : PoseModel("failing", inner.joints(), false), inner_(inner) {}
@@ -139,7 +140,8 @@ TEST_F(GpuRunner, AnErrorForgetsItsBatchAndNothingElse) {
   const auto settled = [&] {
     while (runner.pending() > 0) runner.wait();
   };
-  // While a shape is recorded, while it is captured, while it was captured and has to be again; others before it.
+  // The exception comes while a shape is recorded, while it is captured, and while it is captured again. Other shapes
+  // come before it.
   for (int round = 0; round < 3; ++round) {
     SCOPED_TRACE(round);
     submit(2);
@@ -153,12 +155,12 @@ TEST_F(GpuRunner, AnErrorForgetsItsBatchAndNothingElse) {
     EXPECT_TRUE(copy_of(runner.wait()) == three);
     submit(2);
     EXPECT_TRUE(copy_of(runner.wait()) == two);
-    if (round == 1) {  // a new shape: the graphs of the others have to be captured again
+    if (round == 1) {  // a new shape, so the graphs of the others must be captured again
       submit(1);
       EXPECT_TRUE(copy_of(runner.wait()) == one);
     }
   }
-  // A batch that is not what it says, and one too many.
+  // A batch whose size is wrong, and one batch too many.
   while (!runner.full()) submit(2);
   EXPECT_THROW(submit(2), Error);
   EXPECT_TRUE(copy_of(runner.wait()) == two);
@@ -171,7 +173,7 @@ TEST_F(GpuRunner, AnErrorForgetsItsBatchAndNothingElse) {
   while (runner.pending() > 0) {
     EXPECT_TRUE(copy_of(runner.wait()) == two);
   }
-  submit(2);  // and is left under way
+  submit(2);  // it stays in flight
 }
 
 TEST_F(GpuRunner, NewWeightsAreUsedFromTheNextBatchOn) {
@@ -181,7 +183,7 @@ TEST_F(GpuRunner, NewWeightsAreUsedFromTheNextBatchOn) {
   HeatmapRunner runner(cx, *model, turned_round(), {.flip = true});
   for (int i = 0; i < 3; ++i) runner(x, 2, kSide, kSide);
   const std::vector<float> before = copy_of(runner(x, 2, kSide, kSide));
-  if (!runner.full()) runner.submit(x, 2, kSide, kSide);  // with the old ones
+  if (!runner.full()) runner.submit(x, 2, kSide, kSide);  // this batch uses the old weights
   const auto other = make_model(cx, "hrnet_w2", 17, 8, Init::torch);
   const auto bytes = test::bytes_of(cx, other->parameters().values);
   cx.upload(model->parameters().values, bytes);
@@ -208,8 +210,8 @@ TEST_F(GpuRunner, BatchesOfAllSizesTakeTheMemoryOfTheLargest) {
   EXPECT_LE(after({6, 5, 4, 3, 2, 1}), one + one / 50);
 }
 
-// A server meets ever new batch sizes; plans and graphs are kept of the last few only, and a forgotten one is made
-// again.
+// A server meets ever new batch sizes. Plans and graphs are kept only for the last few, and those of a forgotten size
+// are made again.
 TEST_F(GpuRunner, ShapesAreForgottenWhenManyOthersCame) {
   Context cx = test::device_context(DType::f32);
   const auto model = make_model(cx, "hrnet_w2", 17, 7, Init::torch);

@@ -1,4 +1,4 @@
-// Whole networks and whole steps on the GPU: forward, gradients, trajectories, captured graphs, streams, memory.
+// Whole networks and whole steps on a GPU: forward, gradients, trajectories, captured graphs, streams, memory.
 #include <cmath>
 #include <thread>
 
@@ -6,6 +6,7 @@
 #include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
 #include "hrnet/model/hrnet.h"
+#include "hrnet/model/load.h"
 #include "hrnet/train/epoch_loop.h"
 #include "hrnet/train/pose_step.h"
 #include "nn/state_dict.h"
@@ -54,8 +55,8 @@ TEST_F(GpuModel, ForwardEqualsTheCpus) {
   }
 }
 
-// Heatmaps of the second and all later calls come from the captured graph. PoseResNet has transposed convolutions,
-// whose filters are prepared at the first call alone.
+// The heatmaps of the second call and of all later ones come from the captured graph. PoseResNet has transposed
+// convolutions, whose filters are prepared only in the first call.
 TEST_F(GpuModel, RunnersGraphEqualsItsFirstCall) {
   for (const char* name : {"hrnet_w8", "pose_resnet50"}) {
     SCOPED_TRACE(name);
@@ -76,7 +77,7 @@ TEST_F(GpuModel, RunnersGraphEqualsItsFirstCall) {
   }
 }
 
-// Inference must see the newest values at once: those of a training step, and those that are loaded over them.
+// Inference must use the newest values at once: those of a training step, and those that are loaded later.
 TEST_F(GpuModel, InferenceAfterTrainingAndAfterLoadingIsThatOfAFreshModel) {
   for (const DType t : {DType::f32, DType::bf16}) {
     SCOPED_TRACE(name_of(t));
@@ -88,7 +89,7 @@ TEST_F(GpuModel, InferenceAfterTrainingAndAfterLoadingIsThatOfAFreshModel) {
     };
     const auto of_fresh_model = [&](const std::filesystem::path& file) {
       const auto fresh = make_model(cx, "hrnet_w8", 17, 0, Init::none);
-      load_state_dict(WeightFile(file), fresh->parameters());
+      load_weights(WeightFile(file), *fresh);
       HeatmapRunner runner(cx, *fresh, {}, {.flip = false});
       return maps(runner);
     };
@@ -105,13 +106,13 @@ TEST_F(GpuModel, InferenceAfterTrainingAndAfterLoadingIsThatOfAFreshModel) {
       const std::vector<float> expected = of_fresh_model(file);
       for (int launch = 0; launch < 3; ++launch) EXPECT_TRUE(maps(runner) == expected) << i << " " << launch;
     }
-    load_state_dict(WeightFile(other_file), model->parameters());
+    load_weights(WeightFile(other_file), *model);
     const std::vector<float> expected = of_fresh_model(other_file);
     for (int launch = 0; launch < 3; ++launch) EXPECT_TRUE(maps(runner) == expected) << "loaded " << launch;
   }
 }
 
-// Values of all parameters and moments, statistics and losses after `steps` steps.
+// The values of all parameters and moments, the statistics and the losses after `steps` steps.
 struct After {
   std::vector<double> losses;
   std::vector<std::vector<std::byte>> bytes;
@@ -123,7 +124,7 @@ After train(Context cx, const std::string& name, int steps, double lr, bool grap
   Optimizer optimizer(cx, model->parameters(), {});
   After after;
   for (int i = 0; i < steps; i += graph ? steps : 1) {
-    // Without a graph: a new step object each time, which runs its first step eagerly.
+    // Without a graph, each step is a new object, whose first step runs eagerly.
     PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
     for (int k = i; k < (graph ? steps : i + 1); ++k) step.submit(data[k % data.size()], lr);
     while (step.pending() > 0) after.losses.push_back(step.wait());
@@ -160,7 +161,7 @@ TEST_F(GpuStep, GraphReplayEqualsEagerBitForBit) {
   }
 }
 
-// From the loader's pinned memory, written over as soon as submit() returns.
+// The batches come from the loader's pinned memory, which is overwritten as soon as submit() returns.
 TEST_F(GpuStep, SourcesTrainAsImagesDoEagerlyAndAsAGraph) {
   test::MadeSet made(8);
   made.options.input_w = 64;
@@ -217,16 +218,16 @@ TEST_F(GpuModel, HeatmapsOfSourcesAreThoseOfImages) {
 }
 
 TEST_F(GpuStep, TenStepsFollowTheCpusAndBf16FollowsFloat32) {
-  // A small learning rate: at the recipe's 1e-3 the first steps of an untrained network leap, and bf16 on the CPU, too,
-  // is more than 1 % off after some of them.
+  // The learning rate is small. With the recipe's 1e-3 the first steps of an untrained network change it so much that
+  // bf16 is more than 1 % off after some of them, on the CPU too.
   const std::vector<Data> data{{4, 64, 64, 17, 1}};
   const After cpu = train(Context(), "hrnet_w8", 10, 2e-4, true, data);
   const After gpu = train(test::device_context(), "hrnet_w8", 10, 2e-4, true, data);
   const After half = train(test::device_context(DType::bf16), "hrnet_w8", 10, 2e-4, true, data);
-  // Adam turns the sign of a near-zero gradient into a whole step, so roundings grow from step to step: on the CPU
-  // alone images that differ by 1e-7 of themselves end 0.5 % apart after ten steps. How far float32 may be off is
-  // therefore measured: three times as far as the CPU is from itself when each pixel moves by about 1e-6 of its value,
-  // which is what another order of a convolution's sums amounts to.
+  // Adam turns the sign of a near-zero gradient into a whole step, so roundings grow from step to step. On the CPU
+  // alone, images that differ by 1e-7 of themselves end 0.5 % apart after ten steps. Therefore the tolerance of float32
+  // is measured: three times as far as the CPU is from itself when each pixel moves by about 1e-6 of its value, which
+  // corresponds to another order of a convolution's sums.
   std::vector<double> own(cpu.losses.size(), 0.0);
   for (uint64_t seed = 11; seed < 15; ++seed) {
     std::vector<Data> moved = data;
@@ -237,7 +238,7 @@ TEST_F(GpuStep, TenStepsFollowTheCpusAndBf16FollowsFloat32) {
     for (size_t i = 0; i < own.size(); ++i) own[i] = std::max(own[i], std::abs(other.losses[i] - cpu.losses[i]));
   }
   for (size_t i = 0; i < cpu.losses.size(); ++i) {
-    if (i > 0) own[i] = std::max(own[i], own[i - 1]);  // runs that have parted may cross by chance
+    if (i > 0) own[i] = std::max(own[i], own[i - 1]);  // runs that have diverged may cross by chance
     EXPECT_NEAR(gpu.losses[i], cpu.losses[i], 3 * own[i] + 1e-5 * cpu.losses[i]) << i;
     RecordProperty(fmt::format("f32_{}", i), fmt::format("{:.5f}", gpu.losses[i] / cpu.losses[i] - 1));
     RecordProperty(fmt::format("own_{}", i), fmt::format("{:.5f}", own[i] / cpu.losses[i]));
@@ -275,7 +276,7 @@ TEST_F(GpuStep, GoldenTrajectory) {
   const auto& golden = json["main"]["trajectories"]["adam_official"];
   Context cx = test::device_context();
   auto model = make_model(cx, "hrnet_w8", 17, 0, Init::none);
-  load_state_dict(WeightFile(test::oracle("weights/w8.safetensors")), model->parameters());
+  load_weights(WeightFile(test::oracle("weights/w8.safetensors")), *model);
   const SafetensorsFile file(test::oracle("train/main_batch.safetensors"));
   const auto floats = [](const Values& v) { return std::vector<float>(v.begin(), v.end()); };
   const auto images = floats(test::ours(file.at("input"))), targets = floats(test::ours(file.at("target"))),
@@ -292,8 +293,8 @@ TEST_F(GpuStep, GoldenTrajectory) {
   }
 }
 
-// Batches whose loss is not finite among others, several steps in flight: everything ends as it does without them, so
-// they changed neither parameters nor running statistics, and no step number of a later step.
+// Among other batches there are some whose loss is not finite, with several steps in flight. Everything ends as it does
+// without them, so they changed neither parameters nor running statistics, nor the step numbers of later steps.
 TEST_F(GpuStep, BatchesWithoutAFiniteLossLeaveNoTrace) {
   const Data a(2, 64, 64, 17, 1), b(2, 64, 64, 17, 5), c(2, 64, 64, 17, 9);
   Data nan_pixel = a, infinite_target = b;
@@ -304,7 +305,8 @@ TEST_F(GpuStep, BatchesWithoutAFiniteLossLeaveNoTrace) {
     for (const bool graph : {false, true}) {
       SCOPED_TRACE(fmt::format("{}, {}", name_of(t), graph ? "graph" : "eager"));
       const After expected = train(test::device_context(t), "hrnet_w2", 5, 1e-3, graph, without);
-      // The step that is recorded, the one that is captured, and two neighbours in the launches that follow.
+      // The batches hit the step that is recorded, the one that is captured, and two neighbours in the launches that
+      // follow.
       for (const std::vector<Data>& with : {std::vector<Data>{nan_pixel, a, b, c, a, b},
                                             {infinite_target, nan_pixel, a, b, c, a, b},
                                             {a, b, c, infinite_target, nan_pixel, a, infinite_target, b}}) {
@@ -336,7 +338,7 @@ TEST_F(GpuStep, OutOfMemorySaysWhichBatchWouldFit) {
   Context cx = test::device_context();
   auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
-  // All but 600 MiB is taken.
+  // All memory but 600 MiB is taken.
   const std::unique_ptr<void, decltype(&cuda::deallocate)> taken(cuda::allocate(cuda::free_bytes() - (600u << 20)),
                                                                  &cuda::deallocate);
   std::string message;
@@ -349,7 +351,7 @@ TEST_F(GpuStep, OutOfMemorySaysWhichBatchWouldFit) {
   EXPECT_NE(message.find("out of GPU memory"), std::string::npos) << message;
   const size_t advice = message.find("; batches of ");
   ASSERT_NE(advice, std::string::npos) << message;
-  // So it does: eagerly, captured, launched.
+  // This batch size fits: eagerly, captured and launched.
   const int fits = std::atoi(message.c_str() + advice + 13);
   ASSERT_GT(fits, 1) << message;
   PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);

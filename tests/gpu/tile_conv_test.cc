@@ -1,4 +1,4 @@
-// Our own convolution kernels on a GPU beside the CPU's convolution.
+// Compares our own convolution kernels on a GPU with the CPU's convolution.
 #include <cstring>
 
 #include "ops/conv/tile_conv.h"
@@ -19,7 +19,7 @@ class GpuTileConv : public test::Gpu {
   }
 };
 
-// Numbers of a type in host memory, as the stand-in reads them.
+// Numbers of a type in host memory, in the form that the stand-in reads.
 std::vector<std::byte> host_bytes(const Values& v, DType t) {
   Context cpu;
   const Tensor x = test::make(cpu, {static_cast<int64_t>(v.size())}, t, v);
@@ -74,7 +74,7 @@ void expect_the_cpus(const ConvProblem& p) {
                        .add = p.add ? ta.raw() : nullptr},
                       workspace.raw());
     const Values actual = test::fetch(cx, out), wanted = test::values(expected);
-    // Sums of up to 288 products, or of one per pixel, in float32; then one rounding where the result is bf16.
+    // The sums have up to 288 products, or one per pixel, in float32. A bf16 result is rounded once more.
     const double tolerance = writes_filter ? 1e-5 : test::rounding(DType::bf16) + 1e-5;
     EXPECT_TRUE(test::close(actual, wanted, tolerance * test::max_abs(wanted)));
     if (repeat == 0) first = test::bytes_of(cx, out);

@@ -1,5 +1,5 @@
-// Three Adam steps of a small HRNet against PyTorch, from a file in the repository: tests/golden/make.py made it and
-// describes it. Nothing outside of the checkout is needed.
+// Compares three Adam steps of a small HRNet with PyTorch. The golden file is in the repository; tests/golden/make.py
+// makes and describes it. Nothing outside of the checkout is needed.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,7 +16,7 @@ using test::Values;
 
 constexpr int kSamples = 2, kSide = 64, kHeatmap = kSide / 4, kJoints = 5, kWidth = 4, kSteps = 3;
 
-// Uniform numbers from `from` on, as make.py draws them for a tensor of this name.
+// Uniform numbers in [from, from + width), drawn as make.py draws them for a tensor of this name.
 Values drawn(const std::string& name, size_t count, double from, double width) {
   Values v(count);
   const uint64_t hash = test::fnv1a64(name);
@@ -43,7 +43,7 @@ struct GoldenRun {
   TrainBatch batch() const { return {images, targets, weights, kSamples, kSide, kSide}; }
 };
 
-// What make.py keeps of a tensor.
+// Picks the elements that make.py stores of a tensor.
 Values sampled(const Values& whole) {
   constexpr size_t keep = 256;
   Values v;
@@ -52,7 +52,7 @@ Values sampled(const Values& whole) {
   return v;
 }
 
-// |a - b| / |b| of all parameters together.
+// The distance |a - b| / |b| over all parameters together.
 double relative(const GoldenRun& run, const std::string& prefix, Tensor Parameter::*part) {
   double off = 0, size = 0;
   for (const Parameter& p : run.model.parameters().parameters()) {
@@ -82,7 +82,7 @@ TEST(GoldenInRepository, ThreeAdamStepsArePyTorchs) {
   const Values losses = run.file.at("losses").to_f64();
   ASSERT_EQ(losses.size(), static_cast<size_t>(kSteps));
   for (int i = 0; i < kSteps; ++i) {
-    // A ReLU input that changes its sign by rounding moves whatever lies before it; Adam turns the sign of a tiny
+    // A ReLU input whose sign changes by rounding changes all that lies before it, and Adam turns the sign of a tiny
     // gradient into a whole step.
     const double tolerance = i == 0 ? 1e-5 : 2e-3;
     EXPECT_NEAR(step(run.batch(), 1e-3), losses[i], tolerance * losses[i]) << i;

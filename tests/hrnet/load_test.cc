@@ -31,7 +31,8 @@ void expect_words(const std::string& text, std::initializer_list<const char*> wo
   for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " in: " << text;
 }
 
-// A file with a model's names; only the shapes that tell networks apart are real, the other tensors have one element.
+// Writes a file with the names of a model. Only the shapes that distinguish networks are real; the other tensors have
+// one element.
 fs::path names_of_model(const std::string& name, int joints, const std::function<bool(const std::string&)>& keep = {},
                         const Names& extra = {}) {
   static const std::vector<float> zeros(1 << 20);
@@ -71,13 +72,13 @@ TEST(GuessModel, KnowsEveryArchitectureAndJointCount) {
   // The later ImageNet files have a final_layer of another kind.
   const auto no_head = [](const std::string& n) { return !n.starts_with("final_layer."); };
   EXPECT_EQ(guess_model(WeightFile(names_of_model("hrnet_w32", 17, no_head, {"final_layer.0.weight"}))).joints, 0);
-  // Numbers of blocks that no PoseResNet here has.
+  // These numbers of blocks are those of no PoseResNet that we know.
   const auto short_one = [](const std::string& n) { return !n.starts_with("layer3.5."); };
   EXPECT_EQ(guess_model(WeightFile(names_of_model("pose_resnet50", 17, short_one))).model, "");
   EXPECT_EQ(guess_model(WeightFile(names_of_model("hrnet_w2", 17, [](auto& n) { return n == "bn1.bias"; }))).model, "");
 }
 
-// They share HRNet's body, but have other heads: naming what is missing from ours explains nothing.
+// These networks share HRNet's body but have other heads. A list of what they lack of ours would explain nothing.
 TEST(GuessModel, SisterNetworksAreCalledByTheirNames) {
   const auto no_head = [](const std::string& n) { return !n.starts_with("final_layer."); };
   const struct {
@@ -96,7 +97,7 @@ TEST(GuessModel, SisterNetworksAreCalledByTheirNames) {
     const WeightFile file(names_of_model("hrnet_w2", 17, no_head, sister.head));
     EXPECT_NE(guess_model(file).what.find(sister.name), std::string::npos) << guess_model(file).what;
     for (const bool as_a_start : {false, true}) {
-      if (as_a_start && std::string_view(sister.name) == "facial landmark HRNet") continue;  // its body may be a start
+      if (as_a_start && std::string_view(sister.name) == "facial landmark HRNet") continue;  // its body is a start
       const std::string why = error_of(
           [&] { as_a_start ? static_cast<void>(load_pretrained(file, *model, false)) : load_weights(file, *model); });
       expect_words(why, {"this is a", sister.name, "hrnet_w2", "top-down"});
@@ -125,7 +126,7 @@ TEST(GuessModel, NamesTheSmallResNetsThatAreNotHere) {
   EXPECT_EQ(resnet({3, 4, 6, 3}).model, "");
 }
 
-// The state dict of a small network, to change and write.
+// The state dict of a small network, which tests change and write.
 struct Weights {
   Context cx;
   std::unique_ptr<PoseModel> model;
@@ -170,7 +171,7 @@ TEST(LoadWeights, TheReasonStandsBeforeTheDifferences) {
   const auto sixteen = make_model(cx, "hrnet_w2", 16, 1);
   why = error_of([&] { load_weights(file, *sixteen); });
   expect_words(
-      why, {"17 joints in the file, 16 asked", "`joints` 17", "`drop_final_layer`",
+      why, {"the file has 17 joints, you asked for 16", "`joints` 17", "`drop_final_layer`",
             "final_layer.weight: file [17, 2, 1, 1], model [16, 2, 1, 1]", "final_layer.bias: file [17], model [16]"});
 
   const auto resnet = declare_model("pose_resnet50", 17);
@@ -209,7 +210,7 @@ TEST(LoadPretrained, AnImageNetBackboneStartsTrainingButPredictsNothing) {
     EXPECT_TRUE(
         test::same_bytes(model->parameters().parameters()[k].value, w.model->parameters().parameters()[k].value));
 
-  // Only what is known to be classification may be left out, and only the head may be missing.
+  // Only tensors that are known to belong to classification may be left out, and only the head may be missing.
   w.more.push_back({"auxiliary.weight", {1}});
   expect_words(error_of([&] { load_pretrained(WeightFile(w.write()), *model, false); }), {"auxiliary.weight"});
   w.more.clear();
@@ -238,11 +239,11 @@ TEST(LoadPretrained, AFinalLayerOfAnotherJointCountIsDroppedOnlyWhenAsked) {
   Context cx;
   const auto model = make_model(cx, "hrnet_w2", 16, 1);
   const Values initial = test::values(model->parameters().parameters()[876].value);
-  expect_words(error_of([&] { load_pretrained(file, *model, false); }), {"17 joints in the file, 16 asked"});
+  expect_words(error_of([&] { load_pretrained(file, *model, false); }), {"the file has 17 joints, you asked for 16"});
   expect_words(load_pretrained(file, *model, true),
                {"hrnet_w2 with 17 joints", "initial values kept for final_layer (2)"});
   EXPECT_EQ(test::values(model->parameters().parameters()[876].value), initial);
-  // Also when the count is the same.
+  // It is refused also if the count is the same.
   const auto same = make_model(cx, "hrnet_w2", 17, 1);
   const Values own = test::values(same->parameters().parameters()[876].value);
   load_pretrained(file, *same, true);
@@ -274,7 +275,7 @@ TEST(LoadWeights, TheGoldenBackboneIsReportedInOrder) {
 
 // ---- training checkpoints of PyTorch ----
 
-// The k-th parameter's state, whichever way the file names it.
+// Returns the state of the k-th parameter, whichever way the file names it.
 const Value& state_of(const WeightFile& file, size_t k) {
   const Value& groups = *file.optimizer()->find("param_groups");
   const Value& params = *groups.as<Value::List>()->items.at(0)->find("params");
@@ -318,8 +319,8 @@ TEST_P(TorchCheckpoint, MomentsAreTheFilesAndTheNextStepIsAdams) {
     for (int64_t i = 0; i < p.grad.numel(); ++i) p.grad.data<float>()[i] = static_cast<float>(1e-3 * drawn[i]);
     g[k] = test::torch_order(p, p.grad);
   }
-  // Adam's second step in double, in torch's order, from the file's moments. Its size is at most about lr, and the f32
-  // arithmetic of it is off by a few roundings of that, plus one rounding of the parameter.
+  // Adam's second step in double, in torch's order, from the file's moments. Its size is at most about lr. The f32
+  // computation is off by a few roundings of that, plus one rounding of the parameter.
   optimizer.step(cx, lr);
   const double b1 = 0.9, b2 = 0.999;
   for (size_t k = 0; k < parameters.size(); ++k) {

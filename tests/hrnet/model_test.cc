@@ -6,8 +6,8 @@
 #include "core/io/json.h"
 #include "core/parallel.h"
 #include "hrnet/model/hrnet.h"
+#include "hrnet/model/load.h"
 #include "hrnet/model/pose_resnet.h"
-#include "nn/state_dict.h"
 #include "tests/support/formula.h"
 #include "tests/support/gradients.h"
 #include "tests/support/oracle.h"
@@ -17,7 +17,7 @@ namespace {
 
 using test::Values;
 
-// Declared, without memory: shapes and names need none.
+// Declares a network without memory, which its shapes and names do not need.
 std::unique_ptr<PoseModel> declare(const std::string& name) {
   if (name == "hrnet_w8") return std::make_unique<HRNet>(name, 8, 17);
   if (name == "hrnet_w2") return std::make_unique<HRNet>(name, 2, 17);
@@ -29,7 +29,7 @@ std::unique_ptr<PoseModel> declare(const std::string& name) {
   return nullptr;
 }
 
-// The published figures: state-dict entries, trainable tensors, parameters.
+// The published figures: entries of the state dict, trainable tensors, parameters.
 TEST(PoseModel, HasThePublishedNumberOfParameters) {
   const struct {
     std::string name;
@@ -100,7 +100,7 @@ TEST(PoseModel, StartsFromTheOfficialInitialisation) {
       double mean = 0, variance = 0;
       for (const double x : v) mean += x / n, sum += x, square += x * x, ++count;
       for (const double x : v) variance += (x - mean) * (x - mean) / n;
-      // Five standard errors: of the mean sigma / sqrt(n), of the deviation sigma / sqrt(2 n).
+      // The bounds are five standard errors: sigma / sqrt(n) of the mean, sigma / sqrt(2 n) of the deviation.
       EXPECT_NEAR(mean, 0, 5e-3 / std::sqrt(n)) << name;
       EXPECT_NEAR(std::sqrt(variance), 1e-3, 5e-3 / std::sqrt(2 * n)) << name;
     }
@@ -183,7 +183,7 @@ double relative_to_max(const Tensor& actual, const Values& expected) {
 
 class Forward : public testing::TestWithParam<std::string> {};
 
-// Folded inference, and the training graph on running statistics, in both precisions.
+// Compares folded inference, and the training graph on running statistics, in both precisions.
 TEST_P(Forward, MatchesTheGoldenHeatmaps) {
   const std::string file = "forward/" + GetParam() + ".safetensors";
   HR_NEEDS_ORACLE(file);
@@ -228,7 +228,7 @@ TEST(PoseModel, LoadedWeightsGiveTheGoldenHeatmaps) {
     const Values expected = test::ours(golden.at("output"));
     Context cx;
     const auto model = make_model(cx, "hrnet_" + width, 17);
-    load_state_dict(weights, model->parameters());
+    load_weights(weights, *model);
     const Tensor input = test::make(cx, golden.at("input"));
     EXPECT_LE(relative_to_max(model->forward(cx, input), expected), 2e-5);
     Tape tape;
@@ -237,7 +237,7 @@ TEST(PoseModel, LoadedWeightsGiveTheGoldenHeatmaps) {
   }
 }
 
-// Without golden data: folding, fusing and the choice of kernels may not change what the network computes.
+// This needs no golden data: folding, fusing and the choice of kernels may not change what the network computes.
 TEST(PoseModel, BothInferencePathsAndBothPrecisionsAgree) {
   set_compute_threads(1);
   for (const std::string name : {"hrnet_w2", "pose_resnet50"}) {
@@ -256,7 +256,7 @@ TEST(PoseModel, BothInferencePathsAndBothPrecisionsAgree) {
     cx.precision = DType::bf16;
     EXPECT_LE(relative_to_max(model->forward(cx, input), expected), 3e-2);
     cx.precision = DType::f32;
-    // Each sample on its own gives what it gives in the batch.
+    // Each sample alone gives what it gives in the batch.
     const Tensor one = model->forward(cx, input.view({1, 32, 96, 3}, 2 * 32 * 96 * 3));
     const Values last(expected.begin() + static_cast<ptrdiff_t>(2 * expected.size() / 3), expected.end());
     EXPECT_LE(relative_to_max(one, last), 1e-5);

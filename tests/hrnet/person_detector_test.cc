@@ -13,7 +13,7 @@ namespace {
 // A raw output for an input of 32 x 32: 16 cells of stride 8, 4 of 16, 1 of 32, and two classes.
 struct Output {
   std::vector<float> numbers = std::vector<float>(21 * 7, 0.0f);
-  // A box around the centre (x, y) of width and height in cells.
+  // Puts a box around the centre (x, y); width and height are in cells.
   void put(int row, float x, float y, float w, float h, float object, float a, float b) {
     const float values[] = {x, y, std::log(w), std::log(h), object, a, b};
     std::copy_n(values, 7, numbers.begin() + row * 7);
@@ -127,7 +127,7 @@ TEST(PersonDetector, InputSizesAreThoseOfThePublishedWeights) {
   EXPECT_EQ(detector_input({*yolox_shape("yolox_s", 1), 0.3}), (std::array{608, 1088}));
 }
 
-// What the official network, preprocessing and suppression give on 50 pictures of COCO.
+// The official network, preprocessing and suppression on 50 pictures of COCO.
 TEST(PersonDetector, FindsWhatTheOfficialCodeFinds) {
   HR_NEEDS_ORACLE("../real/detector/val2017.person.json");
   const fs::path real = test::oracle("../real");

@@ -1,4 +1,4 @@
-// The same training on 1, 2 and 4 ranks.
+// The same training on 1, 2 and 4 ranks gives the same results.
 #include <gtest/gtest.h>
 
 #include <mutex>
@@ -17,7 +17,7 @@ using test::Values;
 constexpr int kBatch = 4, kSide = 64, kJoints = 3;
 constexpr double kRate = 1e-4;
 
-// Step k's sample i: everything drawn from (k, i), so that any rank can make it.
+// Sample i of step k. Everything is drawn from (k, i), so that any rank can make it.
 struct Samples {
   std::vector<float> images, targets, weights;
   Samples(int step, const std::vector<int>& which) {
@@ -47,7 +47,7 @@ Trained train(const Plan& plan, Comm* comm) {
   const auto owned = make_model(cx, "hrnet_w2", kJoints, 0, Init::none);
   PoseModel& model = *owned;
   test::fill_by_formula(model.parameters());
-  // Other ranks begin elsewhere: the broadcast has to put that right.
+  // The other ranks begin with other values, which the broadcast must replace.
   const int rank = comm != nullptr ? comm->rank() : 0;
   for (int64_t i = 0; i < model.parameters().values.numel(); ++i)
     model.parameters().values.data<float>()[i] += static_cast<float>(rank);
@@ -89,10 +89,11 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
 
 double size(const std::vector<float>& a) { return distance(a, std::vector<float>(a.size())); }
 
-// How far apart runs may be that differ only in the order of float32 sums? A gradient: a few roundings of sums of up to
-// 256 x 4 terms, carried through thirty layers: 1e-5 of its length (seen: 8e-7). Twenty steps of Adam:
-// where a gradient is nothing but rounding, Adam's update is as large as any, so the only fair measure is one process
-// that adds up the same batch in another order. Several ranks may be three times as far from one process as that.
+// How far apart may runs be that differ only in the order of float32 sums? A gradient may differ by a few roundings of
+// sums of up to 256 x 4 terms, carried through thirty layers: 1e-5 of its length (seen: 8e-7). After twenty steps of
+// Adam there is no such bound, because Adam's update is just as large where a gradient is only rounding error. The only
+// fair measure is one process that adds up the same batch in another order. Several ranks may be three times as far
+// from one process as that.
 TEST(Ranks, TwentyStepsEndWithTheWeightsOfOneProcess) {
   const Trained one = train({}, nullptr), start = train({.steps = 0}, nullptr);
   const double moved = distance(one.values, start.values);
@@ -126,7 +127,7 @@ TEST(Ranks, TwentyStepsEndWithTheWeightsOfOneProcess) {
   }
 }
 
-// The bound above is not one that anything meets.
+// Shows that the bound above is not met by just any run.
 TEST(Ranks, WithoutSynchronisedBatchNormTheyEndElsewhere) {
   const Trained one = train({}, nullptr), start = train({.steps = 0}, nullptr);
   const Trained two = train_on_ranks({.ranks = 2, .sync_bn = false})[0];
@@ -141,7 +142,8 @@ TEST(Ranks, TheSameBitsInEveryRun) {
   EXPECT_EQ(a.losses, b.losses);
 }
 
-// One rank's request ends all of them after the same step; one rank's infinite loss changes nothing on any of them.
+// A request to stop in one rank ends all ranks after the same step. An infinite loss in one rank changes nothing in any
+// of them.
 class RanksThatAgree : public testing::TestWithParam<bool> {};
 
 TEST_P(RanksThatAgree, OnTheEndAndOnWhatIsNotFinite) {

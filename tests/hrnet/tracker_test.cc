@@ -45,7 +45,7 @@ TEST(Tracker, KeepsTheIdsOfPeopleWhoPassEachOther) {
   }
 }
 
-// The same walk behind a pillar (0.5 s, in which nothing is seen) at several rates and at uneven times.
+// The same walk behind a pillar, where nothing is seen for 0.5 s, at several frame rates and at uneven times.
 TEST(Tracker, AgesAreSecondsAtAnyFrameRate) {
   for (const double fps : {12.0, 25.0, 60.0, 240.0, 0.0}) {
     std::mt19937 random(3);
@@ -117,20 +117,20 @@ TEST(Tracker, WeakDetectionsProlongATrackAndStartNone) {
     ASSERT_EQ(ids(people), std::set<int64_t>{1}) << f;
     EXPECT_EQ(people[0].score, 0.3);
   }
-  EXPECT_TRUE(tracker.update(3, std::vector{person(10, 10, 0.05)}).empty());  // too weak to be looked at
-  for (int f = 91; f < 95; ++f) {  // strong enough to be associated, not to start a track
+  EXPECT_TRUE(tracker.update(3, std::vector{person(10, 10, 0.05)}).empty());  // too weak to be considered
+  for (int f = 91; f < 95; ++f) {  // strong enough to be associated, but not to start a track
     EXPECT_TRUE(tracker.update(f / 30.0, std::vector{person(600, 10, 0.65)}).empty());
   }
 }
 
-// Two people in the same place exchange their boxes' order; only their poses tell them apart.
+// Two people in the same place exchange the order of their boxes. Only their poses distinguish them.
 TEST(Tracker, PosesTellApartWhomBoxesDoNot) {
   for (const bool with_poses : {true, false}) {
     Tracker tracker;
     int kept = 0;
     for (int f = 0; f < 20; ++f) {
       const Box a{100, 100, 60, 150}, b{104, 100, 60, 150};
-      // From the tenth frame on each is found where the other was.
+      // From the tenth frame on each is detected where the other was.
       Pose first{f < 10 ? a : b, 0.9, {}}, second{f < 10 ? b : a, 0.9, {}};
       if (with_poses) {
         first.joints = pose(first.box, 0);
@@ -182,7 +182,7 @@ TEST(Tracker, RefusesWhatIsNoNumberAndTimeThatGoesBack) {
   d.joints = pose(d.box, 0);
   d.joints[4].y = static_cast<float>(nan);
   EXPECT_THROW(tracker.update(1.1, std::vector{d}), Error);
-  // Nothing of that has changed anything: the same person, and time may stand still.
+  // The refused calls have changed nothing: the person keeps the id, and a repeated time is allowed.
   EXPECT_EQ(ids(tracker.update(1, std::vector{person(10, 10)})), std::set<int64_t>{1});
   EXPECT_THROW(Tracker({.low_score = 0.9}), Error);
   EXPECT_THROW(Tracker({.max_lost_seconds = -1}), Error);
@@ -214,12 +214,12 @@ TEST(Tracker, AHundredPeopleGiveTheSameBitsTwice) {
   EXPECT_EQ(a, run());
   double largest = 0;
   for (size_t i = 0; i < a.size(); i += 3) largest = std::max(largest, a[i]);
-  EXPECT_EQ(largest, 100);  // a tenth is unseen in every frame, and nobody becomes somebody else
+  EXPECT_EQ(largest, 100);  // a tenth is unseen in every frame, and nobody changes the id
 }
 
 // ---- smoothing ------------------------------------------------------------------------------------------------------
 
-// How far a joint at rest shakes, as a share of how far the detections shake.
+// Returns how much a joint at rest shakes, as a share of how much the detections shake.
 double shake(double scale, double fps) {
   std::mt19937 random(5);
   std::normal_distribution<double> noise(0, 1);
@@ -248,7 +248,8 @@ TEST(Smoothing, CalmsJointsAtRestInAnyResolution) {
 }
 
 TEST(Smoothing, FollowsAFastJointWithoutMuchLag) {
-  // One size of the person per second for two seconds: the lag must stay below a twentieth of a size.
+  // The joint moves by one size of the person per second for two seconds. The lag must stay below a twentieth of the
+  // size.
   OneEuro filter;
   const double unit = 80;
   for (int f = 0; f <= 60; ++f) {
@@ -256,7 +257,7 @@ TEST(Smoothing, FollowsAFastJointWithoutMuchLag) {
   }
   EXPECT_LT(unit * 2 - filter.x, unit / 20);
   EXPECT_GT(filter.vx, 0.5 * unit);
-  // Of the formula: alpha of 1.5 Hz at 0.1 s is 0.485.
+  // By the formula, alpha of 1.5 Hz at 0.1 s is 0.485.
   OneEuro plain;
   plain.step(0, 0, 0, 1, 1.5, 0, 1);
   plain.step(1, 0, 0.1, 1, 1.5, 0, 1);
@@ -276,15 +277,15 @@ TEST(Smoothing, StartsAnewWithTheTrackAndSkipsUnseenJoints) {
   frame(0, 0, 0.9f);
   const TrackedPerson smoothed = frame(0.033, 0.1, 0.1f);
   EXPECT_LT(smoothed.joints[0].x, d.joints[0].x - 0.5f);  // lags behind
-  EXPECT_EQ(smoothed.joints[2].x, d.joints[2].x);         // unseen: as it was given
+  EXPECT_EQ(smoothed.joints[2].x, d.joints[2].x);         // unseen: unchanged
   const TrackedPerson seen_again = frame(0.066, 0.2, 0.9f);
-  EXPECT_EQ(seen_again.joints[2].x, d.joints[2].x);  // starts anew
+  EXPECT_EQ(seen_again.joints[2].x, d.joints[2].x);  // starts again
   tracker.update(0.1, {});
   const TrackedPerson again = frame(0.133, 0.4, 0.9f);
   EXPECT_EQ(again.track, 1);
-  EXPECT_EQ(again.joints[0].x, d.joints[0].x);  // found again: starts anew
+  EXPECT_EQ(again.joints[0].x, d.joints[0].x);  // found again: starts again
 }
 
-// Time of the processor, so that neighbours do not count.
+// Only processor time is measured, so that other load does not count.
 }  // namespace
 }  // namespace hr

@@ -1,4 +1,4 @@
-// The training step as a library user meets it: a network, a loss and inputs of one's own.
+// The training step as a user of the library sees it: with a network, a loss and inputs of the user's own.
 #include "hrnet/train/train_step.h"
 
 #include <gtest/gtest.h>
@@ -100,7 +100,7 @@ TEST(TrainStep, InputsAreFoundByNumberAndByName) {
   EXPECT_TRUE(contains(beyond, "input 3")) << beyond;
 }
 
-// Two batches of the same size and other names, shapes or constants are other steps to the loss function.
+// Two batches of the same size but with other names, shapes or constants are different steps for the loss function.
 TEST(TrainStep, EveryKindOfBatchHasItsOwnPlan) {
   Context cx;
   Net net;

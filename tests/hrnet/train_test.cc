@@ -1,4 +1,4 @@
-// One training step: losses, every gradient, running statistics, the optimisers' trajectories.
+// One training step: losses, every gradient, running statistics, and the trajectories of the optimisers.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -7,10 +7,10 @@
 #include "core/io/json.h"
 #include "core/parallel.h"
 #include "hrnet/model/hrnet.h"
+#include "hrnet/model/load.h"
 #include "hrnet/model/pose_resnet.h"
 #include "hrnet/train/pose_step.h"
 #include "nn/optimizer.h"
-#include "nn/state_dict.h"
 #include "ops/joints_loss.h"
 #include "tests/support/formula.h"
 #include "tests/support/gradients.h"
@@ -37,7 +37,7 @@ struct Trainer {
   Trainer& operator=(const Trainer&) = delete;
 
   ParameterStore& store() const { return model->parameters(); }
-  // Forward and backward; gradients are on the store's slab.
+  // Runs forward and backward. Gradients are on the store's slab.
   double step(const Batch& b, JointsLoss kind, Tensor* output = nullptr) {
     const Tensor y = model->forward(cx, b.input);
     if (output != nullptr) *output = y;
@@ -58,7 +58,7 @@ struct GoldenTrainer : Trainer {
   explicit GoldenTrainer(const std::string& set) {
     model = std::make_unique<HRNet>("hrnet_w8", 8, 17);
     test::allocate_by_formula(cx, store());
-    load_state_dict(SafetensorsFile(test::oracle("weights/w8.safetensors")), store());
+    load_weights(WeightFile(test::oracle("weights/w8.safetensors")), *model);
     store().bind(tape);
     const SafetensorsFile file(test::oracle("train/" + set + "_batch.safetensors"));
     batch = {test::make(cx, file.at("input")), test::make(cx, file.at("target")),
@@ -66,7 +66,7 @@ struct GoldenTrainer : Trainer {
   }
 };
 
-// The golden samples of one tensor's elements: all of it, or every step-th (step from the file's own rule).
+// The golden samples of one tensor's elements: all of them, or every step-th (the file defines step).
 class Samples {
  public:
   explicit Samples(const std::string& name) : file_(test::oracle("train/" + name + ".samples.safetensors")) {
@@ -76,7 +76,7 @@ class Samples {
     target_ = std::stoll(rule.substr(at + 6));
   }
   Values golden(const std::string& name) const { return file_.at(name).to_f64(); }
-  // Picks the same elements out of a whole tensor in torch's order.
+  // Picks the same elements from a whole tensor in torch's order.
   Values pick(const std::string& name, const Values& whole) const {
     const auto n = static_cast<int64_t>(whole.size());
     if (file_.at(name).numel() == n) return whole;
@@ -93,7 +93,7 @@ class Samples {
   int64_t target_ = 0;
 };
 
-// Distances added up over tensors.
+// Distances, summed over tensors.
 struct Total {
   double off = 0, size = 0;
   void add(const Values& a, const Values& b) {
@@ -112,12 +112,12 @@ void expect_gradients(const GoldenTrainer& t, const std::string& what, double to
     const Values mine = samples.pick(p.name, whole);
     total.add(mine, golden);
     EXPECT_LE(test::distance(mine, golden), per_tensor * test::norm(golden)) << p.name;
-    // [sum, sum of abs, l2 norm, min, max] of all elements, sampled or not.
+    // [sum, sum of abs, l2 norm, min, max] of all elements, also if only some are stored.
     const auto& s = stats[p.name.c_str()];
     double sum = 0, absolute = 0;
     for (const double v : whole) sum += v, absolute += std::abs(v);
     const double l2 = s[2].GetDouble();
-    // |sum(a) - sum(b)| <= |a - b|_1 <= sqrt(n) |a - b|_2; 1e-8: the file has nine digits.
+    // Uses |sum(a) - sum(b)| <= |a - b|_1 <= sqrt(n) |a - b|_2. The 1e-8 is there because the file has nine digits.
     const double reach = per_tensor * l2 * std::sqrt(static_cast<double>(whole.size()));
     EXPECT_NEAR(sum, s[0].GetDouble(), reach + 1e-8 * absolute) << p.name;
     EXPECT_NEAR(absolute, s[1].GetDouble(), reach + 1e-8 * absolute) << p.name;
@@ -183,14 +183,14 @@ class Trajectory : public testing::TestWithParam<std::tuple<std::string, std::st
 
 TEST_P(Trajectory, TenStepsFollowTheGoldenOne) {
   HR_NEEDS_ORACLE("train/train.json");
-  set_compute_threads(1);  // a small network: see MadeTrainer
+  set_compute_threads(1);  // for a small network: see MadeTrainer
   const auto& [set, name] = GetParam();
   const auto json = parse_json_file(test::oracle("train/train.json"));
   const auto& golden = json[set.c_str()]["trajectories"][name.c_str()];
   const bool seed = name == "adamw_seed";
   const double decay = golden["weight_decay"].GetDouble(), lr = golden["lr"].GetDouble();
   const JointsLoss kind = seed ? JointsLoss::seed : JointsLoss::official;
-  std::vector<Values> losses(11);  // before each step and after the last, of every draw
+  std::vector<Values> losses(11);  // before each step and after the last one, for every draw
   const uint64_t draws = set == "tight" ? test::kTrajectories : 1;
   for (uint64_t draw = 0; draw < draws; ++draw) {
     GoldenTrainer t(set);
@@ -241,7 +241,7 @@ INSTANTIATE_TEST_SUITE_P(Golden, Trajectory,
 struct MadeTrainer : Trainer {
   Batch batch;
   MadeTrainer(std::unique_ptr<PoseModel> m, int64_t n, int64_t h, int64_t w) {
-    set_compute_threads(1);  // networks this small wait for each other's threads more than they compute
+    set_compute_threads(1);  // in such small networks, threads wait for each other longer than they compute
     model = std::move(m);
     test::allocate_by_formula(cx, store());
     store().bind(tape);
@@ -252,7 +252,7 @@ struct MadeTrainer : Trainer {
   }
 };
 
-// The gradient of whole networks against differences of the loss itself, tensor by tensor, along the gradient and
+// Compares the gradient of whole networks with differences of the loss itself, tensor by tensor, along the gradient and
 // along a random direction.
 void expect_slope(MadeTrainer& t, const std::vector<std::string>& names) {
   const double loss = t.step(t.batch, JointsLoss::official);
@@ -270,8 +270,8 @@ void expect_slope(MadeTrainer& t, const std::vector<std::string>& names) {
       for (double& d : direction) d /= along ? length : random_length;
       double slope = 0;
       for (size_t i = 0; i < g.size(); ++i) slope += g[i] * direction[i];
-      // Small enough that few ReLUs flip and the loss stays near its tangent, large enough that its float32 noise (1e-7
-      // of it) stays below a per cent of the change.
+      // h is small enough that few ReLUs change and the loss stays near its tangent, and large enough that its float32
+      // noise (1e-7 of it) stays below a per cent of the change.
       const double h = std::min(0.5e-3 * loss / length, 3e-3 * test::norm(before));
       const auto at = [&](double x) {
         for (size_t i = 0; i < g.size(); ++i)
@@ -331,7 +331,7 @@ TEST(Train, EveryParameterReceivesAGradient) {
   }
 }
 
-// bf16 keeps eight bits: a step's gradient points the same way, to a few per cent.
+// bf16 keeps eight bits. A step's gradient has the same direction up to a few per cent.
 TEST(Train, Bf16FollowsFloat32) {
   MadeTrainer exact(std::make_unique<HRNet>("hrnet_w8", 8, 3), 2, 64, 96);
   MadeTrainer narrow(std::make_unique<HRNet>("hrnet_w8", 8, 3), 2, 64, 96);

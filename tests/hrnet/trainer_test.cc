@@ -1,4 +1,5 @@
-// The training loop as a library: what is saved when, resuming, bad samples, losses that are not finite, settings.
+// The training loop as a library: when it saves which file, resuming, bad samples, losses that are not finite,
+// settings.
 #include "hrnet/train/trainer.h"
 
 #include <gtest/gtest.h>
@@ -64,7 +65,7 @@ TrainRecipe tiny(const fs::path& output) {
 
 std::string last_of(const TrainRecipe& r) { return (fs::path(r.output_dir) / "last.safetensors").string(); }
 
-// Bytes of weights, running statistics and counters.
+// Returns the bytes of weights, running statistics and counters.
 std::string bytes_of(const PoseModel& model) {
   const fs::path file = test::temporary_folder() / "model.safetensors";
   save_state_dict(file, model.parameters(), {});
@@ -91,7 +92,7 @@ TEST(Trainer, AnEpochIsOnTheDiskBeforeItIsValidated) {
   EXPECT_EQ(saved.epoch, 0);
   EXPECT_EQ(saved.step, 3);
 
-  // The resumed run trains nothing, validates, and ends where the run without an accident does.
+  // The resumed run trains nothing and only validates. It ends where the run without an accident does.
   struct Counting : TrainObserver {
     int steps = 0, validations = 0;
     void stepped(const EpochStatus&) override { ++steps; }
@@ -112,7 +113,7 @@ TEST(Trainer, AResumedRunWritesTheBytesOfAnUninterruptedOne) {
   EXPECT_FALSE(end.stopped());
   EXPECT_EQ(end.epoch, 2);
 
-  // Asked to stop after the second step of each epoch, so twice.
+  // Asks to stop after the second step of each epoch, so twice.
   struct Stopping : TrainObserver {
     StopRequest stop;
     void stepped(const EpochStatus& s) override {
@@ -128,7 +129,7 @@ TEST(Trainer, AResumedRunWritesTheBytesOfAnUninterruptedOne) {
     EXPECT_EQ(part.stop_reason, 7);
     EXPECT_EQ(part.step, 2);
     r.resume = last_of(r);
-    r.workers = 2 - r.workers;  // any number gives the same batches
+    r.workers = 2 - r.workers;  // the batches do not depend on it
   }
   EXPECT_EQ(stops, 2);
   EXPECT_EQ(read_file(last_of(r)), read_file(last_of(whole)));
@@ -139,7 +140,7 @@ TEST(Trainer, CheckpointsWithinAnEpochContinueIt) {
   TrainRecipe whole = tiny(root / "whole");
   TrainObserver silent;
   train(whole, silent);
-  // An end that nobody could prepare for, after the step that follows the checkpoint.
+  // Throws after the step that follows the checkpoint, which is an end that nothing could prepare for.
   struct Crashing : TrainObserver {
     void stepped(const EpochStatus& s) override { check(s.epoch != 1 || s.step != 3, "power failure"); }
   } crashing;
@@ -161,7 +162,7 @@ TEST(Trainer, ALossThatIsNotFiniteUpdatesNothing) {
   TrainRecipe r = tiny(root / "run");
   r.epochs = 1;
   train(r, silent);
-  // A bias that makes all heatmaps infinite.
+  // This bias makes all heatmaps infinite.
   const SafetensorsFile good{fs::path(last_of(r))};
   std::vector<NamedArray> arrays;
   const std::vector<float> huge(17, std::numeric_limits<float>::infinity());
@@ -200,7 +201,7 @@ TEST(Trainer, PicturesThatTurnBadAreReplacedListedAndToldOnce) {
   damaging.picture = root / "train2017" / "p2.jpg";
   TrainRecipe r = tiny(root / "run");
   r.data_path = root.string();
-  r.cache_mib = 0;  // else the picture would not be read again
+  r.cache_mib = 0;  // otherwise the picture would not be read again
   r.epochs = 3;
   EXPECT_FALSE(train(r, damaging).stopped());
   EXPECT_EQ(damaging.told, std::vector<size_t>{1});
@@ -306,6 +307,15 @@ TEST(Checkpoint, NumbersThatCannotBeAreRefusedByName) {
   EXPECT_TRUE(test::contains(refused(R"({"epoch":0,"step":1,"samples":0,"loss_sum":0,"best_ap":0})"), "samples"));
   EXPECT_TRUE(test::contains(refused(R"({"epoch":0.5,"step":0,"samples":0,"loss_sum":0,"best_ap":0})"), "whole"));
   EXPECT_TRUE(test::contains(refused("[]"), "position"));
+}
+
+TEST(Checkpoint, AHistoryWithoutANumberForSomeJointCanBeReadAgain) {
+  EpochRecord record{.epoch = 1, .loss = 0.5, .lr = 1e-3, .pckh = true, .stats = std::vector<double>(9, 50.0)};
+  record.stats[2] = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<EpochRecord> back = history_from_json(history_to_json({record}), "test");
+  ASSERT_EQ(back.size(), 1u);
+  EXPECT_TRUE(std::isnan(back[0].stats[2]));
+  EXPECT_EQ(back[0].stats[3], 50.0);
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ TEST(Yolox, HasThePublishedNumberOfParameters) {
   }
 }
 
-// float32's own error is at most 5.2e-6 of the largest value.
+// The error of float32 itself is at most 5.2e-6 of the largest value.
 TEST(Yolox, OutputsAreTheOfficialNetworks) {
   HR_NEEDS_ORACLE("yolox/yolox.json");
   const auto json = parse_json_file(test::oracle("yolox/yolox.json"));
@@ -89,8 +89,8 @@ TEST(Yolox, OutputsAreTheOfficialNetworks) {
     if (model != loaded) network = load_yolox(Context(), WeightFile(test::write_yolox(yolox_shape(model).value())));
     loaded = model;
     const SafetensorsFile golden(test::oracle("yolox/" + name + ".safetensors"));
-    // The bytes of these files are in the order [N, 85, A], before the official code's last permutation, although their
-    // headers say [N, A, 85]: yolox.json's range of objectness holds for column 4 of this order alone.
+    // The bytes of these files are in the order [N, 85, A], before the last permutation of the official code, although
+    // their headers say [N, A, 85]. The range of objectness in yolox.json fits column 4 only in this order.
     const ArrayView& output = golden.at("output");
     const int64_t anchors = output.shape[1], columns = output.shape[2];
     const Values expected = test::second_to_last(output.to_f64(), {n, columns, 1, anchors});
@@ -108,7 +108,7 @@ TEST(Yolox, OutputsAreTheOfficialNetworks) {
   EXPECT_GE(runs, 5);
 }
 
-// Small networks computed in double with NumPy (tests/hrnet/data/yolox_golden.py).
+// Small networks, computed in double with NumPy (tests/hrnet/data/yolox_golden.py).
 TEST(Yolox, OutputsAreThoseOfAPlainNetworkInDouble) {
   const SafetensorsFile golden(test::source_folder() / "tests/hrnet/data/yolox_golden.safetensors");
   const struct {
@@ -152,7 +152,8 @@ TEST(Yolox, ACheckpointOfTheOfficialProjectIsLoaded) {
 TEST(Yolox, TheStemTellsThePreprocessing) {
   auto entries = test::yolox_by_formula({8, 1, false, 3});
   EXPECT_EQ(yolox_info(WeightFile(test::write_entries(entries)))->input(), YoloxInput::rgb_normalised);
-  // The same network for numbers 50 times as large, wherever the factor is: in the filter or in its batch norm.
+  // Numbers that are 50 times as large still describe the same network, whether the factor is in the filter or in its
+  // batch norm.
   for (const char* entry : {"backbone.backbone.stem.conv.conv.weight", "backbone.backbone.stem.conv.bn.weight"}) {
     auto smaller = entries;
     for (auto& [name, e] : smaller) {
@@ -192,7 +193,7 @@ TEST(Yolox, AFileThatDoesNotFitIsRefusedWithTheReason) {
   const WeightFile file(test::write_entries(entries));
   EXPECT_TRUE(contains(message_of([&] { load_yolox(cx, file, "yolox_s"); }),
                        "this is yolox_c8_d1, a detector of 3 classes; you asked for yolox_s"));
-  // A pose program says what the file is.
+  // A pose program says what kind of file it is.
   EXPECT_TRUE(contains(guess_model(file).what, "yolox_c8_d1, a detector of 3 classes"));
   EXPECT_TRUE(guess_model(file).model.empty());
 }

@@ -1,4 +1,4 @@
-// make_files FOLDER: what the examples read, made small: pose.safetensors, detector.safetensors and picture.png.
+// make_files FOLDER: writes small files for the examples: pose.safetensors, detector.safetensors and picture.png.
 #include "data/formats/image.h"
 #include "hrnet/model/model.h"
 #include "nn/state_dict.h"
@@ -10,7 +10,7 @@ int main(int, char** argv) {
   hr::Context cx;
   const auto model = hr::make_model(cx, "hrnet_w2", 17, 3, hr::Init::torch);
   hr::save_state_dict(folder / "pose.safetensors", model->parameters(), {{"input_h", "96"}, {"input_w", "64"}});
-  // Its scores are near 1/4 everywhere, so that it finds somebody in any picture.
+  // The scores of this detector are near 1/4 everywhere, so that it finds somebody in any picture.
   hr::fs::copy_file(hr::test::write_yolox({.stem = 8, .depth = 1, .classes = 1}), folder / "detector.safetensors",
                     hr::fs::copy_options::overwrite_existing);
   hr::Image picture(96, 64);

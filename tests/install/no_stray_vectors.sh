@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# no_stray_vectors.sh LIBRARY: a portable build may hold AVX instructions only in the functions that core/cpu_level.h
-# chooses between, AVX-512 only in those for v4, and it must hold both there.
+# no_stray_vectors.sh LIBRARY: checks that a portable build has AVX instructions only in the functions among which
+# core/cpu_level.h chooses, AVX-512 only in those for v4, and that it does have both there.
 set -euo pipefail
 objdump -d --no-show-raw-insn -C "$1" | awk '
   /^[0-9a-f]+ <.*>:$/ { name = $0; next }

@@ -1,4 +1,4 @@
-// Buckets of the gradient slab, and averaging them over ranks.
+// The buckets of the gradient slab, and averaging them over ranks.
 #include "nn/data_parallel.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 namespace hr {
 namespace {
 
-// Parameters of these sizes (in elements) on one slab.
+// Declares parameters of these sizes (in elements) on one slab.
 void declare(ParameterStore& store, const std::vector<int64_t>& sizes) {
   for (size_t i = 0; i < sizes.size(); ++i) {
     const std::string name = fmt::format("p{}", i);
@@ -31,7 +31,7 @@ struct OwnSlab {
   OwnSlab(const OwnSlab&) = delete;
   OwnSlab& operator=(const OwnSlab&) = delete;
 
-  // A pass in which parameter i gets the gradient `value` + i everywhere, last parameter first.
+  // Runs a pass in which every element of parameter i gets the gradient `value` + i, last parameter first.
   void backward(float value) {
     const auto& parameters = store.parameters();
     for (size_t i = 0; i < parameters.size(); ++i) {
@@ -60,7 +60,7 @@ TEST(GradientBuckets, CutTheSlabFromItsEndAtWholeParameters) {
         if (b > 0) {
           EXPECT_EQ(buckets[b].end, buckets[b - 1].begin);
         }
-        // Full, but for the last one and the one before it.
+        // All buckets are full except the last one and the one before it.
         if (b + 2 < buckets.size()) {
           EXPECT_GE((buckets[b].end - buckets[b].begin) * 4, bytes);
         }
@@ -95,7 +95,7 @@ TEST(DataParallel, AveragesEveryGradient) {
   }
 }
 
-// A communicator that notes when each bucket sets off.
+// A communicator that records when each bucket is sent.
 struct Notes final : Comm {
   Notes() : Comm(0, 2) {}
   std::string_view engine() const override { return "notes"; }
@@ -135,7 +135,7 @@ TEST(DataParallel, BucketsSetOffWhileBackwardRuns) {
   using Events = std::vector<std::string>;
   const Events late{"op 3", "op 2", "op 1", "op 0", "send 64", "send 16", "send 16", "finish"};
   const Events early{"op 3", "op 2", "send 64", "op 1", "send 16", "op 0", "send 16", "finish"};
-  EXPECT_EQ(pass(), late);  // the tape has not seen the graph yet
+  EXPECT_EQ(pass(), late);  // the tape does not know the graph yet
   EXPECT_EQ(pass(), early);
   EXPECT_EQ(pass(), early);
   EXPECT_THROW(parallel.finish(m.cx), Error);

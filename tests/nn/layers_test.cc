@@ -15,7 +15,7 @@ namespace {
 
 using test::Values;
 
-// One layer with lively parameters and running statistics.
+// One layer with random parameters and running statistics.
 struct Layer {
   Context cx;
   ParameterStore store;
@@ -52,11 +52,11 @@ TEST(ConvBn, FoldedAndUnfoldedInferenceAgree) {
         const After after{.add = add ? &skip : nullptr, .relu = relu};
         const Tensor folded = l.conv(l.cx, x, after);
         Tape tape;
-        l.cx.tape = &tape;  // with a tape: batch norm as its own op, on the running statistics
+        l.cx.tape = &tape;  // with a tape, batch norm is an op of its own, on the running statistics
         const Tensor graph = l.conv(l.cx, x, after);
         EXPECT_GT(tape.size(), 0u);
         const Values expected = test::values(graph);
-        // Up to 288 products; folding moves one rounding into the filter.
+        // A sum has up to 288 products, and folding moves one rounding into the filter.
         EXPECT_TRUE(test::close(test::values(folded), expected, 600 * 0x1p-24 * (1 + test::max_abs(expected))));
       }
     }
@@ -75,7 +75,7 @@ TEST(ConvBn, TermsGiveTheSameAsTheWholeLayer) {
   EXPECT_EQ(up.data<float>()[33], up.data<float>()[0]) << "nearest";
 }
 
-// Folded weights are a cache: everything that changes the layer must be seen by the next inference.
+// Folded weights are a cache. The next inference must use every change of the layer.
 TEST(ConvBn, FoldedWeightsFollowTheParameters) {
   Layer l({3, 17, 3, 1, 1});
   const Tensor x = l.input({2, 7, 5, 3});
@@ -94,7 +94,7 @@ TEST(ConvBn, FoldedWeightsFollowTheParameters) {
   EXPECT_EQ(infer(), before);
 
   l.cx.training = true;
-  l.conv(l.cx, x);  // moves the running statistics
+  l.conv(l.cx, x);  // changes the running statistics
   Values now = infer();
   EXPECT_GT(test::distance(now, before), 0.1);
   EXPECT_TRUE(test::close(now, graph(), 1e-4));
@@ -111,7 +111,7 @@ TEST(ConvBn, FoldedWeightsFollowTheParameters) {
   Layer other({3, 17, 3, 1, 1}, 50);
   const auto path = test::temporary_folder() / "w.safetensors";
   save_state_dict(path, other.store, {});
-  load_state_dict(SafetensorsFile(path), l.store);
+  load_matching(WeightFile(path), l.store);
   now = infer();
   EXPECT_GT(test::distance(now, before), 0.1);
   EXPECT_TRUE(test::close(now, graph(), 1e-4));
@@ -186,7 +186,7 @@ TEST(Conv, HeatmapsAreFloat32AndItsGradientsArrive) {
   }
 }
 
-// What stands after the convolution runs as `fuse` in training and in the convolution's epilogue at inference.
+// What follows the convolution runs as `fuse` in training and in the convolution's epilogue in inference.
 TEST(Conv, BiasAndWhatFollowsAreTheSameWithAndWithoutATape) {
   for (const bool bias : {true, false}) {
     for (const int kernel : {1, 3, 5}) {
@@ -239,8 +239,8 @@ TEST(Model, PlainParametersLearnAndSurviveAFile) {
   net.parameters().bind(r.tape);
   const Tensor x = test::make(r.cx, {2, 5, 7, 3}, DType::f32, test::random_values(210, 1));
   const Tensor target = r.cx.zeros({2, 3, 4, 2}, DType::f32);
-  // The table is used as it is, so that its gradient comes straight from an elementwise op, and twice, so that two
-  // addends meet on the slab.
+  // The table is used as it is, so that its gradient comes directly from an elementwise op, and it is used twice, so
+  // that two addends meet on the slab.
   Tensor table = relu(r.cx, mul(r.cx, net.table.value, net.table.value));
   const Tensor loss = add(r.cx, mse(r.cx, net(r.cx, x), target), mse(r.cx, table, r.cx.zeros({2, 3, 5}, DType::f32)));
   table.reset();

@@ -15,7 +15,7 @@ TEST(Schedule, OfficialIsPlainMultiStep) {
        {std::pair{0, 1e-3}, {169, 1e-3}, {170, 1e-4}, {199, 1e-4}, {200, 1e-5}, {209, 1e-5}}) {
     for (const int64_t step : {0, 1, 999}) EXPECT_DOUBLE_EQ(s.at(epoch, step, 1000), lr) << epoch;
   }
-  // torch's MultiStepLR counts a milestone given twice twice.
+  // torch's MultiStepLR counts a milestone twice if it is given twice.
   EXPECT_DOUBLE_EQ((Schedule{.lr = 1, .gamma = 0.5, .milestones = {2, 2}}.at(2, 0, 10)), 0.25);
 }
 

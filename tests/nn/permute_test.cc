@@ -9,8 +9,8 @@
 namespace hr {
 namespace {
 
-// Sizes around the tiles (16 rows, 4 columns) and the pieces (128 Ki elements), both layouts, any alignment of the
-// file's numbers. Every element is its own torch index, which float32 holds exactly up to 2^24.
+// Sizes around those of tiles (16 rows, 4 columns) and pieces (128 Ki elements), both layouts, any alignment of the
+// file's numbers. The value of every element is its torch index, which float32 holds exactly up to 2^24.
 TEST(Permute, EveryElementFindsItsPlaceAndItsWayBack) {
   const Shape shapes[] = {{1, 1, 1, 1},   {3, 16, 3, 3},   {2, 20, 3, 3},  {5, 48, 1, 1},
                           {2, 15, 3, 3},  {1, 17, 7, 7},   {64, 3, 7, 7},  {33, 256, 3, 3},
@@ -28,7 +28,7 @@ TEST(Permute, EveryElementFindsItsPlaceAndItsWayBack) {
         std::vector<float> numbers(n);
         for (size_t i = 0; i < n; ++i) numbers[i] = static_cast<float>(i);
         std::memcpy(file.data() + shift, numbers.data(), n * 4);
-        // On a cache line, like the slabs, and a float beside one: plain stores then.
+        // The slabs begin on a cache line. One float further, plain stores are used.
         for (const size_t offset : {0, 1}) {
           std::vector<float> memory(n + 32, -1);
           float* ours = memory.data() + (16 - reinterpret_cast<uintptr_t>(memory.data()) / 4 % 16) + offset;

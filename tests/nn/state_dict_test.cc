@@ -16,9 +16,9 @@ namespace {
 using test::Values;
 
 // A filter, a deconvolution's filter, a vector, a buffer and a counter.
-struct Small {
+struct Small : Model {
   Context cx;
-  ParameterStore store;
+  ParameterStore& store = parameters();
   Parameter &filter, &deconv, &vector;
   Buffer& buffer;
   Counter& counter;
@@ -34,16 +34,16 @@ struct Small {
 
 fs::path fresh() { return test::temporary_folder() / "w.safetensors"; }
 
-std::string why_refused(const fs::path& path, ParameterStore& store) {
+std::string why_refused(const fs::path& path, Model& model) {
   try {
-    load_state_dict(SafetensorsFile(path), store);
+    load_weights(path, model);
   } catch (const Error& e) {
     return e.what();
   }
   return "";
 }
 
-// What a file holds, to change and write again.
+// The contents of a file, which tests change and write again.
 struct Contents {
   struct Array {
     DType dtype;
@@ -91,13 +91,13 @@ TEST(StateDict, FiltersAreStoredInTorchsOrder) {
   EXPECT_EQ(file.metadata().at("model"), "small");
 
   Small other(2);
-  load_state_dict(file, other.store);
+  load_weights(path, other);
   EXPECT_TRUE(test::same_bytes(other.filter.value, s.filter.value));
   EXPECT_TRUE(test::same_bytes(other.deconv.value, s.deconv.value));
   EXPECT_EQ(test::torch_order(other.deconv, other.deconv.value), deconv_torch) << "the helper of other tests";
 }
 
-// Every element is called by its digits o, i, y, x.
+// The value of every element is made of its digits o, i, y, x.
 TEST(StateDict, SquareKernelsAreNotTransposed) {
   const float ours[] = {0,    100,  1,    101,  10,   110,  11,   111,
                         1000, 1100, 1001, 1101, 1010, 1110, 1011, 1111};  // o, y, x, i
@@ -124,7 +124,7 @@ TEST(StateDict, RoundTripKeepsEveryByte) {
   const auto first = fresh(), second = fresh();
   save_state_dict(first, s.store, {});
   const uint64_t version = other.store.version;
-  load_state_dict(SafetensorsFile(first), other.store);
+  load_weights(first, other);
   EXPECT_GT(other.store.version, version) << "folded weights must notice";
   EXPECT_TRUE(test::same_bytes(s.store.values, other.store.values));
   EXPECT_TRUE(test::same_bytes(s.store.buffers, other.store.buffers));
@@ -143,7 +143,7 @@ TEST(StateDict, NamesEverythingThatDoesNotFitAndChangesNothing) {
   c.arrays["b.weight"].shape = {3, 2, 2, 1};
   c.write(bad);
   const Values before = test::values(target.store.values);
-  const std::string why = why_refused(bad, target.store);
+  const std::string why = why_refused(bad, target);
   for (const std::string& part :
        {bad.string(), std::string("missing: c.bias"), std::string("unexpected: head.fc.weight"),
         std::string("b.weight: file [3, 2, 2, 1], model [2, 3, 2, 1]"), std::string("`model`")}) {
@@ -152,10 +152,10 @@ TEST(StateDict, NamesEverythingThatDoesNotFitAndChangesNothing) {
   EXPECT_EQ(test::values(target.store.values), before);
 
   c.write(bad, {{"model", "hrnet_w48"}});
-  EXPECT_NE(why_refused(bad, target.store).find("`model` hrnet_w48"), std::string::npos);
+  EXPECT_NE(why_refused(bad, target).find("`model` hrnet_w48"), std::string::npos);
 }
 
-// The last array is of the wrong kind: the arrays before it must not have been loaded by then.
+// The last array is of the wrong kind. The arrays before it must not have been loaded by then.
 TEST(StateDict, AWrongElementTypeChangesNothing) {
   Small s(1), target(2);
   const auto good = fresh(), bad = fresh();
@@ -168,7 +168,7 @@ TEST(StateDict, AWrongElementTypeChangesNothing) {
     array.dtype = counter ? DType::f64 : DType::i32;
     c.write(bad);
     const Values before = test::values(target.store.values);
-    const std::string why = why_refused(bad, target.store);
+    const std::string why = why_refused(bad, target);
     EXPECT_NE(why.find(name), std::string::npos) << why;
     EXPECT_EQ(test::values(target.store.values), before);
   }
@@ -182,11 +182,11 @@ TEST(StateDict, CountersMayBeMissingOrOneElementLists) {
   Contents c(good);
   c.arrays["c.num_batches_tracked"].shape = {1};
   c.write(path);
-  EXPECT_EQ(why_refused(path, target.store), "");
+  EXPECT_EQ(why_refused(path, target), "");
   EXPECT_EQ(target.counter.value, 9);
   c.arrays.erase("c.num_batches_tracked");
   c.write(path);
-  EXPECT_EQ(why_refused(path, target.store), "");
+  EXPECT_EQ(why_refused(path, target), "");
 }
 
 TEST(StateDict, HalfAndDoubleArraysAreConverted) {
@@ -198,7 +198,7 @@ TEST(StateDict, HalfAndDoubleArraysAreConverted) {
   const auto bytes = std::as_bytes(std::span(bias));
   c.arrays["c.bias"] = {DType::f64, {5}, {bytes.begin(), bytes.end()}};
   c.write(path);
-  EXPECT_EQ(why_refused(path, target.store), "");
+  EXPECT_EQ(why_refused(path, target), "");
   EXPECT_EQ(test::values(target.vector.value), (Values{1, -2, 0.5, 3, 4}));
 }
 
@@ -221,7 +221,7 @@ TEST(StateDict, OptimizerStateSurvivesARestart) {
   const auto path = fresh();
   save_state_dict(path, before.store, {}, &b);
   const SafetensorsFile file(path);
-  load_state_dict(file, after.store);
+  load_weights(path, after);
   load_optimizer(file, c);
   EXPECT_EQ(c.steps(), 3);
   train(after, c, 3, 5);
@@ -284,7 +284,7 @@ TEST(ParameterStore, InitialValuesDependOnTheSeedOnly) {
   EXPECT_FALSE(test::same_bytes(a.store.values, c.store.values));
   EXPECT_EQ(a.store.parameter_count(), 12 + 12 + 5);
   EXPECT_EQ(test::values(a.buffer.value), Values(3, 0.5));
-  // Slabs are padded to cache lines; the gaps hold zeros.
+  // Slabs are padded to cache lines, and the gaps hold zeros.
   double sum = 0, parts = 0;
   for (const double v : test::values(a.store.values)) sum += std::abs(v);
   for (const Parameter& p : a.store.parameters()) {

@@ -188,7 +188,7 @@ TEST(WeightFile, WrappersOfOtherToolsArePeeled) {
     EXPECT_EQ(file.at("bn.bias").to_f64(), (Values{3}));
     EXPECT_EQ(file.optimizer() != nullptr, c.entry == "model_state_dict");
   }
-  // A name that is nothing but prefixes must neither vanish nor take quadratic time.
+  // A name that consists only of prefixes must neither vanish nor take quadratic time.
   PthBuilder b;
   const fs::path path = test::temporary_folder() / "weights.pth";
   std::string name;
@@ -205,7 +205,7 @@ TEST(WeightFile, AnEpochThatNoTrainingReachesIsRefusedWhenItIsAsked) {
   for (const int64_t epoch : {std::numeric_limits<int64_t>::max(), int64_t{-5}, int64_t{2'000'000'000}}) {
     PthBuilder b;
     b.write_zip(path, dict({{"model", state_dict(b)}, {"lr_scheduler", "}"}, {"epoch", big_integer(epoch)}}));
-    const WeightFile file(path);  // the weights themselves are sound
+    const WeightFile file(path);  // the weights themselves are valid
     std::string why;
     try {
       static_cast<void>(file.next_epoch());
@@ -240,7 +240,7 @@ TEST(WeightFile, WhatIsNoTensorIsReportedOrRefused) {
   expect(dict({{"backbone.w", b.tensor({1}, {1})}, {"head.w", b.tensor({1}, {2})}}), {"two of its entries", "w"});
 }
 
-// A header length is the first thing in a safetensors file; some lengths look like a pickle or a zip file.
+// A safetensors file begins with the length of its header, and some lengths look like a pickle or a zip file.
 TEST(WeightFile, ContainersAreToldByTheirFirstBytesNotTheirNames) {
   const float one = 1;
   const NamedArray array{"w", DType::f32, {1}, std::as_bytes(std::span(&one, 1))};
@@ -313,7 +313,7 @@ float half_to_float(uint16_t h) {
   return static_cast<float>((h & 0x8000) != 0 ? -v : v);
 }
 
-// Largest error of rounding to half precision: half a unit in the last place, of a subnormal below 2^-14.
+// The largest error of rounding to half precision: half a unit in the last place, of a subnormal number below 2^-14.
 double half_rounding(double v) { return std::max(std::abs(v) * 0x1p-11, 0x1p-25); }
 
 TEST(WeightFile, EveryGoldenFileHoldsTheSameTensors) {
@@ -371,7 +371,7 @@ struct Small {
   }
 };
 
-// The moments of parameter k in torch's order: k.000, k.001, ...
+// The moments of parameter k in torch's order are k.000, k.001, ...
 std::vector<float> moment(const Parameter& p, double first) {
   std::vector<float> v(static_cast<size_t>(numel(p.torch_shape)));
   for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(first + 0.001 * static_cast<double>(i));
@@ -385,8 +385,8 @@ struct AdamState {
   size_t states = 3;
   std::vector<std::pair<std::string, std::string>> group{};        // further fields of the parameter groups
   std::vector<std::pair<std::string, std::string>> state_extra{};  // further fields of every state
-  size_t groups = 1;                                               // the parameters are dealt out evenly
-  bool tensor_steps = false;  // what torch writes since 1.12: a float32 tensor without dims
+  size_t groups = 1;                                               // among which the parameters are divided evenly
+  bool tensor_steps = false;  // torch writes it since 1.12 as a float32 tensor without dims
 };
 
 fs::path checkpoint(const Small& small, const AdamState& s) {
@@ -466,11 +466,12 @@ TEST(TorchOptimizer, TheUsualHyperparametersAreNoReasonToRefuse) {
   expect_moments(small, o);
 }
 
-// What the optimisers of PyTorch 2.7 write into their parameter groups and states: loaded, or refused with the reason.
+// The entries that the optimisers of PyTorch 2.7 write into their parameter groups and states. They are loaded, or
+// refused with the reason.
 struct OptimizerKind {
   const char* name;
   AdamState state;
-  std::vector<const char*> words;  // of the refusal; none: it is loaded
+  std::vector<const char*> words;  // of the refusal; none if it is loaded
 };
 void PrintTo(const OptimizerKind& kind, std::ostream* out) { *out << kind.name; }
 

@@ -11,7 +11,7 @@ namespace {
 
 using test::Values;
 
-// In double, as the papers write it.
+// Adam in double, as the papers write it.
 struct Plain {
   Values p, m, v;
   void step(const Values& grad, const AdamStep& s) {
@@ -42,7 +42,7 @@ TEST(Adam, FollowsThePapersOverTenSteps) {
       const Tensor m = cx.zeros({n}, DType::f32), v = cx.zeros({n}, DType::f32);
       for (AdamStep s = options; s.step <= 10; ++s.step) {
         Values grad = test::random_values(n, 10 + s.step);
-        // Sizes from 1e-9 to 10 (eps matters at the small end), some exact zeros.
+        // The sizes are from 1e-9 to 10 (eps matters at the small end), with some exact zeros.
         for (int64_t i = 0; i < n; ++i)
           grad[i] = test::rounded(i % 7 == 3 ? 0 : grad[i] * std::pow(10.0, 1 - i % 11), DType::f32);
         const Tensor g = test::make(cx, {n}, DType::f32, grad);
@@ -50,19 +50,19 @@ TEST(Adam, FollowsThePapersOverTenSteps) {
         plain.step(grad, s);
         EXPECT_EQ(test::values(g), grad);
       }
-      // Ten steps, each rounded a few times at |p| <= 1 + 10 lr.
+      // Each of ten steps is rounded a few times, at |p| <= 1 + 10 lr.
       EXPECT_TRUE(test::close(test::values(p), plain.p, 2e-6));
       EXPECT_TRUE(test::close(test::values(m), plain.m, 1e-5));
       const Values got = test::values(v);
       for (int64_t i = 0; i < n; ++i) {
-        // Relative: all terms of v are positive. 1 - 0.999f would be off by 2e-5.
+        // The bound is relative, because all terms of v are positive. 1 - 0.999f would be off by 2e-5.
         ASSERT_NEAR(got[i], plain.v[i], 5e-6 * plain.v[i] + 1e-30) << i;
       }
     }
   }
 }
 
-// The step number and learning rate that lie on the device make the same bits as those of the host; a step without a
+// With step number and learning rate on the device, the bits are the same as with those of the host. A step without a
 // finite loss changes nothing and is not counted.
 TEST(Adam, OnTheDeviceCountsWhatHasAFiniteLoss) {
   for (const AdamStep& settings :

@@ -17,7 +17,7 @@ BatchNormState state_of(const Context& cx, int64_t channels, double running_mean
   return {filled(1), filled(0), filled(running_mean), filled(running_var)};
 }
 
-// E[x^2] - E[x]^2 in float32 would give noise of +-8 here.
+// E[x^2] - E[x]^2 in float32 would have an error of up to 8 here.
 TEST(BatchNorm, VarianceSurvivesALargeMean) {
   for (const double mean : {0.0, 1e4, -1e6}) {
     SCOPED_TRACE(mean);
@@ -40,12 +40,12 @@ TEST(BatchNorm, VarianceSurvivesALargeMean) {
     Values biased = exact_var, unbiased = exact_var, inv_std;
     for (double& v : biased) inv_std.push_back(1 / std::sqrt((v /= static_cast<double>(rows)) + 1e-5));
     for (double& v : unbiased) v /= static_cast<double>(rows - 1);
-    // Sums of at most 256 deviations of size ~2 (squares up to ~20) in float32.
+    // The sums have at most 256 deviations of size ~2 (squares up to ~20), in float32.
     EXPECT_TRUE(test::close(test::values(n.mean), exact_mean, 256 * 4 * 0x1p-24 + std::abs(mean) * 0x1p-24));
     EXPECT_TRUE(test::close(test::values(n.inv_std), inv_std, 256 * 0x1p-24));
     EXPECT_TRUE(test::close(test::values(state.running_var), unbiased, 512 * 0x1p-24));
 
-    // Applied: x * scale + shift, where shift carries the mean's float32 rounding.
+    // Normalising computes x * scale + shift, and shift contains the float32 rounding of the mean.
     Values y(x.size());
     for (size_t i = 0; i < x.size(); ++i) y[i] = (x[i] - exact_mean[i % channels]) * inv_std[i % channels];
     EXPECT_TRUE(test::close(test::values(fuse(cx, {{tx, &n}})), y, 2048 * 0x1p-24 + 3 * std::abs(mean) * 0x1p-24));
@@ -61,7 +61,7 @@ TEST(BatchNorm, ConstantChannelsNormaliseToTheBias) {
   const Normalised n = batch_norm(cx, x, state);
   EXPECT_TRUE(test::close(test::values(n.inv_std), Values(3, 1 / std::sqrt(1e-5)), 1e-4));
   const Tensor y = fuse(cx, {{x, &n}});
-  // scale = 316; the shift's rounding is 2^-24 of 12345 * 316.
+  // scale is 316, and the rounding of the shift is 2^-24 of 12345 * 316.
   for (int64_t i = 0; i < 54; ++i)
     EXPECT_NEAR(y.data<float>()[i], static_cast<float>(1 + i % 3), 12346 * 317 * 0x1p-23);
 }
@@ -71,7 +71,7 @@ TEST(BatchNorm, RunningStatisticsTakeTheUnbiasedVarianceWithMomentum) {
   cx.training = true;
   BatchNormState state = state_of(cx, 2, 10, 20);
   state.momentum = 0.25;
-  // Channel 0: 1, 3 -> mean 2, unbiased variance 2. Channel 1: -4, 4 -> mean 0, unbiased 32.
+  // Channel 0: 1, 3 -> mean 2, unbiased variance 2. Channel 1: -4, 4 -> mean 0, unbiased variance 32.
   const Tensor x = test::make(cx, {2, 1, 1, 2}, DType::f32, {1, -4, 3, 4});
   const Normalised n = batch_norm(cx, x, state);
   EXPECT_TRUE(n.batch_statistics);
@@ -104,7 +104,7 @@ TEST(BatchNorm, OneValuePerChannelIsAnErrorInTraining) {
   EXPECT_NO_THROW(batch_norm(cx, cx.zeros({1, 1, 1, 3}, DType::f32), state));
 }
 
-// Learned tensors that are bound: written over whatever was there, added to when used by a second layer.
+// The gradients of bound parameters overwrite old values, and are added up if a second layer uses them.
 TEST(BatchNorm, BoundParametersUsedTwiceAddUp) {
   test::Recording r(true);
   BatchNormState state = state_of(r.cx, 3);

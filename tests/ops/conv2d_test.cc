@@ -32,7 +32,7 @@ struct Geometry {
   }
 };
 
-// The reference: calls visit(index into y, into x, into the filter) for every product that the convolution adds up.
+// The reference calls visit(index into y, into x, into the filter) for every product that the convolution adds up.
 template <class Visit>
 void each_product(const Geometry& g, const Visit& visit) {
   const int64_t many_h = g.transposed ? g.h : g.out_h(), many_w = g.transposed ? g.w : g.out_w();
@@ -57,7 +57,7 @@ void each_product(const Geometry& g, const Visit& visit) {
   }
 }
 
-// A sum of products, the sum of their sizes, and how many there are: what a rounding bound needs.
+// A sum of products, the sum of their magnitudes, and their number, from which a rounding bound is computed.
 struct Sums {
   Values value, size, count;
   explicit Sums(int64_t n) : value(n), size(n), count(n) {}
@@ -68,8 +68,8 @@ struct Sums {
   }
 };
 
-// |actual - exact| <= unit(output) |exact| + count * 2^-24 * sum of |products|: products of two bf16 are exact in f32,
-// sums are kept in f32 in both precisions.
+// Checks |actual - exact| <= unit(output) |exact| + count * 2^-24 * sum of |products|. Products of two bf16 numbers are
+// exact in f32, and sums are in f32 in both precisions.
 testing::AssertionResult within_rounding(const Tensor& actual, const Sums& exact, double extra_roundings = 0) {
   const Values got = test::values(actual);
   if (got.size() != exact.value.size()) return testing::AssertionFailure() << "size " << got.size();
@@ -100,11 +100,12 @@ std::vector<Geometry> geometries() {
         list.push_back({3, h, w, 3, 17, kernel, stride, pad});
         list.push_back({1, h, w, 17, 33, kernel, stride, pad});
         list.push_back({3, h, w, 33, 3, kernel, stride, pad});
-        list.push_back({1, h, w, 32, 64, kernel, stride, pad});  // the packed layouts
+        list.push_back({1, h, w, 32, 64, kernel, stride, pad});  // sizes with packed layouts
       }
     }
   }
-  // Inputs so small that some taps of the filter never meet them: their gradient is zero, not what memory held.
+  // The inputs are so small that they never meet some taps of the filter. The gradient of these taps must be zero, not
+  // whatever the memory held.
   for (const auto& [h, w] : {std::pair{1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 5}, {6, 1}}) {
     for (const int kernel : {3, 7}) {
       for (const int stride : {1, 2}) {
@@ -114,7 +115,7 @@ std::vector<Geometry> geometries() {
     }
   }
   list.push_back({1, 3, 3, 3, 3, 3, 1, 0});
-  list.push_back({2, 8, 6, 3, 64, 3, 2, 1});  // even sizes: the last row is not reached by stride 2
+  list.push_back({2, 8, 6, 3, 64, 3, 2, 1});  // even sizes: stride 2 does not reach the last row
   list.push_back({2, 11, 12, 3, 17, 7, 2, 3});
   for (const auto& [in, out] : {std::pair{1, 1}, {3, 17}, {33, 3}, {32, 64}}) {
     list.push_back({1, 1, 1, in, out, 4, 2, 1, true});
@@ -188,7 +189,7 @@ TEST(Conv2d, DerivativeIsTheFiniteDifference) {
     const Tensor y = convolve(r.cx, g, x, filter, {.bias = &bias});
     r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, g.y_shape(), DType::f32, dy)}}));
     for (size_t k = 0; k < 3; ++k) {
-      // At most 60 products of size below 1 in a sum, one more digit for the differences.
+      // A sum has at most 60 products of size below 1. The finite differences cost one more digit.
       EXPECT_TRUE(test::close(test::values(*got[k]), test::finite_difference(f, in, k, dy), 60 * 60 * 0x1p-24)) << k;
     }
   }
@@ -251,7 +252,7 @@ TEST(Conv2d, PackedFiltersServeEveryInput) {
   }
 }
 
-// The first call of a shape compiles. When that fails, the second one must fail for the same reason.
+// The first call of a shape compiles. If that fails, the second call must fail for the same reason.
 TEST(Conv2d, AConvolutionThatCannotBeCompiledIsRefusedEveryTime) {
   Context cx;
   DnnlConv conv;
@@ -315,7 +316,7 @@ TEST(Conv2d, AnInputUsedSeveralTimesReceivesTheSum) {
   }
 }
 
-// Bound or not: a filter used by several convolutions collects the sum of their gradients, and so does its bias.
+// A filter that several convolutions use collects the sum of their gradients, bound or not, and so does its bias.
 TEST(Conv2d, AFilterUsedTwiceAddsUp) {
   const Geometry first{3, 7, 5, 17, 33}, second{1, 3, 3, 17, 33, 3, 2, 1};
   for (const bool bound : {false, true}) {

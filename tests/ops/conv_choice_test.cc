@@ -42,7 +42,7 @@ TEST(ConvPlanMemory, AProgramThatIsKilledHasNotMeasuredInVain) {
   ConvPlanMemory killed(file, "heading");
   for (const char* problem : {"one", "two"}) {
     killed.put(problem, "cuDNN eng1");
-    const ConvPlanMemory next(file, "heading");  // while the first has not ended
+    const ConvPlanMemory next(file, "heading");  // while the first one exists
     ASSERT_NE(next.find(problem), nullptr) << problem;
   }
 }
@@ -75,7 +75,7 @@ TEST(ConvPlanMemory, OfTwoProgramsThatMeasureTheSameTheFirstOnesChoiceHoldsForBo
   EXPECT_EQ(*b.find("conv"), "cuDNN eng1");
   EXPECT_EQ(*ConvPlanMemory(file, "heading").find("conv"), "cuDNN eng1");
 
-  ConvPlanMemory c(file, "heading");  // knows it, and cannot use it
+  ConvPlanMemory c(file, "heading");  // it reads the plan but cannot use it
   EXPECT_EQ(c.put("conv", "cuDNN eng3"), "cuDNN eng3");
   EXPECT_EQ(*ConvPlanMemory(file, "heading").find("conv"), "cuDNN eng3");
 }
@@ -130,7 +130,7 @@ TEST(ConvPlanMemory, DamagedLinesAreLeftOutAndTheOthersCount) {
 }
 
 TEST(ConvPlanMemory, WhatCannotBeReadOrWrittenIsNoError) {
-  const fs::path folder = test::temporary_folder();  // a folder where the file should be
+  const fs::path folder = test::temporary_folder();  // a folder is in the place of the file
   {
     ConvPlanMemory memory(folder, "heading");
     memory.put(kProblem, "cuDNN eng0");
@@ -172,7 +172,7 @@ TEST(ConvChoice, ManyRunsOfTheFastestDecideAndNotOneLuckyRun) {
   std::map<std::string, int> launches;
   const ConvChoice choice = choose_candidate(kProblem, kThree, [&](const ConvCandidate& c, int count) {
     launches[c.name] += count;
-    if (count <= 3) return c.name == "cuDNN eng1" ? 0.010f : 0.012f;  // the first looks fastest
+    if (count <= 3) return c.name == "cuDNN eng1" ? 0.010f : 0.012f;  // the first one seems to be the fastest
     return c.name == "cuBLASLt 1f.2" ? 0.011f : 0.0115f;
   });
   EXPECT_EQ(choice.best, 2u);
@@ -231,7 +231,7 @@ TEST(ConvChoice, TheTableHasALineForEveryCandidate) {
                                                                 kProblem));
 }
 
-// Offers what it is told to, by the kind of kernels and the type of the result, and keeps what it was asked for.
+// Offers the candidates that it is given, by kind of kernel and type of the result, and records the requests.
 struct Library final : ConvLibrary {
   std::string name;
   std::vector<ConvCandidate> f32, bf16, compiled;
@@ -294,7 +294,7 @@ TEST(ConvCandidates, AFilterGradientThatIsMadeInBf16IsWidenedBehindTheWorkspace)
   EXPECT_EQ(found->name, "cuDNN eng7, widened");
   EXPECT_EQ(run(*found), numbers);
 
-  cudnn.f32 = {named("cuDNN eng4")};  // one that needs no widening goes first, and may still be the slower one
+  cudnn.f32 = {named("cuDNN eng4")};  // a candidate that needs no widening is tried first and may still be slower
   EXPECT_EQ(names(conv_candidates({&cudnn}, p, ConvTier::ready)), (Names{"cuDNN eng4", "cuDNN eng7, widened"}));
   cudnn.f32.clear();
   p.geometry.src = DType::f32;

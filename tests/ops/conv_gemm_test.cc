@@ -1,4 +1,4 @@
-// The matrix product that stands for a 1x1 convolution, multiplied by a plain loop, against the convolution itself.
+// Compares the matrix product that replaces a 1x1 convolution, computed by a plain loop, with the convolution itself.
 #include "ops/conv/gemm.h"
 
 #include <gtest/gtest.h>
@@ -19,8 +19,8 @@ struct Numbers {
   }
 };
 
-// D = relu?(op(A) op(B) + C? + bias?), as ops/conv/gemm.h defines it; an element that is not written is NaN, and one
-// outside of a matrix's numbers throws.
+// D = relu?(op(A) op(B) + C? + bias?), as ops/conv/gemm.h defines it. An element that is not written is NaN, and an
+// access outside of a matrix throws.
 Values multiply(const ConvGemm& g, const ConvProblem& p, const Numbers& in) {
   Values d(static_cast<size_t>(g.m * g.n), std::nan(""));
   for (int64_t j = 0; j < g.n; ++j) {
@@ -36,7 +36,7 @@ Values multiply(const ConvGemm& g, const ConvProblem& p, const Numbers& in) {
   return d;
 }
 
-// k products of numbers up to 1, a bias and a summand, in f32 sums of any order, rounded to `t`.
+// k products of numbers up to 1, a bias and an addend, in f32 sums of any order, rounded to `t`.
 testing::AssertionResult same(const Tensor& actual, const Values& expected, int64_t k) {
   const double terms = static_cast<double>(k) + 4;
   return test::close(test::values(actual), expected,

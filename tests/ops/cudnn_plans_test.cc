@@ -1,5 +1,5 @@
-// Whether cuDNN has a kernel for every convolution of our networks on an H200, asked without one: from the properties
-// of that GPU (h200.json, in the form cuDNN writes them). Needs cuDNN's libraries, no device and, but for fused
+// Tests without a GPU whether cuDNN has a kernel for every convolution of our networks on an H200, from the properties
+// of that GPU (h200.json, in cuDNN's format). This needs cuDNN's libraries, but no device and, except for fused
 // epilogues, no driver.
 #include <gtest/gtest.h>
 
@@ -20,15 +20,15 @@ namespace {
 
 using Pass = ConvProblem::Pass;
 
-// LeakSanitizer passes over what is allocated during these tests: cuDNN, cuBLASLt and what they load keep memory until
-// the process ends. Descriptors of ours are under its eyes in the tests of the simulated GPU.
+// LeakSanitizer ignores what is allocated during these tests, because cuDNN, cuBLASLt and the libraries that they load
+// keep memory until the process ends. Our own descriptors are checked in the tests of the simulated GPU.
 class CudnnPlans : public testing::Test {
 #ifdef __SANITIZE_ADDRESS__
   __lsan::ScopedDisabler not_ours_;
 #endif
 };
 
-// The distinct convolutions of HRNet with branches of c, 2c, 4c, 8c channels on n pictures of 256 x 192, and of
+// The different convolutions of HRNet with branches of c, 2c, 4c, 8c channels on n pictures of 256 x 192, and of
 // PoseResNet's head.
 std::vector<ConvGeometry> convolutions(int64_t n, int64_t c, DType t) {
   std::vector<ConvGeometry> all;
@@ -87,7 +87,7 @@ std::string h200() { return read_file(test::source_folder() / "tests/ops/h200.js
 #define NEEDS_CUDNN() GTEST_SKIP() << "built without CUDA, or with cuDNN headers that cannot describe a GPU"
 #endif
 
-// Every problem has a kernel of this kind; prints those without.
+// Expects a kernel of this kind for every problem, and prints those without one.
 using Kernels = ConvSearch::Kernels;
 void expect_kernels(const std::vector<ConvProblem>& problems, Kernels kernels = Kernels::ready) {
   const std::string device = h200();
@@ -135,8 +135,8 @@ TEST_F(CudnnPlans, Float32WithoutTf32RoundsNothing) {
   EXPECT_TRUE(std::any_of(engines.begin(), engines.end(), [](const ConvEngine& e) { return e.tensor_core; }));
 }
 
-// Convolution, bias, summand and ReLU in one kernel, on 16 pictures. `compiled`: those that cuDNN has no ready kernel
-// for, the heatmaps in f32 from bf16 and deconvolutions.
+// Convolution, bias, addend and ReLU in one kernel, on 16 pictures. With `compiled`: those for which cuDNN has no ready
+// kernel, which are f32 heatmaps from bf16 and deconvolutions.
 std::vector<ConvProblem> epilogues(bool compiled) {
   std::vector<ConvProblem> problems;
   for (const DType t : {DType::bf16, DType::f32}) {
@@ -160,12 +160,13 @@ TEST_F(CudnnPlans, InferenceHasAReadyKernelForConvolutionBiasSummandAndRelu) {
 
 TEST_F(CudnnPlans, InferenceHasOneKernelForHeatmapsAndDeconvolutions) {
   NEEDS_CUDNN();
-  // These kernels are compiled when asked for, which cuDNN does only where a driver's library can be loaded.
+  // These kernels are compiled on request, which cuDNN does only where a driver's library can be loaded.
   if (::dlopen("libcuda.so.1", RTLD_NOW) == nullptr) GTEST_SKIP() << "no driver library: " << ::dlerror();
   expect_kernels(epilogues(true), Kernels::compiled);
 }
 
-// What a pass of our own completes where only a compiled kernel has the epilogue: deconvolutions, and heatmaps in bf16.
+// If only a compiled kernel has the epilogue, a pass of our own completes the result: for deconvolutions, and for bf16
+// heatmaps.
 TEST_F(CudnnPlans, BareDeconvolutionsAndHeatmapsHaveReadyKernels) {
   NEEDS_CUDNN();
   std::vector<ConvProblem> problems;
@@ -178,7 +179,7 @@ TEST_F(CudnnPlans, BareDeconvolutionsAndHeatmapsHaveReadyKernels) {
   expect_kernels(problems);
 }
 
-// The name of an engine with its knobs is enough to make the same plan again, alone.
+// The name of an engine with its knobs is enough to make the same plan again.
 TEST_F(CudnnPlans, EveryEngineIsFoundByItsName) {
   NEEDS_CUDNN();
   const std::string device = h200();

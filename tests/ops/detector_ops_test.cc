@@ -1,4 +1,4 @@
-// The ops that a detector needs beside plain convolutions: SiLU, depthwise convolution, concatenation, put_pixels.
+// The ops that a detector needs besides plain convolutions: SiLU, depthwise convolution, concatenation, put_pixels.
 #include <gtest/gtest.h>
 
 #include "core/error.h"
@@ -16,7 +16,7 @@ using test::Values;
 double logistic(double v) { return 1 / (1 + std::exp(-v)); }
 double silu(double v) { return v * logistic(v); }
 
-// Rounded results of sums that are exact to a few roundings of float32.
+// The results are sums that are exact up to a few roundings of float32, and are then rounded.
 double tolerance(DType t) { return t == DType::bf16 ? 0x1p-8 : 3e-6; }
 
 TEST(ConvSilu, IsTheActivationOfTheSumAndTheSummandComesAfterIt) {
@@ -124,7 +124,7 @@ TEST(Concat, TermsStandSideBySideAndMayBeUpsampled) {
   EXPECT_THROW(concat(cx, std::array{ConcatTerm{a}, ConcatTerm{b}}), Error);
 }
 
-// The sigmoid over its whole range: large arguments of either sign saturate, a NaN stays one.
+// The sigmoid over its whole range: large arguments of either sign saturate, and a NaN stays a NaN.
 TEST(PutPixels, WritesColumnsOfRowsAndTakesTheSigmoid) {
   Context cx;
   Values x = test::random_values(2 * 3 * 2 * 20, 1, DType::f32, -12, 12);
@@ -153,7 +153,7 @@ TEST(PutPixels, WritesColumnsOfRowsAndTakesTheSigmoid) {
   EXPECT_THROW(put_pixels(cx, tx, table, {.first_row = 5}), Error);
 }
 
-// Without a tape no winners are kept; the maxima are the same, a NaN included.
+// Without a tape no indices are kept. The maxima are the same, also a NaN.
 TEST(MaxPool2d, WithoutATapeTheMaximaAreTheSame) {
   for (const DType t : {DType::f32, DType::bf16}) {
     Values v = test::random_values(int64_t{2} * 9 * 7 * 37, 1, t);

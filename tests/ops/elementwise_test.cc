@@ -91,7 +91,7 @@ TEST(CopyOrAdd, OverwritesOrAdds) {
   }
 }
 
-// There is no first part to begin with.
+// With no rows there is no first part to begin with.
 TEST(ColumnSum, OfNoRowsIsRefused) {
   Context cx;
   const Tensor y = cx.zeros({5}, DType::f32);
@@ -99,7 +99,7 @@ TEST(ColumnSum, OfNoRowsIsRefused) {
   EXPECT_EQ(test::values(y), Values(5, 0.0));
 }
 
-// Every op of two operands, and its formula in double.
+// Every op of two operands, with its formula in double.
 struct Binary {
   const char* name;
   Tensor (*op)(Context&, const Tensor&, const Tensor&);
@@ -165,7 +165,7 @@ TEST(Elementwise, ReluPassesItsGradientWhereXIsPositive) {
   EXPECT_TRUE(std::isnan(test::values(relu(cx, test::make(cx, {1}, DType::f32, {std::nan("")})))[0]));
 }
 
-// A value used on both sides: two addends meet. x x has the derivative 2 x.
+// If a value is both operands, two addends meet: x x has the derivative 2 x.
 TEST(Elementwise, AValueThatIsBothOperandsGetsBothGradients) {
   test::Recording r;
   const Values v = test::random_values(9, 1), dy = test::random_values(9, 2);
@@ -188,7 +188,7 @@ TEST(Elementwise, RefusesOperandsThatDoNotGoTogether) {
   }
 }
 
-// A parameter's gradient lies on the slab, where nothing takes it off the tape again; every op must put it there.
+// The gradient of a parameter is on the slab, from which no later step removes it, so every op must write it there.
 TEST(AddGradient, ReachesABoundLeafFromEveryElementwiseOp) {
   const auto gradient = [](const std::function<Tensor(Context&, const Tensor&)>& use) {
     test::Recording r;

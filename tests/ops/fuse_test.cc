@@ -40,7 +40,7 @@ struct Case {
 
 constexpr double kEps = 1e-5;
 
-// Mean and biased variance of every channel.
+// The mean and the biased variance of every channel.
 struct Statistics {
   Values mean, var;
   Statistics(const Values& x, int64_t channels) : mean(channels), var(channels) {
@@ -53,7 +53,8 @@ struct Statistics {
   }
 };
 
-// One case with its data. Inputs of the reference: per term x, weight, bias (a shared x belongs to its first term).
+// One case with its data. The inputs of the reference are x, weight and bias of each term (a shared x belongs to its
+// first term).
 struct Problem {
   Case c;
   std::vector<Values> in;
@@ -113,7 +114,7 @@ void check(const Case& c, DType t, uint64_t seed) {
   const int64_t channels = c.shape[3], rows = numel(c.shape) / channels;
   const double u = test::rounding(t), u32 = 0x1p-24;
 
-  // Near ReLU's kink neither rounding nor a finite difference is safe: such outputs get no gradient.
+  // Near the kink of ReLU neither rounding nor a finite difference is reliable, so these outputs get no gradient.
   const Values z = p.before_activation(p.in);
   std::vector<Values> dys;
   dys.reserve(c.uses);
@@ -156,7 +157,7 @@ void check(const Case& c, DType t, uint64_t seed) {
   ASSERT_EQ(y.shape(), c.shape);
   ASSERT_EQ(y.dtype(), t);
 
-  // How much a normalisation may magnify.
+  // The largest factor by which a normalisation may magnify.
   double gain = 1;
   for (size_t i = 0; i < c.terms.size(); ++i) {
     if (!c.terms[i].normalised) continue;
@@ -164,7 +165,7 @@ void check(const Case& c, DType t, uint64_t seed) {
     for (int64_t k = 0; k < channels; ++k)
       gain = std::max(gain, 1.5 / std::sqrt((c.training ? s.var[k] : p.running_var[k]) + kEps));
   }
-  // y: one rounding to its type; before it a few f32 operations on values up to gain * |x|.
+  // y has one rounding to its type, after a few f32 operations on values up to gain * |x|.
   EXPECT_TRUE(test::close(test::values(y), p(p.in), u * test::max_abs(z) + 16 * u32 * (gain * 4 + 4)));
 
   std::vector<test::Cotangent> outputs;
@@ -176,8 +177,8 @@ void check(const Case& c, DType t, uint64_t seed) {
     SCOPED_TRACE(fmt::format("term {}, {}", i, index % 3 == 0 ? "x" : index % 3 == 1 ? "weight" : "bias"));
     ASSERT_TRUE(gradient->defined());
     const Values expected = test::finite_difference(p, p.in, index, dy);
-    // Roundings to the activations' type on the way: the sum over uses of y (and of partial sums beyond four), the sum
-    // over an upsampled footprint, the result, and the sum over the terms that share x.
+    // The roundings to the activations' type are those of the sum over uses of y (and of partial sums beyond four), of
+    // the sum over an upsampled footprint, of the result, and of the sum over the terms that share x.
     const double dy_size = c.uses * std::pow(4.0, c.terms[i].up);
     int roundings = (c.uses > 1 ? 1 : 0) + (c.uses > 4 ? c.uses - 3 : 0) + (c.terms[i].up > 0 ? 1 : 0);
     double size;
@@ -210,7 +211,7 @@ TEST(Fuse, BatchNormOfOneTermAtOddSizes) {
   }
 }
 
-// Kernels take channels 16 and 8 at a time, then one by one; reductions up to 64 at a time.
+// Kernels process channels 16 and 8 at a time, and then one by one; reductions process up to 64 at a time.
 TEST(Fuse, EveryWidthOfTheVectorLoops) {
   uint64_t seed = 30000;
   for (const int64_t channels : {7, 8, 16, 27, 64, 123}) {
@@ -236,7 +237,7 @@ TEST(Fuse, PlainTermsAndUpsampling) {
   }
 }
 
-// The four shapes of sums that HRNet has, and what it does not have.
+// The four kinds of sums in HRNet, and some that it does not have.
 TEST(Fuse, MixesOfNormalisedIdentityAndUpsampledTerms) {
   uint64_t seed = 90000;
   for (const bool training : {true, false}) {
@@ -305,14 +306,14 @@ TEST(Fuse, ABiasLearnsAlone) {
   EXPECT_EQ(test::values(*dbias), Values{7});
 }
 
-// Gradients of several consumers may share memory: nobody may write into an addend that another one still reads.
+// Gradients of several consumers may share memory. No op may write into an addend that another one still reads.
 TEST(Fuse, SharedAddendsAreNotOverwritten) {
   for (const DType t : {DType::f32, DType::bf16}) {
     test::Recording r(true);
     const Shape shape{2, 3, 3, 4};
     Tensor x = test::make(r.cx, shape, t, test::random_values(72, 1, t));
     const auto dx = test::watch(r.cx, x);
-    // a = x + x, b = relu(bn(a)) + a: dz of b is handed to both terms, that of a twice to x.
+    // a = x + x, b = relu(bn(a)) + a. The gradient dz of b goes to both terms, and that of a goes to x twice.
     const Tensor a = fuse(r.cx, {{x}, {x}});
     Tensor weight = test::make(r.cx, {4}, DType::f32, Values(4, 1)), bias = r.cx.zeros({4}, DType::f32);
     const Tensor mean = r.cx.zeros({4}, DType::f32), var = r.cx.zeros({4}, DType::f32);

@@ -1,5 +1,5 @@
-// The CUDA loops, compiled for the CPU: a thread for every thread of a block, a barrier for __syncthreads, one block
-// after the other. What a GPU adds is speed; the index arithmetic and the order of the sums are these.
+// The CUDA loops, compiled for the CPU: one thread for every thread of a block, a barrier for __syncthreads, one block
+// after the other. The index arithmetic and the order of the sums are those of a GPU, only the speed is not.
 #include <gtest/gtest.h>
 
 #include <barrier>
@@ -38,7 +38,7 @@ namespace {
 
 using test::Values;
 
-// kernel() for every thread of every block; `barriers`: the kernel waits for its block.
+// Calls kernel() for every thread of every block. `barriers`: the kernel waits for its block.
 template <class Kernel>
 void launch(uint32_t blocks, Index threads, bool barriers, const Kernel& kernel) {
   gridDim = {blocks, 1, 1};
@@ -156,7 +156,7 @@ TEST(GpuLoops, VisitEveryElementOnce) {
       ASSERT_EQ(std::count(seen.begin(), seen.end(), 1), rows * channels) << rows << " x " << channels;
     }
   }
-  // More rows than the grid has threads for: the kernel's own loop.
+  // There are more rows than the grid has threads, so the kernel's own loop is used.
   const int64_t many = kGridCap * 256 + 77;
   std::vector<int> seen(static_cast<size_t>(many));
   gpu_for_each(many, 1, Count{seen.data(), 1});
@@ -180,7 +180,7 @@ TEST(Launch, CoversRangesExactlyUpToTwoToTheThirtySix) {
         EXPECT_GE(l.threads_y, 1u);
         EXPECT_GE(l.blocks, 1u);
         EXPECT_LE(l.blocks, kGridCap);
-        // Every row has a thread, by one block or by the stride: blocks * threads_y rows per sweep.
+        // Every row has a thread, in one sweep of the blocks or in the next: blocks * threads_y rows per sweep.
         EXPECT_TRUE(l.blocks == kGridCap || int64_t{l.blocks} * l.threads_y >= rows);
         EXPECT_TRUE(l.blocks == 1 || int64_t{l.blocks - 1} * l.threads_y < rows) << "no idle block";
         const RowsLaunch r = launch_reduction(rows, channels, bytes);
@@ -218,7 +218,7 @@ template <class T>
 void expect_moments(int64_t rows, int64_t channels) {
   SCOPED_TRACE(fmt::format("{} x {}", rows, channels));
   std::vector<T> x = random<T>(rows * channels, 5);
-  for (T& v : x) v = from_float<T>(to_float(v) + 3);  // a mean that shifted sums must survive
+  for (T& v : x) v = from_float<T>(to_float(v) + 3);  // shifted sums must survive such a mean
   const int64_t block = block_rows(rows);
   const std::vector<float> partial = gpu_reduce_rows(rows, channels, ShiftedMoments<T>{x.data(), channels, block});
   std::vector<float> weight(channels, 2), bias(channels, 0.5f), running_mean(channels), running_var(channels, 1);
@@ -261,7 +261,7 @@ TEST(GpuLoops, ReductionWritesItsOutputsToo) {
   Context cx;
   const Partials cpu = reduce_rows(cx, rows, channels, functor(cpu_dz));
   EXPECT_EQ(dz, cpu_dz);
-  // Sums of 256 numbers below 4 in another order.
+  // The sums are of 256 numbers below 4, in another order.
   EXPECT_TRUE(test::close(numbers(gpu), test::values(cpu.sums), 256 * 4 * 0x1p-24));
 }
 
@@ -286,7 +286,7 @@ void expect_fuse(int64_t n, int64_t h, int64_t w, int64_t channels) {
   gpu_for_each(rows, channels, functor(gpu));
   Context cx;
   for_each(cx, rows, channels, functor(cpu));
-  // The CPU may fuse the multiply and the add: one rounding of numbers below 2.
+  // The CPU may fuse the multiplication and the addition, which is one rounding of numbers below 2.
   EXPECT_TRUE(test::close(numbers(gpu), numbers(cpu), 2 * test::rounding(dtype_of<T>)));
 
   std::vector<T> gpu_low(n * h * w * channels), cpu_low(gpu_low.size());
@@ -306,7 +306,7 @@ TEST(GpuLoops, FuseAndItsFootprintsAreTheCpus) {
   }
 }
 
-// Functors that read several rows before they compute, at numbers of rows that leave a rest.
+// Functors that read several rows before they compute, with numbers of rows that leave a remainder.
 template <class T>
 void expect_rows_ahead(int64_t rows, int64_t channels) {
   SCOPED_TRACE(fmt::format("{} x {}", rows, channels));
@@ -334,7 +334,7 @@ void expect_rows_ahead(int64_t rows, int64_t channels) {
   const Values partial = numbers(gpu_reduce_rows(rows, channels, sums));
   EXPECT_TRUE(test::close(partial, test::values(reduce_rows(cx, rows, channels, sums).sums),
                           static_cast<double>(block_rows(rows)) * 2 * 0x1p-24));
-  Values direct(2 * channels), total(2 * channels);  // in double: sums over what forward let pass
+  Values direct(2 * channels), total(2 * channels);  // in double: sums over the elements that forward let pass
   for (int64_t i = 0; i < rows * channels; ++i) {
     if (to_float(gpu_y[i]) <= 0) continue;
     direct[i % channels] += to_float(dz[i]);
@@ -377,7 +377,8 @@ TEST(GpuLoops, OtherFunctorsGiveTheCpusNumbers) {
   EXPECT_EQ(gpu_at, cpu_at);
 
   for (const int width : {4, 5, 6, 300}) {
-    // Two slots of noise with coordinates in and around a part of 19 x 11 pixels, one mirrored, one B, G, R.
+    // Two slots of noise with coordinates in and around a part of 19 x 11 pixels; one is mirrored, and one is in the
+    // order B, G, R.
     const int height = 7;
     const size_t slot = CropSource::slot_bytes(width, height);
     std::vector<uint8_t> sources(2 * slot);

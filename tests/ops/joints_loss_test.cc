@@ -12,7 +12,7 @@ namespace {
 
 using test::Values;
 
-// Written from the definition: joint by joint, sample by sample.
+// The loss as it is defined, joint by joint and sample by sample.
 double plain(const Shape& s, const Values& p, const Values& g, const Values& w, JointsLoss kind) {
   const int64_t pixels = s[1] * s[2], joints = s[3];
   double loss = 0;
@@ -49,7 +49,7 @@ TEST(JointsLoss, ValueAndDerivativeAtOddSizes) {
         const Tensor loss = joints_loss(r.cx, pred, test::make(r.cx, s, DType::f32, g),
                                         test::make(r.cx, {s[0], s[3]}, DType::f32, w), kind);
         const double expected = plain(s, p, g, w, kind);
-        // Sums of at most 256 positive float32 terms.
+        // The sums have at most 256 positive float32 terms.
         EXPECT_NEAR(*loss.data<float>(), expected, 260 * 0x1p-24 * expected);
         r.tape.backward(r.cx, loss);
         const auto f = [&](const std::vector<Values>& in) { return Values{plain(s, in[0], g, w, kind)}; };

@@ -50,7 +50,7 @@ TEST(MaxPool2d, ForwardIsExactAndBackwardIsTheFiniteDifference) {
         Case{{1, 5, 5, 3}, {1, 2, 0}}, Case{{2, 7, 5, 3}, {2, 3, 1}}}) {
     for (const DType t : {DType::f32, DType::bf16}) {
       SCOPED_TRACE(to_string(c.x) + " " + std::string(name_of(t)));
-      // A shuffled ladder: no two values so near that a finite difference would swap them.
+      // The values are a shuffled sequence, no two of them so near that a finite difference would exchange them.
       Values x(numel(c.x));
       for (size_t i = 0; i < x.size(); ++i) x[i] = test::rounded(static_cast<double>(i % 200) - 100, t);
       Philox rng(++seed, 0, 0);
@@ -63,7 +63,7 @@ TEST(MaxPool2d, ForwardIsExactAndBackwardIsTheFiniteDifference) {
       const Tensor y = max_pool2d(r.cx, tx, c.o);
       ASSERT_EQ(y.shape(), c.y());
       EXPECT_EQ(test::values(y), plain(c, x));
-      if (t == DType::bf16 && x.size() > 200) continue;  // full of ties: see the next test
+      if (t == DType::bf16 && x.size() > 200) continue;  // it has many ties: see the next test
       const Values dy = test::random_values(numel(c.y()), ++seed, t);
       r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, c.y(), t, dy)}}));
       const auto f = [&](const std::vector<Values>& in) { return plain(c, in[0]); };
@@ -76,7 +76,7 @@ TEST(MaxPool2d, ForwardIsExactAndBackwardIsTheFiniteDifference) {
 TEST(MaxPool2d, TheFirstOfEqualMaximaTakesTheGradient) {
   for (const DType t : {DType::f32, DType::bf16}) {
     test::Recording r;
-    Tensor x = test::make(r.cx, {1, 4, 4, 2}, t, Values(32, -3));  // below the padding's zero, if there were one
+    Tensor x = test::make(r.cx, {1, 4, 4, 2}, t, Values(32, -3));  // below the zeros of a padding, if there were one
     const auto dx = test::watch(r.cx, x);
     const Tensor y = max_pool2d(r.cx, x);
     EXPECT_EQ(test::values(y), Values(8, -3));

@@ -1,4 +1,4 @@
-// Batch norm over several ranks: what one process makes of the whole batch, each rank's part of it.
+// Batch norm over several ranks: each rank computes its part of what one process computes for the whole batch.
 #include <gtest/gtest.h>
 
 #include "core/error.h"
@@ -23,7 +23,7 @@ struct Result {
   Values y, dx, dweight, dbias, mean, inv_std, running_mean, running_var;
 };
 
-// Forward and backward of relu(batch_norm(x)) for samples [first, first + n) of the case's batch.
+// Runs forward and backward of relu(batch_norm(x)) for samples [first, first + n) of the case's batch.
 Result run(const Case& c, int64_t first, int64_t n, Comm* ranks) {
   int64_t total = 0;
   for (const int64_t s : c.samples) total += s;
@@ -95,13 +95,13 @@ void expect_equal_to_one_process(const Case& c, double statistics, double elemen
     for (int64_t i = 0; i < c.channels; ++i) dweight[i] += p.dweight[i], dbias[i] += p.dbias[i];
     first += c.samples[r] * c.h * c.w * c.channels;
   }
-  // Each rank has its own part of these; averaging gradients adds them up.
+  // Each rank has its own part of these gradients; averaging adds the parts up.
   EXPECT_LE(largest_gap(dweight, whole.dweight), elements * (test::max_abs(whole.dweight) + 1));
   EXPECT_LE(largest_gap(dbias, whole.dbias), elements * (test::max_abs(whole.dbias) + 1));
 }
 
-// Samples of 256 pixels: every process sums the same blocks, and merges them in double. What remains is one rounding to
-// float32, of the statistics and of what they are multiplied with.
+// Samples have 256 pixels, so every process sums the same blocks and merges them in double. There remains one rounding
+// to float32, of the statistics and of their factors.
 TEST(SyncBatchNorm, WholeBlocksGiveTheSameStatisticsButForOneRounding) {
   for (const double mean : {0.0, 1e4}) {
     expect_equal_to_one_process({{2, 2}, 16, 16, 24, mean}, 0x1p-24, 8 * 0x1p-24);
@@ -109,14 +109,14 @@ TEST(SyncBatchNorm, WholeBlocksGiveTheSameStatisticsButForOneRounding) {
   }
 }
 
-// Blocks cut elsewhere: sums of up to 256 float32 numbers of size <= 1 in another order.
+// Blocks are divided elsewhere: sums of up to 256 float32 numbers of size <= 1 in another order.
 TEST(SyncBatchNorm, AnyShapeAndUnequalPartsAgreeToTheRoundingOfASum) {
   expect_equal_to_one_process({{2, 2}, 7, 5, 17, 0}, 256 * 0x1p-24, 512 * 0x1p-24);
   expect_equal_to_one_process({{1, 3}, 9, 11, 8, 100}, 256 * 0x1p-24, 512 * 0x1p-24);
   expect_equal_to_one_process({{3, 1, 2}, 13, 6, 33, -3}, 256 * 0x1p-24, 512 * 0x1p-24);
 }
 
-// One pixel a rank: alone it has no variance, together they do.
+// Each rank has one pixel. Alone it has no variance, but together the ranks have one.
 TEST(SyncBatchNorm, OneValuePerRankIsEnough) {
   expect_equal_to_one_process({{1, 1}, 1, 1, 4, 0}, 4 * 0x1p-24, 64 * 0x1p-24);
 }
@@ -125,7 +125,7 @@ TEST(SyncBatchNorm, Bf16Activations) {
   expect_equal_to_one_process({{2, 2}, 16, 16, 16, 1, DType::bf16}, 0x1p-24, 0x1p-7);
 }
 
-// What ranks do without it: their own statistics, another function.
+// Without synchronisation ranks use their own statistics, which gives another function.
 TEST(SyncBatchNorm, WithoutItEveryRankNormalisesByItself) {
   const Case c{{2, 2}, 6, 6, 8, 0};
   const Result whole = run(c, 0, 4, nullptr), part = run(c, 0, 2, nullptr);

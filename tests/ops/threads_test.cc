@@ -1,4 +1,4 @@
-// The hand-written ops give the same bits with any number of threads: work is cut at fixed places.
+// The hand-written ops give the same bits with any number of threads, because work is divided at fixed places.
 #include <gtest/gtest.h>
 
 #include "core/parallel.h"
@@ -22,7 +22,7 @@ class Threads {
   int before_;
 };
 
-// Everything that a chain of all these ops produces.
+// Returns everything that a chain of all these ops produces.
 std::vector<Tensor> everything(DType t) {
   test::Recording r(true);
   const Shape shape{3, 34, 26, 27};  // 2652 rows: eleven blocks, the last one partial; 27 channels are 16 + 8 + 3

@@ -1,6 +1,6 @@
-// The kernels of ops/conv/tile_conv_kernels.cuh, compiled for the CPU: every GPU thread is a fiber, and what a warp
-// does together (ldmatrix, mma) is done when its 32 fibers have asked for it, from the PTX manual's tables. Shared
-// memory starts as NaN, and a copy arrives only when a fiber waits for it, so a missing wait or barrier shows.
+// The kernels of ops/conv/tile_conv_kernels.cuh, compiled for the CPU. Every GPU thread is a fiber. What a warp does
+// together (ldmatrix, mma) is done when its 32 fibers have requested it, by the tables of the PTX manual. Shared memory
+// starts as NaN, and a copy arrives only when a fiber waits for it, so that a missing wait or barrier is noticed.
 #include <gtest/gtest.h>
 #include <ucontext.h>
 
@@ -33,7 +33,7 @@ struct Copy {
   size_t bytes;
 };
 
-// What a fiber waits for.
+// The states in which a fiber waits.
 enum class State { ready, warp, block, done };
 enum class Kind { load, load_transposed, multiply };
 
@@ -66,7 +66,7 @@ void __syncthreads() { wait_as(State::block); }
 
 float value_of(uint32_t word, int half) { return std::bit_cast<float>(half == 0 ? word << 16 : word & 0xffff0000u); }
 
-// Does together what the 32 fibers from `first` on asked for.
+// Does together what the 32 fibers from `first` on have requested.
 void run_warp(size_t first) {
   const Kind kind = fibers[first].kind;
   for (size_t l = 0; l < 32; ++l) {
@@ -119,7 +119,7 @@ void enter() {
   swapcontext(&current->context, &scheduler);
 }
 
-// kernel() for every thread of every block.
+// Calls kernel() for every thread of every block.
 void launch(int blocks, int threads, size_t dynamic_bytes, const std::function<void()>& kernel) {
   kernel_body = kernel;
   gridDim.x = static_cast<uint32_t>(blocks);
@@ -269,7 +269,7 @@ void expect_forward_and_data_gradient(const Case& c, bool flipped, int epilogue)
                         adds ? add.data() : nullptr,
                         y.data(),
                         adds};
-  // Fewer blocks than tiles, so that blocks take several.
+  // There are fewer blocks than tiles, so that blocks process several tiles.
   launch((p.count + 1) / 2, S::kThreads, S::kBytes,
          [&] { flipped ? gpu::tile_conv_kernel<S, true>(p) : gpu::tile_conv_kernel<S, false>(p); });
 

@@ -1,4 +1,4 @@
-// ops/gpu_loops.h on the simulated device: every loop of every functor, by the CPU's loops when its time has come.
+// ops/gpu_loops.h on the simulated device: the CPU's loops run every functor when its turn in the stream comes.
 #include <cstring>
 
 #include "ops/conv/tile_conv_launch.h"
@@ -34,7 +34,7 @@ void for_each_flat(cuda::Stream stream, int64_t n, const F& f) {
 //
 #include "ops/all_kernels.h"
 
-// Our own convolutions, as those of the libraries are computed.
+// Our own convolution kernels are computed as those of the libraries.
 namespace hr::gpu {
 namespace {
 

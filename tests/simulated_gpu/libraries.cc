@@ -16,8 +16,8 @@ class Library final : public ConvLibrary {
  public:
   explicit Library(std::string name) : name_(std::move(name)) {}
 
-  // Two candidates; the second one needs its workspace to itself while it runs. cuDNN makes no f32 gradient of a filter
-  // from bf16, and has no ready-made deconvolution in bf16 with an epilogue.
+  // There are two candidates. The second one must be the only user of its workspace while it runs. Like cuDNN, it makes
+  // no f32 gradient of a filter from bf16, and has no ready deconvolution in bf16 with an epilogue.
   std::vector<ConvCandidate> candidates(const ConvProblem& p, const ConvSearch& search) override {
     const ConvGeometry& g = p.geometry;
     const bool gemm = g.kh == 1 && g.kw == 1 && g.stride == 1 && g.pad == 0 && !g.transposed;

@@ -18,10 +18,10 @@ namespace {
 
 constexpr int kInvalidArgument = 4;
 
-// The communicators that there are, as the user of a real one would have to know.
+// The existing communicators, as a user of the real NCCL must know them.
 struct Register {
   std::mutex mutex;
-  std::map<Comm, int> calls;  // of each: how many are under way
+  std::map<Comm, int> calls;  // for each, the number of calls that are running
   std::function<int(const std::string&)> hook;
 };
 Register& all() {
@@ -34,7 +34,7 @@ Register& all() {
   std::abort();
 }
 
-// A real one would read freed memory.
+// The real NCCL would read freed memory.
 template <class Body>
 int use(const char* what, Comm comm, const Body& body) {
   std::function<int(const std::string&)> hook;
@@ -52,8 +52,8 @@ int use(const char* what, Comm comm, const Body& body) {
   return result;
 }
 
-// Frees a communicator. ncclCommAbort may come while a call hangs, which then ends; a hook that plays one says so by
-// returning an error of its own afterwards.
+// Frees a communicator. ncclCommAbort may be called while a call hangs, which then ends. A hook that imitates such a
+// call returns an error afterwards.
 int release(const char* what, Comm comm) {
   std::function<int(const std::string&)> hook;
   {
@@ -66,8 +66,8 @@ int release(const char* what, Comm comm) {
   return kSuccess;
 }
 
-// What one rank gets is its own. In two kernels, and between them the destination is in ruins: whoever reads or writes
-// it without waiting gets another result.
+// With one rank, the result is the rank's own data. The copy takes two kernels, and between them the destination holds
+// garbage, so that a reader or writer that does not wait gets another result.
 int move(const char* what, Comm comm, const void* from, void* to, size_t bytes, void* stream) {
   return use(what, comm, [=] {
     const auto saved = std::make_shared<std::vector<std::byte>>();

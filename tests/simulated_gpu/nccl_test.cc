@@ -1,5 +1,5 @@
-// The end of a communicator, which on real GPUs takes a rank that dies: abort() comes from another thread, at any
-// moment.
+// The end of a communicator: abort() comes from another thread, at any moment. On real GPUs this needs a rank that
+// dies.
 #include "core/comm/nccl.h"
 
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ class SimulatedNccl : public testing::Test {
     const std::lock_guard lock(mutex_);
     return std::find(log_.begin(), log_.end(), what) != log_.end();
   }
-  // Returns when it was noted; false after a minute.
+  // Returns true when it was recorded, or false after a minute.
   bool await(const std::string& what) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, std::chrono::minutes(1),
@@ -41,7 +41,7 @@ class SimulatedNccl : public testing::Test {
     const std::lock_guard lock(mutex_);
     return log_;
   }
-  // Returns when the communicator refuses calls, which is when abort() has begun; false after a minute.
+  // Returns true when the communicator refuses calls, which shows that abort() has begun, or false after a minute.
   static bool await_abort(Comm& comm) {
     const auto until = std::chrono::steady_clock::now() + std::chrono::minutes(1);
     while (std::chrono::steady_clock::now() < until) {
@@ -102,7 +102,7 @@ TEST_F(SimulatedNccl, AbortWaitsForACallThatIsInsideTheLibrary) {
   EXPECT_EQ(log(), (std::vector<std::string>{"all reduce", "go on", "all reduce ends", "abort", "abort"}));
 }
 
-// A call that connects to a rank which is gone hangs until the communicator is aborted.
+// A call that connects to a lost rank hangs until the communicator is aborted.
 TEST_F(SimulatedNccl, AbortEndsACallThatHangs) {
   const Tensor x = cx_.zeros({10}, DType::f32);
   simulator::on_nccl_call([&](const std::string& name) {

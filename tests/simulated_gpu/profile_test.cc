@@ -1,4 +1,4 @@
-// A device that fails while a profile looks at it: nothing that a real one could be made to do.
+// A device that fails while it is profiled, which a real one cannot be made to do.
 #include "core/profile.h"
 
 #include <gtest/gtest.h>

@@ -16,7 +16,7 @@
 #include "core/philox.h"
 #include "tests/simulated_gpu/simulator.h"
 
-// What an event's record stands for in its stream.
+// The record of an event in its stream.
 struct Marker {
   bool done = false;
   CUstream_st* stream = nullptr;
@@ -25,7 +25,7 @@ struct Marker {
 
 struct Op {
   std::function<void()> work;           // may be empty
-  std::shared_ptr<Marker> after, mark;  // waits for one, reports to the other
+  std::shared_ptr<Marker> after, mark;  // waits for one, signals the other
 };
 
 // Work between begin_capture and end_capture.
@@ -39,13 +39,13 @@ struct Capture {
   std::vector<Node> nodes;
   std::set<CUstream_st*> streams;
   bool over = false;
-  std::string broken;  // what it was invalidated by
+  std::string broken;  // the call that invalidated it
 };
 
 struct CUstream_st {
   std::deque<Op> queue;
   std::shared_ptr<Capture> capture;
-  std::set<size_t> heads;  // of the capture: nodes that the next one comes after
+  std::set<size_t> heads;  // nodes of the capture that the next one depends on
 };
 
 struct CUevent_st {
@@ -62,12 +62,12 @@ namespace hr {
 namespace {
 
 constexpr size_t kTotal = size_t{2} << 30, kAlignment = 256, kPoisoned = size_t{256} << 20;
-// What the driver takes for an instantiated graph and what comes with it; on a GPU it varies.
+// The memory that the driver needs for an instantiated graph; on a real GPU it varies.
 constexpr size_t kGraphBytes = size_t{64} << 20;
 
-// The downloads into pinned memory that have been asked for and wait: more than one only where batches overlap.
+// The downloads into pinned memory that are queued. There is more than one only where batches overlap.
 struct Downloads {
-  int waiting = 0, most = 0;  // under the simulator's lock
+  int waiting = 0, most = 0;  // protected by the simulator's lock
   void begin() { most = std::max(most, ++waiting); }
   void end() { --waiting; }
   ~Downloads() {
@@ -79,7 +79,7 @@ struct Downloads {
 class Simulator {
  public:
   Simulator() {
-    // Huge pages: protecting them is a matter of a few hundred entries.
+    // With huge pages, protecting the memory changes only a few hundred entries.
     constexpr size_t huge = size_t{2} << 20;
     void* all = ::mmap(nullptr, kTotal + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     heap_ = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(all) + huge - 1) / huge * huge);
@@ -125,7 +125,7 @@ class Simulator {
     }
     return heap_ + offset;
   }
-  // As cudaFree: waits for everything.
+  // Waits for everything, as cudaFree does.
   void deallocate(void* pointer) {
     if (pointer == nullptr) return;
     break_captures("freeing memory");
@@ -232,7 +232,7 @@ class Simulator {
   }
   bool done(CUevent_st* event) {
     if (event->capture) fail("simulated GPU: asking for an event that is being captured");
-    stir();  // time passes for whoever asks again and again
+    stir();  // time passes for a caller that polls
     if (lazy_ && event->marker) advance(*event->marker->stream);
     return !event->marker || event->marker->done;
   }
@@ -246,7 +246,7 @@ class Simulator {
     if (pageable && stream->capture) fail("simulated GPU: a copy of pageable memory in a capture");
     if (bytes == 0) return;  // nothing, whose address may be null
     if (pageable && from_host) {
-      // The driver has read it when the call returns.
+      // The driver has read the memory when the call returns.
       const auto* begin = static_cast<const std::byte*>(from);
       const auto staged = std::make_shared<std::vector<std::byte>>(begin, begin + bytes);
       return enqueue(stream, [to, staged] { std::memcpy(to, staged->data(), staged->size()); });
@@ -276,7 +276,7 @@ class Simulator {
   CUgraphExec_st* end_capture(CUstream_st* stream) {
     const std::shared_ptr<Capture> c = stream->capture;
     if (!c || c->origin != stream) fail("simulated GPU: the stream's capture began elsewhere");
-    // Everything must lead to the origin's last nodes.
+    // Every node must lead to the last nodes of the origin's stream.
     std::vector<bool> joined(c->nodes.size());
     std::vector<size_t> open(stream->heads.begin(), stream->heads.end());
     while (!open.empty()) {
@@ -314,7 +314,7 @@ class Simulator {
   std::recursive_mutex mutex;
 
  private:
-  // While one of these lives, device memory can be touched.
+  // While one of these objects exists, device memory can be accessed.
   class Open {
    public:
     explicit Open(Simulator& s) : s_(s) {
@@ -353,7 +353,7 @@ class Simulator {
     if (eager_) return finish(stream);
     stir();
   }
-  // Some work gets done, in an order of nobody's choosing.
+  // Does some of the work, in an arbitrary order.
   void stir() {
     if (lazy_ || eager_) return;
     const Open open(*this);
@@ -376,7 +376,7 @@ class Simulator {
     const Open open(*this);
     while (!stream.queue.empty()) advance(stream);
   }
-  // The stream's first op, and before it whatever it waits for.
+  // Does the first op of the stream, and before it the work that it waits for.
   void advance(CUstream_st& stream) {
     if (stream.queue.empty()) return;
     const Op op = std::move(stream.queue.front());
@@ -400,7 +400,7 @@ class Simulator {
       if (missing[i] == 0) ready.push_back(i);
     }
     while (!ready.empty()) {
-      // Lazily: one branch to its end before another begins. Eagerly: as captured.
+      // Lazily, one branch is completed before another begins; eagerly, nodes run in the order of the capture.
       const size_t at = lazy_ ? ready.size() - 1 : eager_ ? 0 : random_.below(ready.size());
       const size_t n = ready[at];
       ready.erase(ready.begin() + static_cast<ptrdiff_t>(at));
@@ -411,7 +411,7 @@ class Simulator {
     }
   }
 
-  // Thread-local capture mode: the thread that captures may not do what would wait for the device.
+  // In the thread-local capture mode, the thread that captures may not make calls that wait for the device.
   void refuse_in_capture(const char* what) {
     for (const auto& c : captures_) {
       if (c->thread == std::this_thread::get_id()) fail("simulated GPU: {} while a graph is being captured", what);

@@ -1,4 +1,4 @@
-// The simulator finds what it is there to find.
+// The simulator finds the mistakes that it is made to find.
 #include "tests/simulated_gpu/simulator.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@ namespace {
 
 using Floats = std::array<float, 4>;
 
-// Two streams, device memory and pinned memory; everything freed.
+// Two streams, device memory and pinned memory, which the destructor frees.
 struct Machine {
   cuda::Stream a = cuda::create_stream(), b = cuda::create_stream();
   cuda::Event event = cuda::create_event();
@@ -69,7 +69,7 @@ TEST_F(Simulator, AMissingEventShows) {
   Machine m;
   cuda::zero(m.device, sizeof(Floats), m.a);
   m.add(m.a, 1);
-  EXPECT_TRUE(std::isnan(m.first(m.b)));  // nothing made b wait
+  EXPECT_TRUE(std::isnan(m.first(m.b)));  // b did not wait
   m.add(m.a, 1);
   cuda::record(m.event, m.a);
   cuda::wait(m.b, m.event);

@@ -1,6 +1,7 @@
-// The programs on the simulated GPU (tests/simulated_gpu/simulator.h), as a user starts them with --device cuda: train,
-// interrupt, resume, validate, predict, forward and every mode of bench. Networks and pictures are tiny; what is at
-// stake is the host's side: shapes that change, batches that are not full, graphs, streams and memory over a whole run.
+// The programs on the simulated GPU (tests/simulated_gpu/simulator.h), started with --device cuda as a user starts
+// them: train, interrupt, resume, validate, predict, forward and every mode of bench. Networks and pictures are tiny,
+// because the tests are about the host's side: shapes that change, batches that are not full, graphs, streams and
+// memory over a whole run.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,7 +26,7 @@ using test::Ended;
 using test::program;
 using test::run;
 
-// Pictures to train on and to validate with, made once per process.
+// Pictures for training and validation, made once per process.
 const fs::path& data() {
   static const fs::path folder = [] {
     fs::path path = test::temporary_folder() / "data";
@@ -36,21 +37,22 @@ const fs::path& data() {
   return folder;
 }
 
-// Runs a program and expects that it ends well.
+// Runs a program and expects that it succeeds.
 std::string done(const std::string& command) {
   const Ended e = run(command);
   EXPECT_EQ(e.status, 0) << command << "\n" << e.output;
   return e.output;
 }
 
-// The object in what a program printed; on a slow machine a note on stderr comes before it.
+// Returns the JSON object in a program's output. On a slow machine a note on stderr comes before it.
 rapidjson::Document json_of(const std::string& output) {
   const size_t begin = output.find('{');
   check(begin != std::string::npos, "no JSON in: {}", output);
   return parse_json(output.substr(begin), "bench");
 }
 
-// Plans of convolutions go to a folder of the test's own, so that a second program finds those of the first.
+// The plans of convolutions are stored in a folder of the test's own, so that a second program finds those of the
+// first.
 std::string on_gpu(const std::string& name, const std::string& order = "lazy") {
   static const fs::path cache = test::temporary_folder();
   return fmt::format("HRNET_SIMULATED_ORDER={} HRNET_CACHE={} {} --device cuda", order, cache.string(), program(name));
@@ -72,7 +74,7 @@ void expect_same_arrays(const fs::path& a, const fs::path& b) {
   }
 }
 
-// Random weights that need no training, as a file of the program's own.
+// Writes random weights, which need no training, to a file for this test.
 fs::path made_weights(const std::string& model) {
   static std::map<std::string, fs::path> files;
   fs::path& file = files[model];
@@ -89,13 +91,13 @@ class SimulatedPrograms : public testing::TestWithParam<std::tuple<const char*, 
  protected:
   std::string model() const { return std::get<0>(GetParam()); }
   std::string amp() const { return std::get<1>(GetParam()) ? " --amp" : ""; }
-  // One person at a time, batches the last of which is not full, all at once. PoseResNet's 34 million parameters take
-  // seconds to start with, so the middle one must do for it: it has two shapes in one run.
+  // One person at a time, batches of which the last is not full, and all people at once. PoseResNet with its 34 million
+  // parameters takes seconds to start, so it runs only the middle one, which has two shapes in one run.
   std::vector<int> batch_sizes() const { return model() == "hrnet_w2" ? std::vector{1, 3, 64} : std::vector{3}; }
 };
 
-// Batches of 2 and a last one that is smaller, so two shapes take turns. PoseResNet's checkpoints are 400 MB, so one
-// epoch must do for it.
+// Batches have 2 people and the last one has fewer, so two shapes alternate. PoseResNet's checkpoints have 400 MB, so
+// it trains for one epoch only.
 TEST_P(SimulatedPrograms, TrainAndResumeGiveTheBytesOfAnUninterruptedRun) {
   const fs::path root = test::temporary_folder();
   const std::string train = on_gpu("train"), shuffled = on_gpu("train", "3");
@@ -112,7 +114,7 @@ TEST_P(SimulatedPrograms, TrainAndResumeGiveTheBytesOfAnUninterruptedRun) {
   expect_same_arrays(root / "whole" / "last.safetensors", root / "half" / "last.safetensors");
 }
 
-// Any batch size gives the same poses, to a rounding of their file.
+// Any batch size gives the same poses, up to a rounding in their file.
 TEST_P(SimulatedPrograms, ValidateAtSeveralBatchSizes) {
   const fs::path root = test::temporary_folder();
   const std::string flags =
@@ -145,7 +147,7 @@ TEST_P(SimulatedPrograms, PredictAtSeveralBatchSizes) {
   }
 }
 
-// The next batches are put under way before the oldest one's heatmaps are taken.
+// The next batches are queued before the heatmaps of the oldest one are used.
 TEST(SimulatedPredict, BatchesOverlap) {
   const fs::path root = test::temporary_folder();
   const std::string text =
@@ -154,8 +156,8 @@ TEST(SimulatedPredict, BatchesOverlap) {
   EXPECT_NE(text.find("simulated GPU: at most 3 downloads at a time"), std::string::npos) << text;
 }
 
-// The heatmaps are the CPU's, which the same program computes. In bf16 the two round at the same places but for the
-// insides of a convolution, so the one is not much further from float32 than the other.
+// The heatmaps are those of the CPU, which the same program computes. In bf16 the two round at the same places except
+// inside a convolution, so one is not much further from float32 than the other.
 TEST_P(SimulatedPrograms, ForwardGivesTheCpusHeatmaps) {
   const fs::path root = test::temporary_folder();
   const std::vector<double> random = test::random_values(3 * 3 * 64 * 96, 1, DType::f32, -1, 1);
@@ -198,7 +200,7 @@ INSTANTIATE_TEST_SUITE_P(, SimulatedPrograms,
                                               std::get<1>(param.param) ? "bf16" : "f32");
                          });
 
-// The modes that do not look at the network's type. eval and scaling take no GPU.
+// The modes that do not depend on the type of the network. eval and scaling do not use a GPU.
 TEST(SimulatedBench, EveryOtherModeEndsWell) {
   const std::string small = " --model hrnet_w2 --fixed-size 64 64 --batch-size 2 --repeats 1 --warmup 1";
   for (const char* dtype : {"f32", "bf16"}) {
@@ -214,7 +216,8 @@ TEST(SimulatedBench, EveryOtherModeEndsWell) {
   EXPECT_NE(refused.output.find("leave out --device"), std::string::npos) << refused.output;
 }
 
-// Training validates between epochs, with another network's memory beside the step's, and writes the best.
+// Training validates between epochs, while the memory of another network exists beside the step's, and writes the best
+// weights.
 TEST(SimulatedTrain, ValidatesBetweenEpochsWithTheFlipTest) {
   const fs::path out = test::temporary_folder();
   const std::string text =

@@ -1,4 +1,4 @@
-// PyTorch files made by hand: state dicts and training checkpoints of small models, in either container.
+// PyTorch files, written by hand: state dicts and training checkpoints of small models, in either container.
 #pragma once
 #include <deque>
 
@@ -7,7 +7,7 @@
 
 namespace hr::test {
 
-// Collects storages while the pickle is written.
+// Collects storages while the pickle is being written.
 class PthBuilder {
  public:
   std::string tensor(const std::vector<int64_t>& shape, const std::vector<float>& numbers) {

@@ -1,5 +1,5 @@
-// Runs a piece of work in a process of its own, with little memory, no files to write and no processes to start, and
-// tells how it ended.
+// Runs a piece of work in a process of its own, with little memory, without files to write or processes to start, and
+// reports how it ended.
 #pragma once
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -13,7 +13,7 @@
 #include <new>
 #include <string>
 
-// Sanitizers keep shadows of memory and freed memory itself, so that resident memory says nothing about the program.
+// Sanitizers keep shadow memory and freed memory, so with them the resident memory says nothing about the program.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HR_SHADOWED_MEMORY 1
 #elif defined(__has_feature)
@@ -25,14 +25,14 @@
 namespace hr::test {
 
 struct ChildResult {
-  std::string said;     // what the work returned or threw
+  std::string said;     // the text that the work returned or threw
   bool threw = false;   // it threw something else than bad_alloc
-  bool exited = false;  // it came to its end: no signal, no bad_alloc
+  bool exited = false;  // it ended by itself: no signal, no bad_alloc
   double seconds = 0;   // of processor time inside the work
-  int64_t grown = 0;    // bytes: how far the resident memory rose above where it started
+  int64_t grown = 0;    // bytes by which the resident memory rose above its start
 };
 
-// A line of /proc/self/status, in bytes.
+// Returns a line of /proc/self/status, in bytes.
 inline int64_t memory_status(const char* name) {
   std::FILE* file = std::fopen("/proc/self/status", "r");
   if (file == nullptr) return 0;
@@ -45,8 +45,8 @@ inline int64_t memory_status(const char* name) {
   return kib * 1024;
 }
 
-// `bytes`: how much address space the work may take beside what the process has (not with a sanitizer, which reserves
-// terabytes). An attempt to write a file ends it by a signal.
+// `bytes` is the address space that the work may use beyond that of the process (it is not limited with a sanitizer,
+// which reserves terabytes). If the work tries to write a file, a signal ends it.
 inline ChildResult in_child([[maybe_unused]] int64_t bytes, const std::function<std::string()>& work) {
   int ends[2];
   if (::pipe(ends) != 0) return {};

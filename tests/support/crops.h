@@ -1,4 +1,5 @@
-// Crops of every kind as slots for a device, and what the host makes of them; batches of people in both forms.
+// Crops of every kind as slots for a device, with the images that the host makes of them; batches of people in both
+// forms.
 #pragma once
 #include <cstring>
 
@@ -11,8 +12,8 @@ namespace hr::test {
 struct Crops {
   int n = 0, w = 0, h = 0;
   std::vector<uint8_t> sources;  // [n] slots
-  std::vector<float> images;     // [n, h, w, 3] of the host
-  // How many were mirrored, showed something beyond the picture, showed nothing of it, were made by the host.
+  std::vector<float> images;     // [n, h, w, 3] made by the host
+  // How many were mirrored, showed something beyond the picture, showed nothing of it, or were made by the host.
   int mirrored = 0, border = 0, beside = 0, made = 0;
 };
 
@@ -22,15 +23,16 @@ inline CropSource head_of(std::span<const uint8_t> slot) {
   return head;
 }
 
-// The bytes of a slot that mean something.
+// Returns the bytes of a slot that have a meaning.
 inline std::vector<uint8_t> meaning(std::span<const uint8_t> slot, int w, int h) {
   const CropSource head = head_of(slot);
   const size_t size = CropSource::pixels_at(w, h) + static_cast<size_t>(head.width) * head.height * 3;
   return {slot.begin(), slot.begin() + static_cast<ptrdiff_t>(size)};
 }
 
-// Small pictures and large ones, whole or just the part that is needed, turned by any angle, mirrored before or after
-// the warp, near, across and beyond the picture's borders, recoloured, with holes, R G B and B G R.
+// Makes crops of small pictures and large ones, of whole pictures or only the part that is needed, turned by any angle,
+// mirrored before or after the warp, near, across and beyond the picture's borders, recoloured, with holes, R G B and B
+// G R.
 inline Crops random_crops(int n, int w, int h, uint64_t seed) {
   const size_t slot = CropSource::slot_bytes(w, h), pixels = static_cast<size_t>(w) * h;
   Crops out{n, w, h, std::vector<uint8_t>(n * slot, 0xA5), std::vector<float>(n * pixels * 3), 0, 0, 0, 0};
@@ -80,7 +82,7 @@ inline Crops random_crops(int n, int w, int h, uint64_t seed) {
   return out;
 }
 
-// An epoch of a dataset, as images and targets or as sources and profiles.
+// Returns an epoch of a dataset, as images and targets or as sources and profiles.
 inline std::vector<Batch> batches_of(const PoseDataset& data, bool sources, int batch_size, int workers = 1) {
   Loader loader(data, {.batch_size = batch_size,
                        .workers = workers,

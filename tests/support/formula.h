@@ -1,4 +1,4 @@
-// Weights that follow from their names: a network can be checked to the last digit with no weight file
+// Weights that are computed from their names, so that a network can be checked to the last digit without a weight file
 // (oracle/forward/README.md describes the formula).
 #pragma once
 #include <string_view>
@@ -14,7 +14,7 @@ inline uint64_t fnv1a64(std::string_view s) {
   return h;
 }
 
-// Uniform in [0, 1): element i of the stream with this name's hash.
+// Returns a uniform number in [0, 1): element i of the stream with the hash of this name.
 inline double unit(uint64_t hash, uint64_t i) {
   uint64_t z = hash + i + 0x9E3779B97F4A7C15u;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -22,7 +22,8 @@ inline double unit(uint64_t hash, uint64_t i) {
   return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
 }
 
-// The last batch norm of a residual branch or of a fuse path: its weight is small, so that sums stay in range.
+// Tells whether this is the last batch norm of a residual branch or of a fuse path. Its weight is small, so that sums
+// stay in range.
 inline bool is_last_bn(const std::string& name) {
   if (name.ends_with("bn3.weight")) return true;
   if (name.find(".branches.") != std::string::npos) return name.ends_with("bn2.weight");
@@ -52,7 +53,7 @@ inline void fill_by_formula(ParameterStore& store) {
       continue;
     }
     const Parameter& p = *e.parameter;
-    double from = 0.5, width = 1;  // a batch norm's weight
+    double from = 0.5, width = 1;  // weights of a batch norm
     if (p.layout != ParameterLayout::plain) {
       const auto taps = static_cast<double>(p.torch_shape[2] * p.torch_shape[3]);
       const double fan_in = p.layout == ParameterLayout::deconv_filter
@@ -76,13 +77,13 @@ inline void fill_by_formula(ParameterStore& store) {
   ++store.version;
 }
 
-// Allocates without the many normal draws of the official initialisation, then fills in.
+// Allocates without the many random numbers of the official initialisation, and then fills in the formula's numbers.
 inline void allocate_by_formula(Context& cx, ParameterStore& store) {
   store.allocate(cx, 0, Init::none);
   fill_by_formula(store);
 }
 
-// [N, H, W, 3]; the formula counts in N, C, H, W.
+// Returns [N, H, W, 3]; the formula counts elements in the order N, C, H, W.
 inline Tensor input_by_formula(const Context& cx, int64_t n, int64_t h, int64_t w) {
   const uint64_t hash = fnv1a64("input");
   Values v(static_cast<size_t>(n * 3 * h * w));

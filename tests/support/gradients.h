@@ -1,4 +1,4 @@
-// Gradients under test: a scalar to differentiate, a look at the gradient of any input, and finite differences in
+// Tools to test gradients: a scalar to differentiate, access to the gradient of any input, and finite differences in
 // double of a reference.
 #pragma once
 #include <functional>
@@ -21,7 +21,8 @@ struct Recording {
   Recording& operator=(const Recording&) = delete;
 };
 
-// The gradient that x ends up with, filled in by the backward pass; undefined if there is none. Call before x is used.
+// Returns the gradient that x has after the backward pass, or an undefined tensor if there is none. Call it before x is
+// used.
 inline std::shared_ptr<Tensor> watch(Context& cx, Tensor& x) {
   x.set_requires_grad(true);
   auto gradient = std::make_shared<Tensor>();
@@ -33,7 +34,7 @@ struct Cotangent {
   Tensor y, dy;
 };
 
-// Stands for sum over all y of <dy, y>: its derivative by y is dy. (The value itself is left at 0.)
+// Represents the sum over all y of <dy, y>: its derivative by y is dy. The value itself stays 0.
 inline Tensor weighted_sum(Context& cx, std::vector<Cotangent> outputs) {
   Tensor loss = cx.zeros({1}, DType::f32);
   loss.set_requires_grad(true);
@@ -46,7 +47,7 @@ inline Tensor weighted_sum(Context& cx, std::vector<Cotangent> outputs) {
 
 using Function = std::function<Values(const std::vector<Values>&)>;
 
-// d/d inputs[which] of <dy, f(inputs)>, every element, by central differences.
+// Returns d/d inputs[which] of <dy, f(inputs)> for every element, by central differences.
 inline Values finite_difference(const Function& f, std::vector<Values> inputs, size_t which, const Values& dy) {
   constexpr double h = 1e-5;  // truncation ~ h^2, rounding ~ 1e-16 / h: both near 1e-10
   const auto value = [&] {

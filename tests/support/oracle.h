@@ -1,5 +1,5 @@
-// Golden data lives outside the repository; a user's clone has none. HR_ORACLE names the folder, the default is
-// ../shared/oracle beside the checkout. Tests on it say that they skipped.
+// Golden data are outside the repository, and a user's clone has none. HR_ORACLE names the folder; the default is
+// ../shared/oracle beside the checkout. Tests that need them report that they are skipped.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@ std::filesystem::path temporary_folder();                   // a fresh empty fol
 
 }  // namespace hr::test
 
-// First line of a test that reads golden data.
+// The first line of a test that reads golden data.
 #define HR_NEEDS_ORACLE(relative)                                                                           \
   if (!std::filesystem::exists(hr::test::oracle(relative))) {                                               \
     GTEST_SKIP() << "golden data not found: " << hr::test::oracle(relative).string() << " (set HR_ORACLE)"; \

@@ -1,11 +1,11 @@
-// Parameters in torch's element order, permuted here once more, on purpose not by nn/state_dict.
+// Parameters in torch's element order. The permutation is written here independently of nn/state_dict, on purpose.
 #pragma once
 #include "nn/parameters.h"
 #include "tests/support/tensors.h"
 
 namespace hr::test {
 
-// Index into our tensor of the element at (a, b, y, x) of torch's.
+// Returns the index in our tensor of the element at (a, b, y, x) of torch's.
 inline int64_t our_index(const Parameter& p, int64_t a, int64_t b, int64_t y, int64_t x) {
   const Shape s = p.shape();  // [O, kh, kw, I]
   const int64_t o = p.layout == ParameterLayout::filter ? a : b, i = p.layout == ParameterLayout::filter ? b : a;
@@ -30,7 +30,7 @@ void in_torch_order(const Parameter& p, const Visit& visit) {
   }
 }
 
-// The values of `t` (p's value, gradient or moment), in torch's order.
+// Returns the values of `t` (p's value, gradient or moment) in torch's order.
 inline Values torch_order(const Parameter& p, const Tensor& t) {
   Values v(static_cast<size_t>(t.numel()));
   in_torch_order(p, [&](int64_t torch, int64_t ours) { v[torch] = t.data<float>()[ours]; });

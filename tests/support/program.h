@@ -1,4 +1,4 @@
-// Programs as a user starts them. HR_PROGRAMS is the folder that they are in.
+// Starts programs as a user does. HR_PROGRAMS is the folder that contains them.
 #pragma once
 #include <sys/wait.h>
 
@@ -13,7 +13,7 @@ struct Ended {
   std::string output;  // stdout and stderr
 };
 
-// A command line for the shell.
+// Runs a command line of the shell.
 inline Ended run(const std::string& command) {
   Ended ended;
   std::FILE* pipe = ::popen((std::string("cd / && ") + command + " 2>&1").c_str(), "r");

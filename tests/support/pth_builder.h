@@ -1,4 +1,4 @@
-// Zip files, legacy streams and pickles made by hand, so that tests can make them wrong.
+// Zip files, legacy streams and pickles, written by hand, so that tests can make them wrong.
 #pragma once
 #include <zlib.h>
 
@@ -20,7 +20,7 @@ inline std::string little(uint64_t v, int n) {
   return out;
 }
 
-// Pieces of a pickle.
+// The pieces of a pickle.
 namespace pickled {
 inline std::string text(const std::string& s) { return "X" + little(s.size(), 4) + s; }
 inline std::string integer(int64_t v) { return "J" + little(static_cast<uint64_t>(v), 4); }
@@ -87,7 +87,7 @@ inline std::string zip_of(const std::vector<ZipMember>& members) {
          little(directory.size(), 4) + little(file.size(), 4) + little(0, 2);
 }
 
-// A .pth zip: the pickle of `value` and its storages.
+// Returns a .pth zip file: the pickle of `value` and its storages.
 inline std::string zip_pth(const std::string& value, const std::map<std::string, std::string>& storages,
                            bool deflate = false) {
   std::vector<ZipMember> members{{"archive/data.pkl", pickled::program(value), deflate}};
@@ -96,7 +96,7 @@ inline std::string zip_pth(const std::string& value, const std::map<std::string,
   return zip_of(members);
 }
 
-// The pickles before the object in a legacy stream.
+// Returns the pickles that precede the object in a legacy stream.
 inline std::string legacy_head(const std::string& little_endian = "\x88") {
   using namespace pickled;
   return program("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") + program(integer(1001)) +

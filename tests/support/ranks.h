@@ -1,4 +1,4 @@
-// Several ranks as threads of one test.
+// Runs several ranks as threads of one test.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -9,9 +9,9 @@
 
 namespace hr::test {
 
-constexpr Milliseconds kRankTimeout{20000};  // generous: the machine may be busy
+constexpr Milliseconds kRankTimeout{20000};  // long, because the machine may be busy
 
-// Ranks 0 .. n-1, each with its control connection; rank 0 has the listening socket.
+// Ranks 0 .. n-1, each with its control connection. Rank 0 has the listening socket.
 struct RankSetup {
   explicit RankSetup(int n) {
     Descriptor listener = listen_on(0, true);
@@ -24,14 +24,14 @@ struct RankSetup {
   std::vector<Ranks> ranks;
 };
 
-// What became of a rank: its body's Error, or what settle() says after one.
+// How a rank ended: the Error of its body, and what settle() returned after it.
 struct RankEnd {
   std::string error;
-  std::optional<Failure> failure;  // of another rank
+  std::optional<Failure> failure;  // of another rank, if that was the reason
   Control::Settlement settlement;
 };
 
-// body(World&) on n threads over Gloo. An Error ends its rank as it would end a program.
+// Runs body(World&) on n threads over Gloo. An Error ends its rank as it would end a program.
 inline std::vector<RankEnd> run_ranks(int n, const std::function<void(World&)>& body,
                                       Milliseconds timeout = kRankTimeout, bool engine = true) {
   RankSetup setup(n);

@@ -1,4 +1,4 @@
-// Tensors of tests: made-up values, torch's layouts and ours, and how far two lists of numbers are apart.
+// Tensors for tests: generated values, torch's layouts and ours, and the distance of two lists of numbers.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@ namespace hr::test {
 
 using Values = std::vector<double>;
 
-// Largest relative error of one rounding to nearest.
+// The largest relative error of one rounding to nearest.
 inline double rounding(DType t) { return t == DType::bf16 ? 0x1p-8 : 0x1p-24; }
 
 inline double rounded(double v, DType t) {
@@ -22,7 +22,7 @@ inline double rounded(double v, DType t) {
   return t == DType::bf16 ? static_cast<float>(bf16(f)) : f;
 }
 
-// Uniform values that `t` holds exactly, so that a reference in double starts from the same numbers.
+// Returns uniform values that `t` represents exactly, so that a reference in double starts from the same numbers.
 inline Values random_values(int64_t n, uint64_t seed, DType t = DType::f32, double lo = -1, double hi = 1) {
   Philox rng(seed, 0x74657374, 0);  // "test"
   Values v(static_cast<size_t>(n));
@@ -79,7 +79,7 @@ inline Values first_to_last(const Values& v, const std::vector<int64_t>& s) {
   return out;
 }
 
-// A golden array's values in our order; a filter of a deconvolution needs first_to_last instead.
+// Returns a golden array's values in our order. A filter of a deconvolution needs first_to_last instead.
 inline Values ours(const ArrayView& a) {
   return a.shape.size() == 4 ? second_to_last(a.to_f64(), a.shape) : a.to_f64();
 }
@@ -94,10 +94,11 @@ inline Tensor make_deconv(const Context& cx, const ArrayView& a) {
   return make(cx, {s[1], s[2], s[3], s[0]}, DType::f32, first_to_last(a.to_f64(), s));
 }
 
-// What a trajectory of a tiny batch is judged over: the median of so many. Adam turns a tiny gradient's sign into a
-// full step, so that after a few steps two that began a rounding apart differ by up to 2 %, and one proves little.
+// The number of trajectories over whose median a tiny batch is judged. Adam turns the sign of a tiny gradient into a
+// full step, so that after a few steps two trajectories that began one rounding apart differ by up to 2 %, and a single
+// one proves little.
 constexpr uint64_t kTrajectories = 5;
-// v, each value moved by up to two roundings; draw 0 is v itself.
+// Returns v with each value moved by up to two roundings; draw 0 is v itself.
 template <class T>
 void nudge(std::vector<T>& v, uint64_t draw) {
   if (draw == 0) return;
@@ -132,7 +133,7 @@ inline double distance(const Values& a, const Values& b) {
 // |a - b| / |b|, in the Euclidean norm.
 inline double relative_l2(const Values& a, const Values& b) { return distance(a, b) / norm(b); }
 
-// Every |actual - expected| at most `tolerance`; a NaN is never close.
+// Checks that every |actual - expected| is at most `tolerance`. A NaN is never close.
 inline testing::AssertionResult close(const Values& actual, const Values& expected, double tolerance) {
   if (actual.size() != expected.size())
     return testing::AssertionFailure() << actual.size() << " values, expected " << expected.size();

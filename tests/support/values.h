@@ -1,4 +1,4 @@
-// Pickled values as text, to compare them at a glance: {"w": f32[2, 3], "n": (1, None)}.
+// Writes pickled values as text, so that they are easy to compare: {"w": f32[2, 3], "n": (1, None)}.
 #pragma once
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-// Weight files of YOLOX networks whose numbers follow from their names (oracle/yolox/README.md), written as
+// Weight files of YOLOX networks whose numbers are computed from their names (oracle/yolox/README.md), written as
 // safetensors.
 #pragma once
 #include "core/io/safetensors.h"
@@ -8,7 +8,7 @@
 
 namespace hr::test {
 
-// The smallest batch-norm weight of oracle/yolox, chosen by size so that the activations stay in range.
+// The smallest batch-norm weight of oracle/yolox, which was chosen by size so that the activations stay in range.
 inline double yolox_base(const std::string& name) {
   if (name == "yolox_nano") return 0.47;
   if (name == "yolox_tiny") return 0.41;
@@ -29,7 +29,7 @@ inline std::vector<std::pair<std::string, MadeEntry>> yolox_by_formula(const Yol
     if (e.counter != nullptr) continue;
     const std::string& name = e.name();
     const Shape s = e.torch_shape();
-    double from = -0.2, width = 0.4;  // batch norm's bias and mean
+    double from = -0.2, width = 0.4;  // bias and mean of a batch norm
     if (s.size() == 4) {
       const double gain = name.find("_preds.") != std::string::npos ? 0.5 : 1.6;
       const double range = std::sqrt(3.0 / static_cast<double>(s[1] * s[2] * s[3])) * gain;

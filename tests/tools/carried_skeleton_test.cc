@@ -1,4 +1,4 @@
-// A checkpoint carries its skeleton: what was trained with an own one needs no flag afterwards.
+// A checkpoint carries its skeleton, so a network with a skeleton of its own needs no flag after training.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -111,7 +111,7 @@ TEST(CarriedSkeleton, AContradictionIsSaidInOneSentence) {
     EXPECT_NE(e.output.find("last.safetensors was trained with another skeleton (animals.json"), std::string::npos)
         << e.output;
     EXPECT_NE(e.output.find("joint 5 is \"nose\" instead of \"tail\"\n"), std::string::npos) << e.output;
-    if (command == resume) break;  // has trained on with the other one
+    if (command == resume) break;  // it has trained on with the other skeleton
     e = run(command + " --keypoints-path coco");
     EXPECT_EQ(e.status, 2) << e.output;
     EXPECT_NE(e.output.find("--keypoints-path coco: has 17 joints, but "), std::string::npos) << e.output;

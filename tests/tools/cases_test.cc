@@ -1,5 +1,5 @@
-// The programs on small files of the kinds that people report (../shared/cases): each with the right answer. A user's
-// clone has none of these files; the tests of the rooms hold the same answers on data that they make.
+// Runs the programs on small files of kinds that people have reported (../shared/cases), each with the right answer. A
+// user's clone has none of these files; the tests of the rooms check the same answers on data that they make.
 #include <gtest/gtest.h>
 
 #include <fmt/format.h>
@@ -31,7 +31,7 @@ class Cases : public testing::Test {
     return run(program("coco_eval") + " --gt " + of(truth) + " --dt " + of(results) + " " + flags);
   }
 
-  // One epoch on the people of a file.
+  // Trains one epoch on the people of a file.
   Ended trained(const std::string& truth, const std::string& images, const std::string& flags = "") const {
     return run(program("train") + " --model hrnet_w2 --fixed-size 64 64 --batch-size 4 --epochs 1 --workers 1" +
                " --train-annotations " + of(truth) + " --train-images " + of(images) + " --val-annotations " +
@@ -106,7 +106,7 @@ TEST_F(Cases, BadEntriesAreSkippedWhateverIsWrongWithThem) {
     expect_says(evaluated(truth, "truth/perfect3.json", "--on-bad-sample skip"), 0,
                 {"left out: ", "id 9001", "] = 0.833"});
   }
-  // All of them are lists in lists, so nothing is left when they are skipped.
+  // All of them are lists within lists, so nothing is left if they are skipped.
   expect_says(evaluated("truth/nested.json", "truth/perfect3.json"), 2,
               {"keypoints: expected one list of numbers, got lists in a list", "--on-bad-sample skip"});
   expect_says(trained("truth/nested.json", "truth/img", "--on-bad-sample skip"), 2,
@@ -114,7 +114,7 @@ TEST_F(Cases, BadEntriesAreSkippedWhateverIsWrongWithThem) {
 }
 
 TEST_F(Cases, WhatIsNotNeededIsNotJudged) {
-  // pycocotools' number is 1.000 for each.
+  // pycocotools gives 1.000 for each.
   for (const char* name : {"cat_skeleton_null", "img_size_zero", "num_null", "nan0"}) {
     const std::string truth = std::string("truth/") + name + ".json";
     expect_says(evaluated(truth, "truth/perfect3.json"), 0, {kPerfect});
@@ -136,7 +136,7 @@ TEST_F(Cases, TheMessageLeadsToTheFlagThatHelpsAndACheckpointKnowsItsSkeleton) {
 TEST_F(Cases, AByteOrderMarkIsPassedOver) {
   expect_says(trained("truth/bom.json", "truth/img"), 0, {"best.safetensors"});
   expect_says(validated("truth/bom.json"), 0, {"key_results.json"});
-  // The file has two of the pictures that the results are about; it is read to its end.
+  // The file has two of the pictures in the results, and is read to its end.
   expect_says(evaluated("truth/bom.json", "truth/perfect.json"), 2, {"not among the 2 images"});
 }
 
@@ -195,7 +195,7 @@ TEST_F(Cases, PredictReadsPicturesAsTheyAreSeen) {
   EXPECT_EQ(seen.width, truth.width);
   EXPECT_EQ(seen.height, truth.height);
   EXPECT_EQ(joints("no_eoi.jpg"), joints("clean.jpg"));
-  // Every code of this file's damaged scan is valid, and libjpeg has no warning for it.
+  // Every code in this file's damaged scan is valid, so libjpeg gives no warning.
   EXPECT_NE(joints("bad_huffman.jpg"), joints("clean.jpg"));
 }
 

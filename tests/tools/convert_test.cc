@@ -51,7 +51,7 @@ void convert_file(const fs::path& from, const fs::path& to) {
   convert({.input = from.string(), .output = to.string()});
 }
 
-// There and back; every step has the same tensors in the same order.
+// Converts there and back. Every step has the same tensors in the same order.
 void round_trip(const fs::path& start, const fs::path& folder) {
   convert_file(start, folder / "a.safetensors");
   convert_file(folder / "a.safetensors", folder / "b.pth");
@@ -130,14 +130,14 @@ TEST(Convert, ColourOrderAndInputSizeTravelWithTheWeights) {
   EXPECT_TRUE(load_model(cx, file)->bgr_input());
   EXPECT_FALSE(load_model(cx, file, {}, {}, "rgb")->bgr_input()) << "asked for";
 
-  // A .pth has no place for it; what is said on the way back counts.
+  // A .pth has no place for it, but the flag on the way back records it.
   convert_file(folder / "best.safetensors", folder / "best.pth");
   EXPECT_FALSE(load_model(cx, folder / "best.pth")->bgr_input());
   convert({.input = (folder / "best.pth").string(), .output = (folder / "again.safetensors").string(), .color = "bgr"});
   EXPECT_TRUE(load_model(cx, folder / "again.safetensors")->bgr_input());
 }
 
-// What a file says about itself decides how much memory the programs ask for.
+// The programs take from a file's metadata how much memory they need.
 TEST(WeightInfo, NumbersOutOfRangeAreRefusedWithFileFieldValueAndRange) {
   const fs::path path = test::temporary_folder() / "w.safetensors";
   const float one = 1;
@@ -166,7 +166,7 @@ TEST(WeightInfo, NumbersOutOfRangeAreRefusedWithFileFieldValueAndRange) {
   EXPECT_LT(why("input_h", std::string(5000, '9')).size(), 500u);
 }
 
-// hrnet_w1024 has 120 GB of parameters; nothing of it may be allocated for a file of one number.
+// hrnet_w1024 has 120 GB of parameters. Nothing of it may be allocated for a file with a single number.
 TEST(WeightInfo, AModelThatDoesNotFitTheFileIsRefusedBeforeItsMemoryIsTaken) {
   const fs::path path = test::temporary_folder() / "w.safetensors";
   const float one = 1;
@@ -209,7 +209,7 @@ TEST(Convert, RefusesWhatWouldLoseSomething) {
   expect_words(error_of({.input = (folder / "none.pth").string(), .output = "x.pth"}), {"none.pth"});
   EXPECT_EQ(read_file(folder / "w.pth"), before);
 
-  // Something else at the target stays when the input turns out to be damaged.
+  // An existing file at the target stays if the input turns out to be damaged.
   std::string damaged = before;
   damaged[damaged.find("\x00\x00\x80\x3f", 0, 4)] ^= 1;
   write_file(folder / "damaged.pth", damaged);

@@ -1,4 +1,4 @@
-// Crops and training steps of what a device gets, against those of what the host makes.
+// Compares crops and training steps from what is sent to a device with those from the images that the host makes.
 #include "ops/crop.h"
 
 #include <gtest/gtest.h>
@@ -55,7 +55,7 @@ TEST(Crop, IsTheHostsWarpAndNormalisationByteForByte) {
   EXPECT_EQ(images.data<float>()[0], normal_table()[0]) << "a slot of zeros is a black crop";
 }
 
-// The largest part that the slot has room for is sent; one pixel row more, and the slot holds the crop itself.
+// The largest part for which the slot has room is sent. With one more row of pixels, the slot holds the crop itself.
 TEST(Crop, APartThatDoesNotFitIsWarpedOnTheHost) {
   const int w = 48, h = 64, width = 400;
   const size_t room = CropSource::slot_bytes(w, h) - CropSource::pixels_at(w, h);
@@ -63,7 +63,7 @@ TEST(Crop, APartThatDoesNotFitIsWarpedOnTheHost) {
   int sent = 0, made = 0;
   for (int height = 436; height < 450; ++height) {
     const Image picture = test::made_picture(width, height);
-    Placement placement;  // all of the picture
+    Placement placement;  // the whole picture
     placement.image_to_crop = {{static_cast<double>(w) / width, 0, 0, 0, static_cast<double>(h) / height, 0}};
     const Region part = warp_region(placement.image_to_crop, w, h, width, height);
     const bool fits = static_cast<size_t>(part.area()) * 3 <= room;
@@ -98,7 +98,8 @@ After train_on(const std::vector<Batch>& batches, JointsLoss loss) {
   return after;
 }
 
-// Every recipe and encoding, and what is drawn after the warp: how a batch travels decides nothing.
+// Every recipe and encoding, and everything that is drawn after the warp. The form in which a batch is sent changes
+// nothing.
 TEST(DeviceBatch, SourcesTrainAsImagesAndTargetsDoBitForBit) {
   test::MadeSet made(6);
   made.options.input_h = 96;

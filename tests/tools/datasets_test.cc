@@ -1,4 +1,4 @@
-// Datasets as programs open, pack and show them; training from them.
+// Datasets as programs open, pack and show them, and training from them.
 #include "tools/cli/data_options.h"
 
 #include <gtest/gtest.h>
@@ -64,7 +64,7 @@ PoseDataset open(const DataOptions& o, const std::string& split = "train") {
 
 TEST(Datasets, LayoutsAreFound) {
   const size_t people = open(flags(made())).size();
-  // The official project's folder, and a zip in place of a folder.
+  // The official project's folder, and a zip file in place of a folder.
   const fs::path copy = copy_of_made();
   fs::create_directory(copy / "images");
   fs::rename(copy / "train2017", copy / "images" / "train2017");
@@ -82,7 +82,7 @@ TEST(Datasets, LayoutsAreFound) {
   fs::remove_all(copy / "images");
   const PoseDataset zipped = open(flags(copy));
   EXPECT_EQ(zipped.size(), people);
-  EXPECT_TRUE(contains(zipped.image_path(0), "train2017.zip/"));
+  EXPECT_TRUE(contains(zipped.pictures().place(zipped.annotations().images[0].file_name), "train2017.zip/"));
   EXPECT_EQ(zipped.sample(0, 0).image, open(flags(made())).sample(0, 0).image);
   fs::remove(copy / "train2017.zip");
   EXPECT_TRUE(contains(error_of([&] { open(flags(copy)); }), "no pictures there (looked for train2017, train2017.zip"));
@@ -97,7 +97,7 @@ TEST(Datasets, SkeletonsComeFromWhereTheyAreSaid) {
   EXPECT_EQ(data_skeleton(o, "crowdpose").joints(), 14);
   EXPECT_EQ(data_skeleton(o, "categories").sigmas, data_skeleton(o, "coco").sigmas);
   EXPECT_TRUE(contains(error_of([&] { data_skeleton(o, "unicorn"); }), "unicorn"));
-  // MPII's list brings MPII's skeleton.
+  // MPII's list selects MPII's skeleton.
   const fs::path folder = test::temporary_folder();
   fs::create_directory(folder / "annot");
   write_file(folder / "annot" / "train.json", "[]");
@@ -189,7 +189,7 @@ TEST(Datasets, BadSamplesFailOrAreListedAndLeftOut) {
   text.replace(text.find("\"bbox\":[") + 8, 1, "NaN,");
   write_file(annotations, text);
   DataOptions f = flags(other);
-  EXPECT_TRUE(contains(open(f).bad().entries().at(0).message, "bbox: expected 4 numbers"));  // no list of four at all
+  EXPECT_TRUE(contains(open(f).bad().entries().at(0).message, "bbox: expected 4 numbers"));  // it is not a list of four
   text.replace(text.find("NaN,"), 4, "");
   const size_t at = text.find("\"bbox\":[") + 8;
   text.replace(at, text.find(',', at) - at, "NaN");
@@ -202,7 +202,7 @@ TEST(Datasets, BadSamplesFailOrAreListedAndLeftOut) {
   check_samples_visibly(dataset, f, "train", folder, 1);
 }
 
-// Weights for 17 joints, trained for a moment.
+// Weights for 17 joints, trained for a moment only.
 const fs::path& made_weights() {
   static const fs::path weights = [] {
     const fs::path folder = test::temporary_folder() / "weights";
@@ -229,7 +229,7 @@ std::string output_of(const std::function<void()>& call) {
   return testing::internal::GetCapturedStdout() + error;
 }
 
-// The first annotation of a split gets another value for one of its fields.
+// Replaces one field of the first annotation of a split.
 void change_first(const fs::path& file, const std::string& field, const std::string& value) {
   std::string text = read_file(file);
   const size_t at = text.find("\"" + field + "\":") + field.size() + 3;
@@ -240,7 +240,7 @@ void change_first(const fs::path& file, const std::string& field, const std::str
   write_file(file, text.replace(at, end - at, value));
 }
 
-// What is wrong with an annotation: train and validate stop at the same, say that skip exists, and skip it.
+// Bad annotations: train and validate stop at the same one, mention --on-bad-sample skip, and skip it with that flag.
 TEST(Datasets, TrainAndValidateTakeTheSameSamples) {
   for (const auto& [field, value] : {std::pair{"bbox", "null"},
                                      {"bbox", "[1, Infinity, 3, 4]"},
@@ -308,7 +308,7 @@ TEST(Datasets, ValidateReadsPacksAndZips) {
   EXPECT_EQ(read_file(folder / "a" / "key_results.json"), read_file(folder / "c" / "key_results.json"));
 }
 
-// Eight joints with names of their own: what leads from the message to the flag that helps.
+// Eight joints with names of their own: the messages lead to the flag that helps.
 TEST(Datasets, ASkeletonInTheCategories) {
   const fs::path data = copy_of_made(), folder = test::temporary_folder();
   for (const char* split : {"train", "val"}) {
@@ -337,11 +337,12 @@ TEST(Datasets, ASkeletonInTheCategories) {
   EXPECT_TRUE(contains(error_of([&] { validate(o); }), "--keypoints-path coco: has 17 joints, but"));
 }
 
-// A picture that the check cannot find fault with: its second scan is where a frame header stands.
+// A picture in which the check finds no fault: its second scan is a frame header.
 TEST(Datasets, APictureThatTurnsBadLaterIsSkippedAndListed) {
   const fs::path data = copy_of_made(), folder = test::temporary_folder();
   const PoseDataset dataset = open(flags(data));
-  const fs::path picture = dataset.image_path(dataset.people()[0].image_index);
+  const CocoImage& image = dataset.annotations().images[dataset.people()[0].image_index];
+  const fs::path picture = dataset.pictures().place(image.file_name);
   const std::string jpeg = test::made_jpeg(read_image(picture), {.progressive = true});
   const size_t frame = jpeg.find("\xff\xc2"), scan = jpeg.find("\xff\xda", jpeg.find("\xff\xda") + 2);
   const std::string header =
@@ -351,7 +352,7 @@ TEST(Datasets, APictureThatTurnsBadLaterIsSkippedAndListed) {
   testing::internal::CaptureStdout();
   EXPECT_EQ(train(o), 0);
   const std::string output = testing::internal::GetCapturedStdout();
-  EXPECT_TRUE(contains(output, "1 more bad sample, others took their places")) << output;
+  EXPECT_TRUE(contains(output, "1 more bad sample replaced by other samples")) << output;
   const std::string list = read_file(folder / "bad_samples_train.tsv");
   EXPECT_TRUE(contains(list, "not a readable JPEG") && contains(list, picture.filename().string())) << list;
   EXPECT_EQ(std::count(list.begin(), list.end(), '\n'), 2) << "named once";
@@ -381,7 +382,7 @@ TEST(Browse, WritesItsSheetsAndSaysWhatWasDropped) {
   EXPECT_TRUE(contains(summary, "left_wrist") && contains(summary, "000000000001.jpg: no such picture") &&
               contains(summary, "whose picture is bad"))
       << summary;
-  // The same flags, the same bytes.
+  // The same flags give the same bytes.
   const std::string before = read_file(fs::path(o.output) / "draws.png");
   browse(o);
   EXPECT_EQ(read_file(fs::path(o.output) / "draws.png"), before);

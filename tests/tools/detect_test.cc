@@ -1,4 +1,4 @@
-// The programs detect, coco_eval --type bbox and forward with a detector, as a user starts them.
+// Tests the programs detect, coco_eval --type bbox and forward with a detector, started as a user starts them.
 #include <gtest/gtest.h>
 
 #include "core/io/json.h"
@@ -22,13 +22,13 @@ Image made_picture(int w, int h, size_t seed) {
   return picture;
 }
 
-// Two pictures in COCO's layout with one person each, and a network of made-up weights that finds people anywhere.
+// Two pictures in COCO's layout with one person each, and a network with computed weights that finds people anywhere.
 struct Setting {
   fs::path root = test::temporary_folder(), weights;
   Setting() {
     auto entries = test::yolox_by_formula({8, 1, true, 80});
     for (auto& [name, e] : entries) {
-      // Class 0, the person, is always the best.
+      // Class 0, the person, always has the highest score.
       if (name.starts_with("head.cls_preds.") && name.ends_with(".bias")) e.numbers[0] = 8;
     }
     weights = test::write_entries(entries);
@@ -66,13 +66,13 @@ TEST(Detect, ADataSetsImageIdsAreWritten) {
     EXPECT_EQ(d.category_id, 1);
     EXPECT_TRUE(d.has_box);
   }
-  // Other things than people are measured against instances_*.
+  // Other classes than people are compared with instances_*.
   const Ended other = run(s.command(where + " --classes all"));
   EXPECT_EQ(other.status, 2);
   EXPECT_NE(other.output.find("instances_val2017.json"), std::string::npos) << other.output;
   const Ended nothing = run(s.command(where + " --confidence 1"));
   EXPECT_EQ(nothing.status, 0) << nothing.output;
-  EXPECT_NE(nothing.output.find("nothing was found, so there is nothing to measure"), std::string::npos);
+  EXPECT_NE(nothing.output.find("nothing was found, so nothing is measured"), std::string::npos);
   EXPECT_TRUE(read_coco_detections(out / "d.json").empty());
 }
 
@@ -117,7 +117,7 @@ TEST(Detect, WhatIsWrongIsSaidInOneLine) {
     EXPECT_NE(e.output.find(words), std::string::npos) << words << " in: " << e.output;
   };
   const std::string picture = (s.root / "val2017" / "000000000007.png").string();
-  refused(s.command(""), "expected pictures or folders, or a data set with --data-path");
+  refused(s.command(""), "expected either pictures or folders, or a dataset with --data-path");
   refused(s.command("/nowhere/a.jpg"), "no such file or folder");
   refused(s.command(picture + " --classes unicorn"), "has no class 'unicorn'");
   refused(s.command("--data-path /nowhere"), "no annotations");

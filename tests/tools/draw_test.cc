@@ -146,7 +146,7 @@ TEST(DrawPerson, HiddenJointsAreHollow) {
   draw_person(image, small_skeleton(), keypoints, {.threshold = 0, .solid = 1});
   EXPECT_TRUE(is(image, 340, 260, kWhite));
   EXPECT_TRUE(is(image, 60, 260, PersonStyle{}.right));
-  // Nobody there: nothing drawn.
+  // If nobody is there, nothing is drawn.
   Image empty = canvas(20, 20);
   for (float& v : keypoints) v = 0;
   draw_person(empty, small_skeleton(), keypoints, {});

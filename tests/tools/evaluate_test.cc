@@ -1,4 +1,4 @@
-// coco_eval and validate as a user starts them: numbers, files, one message for bad input.
+// Tests coco_eval and validate, started as a user starts them: numbers, files, and one message for bad input.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -33,7 +33,7 @@ struct Ended {
   std::string output, errors;
 };
 
-// Runs a command; stdout and stderr apart.
+// Runs a command and keeps stdout and stderr apart.
 Ended run(const std::string& command) {
   Ended ended;
   const fs::path errors = test::temporary_folder() / "stderr";
@@ -50,7 +50,7 @@ std::string program(const std::string& name) { return std::string(HR_PROGRAMS) +
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-// Status 2, nothing on stdout, one line on stderr with these words.
+// Expects status 2, nothing on stdout, and one line on stderr that contains these words.
 void expect_refused(const std::string& command, std::initializer_list<std::string> words) {
   const Ended e = run(command);
   EXPECT_EQ(e.status, 2) << command << "\n" << e.output << e.errors;
@@ -140,7 +140,7 @@ TEST(CocoEvalProgram, AnyJointCountSigmasAndCategory) {
   expect_refused(f.command() + " --keypoints-path nobody", {"nobody"});
 }
 
-// Every kind of bad input of the issue: the file, the entry and what was expected.
+// Every kind of bad input is reported with the file, the entry and what was expected.
 TEST(CocoEvalProgram, BadInputEndsWithOneMessageAndStatus2) {
   const CocoFiles f;
   const auto dt = [&](const std::string& text, std::initializer_list<std::string> words) {
@@ -185,7 +185,7 @@ TEST(CocoEvalProgram, BadInputEndsWithOneMessageAndStatus2) {
   EXPECT_EQ(run(f.command()).status, 0);
 }
 
-// pycocotools counts on, and so does coco_eval: with a word beside the numbers and in --json.
+// pycocotools computes numbers in these cases, and so does coco_eval, with a remark beside the numbers and in --json.
 TEST(CocoEvalProgram, RemarksStandBesideTheNumbersAndInTheJson) {
   const CocoFiles f;
   const std::string good = read_file(f.gt), json = (f.folder / "out.json").string();
@@ -270,7 +270,7 @@ TEST(CocoEvalProgram, AnalysisIsATableAndAPicture) {
   }
   const Image image = read_image(picture);
   EXPECT_GT(image.width, 600);
-  int coloured = 0;  // the bars of what is good
+  int coloured = 0;  // pixels of the bars that show correct joints
   for (size_t i = 0; i + 2 < image.rgb.size(); i += 3) {
     coloured += image.rgb[i] == 120 && image.rgb[i + 1] == 170 && image.rgb[i + 2] == 110 ? 1 : 0;
   }
@@ -325,7 +325,7 @@ TEST(Decoding, TheWeightsDecideUnlessTheyAgree) {
 
 // ---- validate -------------------------------------------------------------------------------------------------------
 
-// The first `joints` joints of everybody, under the names of another skeleton.
+// Keeps the first `joints` joints of every person, under the names of another skeleton.
 void cut_joints(CocoAnnotations& file, const Skeleton& skeleton) {
   for (CocoAnnotation& a : file.annotations) {
     a.keypoints.resize(3 * static_cast<size_t>(skeleton.joints()));
@@ -336,7 +336,7 @@ void cut_joints(CocoAnnotations& file, const Skeleton& skeleton) {
   file.categories[0].skeleton.clear();
 }
 
-// A small set in COCO's, CrowdPose's and MPII's layout, and weights for each.
+// A small dataset in COCO's, CrowdPose's and MPII's layout, and weights for each.
 struct Setting {
   fs::path root = test::temporary_folder();
   fs::path coco = root / "coco", crowdpose = root / "crowdpose", mpii = root / "mpii";
@@ -399,7 +399,7 @@ struct Setting {
               {{"pos_gt_src", joints}, {"jnt_missing", missing}, {"headboxes_src", heads}, {"dataset_joints", names}});
   }
 
-  // Random weights: their heatmaps have peaks anywhere.
+  // With random weights, the peaks of heatmaps are anywhere.
   static void weights(int joints, const fs::path& path) {
     Context cx;
     cx.allocator = std::make_shared<CachingAllocator>();
@@ -460,7 +460,7 @@ TEST(Validate, HeaderAndFilesSayWhatWasMeasured) {
   EXPECT_TRUE(read_file(out / "record_mAP.txt").starts_with("COCO results:\n Average Precision"));
   EXPECT_TRUE(read_file(out / "validation.md").starts_with("| Arch | AP | Ap .5 | AP .75 | AP (M) | AP (L) | AR |"));
   EXPECT_GT(read_image(out / "analysis.png").width, 600);
-  // The official file keeps every digit: evaluated alone it gives the same ten numbers.
+  // The official file keeps every digit, so evaluating it alone gives the same ten numbers.
   const fs::path official = out / "results/keypoints_val2017_results_0.json", again = out / "again.json";
   EXPECT_TRUE(parse_json_file(official)[0].HasMember("center"));
   ASSERT_EQ(run(program("coco_eval") + " --gt " + (s.coco / "annotations/person_keypoints_val2017.json").string() +
@@ -488,7 +488,7 @@ TEST(Validate, DetectedBoxesAreNamedAndFiltered) {
   EXPECT_TRUE(contains(e.output, "1 below the score limit")) << e.output;
 }
 
-// The person's category is in the results, and is the one that is evaluated; without the flag it is named.
+// The person's category is in the results, and is the one that is evaluated. Without the flag a message names it.
 TEST(Validate, ACategoryTravelsFromTheTruthToTheNumbers) {
   const Setting& s = setting();
   const fs::path folder = test::temporary_folder(), truth = folder / "cat0.json";
@@ -510,7 +510,7 @@ TEST(Validate, ACategoryTravelsFromTheTruthToTheNumbers) {
   }
 }
 
-// Training keeps the category that it was told, and measures that one.
+// Training keeps the category that it was given, and measures that one.
 TEST(Validate, TrainingMeasuresTheCategoryThatItKeeps) {
   const Setting& s = setting();
   const fs::path folder = test::temporary_folder(), truth = folder / "cats.json";
@@ -538,7 +538,7 @@ TEST(Validate, TrainingMeasuresTheCategoryThatItKeeps) {
   EXPECT_EQ(categories(), (std::set<int64_t>{1, 7}));
 }
 
-// Images without annotations: files for the evaluation server and no numbers.
+// A list of images without annotations gives files for the evaluation server and no numbers.
 TEST(Validate, ATestListGivesServerFilesAndNoNumbers) {
   const Setting& s = setting();
   const fs::path folder = test::temporary_folder(), list = folder / "image_info_test-dev2017.json";
@@ -614,7 +614,7 @@ TEST(Validate, CrowdPoseAndMpiiAreFoundByTheirLayout) {
   EXPECT_EQ(pred.at("preds").shape, (std::vector<int64_t>{static_cast<int64_t>(s.val.annotations.size()), 16, 2}));
   EXPECT_FALSE(fs::exists(out / "key_results.json"));
 
-  // The same by looking at a named file.
+  // The same, decided by the contents of a named file.
   e = run(s.validate(s.mpii, s.mpii_weights, out) + " --val-annotations " + (s.mpii / "annot/valid.json").string());
   EXPECT_EQ(e.status, 0) << e.errors;
   e = run(s.validate(s.crowdpose, s.crowdpose_weights, out) + " --val-annotations " +
@@ -622,7 +622,7 @@ TEST(Validate, CrowdPoseAndMpiiAreFoundByTheirLayout) {
   EXPECT_EQ(e.status, 0) << e.errors;
 }
 
-// Perfect predictions through the whole MPII path: places, files, the table.
+// Perfect predictions go through the whole MPII path: places, files, the table.
 TEST(Validate, MpiiTruthMatchesItsOwnJoints) {
   const Setting& s = setting();
   const MpiiTruth truth = read_mpii_truth(s.mpii / "annot/gt_valid.mat");
@@ -635,7 +635,7 @@ TEST(Validate, MpiiTruthMatchesItsOwnJoints) {
   EXPECT_NEAR(r.table[7], 100, 1e-9);
 }
 
-// Training on MPII is judged by what validate says of its weights.
+// The scores of training on MPII are those that validate gives for its weights.
 TEST(Validate, TrainingOnMpiiMeasuresPckh) {
   const Setting& s = setting();
   const fs::path data = test::temporary_folder(), out = data / "run", again = data / "again";

@@ -1,4 +1,4 @@
-// What the library calls its settings, and what a user of the programs reads.
+// The names of settings in the library's messages, and the flags that a user of the programs reads instead.
 #include "tools/cli/flag_names.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ TEST(FlagNames, SettingsBecomeFlagsAndOtherWordsStay) {
   EXPECT_EQ(with_flags("give the file's own with `keypoints_path` categories"),
             "give the file's own with --keypoints-path categories");
   EXPECT_EQ(with_flags("training starts from it (`train.weights`)"), "training starts from it (`train --weights`)");
-  // No settings: a field of a file, a command, a lone backtick.
+  // These are no settings: a field of a file, a command, a lone backtick.
   for (const char* text : {"has no `exp_avg`", "run `git lfs pull`", "a ` b", "`", "``", ""})
     EXPECT_EQ(with_flags(text), text);
   EXPECT_EQ(with_flags("`exp_avg``lr`"), "`exp_avg`--lr");

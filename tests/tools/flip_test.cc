@@ -1,4 +1,4 @@
-// The flip test against the official code's, down to places in the picture.
+// Compares the flip test with the official code's, up to places in the picture.
 #include <gtest/gtest.h>
 
 #include "core/context.h"
@@ -38,9 +38,9 @@ TEST_P(FlipGolden, AveragesMaximaAndPlaces) {
     return mean;
   };
 
-  // Half of what is flipped back, exactly.
+  // This is exactly half of the heatmaps that were flipped back.
   const OwnedMaps back = average(std::vector<float>(maps.data.size()), false);
-  const OwnedMaps golden_back = joints_last(file.at("official.flip_back"));  // the first samples only
+  const OwnedMaps golden_back = joints_last(file.at("official.flip_back"));  // of the first samples only
   for (size_t i = 0; i < golden_back.data.size(); ++i) ASSERT_EQ(2 * back.data[i], golden_back.data[i]) << i;
 
   const auto center = file.at("center").to_f32(), scale = file.at("scale").to_f32();
@@ -61,7 +61,7 @@ TEST_P(FlipGolden, AveragesMaximaAndPlaces) {
     ASSERT_EQ(poses.size(), 3 * maxima.size());
     for (size_t i = 0; i < maxima.size(); ++i) ASSERT_EQ(poses[3 * i + 2], maxima[i]) << i;
     to_image(poses, maps.joints, places);
-    // One unit in the last place of a coordinate below 2048.
+    // The bound is one unit in the last place of a coordinate below 2048.
     for (size_t i = 0; i < golden.size(); ++i) ASSERT_NEAR(poses[i / 2 * 3 + i % 2], golden[i], 1.3e-4f) << i;
   }
 }

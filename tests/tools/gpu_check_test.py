@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""tools/gpu_check.sh with stand-ins for the programs, the GPU and its tools: what it does when some of them hang, crash or
-fail, and that nothing counts as passed or measured that was not."""
+"""Tests tools/gpu_check.sh with stand-ins for the programs, the GPU and its tools: what it does if some of them hang,
+crash or fail, and that nothing counts as passed or measured that was not."""
 import json
 import os
 import shutil
@@ -27,7 +27,7 @@ case "$*" in
   *) echo "a pretended GPU" ;;
 esac
 """
-# Says what it was asked, as a program would; FAULT_<what> makes one run of it hang or crash.
+# Imitates bench: prints a result for its arguments. FAULT_<what> makes one run of it hang or crash.
 BENCH = """#!/usr/bin/env python3
 import json, os, signal, sys, time
 if sys.argv[1:] == ["--version"]:
@@ -88,14 +88,14 @@ while [ $# -gt 0 ]; do [ "$1" = --log-file ] && printf '"ID","Kernel"\\n"","ns"\
 
 
 def made_trace(launches=4, kernels=200):
-    """Launches back to back, some of whose kernels run beside each other and change places."""
+    """Writes launches that follow each other, some of whose kernels run in parallel and change places."""
     lines = [f"n\t{i}\tvoid hr::gpu::detail::for_each_kernel<hr::F{i % 20}>(int)" for i in range(kernels)]
     at = 1000
     for launch in range(launches):
         order = [0] + list(range(1, kernels))
         if launch % 2: order[10], order[11] = order[11], order[10]
         for i, name in enumerate(order):
-            # The first name comes again within a launch, as a launch's first kernel may.
+            # The first name comes again within a launch, as the first kernel of a launch may.
             number = 0 if name in (0, 50) else 1 + name * name % 19
             lines.append(f"k\t{at}\t{at + 1500}\t{7 + i % 2}\t1\t{number}\t1\t1\t1\t1\t0")
             at += 1000
@@ -158,7 +158,7 @@ class GpuCheck(unittest.TestCase):
             self.assertIn(name, inside)
         rows = self.rows()
         self.assertEqual(rows["tests labelled gpu"][2:], ["4 passed", "met"])
-        self.assertEqual(rows["training step bf16, batch 128"][0], "3,600 img/s")  # an H100's goal
+        self.assertEqual(rows["training step bf16, batch 128"][0], "3,600 img/s")  # the goal of an H100
         self.assertIn("4,000 img/s", rows["training step bf16, batch 128"][2])
         self.assertEqual(rows["training step bf16, batch 128"][3], "met")
         self.assertEqual(rows["training from JPEGs over the step alone"][2:], ["0.975 (3,900 img/s, %d workers, data wait 2%%)" % self.results["jpegs"]["workers"], "met"])
@@ -241,7 +241,7 @@ class GpuCheck(unittest.TestCase):
         self.assertTrue(text.startswith("before\n") and text.endswith("after\n") and "old" not in text)
         self.assertIn("at commit abc1234 by `tools/gpu_check.sh` on one NVIDIA H100 80GB HBM3", text)
         self.assertLessEqual(max(map(len, text.splitlines())), 120)
-        # Later minutes on the same card replace figures; those on another one have a table of their own.
+        # A later run on the same card replaces figures. One on another card has a table of its own.
         again, other = (os.path.join(self.folder, name) for name in ("again", "other"))
         for folder, card, speed in ((again, "NVIDIA H100 80GB HBM3", 4100.0), (other, "NVIDIA H200", 4200.0)):
             os.mkdir(folder)
@@ -265,7 +265,7 @@ class GpuCheck(unittest.TestCase):
 
     def test_carried_programs_bring_their_libraries(self):
         build = os.path.join(self.folder, "carry")
-        for name in ("tests/hr_gpu_tests", "tools/bench", "tools/train", "tools/synth"):  # any program that knows --version
+        for name in ("tests/hr_gpu_tests", "tools/bench", "tools/train", "tools/synth"):  # any program with --version
             os.makedirs(os.path.dirname(os.path.join(build, name)), exist_ok=True)
             shutil.copy("/bin/ls", os.path.join(build, name))
         self.write("oracle/train/train.json", "{}")

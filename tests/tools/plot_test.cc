@@ -33,7 +33,7 @@ TEST(Plot, PointsLieWhereTheAxesSay) {
   EXPECT_EQ(f.x_hi, 4);
   EXPECT_LT(f.y_lo, 1);
   EXPECT_GT(f.y_hi, 5);
-  // The frame's own claim first: ends of the axes are the ends of the box.
+  // First the frame itself: the ends of the axes are the ends of the box.
   EXPECT_NEAR(f.at(0, 1).x, f.left, 1e-3);
   EXPECT_NEAR(f.at(4, 1).x, f.left + f.width, 1e-3);
   EXPECT_NEAR(f.at(0, f.y_hi).y, f.top, 1e-3);
@@ -52,7 +52,7 @@ TEST(Plot, TheLogAxisIsLogarithmic) {
   const PlotFrame& f = frames[0];
   EXPECT_NEAR(f.at(0, 1e-2).y, (f.at(0, 1e-4).y + f.at(0, 1).y) / 2, 1e-2);
   EXPECT_TRUE(is(image, f.at(1, 1e-2), kFirst));
-  EXPECT_TRUE(is(image, f.at(0.5, 1e-3), kFirst));  // straight in the logarithm
+  EXPECT_TRUE(is(image, f.at(0.5, 1e-3), kFirst));  // straight, because the axis is logarithmic
 }
 
 TEST(Plot, WhatIsNotFiniteIsAGap) {
@@ -66,7 +66,7 @@ TEST(Plot, WhatIsNotFiniteIsAGap) {
   EXPECT_EQ(frames[0].x_hi, 4);
 
   panel.log_y = true;
-  panel.series = {{"", {0, 1}, {0, -1}}, {"", {nan}, {1}}};  // nothing to show at all
+  panel.series = {{"", {0, 1}, {0, -1}}, {"", {nan}, {1}}};  // there is nothing to show
   EXPECT_EQ(plot({panel}, 300, 200).width, 300);
 }
 
@@ -99,7 +99,8 @@ TEST(Plot, OddInputIsRefusedOrSurvived) {
   }
 }
 
-// Numbers that differ in their last digits only: counting with a double came to a number that ++ does not change.
+// These numbers differ only in their last digits. Counting ticks with a double reached a number that ++ does not
+// change, and did not end.
 TEST(Plot, TicksOfRangesAtTheEdgeOfDoublesEnd) {
   const double huge = std::numeric_limits<double>::max(), tiny = std::numeric_limits<double>::denorm_min();
   const std::pair<double, double> ranges[] = {

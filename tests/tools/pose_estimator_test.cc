@@ -1,4 +1,4 @@
-// The front door against the program: the same numbers, in memory and from files.
+// Compares the library's PoseEstimator with the program predict: the same numbers, in memory and from files.
 #include "hrnet/infer/pose_estimator.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// predict on what people have in their folders.
+// Tests predict on the kinds of files that people have in their folders.
 #include <gtest/gtest.h>
 
 #include <dlfcn.h>
@@ -6,7 +6,7 @@
 #include <atomic>
 #include <cstdio>
 
-#include <jpeglib.h>  // wants stdio's FILE first
+#include <jpeglib.h>  // needs stdio's FILE first
 
 #include "core/error.h"
 #include "core/io/json.h"
@@ -46,7 +46,7 @@ fs::path weights(float poison = 0) {
   return path;
 }
 
-// A picture with a gradient, so that its sides can be told apart.
+// A picture with a gradient, so that its sides can be distinguished.
 Image picture(int w = 96, int h = 64) {
   Image image(w, h);
   for (int y = 0; y < h; ++y) {
@@ -58,7 +58,7 @@ Image picture(int w = 96, int h = 64) {
   return image;
 }
 
-// The same bytes with an EXIF orientation.
+// Gives the file an EXIF orientation.
 void turn(const fs::path& path, char orientation) {
   const std::string_view before(
       "\xFF\xE1\0\x22"
@@ -96,7 +96,7 @@ TEST(Predict, APictureIsReadAsItIsSeen) {
   const fs::path in = test::temporary_folder();
   write_image(in / "turned.jpg", picture());
   turn(in / "turned.jpg", 6);
-  // The upright one has the same pixels without loss.
+  // The upright file has the same pixels without loss.
   write_image(in / "upright.png", read_image(in / "turned.jpg", Orientation::apply));
   const Ended e = run(program("predict") + " " + in.string() + " --weights " + weights().string() + " --output-dir " +
                       (in / "out").string());
@@ -136,7 +136,7 @@ TEST(Predict, OnBadSampleDecidesAboutUnreadableAndDamagedPictures) {
   const fs::path in = test::temporary_folder();
   write_image(in / "good.jpg", picture());
   const std::string jpeg = read_file(in / "good.jpg");
-  // Bytes behind the picture's last code: all pixels are there, and libjpeg warns.
+  // There are bytes behind the last code of the picture. All pixels are there, but libjpeg warns.
   write_file(in / "damaged.jpg", jpeg.substr(0, jpeg.size() - 2) + std::string(40, 'x') + jpeg.substr(jpeg.size() - 2));
   write_file(in / "broken.jpg", jpeg.substr(0, 400));
   const std::string command = program("predict") + " " + in.string() + " --weights " + weights().string() +
@@ -176,7 +176,7 @@ TEST(Predict, EqualNamesInDifferentFoldersAreKeptApart) {
   EXPECT_EQ(parse_json_file(in / "out/poses.json").Size(), 3u);
 }
 
-// The poses can be given to coco_eval as they are: ids, categories, and a score for weak ones.
+// The poses can be passed to coco_eval as they are: they have ids, categories, and scores also for weak poses.
 TEST(Predict, PosesCarryTheTruthsIdsAndCategories) {
   const fs::path in = test::temporary_folder();
   CocoAnnotations truth;

@@ -1,4 +1,4 @@
-// The programs as a user starts them: exit status, one message, nothing half-written.
+// Tests the programs, started as a user starts them: exit status, one message, no incomplete file.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -22,7 +22,7 @@ using test::Ended;
 using test::program;
 using test::run;
 
-// A small set and weights trained on it for one epoch, made once.
+// A small dataset and weights that were trained on it for one epoch, made once.
 struct Setting {
   fs::path root = test::temporary_folder();
   fs::path data = root / "data", run = root / "run", weights = run / "best.safetensors";
@@ -76,7 +76,8 @@ TEST(Programs, ValidatePrintsTenLinesAndWritesTheSeedsFiles) {
   EXPECT_NE(e.output.find("ground truth"), std::string::npos);
   EXPECT_TRUE(parse_json_file(out / "key_results.json").IsArray());
   EXPECT_TRUE(read_file(out / "record_mAP.txt").starts_with("COCO results:\n"));
-  // The evaluator alone agrees with validate on the written file: two decimals move no match of this set.
+  // The evaluator alone gives validate's numbers for the file that validate wrote: rounding to two decimals changes no
+  // match here.
   const Ended again =
       run(program("coco_eval") + " --gt " + (s.data / "annotations/person_keypoints_val2017.json").string() + " --dt " +
           (out / "key_results.json").string());
@@ -155,7 +156,7 @@ TEST(Programs, BenchLoaderPrintsOneJsonObject) {
 }
 
 TEST(Programs, HelpOfPredictSaysWhatIsWrittenAndTheExitStatus) {
-  std::string help;  // with single blanks, wherever lines are broken
+  std::string help;  // with single spaces, wherever lines are broken
   for (const char c : run(program("predict") + " --help").output) {
     if (c != '\n' && c != ' ') help += c;
     if ((c == '\n' || c == ' ') && !help.ends_with(' ')) help += ' ';
@@ -164,7 +165,7 @@ TEST(Programs, HelpOfPredictSaysWhatIsWrittenAndTheExitStatus) {
     EXPECT_NE(help.find(word), std::string::npos) << word << " in " << help;
 }
 
-// Nothing but the file says which network it is, in which container and wrapper.
+// Only the file says which network it contains, whatever the container and wrapper.
 TEST(Programs, ForwardRunsEveryKindOfWeightFile) {
   HR_NEEDS_ORACLE("weights/w2_eval.safetensors");
   const fs::path out = test::temporary_folder() / "out.safetensors";
@@ -202,7 +203,7 @@ TEST(Programs, PredictTakesAPthWithoutAModelName) {
   EXPECT_EQ(parse_json_file(out / "poses.json").Size(), 3u);
 }
 
-// Every hostile file, through a program: its end, one line, at once, and nothing beside it.
+// Runs a program on every hostile file: it must end as expected, at once, with one line and without any file.
 TEST(Programs, HostileWeightFilesEndAsTheyShould) {
   HR_NEEDS_ORACLE("weights/hostile/expect.json");
   const auto expected = parse_json_file(test::oracle("weights/hostile/expect.json"));
@@ -269,7 +270,7 @@ TEST(Programs, BadInputEndsWithStatus2AndAMessage) {
   EXPECT_FALSE(fs::exists(out / "last.safetensors"));
 }
 
-// A picture that breaks while training runs: named, status 2.
+// A picture that breaks while training runs is named, and the status is 2.
 TEST(Programs, ATruncatedPictureIsNamed) {
   const Setting& s = setting();
   const fs::path copy = test::temporary_folder() / "data";
@@ -284,7 +285,7 @@ TEST(Programs, ATruncatedPictureIsNamed) {
                  {".jpg"});
 }
 
-// A disk that fills up, imitated by a limit on file sizes: the run ends with the file's name and no half-written file.
+// A limit on file sizes imitates a full disk. The run ends with the file's name and leaves no incomplete file.
 TEST(Programs, AFullDiskLeavesNoHalfFile) {
   const Setting& s = setting();
   const fs::path out = test::temporary_folder();

@@ -8,7 +8,7 @@
 namespace hr {
 namespace {
 
-// Runs `body` against a file and a clock that only the test moves.
+// Runs `body` with a file and a clock that only the test advances.
 struct Recorder {
   std::FILE* file = std::tmpfile();
   double time = 100;
@@ -61,7 +61,7 @@ TEST(Progress, OffATerminalFewPlainLinesAndALastOne) {
 TEST(Progress, SlowWorkStillShowsSignsOfLife) {
   Recorder record;
   Progress progress("epoch 1/1", 100000, record.settings(false));
-  for (int i = 1; i <= 300; ++i) {  // one unit a second: 10 % would take hours
+  for (int i = 1; i <= 300; ++i) {  // one unit per second, of which 10 % would take hours
     record.time += 1;
     progress.update(i);
   }
@@ -94,7 +94,7 @@ TEST(Progress, OnATerminalOneLineRedrawnAtMostTenTimesASecond) {
 TEST(Progress, TheTimeLeftCountsFromTheFirstUpdate) {
   Recorder record;
   Progress progress("resumed", 200, record.settings(true));
-  record.time += 30;  // starting up
+  record.time += 30;  // the time of starting
   progress.update(100);
   record.time += 10;
   progress.update(150);

@@ -1,4 +1,4 @@
-// train as several ranks, as a user starts and hurts them.
+// Tests train as several ranks, which the tests start, stop and kill as a user might.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -27,7 +27,7 @@ namespace {
 
 using Variables = std::map<std::string, std::string>;
 
-// A program under way; its output goes to a file.
+// A running program, whose output goes to a file.
 class Process {
  public:
   Process(std::vector<std::string> command, const Variables& variables = {})
@@ -61,7 +61,7 @@ class Process {
   std::string output() const { return fs::exists(log_) ? read_file(log_) : ""; }
   double seconds() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
 
-  // Exit status (128 + n for a signal); -1 if it does not end within `limit` seconds.
+  // Returns the exit status (128 + n for signal n), or -1 if the program does not end within `limit` seconds.
   int wait(double limit = 120) {
     const auto until = Clock::now() + Milliseconds(static_cast<int64_t>(limit * 1000));
     int status = 0;
@@ -75,7 +75,7 @@ class Process {
     return status_;
   }
 
-  // Of a launcher: its ranks, in the order of their start.
+  // Returns the ranks of a launcher, in the order of their start.
   std::vector<pid_t> children() const {
     std::istringstream list(read_file(fmt::format("/proc/{}/task/{}/children", pid_, pid_)));
     std::vector<pid_t> pids;
@@ -132,7 +132,7 @@ std::vector<std::string> train_command(const fs::path& output, const Flags& more
   return command;
 }
 
-// The variables of rank r as torchrun sets them.
+// The variables of rank r, as torchrun sets them.
 Variables torchrun(int rank, int size, int port) {
   return {{"RANK", std::to_string(rank)},       {"WORLD_SIZE", std::to_string(size)},
           {"LOCAL_RANK", std::to_string(rank)}, {"LOCAL_WORLD_SIZE", std::to_string(size)},
@@ -183,7 +183,7 @@ TEST(RankProgram, OnlyRankZeroPrintsAndWrites) {
     EXPECT_TRUE(fs::exists(folder / name)) << name;
 }
 
-// torchrun, Open MPI and Slurm say the same thing in other words.
+// torchrun, Open MPI and Slurm pass the same information under different names.
 TEST(RankProgram, EveryLaunchersVariablesAreUnderstood) {
   const fs::path root = test::temporary_folder();
   const int port = free_port();
@@ -215,7 +215,7 @@ TEST(RankProgram, EveryLaunchersVariablesAreUnderstood) {
   }
 }
 
-// All ranks of a job that must not start: their statuses, and all they say together.
+// Starts all ranks of a job that must not start, and returns their statuses and their messages.
 struct Refusal {
   std::vector<int> statuses;
   std::string said;
@@ -303,7 +303,7 @@ TEST(RankProgram, OtherDataOrWeightsOnOneRankAreNamed) {
                      {"the contents of --weights: rank 0", "rank 1"});
 }
 
-// One rank's picture is broken: said once, with the rank, and nobody hangs.
+// The broken picture of one rank is reported once, with the rank, and no rank hangs.
 TEST(RankProgram, ABrokenPictureOfOneRankEndsAll) {
   const fs::path copy = test::temporary_folder() / "data";
   fs::copy(data(), copy, fs::copy_options::recursive);
@@ -348,7 +348,7 @@ TEST(RankProgram, AStoppedRankIsNoticedWithinTheTimeLimit) {
   ASSERT_EQ(ranks.size(), 3u);
   const auto stopped = Clock::now();
   ::kill(ranks[1], SIGSTOP);
-  // The others within 3 s and their goodbyes; then the launcher ends the stopped one.
+  // The others notice it within 3 s and end. Then the launcher kills the stopped rank.
   EXPECT_EQ(p.wait(20), 75) << p.output();
   EXPECT_LT(std::chrono::duration<double>(Clock::now() - stopped).count(), 9);
   EXPECT_EQ(count(p.output(), "error: "), 1u) << p.output();
@@ -362,7 +362,7 @@ TEST(RankProgram, RestartsFromTheLastCheckpointAndEndsWithTheSameBytes) {
   const Flags flags{"--epochs", "4", "--nproc", "2", "--checkpoint-every", "2", "--max-restarts", "2"};
   Process whole(train_command(root / "whole", flags));
   ASSERT_EQ(whole.wait(), 0) << whole.output();
-  // What an older run has left in the folder is not what a restart goes on from.
+  // A restart does not resume a checkpoint that an older run has left in the folder.
   fs::create_directories(root / "hurt");
   write_file(root / "hurt/last.safetensors", "left over");
   Process hurt(train_command(root / "hurt", flags));
@@ -412,7 +412,7 @@ TEST(RankProgram, AnotherNumberOfRanksKeepsTheGlobalBatchOrAsks) {
   ASSERT_EQ(four.wait(), 0) << four.output();
   Process two(resume({"--epochs", "2", "--nproc", "2"}));
   EXPECT_EQ(two.wait(), 0) << two.output();
-  EXPECT_NE(two.output().find("2 people per rank and step instead of 1"), std::string::npos) << two.output();
+  EXPECT_NE(two.output().find("each rank takes 2 people per step instead of 1"), std::string::npos) << two.output();
   Process three(resume({"--epochs", "3", "--nproc", "3"}));
   EXPECT_EQ(three.wait(), 2) << three.output();
   EXPECT_NE(three.output().find("--new-global-batch"), std::string::npos) << three.output();
@@ -441,7 +441,7 @@ TEST(Launch, DevicesAreCountedAmongTheVisibleOnes) {
   EXPECT_EQ(visible_devices({0, 1}, "4,5"), "4,5");
   EXPECT_EQ(visible_devices({1}, "4,5"), "5");
   EXPECT_EQ(visible_devices({2, 0}, "GPU-8932f937,1,MIG-dd7"), "MIG-dd7,GPU-8932f937");
-  // Another user's GPU 2 is out of reach.
+  // GPU 2, which belongs to another user, is out of reach.
   for (const auto& [visible, shown] :
        {std::pair{"4,5", "2 GPUs"}, {"7", "1 GPU;"}, {"", "0 GPUs"}, {"0,1,-1,2", "2 GPUs"}}) {
     const std::string message = refused_devices({0, 2}, visible);
@@ -461,7 +461,7 @@ TEST(RankProgram, DevicesThatAreNotVisibleAreRefusedBeforeARankStarts) {
   EXPECT_EQ(count(p.output(), "error: "), 1u) << p.output();
 }
 
-// NCCL looks for a network interface by itself and skips the loopback; without another one it fails.
+// NCCL looks for a network interface and ignores the loopback, so without another interface it fails.
 TEST(RankProgram, NcclTalksOverTheLoopbackWhereAllRanksAreOnOneHost) {
   const auto chosen = [](const Ranks& ranks, const char* users) {
     users != nullptr ? ::setenv("NCCL_SOCKET_IFNAME", users, 1) : ::unsetenv("NCCL_SOCKET_IFNAME");

@@ -1,4 +1,4 @@
-// Heatmaps of batches of many sizes, on the CPU; tests/gpu/runner_test.cc has the pipeline.
+// Heatmaps of batches of many sizes on the CPU. tests/gpu/runner_test.cc tests the pipeline.
 #include <gtest/gtest.h>
 
 #include <sstream>
@@ -42,8 +42,9 @@ TEST(HeatmapRunner, BatchesOfAllSizesTakeTheMemoryOfTheLargest) {
   }
 }
 
-// In a process of its own, since only resident memory counts what oneDNN keeps. One batch size after the other, as a
-// server with mixed requests meets them; the reordered filters of all of them would be as much as five models.
+// This runs in a process of its own, because only resident memory includes what oneDNN keeps. Batch sizes follow each
+// other as in a server with mixed requests. The reordered filters of all of them together would be as large as five
+// models.
 TEST(HeatmapRunner, ResidentMemoryDoesNotGrowWithTheNumberOfBatchSizes) {
 #ifdef HR_SHADOWED_MEMORY
   GTEST_SKIP() << "a sanitizer keeps freed memory";

@@ -77,7 +77,7 @@ TEST(Synth, JointsSayTheTruth) {
         const bool own = mask_at(s, x, y) == p.mask_value;
         if (v == 2) {
           EXPECT_TRUE(own) << "joint " << k << " is called visible at " << x << ' ' << y;
-        } else if (!own && k >= 5) {  // a face may be turned past the rim of the head
+        } else if (!own && k >= 5) {  // a face may be turned beyond the silhouette of the head
           ++behind_others;
         }
       }
@@ -90,7 +90,7 @@ TEST(Synth, JointsSayTheTruth) {
   EXPECT_LT(flags[1] / all, 0.25);
   EXPECT_GT(flags[0] / all, 0.03);
   EXPECT_LT(flags[0] / all, 0.2);
-  EXPECT_GT(behind_others, 20);  // hidden by other people and by things, not only by themselves
+  EXPECT_GT(behind_others, 20);  // hidden by other people and by objects, not only by themselves
 }
 
 TEST(Synth, PeopleComeSmallAndLargeAloneAndInCompany) {
@@ -113,7 +113,7 @@ TEST(Synth, PeopleComeSmallAndLargeAloneAndInCompany) {
   EXPECT_EQ(sizes.size(), kSizes.size());
 }
 
-// Seen from the front a person's left is on our right; from behind it is on our left, and there is no face.
+// Seen from the front, a person's left is on the picture's right. From behind it is on the left, and there is no face.
 TEST(Synth, LeftAndRightAreThePersonsOwn) {
   int front = 0, front_mirrored = 0, back = 0, back_mirrored = 0;
   for (const SynthScene& s : scenes()) {
@@ -221,7 +221,7 @@ TEST(SynthDataset, IsReusedMendedOrRefused) {
   EXPECT_TRUE(synth(o));
   EXPECT_EQ(bytes_of(root), files);
 
-  std::string stamp = files.at("synth.json");  // as a run that was cut short leaves it
+  std::string stamp = files.at("synth.json");  // as an interrupted run leaves it
   stamp.replace(stamp.find("true}"), 5, "false}");
   write_file(root / "synth.json", stamp);
   EXPECT_TRUE(synth(o));

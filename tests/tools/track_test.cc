@@ -1,4 +1,4 @@
-// track and track_eval as a user starts them.
+// Tests track and track_eval, started as a user starts them.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -44,7 +44,7 @@ TEST(Track, FollowsAndTheEvaluatorAgrees) {
   const Files f;
   std::vector<MotBox> truth;
   std::string detections;
-  for (int frame = 40; frame >= 1; --frame) {  // the file's frames need no order
+  for (int frame = 40; frame >= 1; --frame) {  // the frames of the file may be in any order
     for (int k = 0; k < 3; ++k) {
       const MotBox b{.frame = frame, .id = k + 1, .box = {100.0 * k + 2 * frame, 20, 40, 90}};
       truth.push_back(b);
@@ -95,7 +95,7 @@ TEST(Track, EmptyAndFarFramesEnd) {
   EXPECT_EQ(e.status, 0) << e.errors;
   EXPECT_TRUE(contains(e.errors, "has no boxes")) << e.errors;
   EXPECT_EQ(read_file(f.out), "");
-  // A billion frames without people are not walked through.
+  // A billion frames without people are not processed one by one.
   write_file(f.det, "1,-1,0,0,9,9,.9\n999999998,-1,0,0,9,9,.9\n999999999,-1,0,0,9,9,.9\n");
   e = run(f.track());
   EXPECT_EQ(e.status, 0) << e.errors;

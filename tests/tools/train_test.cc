@@ -1,4 +1,4 @@
-// The whole loop on a tiny synthetic set: training, exact resume, bad input.
+// The whole loop on a tiny synthetic dataset: training, exact resume, bad input.
 #include "tools/programs/train.h"
 
 #include <gtest/gtest.h>
@@ -49,7 +49,8 @@ TrainOptions tiny(const fs::path& output) {
   return o;
 }
 
-// Every array of a checkpoint, as bytes; metadata (with its history of validation numbers) is another matter.
+// Compares every array of two checkpoints as bytes. Metadata may differ, because it contains the history of validation
+// numbers.
 void expect_same_arrays(const fs::path& a, const fs::path& b) {
   const SafetensorsFile left(a), right(b);
   ASSERT_EQ(left.names(), right.names());
@@ -79,7 +80,8 @@ TEST(Train, WritesWhatItPromises) {
     EXPECT_TRUE(fs::exists(out / name)) << name;
   }
   parse_json_file(out / "config.json");
-  // One results line per epoch in the seed's format: ten numbers, loss, learning rate, two spaces between.
+  // There is one results line per epoch in the seed's format: ten numbers, loss and learning rate, separated by two
+  // spaces.
   std::string results;
   for (const auto& entry : fs::directory_iterator(out)) {
     if (entry.path().filename().string().starts_with("results")) results = read_file(entry.path());
@@ -153,7 +155,7 @@ TEST(Train, ANonFiniteLossStopsAndKeepsTheLastCheckpoint) {
   o.epochs = 1;
   ASSERT_EQ(train(o), 0);
   const std::string before = read_file(out / "last.safetensors");
-  // Weights that overflow float32 in the first convolutions.
+  // These weights overflow float32 in the first convolutions.
   const SafetensorsFile good(out / "last.safetensors");
   std::vector<NamedArray> arrays;
   std::vector<float> huge(good.at("final_layer.bias").to_f32().size(), INFINITY);
@@ -171,7 +173,7 @@ TEST(Train, ANonFiniteLossStopsAndKeepsTheLastCheckpoint) {
   EXPECT_EQ(read_file(out / "last.safetensors"), before);
 }
 
-// A run's last.safetensors with some of its metadata replaced.
+// Copies a run's last.safetensors with some of its metadata replaced.
 fs::path with_metadata(const fs::path& from, const fs::path& to, const std::map<std::string, std::string>& changes) {
   const SafetensorsFile file(from);
   std::map<std::string, std::string> metadata = file.metadata();
@@ -185,7 +187,7 @@ fs::path with_metadata(const fs::path& from, const fs::path& to, const std::map<
   return to;
 }
 
-// A folder stands where validation writes its results, so that validation fails after the last batch of the epoch.
+// A folder is in the place of validation's result file, so that validation fails after the last batch of the epoch.
 TEST(Train, AnEpochWhoseValidationFailsIsKeptAndOnlyValidatedAgain) {
   const fs::path root = test::temporary_folder();
   TrainOptions whole = tiny(root / "whole");
@@ -216,7 +218,7 @@ TEST(Train, AnEpochWhoseValidationFailsIsKeptAndOnlyValidatedAgain) {
               std::string::npos)
         << said;
     expect_same_arrays(root / "whole" / "last.safetensors", last);
-    // The history, with its losses, learning rates and scores, is that of the run without an accident.
+    // The history, with its losses, learning rates and scores, is that of the run without a failure.
     EXPECT_EQ(SafetensorsFile(last).metadata().at("history"),
               SafetensorsFile(root / "whole" / "last.safetensors").metadata().at("history"));
   }
@@ -253,7 +255,7 @@ TEST(Train, NumbersOfACheckpointThatCannotBeAreRefusedByName) {
       {"history", R"([{"epoch":0,"loss":1,"lr":1,"stats":["a",1,1,1,1,1,1,1,1,1]}])", "stats", "numbers"},
   };
   o.epochs = 3;
-  o.new_global_batch = true;  // the arithmetic that divides by these numbers
+  o.new_global_batch = true;  // tests the arithmetic that divides by these numbers
   o.batch_size = 3;
   for (const Case& c : cases) {
     const fs::path file =
@@ -304,7 +306,7 @@ TEST(Train, AFinishedCheckpointSaysHowManyEpochsItHas) {
   o.epochs = 2;
   EXPECT_NE(error_of(o).find("has finished 210 epochs, and --epochs asks for 2 in all"), std::string::npos)
       << error_of(o);
-  if (fs::exists(test::oracle("weights/w2_official_checkpoint.pth"))) {  // of 210 epochs too
+  if (fs::exists(test::oracle("weights/w2_official_checkpoint.pth"))) {  // also of 210 epochs
     o.resume = test::oracle("weights/w2_official_checkpoint.pth").string();
     EXPECT_NE(error_of(o).find("has finished 210 epochs, and --epochs asks for 2 in all"), std::string::npos)
         << error_of(o);
@@ -351,7 +353,8 @@ TEST(Train, BadInputNamesTheFlagAndTheNextStep) {
   expect("missing pictures", o, {".jpg"});
 }
 
-// A PyTorch checkpoint, and ours with the same weights and moments at the same place: the same run from there on.
+// A PyTorch checkpoint, and one of ours with the same weights and moments at the same position, continue with the same
+// run.
 TEST(Train, ATorchCheckpointContinuesLikeOurOwn) {
   HR_NEEDS_ORACLE("weights/w2_checkpoint.pth");
   const std::tuple<const char*, const char*, int> files[] = {{"w2_checkpoint.pth", "seed", 4},
@@ -372,7 +375,7 @@ TEST(Train, ATorchCheckpointContinuesLikeOurOwn) {
          {"batch_size", "6"}},
         &optimizer);
     TrainOptions o = tiny(root / "torch");
-    o.model.clear();  // the checkpoint says it
+    o.model.clear();  // the checkpoint names it
     o.recipe = recipe;
     o.epochs = epoch + 1;
     o.resume = torch.string();
@@ -418,9 +421,9 @@ TEST(Train, WeightsOfAnotherModelAreRefusedWithBothShapes) {
   EXPECT_NE(message.find("file ["), std::string::npos) << message;
 }
 
-// Targets taken for the network's heatmaps come back as the annotated joints: crop, target, decoding, the way back to
-// the picture and the evaluator agree on every convention. The rest to 1 is the quarter-pixel decoding of a 32 x 24
-// map.
+// Targets are used in place of the network's heatmaps, and come back as the annotated joints: crop, target, decoding,
+// the way back to the picture and the evaluator agree on every convention. The score is not exactly 1 because of the
+// quarter-pixel decoding of a 32 x 24 map.
 TEST(Validate, PerfectHeatmapsScoreNearlyPerfect) {
   const Skeleton& skeleton = coco_skeleton();
   for (const Recipe recipe : {Recipe::official, Recipe::seed}) {

@@ -1,4 +1,4 @@
-// How fast, as a ratio to the convolution primitives' own time in the same run.
+// The program bench: how fast the engine is, as a ratio to the convolution primitives' own time in the same run.
 #include <array>
 
 #include "tools/bench/comm.h"
@@ -26,36 +26,35 @@ struct Options {
 void add_options(CLI::App& app, Options& o) {
   hr::describe(
       app,
-      "Times training steps or inference on random numbers. The figure to quote is total_over_conv: "
-      "everything, over the time inside "
-      "convolution primitives. With --mode load: reading a weight file into a model, over copying its bytes "
-      "once. With --mode eval: "
-      "reading, matching and accumulating COCO results of val2017's size on one core. With --mode track: following 10 "
-      "and 100 people through frames on one core. With --mode kernels: a "
-      "training step by kind of kernel, the bytes it must move and what they cost. With --mode loader: training "
-      "samples per second from JPEGs, from the cache and from a pack, by stage. With --mode comm: a training step "
-      "on several ranks (--nproc), and how much of the communication is not hidden. With --mode scaling: the same on "
-      "paper for up to 1,024 GPUs.",
+      "Measures the speed of training steps or inference on random numbers. On a CPU the figure to quote is total / "
+      "conv: the whole time over the time inside convolution primitives. Other modes measure: load, reading a weight "
+      "file into a model, compared with copying its bytes once; eval, reading, matching and accumulating COCO results "
+      "of val2017's size on one core; track, tracking 10 and 100 people on one core; kernels, a training step by kind "
+      "of kernel, with the bytes that each must move; loader, training samples per second from JPEGs, from the cache "
+      "and from a pack, by stage; comm, a training step on several ranks (--nproc), and how much of the communication "
+      "is not hidden; scaling, the same predicted for up to 1,024 GPUs.",
       "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
   app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval, track, comm or scaling")
       ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "track", "comm", "scaling"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_option("--dtype", o.dtype, "f32 or bf16 activations")->check(CLI::IsMember({"f32", "bf16"}));
-  app.add_option("--weights", o.weights, "with --mode load: this file instead of ones made for --model")
+  app.add_option("--dtype", o.dtype, "element type of the activations: f32 or bf16")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--weights", o.weights, "with --mode load: weight file to read, instead of generated ones for --model")
       ->type_name("FILE");
-  app.add_option("--data-path", o.data_path, "with --mode loader: this dataset instead of pictures made for it")
+  app.add_option("--data-path", o.data_path, "with --mode loader: dataset to read, instead of generated pictures")
       ->type_name("DIR");
-  app.add_option("--train-annotations", o.annotations, "with --mode loader: annotation file")->type_name("FILE");
-  app.add_option("--train-images", o.images, "with --mode loader: its pictures")->type_name("DIR");
+  app.add_option("--train-annotations", o.annotations, "with --mode loader: annotation file of the dataset")
+      ->type_name("FILE");
+  app.add_option("--train-images", o.images, "with --mode loader: folder of the dataset's pictures")->type_name("DIR");
   app.add_option("--repeats", o.repeats, "timed steps; medians are reported")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  app.add_option("--warmup", o.warmup, "steps before those")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_flag("--json", o.json, "one JSON object on stdout instead of a table");
+  app.add_option("--warmup", o.warmup, "steps before those that are timed")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_flag("--json", o.json, "print one JSON object instead of a table");
   app.add_option("--bandwidth", o.bandwidth,
-                 "with --mode kernels: TB/s of the prediction [a GPU's own, measured; 4.3 without one]")
+                 "with --mode kernels: memory bandwidth for the prediction; 0: measured on a GPU, 4.3 on a CPU")
       ->type_name("TB/s");
   app.add_flag("--tf32", o.tf32, "on a GPU: float32 convolutions may round their inputs to TF32");
   hr::add_comm_options(app, o.comm);

@@ -21,12 +21,12 @@ namespace {
 
 constexpr int kJoints = 17;
 
-// Takes part in a step of one rank and notes when what is ready.
+// Records when each gradient is ready in a step of one rank. It exchanges nothing.
 class Witness final : public Comm {
  public:
   Witness() : Comm(0, 1) {}
   std::string_view engine() const override { return "none"; }
-  // The loss, just before backward.
+  // The loss is reduced just before backward begins.
   void all_reduce(const Tensor&, Reduce, void*) override { backward_began = now(); }
   void start_all_reduce(const Tensor&, Reduce, void*) override { ready.push_back(now()); }
   void finish(void*) override { backward_ended = now(); }
@@ -39,10 +39,10 @@ class Witness final : public Comm {
   void abort() noexcept override {}
 
   double backward_began = 0, backward_ended = 0;
-  std::vector<double> ready;  // by bucket
+  std::vector<double> ready;  // indexed by bucket
 };
 
-// One way to run a step: its own model, since a tape listens to one DataParallel.
+// One way to run a step. Each variant has its own model, because a tape reports to only one DataParallel.
 struct Variant {
   const char* name;
   std::unique_ptr<PoseModel> model;
@@ -66,10 +66,10 @@ struct Variant {
 DataParallel::Options bucket_options(double mib, bool overlap = true) {
   return {.bucket_bytes = static_cast<int64_t>(mib * (1 << 20)), .overlap = overlap};
 }
-// A bucket for every parameter.
+// These options give every parameter a bucket of its own.
 constexpr DataParallel::Options kEach{.bucket_bytes = 1, .last_bytes = 1};
 
-// Random numbers of a batch's shape.
+// Random numbers with the shapes of a batch.
 struct RandomBatch {
   HostBuffer<float> images, targets;
   std::vector<float> weights;
@@ -86,7 +86,7 @@ struct RandomBatch {
   }
 };
 
-// Steps as a witness saw them; each time is the median over the steps.
+// The steps that a Witness recorded; each time is the median over the steps.
 class Lone {
  public:
   void note(double began, double ended, Witness& w) {
@@ -108,7 +108,7 @@ class Lone {
   std::vector<std::vector<double>> ready_;
 };
 
-// What was measured of one run.
+// All-reduces without a training step, in seconds: of the gradient, of this rank's processor meanwhile, of 8 bytes.
 struct Measured {
   std::vector<double> gradient, gradient_cpu, small;  // all-reduces by themselves: seconds, this rank's processor's
 };
@@ -145,7 +145,7 @@ int bench(const BenchComm& o, World& world) {
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1];
   const RandomBatch numbers(cx.device, n, h, w, comm.rank());
 
-  // Only on the CPU does the host see when a gradient is there.
+  // Only on the CPU does the host know when a gradient is ready.
   Witness witness;
   Lone lone;
   const bool witnessed = !cx.device.is_cuda();
@@ -154,7 +154,7 @@ int bench(const BenchComm& o, World& world) {
   variants.push_back(std::make_unique<Variant>("overlapped", cx, o, &comm, bucket_options(o.bucket_mib)));
   variants.push_back(
       std::make_unique<Variant>("one after the other", cx, o, &comm, bucket_options(o.bucket_mib, false)));
-  // In turn, so that whatever else the machine does meets all of them alike.
+  // The variants run in turn, so that other load on the machine meets all of them alike.
   for (int i = 0; i < o.warmup + o.repeats; ++i) {
     for (const auto& v : variants) {
       comm.barrier();
@@ -164,7 +164,7 @@ int bench(const BenchComm& o, World& world) {
       const double ended = now();
       if (witnessed && v == variants[0] && i >= o.warmup) lone.note(began, ended, witness);
       witness.ready.clear();
-      // The slowest rank's is the step.
+      // A step takes as long as its slowest rank.
       std::vector<double> all(static_cast<size_t>(comm.size()));
       all[comm.rank()] = ended - began;
       comm.all_reduce(std::span(all), Reduce::sum);
@@ -179,7 +179,7 @@ int bench(const BenchComm& o, World& world) {
   comm.barrier();
   if (!world.first()) return 0;
 
-  // Differences within one turn, then the median.
+  // The differences are taken within one turn, and then the median of them.
   const auto share = [&](const Variant& v) {
     std::vector<double> s;
     for (size_t i = 0; i < v.seconds.size(); ++i) s.push_back((v.seconds[i] - variants[0]->seconds[i]) / v.seconds[i]);
@@ -190,7 +190,8 @@ int bench(const BenchComm& o, World& world) {
   const std::vector<Bucket>& buckets = overlapped.parallel->buckets();
   PredictedStep predicted;
   if (witnessed && comm.size() > 1) {
-    // Every rank a host: what the link gives, or, without a limit, no wire at all but the processors' work.
+    // Every rank counts as a host of its own. Without --link-gbit no wire limits the exchange, only the processors'
+    // work.
     Network net{.ranks = comm.size(), .between = o.link_gbit * 1e9 / 8, .hop = median(m.small) / 2};
     net.ranks_per_host = 1;
     net.host_seconds_per_byte = median(m.gradient_cpu) / bytes;
@@ -237,10 +238,10 @@ int bench(const BenchComm& o, World& world) {
   return 0;
 }
 
-// Networks of today's machines, per rank: eight GPUs to a host that see each other over NVLink.
+// Networks of today's machines, per host: eight GPUs, which see each other over NVLink.
 struct NamedNetwork {
   const char* name;
-  double gbit;  // of a host, between hosts
+  double gbit;  // of a host, to the other hosts
 };
 constexpr NamedNetwork kNetworks[] = {
     {"8 x 400 Gbit/s", 3200}, {"400 Gbit/s", 400}, {"100 Gbit/s", 100}, {"25 Gbit/s", 25}};
@@ -304,7 +305,7 @@ int bench_scaling(const BenchComm& o) {
         [&](int ranks, double gbit) { return cell(gpus(ranks, gbit), o.bucket_mib, 1); });
   table("MiB per bucket, 64 GPUs", std::array{1, 5, 25, 50, 200},
         [&](int mib, double gbit) { return cell(gpus(64, gbit), mib, 1); });
-  // A batch norm sums twice: statistics forward, two gradients backward.
+  // A synchronised batch norm reduces twice: statistics in forward, two gradients in backward.
   const auto& entries = store.entries();
   const auto norms = std::count_if(entries.begin(), entries.end(), [](const auto& e) { return e.counter != nullptr; });
   const int reductions = 2 * static_cast<int>(norms) + 1;
@@ -314,16 +315,16 @@ int bench_scaling(const BenchComm& o) {
 }
 
 void add_comm_options(CLI::App& app, BenchComm& o) {
-  app.add_option("--bucket-mib", o.bucket_mib, "with --mode comm: size of a gradient bucket")
+  app.add_option("--bucket-mib", o.bucket_mib, "with --mode comm and scaling: size of a gradient bucket")
       ->type_name("MiB")
       ->check(CLI::PositiveNumber);
-  app.add_flag("--sync-bn", o.sync_bn, "with --mode comm: batch norm over all ranks");
-  app.add_option(
-         "--link-gbit", o.link_gbit,
-         "with --mode comm: what the network between the ranks is known to give, for the prediction [0: no wire]")
+  app.add_flag("--sync-bn", o.sync_bn, "with --mode comm: compute batch norm over all ranks");
+  app.add_option("--link-gbit", o.link_gbit,
+                 "with --mode comm: bandwidth of the network between the ranks, for the prediction; 0: no network")
       ->type_name("GBIT/S")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--step-ms", o.step_ms, "with --mode scaling: a step on one GPU [32: 128 pictures at 4,000 a second]")
+  app.add_option("--step-ms", o.step_ms,
+                 "with --mode scaling: time of a step on one GPU (32: 128 pictures at 4,000 per second)")
       ->type_name("MS")
       ->check(CLI::PositiveNumber);
   add_rank_options(app, o.ranks);

@@ -1,4 +1,4 @@
-// bench --mode comm and --mode scaling: what several ranks cost each other, measured and on paper.
+// bench --mode comm and --mode scaling: what communication between ranks costs, measured and predicted.
 #pragma once
 #include <array>
 #include <string>
@@ -19,13 +19,14 @@ struct BenchComm {
 };
 void add_comm_options(CLI::App& app, BenchComm& options);
 
-// Training steps on all ranks at once, in turn: each by itself (nothing is exchanged), with gradients averaged while
-// backward runs, and with gradients averaged after it. Reported: medians; what averaging adds to a step, with overlap
-// and without, as a share of the step; how long a step waits at its end; an all-reduce of the whole gradient by itself,
-// and of 8 bytes; on the CPU, what the model on paper says. Exit status as run_ranks().
+// Runs training steps on all ranks at once, in three variants that take turns: without exchange, with gradients
+// averaged while backward runs, and with gradients averaged after it. Reports medians of: what averaging adds to a
+// step, with and without overlap, as a share of the step; how long a step waits at its end; an all-reduce of the whole
+// gradient and one of 8 bytes, both outside of a step; on the CPU also the prediction (tools/bench/scaling.h). Exit
+// status as run_ranks().
 int bench_comm(const BenchComm& options);
 
-// docs/design/scaling.md's tables: a step of `step_ms` on 8 to 1,024 GPUs (tools/bench/scaling).
+// Prints the tables of docs/design/scaling.md: a step of `step_ms` on 8 to 1,024 GPUs (tools/bench/scaling.h).
 int bench_scaling(const BenchComm& options);
 
 }  // namespace hr

@@ -1,12 +1,12 @@
-// Writes down every kernel, copy and memset of a program with its start, end and stream, those inside launched CUDA
-// graphs too. The CUDA driver itself loads this library into the program:
+// Records every kernel, copy and memset of a program with its start, end and stream, also those inside launched CUDA
+// graphs. The CUDA driver itself loads this library into the program:
 //   cmake --build build-gpu --target cupti_trace
-//   CUDA_INJECTION64_PATH=$PWD/build-gpu/tools/libcupti_trace.so TRACE_OUT=trace.csv build-gpu/tools/bench --device
-//   cuda ... tools/scripts/trace_report.py trace.csv
-// The file has a line "n, number, name" for each name and then, separated by tabs, for each record: k (kernel), c
-// (copy) or m (memset), start and end in nanoseconds, stream, graph (0 outside of graphs), number of the name, blocks,
-// threads per block, registers per thread, shared memory in bytes, bytes copied. The last TRACE_LAST records (default
-// 30000) are kept.
+//   CUDA_INJECTION64_PATH=$PWD/build-gpu/tools/libcupti_trace.so TRACE_OUT=trace.csv build-gpu/tools/bench OPTIONS...
+//   tools/scripts/trace_report.py trace.csv
+// The file has a line "n, number, name" for each name. For each record it has, separated by tabs: k (kernel), c (copy)
+// or m (memset), start and end in nanoseconds, stream, graph (0 outside of graphs), number of the name, blocks, threads
+// per block, registers per thread, shared memory in bytes, bytes copied. The last TRACE_LAST records (default 30000)
+// are kept.
 #include <cupti.h>
 #include <cxxabi.h>
 
@@ -31,7 +31,7 @@ struct Record {
 };
 
 struct Trace {
-  std::mutex mutex;  // CUPTI completes buffers in a thread of its own
+  std::mutex mutex;  // CUPTI delivers buffers in a thread of its own
   std::deque<Record> records;
   std::map<std::string, int> names;
   size_t keep = 30000;
@@ -42,7 +42,7 @@ struct Trace {
   }
 };
 
-// Never destroyed: the driver's threads may still deliver records while the program ends.
+// The trace is never destroyed, because the driver's threads may still deliver records while the program ends.
 Trace& trace() {
   static Trace& t = *new Trace;
   return t;
@@ -90,7 +90,7 @@ bool read(const CUpti_Activity* activity, Trace& t, Record& r) {
 void CUPTIAPI give_buffer(uint8_t** buffer, size_t* size, size_t* most_records) {
   *size = size_t{8} << 20;
   *buffer = static_cast<uint8_t*>(std::aligned_alloc(8, *size));
-  *most_records = 0;  // as many as fit
+  *most_records = 0;  // 0: as many as fit
 }
 
 void CUPTIAPI take_buffer(CUcontext, uint32_t, uint8_t* buffer, size_t, size_t valid) {
@@ -151,7 +151,7 @@ void check(const char* what, CUptiResult status) {
 
 }  // namespace
 
-// The driver calls this when it has loaded the library, before the program's first CUDA call returns.
+// The driver calls this after it has loaded the library, before the program's first CUDA call returns.
 extern "C" int InitializeInjection() {
   if (const char* last = std::getenv("TRACE_LAST")) trace().keep = std::strtoull(last, nullptr, 10);
   check("callbacks", cuptiActivityRegisterCallbacks(give_buffer, take_buffer));

@@ -32,7 +32,7 @@ namespace {
 
 constexpr int kJoints = 17;
 
-// The files, gone when the benchmark ends.
+// The files that are measured. The destructor removes them.
 struct Files {
   fs::path folder = fs::temp_directory_path() / fmt::format("hr_bench_eval_{}", ::getpid());
   fs::path gt = folder / "person_keypoints.json";
@@ -48,7 +48,7 @@ struct Files {
     write_seed_results(seed, results);
     write_official_results(official, results);
     std::string text;
-    JsonWriter json(text, {.python_reals = true});  // As json.dump writes it: one line.
+    JsonWriter json(text, {.python_reals = true});  // one line, as json.dump writes it
     json.begin_list();
     for (const PersonResult& r : results) {
       json.begin_object().member("image_id", r.image_id).member("category_id", 1);
@@ -115,7 +115,7 @@ struct Files {
     return text;
   }
 
-  // Mostly people of the ground truth, more or less well found.
+  // Makes detections: most are people of the ground truth with errors of varying size.
   static std::vector<PersonResult> detections(const EvalBenchOptions& o, Philox& rng,
                                               const std::vector<std::vector<CocoAnnotation>>& people) {
     std::vector<PersonResult> results;
@@ -186,7 +186,8 @@ std::string digest(const CocoEvalResult& r) {
   return sha.hex();
 }
 
-// Peak memory in bytes of the program beside this one on these files; 0 if it is not there.
+// Returns the peak memory in bytes of the program coco_eval in this program's folder, run on these files; 0 if there is
+// no such program.
 double peak_memory(const Files& files, const fs::path& dt) {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path() / "coco_eval";
@@ -208,7 +209,7 @@ double peak_memory(const Files& files, const fs::path& dt) {
   if (refused != 0) return 0;
   int status = 0;
   if (::waitpid(child, &status, 0) != child || status != 0) return 0;
-  // The program's own count: what the system says of a child includes the memory of the parent it was spawned from.
+  // This is the program's own count. The system's count for a child includes the memory of the parent that spawned it.
   return parse_json_file(report)["peak_bytes"].GetDouble();
 }
 

@@ -1,4 +1,4 @@
-// How long evaluation takes on data of COCO val2017's size, against copying the files' bytes and against RapidJSON.
+// How long evaluation takes on data of COCO val2017's size, compared with copying the files' bytes and with RapidJSON.
 #pragma once
 
 namespace hr {
@@ -9,11 +9,13 @@ struct EvalBenchOptions {
   bool json = false;
 };
 
-// Makes an annotation file (COCO's layout, polygons included) and result files in three styles in the temporary folder,
-// and measures, all on one core and from page cache: reading each file (MB/s; times as long as one memcpy of its bytes;
-// times as fast as RapidJSON's SAX reader that throws every event away, full-precision numbers; all three take turns,
-// medians of the turns), matching and accumulating, and the peak memory of the program coco_eval on these files. Then
-// evaluates with 1, 2 and 8 threads and compares every byte of the arrays.
+// Makes an annotation file (COCO's layout, with polygons) and result files in three styles in the temporary folder, and
+// measures, on one core and from page cache:
+//   - reading each file: MB/s, the ratio to one memcpy of its bytes, and the ratio to RapidJSON's SAX reader that drops
+//     every event (full-precision numbers). The three take turns; medians of the turns are reported.
+//   - matching and accumulating.
+//   - the peak memory of the program coco_eval on these files.
+// Then it evaluates with 1, 2 and 8 threads and compares every byte of the arrays.
 void bench_eval(const EvalBenchOptions& options);
 
 }  // namespace hr

@@ -14,7 +14,7 @@
 namespace hr {
 namespace {
 
-// Bytes read and written per second by a copy of 2 GiB on the device, the best of five.
+// Returns the bytes read and written per second by a copy of 2 GiB on the device, the best of five.
 double copy_bandwidth(const Context& cx) {
   const size_t bytes = size_t{1} << 30;
   void* from = cuda::allocate(bytes);
@@ -73,7 +73,7 @@ void bench_kernels(const BenchKernels& o) {
     tape.backward(cx, joints_loss(cx, model->forward(cx, images), targets, weights, JointsLoss::official));
     optimizer.step(cx, 1e-3);
   };
-  step();  // plans are measured, filters folded
+  step();  // measures plans and folds filters
   Profile profile(gpu);
   cx.profile = &profile;
   for (int i = 0; i < o.repeats; ++i) step();

@@ -17,7 +17,7 @@
 namespace hr {
 namespace {
 
-// Both containers of one model's state dict, gone when the benchmark ends.
+// One model's state dict in both containers. The destructor removes the files.
 struct Files {
   fs::path folder = fs::temp_directory_path() / fmt::format("hr_bench_load_{}", ::getpid());
   std::vector<fs::path> paths;
@@ -71,7 +71,7 @@ Times measure(const fs::path& path, PoseModel& model, const LoadBenchOptions& o)
       d = now();
       load_weights(file, model);
     }
-    const double e = now();  // both sides include handing the map back
+    const double e = now();  // both sides include unmapping the file
     if (i < o.warmup) continue;
     t.copy.push_back(b - a);
     t.team_copy.push_back(c - b);

@@ -1,4 +1,4 @@
-// How long loading weights takes, against copying the same bytes once.
+// How long loading weights takes, compared with copying the same bytes once.
 #pragma once
 #include <string>
 
@@ -10,9 +10,9 @@ struct LoadBenchOptions {
   bool json = false;
 };
 
-// From page cache: opening the file, checking every name and shape, and permuting every tensor into an existing model;
-// against one memcpy of the whole mapped file into memory that is mapped already. The two take turns; the ratio is the
-// median of the ratios of each turn.
+// Measures, from page cache: opening the file, checking every name and shape, and permuting every tensor into an
+// existing model. This is compared with one memcpy of the whole mapped file into memory that is mapped already. The two
+// take turns; the ratio is the median of the ratios of each turn.
 void bench_load(const LoadBenchOptions& options);
 
 }  // namespace hr

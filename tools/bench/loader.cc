@@ -21,7 +21,7 @@
 #include "tools/cli/progress.h"
 #include "tools/synth/synth.h"
 
-// For comparison only; the data room reads JPEGs with libjpeg-turbo.
+// stb_image is here for comparison only; the data room reads JPEGs with libjpeg-turbo.
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
 #define STBI_ONLY_JPEG
@@ -31,14 +31,14 @@
 namespace hr {
 namespace {
 
-// This thread's own time: what a core can do, however busy the machine is.
+// The processor time of this thread, which tells what a core can do, however busy the machine is.
 double cpu_now() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// A folder that goes away with its contents.
+// A temporary folder, which the destructor removes with its contents.
 struct Folder {
   fs::path path = fs::temp_directory_path() / fmt::format("hrnet_bench_{}", ::getpid());
   Folder() { fs::create_directories(path); }
@@ -50,7 +50,7 @@ struct Folder {
   Folder& operator=(const Folder&) = delete;
 };
 
-// Drawn people with a sensor's grain: 640 x 480 pixels in about 150 kB, as COCO's pictures have on average.
+// Writes pictures of drawn people with the grain of a sensor: 640 x 480 pixels in about 150 kB, the average of COCO's.
 CocoAnnotations make_pictures(const fs::path& folder, int count) {
   CocoAnnotations out;
   out.path = "pictures made for the benchmark";
@@ -84,14 +84,14 @@ struct Row {
   SampleClock clock;         // of all repeats
 };
 
-// Every person once, in random order, one sample at a time on this thread: nothing is shared between people.
-// for_device: sources and profiles instead of images and targets.
+// Reads every person once, in random order, one sample at a time on this thread, so that people share no work. With
+// for_device the results are crop sources and profiles instead of images and targets.
 void sample_all(const PoseDataset& data, uint64_t epoch, bool for_device, Row& row) {
   const DatasetOptions& o = data.options();
   const size_t pixels = static_cast<size_t>(o.input_h) * o.input_w;
   const auto joints = static_cast<size_t>(data.skeleton().joints());
   std::vector<float> image(pixels * 3), heatmap(pixels / 16 * joints), weight(joints);
-  // A batch's worth of slots, or one would stay in the processor's cache.
+  // The slots are as many as a batch needs. A single slot would stay in the processor's cache.
   constexpr size_t slots = 32;
   HostBuffer<uint8_t> sources;
   sources.resize(slots * CropSource::slot_bytes(o.input_w, o.input_h));
@@ -137,7 +137,7 @@ Region part_of(const PoseDataset& data, size_t index, uint64_t epoch) {
                      image.height, placed.placement.mirror_source);
 }
 
-// How many crops' parts of pictures fit into a slot for a device, and how large they are.
+// The share of crops whose part of the picture fits into a slot for a device, and the mean size of these parts.
 struct Parts {
   double fit = 0, kilobytes = 0;  // share; mean of those that fit
   std::string text;
@@ -163,7 +163,7 @@ Parts parts_of(const PoseDataset& data) {
   return p;
 }
 
-// Pictures per second of a decoder, over the regions that an epoch's crops need.
+// Returns the pictures per second of a decoder, over the regions that an epoch's crops need.
 double decode_all(const PoseDataset& data, uint64_t epoch,
                   const std::function<void(std::span<const std::byte>, Region)>& decode) {
   std::vector<std::byte> file;
@@ -179,7 +179,7 @@ double decode_all(const PoseDataset& data, uint64_t epoch,
   return static_cast<double>(data.size()) / seconds;
 }
 
-// An annotation file alone: how long until the people are there, and the memory it takes.
+// Measures an annotation file without pictures: how long until the people are known, and the memory that this takes.
 void bench_annotations(const BenchLoaderOptions& o) {
   DataOptions flags;
   flags.train_annotations = o.annotations;
@@ -264,7 +264,7 @@ void bench_loader(const BenchLoaderOptions& o) {
   const LoaderOptions load{
       .batch_size = o.batch_size, .workers = workers, .shuffle = true, .prefetch = std::max(4, workers / 4)};
   Progress progress("loader", o.repeats + 1);
-  for (int repeat = 0; repeat <= o.repeats; ++repeat) {  // the first one warms up
+  for (int repeat = 0; repeat <= o.repeats; ++repeat) {  // the first pass is warm-up
     const auto epoch = static_cast<uint64_t>(repeat);
     std::map<std::string, Row> now_rows;
     const double with_stb = decode_all(jpeg, epoch, [](std::span<const std::byte> bytes, Region) {

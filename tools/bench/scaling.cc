@@ -7,7 +7,7 @@
 
 namespace hr {
 namespace {
-// Levels of a binary tree over n.
+// The number of levels of a binary tree over n.
 int levels(int n) { return n > 1 ? std::bit_width(static_cast<unsigned>(n - 1)) : 0; }
 
 double hops_seconds(const Network& net, int here, int hosts) {
@@ -36,12 +36,12 @@ PredictedStep predict_step(const LoneStep& lone, const Network& net, std::span<c
   const int here = std::min(net.ranks, net.ranks_per_host), hosts = (net.ranks + here - 1) / here;
   double bytes = 0;
   for (const Bucket& b : buckets) bytes += static_cast<double>(b.end - b.begin) * sizeof(float);
-  // What exchanging takes of the rank's own processor slows backward down evenly.
+  // The exchange takes time of the rank's own processor and slows backward down evenly.
   const double stolen = bytes * net.host_seconds_per_byte, stretch = (lone.backward + stolen) / lone.backward;
   const double backward = lone.backward * stretch;
 
   PredictedStep out;
-  double free = 0;  // when the link is, from the start of backward
+  double free = 0;  // when the link is free, from the start of backward
   size_t at = 0;
   for (const Bucket& b : buckets) {
     double ready = 0;

@@ -27,7 +27,7 @@ struct Timing {
   std::string backend;
 };
 
-// Inference as one graph, launched again and again on the same input.
+// Times inference as one graph, which is launched again and again on the same input.
 double time_graph(Context cx, const PoseModel& model, const Tensor& input, const BenchStep& o, size_t& peak) {
   const auto arena = std::make_shared<Arena>(cx.allocator);
   cx.allocator = arena;
@@ -90,7 +90,7 @@ void bench_step(const BenchStep& o) {
     const size_t parameter_bytes = cx.allocator->peak_bytes();
     PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
     if (gpu) {
-      const int warmup = std::max(o.warmup, 3);  // recorded, captured, launched
+      const int warmup = std::max(o.warmup, 3);  // to record, capture and launch once each
       for (int i = 0; i < warmup; ++i) step(batch, 1e-3);
       const double start = now();
       for (int i = 0; i < o.repeats; ++i) {
@@ -110,7 +110,7 @@ void bench_step(const BenchStep& o) {
     if (gpu) {
       t.seconds = time_graph(cx, *model, input, o, t.peak_bytes);
       HeatmapRunner runner(cx, *model, std::vector<int>(joints), {.flip = false});
-      for (int i = 0; i < std::max(o.warmup, 3); ++i) runner(images, n, h, w);  // recorded, captured, launched
+      for (int i = 0; i < std::max(o.warmup, 3); ++i) runner(images, n, h, w);  // as above
       const double start = now();
       for (int i = 0; i < o.repeats; ++i) {
         if (runner.full()) runner.wait();

@@ -1,4 +1,4 @@
-// bench --mode train | inference: how fast a step is, on random numbers.
+// bench --mode train and --mode inference: how fast a step is, on random numbers.
 #pragma once
 #include <array>
 #include <string>
@@ -12,9 +12,10 @@ struct BenchStep {
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
   bool tf32 = false, json = false;
 };
-// CPU: medians of single steps and, as the figure to quote, everything over the time inside convolution primitives.
-// GPU: the time of `repeats` steps put under way without waiting, over their number; inference is the captured graph
-// alone, and once more with the copies to and from the host.
+// On a CPU it reports medians of single steps and, as the figure to quote, the whole time over the time inside
+// convolution primitives. On a GPU it reports the time of `repeats` steps that are queued without waiting, divided by
+// their number. Inference on a GPU is timed as the captured graph alone, and again with the copies to and from the
+// host.
 void bench_step(const BenchStep& options);
 
 }  // namespace hr

@@ -1,4 +1,4 @@
-// How many frames per second the tracker alone follows on one core.
+// bench --mode track: how many frames per second the tracker processes on one core, without a network.
 #pragma once
 
 namespace hr {
@@ -9,7 +9,7 @@ struct TrackBenchOptions {
   bool json = false;
 };
 
-// Follows 10 and 100 people who walk in circles, with boxes alone and with 17 joints each. Reports the median number of
+// Tracks 10 and 100 people who walk in circles, with boxes alone and with 17 joints each. Reports the median number of
 // frames per second of processor time.
 void bench_track(const TrackBenchOptions& options);
 

@@ -9,7 +9,7 @@
 namespace hr {
 namespace {
 
-// A colour of its own for each joint, around the wheel.
+// Returns a different colour for each joint, around the colour wheel.
 Color joint_color(int k, int joints) {
   const double hue = 6.0 * k / std::max(joints, 1);
   const auto channel = [&](double offset) {
@@ -20,7 +20,8 @@ Color joint_color(int k, int joints) {
   return {channel(2), channel(0), channel(4)};
 }
 
-// Joints of a placement as draw_person wants them; v stands for the score: hollow is hidden.
+// Returns the joints of a placement in the form that draw_person expects. Visibility takes the place of the score, so
+// that hidden joints are drawn hollow.
 std::vector<float> drawable(const Placement& placement) { return {placement.joints.begin(), placement.joints.end()}; }
 
 }  // namespace
@@ -39,7 +40,7 @@ Image with_targets(const Image& crop, const Sample& sample, int joints) {
     for (int x = 0; x < crop.width; ++x) {
       const uint8_t* from = crop.at(x, y);
       uint8_t* to = out.at(x, y);
-      const int grey = (from[0] * 77 + from[1] * 150 + from[2] * 29) >> 9;  // at half its brightness
+      const int grey = (from[0] * 77 + from[1] * 150 + from[2] * 29) >> 9;  // at half brightness
       std::fill(to, to + 3, static_cast<uint8_t>(grey));
       const float* values =
           sample.target.data() + (static_cast<size_t>(std::min(y / 4, h - 1)) * w + std::min(x / 4, w - 1)) * joints;

@@ -6,13 +6,13 @@
 
 namespace hr {
 
-// The crop with the joints of its placement drawn on it; hollow ones are hidden.
+// Draws the joints of a placement on its crop. Hidden joints are hollow.
 Image with_joints(Image crop, const Skeleton& skeleton, const Placement& placement);
 
-// The crop in grey under its target heatmaps.
+// Returns the crop in grey below its target heatmaps.
 Image with_targets(const Image& crop, const Sample& sample, int joints);
 
-// A caption: "x1.12 -8 deg flip".
+// The caption of an augmented crop, such as "x1.12 -8 deg flip".
 std::string what_was_drawn(const Augmentation& augmentation);
 
 }  // namespace hr

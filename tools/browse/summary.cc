@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// Quartiles and ends of a list, as a line.
+// Describes the range, the quartiles and the median of a list in one line.
 std::string spread(std::vector<double> v, const char* unit) {
   if (v.empty()) return "none";
   std::sort(v.begin(), v.end());
@@ -67,7 +67,7 @@ std::string summarize(const PoseDataset& data) {
     return static_cast<double>(n) / static_cast<double>(std::max<size_t>(data.size(), 1));
   };
   out += fmt::format("  joints of {}{}\n", skeleton.name,
-                     skeleton.sigmas_assumed ? " (its OKS sigmas are assumed: nobody said them)" : "");
+                     skeleton.sigmas_assumed ? " (its OKS sigmas are assumed, because the data do not give them)" : "");
   size_t longest = 0;
   for (const std::string& name : skeleton.names) longest = std::max(longest, name.size());
   for (int k = 0; k < joints; ++k) {

@@ -1,4 +1,4 @@
-// A dataset in a few lines of text.
+// A summary of a dataset as text.
 #pragma once
 #include <string>
 
@@ -6,7 +6,8 @@
 
 namespace hr {
 
-// People, pictures, sizes, joints labelled and visible, what was dropped and why: plain text of several lines.
+// Describes people, pictures, sizes, joints labelled and visible, and what was dropped and why, as plain text of
+// several lines.
 std::string summarize(const PoseDataset& dataset);
 
 }  // namespace hr

@@ -18,9 +18,9 @@
 namespace hr {
 namespace {
 
-constexpr size_t kColumn = 32;  // where descriptions begin in --help
-constexpr size_t kWidth = 100;  // where they wrap
-constexpr char kKeep = '\x01';  // a space that does not wrap
+constexpr size_t kColumn = 32;  // column at which descriptions begin in --help
+constexpr size_t kWidth = 100;  // column at which they wrap
+constexpr char kKeep = '\x01';  // a space at which a line must not wrap
 
 std::string wrap(const std::string& text, size_t width) {
   std::string out, line;
@@ -42,9 +42,9 @@ std::string wrap(const std::string& text, size_t width) {
   return out + line;
 }
 
-// CLI11's layout with the default in words behind the description: `--lr FLOAT   step size [default: 0.001]`.
+// Uses CLI11's layout, with the default behind the description: `--lr FLOAT   step size [default: 0.001]`.
 struct HelpFormatter : CLI::Formatter {
-  // `--flip,--no-flip` rather than CLI11's `--flip,--no-flip{false}`.
+  // Writes `--flip,--no-flip` rather than CLI11's `--flip,--no-flip{false}`.
   std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
     std::string name = CLI::Formatter::make_option_name(option, is_positional);
     for (size_t open = name.find('{'); open != std::string::npos; open = name.find('{')) {
@@ -53,8 +53,9 @@ struct HelpFormatter : CLI::Formatter {
     return name;
   }
   std::string make_option_opts(const CLI::Option* option) const override {
-    if (option->get_type_size() == 0) return "";  // a flag
-    // CLI11 appends the checks to the type, "N:INT in [0 - 8]": the checks speak when they fail.
+    if (option->get_type_size() == 0) return "";  // it is a flag
+    // CLI11 appends the checks to the type, as in "N:INT in [0 - 8]". They are cut off here, because a failing check
+    // reports its range itself.
     const std::string type = option->get_type_name();
     std::string out =
         " " + (option->get_option_text().empty() ? type.substr(0, type.find(':')) : option->get_option_text());
@@ -64,7 +65,7 @@ struct HelpFormatter : CLI::Formatter {
   std::string make_option_desc(const CLI::Option* option) const override {
     std::string text = option->get_description();
     std::string value = option->get_default_str();
-    if (value.size() > 1 && value.front() == '[' && value.back() == ']') {  // a list, shown as it is typed
+    if (value.size() > 1 && value.front() == '[' && value.back() == ']') {  // a list is shown as one types it
       value = value.substr(1, value.size() - 2);
       for (char& c : value) c = c == ',' ? ' ' : c;
     }
@@ -83,13 +84,13 @@ struct HelpFormatter : CLI::Formatter {
 
 }  // namespace
 
-// One line, whatever the message holds: scripts and logs take stderr apart by lines.
+// Prints one line, whatever the message holds, because scripts and logs read stderr line by line.
 void print_error(std::string_view name, std::string_view message, std::string_view hint) {
   std::string line;
   for (const char c : with_flags(message)) line += c == '\n' || c == '\r' ? ' ' : c;
   while (!line.empty() && line.back() == ' ') line.pop_back();
   const bool colour = wants_colour(STDERR_FILENO);
-  std::fflush(stdout);  // what was printed before comes before, in a log too
+  std::fflush(stdout);  // what was printed before the error also comes first in a log
   fmt::print(stderr, "{}: {}error{}: {}{}\n", name, colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "", line, hint);
   std::fflush(stderr);
 }
@@ -115,8 +116,10 @@ CLI::Validator multiple_of_32() {
   return {[](const std::string& text) -> std::string {
             int value = 0;
             if (!CLI::detail::lexical_cast(text, value) || value < 32 || value > 4096 || value % 32 != 0) {
-              return fmt::format("{} is not a multiple of 32 from 32 to 4096 (the network halves its input five times)",
-                                 text);
+              return fmt::format(
+                  "{} is not a multiple of 32 from 32 to 4096, which the network needs because it halves its input "
+                  "five times",
+                  text);
             }
             return "";
           },
@@ -126,20 +129,22 @@ CLI::Validator multiple_of_32() {
 }  // namespace
 
 CLI::Option* add_fixed_size(CLI::App& app, std::array<int, 2>& height_width) {
-  return app.add_option("--fixed-size", height_width, "height and width of the network's input, multiples of 32")
+  return app
+      .add_option("--fixed-size", height_width, "height and width of the network's input in pixels, multiples of 32")
       ->type_name("H W")
       ->check(multiple_of_32());
 }
 
 CLI::Option* add_fixed_size(CLI::App& app, std::optional<std::array<int, 2>>& height_width) {
-  // As a vector: gcc takes CLI11's parsing of an optional array for a read of uninitialised memory.
+  // The option is read as a vector, because GCC reports CLI11's parsing of an optional array as a read of uninitialised
+  // memory.
   return app
       .add_option_function<std::vector<int>>(
           "--fixed-size,--resize-hw",
           [&](const std::vector<int>& v) {
             height_width = {v.at(0), v.at(1)};
           },
-          "height and width of the network's input, multiples of 32 [default: the weights', else 256 192]")
+          "height and width of the network's input in pixels, multiples of 32 [default: the weights', else 256 192]")
       ->expected(2)
       ->type_name("H W")
       ->check(multiple_of_32());
@@ -158,12 +163,12 @@ CLI::Option* add_device(CLI::App& app, std::string& device) {
 }
 
 CLI::Option* add_seed(CLI::App& app, uint64_t& seed) {
-  return app.add_option("--seed", seed, "names the stream of random numbers; the same seed gives the same result")
+  return app.add_option("--seed", seed, "seed of the random numbers; the same seed gives the same result")
       ->type_name("N");
 }
 
 CLI::Option* add_threads(CLI::App& app, int& threads) {
-  return app.add_option("--threads", threads, "threads to compute with; 0 takes every core")
+  return app.add_option("--threads", threads, "number of threads that compute; 0: every core")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
 }
@@ -203,7 +208,7 @@ int run_program(std::string_view name, int argc, const char* const* argv,
     print_error(name, error.what());
   } catch (const std::bad_alloc&) {
     print_error(name, "out of memory; try a smaller batch, a smaller --fixed-size or fewer --workers");
-  } catch (const std::system_error& error) {  // std::filesystem::filesystem_error is one
+  } catch (const std::system_error& error) {  // this includes std::filesystem::filesystem_error
     print_error(name, error.what());
   } catch (const std::exception& error) {
     print_error(name, fmt::format("internal error: {}; this is a bug, please report it", error.what()));

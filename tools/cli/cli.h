@@ -1,4 +1,4 @@
-// The frame around every main: options, --help, and what becomes of errors.
+// What every main() shares: options, --help, and how errors are reported.
 //
 //   struct Options { std::string output; int people = 3; };
 //   int main(int argc, char** argv) {
@@ -9,8 +9,9 @@
 //     }, [](const Options& o) { draw_crowd(o); });
 //   }
 //
-// Exit status: 0 done (and --help), whatever an `int` body returns, 2 for everything the caller can mend (hr::Error, a
-// wrong option, no memory, a full disk), 70 for a mistake of ours. An error is one line on stderr: `crowd: error: why`.
+// The exit status is 0 after success and after --help, or whatever an `int` body returns. It is 2 for everything that
+// the caller can fix (hr::Error, a wrong option, no memory, a full disk) and 70 for a bug of the program. An error is
+// one line on stderr: `crowd: error: why`.
 #pragma once
 #include <CLI/CLI.hpp>
 
@@ -23,17 +24,17 @@
 
 namespace hr {
 
-constexpr int kExitUsage = 2;      // the caller can mend it
-constexpr int kExitInternal = 70;  // EX_SOFTWARE of sysexits.h: a mistake of ours
+constexpr int kExitUsage = 2;      // the caller can fix it
+constexpr int kExitInternal = 70;  // EX_SOFTWARE of sysexits.h: a bug of the program
 
 namespace detail {
 int run_program(std::string_view name, int argc, const char* const* argv,
                 const std::function<void(CLI::App&)>& add_options, const std::function<int()>& body);
 }
 
-// add_options(CLI::App&, Options&) binds the options; body(const Options&) does the work and returns void or the exit
-// status. Both may be plain functions, so a library can own them: run_program<T>("train", argc, argv, add_options,
-// train).
+// add_options(CLI::App&, Options&) binds the options. body(const Options&) does the work and returns void or the exit
+// status. Both may be plain functions, so that they can be defined in a library: run_program<T>("train", argc, argv,
+// add_options, train).
 template <class Options, class AddOptions, class Body>
 int run_program(std::string_view name, int argc, const char* const* argv, AddOptions&& add_options, Body&& body) {
   Options options;
@@ -49,20 +50,22 @@ int run_program(std::string_view name, int argc, const char* const* argv, AddOpt
       });
 }
 
-// The first lines of --help and, at its end, an `Example:` (several lines are indented alike).
+// Sets the first lines of --help and the `Example:` at its end. An example of several lines is indented as a block.
 void describe(CLI::App& app, std::string_view what, std::string_view example);
 
-// Options that several programs share, with one wording and one check. The variable's value is the default shown.
+// These options are shared by several programs, so that their wording and checks are the same everywhere. The default
+// that is shown is the value of the variable.
 CLI::Option* add_fixed_size(CLI::App& app, std::array<int, 2>& height_width);  // --fixed-size H W, multiples of 32
 CLI::Option* add_fixed_size(CLI::App& app, std::optional<std::array<int, 2>>& height_width);  // --resize-hw too
 CLI::Option* add_device(CLI::App& app, std::string& device);  // --device cpu | cuda | cuda:N
 CLI::Option* add_seed(CLI::App& app, uint64_t& seed);         // --seed N
 CLI::Option* add_threads(CLI::App& app, int& threads);        // --threads N, 0 = every core
 
-// `program: error: message` on stderr, in one line whatever the message holds.
+// Prints `program: error: message` on stderr, in one line whatever the message holds.
 void print_error(std::string_view program, std::string_view message, std::string_view hint = "");
 
-// Whether escape sequences may go to this stream (1 stdout, 2 stderr): a terminal, not `dumb`, and no NO_COLOR.
+// Tells whether escape sequences may go to this stream (1 stdout, 2 stderr): it is a terminal that is not `dumb`, and
+// NO_COLOR is not set.
 bool wants_colour(int fd);
 
 }  // namespace hr

@@ -10,44 +10,49 @@ namespace hr {
 
 void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags) {
   app.add_option("--data-path", o.data_path,
-                 "a pack (see `pack`), or a folder with train2017/, val2017/ (or train2017.zip ...) and annotations/")
+                 "dataset: a folder with train2017/, val2017/ (or train2017.zip ...) and annotations/, or a file that "
+                 "`pack` made")
       ->type_name("DIR|PACK");
   for (const auto& [split, annotations, images] : {std::tuple{"train", &o.train_annotations, &o.train_images},
                                                    std::tuple{"val", &o.val_annotations, &o.val_images}}) {
     if (flags == DataFlags::validation && annotations == &o.train_annotations) continue;
     app.add_option(fmt::format("--{}-annotations", split), *annotations,
-                   "annotation file (COCO's format or MPII's list), instead of the one in --data-path")
+                   "annotation file in COCO's or MPII's format, instead of the one in --data-path")
         ->type_name("FILE");
     app.add_option(fmt::format("--{}-images", split), *images, "folder or zip of pictures, instead of --data-path's")
         ->type_name("DIR|ZIP");
   }
-  app.add_option("--dataset", o.dataset, "layout of --data-path: coco, mpii or crowdpose; auto looks at the files")
+  app.add_option("--dataset", o.dataset,
+                 "layout of --data-path: coco, mpii or crowdpose; auto guesses it from the files")
       ->check(CLI::IsMember({"auto", "coco", "mpii", "crowdpose"}));
   app.add_option("--categories", o.categories, "categories to keep: ids or names, or `all`")->type_name("ID|NAME...");
-  app.add_option("--recipe", o.recipe,
-                 "official (HRNet's published recipe) or seed (the PyTorch project this one follows)")
-      ->check(CLI::IsMember({"official", "seed"}));
   app.add_option(
-         "--on-bad-sample", o.on_bad_sample,
-         flags == DataFlags::training
-             ? "pictures and annotations that cannot be used: fail, or skip and list them [default: fail in the check "
-               "before the start, skip afterwards]"
-             : "pictures and annotations that cannot be used: fail, or skip and list them [default: fail]")
+         "--recipe", o.recipe,
+         "training recipe: official (as published with HRNet) or seed (of the PyTorch project that this one follows)")
+      ->check(CLI::IsMember({"official", "seed"}));
+  app.add_option("--on-bad-sample", o.on_bad_sample,
+                 flags == DataFlags::training
+                     ? "what to do with pictures and annotations that cannot be used: fail, or skip and list them "
+                       "[default: fail in the check before the start, skip afterwards]"
+                     : "what to do with pictures and annotations that cannot be used: fail, or skip and list them "
+                       "[default: fail]")
       ->check(CLI::IsMember({"fail", "skip"}));
-  app.add_option("--max-megapixels", o.max_megapixels, "larger pictures are refused before they take memory")
+  app.add_option("--max-megapixels", o.max_megapixels,
+                 "most megapixels of a picture; larger ones are refused before they take memory")
       ->type_name("X")
       ->check(CLI::Range(0.001, 16384.0));
   if (flags != DataFlags::training) return;
   add_seed(app, o.seed);
-  app.add_option(
-         "--codec", o.codec,
-         "how joints become heatmaps: quarter (HRNet's), dark (at the joint itself) or udp (with its own crops)")
+  app.add_option("--codec", o.codec,
+                 "target heatmaps: quarter (HRNet's, the joint is rounded to a pixel), dark (at the exact joint) or "
+                 "udp (with crops of its own)")
       ->check(CLI::IsMember({"quarter", "dark", "udp"}));
-  app.add_option("--cache-mib", o.cache_mib, "memory for decoded parts of pictures; those that fit are decoded once")
+  app.add_option("--cache-mib", o.cache_mib,
+                 "MiB of memory for decoded parts of pictures, so that they are decoded only once")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
-  app.add_flag("--no-augment", o.no_augment, "plain crops");
-  app.add_option("--scale-factor", o.scale_factor, "augmentation: spread of the scale")
+  app.add_flag("--no-augment", o.no_augment, "use crops without augmentation");
+  app.add_option("--scale-factor", o.scale_factor, "augmentation: spread of the scale, 0.25 for about 0.75 to 1.25")
       ->type_name("X")
       ->check(CLI::Range(0.0, 0.9));
   app.add_option("--rot-factor", o.rot_factor, "augmentation: spread of the rotation in degrees")
@@ -56,8 +61,9 @@ void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags) {
   app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--photometric", o.photometric,
-                 "augmentation, in neither recipe: strength of changes of brightness, contrast, saturation and hue")
+  app.add_option(
+         "--photometric", o.photometric,
+         "augmentation, in neither recipe: strength of changes in brightness, contrast, saturation and hue, 0 to 1")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--coarse-dropout", o.coarse_dropout,

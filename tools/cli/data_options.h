@@ -1,4 +1,4 @@
-// The flags of data_path and its people, and the check of pictures with a progress bar; shared by train, validate,
+// The flags that describe a dataset, and the check of its pictures with a progress bar. Shared by train, validate,
 // pack, browse and bench.
 #pragma once
 #include <CLI/CLI.hpp>
@@ -7,17 +7,17 @@
 
 namespace hr {
 
-// --data-path, --train-annotations, --train-images, --val-annotations, --val-images, --recipe, --categories,
-// --on-bad-sample, --max-megapixels, --dataset; for training also --seed, --codec and what concerns augmentation and
-// the cache; for validation nothing of the training split.
+// Adds --data-path, --train-annotations, --train-images, --val-annotations, --val-images, --recipe, --categories,
+// --on-bad-sample, --max-megapixels, --dataset. For training it also adds --seed, --codec and the flags of augmentation
+// and of the cache; for validation it leaves out those of the training split.
 enum class DataFlags { training, plain, validation };
 void add_data_options(CLI::App& app, DataOptions& options, DataFlags flags = DataFlags::training);
 
-// check_samples with a progress bar; remarks and what is left out are printed. quiet: nothing is printed (ranks after
-// the first).
+// Calls check_samples with a progress bar, and prints its remarks and what is left out. With `quiet` nothing is printed
+// (for ranks other than the first).
 void check_samples_visibly(PoseDataset& dataset, const DataOptions& options, const std::string& split,
                            const fs::path& folder, int threads = 0, bool quiet = false);
-// Prints "note       text", with flags in place of settings.
+// Prints "note       text", with flags in place of the names of settings.
 void print_note(const std::string& text);
 
 }  // namespace hr

@@ -7,7 +7,7 @@
 namespace hr {
 namespace {
 
-// Settings whose flags have other names, and what only a program can be asked to do.
+// These settings have flags with other names, or are something that only a program can be asked to do.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kRenamed = {{
     {"compare", "`convert --info`"},
     {"input_size", "--fixed-size"},
@@ -17,7 +17,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kRenamed 
     {"train.drop_final_layer", "`train --drop-final-layer`"},
 }};
 
-// The flag is the name with dashes in place of underscores.
+// The flags of these settings are their names with dashes in place of underscores.
 constexpr std::string_view kSame[] = {
     "amp",
     "analysis",
@@ -110,7 +110,7 @@ std::string with_flags(std::string_view message) {
     message.remove_prefix(open);
     const size_t close = message.find('`', 1);
     const std::string flag = close == std::string_view::npos ? "" : flag_of(message.substr(1, close - 1));
-    // Of a word that is no setting only the first backtick is passed over: the second one may begin a setting.
+    // If the word is no setting, only its first backtick is passed over, because the second one may begin a setting.
     out += flag.empty() ? "`" : flag;
     message.remove_prefix(flag.empty() ? 1 : close + 1);
   }

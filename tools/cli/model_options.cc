@@ -16,24 +16,26 @@ void limit_openmp_spinning(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   ::setenv("GOMP_SPINCOUNT", "10000", 1);  // about 20 microseconds, longer than most gaps between two parallel regions
   ::execv("/proc/self/exe", argv);
-  // Without /proc the program simply goes on as it is.
+  // Without /proc the program continues with the usual spinning.
 }
 
 void add_weights(CLI::App& app, ModelOptions& o) {
-  app.add_option("--weights,--weights-path", o.weights, "weights: safetensors or PyTorch's .pth")
+  app.add_option("--weights,--weights-path", o.weights, "weights of the network: safetensors or PyTorch's .pth")
       ->required()
       ->type_name("FILE");
 }
 
 void add_network_options(CLI::App& app, ModelOptions& o) {
-  app.add_option("--model", o.model,
-                 "hrnet_wC for any width C, pose_resnet50, pose_resnet101 or pose_resnet152 [default: the weights']")
+  app.add_option(
+         "--model", o.model,
+         "network: hrnet_wC for any width C, pose_resnet50, pose_resnet101 or pose_resnet152 [default: the weights']")
       ->type_name("NAME");
-  app.add_option("--num-joints", o.joints, "joints of the model [default: the weights']")
+  app.add_option("--num-joints", o.joints, "number of joints of the network [default: the weights']")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  app.add_flag("--amp", o.amp, "bf16 activations; weights, statistics and moments stay float32");
-  app.add_flag("--tf32", o.tf32, "on a GPU: float32 convolutions may round their inputs to TF32 (faster, 3 digits)");
+  app.add_flag("--amp", o.amp, "compute with bf16 activations; weights, statistics and moments stay float32");
+  app.add_flag("--tf32", o.tf32,
+               "on a GPU: let float32 convolutions round their inputs to TF32 (faster, about 3 digits)");
   add_device(app, o.device);
   add_threads(app, o.threads);
 }
@@ -48,25 +50,27 @@ void add_model_options(CLI::App& app, ModelOptions& o) {
          "carries, else coco]")
       ->type_name("FILE");
   app.add_option("--color", o.color,
-                 "order of the input's channels, rgb or bgr [default: the weights'; where they do not say, bgr for "
-                 "pose_resnet, as its published weights want it, and rgb for hrnet]")
+                 "order of the input's channels, rgb or bgr [default: the weights'; if they do not say, bgr for "
+                 "pose_resnet, as its published weights need it, and rgb for hrnet]")
       ->type_name("ORDER")
       ->check(CLI::IsMember({"rgb", "bgr"}));
 }
 
 void add_decoding_options(CLI::App& app, DecodingOptions& o) {
   app.add_option("--codec", o.codec,
-                 "how a peak becomes a coordinate: argmax, quarter, msra, dark or udp [default: the weights', else "
-                 "quarter, which is the official one]")
+                 "how the peak of a heatmap becomes a coordinate: argmax, quarter (the official one), msra, dark or "
+                 "udp [default: the weights', else quarter]")
       ->type_name("NAME")
       ->check(CLI::IsMember({"argmax", "quarter", "msra", "dark", "udp"}));
-  app.add_option("--blur", o.blur, "dark and udp: size of the blur, odd [default: 11, from 384 rows on 17]")
+  app.add_option(
+         "--blur", o.blur,
+         "dark and udp: size of the blur in heatmap pixels, odd [default: 11, or 17 from an input height of 384 on]")
       ->type_name("PIXELS");
   app.add_flag("--flip,!--no-flip", o.flip,
-               "average with the mirrored picture (on by default; --no-flip turns it off)");
+               "average the heatmaps with those of the mirrored picture (on by default; --no-flip turns it off)");
   app.add_flag_function(
       "--shift-heatmap,!--no-shift", [&o](int64_t count) { o.shift = count > 0; },
-      "move the mirrored heatmaps by one column, as the published weights expect [default: on, but for udp]");
+      "shift the mirrored heatmaps by one column, as the published weights need it [default: on, except for udp]");
 }
 
 void print_remark(const std::string& remark) { fmt::print(stderr, "note: {}\n", with_flags(remark)); }
@@ -83,18 +87,19 @@ LoadedModel load_model(const ModelOptions& o) {
   const int joints = loaded.model->joints();
   if (!o.keypoints_path.empty()) {
     check(o.keypoints_path != "categories" || fs::exists(o.keypoints_path),
-          "--keypoints-path categories: no annotation file is read here; name a skeleton file, or leave the flag out "
-          "for a checkpoint that carries its skeleton");
+          "--keypoints-path categories: no annotation file is read here; name a skeleton file, or leave out the flag "
+          "if the checkpoint carries its skeleton");
     loaded.skeleton = find_skeleton(o.keypoints_path);
     loaded.note = skeleton_note(file, loaded.skeleton, "--keypoints-path " + o.keypoints_path);
-    check(loaded.skeleton.joints() == joints, "--keypoints-path {}: has {}, but {} is a network for {}",
+    check(loaded.skeleton.joints() == joints,
+          "--keypoints-path {} has {}, but {} is a network for {}; name the skeleton that the network was trained with",
           o.keypoints_path, counted(loaded.skeleton.joints(), "joint"), o.weights, joints);
   } else if (std::optional<Skeleton> own = carried_skeleton(file)) {
     loaded.skeleton = *std::move(own);
   } else {
     loaded.skeleton = coco_skeleton();
     check(loaded.skeleton.joints() == joints,
-          "{}: is a network for {} and does not say which; COCO's skeleton has {}, so name the right one with "
+          "{} is a network for {} and does not name them, and COCO's skeleton has {}; name the right skeleton with "
           "--keypoints-path",
           o.weights, counted(joints, "joint"), loaded.skeleton.joints());
   }

@@ -14,8 +14,8 @@ namespace hr {
 namespace {
 
 constexpr double kRedraw = 0.1;     // seconds between two redraws of the bar
-constexpr double kLineEvery = 10;   // plain lines: not sooner than this after the last one,
-constexpr double kLineAtMost = 60;  // and then after a tenth of the work or this many seconds
+constexpr double kLineEvery = 10;   // plain lines are at least so many seconds apart,
+constexpr double kLineAtMost = 60;  // and come after a tenth of the work or so many seconds
 constexpr int kBar = 24;
 
 int terminal_columns(int fd) {
@@ -56,7 +56,8 @@ double Progress::now() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// From the first update on: the first unit pays for starting up, and a resumed run does not begin at zero.
+// The rate is counted from the first update on, because the first unit includes the start-up, and a resumed run does
+// not begin at zero.
 double Progress::seconds_left(double at, int64_t done) const {
   if (done >= total_) return 0;
   if (first_done_ < 0 || done <= first_done_) return -1;
@@ -100,7 +101,7 @@ void Progress::say(std::string_view line) {
 void Progress::draw(int64_t done, std::string_view note, std::string_view clock_text, bool last) {
   if (title_.empty()) return;
   const double part = std::clamp(static_cast<double>(done) / static_cast<double>(total_), 0.0, 1.0);
-  const int percent = static_cast<int>(part * 100);  // rounded down: 100 % means done
+  const int percent = static_cast<int>(part * 100);  // rounded down, so that 100 % means done
   const std::string_view gap = note.empty() ? "" : "  ";
   if (!terminal_) {
     fmt::print(settings_.out, "{}  {:3}%  {}{}{}\n", title_, percent, clock_text, gap, note);
@@ -110,7 +111,7 @@ void Progress::draw(int64_t done, std::string_view note, std::string_view clock_
     if (filled < kBar) bar += '>';
     bar.resize(kBar, ' ');
     std::string line = fmt::format("{} [{}] {:3}%  {}{}{}", title_, bar, percent, clock_text, gap, note);
-    const auto room = static_cast<size_t>(std::max(settings_.columns - 1, 1));  // the last column would wrap
+    const auto room = static_cast<size_t>(std::max(settings_.columns - 1, 1));  // a full line would wrap
     if (line.size() > room) line.resize(room);
     fmt::print(settings_.out, "\r{}\x1b[K{}", line, last ? "\n" : "");
     dirty_ = !last;

@@ -1,5 +1,5 @@
-// One line that says how far along the work is. On a terminal a bar, redrawn at most ten times a second; elsewhere (a
-// log file, a pipe) a plain line now and then, so that logs stay readable.
+// A line that shows the progress of the work. On a terminal it is a bar, redrawn at most ten times a second. Elsewhere
+// (a log file, a pipe) it is a plain line now and then, so that logs stay readable.
 //
 //   Progress progress("epoch 3/20", steps);
 //   for (...) progress.update(step + 1, fmt::format("loss {:.4f}  {:.0f} img/s", loss, rate));
@@ -13,30 +13,31 @@
 
 namespace hr {
 
-// "0:07", "12:34", "1:02:03", "3 d 04:05"; "?" for a negative or non-finite number. Rounded to whole seconds.
+// Formats a duration, rounded to whole seconds: "0:07", "12:34", "1:02:03", "3 d 04:05"; "?" for a negative or
+// non-finite number.
 std::string format_duration(double seconds);
 
 class Progress {
  public:
   struct Settings {
     std::FILE* out = nullptr;       // null: stderr
-    int terminal = -1;              // 1 bar, 0 plain lines, -1 finds out
-    int columns = 0;                // 0 asks the terminal
+    int terminal = -1;              // 1: bar, 0: plain lines, -1: a bar if `out` is a terminal
+    int columns = 0;                // 0: the width of the terminal
     std::function<double()> clock;  // seconds; empty: the steady clock
   };
 
-  // An empty title shows nothing: in ranks other than the first.
+  // With an empty title nothing is shown, as ranks other than the first need it.
   explicit Progress(std::string title, int64_t total);
   Progress(std::string title, int64_t total, Settings settings);
   ~Progress();  // an unfinished bar is left as it stands, with a line break
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `done` of `total` units; cheap enough for every step. One thread at a time.
+  // `done` of `total` units are done. It is cheap enough to be called in every step. Not thread-safe.
   void update(int64_t done, std::string_view note = {});
-  // The last line, with the time taken in place of the time left. Later calls do nothing.
+  // Prints the last line, with the elapsed time in place of the time left. Later calls do nothing.
   void finish(std::string_view note = {});
-  // A line of its own (a warning, a result) that does not run into the bar.
+  // Prints a line of its own (a warning, a result) without running into the bar.
   void say(std::string_view line);
 
  private:

@@ -19,7 +19,7 @@ constexpr std::array<const char*, 10> kCocoNames = {"AP", "AP .5", "AP .75", "AP
 constexpr std::array<const char*, 9> kCrowdPoseNames = {"AP",     "AP .5",  "AP .75", "AR",    "AR .5",
                                                         "AR .75", "AP (E)", "AP (M)", "AP (H)"};
 
-// Peak memory of this process in bytes, 0 where the system does not say.
+// Returns the peak memory of this process in bytes, or 0 if the system does not tell.
 int64_t peak_bytes() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
@@ -34,7 +34,7 @@ Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt
   if (!arguments.keypoints_path.empty()) return find_skeleton(arguments.keypoints_path);
   Skeleton skeleton = skeleton_of(gt, crowdpose);
   if (!arguments.sigmas.empty() && static_cast<int>(arguments.sigmas.size()) != skeleton.joints()) {
-    skeleton = {};  // nothing is known of these joints but their number
+    skeleton = {};  // only the number of these joints is known
     for (size_t k = 0; k < arguments.sigmas.size(); ++k) skeleton.names.push_back(fmt::format("joint {}", k));
   }
   if (!arguments.sigmas.empty()) {

@@ -1,4 +1,4 @@
-// What coco_eval evaluates with, and the files that it writes.
+// The input of coco_eval's evaluation, and the files that it writes.
 #pragma once
 #include <array>
 #include <string>
@@ -9,11 +9,11 @@
 
 namespace hr {
 
-// Everything an evaluation is made of.
+// The input, the options and the result of one evaluation.
 struct Evaluation {
   CocoAnnotations gt;
   std::vector<CocoDetection> dt;
-  Skeleton skeleton;  // its sigmas are those in use
+  Skeleton skeleton;  // with the sigmas that are in use
   bool crowdpose = false;
   CocoEvalOptions options;
   CocoEvalResult result;
@@ -21,14 +21,14 @@ struct Evaluation {
   double load_seconds = 0;
 };
 
-// The joints: as the flags say, else those that the annotation file names, else COCO's.
+// Returns the joints that the flags name, else those that the annotation file names, else COCO's.
 Skeleton joints_of(const CocoEvalArguments& arguments, const CocoAnnotations& gt, bool crowdpose);
 
-// The numbers in full precision, counts and seconds, as JSON.
+// Returns the numbers in full precision, counts and seconds, as JSON.
 std::string report(const CocoEvalArguments& arguments, const Evaluation& evaluation);
 
-// precision [10, 101, C, 3, 1], recall [10, C, 3, 1], scores [10, 101, C, 3, 1] as pycocotools lays them out, and the
-// category ids [C].
+// Writes precision [10, 101, C, 3, 1], recall [10, C, 3, 1] and scores [10, 101, C, 3, 1], laid out as pycocotools
+// does, and the category ids [C].
 void write_arrays(const std::string& path, const CocoEvalResult& result);
 
 }  // namespace hr

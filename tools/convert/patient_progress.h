@@ -1,4 +1,4 @@
-// A progress line for work that usually takes no time.
+// A progress line for work that usually takes a moment only.
 #pragma once
 #include <chrono>
 #include <memory>
@@ -8,7 +8,7 @@
 
 namespace hr {
 
-// A progress line, but only for work that turns out to take more than two seconds.
+// A progress line that appears only when the work takes more than two seconds.
 class PatientProgress {
  public:
   explicit PatientProgress(std::string title) : title_(std::move(title)) {}

@@ -52,7 +52,7 @@ std::string table(const WeightFile& file, bool all) {
   return text;
 }
 
-// Every line of a fit that is not exact.
+// Lists every difference of a fit that is not exact.
 std::string differences(const Fit& fit) {
   std::string text;
   const auto list = [&](const char* title, const std::vector<std::string>& names) {
@@ -138,7 +138,7 @@ std::string report(const WeightFile& file, const WeightReportOptions& o) {
   line("SHA-256", sha);
   const std::string in_name = hash_in_name(file.path());
   const bool matches = sha.starts_with(in_name);
-  const bool date = in_name.find_first_not_of("0123456789") == std::string::npos;  // or so it looks: -20200708
+  const bool date = in_name.find_first_not_of("0123456789") == std::string::npos;  // probably a date, such as -20200708
   if (!in_name.empty() && (matches || !date))
     line("name suffix",
          matches ? fmt::format("-{} matches", in_name)

@@ -1,4 +1,4 @@
-// What is in a weight file, in words.
+// A description of a weight file as text.
 #pragma once
 #include <map>
 #include <optional>
@@ -10,27 +10,28 @@
 namespace hr {
 
 struct WeightReportOptions {
-  std::string model;          // list how the file differs from this network; empty: the one that it is for
+  std::string model;          // list how the file differs from this network; empty: the one that the file is for
   std::optional<int> joints;  // of that network; nullopt: the weights'
   bool all = false;           // every row of long tables
 };
 
-// Container, wrapper, model, joints, colour order, parameters, SHA-256 and the tensor table (abridged unless
-// options.all). With a model named, or when the guessed one does not fit: everything missing, unexpected or of another
-// shape. Shows progress on stderr where the hash takes long.
+// Describes container, wrapper, model, joints, colour order, parameters, SHA-256 and the tensor table (abridged unless
+// options.all). If options.model is set, or if the guessed model does not fit, it lists everything that is missing,
+// unexpected or of another shape. Shows progress on stderr if the hash takes long.
 std::string report(const WeightFile& file, const WeightReportOptions& options);
 
-// Published files end in the first digits of their SHA-256: pose-36af842e.pth, mmpose's pose-c78dce93_20200708.pth.
-// The digits of such a name; empty if there are none.
+// Names of published files end in the first digits of their SHA-256: pose-36af842e.pth, mmpose's
+// pose-c78dce93_20200708.pth. Returns the digits of such a name; empty if there are none.
 std::string hash_in_name(const fs::path& path);
 
-// "28,536,113"
+// Formats a number as "28,536,113".
 std::string grouped(int64_t number);
-// "Adam moments, ours"; "none".
+// Describes the optimiser state in a file, for example "Adam moments, ours" or "none".
 std::string optimizer_in_words(const WeightFile& file);
-// The order of the input's channels: what is asked for, what the file says, or the architecture's; empty: not known.
+// Returns the order of the input's channels: the one that was asked for, else the file's, else the architecture's.
+// Empty: not known.
 std::string color_of(const WeightInfo& info, const std::string& asked);
-// At most 60 characters of a text.
+// Returns at most 60 characters of a text.
 std::string shortened(const std::string& text);
 
 }  // namespace hr

@@ -1,6 +1,7 @@
 #include "tools/detect/detect_work.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "core/error.h"
@@ -14,7 +15,7 @@
 namespace hr {
 namespace {
 
-// Pictures named outright, and those inside named folders in alphabetical order; ids count from 1.
+// Lists the pictures that are named, and those inside named folders in alphabetical order. Ids count from 1.
 DetectWork listed(const std::vector<std::string>& inputs) {
   const std::set<std::string> endings{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm"};
   DetectWork work{.source = open_pictures(""), .images = {}, .truth = {}};
@@ -40,7 +41,7 @@ DetectWork listed(const std::vector<std::string>& inputs) {
   return work;
 }
 
-// The first of these that exists.
+// Returns the first of these places that exists.
 fs::path first_existing(const std::vector<fs::path>& places, const std::string& what) {
   for (const fs::path& place : places) {
     if (fs::exists(place)) return place;
@@ -50,23 +51,24 @@ fs::path first_existing(const std::vector<fs::path>& places, const std::string& 
   fail("no {}; expected one of {}", what, list);
 }
 
-// A data set in COCO's layout. People alone are measured against person_keypoints_*, other things against instances_*.
+// Finds a dataset in COCO's layout. If only people are looked for, they are compared with person_keypoints_*, other
+// categories with instances_*.
 DetectWork of_dataset(const DetectOptions& o) {
   const fs::path root = o.data_path;
   const bool people = o.classes == std::vector<std::string>{"person"};
   const auto file = [&](const char* kind) {
     return root / "annotations" / fmt::format("{}_{}2017.json", kind, o.split);
   };
-  const fs::path annotations =
-      !o.annotations.empty() ? fs::path(o.annotations)
-      : people ? first_existing({file("person_keypoints"), file("instances")}, "annotations (name them: --annotations)")
-               : first_existing({file("instances")}, "annotations (name them: --annotations)");
+  const fs::path annotations = !o.annotations.empty() ? fs::path(o.annotations)
+                               : people               ? first_existing({file("person_keypoints"), file("instances")},
+                                                                       "annotations (name them with --annotations)")
+                                        : first_existing({file("instances")}, "annotations (name them: --annotations)");
   const std::string folder = o.split + "2017";
   const fs::path images = !o.images.empty()
                               ? fs::path(o.images)
                               : first_existing({root / folder, root / "images" / folder, root / (folder + ".zip"),
                                                 root / "images" / (folder + ".zip")},
-                                               "pictures (name their folder: --images)");
+                                               "pictures (name their folder with --images)");
   CocoAnnotations truth = read_coco(annotations);
   return {.source = open_pictures(images), .images = truth.images, .truth = std::move(truth)};
 }
@@ -76,18 +78,21 @@ DetectWork of_dataset(const DetectOptions& o) {
 DetectWork detect_work(const DetectOptions& o) { return o.data_path.empty() ? listed(o.inputs) : of_dataset(o); }
 
 std::string results_json(const std::vector<CocoDetection>& boxes, const std::vector<CocoImage>* names) {
-  std::string json = "[";
+  std::string text;
+  JsonWriter json(text, {.lines = 1, .indent = 0});
+  json.begin_list();
   for (const CocoDetection& d : boxes) {
-    json += json.size() > 1 ? ",\n" : "\n";
-    json += fmt::format("{{\"image_id\": {}, ", d.image_id);
+    json.begin_object().member("image_id", d.image_id);
     if (names != nullptr) {
-      const std::string name = fs::path((*names)[d.image_id - 1].file_name).filename().string();
-      json += fmt::format("\"file_name\": {}, ", json_quote(name));
+      json.member("file_name", fs::path((*names)[d.image_id - 1].file_name).filename().string());
     }
-    json += fmt::format("\"category_id\": {}, \"bbox\": [{:.3f}, {:.3f}, {:.3f}, {:.3f}], \"score\": {:.6f}}}",
-                        d.category_id, d.box.x, d.box.y, d.box.w, d.box.h, d.score);
+    json.member("category_id", d.category_id);
+    const auto pixels = [](double v) { return JsonFixed{v, 3}; };
+    json.member("bbox", std::array{pixels(d.box.x), pixels(d.box.y), pixels(d.box.w), pixels(d.box.h)});
+    json.member("score", JsonFixed{d.score, 6}).end();
   }
-  return json + "\n]\n";
+  json.end();
+  return text + "\n";
 }
 
 void draw_boxes(Image image, std::span<const DetectedBox> found, const YoloxShape& shape, double threshold,
@@ -111,7 +116,7 @@ void draw_boxes(Image image, std::span<const DetectedBox> found, const YoloxShap
 void measure_boxes(const CocoAnnotations& truth, const std::vector<CocoDetection>& boxes, const DetectOptions& o,
                    const PersonDetector& detector) {
   if (boxes.empty()) {
-    fmt::print(stderr, "note: nothing was found, so there is nothing to measure\n");
+    fmt::print(stderr, "note: nothing was found, so nothing is measured\n");
     return;
   }
   std::vector<int64_t> categories;

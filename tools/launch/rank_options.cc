@@ -31,7 +31,7 @@ void release_stderr() {
   held_stderr = -1;
 }
 
-// As an exit: prints what there is to print.
+// Reports how the run failed and returns its exit status. Rank 0 prints the lines that all ranks have agreed on.
 int conclude(const std::string& program, Control& control, const std::optional<Failure>& own,
              const fs::path& checkpoint) {
   const Control::Settlement end = control.settle(own);
@@ -44,12 +44,13 @@ int conclude(const std::string& program, Control& control, const std::optional<F
   return end.status;
 }
 
-// Whatever the body throws, as this rank's failure.
+// Turns an exception of the body into this rank's failure. The result is empty if the exception only reports the
+// failure of another rank.
 std::optional<Failure> failure_of(int rank, const std::exception_ptr& thrown) {
   try {
     std::rethrow_exception(thrown);
   } catch (const RankFailed&) {
-    return {};  // another rank's
+    return {};  // another rank reports it
   } catch (const Error& e) {
     return Failure{.rank = rank, .status = kExitUsage, .what = e.what()};
   } catch (const std::bad_alloc&) {
@@ -68,7 +69,8 @@ int run_one(const std::string& program, World& world, Milliseconds timeout, cons
   try {
     world.control = std::make_shared<Control>(world.ranks, timeout);
   } catch (const Error&) {
-    // Nobody to tell. On rank 0's host rank 0 does, elsewhere the host's first rank.
+    // The control connection does not exist, so the error cannot be sent to rank 0. The first rank of each host prints
+    // it; the others exit silently.
     if (world.ranks.local_rank == 0) throw;
     return kExitUsage;
   }
@@ -87,7 +89,7 @@ int run_one(const std::string& program, World& world, Milliseconds timeout, cons
   } catch (...) {
     status = conclude(program, *control, failure_of(world.rank(), std::current_exception()), checkpoint);
   }
-  // The engine's threads may still wait for ranks that are gone; there is nothing left that would need them.
+  // The program ends without destructors, because threads of the engine may still wait for lost ranks.
   std::fflush(nullptr);
   std::_Exit(status);
 }
@@ -95,21 +97,22 @@ int run_one(const std::string& program, World& world, Milliseconds timeout, cons
 }  // namespace
 
 void add_rank_options(CLI::App& app, RankOptions& o) {
-  app.add_option("--nproc", o.nproc, "start this many ranks on this host and train on all of them")
+  app.add_option("--nproc", o.nproc, "number of ranks to start on this host")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--devices", o.devices, "start one rank on each of these GPUs, for example 0,3")->type_name("LIST");
-  app.add_option("--max-restarts", o.max_restarts,
-                 "with --nproc or --devices: when a rank is lost, start all again from the last checkpoint, at most so "
-                 "often")
+  app.add_option("--devices", o.devices, "start one rank on each of these GPUs of this host, for example 0,3")
+      ->type_name("LIST");
+  app.add_option(
+         "--max-restarts", o.max_restarts,
+         "with --nproc or --devices: how often all ranks are restarted from the last checkpoint after the loss of one")
       ->type_name("K")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--dist-timeout", o.dist_timeout, "seconds within which a lost rank is noticed by all others")
+  app.add_option("--dist-timeout", o.dist_timeout, "seconds after which all ranks have noticed the loss of one")
       ->type_name("S")
       ->check(CLI::Range(0.5, 86400.0));
-  app.add_option("--dist-url", o.dist_url, "where rank 0 is: env:// (MASTER_ADDR, MASTER_PORT) or tcp://host:port")
+  app.add_option("--dist-url", o.dist_url, "address of rank 0: env:// (MASTER_ADDR, MASTER_PORT) or tcp://host:port")
       ->type_name("URL");
-  app.add_option("--world-size", o.world_size, "checked against the launcher's number of ranks; 0: not checked")
+  app.add_option("--world-size", o.world_size, "number of ranks that the launcher must have started; 0: any number")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
 }
@@ -119,7 +122,7 @@ void hold_output_of_other_ranks() {
   try {
     ranks = ranks_from(process_environment());
   } catch (const Error&) {
-    return;  // told later, with the flags known
+    return;  // reported by run_ranks(), when the flags are known
   }
   if (ranks.rank == 0) return;
   redirect(STDOUT_FILENO, "/dev/null");
@@ -134,19 +137,19 @@ int run_ranks(const std::string& program, const RankOptions& o, int threads, con
   World world = lone_world();
   const bool start = o.nproc > 0 || !o.devices.empty();
   try {
-    // The one who starts the ranks is none; its --world-size is checked by those it starts.
+    // The process that starts the ranks is not a rank itself. The ranks that it starts check --world-size.
     const bool starter = start && environment.find("HR_RUN") == environment.end();
     world.ranks = ranks_from(environment, {.dist_url = o.dist_url, .world_size = starter ? 0 : o.world_size});
   } catch (const SharedRankError&) {
     for (const char* name : {"RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"}) {
       const auto it = environment.find(name);
-      if (it != environment.end() && it->second != "0") return kExitUsage;  // rank 0 says it
+      if (it != environment.end() && it->second != "0") return kExitUsage;  // rank 0 reports it
     }
     throw;
   }
   if (start && world.ranks.launcher != kOwnLauncher) {
     check(world.ranks.launcher.empty(),
-          "--{} inside {} (rank {} of {}): the ranks are started already; leave the flag out",
+          "--{} inside {} (rank {} of {}): the ranks are started already; leave out the flag",
           o.devices.empty() ? "nproc" : "devices", world.ranks.launcher, world.ranks.rank, world.ranks.size);
     LaunchOptions launch_options{.ranks = o.nproc,
                                  .max_restarts = o.max_restarts,
@@ -162,7 +165,9 @@ int run_ranks(const std::string& program, const RankOptions& o, int threads, con
     return launch(program, launch_options);
   }
   check(start || o.max_restarts == 0,
-        "--max-restarts {}: the one who starts the ranks restarts them; use it with --nproc", o.max_restarts);
+        "--max-restarts {} needs --nproc or --devices, because only ranks that this program starts can be restarted by "
+        "it",
+        o.max_restarts);
   release_stderr();
   if (world.ranks.size == 1) return body(world);
   if (threads == 0 && world.ranks.launcher != kOwnLauncher && std::getenv("OMP_NUM_THREADS") == nullptr)

@@ -1,4 +1,4 @@
-// The frame around a program that may run as several ranks: flags, starting them, joining them, and what becomes of the
+// What programs share that may run as several ranks: the flags, starting the ranks, joining them, and reporting the
 // errors of any of them.
 #pragma once
 #include <functional>
@@ -21,14 +21,15 @@ struct RankOptions {
 };
 void add_rank_options(CLI::App& app, RankOptions& options);
 
-// Rank 0 alone prints: in every other rank stdout goes nowhere. Usage errors are everybody's, and one rank per host
-// tells them: others are held back until run_ranks() has connected. First line of a main.
+// Call this on the first line of main(). Only rank 0 prints: in every other rank stdout is discarded. A wrong option is
+// an error in all ranks, but only one rank per host prints it: stderr of the others is held back until run_ranks() has
+// connected.
 void hold_output_of_other_ranks();
 
-// With --nproc or --devices: starts the ranks and waits (tools/launch/spawn.h). As a rank (of ours, torchrun's,
-// mpirun's or srun's): joins the others and runs `body`; an Error of any rank ends all of them, and is printed once, by
-// rank 0, with the rank it comes from. Otherwise: runs `body` alone. `checkpoint`: what a restart resumes, named when a
-// rank is lost. `threads` 0: ranks on one host share its processors.
+// With --nproc or --devices it starts the ranks and waits for them (tools/launch/spawn.h). In a rank (started by this
+// function, torchrun, mpirun or srun) it joins the others and runs `body`; an Error of any rank ends all of them, and
+// rank 0 prints it once, with the rank that it comes from. Otherwise it runs `body` alone. `checkpoint` is what a
+// restart resumes; the message of a lost rank names it. With `threads` 0 the ranks on one host share its processors.
 int run_ranks(const std::string& program, const RankOptions& options, int threads, const fs::path& checkpoint,
               const std::function<int(World&)>& body);
 

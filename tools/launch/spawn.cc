@@ -29,7 +29,7 @@ namespace {
 
 constexpr std::array kPassedOn{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
-// What tells one checkpoint file from another at the same path.
+// Tells one checkpoint file from another one at the same path.
 struct FileIdentity {
   ino_t inode = 0;
   int64_t changed_ns = 0;
@@ -46,7 +46,8 @@ std::string random_name() {
   return fmt::format("{:08x}{:08x}", device(), device());
 }
 
-// Signals as something to poll() for, and back to normal when gone.
+// Receives signals through a file descriptor, so that poll() can wait for them. The destructor restores the normal
+// handling.
 class SignalQueue {
  public:
   SignalQueue() {
@@ -77,8 +78,8 @@ class SignalQueue {
 
 struct Child {
   pid_t pid = 0;
-  Descriptor errors;  // its stderr, for ranks other than 0
-  std::string line;   // what has come of a line
+  Descriptor errors;  // read end of its stderr, for ranks other than 0
+  std::string line;   // the beginning of a line that is not complete yet
   bool alive = false;
 };
 
@@ -97,15 +98,16 @@ class Launcher {
   int run() {
     for (int attempt = 0;; ++attempt) {
       const int status = run_once(attempt);
-      // 2: bad input. 70: a mistake of ours, it would come again.
+      // Status 2 means bad input and 70 a bug of the program; both would come again after a restart.
       const bool hopeless = status == 0 || status == 2 || status == 70 || told_to_stop_;
       if (hopeless || attempt >= o_.max_restarts) {
-        if (silent_end_) say(why_);  // no rank was left to say it
+        if (silent_end_) say(why_);  // no rank could report the error itself
         return status;
       }
       const bool resume = fresh_checkpoint();
-      say(fmt::format("{}; starting all ranks again ({} of {}), {}", why_, attempt + 1, o_.max_restarts,
-                      resume ? "from " + o_.checkpoint.string() : "from the beginning: there is no checkpoint yet"));
+      say(fmt::format(
+          "{}; starting all ranks again ({} of {}), {}", why_, attempt + 1, o_.max_restarts,
+          resume ? "from " + o_.checkpoint.string() : "from the beginning, because there is no checkpoint yet"));
     }
   }
 
@@ -129,7 +131,8 @@ class Launcher {
     while (any_alive()) {
       wait(kill_at);
       if (status_ != 0 && !kill_at) {
-        // They hear of it from each other; whoever does not end (it may have been stopped) is ended.
+        // The ranks hear of a failure from each other. A rank that does not end by itself, for example because it is
+        // stopped, is killed.
         const auto patience = Milliseconds(2000 + static_cast<int64_t>(200 * o_.dist_timeout));
         kill_at = Clock::now() + patience;
       }
@@ -150,7 +153,7 @@ class Launcher {
     const pid_t pid = ::fork();
     check(pid >= 0, "--nproc {}: cannot start rank {}: {}", o_.ranks, rank, std::strerror(errno));
     if (pid == 0) become(rank, attempt, listener, run, errors[1], parent);
-    ::setpgid(pid, pid);  // Ctrl-C reaches this process alone, which passes it on once
+    ::setpgid(pid, pid);  // Ctrl-C reaches only this process, which passes it on once
     children_[rank].pid = pid;
     children_[rank].alive = true;
     if (rank != 0) {
@@ -177,7 +180,7 @@ class Launcher {
     set("HR_RESTARTS", std::to_string(attempt));
     if (attempt > 0 && fresh_checkpoint()) set("HR_RESUME", o_.checkpoint.string());
     if (rank == 0) {
-      ::fcntl(listener.get(), F_SETFD, 0);  // survives exec
+      ::fcntl(listener.get(), F_SETFD, 0);  // keeps it open across exec
       set("HR_LISTEN_FD", std::to_string(listener.get()));
     } else {
       const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -191,7 +194,8 @@ class Launcher {
     ::_exit(2);
   }
 
-  // Its own processors, so that ranks do not disturb each other; one thread each where there are too few.
+  // Gives each rank its own processors, so that the ranks do not disturb each other. If there are fewer processors than
+  // ranks, each rank gets one thread.
   void take_cpus(int rank) const {
     cpu_set_t all;
     if (::sched_getaffinity(0, sizeof all, &all) != 0) return;
@@ -226,7 +230,8 @@ class Launcher {
     for (Child& c : children_) forward_errors(c);
     while (const int signal = signals_.next()) {
       if (signal == SIGTSTP) {
-        // Ctrl-Z: the ranks first, so that none of them misses the others.
+        // After Ctrl-Z the ranks are stopped before this process, so that none of them waits for a stopped rank and
+        // reports it as lost.
         for (const Child& c : children_) {
           if (c.alive) ::kill(c.pid, SIGSTOP);
         }
@@ -263,10 +268,10 @@ class Launcher {
                                   WTERMSIG(status), ::strsignal(WTERMSIG(status)))
                     : fmt::format("rank {} (process {}) ended with status {}", rank, children_[rank].pid, code);
     }
-    if (!killed) silent_end_ = false;  // an orderly end has said why
+    if (!killed) silent_end_ = false;  // a rank that exits by itself has reported the error
   }
 
-  // Whole lines of a rank's stderr, with its number.
+  // Prints the complete lines of a rank's stderr, with its number.
   void forward_errors(Child& c) {
     if (!c.errors.open()) return;
     std::array<char, 4096> bytes;
@@ -286,8 +291,8 @@ class Launcher {
   const std::string& program_;
   const LaunchOptions& o_;
   const std::optional<FileIdentity> checkpoint_before_;
-  const std::string gpus_;  // the ranks' CUDA_VISIBLE_DEVICES; empty: as it is
-  std::string command_;     // the words of the command line, each with its zero
+  const std::string gpus_;  // CUDA_VISIBLE_DEVICES of the ranks; empty: unchanged
+  std::string command_;     // the arguments of the command line, each with its terminating zero
   std::vector<char*> argv_;
   SignalQueue signals_;
   std::vector<Child> children_;
@@ -308,7 +313,7 @@ std::string visible_devices(const std::vector<int>& devices, const char* visible
   std::vector<std::string> all;
   for (std::string_view rest = visible; !rest.empty();) {
     const std::string_view one = rest.substr(0, rest.find(','));
-    if (one.starts_with('-')) break;  // CUDA takes such an entry for the end of the list
+    if (one.starts_with('-')) break;  // CUDA ends the list at such an entry
     all.emplace_back(one);
     rest.remove_prefix(std::min(rest.size(), one.size() + 1));
   }

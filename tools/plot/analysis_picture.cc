@@ -14,7 +14,7 @@ void right_text(Image& image, float x, float y, const std::string& text, float s
   draw_text(image, x - text_size(text, size).width, y, text, size, color);
 }
 
-// Vertical lines at every quarter, labelled below.
+// Draws vertical lines at every quarter, with labels below.
 void scale(Image& image, float x, float width, float top, float bottom) {
   for (int i = 0; i <= 4; ++i) {
     const float at = x + width * static_cast<float>(i) / 4;

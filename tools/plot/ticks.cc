@@ -50,9 +50,9 @@ std::vector<double> nice_ticks(double lo, double hi, int wanted) {
     }
   }
   if (!(std::isfinite(step) && step > 0)) return ticks;
-  // Multiples of the step, each computed anew: adding up would drift and print 0.30000000000000004. In a range that is
-  // much narrower than its numbers are large, multiples could no longer be told apart (and from 2^53 on, counting with
-  // doubles would not even move), so there is no round number to show.
+  // Each multiple of the step is computed anew, because adding up would drift and print 0.30000000000000004. In a range
+  // that is much narrower than its numbers are large, multiples are not distinguishable (and from 2^53 on, counting
+  // with doubles would not even advance), so there are no ticks.
   constexpr double kCountable = 1e12;
   const double first = std::ceil(lo / step - 1e-9), last = std::floor(hi / step + 1e-9);
   if (!(std::abs(first) < kCountable && std::abs(last) < kCountable)) return ticks;

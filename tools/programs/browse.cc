@@ -14,19 +14,20 @@ namespace hr {
 
 void add_browse_options(CLI::App& app, BrowseOptions& o) {
   describe(app,
-           "Shows a dataset as the network sees it: contact sheets of crops with joints (hollow: hidden), of target "
-           "heatmaps and of augmentation draws, and a summary of people, joints, sizes and what was dropped.",
+           "Shows a dataset as the network sees it: contact sheets of crops with joints (hidden ones hollow), of "
+           "target heatmaps and of augmented crops, and a summary of people, joints, sizes and what was dropped.",
            "browse --data-path demo/data --output browse\nbrowse --data-path coco.pack --split val");
   app.add_option("--output", o.output, "folder for crops.png, targets.png, draws.png, summary.txt")->type_name("DIR");
-  app.add_option("--split", o.split, "train or val")->check(CLI::IsMember({"train", "val"}));
-  app.add_option("--people", o.people, "how many people, chosen by lot (--seed)")
+  app.add_option("--split", o.split, "split to show: train or val")->check(CLI::IsMember({"train", "val"}));
+  app.add_option("--people", o.people, "number of people, chosen at random (--seed)")
       ->type_name("N")
       ->check(CLI::Range(1, 400));
-  app.add_option("--draws", o.draws, "augmentations of each person in draws.png")
+  app.add_option("--draws", o.draws, "number of augmented crops of each person in draws.png")
       ->type_name("N")
       ->check(CLI::Range(1, 20));
   add_fixed_size(app, o.fixed_size);
-  app.add_option("--sigma", o.sigma, "heatmap sigma in heatmap pixels [0: 2, or 3 from an input height of 384 on]")
+  app.add_option("--sigma", o.sigma,
+                 "sigma of the target heatmaps in heatmap pixels; 0: 2, or 3 from an input height of 384 on")
       ->type_name("X");
   app.add_option("--keypoints-path", o.keypoints_path,
                  "skeleton: a built-in name (coco, mpii, ...), a file, or `categories` for the annotation file's own")
@@ -44,7 +45,8 @@ void browse(const BrowseOptions& o) {
   // A packed validation split has no margin for augmentation.
   const bool augment = !o.no_augment;
   DataOptions flags = o;
-  if (flags.on_bad_sample.empty()) flags.on_bad_sample = "skip";  // to look at a dataset is to find what is bad in it
+  // browse is used to find bad samples, so it does not stop at them.
+  if (flags.on_bad_sample.empty()) flags.on_bad_sample = "skip";
   PoseDataset plain = open_split(flags, o.split, skeleton, dataset_options(flags, h, w, sigma, false, false, o.split));
   check_samples_visibly(plain, flags, o.split, folder, o.threads);
   const std::string summary = summarize(plain);

@@ -47,9 +47,10 @@ Evaluation load(const CocoEvalArguments& arguments) {
   return e;
 }
 
-// What to say of an error about an entry of the truth that --on-bad-sample skip would pass over; nothing when skipping
-// does not help. What every entry may lack (iscrowd, an area) is no bad entry: --fill-in is for that. The stricter
-// reader says what a field holds where the evaluator's own only knows that it has no use for it.
+// Returns the message for an error in an entry of the ground truth that --on-bad-sample skip would leave out, or
+// nothing if skipping does not help. A field that all entries may lack (iscrowd, area) does not make an entry bad;
+// --fill-in is for that. The message comes from the stricter reader, which says what a field holds, while the
+// evaluator's own reader only says that it cannot use it.
 std::optional<std::string> skippable(const std::string& error, const std::string& truth) {
   if (!error.starts_with(truth + ": annotations[") && !error.starts_with(truth + ": images[")) return std::nullopt;
   try {
@@ -67,7 +68,8 @@ std::optional<std::string> skippable(const std::string& error, const std::string
 
 void evaluate(const CocoEvalArguments& arguments) {
   if (arguments.type == "bbox") return run_box_eval(arguments);
-  check(arguments.use_categories, "--no-categories: is for --type bbox; keypoints are compared by category");
+  check(arguments.use_categories,
+        "--no-categories needs --type bbox, because keypoints are always compared by category; leave it out");
   Evaluation e = load(arguments);
   if (e.crowdpose) {
     CrowdPoseResult crowdpose = evaluate_crowdpose(e.gt, e.dt, e.options);
@@ -100,7 +102,7 @@ void run_coco_eval(const CocoEvalArguments& arguments) {
   } catch (const Error& error) {
     const auto message = arguments.on_bad_sample == "skip" ? std::nullopt : skippable(error.what(), arguments.gt);
     if (!message) throw;
-    fail("{} (--on-bad-sample skip leaves out what cannot be used)", *message);
+    fail("{} (--on-bad-sample skip leaves out entries that cannot be used)", *message);
   }
 }
 

@@ -1,4 +1,4 @@
-// coco_eval --type bbox.
+// The part of coco_eval for --type bbox.
 #include <fmt/format.h>
 #include <array>
 
@@ -38,8 +38,8 @@ std::string report(const CocoEvalArguments& arguments, const BoxEvalResult& r, d
   return text + "\n";
 }
 
-// precision [10, 101, K, 4, 3], recall [10, K, 4, 3], scores [10, 101, K, 4, 3] as pycocotools lays them out, and the
-// category ids [K].
+// Writes precision [10, 101, K, 4, 3], recall [10, K, 4, 3] and scores [10, 101, K, 4, 3], laid out as pycocotools
+// does, and the category ids [K].
 void write_arrays(const std::string& path, const BoxEvalResult& r) {
   const auto K = static_cast<int64_t>(r.categories.size());
   const Shape curves{kOksThresholds, kRecallPoints, K, kBoxAreaRanges, kBoxLimits};
@@ -56,9 +56,10 @@ void write_arrays(const std::string& path, const BoxEvalResult& r) {
 
 void run_box_eval(const CocoEvalArguments& arguments) {
   check(arguments.sigmas.empty() && arguments.keypoints_path.empty() && arguments.analysis.empty(),
-        "--type bbox measures boxes; leave out --sigmas, --keypoints-path and --analysis, which are of keypoints");
+        "--type bbox measures boxes; leave out --sigmas, --keypoints-path and --analysis, which need keypoints");
   check(arguments.rules == "auto" || arguments.rules == "pycocotools",
-        "--rules {}: boxes are measured as pycocotools does; leave it out with --type bbox", arguments.rules);
+        "--rules {} is for keypoints; with --type bbox leave it out, because boxes are measured as pycocotools does",
+        arguments.rules);
   const auto start = std::chrono::steady_clock::now();
   const CocoAnnotations gt = read_coco(arguments.gt);
   const std::vector<CocoDetection> dt = read_coco_detections(arguments.dt);

@@ -10,7 +10,8 @@
 namespace hr {
 namespace {
 
-// What travels with the weights. Run-specific entries (position, history, seed) do not.
+// Returns the metadata that is kept with the weights. Entries about a training run (position, history, seed) are left
+// out.
 std::map<std::string, std::string> metadata_for(const WeightFile& file, const std::string& color) {
   std::map<std::string, std::string> metadata{{"format", "pt"}};  // the convention for PyTorch's names and layouts
   const WeightInfo info = weight_info(file);
@@ -27,48 +28,48 @@ std::map<std::string, std::string> metadata_for(const WeightFile& file, const st
 }  // namespace
 
 void add_convert_options(CLI::App& app, ConvertOptions& o) {
-  describe(
-      app,
-      "Rewrites a weight file: .pth of any kind (or safetensors) to safetensors, or to a .pth that "
-      "torch.load(weights_only=True) opens. Tensors keep their bits, type and order; wrappers and optimiser state are "
-      "left behind. With --info it only says what is in a file.",
-      "convert pose_hrnet_w32_256x192.pth w32.safetensors\n"
-      "convert runs/w32/best.safetensors best.pth\n"
-      "convert --info hrnet_w32-36af842e.pth");
+  describe(app,
+           "Converts a weight file, .pth of any kind or safetensors, to safetensors or to a .pth that "
+           "torch.load(weights_only=True) opens. Tensors keep their bits, type and order; wrappers and optimiser state "
+           "are left out. With --info it only describes a file.",
+           "convert pose_hrnet_w32_256x192.pth w32.safetensors\n"
+           "convert runs/w32/best.safetensors best.pth\n"
+           "convert --info hrnet_w32-36af842e.pth");
   app.add_option("input", o.input, "weight file to read")->required()->type_name("IN");
   app.add_option("output", o.output, "file to write, .safetensors or .pth")->type_name("OUT");
-  app.add_flag("--info", o.info, "print what is in IN; nothing is written");
-  app.add_flag("--all", o.all, "with --info: every row of long tables");
+  app.add_flag("--info", o.info, "describe IN and write nothing");
+  app.add_flag("--all", o.all, "with --info: print every row of long tables");
   app.add_option("--model", o.model, "with --info: list how IN differs from this network")->type_name("NAME");
-  app.add_option("--num-joints", o.joints, "with --info --model: joints of that network [default: the weights']")
+  app.add_option("--num-joints", o.joints,
+                 "with --info --model: number of joints of that network [default: the weights']")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  app.add_option("--color", o.color, "note this order of the input's channels in a safetensors OUT: rgb or bgr")
+  app.add_option("--color", o.color, "record this order of the input's channels in a safetensors OUT: rgb or bgr")
       ->type_name("ORDER")
       ->check(CLI::IsMember({"rgb", "bgr"}));
 }
 
 void convert(const ConvertOptions& o) {
   if (o.info) {
-    check(o.output.empty(), "--info writes nothing; leave {} out", o.output);
+    check(o.output.empty(), "--info writes nothing; leave out {}", o.output);
     const WeightFile file{fs::path(o.input)};
     file.verify();
     fmt::print("{}", report(file, o));
     return;
   }
-  check(!o.output.empty(), "expected a file to write after {}, or --info", o.input);
+  check(!o.output.empty(), "expected the name of a file to write after {}, or --info", o.input);
   const fs::path out = o.output;
   const std::string ending = out.extension().string();
   const bool pth = ending == ".pth" || ending == ".pt";
   check(pth || ending == ".safetensors", "{}: expected a name that ends in .safetensors or .pth", o.output);
   const WeightFile file{fs::path(o.input)};
   std::error_code none;
-  check(!fs::equivalent(o.input, out, none), "{}: is the input itself; choose another name", o.output);
-  check(!file.names().empty(), "{}: has no tensors to write", o.input);
+  check(!fs::equivalent(o.input, out, none), "{} is the input itself; choose another name", o.output);
+  check(!file.names().empty(), "{} has no tensors to write; `convert --info` lists what it contains", o.input);
   file.verify();
 
   std::vector<NamedArray> arrays;
-  std::deque<std::vector<std::byte>> dense;  // of views with gaps or another order
+  std::deque<std::vector<std::byte>> dense;  // copies of views that have gaps or another order
   for (const std::string& name : file.names()) {
     const ArrayView& view = file.at(name);
     NamedArray& array = arrays.emplace_back(NamedArray{name, view.dtype, view.shape, view.bytes});

@@ -1,4 +1,4 @@
-// Weight files from one container to the other, and what is in one.
+// The program convert rewrites weight files from one container to the other, and describes them.
 #pragma once
 #include <string>
 
@@ -14,8 +14,9 @@ struct ConvertOptions : WeightReportOptions {
 };
 void add_convert_options(CLI::App& app, ConvertOptions& options);
 
-// Writes `input`'s state dict to `output`, .safetensors or .pth by its ending: every tensor with its bits, element type
-// and place in the order; no wrapper, no optimiser. Refuses to write over its input. With `info`: prints report().
+// Writes `input`'s state dict to `output`, as .safetensors or .pth according to its ending. Every tensor keeps its
+// bits, element type and place in the order; wrapper and optimiser state are left out. Throws Error if `output` is
+// `input`. With `info` it prints report() instead.
 void convert(const ConvertOptions& options);
 
 }  // namespace hr

@@ -15,8 +15,7 @@ namespace hr {
 void detect(const DetectOptions& options) {
   DetectOptions o = options;
   if (o.classes == std::vector<std::string>{"all"}) o.classes.clear();
-  check(o.inputs.empty() != o.data_path.empty(),
-        "expected pictures or folders, or a data set with --data-path, and not both");
+  check(o.inputs.empty() != o.data_path.empty(), "expected either pictures or folders, or a dataset with --data-path");
   check(o.input_size.empty() ||
             std::ranges::all_of(o.input_size, [](int v) { return v >= 32 && v <= 4096 && v % 32 == 0; }),
         "--input-size {}: expected height and width from 32 to 4096, multiples of 32", fmt::join(o.input_size, " "));
@@ -80,14 +79,16 @@ void detect(const DetectOptions& options) {
   }
   progress.finish();
   const auto read = static_cast<int64_t>(work.images.size()) - unreadable;
-  check(read > 0, "none of {} could be read; the first: {}", counted(work.images.size(), "picture"), first_unreadable);
+  check(read > 0, "none of {} could be read; the first error: {}", counted(work.images.size(), "picture"),
+        first_unreadable);
   write_file(o.output, results_json(boxes, work.truth ? nullptr : &work.images));
-  fmt::print("{} in {}: wrote {} ({:.1f} ms a picture in the detector)\n", counted(boxes.size(), "box", "boxes"),
+  fmt::print("{} in {}: wrote {} ({:.1f} ms per picture in the detector)\n", counted(boxes.size(), "box", "boxes"),
              counted(read, "picture"), o.output, 1000 * seconds / static_cast<double>(read));
   if (unreadable > 0) {
-    fmt::print(stderr, "note: {} could not be read; the first: {}\n", counted(unreadable, "picture"), first_unreadable);
+    fmt::print(stderr, "note: {} could not be read; the first error: {}\n", counted(unreadable, "picture"),
+               first_unreadable);
   }
-  // The file is measured as it was written, so that coco_eval gives the same.
+  // The boxes are measured as they stand in the file, so that coco_eval gives the same numbers.
   if (work.truth) measure_boxes(*work.truth, boxes.empty() ? boxes : read_coco_detections(o.output), o, detector);
 }
 

@@ -1,4 +1,4 @@
-// People (or other things) in pictures: a COCO result file of boxes.
+// The program detect finds people (or other things) in pictures and writes a COCO result file of boxes.
 #pragma once
 #include <string>
 #include <vector>
@@ -12,8 +12,8 @@ struct DetectOptions {
   std::string detector, output = "det.json", draw;
   std::string data_path, split = "val", annotations, images;
   std::vector<std::string> classes{"person"};
-  std::vector<int> input_size;  // height, width; empty: what the weights were published with
-  std::string preprocessing;    // bgr or rgb; empty: as the weights tell
+  std::vector<int> input_size;  // height, width; empty: those for which the weights were published
+  std::string preprocessing;    // bgr or rgb; empty: as the weights need it
   double confidence = 0.001, nms = 0.65, draw_threshold = 0.3;
   int at_most = 100, batch_size = 1, threads = 0;
   std::string device = "cpu";

@@ -1,4 +1,5 @@
-// The numeric self-check for anybody's weights: tensors in, heatmaps out, no pictures in between.
+// The program forward runs weights on given tensors, without pictures, so that the heatmaps can be compared with those
+// of another implementation.
 #include <cstring>
 
 #include "core/error.h"
@@ -13,14 +14,14 @@ struct Options : hr::ModelOptions {
 };
 
 void add_options(CLI::App& app, Options& o) {
-  hr::describe(
-      app,
-      "Runs a model on given numbers: `input` [N, 3, H, W] float32 in, `heatmaps` [N, joints, H/4, W/4] float32 out. A "
-      "detector (yolox_nano, yolox_tiny, yolox_s, yolox_m, yolox_l, yolox_x) gives `output` [N, anchors, 5 + classes].",
-      "forward --weights pose_hrnet_w32_256x192.pth --input in.safetensors --output out.safetensors");
+  hr::describe(app,
+               "Runs a model on a given tensor, to compare its output with another implementation. Reads `input` [N, "
+               "3, H, W] and writes `heatmaps` [N, joints, H/4, W/4], both float32. A detector (yolox_nano, "
+               "yolox_tiny, yolox_s, yolox_m, yolox_l, yolox_x) writes `output` [N, anchors, 5 + classes].",
+               "forward --weights pose_hrnet_w32_256x192.pth --input in.safetensors --output out.safetensors");
   hr::add_weights(app, o);
-  app.add_option("--input", o.input, "file with the tensor `input`")->required()->type_name("FILE");
-  app.add_option("--output", o.output, "file to write")->required()->type_name("FILE");
+  app.add_option("--input", o.input, "safetensors file with the tensor `input`")->required()->type_name("FILE");
+  app.add_option("--output", o.output, "safetensors file to write")->required()->type_name("FILE");
   hr::add_network_options(app, o);
 }
 
@@ -29,7 +30,7 @@ void forward(const Options& o) {
   const hr::SafetensorsFile file(o.input);
   const hr::ArrayView& input = file.at("input");
   hr::check(input.shape.size() == 4 && input.shape[1] == 3 && input.shape[0] > 0,
-            "{}: `input` must be [N, 3, H, W], it is {}", o.input, hr::to_string(input.shape));
+            "{}: `input` must be [N, 3, H, W], but it is {}", o.input, hr::to_string(input.shape));
   const int64_t n = input.shape[0], h = input.shape[2], w = input.shape[3];
   const hr::WeightFile weights(o.weights);
   const std::vector<float> nchw = input.to_f32();

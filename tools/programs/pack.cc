@@ -33,9 +33,9 @@ void describe_pack(const fs::path& path) {
 }
 
 void make_pack(const PackOptions& o) {
-  check(!o.output.empty(), "--output: which file is to be written? (or --info FILE, --verify FILE)");
+  check(!o.output.empty(), "expected --output FILE to write a pack, or --info FILE or --verify FILE to read one");
   const fs::path output(o.output), folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
-  check(!is_pack(o.data_path), "--data-path {}: is a pack already", o.data_path);
+  check(!is_pack(o.data_path), "--data-path {} is a pack already; name the dataset that it was made from", o.data_path);
   prepare_output_folder(folder, "output");
   const Skeleton skeleton = data_skeleton(o, o.keypoints_path, "train", print_note);
   std::vector<PoseDataset> sets;
@@ -56,8 +56,8 @@ void make_pack(const PackOptions& o) {
   std::fflush(stdout);
   const fs::space_info disk = fs::space(folder);
   check(disk.available > all.bytes + (all.bytes >> 4),
-        "--output {}: needs {}, the disk has {} free; pack fewer --splits, or with less margin (--scale-factor, "
-        "--rot-factor)",
+        "--output {}: the pack needs {}, but the disk has {} free; pack fewer --splits, or use less margin "
+        "(--scale-factor, --rot-factor)",
         o.output, size_text(all.bytes), size_text(disk.available));
   Progress progress("packing", static_cast<int64_t>(all.bytes >> 10));
   write_pack(output, inputs, o.threads, [&](uint64_t bytes) { progress.update(static_cast<int64_t>(bytes >> 10)); });
@@ -77,19 +77,19 @@ void verify_pack(const fs::path& path) {
   pack.verify([&](uint64_t bytes) { progress.update(static_cast<int64_t>(bytes >> 10)); });
   progress.update(static_cast<int64_t>(all >> 10));
   progress.finish();
-  fmt::print("{}: every checksum is right\n", path.string());
+  fmt::print("{}: every checksum is correct\n", path.string());
 }
 
 }  // namespace
 
 void add_pack_options(CLI::App& app, PackOptions& o) {
   describe(app,
-           "Packs a dataset into one memory-mapped file: the decoded parts of its pictures that crops can show, with "
-           "margin for every augmentation, annotations and skeleton. `train --data-path FILE` trains from it, at any "
-           "input size of the same ratio, with the same results as from the pictures.",
+           "Packs a dataset into one file that is memory-mapped: the decoded parts of its pictures that crops can "
+           "show, with a margin for augmentation, the annotations and the skeleton. `train --data-path FILE` trains "
+           "from it, at any input size of the same ratio, with the same results as from the pictures.",
            "pack --data-path /data/coco2017 --output coco.pack\npack --info coco.pack");
-  app.add_option("--output", o.output, "file to write")->type_name("FILE");
-  app.add_option("--splits", o.splits, "what to pack; train gets margin for augmentation, val does not")
+  app.add_option("--output", o.output, "pack to write")->type_name("FILE");
+  app.add_option("--splits", o.splits, "splits to pack; train gets a margin for augmentation, val does not")
       ->type_name("NAME...")
       ->check(CLI::IsMember({"train", "val"}));
   add_fixed_size(app, o.fixed_size);
@@ -97,17 +97,17 @@ void add_pack_options(CLI::App& app, PackOptions& o) {
                  "skeleton: a built-in name (coco, mpii, ...), a file, or `categories` for the annotation file's own")
       ->type_name("NAME|FILE");
   add_data_options(app, o, DataFlags::plain);
-  app.add_option("--scale-factor", o.scale_factor, "margin: the largest spread of the scale to train with")
+  app.add_option("--scale-factor", o.scale_factor, "margin: largest --scale-factor that training will use")
       ->type_name("X")
       ->check(CLI::Range(0.0, 0.9));
-  app.add_option("--rot-factor", o.rot_factor, "margin: the largest spread of the rotation in degrees")
+  app.add_option("--rot-factor", o.rot_factor, "margin: largest --rot-factor that training will use, in degrees")
       ->type_name("X")
       ->check(CLI::Range(0.0, 90.0));
-  app.add_option("--prob-half-body", o.prob_half_body, "margin: 0 leaves out what only half bodies would show")
+  app.add_option("--prob-half-body", o.prob_half_body, "margin: 0 leaves out what only crops of half bodies show")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--info", o.info, "say what is in this pack")->type_name("FILE");
-  app.add_option("--verify", o.verify, "compute every checksum of this pack")->type_name("FILE");
+  app.add_option("--info", o.info, "describe this pack and do nothing else")->type_name("FILE");
+  app.add_option("--verify", o.verify, "check every checksum of this pack and do nothing else")->type_name("FILE");
   add_threads(app, o.threads);
 }
 

@@ -1,4 +1,4 @@
-// The program that makes, describes and verifies packs.
+// The program pack makes, describes and verifies packs.
 #pragma once
 #include <array>
 #include <string>

@@ -1,4 +1,4 @@
-// The program track: boxes of a video, as MOT text, become people with ids.
+// The program track gives ids to the people in the boxes of a video, as MOT text.
 #pragma once
 #include <CLI/CLI.hpp>
 
@@ -15,7 +15,7 @@ struct TrackArguments {
 };
 
 void add_track_options(CLI::App& app, TrackArguments& arguments);
-// Writes the tracks to the output, and a line about them to stderr.
+// Writes the tracks to the output, and prints one line about them to stderr.
 void run_track(const TrackArguments& arguments);
 
 }  // namespace hr

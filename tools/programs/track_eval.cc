@@ -12,7 +12,7 @@
 namespace hr {
 namespace {
 
-// A ratio that means nothing is NaN, which JSON does not have: it becomes null.
+// A ratio without a meaning is NaN, which JSON does not have, so it is written as null.
 void write_curve(JsonWriter& json, std::string_view key, const TrackEvalResult::Hota::Curve& values) {
   json.member(key, values | std::views::transform(if_finite));
 }
@@ -61,25 +61,25 @@ std::string report(const TrackEvalArguments& a, const TrackEvalResult& r) {
 
 void add_track_eval_options(CLI::App& app, TrackEvalArguments& a) {
   describe(app,
-           "How well people were followed: MOTA and its counts, IDF1 and HOTA of tracks against the ground truth. Both "
-           "files are MOT text, a box a line: frame, id, left, top, width, height, score, ...; in the ground truth a "
-           "score of 0 says not to consider the box, and a file of nine columns has classes in the eighth.",
+           "Measures how well people were tracked: MOTA and its counts, IDF1 and HOTA. Both files are MOT text with "
+           "one box per line: frame, id, left, top, width, height (pixels), score, ... In the ground truth a score of "
+           "0 means that the box is not considered, and a file of nine columns has classes in the eighth.",
            "track_eval --gt gt.txt --dt tracks.txt");
-  app.add_option("--gt", a.gt, "ground truth")->required()->type_name("FILE");
-  app.add_option("--dt", a.dt, "tracks to measure")->required()->type_name("FILE");
-  app.add_option(
-         "--rules", a.rules,
-         "whose MOTA and counts to equal: motmetrics (and the MATLAB devkit) or trackeval; IDF1 and HOTA are the "
-         "same")
+  app.add_option("--gt", a.gt, "file of the ground truth")->required()->type_name("FILE");
+  app.add_option("--dt", a.dt, "file of the tracks to measure")->required()->type_name("FILE");
+  app.add_option("--rules", a.rules,
+                 "evaluator whose MOTA and counts to reproduce: motmetrics (and the MATLAB devkit) or trackeval; IDF1 "
+                 "and HOTA are the same in both")
       ->check(CLI::IsMember({"motmetrics", "trackeval"}));
-  app.add_option("--min-iou", a.options.min_iou, "overlap of a match, for MOTA and IDF1")
+  app.add_option("--min-iou", a.options.min_iou, "least IoU of a match, for MOTA and IDF1")
       ->type_name("IOU")
       ->check(CLI::Range(0.01, 1.0));
-  app.add_option("--distractors", a.options.distractors,
-                 "classes of the ground truth on which tracks are neither hits nor false alarms (MOT20: 2,6,7,8,12)")
+  app.add_option(
+         "--distractors", a.options.distractors,
+         "classes of the ground truth on which tracks count neither as hits nor as false alarms (MOT20: 2,6,7,8,12)")
       ->delimiter(',')
       ->type_name("CLASS");
-  app.add_flag("--json", a.json, "one JSON object on stdout, in full precision, instead of the table");
+  app.add_flag("--json", a.json, "print one JSON object in full precision instead of the table");
 }
 
 void run_track_eval(const TrackEvalArguments& arguments) {

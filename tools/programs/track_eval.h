@@ -1,4 +1,4 @@
-// The program track_eval: CLEAR, IDF1 and HOTA of a tracker's result.
+// The program track_eval computes CLEAR, IDF1 and HOTA of a tracker's result.
 #pragma once
 #include <CLI/CLI.hpp>
 
@@ -16,7 +16,7 @@ struct TrackEvalArguments {
 };
 
 void add_track_eval_options(CLI::App& app, TrackEvalArguments& arguments);
-// Prints a table, or one JSON object, to stdout, and remarks to stderr.
+// Prints a table or one JSON object to stdout, and remarks to stderr.
 void run_track_eval(const TrackEvalArguments& arguments);
 
 }  // namespace hr

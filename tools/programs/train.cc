@@ -12,13 +12,14 @@ namespace {
 
 StopRequest stop;
 
-// The first Ctrl-C (or SIGTERM) asks for an orderly end; the second one ends at once.
+// The first Ctrl-C (or SIGTERM) asks for an orderly end; the second one ends the program at once.
 void on_interrupt(int signal) {
   stop.request(signal);
   std::signal(signal, SIG_DFL);
 }
 
-// While it lives, Ctrl-C and SIGTERM ask for an orderly end. After such an end they keep ending the program at once.
+// While an object exists, Ctrl-C and SIGTERM ask for an orderly end. Afterwards they end the program at once, also if
+// one of them has asked for the end.
 class OrderlyEnd {
  public:
   OrderlyEnd() {

@@ -1,4 +1,4 @@
-// The program train: flags for a recipe, and what the run tells as text.
+// The program train translates flags into a recipe, and prints the course of the run.
 #pragma once
 #include <CLI/CLI.hpp>
 
@@ -12,12 +12,12 @@ struct TrainOptions : TrainRecipe {
 };
 void add_train_options(CLI::App& app, TrainOptions& options);
 
-// What --nproc's restarts resume.
+// Restarts with --nproc resume this file.
 inline fs::path last_checkpoint(const TrainOptions& o) { return fs::path(o.output_dir) / "last.safetensors"; }
 
-// Exit status 0; 130 after Ctrl-C (143 after SIGTERM), when a checkpoint has been written and the message says how to
-// go on. Of several ranks the first one prints and writes; all return the same.
+// Returns 0, or 130 after Ctrl-C (143 after SIGTERM), when a checkpoint has been written and a message says how to
+// continue. Of several ranks only the first prints and writes; all return the same status.
 int train(const TrainOptions& options, World& world);
-int train(const TrainOptions& options);  // by itself
+int train(const TrainOptions& options);  // one process
 
 }  // namespace hr

@@ -1,4 +1,4 @@
-// The program validate: flags for a validation, and its numbers as text.
+// The program validate translates flags into a validation, and prints its numbers.
 #pragma once
 #include <CLI/CLI.hpp>
 
@@ -8,8 +8,8 @@ namespace hr {
 
 using ValidateOptions = ValidationOptions;
 void add_validate_options(CLI::App& app, ValidateOptions& options);
-// Prints what is measured and how, then the numbers. Writes the files of Validation::run into --output-dir, and
-// analysis.png with --analysis.
+// Prints what is measured and how, and then the numbers. Writes the files of Validation::run into --output-dir, and
+// with --analysis also analysis.png.
 void validate(const ValidateOptions& options);
 
 }  // namespace hr

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""HRNet and PoseResNet in plain PyTorch, with the official parameter names, and how fast they run.
+"""Measures HRNet and PoseResNet in plain PyTorch, with the official parameter names.
 
-For comparing only: nothing of hrnet.cpp needs Python. One JSON line for each variant:
+It is for comparison only; nothing in hrnet.cpp needs Python. It prints one JSON line for each variant:
 
     tools/scripts/bench_torch.py --model hrnet_w32 --batch 32 --size 256 192 --mode train --device cuda --variant compile
 
-Variants: eager (float32), channels_last (bfloat16 autocast, NHWC memory), compile (the same, through torch.compile), graph
-(channels_last with the whole step captured as one CUDA graph, so that the host's part costs nothing; on a GPU only).
+The variants are eager (float32), channels_last (bfloat16 autocast, NHWC memory), compile (the same, through
+torch.compile) and graph (channels_last with the whole step captured as one CUDA graph, so that the host costs no time;
+on a GPU only).
 A training step is forward, joints MSE loss (1/J sum over joints of half the mean square), backward, Adam.
 """
 import argparse
@@ -53,7 +54,7 @@ class Bottleneck(nn.Module):
 
 
 class Exchange(nn.Module):
-    """Four blocks on each branch; then each output is the sum of all branches at its resolution."""
+    """Runs four blocks on each branch; then each output is the sum of all branches at its resolution."""
 
     def __init__(self, channels, outputs):
         super().__init__()
@@ -66,10 +67,10 @@ class Exchange(nn.Module):
     def path(channels, i, j):
         if i == j:
             return nn.Identity()
-        if j > i:  # from a lower resolution: up
+        if j > i:  # from a lower resolution: upsample
             return nn.Sequential(*conv_bn(channels[j], channels[i], 1), nn.Upsample(scale_factor=2 ** (j - i)))
         links = []
-        for k in range(i - j):  # from a higher one: down, step by step
+        for k in range(i - j):  # from a higher one: downsample step by step
             last = k == i - j - 1
             link = conv_bn(channels[j], channels[i] if last else channels[j], 3, 2)
             links.append(nn.Sequential(*link, *([] if last else [nn.ReLU(inplace=True)])))
@@ -137,7 +138,7 @@ class PoseResNet(nn.Module):
 
 
 def make_model(name, joints=17):
-    """hrnet_wC or pose_resnet50/101/152, as hrnet.cpp calls them."""
+    """Builds hrnet_wC or pose_resnet50/101/152, as hrnet.cpp names them."""
     if name.startswith("hrnet_w"):
         return HRNet(int(name[len("hrnet_w"):]), joints)
     if name.startswith("pose_resnet"):
@@ -146,12 +147,12 @@ def make_model(name, joints=17):
 
 
 def joints_mse(heatmaps, targets, weights):
-    """heatmaps, targets [N, J, H, W], weights [N, J, 1, 1]."""
+    """Expects heatmaps and targets [N, J, H, W] and weights [N, J, 1, 1]."""
     return 0.5 * (weights * (heatmaps - targets)).square().mean()
 
 
 def make_step(o, variant):
-    """The step to measure, as a function without arguments."""
+    """Returns the step to measure, as a function without arguments."""
     device = torch.device(o.device)
     cuda = device.type == "cuda"
     amp = variant != "eager"
@@ -161,7 +162,7 @@ def make_step(o, variant):
     images = torch.randn(o.batch, 3, h, w, device=device).to(memory_format=layout)
     targets = torch.rand(o.batch, 17, h // 4, w // 4, device=device).to(memory_format=layout)
     weights = torch.ones(o.batch, 17, 1, 1, device=device)
-    # A captured step may not keep a cast of a weight that the next replay would take for the current one.
+    # A captured step may not cache the cast of a weight, because the next replay would use the old value.
     autocast = lambda: torch.autocast(device.type, torch.bfloat16, enabled=amp, cache_enabled=variant != "graph")
 
     if o.mode == "train":
@@ -189,8 +190,8 @@ def make_step(o, variant):
 
 
 def captured(step, warmup):
-    """The step as one CUDA graph. What it needs for the first time (cuDNN's choices, Adam's moments) is made before, on a
-    stream beside, as torch.cuda.graph asks for."""
+    """Returns the step as one CUDA graph. Warm-up steps run before on a side stream, as torch.cuda.graph requires; they
+    make cuDNN's choices and Adam's moments."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -221,7 +222,7 @@ def measure(o, variant):
     for _ in range(o.warmup):
         step()
     wait()
-    # A graph's memory stays allocated from its capture on, so its peak is that of the capture.
+    # The memory of a graph stays allocated after its capture, so its peak is that of the capture.
     if cuda and variant != "graph":
         torch.cuda.reset_peak_memory_stats()
     seconds = []
@@ -230,7 +231,7 @@ def measure(o, variant):
         step()
         wait()
         seconds.append(time.perf_counter() - start)
-    # Back to back, as training runs: on a GPU the host runs ahead.
+    # These steps run back to back, as in training: on a GPU the host runs ahead.
     start = time.perf_counter()
     for _ in range(o.steps):
         step()
@@ -247,20 +248,24 @@ def measure(o, variant):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="hrnet_w32")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, nargs=2, default=[256, 192], metavar=("H", "W"))
-    parser.add_argument("--mode", choices=["train", "infer"], default="train")
-    parser.add_argument("--variant", choices=["eager", "channels_last", "compile", "graph"], nargs="+", default=["eager"])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--warmup", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=0, help="on the CPU; 0: torch's choice")
+    parser.add_argument("--model", default="hrnet_w32",
+                        help="hrnet_wC or pose_resnet50, 101 or 152 [%(default)s]")
+    parser.add_argument("--batch", type=int, default=32, help="pictures per step [%(default)s]")
+    parser.add_argument("--size", type=int, nargs=2, default=[256, 192], metavar=("H", "W"),
+                        help="height and width of the input in pixels [256 192]")
+    parser.add_argument("--mode", choices=["train", "infer"], default="train", help="[%(default)s]")
+    parser.add_argument("--variant", choices=["eager", "channels_last", "compile", "graph"], nargs="+",
+                        default=["eager"], help="what to measure, one after the other [eager]")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu",
+                        help="cpu, cuda or cuda:N [cuda if there is a GPU]")
+    parser.add_argument("--warmup", type=int, default=5, help="steps before those that are timed [%(default)s]")
+    parser.add_argument("--steps", type=int, default=20, help="steps that are timed [%(default)s]")
+    parser.add_argument("--threads", type=int, default=0, help="threads on the CPU [0: torch chooses]")
     o = parser.parse_args()
     if o.threads > 0:
         torch.set_num_threads(o.threads)
     torch.backends.cudnn.benchmark = True
-    # float32 means float32: no TensorFloat-32 in `eager`.
+    # `eager` computes in float32, not in TensorFloat-32.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     for variant in o.variant:
         measure(o, variant)

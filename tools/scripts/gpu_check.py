@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""Everything that can be learnt from a GPU in a few minutes, in the order of its worth.
+"""Tests and measures on a GPU what a few minutes allow, the most important things first.
 
-The GPU may be lent for minutes, on a machine without a network that forgets everything. Therefore each phase has a time
-limit of its own, a phase that hangs or crashes costs only itself, and after every phase all that is known lies in $OUT:
+The GPU may be lent for minutes only, on a machine without a network that keeps no files. Therefore each phase has a
+time limit of its own, a phase that hangs or crashes does not stop the others, and after every phase all results are in
+$OUT:
 
-    log.txt         what this script said             conv_plans.txt   the convolution kernels that were chosen
+    log.txt         the messages of this script       conv_plans.txt   the convolution kernels that were chosen
     results.json    all figures                       trace.txt        one launched training step by kernel
     table.md        figures beside goals and floors   trace.csv.gz     its time line, every kernel with start and end
     logs.tgz        the output of every program, the tests' XML, clocks and power, all candidates of convolutions
 
-    tools/gpu_check.sh carry DIR|FILE.tar.xz      without a GPU: programs and libraries to carry along
+    tools/gpu_check.sh carry DIR|FILE.tar.xz      without a GPU: gathers programs and libraries to take along
     tools/gpu_check.sh first [--programs DIR]     the first minutes: build, tests, measurements, sanitizers
-    tools/gpu_check.sh second [--before OUT]      later minutes: what failed again, then switches on and off
+    tools/gpu_check.sh second [--before OUT]      later minutes: repeats what failed, then measures switches on and off
     tools/gpu_check.sh report OUT [OUT...]        anywhere: puts the table into docs/measured/gpu.md
 
-docs/guide/gpu.md says more. The exit status is 0 when every phase did its work and every test passed, 1 when something failed
-or was not measured, and 2 when nothing could be tried.
+For example: tools/gpu_check.sh first --programs build-carry.tar.xz --limit 440
+
+docs/guide/gpu.md has the details. The exit status is 0 if every phase succeeded and every test passed, 1 if something
+failed or was not measured, and 2 if nothing could be tried.
 """
 import argparse
 import json
@@ -32,7 +35,7 @@ from gpu_check_phases import Check
 
 
 def read_before(folder):
-    """What an earlier run brought back."""
+    """Reads the results of an earlier run."""
     if not folder:
         return {}
     try:
@@ -75,22 +78,23 @@ def parse(arguments):
     for name, says in (("first", "the first minutes on a GPU"), ("second", "later minutes on the same kind of GPU")):
         sub = which.add_parser(name, help=says)
         sub.add_argument("--programs", metavar="DIR", help="programs and libraries that `carry` made, a folder or a .tar.xz")
-        sub.add_argument("--out", metavar="DIR", help="folder of what is brought back [$OUT, else build-gpu/out]")
-        sub.add_argument("--limit", type=float, default=DEFAULT_SECONDS[name], metavar="SECONDS", help="for all phases together [%(default)s]")
-        sub.add_argument("--phase-limit", type=float, default=1e9, metavar="SECONDS", help="for each phase, where its own is longer")
-        sub.add_argument("--only", type=comma, default=[], metavar="PHASE,PHASE", help="these phases, after machine and build")
-        sub.add_argument("--skip", type=comma, default=[], metavar="PHASE,PHASE", help="all phases but these")
+        sub.add_argument("--out", metavar="DIR", help="folder for the results [$OUT, else build-gpu/out]")
+        sub.add_argument("--limit", type=float, default=DEFAULT_SECONDS[name], metavar="SECONDS", help="time limit for all phases together [%(default)s]")
+        sub.add_argument("--phase-limit", type=float, default=1e9, metavar="SECONDS", help="time limit for each phase, if its own is longer")
+        sub.add_argument("--only", type=comma, default=[], metavar="PHASE,PHASE", help="run only these phases, after machine and build")
+        sub.add_argument("--skip", type=comma, default=[], metavar="PHASE,PHASE", help="run all phases except these")
         sub.add_argument("--no-torch", dest="torch", action="store_false", help="do not measure PyTorch")
-        sub.add_argument("--before", metavar="DIR", help="what an earlier run brought back: its plans are used, its failures repeated")
+        sub.add_argument("--before", metavar="DIR", help="results of an earlier run: its plans are used and its failures are repeated")
         sub.add_argument("--switch", type=switch_of, action="append", default=[], metavar="NAME=VALUE,VALUE",
-                         help="one more environment switch for `second`, beside the default")
-        sub.add_argument("--rounds", type=int, default=4, metavar="N", help="runs of each value of a switch, if there is time [%(default)s]")
-        sub.add_argument("--rehearsal", action="store_true", help="tiny sizes, to try this script without a GPU's speed")
-    sub = which.add_parser("carry", help="make the folder for --programs on a machine without a GPU")
+                         help="measure one more environment variable in `second`, at these values and unset")
+        sub.add_argument("--rounds", type=int, default=4, metavar="N", help="how often each value of a switch is measured, if there is time [%(default)s]")
+        sub.add_argument("--rehearsal", action="store_true", help="use tiny sizes, to try this script without a fast GPU")
+    sub = which.add_parser("carry", help="gather the programs for --programs, on a machine without a GPU")
     gpu_check_carry.add_arguments(sub)
-    sub = which.add_parser("report", help="write the table of brought-back results into docs/measured/gpu.md")
-    sub.add_argument("out", nargs="+", metavar="DIR", help="what runs brought back; later ones replace figures of earlier ones")
-    sub.add_argument("--document", default=os.path.join(TREE, "docs", "measured", "gpu.md"), metavar="FILE")
+    sub = which.add_parser("report", help="write the table of results into docs/measured/gpu.md")
+    sub.add_argument("out", nargs="+", metavar="DIR", help="results of runs; figures of later ones replace those of earlier ones")
+    sub.add_argument("--document", default=os.path.join(TREE, "docs", "measured", "gpu.md"), metavar="FILE",
+                     help="document to write the table into [docs/measured/gpu.md]")
     return parser.parse_args(arguments)
 
 
@@ -106,7 +110,7 @@ def main(arguments):
         listed = ""
     options.gpus = [line for line in listed.splitlines() if line.startswith("GPU")]
     if not options.gpus:
-        print("gpu_check: nvidia-smi shows no GPU on this machine; every row of docs/measured/gpu.md stays as it is", file=sys.stderr)
+        print("gpu_check: nvidia-smi shows no GPU on this machine, so nothing was measured; run it where there is one", file=sys.stderr)
         return 2
     before = read_before(options.before)
     plan = plan_of(options, before)

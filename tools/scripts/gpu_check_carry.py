@@ -1,4 +1,4 @@
-"""Programs and the libraries they need, gathered on a machine without a GPU, for one where nothing can be installed."""
+"""Gathers the programs and their libraries on a machine without a GPU, for a machine where nothing can be installed."""
 import os
 import re
 import shutil
@@ -8,30 +8,30 @@ import tarfile
 import tempfile
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# Another machine of the same family runs these: any x86-64 of the last ten years, an H100 or H200.
+# The programs run on any x86-64 processor of the last ten years with an H100 or H200.
 FLAGS = ["-DCMAKE_BUILD_TYPE=Release", "-DHR_CUDA=ON", "-DHR_NATIVE=OFF", "-DCMAKE_CXX_FLAGS=-march=x86-64-v3",
          "-DCMAKE_CUDA_ARCHITECTURES=90", "-DHR_GLOO=OFF", "-DHR_WERROR=OFF", "-DHR_TESTS=ON"]
 TARGETS = ["hr_gpu_tests", "bench", "train", "synth", "validate", "predict", "forward"]
-OPTIONAL = ["cupti_trace"]  # a library, where CUPTI is
-# Every machine with a C++ compiler has these, and its own are at least as new.
+OPTIONAL = ["cupti_trace"]  # a library that is built where CUPTI is found
+# Every machine with a C++ compiler has these libraries, at least as new as ours.
 LEFT_THERE = re.compile(r"^(ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util|anl|nsl|stdc\+\+|gcc_s))\.so")
 MOST_BYTES = 40 << 20
 
 
 def add_arguments(parser):
-    parser.add_argument("target", metavar="DIR|FILE.tar.xz", help="what to write, below the tree that is carried")
+    parser.add_argument("target", metavar="DIR|FILE.tar.xz", help="folder or archive to write, inside the tree that is copied to the other machine")
     parser.add_argument("--build", default=os.path.join(TREE, "build-carry"), metavar="DIR", help="build folder [build-carry]")
-    parser.add_argument("--no-build", action="store_true", help="take what lies in the build folder as it is")
-    parser.add_argument("--oracle", metavar="DIR", help="golden data, of which what the GPU's tests read is taken along")
-    parser.add_argument("--jobs", default=str(os.cpu_count() or 1), metavar="N")
+    parser.add_argument("--no-build", action="store_true", help="take the programs of the build folder as they are")
+    parser.add_argument("--oracle", metavar="DIR", help="golden data, of which the files that the GPU's tests read are taken along")
+    parser.add_argument("--jobs", default=str(os.cpu_count() or 1), metavar="N", help="parallel compilers [every core]")
 
 
-# What the tests labelled gpu read of the golden data.
+# The files of the golden data that the tests labelled gpu read.
 ORACLE = ["train/train.json", "train/main_batch.safetensors", "weights/w8.safetensors"]
 
 
 def git_commit(tree):
-    """The short name of the commit, with "+" when the working tree differs; None without git."""
+    """Returns the short name of the commit, with "+" if the working tree differs, or None without git."""
     try:
         git = lambda *words: subprocess.run(["git", "-C", tree, *words], capture_output=True, text=True, check=True).stdout.strip()
         return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
@@ -40,7 +40,8 @@ def git_commit(tree):
 
 
 def needed_libraries(path):
-    """name -> file of the shared libraries that ldd finds for a program, but for those that every machine has."""
+    """Returns {name: file} of the shared libraries that ldd finds for a program, without those that every machine has,
+    and the names of the libraries that it does not find."""
     text = subprocess.run(["ldd", path], capture_output=True, text=True).stdout
     missing = re.findall(r"^\s*(\S+) => not found", text, re.M)
     found = dict(re.findall(r"^\s*(\S+) => (/\S+)", text, re.M))
@@ -111,7 +112,7 @@ def carry(options):
         else:
             if os.path.isdir(target):
                 if not os.path.exists(os.path.join(target, "HR_COMMIT")) and os.listdir(target):
-                    print(f"gpu_check: {target} is a folder of something else", file=sys.stderr)
+                    print(f"gpu_check: {target} is not empty and was not written by `carry`; name another folder", file=sys.stderr)
                     return 1
                 shutil.rmtree(target)
             shutil.copytree(folder, target)
@@ -120,13 +121,13 @@ def carry(options):
     print(f"gpu_check: {options.target}: {size / (1 << 20):.1f} MiB ({unpacked / (1 << 20):.1f} MiB unpacked)" +
           (f"; without {', '.join(missing)}" if missing else ""))
     if size > MOST_BYTES:
-        print(f"gpu_check: more than {MOST_BYTES >> 20} MiB; name a FILE.tar.xz to pack it", file=sys.stderr)
+        print(f"gpu_check: {options.target} has more than {MOST_BYTES >> 20} MiB; name a FILE.tar.xz to pack it", file=sys.stderr)
         return 1
     return 0
 
 
 def unpack(path, folder):
-    """The folder of the programs at path, which may be packed; then they are unpacked into `folder`."""
+    """Returns the folder of the programs at path. If they are packed, they are unpacked into `folder`."""
     path = os.path.abspath(path)
     if os.path.isdir(path):
         return path

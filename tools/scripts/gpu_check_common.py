@@ -1,4 +1,4 @@
-"""What the parts of gpu_check.py share: sizes, limits, processes, and the reading of what programs wrote."""
+"""Shared by the parts of gpu_check.py: sizes, limits, processes, and functions that read the output of programs."""
 import dataclasses
 import glob
 import json
@@ -22,7 +22,7 @@ class Switch:
     """An environment variable of the programs that `second` measures at several values, the default (None) first."""
     name: str
     values: list
-    plans: bool = False  # whether the values choose different convolution kernels, so that each needs a plan cache of its own
+    plans: bool = False  # the values choose different convolution kernels, so each needs a plan cache of its own
 
 
 SWITCHES = [
@@ -44,10 +44,10 @@ class Size:
 
 
 FULL = Size()
-# For trying this script where a GPU is only simulated, or none is there.
+# Used to try this script where a GPU is only simulated, or where there is none.
 REHEARSAL = Size(model="hrnet_w8", batch=2, height=64, width=64, pictures=16, repeats=0.05, test_filter="GpuOps.*:GpuStep.OutOfMemory*")
 
-# Phases and the most seconds that each may take. A phase is left out when less than `LEAST` seconds remain.
+# The phases and the time limit of each in seconds. A phase is left out if less than `LEAST` seconds remain.
 LEAST = 8
 LIMITS = {
     "machine": 20, "build": 240, "torch": 150, "tests": 130, "train128": 75, "trace": 45, "train256": 60, "infer128": 45,
@@ -56,7 +56,7 @@ LIMITS = {
 }
 FIRST = ["machine", "build", "tests", "train128", "trace", "torch", "train256", "infer128", "infer1", "kernels", "diagnose",
          "out_of_memory", "synth", "jpegs", "ranks", "memcheck", "racecheck", "ncu"]
-# What `second` does; phases of `first` that failed there or were left out are put in before "final".
+# The phases of `second`. Phases of `first` that failed or were left out are inserted before "trace".
 SECOND = ["machine", "build", "failed_tests", "train128", "switches", "trace", "final", "float32", "racecheck"]
 DEFAULT_SECONDS = {"first": 440, "second": 290}
 
@@ -64,16 +64,16 @@ NCU_METRICS = ("gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.su
                "l1tex__throughput.avg.pct_of_peak_sustained_elapsed,sm__warps_active.avg.pct_of_peak_sustained_active")
 
 
-# What lies in $OUT in the end. At most eight files are brought back from a lent machine: one is left to the caller.
+# The files in $OUT at the end. At most eight files are brought back from a lent machine; the caller may add one.
 FILES = ["log.txt", "results.json", "table.md", "logs.tgz", "conv_plans.txt", "trace.txt", "trace.csv.gz"]
 
 
 class Failed(Exception):
-    """A phase did not reach its aim. The text is the reason, in one line."""
+    """Raised when a phase fails. The text is the reason, in one line."""
 
 
 class LeftOut(Exception):
-    """A phase had nothing to do. The text says why."""
+    """Raised when a phase has nothing to do. The text is the reason."""
 
 
 @dataclasses.dataclass
@@ -93,7 +93,7 @@ def last_line(path, default="no output"):
 
 
 def json_lines(path):
-    """The JSON objects among the lines of a file."""
+    """Returns the JSON objects among the lines of a file."""
     found = []
     try:
         with open(path, errors="replace") as f:
@@ -109,7 +109,7 @@ def json_lines(path):
 
 
 def read_test_xml(path):
-    """passed, failed or skipped; None when the file does not tell, as after a crash."""
+    """Returns passed, failed or skipped, or None if the file does not tell, as after a crash."""
     try:
         cases = xml.etree.ElementTree.parse(path).getroot().findall(".//testcase")
     except (OSError, xml.etree.ElementTree.ParseError):
@@ -125,7 +125,7 @@ def read_test_xml(path):
 
 
 def list_tests(text):
-    """Full names out of what --gtest_list_tests prints."""
+    """Returns the full names of the tests in the output of --gtest_list_tests."""
     names, suite = [], ""
     for line in text.splitlines():
         name = line.split("#")[0].rstrip()
@@ -139,7 +139,7 @@ def list_tests(text):
 
 
 def start(command, cores=None, **options):
-    """A process that leads a group of its own, so that all it starts can be ended with it, on the given cores."""
+    """Starts a process on the given cores. It leads a process group, so that its children can be ended with it."""
     if cores and shutil.which("taskset"):
         command = ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, **options)
@@ -162,7 +162,7 @@ def describe_rc(rc):
 
 
 def reason_in(log):
-    """The line of a test's log that says most."""
+    """Returns the most informative line of a test's log."""
     try:
         with open(log, errors="replace") as f:
             lines = f.read().splitlines()[1:]
@@ -177,7 +177,7 @@ def reason_in(log):
 
 
 def nvidia_folders():
-    """Where the wheels of a Python environment keep cuDNN, cuBLAS, NCCL and CUPTI."""
+    """Returns the folders in which the wheels of a Python environment keep cuDNN, cuBLAS, NCCL and CUPTI."""
     python = shutil.which("python3") or sys.executable
     roots = {sys.prefix, os.path.dirname(os.path.dirname(python)), os.environ.get("VIRTUAL_ENV", ""), "/opt/torch/.venv"}
     found = []
@@ -187,7 +187,7 @@ def nvidia_folders():
 
 
 def packages(check):
-    """The environment with which the packages of tools/scripts/packages.sh are found."""
+    """Returns environment variables with which the packages of tools/scripts/packages.sh are found."""
     prefix = os.environ.get("CMAKE_PREFIX_PATH")
     if not prefix:
         folder = os.path.join(TREE, "build-deps")
@@ -208,7 +208,7 @@ def packages(check):
 
 
 def commit(programs):
-    """HR_COMMIT, the commit that the carried programs were built from, or that of the working tree."""
+    """Returns HR_COMMIT, else the commit from which the carried programs were built, else that of the working tree."""
     if os.environ.get("HR_COMMIT"):
         return os.environ["HR_COMMIT"]
     for folder in (programs, TREE):

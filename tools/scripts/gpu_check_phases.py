@@ -1,4 +1,4 @@
-"""The phases of gpu_check.py, which describes the whole."""
+"""The phases of gpu_check.py, which has the overview."""
 import concurrent.futures
 import gzip
 import os
@@ -20,7 +20,7 @@ class Check(Runner):
     """The phases. Each is a method phase_NAME that returns a note, or raises Failed or LeftOut."""
 
     def cores(self):
-        """(of the build, of PyTorch beside it); (None, None) where there are too few to share."""
+        """Returns (cores for the build, cores for PyTorch beside it), or (None, None) if there are too few."""
         available = sorted(os.sched_getaffinity(0))
         return (set(available[2:]), set(available[:2])) if len(available) >= 6 else (None, None)
 
@@ -72,12 +72,12 @@ class Check(Runner):
                      "-DCMAKE_BUILD_TYPE=Release", "-DHR_CUDA=" + ("AUTO" if self.options.rehearsal else "ON"), "-DHR_TESTS=ON",
                      "-DHR_GLOO=OFF", "-DHR_WERROR=OFF", f"-DCMAKE_CUDA_ARCHITECTURES={capability}"]
         self.demand(self.execute(configure, min(60, rest()), log, env=env), log, "cmake")
-        # What fails to compile costs only the programs that need it (-k).
+        # With -k, a source that does not compile stops only the programs that need it.
         jobs = str(len(many or os.sched_getaffinity(0)))
         going_on = ["--", "-k", "0"] if "-G" in configure else ["--", "-k"]
         outcome = self.execute(["cmake", "--build", self.build, "-j", jobs, "--target", "hr_gpu_tests", "bench", "train", "synth",
                                 *going_on], rest(), log, env=env, cores=many)
-        # The tests must not disturb PyTorch's figures.
+        # PyTorch's measurement ends first, because the tests would disturb it.
         if "torch" in self.background:
             self.background["torch"].join()
         self.execute(["cmake", "--build", self.build, "--target", "cupti_trace"], max(rest(), 20), self.log("build_trace.log"), env=env)
@@ -94,7 +94,7 @@ class Check(Runner):
         return f"{outcome.seconds:.0f} s on {jobs} cores"
 
     def use_programs(self, path):
-        """Takes the programs that were carried along. Returns why they are of no use here, or ''."""
+        """Uses the programs of --programs. Returns the reason if they do not run here, else ''."""
         try:
             folder = gpu_check_carry.unpack(path, os.path.join(self.build, "programs"))
         except Exception as e:
@@ -149,11 +149,11 @@ class Check(Runner):
         return self.names
 
     def one_test(self, name, limit, label="test", prefix=(), **env):
-        """One test in a process of its own, since after a GPU error nothing else in the process works."""
+        """Runs one test in a process of its own, because after a GPU error nothing else in the process works."""
         safe = name.replace("/", "_")
         log, report = self.log(f"{label}_{safe}.log"), self.log(f"{label}_{safe}.xml")
         begin = time.monotonic()
-        cache = os.path.join(self.build, "cache_tests", safe)  # processes side by side would overwrite each other's plans
+        cache = os.path.join(self.build, "cache_tests", safe)  # parallel processes would overwrite each other's plans
         outcome = self.execute([*prefix, self.program("hr_gpu_tests"), f"--gtest_filter={name}", f"--gtest_output=xml:{report}"], limit, log,
                                env=self.environment(HRNET_CACHE=cache,
                                                     HRNET_CONV_LOG=self.log("conv_candidates_tests.txt"), **env))
@@ -170,7 +170,8 @@ class Check(Runner):
         return record
 
     def threads(self, side_by_side):
-        """For each of several processes: fewer than the cores, or each process would pin its threads to the same ones."""
+        """Returns the number of threads for each of several processes. If each used as many threads as there are cores,
+        all processes would pin their threads to the same cores."""
         return str(max(1, len(os.sched_getaffinity(0)) // side_by_side))
 
     def several_tests(self, names, limit, side_by_side=6, each=75):
@@ -197,14 +198,14 @@ class Check(Runner):
         return self.several_tests([name for name in self.test_names() if "OutOfMemory" not in name], self.most("tests"))
 
     def phase_out_of_memory(self):
-        """These fill the GPU's memory, which fails what runs beside them."""
+        """Runs the tests that fill the GPU's memory, one by one, because other tests would fail meanwhile."""
         names = [name for name in self.test_names() if "OutOfMemory" in name]
         if not names:
             raise LeftOut("no such test")
         return self.several_tests(names, self.most("out_of_memory"), side_by_side=1, each=self.most("out_of_memory"))
 
     def phase_failed_tests(self):
-        """Those that failed before; all of them when that is not known."""
+        """Runs the tests that failed before, or all tests if that is not known."""
         tests = self.before.get("results", {}).get("tests", {})
         names = [name for name, record in tests.items() if record["result"] not in ("passed", "skipped")]
         if tests and not names:
@@ -219,7 +220,7 @@ class Check(Runner):
         return "; ".join(notes)
 
     def failing(self):
-        """The names of failing tests, the quickest first."""
+        """Returns the names of failing tests, the fastest first."""
         tests = self.results["tests"]
         bad = [name for name in tests if tests[name]["result"] in ("failed", "crashed", "timed out")]
         return sorted(bad, key=lambda name: (tests[name]["result"] == "timed out", tests[name]["seconds"]))
@@ -321,7 +322,7 @@ class Check(Runner):
              str(workers), "--eval-every", "2", "--output-dir", folder], self.most("jpegs"), log)
         with open(log, errors="replace") as f:
             epochs = re.findall(r"([0-9.]+) img/s +data wait ([0-9]+)%", f.read())
-        if epochs:  # also when the validation after the epochs did not finish
+        if epochs:  # the figures count even if the validation after the epochs did not finish
             self.results["jpegs"] = {"img_per_s": float(epochs[-1][0]), "data_wait": float(epochs[-1][1]) / 100, "workers": workers}
         self.demand(outcome, log, "train")
         if not epochs:
@@ -382,7 +383,7 @@ class Check(Runner):
         return self.sanitize("racecheck", self.quick_first(n for n in self.test_names() if re.match(r"Gpu(Ops|Tile\w*)\.", n)), 5)
 
     def phase_ncu(self):
-        """Counters of the forward pass's own kernels. The first step, which is not looked at, has about 2,100 of them."""
+        """Reads hardware counters of our kernels in the forward pass. The first step is skipped; it has about 2,100."""
         ncu = shutil.which("ncu", path=self.environment()["PATH"])
         if not ncu:
             raise LeftOut("there is no ncu")
@@ -400,7 +401,7 @@ class Check(Runner):
         return f"{rows - 2} kernels"
 
     def phase_switches(self):
-        """Each switch at each of its values, again and again in turn, so that a drift of the clock meets all of them."""
+        """Measures each switch at each of its values, several times in turn, so that a drift of the clock meets all."""
         switches = SWITCHES + self.options.switch
         until = time.monotonic() + self.most("switches")
         table = self.results["switches"]
@@ -426,7 +427,7 @@ class Check(Runner):
         return f"{sum(len(v) for s in table.values() for v in s.values())} runs"
 
     def phase_final(self):
-        """The figures to quote, three times each for their spread."""
+        """Measures the figures to quote, three times each to show their spread."""
         runs = self.results.setdefault("final", {})
         for number in range(3):
             for name, batch in (("train128", self.size.batch), ("train256", 2 * self.size.batch)):

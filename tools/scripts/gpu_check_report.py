@@ -1,4 +1,4 @@
-"""The table of what tools/gpu_check.sh measured, beside goals and floors, and its place in docs/measured/gpu.md."""
+"""Makes the table of tools/gpu_check.sh: results beside goals and floors, for docs/measured/gpu.md."""
 import json
 import os
 import statistics
@@ -7,7 +7,7 @@ import textwrap
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
-# The goals of one card each. The prediction is that of a paper review of the kernels, made before any GPU ran them.
+# The goals for each card. The predictions were calculated from the kernels before any GPU ran them.
 CARDS = {
     "H100": {"train": 3600, "infer": 15000, "train_predicted": 3450, "infer_predicted": 16000},
     "H200": {"train": 4300, "infer": 18000, "train_predicted": 4000, "infer_predicted": 18000},
@@ -17,15 +17,16 @@ OWN_BYTES = 51.6e9     # read and written by our own kernels in a training step 
 
 
 def convolution_floor(bandwidth):
-    """Seconds of all convolutions of that step, each layer at the larger of its bytes and its operations.
+    """Returns the least seconds of all convolutions of that step: each layer takes the time of its bytes or of its
+    operations, whichever is longer.
 
-    A fit, exact at 3.0 TB/s (11.8 ms) and 4.3 TB/s (9.4 ms): the layers bound by bytes scale with the bandwidth, the
-    others do not."""
+    This is a fit, exact at 3.0 TB/s (11.8 ms) and 4.3 TB/s (9.4 ms): the time of layers that are bound by bytes scales
+    with the bandwidth, that of the others does not."""
     return 3.86e-3 + 23.8e9 / bandwidth
 
 
 def card_of(facts):
-    """(name of the card, whose goals are taken)."""
+    """Returns the name of the card and the goals for it."""
     name = facts.get("card", "unknown card")
     return name, CARDS["H200" if "H200" in name else "H100"]
 
@@ -52,7 +53,7 @@ def sanitizer_text(found):
 
 
 def step_floor(results, batch):
-    """(seconds, bandwidth) of a training step at the ceilings of memory and tensor cores; (None, None) when unknown."""
+    """Returns (seconds, bandwidth) of a training step at the limits of memory and tensor cores, or (None, None)."""
     kernels = results["bench"].get("kernels")
     if not kernels or results.get("rehearsal"):
         return None, None
@@ -69,7 +70,7 @@ class Rows:
         self.lines.append(f"| {work} | {goal} | {predicted} | {measured} | {verdict} |")
 
     def number(self, work, goal, predicted, value, text, met):
-        """A row whose figure may be missing."""
+        """Adds a row whose figure may be missing."""
         self.add(work, goal, predicted, "open" if value is None else text, "open" if value is None else "met" if met else "missed")
 
 
@@ -78,7 +79,7 @@ def ratio(a, b):
 
 
 def test_verdict(tests, prefix):
-    """Of the tests whose names begin so. A skipped test has shown nothing."""
+    """Returns the verdict of the tests whose names begin with prefix. A skipped test has shown nothing."""
     results = [r["result"] for name, r in tests.items() if name.startswith(prefix)]
     if not results:
         return "open"
@@ -159,7 +160,7 @@ def goal_rows(results):
 
 
 def kernel_rows(results):
-    """Each kind of kernel: what it must move, its floor at the measured bandwidth, and its time."""
+    """Lists for each kind of kernel the bytes that it must move, its floor at the measured bandwidth, and its time."""
     kernels = results["bench"].get("kernels")
     if not kernels:
         return []
@@ -198,7 +199,7 @@ def switch_rows(results):
 
 
 def problem_lines(results):
-    """What did not go well, for whoever reads the table without the logs."""
+    """Lists what failed or was left out, for readers of the table who do not have the logs."""
     lines = [f"* {name}: {p['status']}, {p['note']}" for name, p in results["phases"].items() if p["status"] != "ok"]
     lines += [f"* {name}: {r['result']}; {r.get('why', '')}" for name, r in results.get("tests", {}).items() if r["result"] not in ("passed", "skipped")]
     return ["Not done:", "", *lines] if lines else []
@@ -219,7 +220,7 @@ def heading(results):
 
 
 def measured(results):
-    """The part of the table that belongs into docs/measured/gpu.md, with rows of any length."""
+    """Returns the part of the table that belongs into docs/measured/gpu.md, with rows of any length."""
     size = "hrnet_w32, 256x192"
     lines = [*heading(results), "", f"| work ({size}) | goal on this card | predicted | measured | verdict |", "|---|---|---|---|---|", *goal_rows(results)]
     for part in (kernel_rows(results), switch_rows(results)):
@@ -233,12 +234,12 @@ def table(results):
     return "\n".join(measured(results) + (["", *problems] if problems else [])) + "\n"
 
 
-WIDTH = 120  # columns of the documentation
+WIDTH = 120  # columns at which the documentation is wrapped
 
 
 def fit(lines):
-    """The same lines for a document of WIDTH columns. Text is wrapped. A row of the table of goals that is longer keeps
-    the beginning of its predicted and measured cells, and both stand in full in a list below the table."""
+    """Fits lines to a document of WIDTH columns. Text is wrapped. A row of the table of goals that is longer keeps only
+    the beginning of its predicted and measured cells; both are given in full in a list below the table."""
     fitted, notes = [], []
     for line in [*lines, ""]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -261,7 +262,8 @@ def fit(lines):
 
 
 def combine(all_results):
-    """Later figures replace earlier ones of the same name; a phase that failed later does not take a figure away."""
+    """Merges the results of several runs. Later figures replace earlier ones of the same name; a phase that failed
+    later does not remove a figure."""
     whole = all_results[0]
     for later in all_results[1:]:
         for name, value in later.items():
@@ -282,19 +284,19 @@ def merge(folders, document):
             print(f"gpu_check: {folder}: {e}", file=sys.stderr)
             return 2
     if any(r.get("rehearsal") for r in all_results):
-        print("gpu_check: a rehearsal's figures do not go into docs/measured/gpu.md", file=sys.stderr)
+        print("gpu_check: these are figures of a rehearsal, which are not written into docs/measured/gpu.md", file=sys.stderr)
         return 2
     with open(document, encoding="utf-8") as f:
         text = f.read()
     if BEGIN not in text or END not in text:
-        print(f"gpu_check: {document} has no {BEGIN} and {END}", file=sys.stderr)
+        print(f"gpu_check: {document} lacks the lines {BEGIN} and {END}, between which the table is written", file=sys.stderr)
         return 2
     before, after = text.split(BEGIN)[0], text.split(END, 1)[1]
     by_card = {}
     for r in all_results:
         by_card.setdefault(card_of(r.get("facts", {}))[0], []).append(r)
     lines = []
-    for results in by_card.values():  # figures of different cards have tables of their own
+    for results in by_card.values():  # each card has a table of its own
         lines += ([""] if lines else []) + fit(measured(combine(results)))
     with open(document, "w", encoding="utf-8") as f:
         f.write(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after)

@@ -1,4 +1,4 @@
-"""How gpu_check.py runs programs and phases and keeps what they gave. gpu_check.py describes the whole."""
+"""The part of gpu_check.py that runs programs and phases and keeps their results. gpu_check.py has the overview."""
 import json
 import os
 import re
@@ -17,7 +17,7 @@ from gpu_check_common import (TREE, FULL, REHEARSAL, LEAST, LIMITS, FILES, Faile
 
 
 class Runner:
-    """The time, the messages, the results and the processes of a run; the phases are in gpu_check_phases.Check."""
+    """The time, the messages, the results and the processes of a run. The phases are in gpu_check_phases.Check."""
 
     def __init__(self, options):
         self.options = options
@@ -27,7 +27,7 @@ class Runner:
         self.logs = os.path.join(self.build, "logs")
         self.cache = os.path.join(self.build, "cache")
         self.started = time.monotonic()
-        self.programs = None  # folder with bin/ and lib/ that was carried along; None: programs of the build folder
+        self.programs = None  # folder of --programs, with bin/ and lib/; None: the programs of the build folder
         self.children = set()
         self.lock = threading.RLock()
         self.background = {}
@@ -37,7 +37,7 @@ class Runner:
         shutil.rmtree(self.logs, ignore_errors=True)
         for folder in (self.logs, self.cache, self.out):
             os.makedirs(folder, exist_ok=True)
-        for name in FILES:  # what an earlier run left must not be taken for this one's
+        for name in FILES:  # files of an earlier run must not be mistaken for results of this one
             if os.path.exists(os.path.join(self.out, name)):
                 os.remove(os.path.join(self.out, name))
 
@@ -47,9 +47,9 @@ class Runner:
         return self.options.limit - (time.monotonic() - self.started)
 
     def most(self, phase):
-        """The most seconds that a phase, or one run of it, may take."""
+        """Returns the time limit of a phase, or of one run of it, in seconds."""
         limit = LIMITS.get(phase, 60)
-        if phase == "build":  # the limit is for the 16 cores of a lent machine; fewer cores need as much longer
+        if phase == "build":  # the limit is for 16 cores; fewer cores need more time in proportion
             limit *= max(1, 16 / len(os.sched_getaffinity(0)))
         return min(limit, self.options.phase_limit)
 
@@ -64,18 +64,18 @@ class Runner:
         return os.path.join(self.logs, name)
 
     def place(self, name, write):
-        """Puts a file into $OUT at once: a run that is killed meanwhile leaves the old one whole."""
+        """Replaces a file in $OUT in one step, so that a run that is killed meanwhile leaves the old file complete."""
         fresh = os.path.join(self.build, name + ".new")
         write(fresh)
         target = os.path.join(self.out, name)
         try:
             os.replace(fresh, target)
-        except OSError:  # $OUT lies in another file system
+        except OSError:  # $OUT is on another file system
             shutil.copyfile(fresh, target)
             os.remove(fresh)
 
     def keep(self):
-        """Brings everything that is known into $OUT."""
+        """Writes all results so far into $OUT."""
         def text(content):
             def write(path):
                 with open(path, "w") as f:
@@ -98,15 +98,15 @@ class Runner:
     # ---- running programs -------------------------------------------------------------------------------------------
 
     def environment(self, **more):
-        """That of the programs under test."""
+        """Returns the environment of the programs under test."""
         env = dict(os.environ)
         env.pop("HRNET_TEST_DEVICE", None)  # with it the tests would compare the CPU with itself
         cuda = [d for d in ("/usr/local/cuda/bin",) if os.path.isdir(d)]
         env["PATH"] = os.pathsep.join(cuda + [env.get("PATH", "")])
-        env["GOMP_SPINCOUNT"] = "10000"  # without it a program starts itself again, which profilers may not follow
+        env["GOMP_SPINCOUNT"] = "10000"  # otherwise a program starts itself again, which profilers may not follow
         env["HRNET_CACHE"] = self.cache
         env["HRNET_CONV_LOG"] = self.log("conv_candidates.txt")
-        env["NCCL_SOCKET_IFNAME"] = "lo"  # NCCL wants an interface, and there may be no other
+        env["NCCL_SOCKET_IFNAME"] = "lo"  # NCCL needs an interface, and there may be no other
         env["NCCL_DEBUG"] = "WARN"
         env["CUDA_MODULE_LOADING"] = "LAZY"
         if self.programs and os.path.isdir(os.path.join(self.programs, "oracle")):
@@ -121,7 +121,8 @@ class Runner:
         return env
 
     def execute(self, command, limit, log, stdout=None, env=None, cores=None, cwd=TREE):
-        """Runs a command at most `limit` seconds, and never beyond the whole run's limit. Kills all that it started."""
+        """Runs a command for at most `limit` seconds and within the limit of the whole run. Kills all processes that it
+        started."""
         limit = min(limit, self.left() - 3)
         if limit <= 0:
             return Outcome(-1, 0, True)
@@ -146,7 +147,7 @@ class Runner:
                     child.wait(2)
                 except subprocess.TimeoutExpired:
                     pass
-            kill_group(child.pid, signal.SIGKILL)  # also what the command left behind
+            kill_group(child.pid, signal.SIGKILL)  # also kills processes that the command left behind
             child.wait()
             with self.lock:
                 self.children.discard(child.pid)
@@ -169,7 +170,7 @@ class Runner:
             raise Failed(f"{what} ended with {describe_rc(outcome.rc)}: {last_line(log)}")
 
     def bench(self, name, *arguments, limit=None, **env):
-        """One run of bench; its JSON becomes results["bench"][name]."""
+        """Runs bench once. Its JSON becomes results["bench"][name]."""
         out, log = self.log(f"{name}.json"), self.log(f"{name}.log")
         command = [self.program("bench"), "--device", "cuda", "--json", "--model", self.size.model, "--fixed-size",
                    str(self.size.height), str(self.size.width), *map(str, arguments)]
@@ -188,7 +189,7 @@ class Runner:
     # ---- phases -----------------------------------------------------------------------------------------------------
 
     def phase(self, name):
-        """Runs one phase; whatever goes wrong in it is written down and the next one begins."""
+        """Runs one phase. An error in it is recorded, and the next phase follows."""
         if name in self.background:
             self.background.pop(name).join()
             return
@@ -203,7 +204,7 @@ class Runner:
             note, status = str(e), "failed"
         except LeftOut as e:
             note, status = str(e), "left out"
-        except Exception as e:  # a mistake of this script must not cost the phases after it
+        except Exception as e:  # a bug in one phase of this script must not stop the others
             note, status = f"{type(e).__name__}: {e}", "failed"
             with open(self.log(f"{name}.log"), "a") as f:
                 traceback.print_exc(file=f)
@@ -219,7 +220,7 @@ class Runner:
             self.say(f"$OUT could not be written: {type(e).__name__}: {e}")
 
     def beside(self, name):
-        """Starts a phase that runs beside those that follow, until its own turn comes."""
+        """Starts a phase in the background. It is joined when its turn in the plan comes."""
         if name in self.plan and name not in self.background and name not in self.results["phases"]:
             thread = threading.Thread(target=self.phase, args=(name,), daemon=True)
             thread.start()
@@ -231,7 +232,7 @@ class Runner:
             if name not in self.results["phases"] or name in self.background:
                 self.phase(name)
             if name in ("tests", "failed_tests") and self.most_tests_failed() and "diagnose" in self.plan:
-                # Figures of a backend that computes nonsense are worth nothing: the reason comes first.
+                # Figures of a backend that computes wrong results are worthless, so the reason is looked for first.
                 self.phase("diagnose")
 
     def clock_position(self):
@@ -241,7 +242,7 @@ class Runner:
             return 0
 
     def clocks_since(self, position):
-        """Medians of the multiprocessors' clock and of the power while the GPU was busy."""
+        """Returns the medians of the multiprocessors' clock and of the power while the GPU was busy."""
         mhz, watts = [], []
         try:
             with open(self.log("smi.csv"), errors="replace") as f:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Registers, shared memory and spills of every CUDA kernel, from the compiler's own report: a markdown table on stdout.
-# Exit status 1 if any kernel spills registers to memory, 77 where there is no nvcc.
+# Reports registers, shared memory and spills of every CUDA kernel, as the compiler counts them: a markdown table on
+# stdout. The exit status is 1 if any kernel spills registers to memory, and 77 where there is no nvcc.
 # Usage: tools/scripts/kernel_report.sh [ARCHITECTURE]      (default sm_90)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -9,7 +9,7 @@ nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
 architecture=${1:-sm_90}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-for header in ops/*_kernel.h ops/conv/*_kernel.h; do  # as ops/CMakeLists.txt does
+for header in ops/*_kernel.h ops/conv/*_kernel.h; do  # the same list as in ops/CMakeLists.txt
   sed "s|@HR_KERNEL_HEADER@|$header|" ops/kernels.cu.in >"$folder/$(basename "$header" .h).cu"
 done
 for source in "$folder"/*.cu ops/*.cu ops/conv/*.cu; do
@@ -17,7 +17,7 @@ for source in "$folder"/*.cu ops/*.cu ops/conv/*.cu; do
   "$nvcc" -O3 -std=c++20 -arch="$architecture" --expt-relaxed-constexpr --extended-lambda -I. -Xptxas -v -c "$source" \
     -o "$folder/object.o" 2>>"$folder/report"
 done
-# One line a kernel: name, registers, shared memory, spilled bytes.
+# Writes one line per kernel: name, registers, shared memory, spilled bytes.
 awk '
   /Compiling entry function/ { split($0, quoted, "\x27"); name = quoted[2] }
   /bytes spill stores/ { spilled = $5 + $9 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# clang-format and clang-tidy over everything of ours, or over some folders or files; silent when clean. Needs a
-# configured build folder (build/).
+# Runs clang-format and clang-tidy over all of our code, or over some folders or files. It prints nothing if there is
+# nothing to change. It needs a configured build folder (build/).
 # Usage: tools/scripts/lint.sh [PATH...]      for example: tools/scripts/lint.sh ops tests/ops
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,6 +10,6 @@ done
 mapfile -t sources < <(git ls-files -- "${@:-.}" | grep -E '[.](cc|h|cu|cuh)$')
 clang-format --dry-run --Werror "${sources[@]}"
 [ -e build/compile_commands.json ] || cmake --preset release >/dev/null
-# The flags are GCC's, some of whose warnings clang does not know.
+# The flags in the build folder are GCC's, and clang does not know some of its warnings.
 printf '%s\n' "${sources[@]}" | grep '[.]cc$' | xargs -r -P "$(nproc)" -n 4 clang-tidy -p build --quiet \
   --extra-arg=-Wno-unknown-warning-option 2>/dev/null

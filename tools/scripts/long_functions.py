@@ -3,8 +3,9 @@
 
 Usage: tools/scripts/long_functions.py [PATH ...]
 
-A function begins at the line that opens its outermost brace inside namespaces, classes and structs, and ends at the brace
-that closes it. Strings, characters and comments are removed before braces are counted. Exit status 1 if anything is listed.
+A function begins at the line that opens its outermost brace inside namespaces, classes and structs, and ends at the
+brace that closes it. Strings, characters and comments are removed before braces are counted. The exit status is 1 if
+anything is listed.
 """
 import re
 import subprocess
@@ -23,7 +24,7 @@ def without_text(code):
 def long_functions(code):
     """Yields (line, lines, heading) of every function that is too long."""
     code = without_text(code)
-    braces, heading_from = [], 0  # of each open brace: whether declarations stand in it
+    braces, heading_from = [], 0  # for each open brace, whether it contains declarations
     start = None
     for i, c in enumerate(code):
         if c == "{":

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The Debian packages that building and testing need. Sourced by the other scripts, which install what is not there yet.
-# By itself, where nothing can be installed (no root, or no network where the program is built):
-#   tools/scripts/packages.sh --into DIR [--no-gloo]    unpacks the packages and what they need below DIR, with apt-get but without
-#                                               root. Without Gloo, for -DHR_GLOO=OFF, there is less to carry.
-# Then configure, here or where DIR was carried to, with this in the environment :
+# The Debian packages that building and testing need. Other scripts source this file and install what is missing. It
+# runs by itself where packages cannot be installed (no root, or no network where the program is built):
+#   tools/scripts/packages.sh --into DIR [--no-gloo]
+# unpacks the packages and their dependencies below DIR, with apt-get but without root. Without Gloo, for -DHR_GLOO=OFF,
+# there is less to copy. Then configure, here or where DIR was copied to, with these variables in the environment:
 #   CMAKE_PREFIX_PATH=DIR/usr LDFLAGS=-Wl,--disable-new-dtags
-# The second lets what the libraries themselves need be found in DIR too. tools/gpu_check.sh finds build-deps by itself,
-# also as build-deps.tar.xz.
+# The second one makes the dependencies of the libraries be found in DIR too. tools/gpu_check.sh finds a folder
+# build-deps by itself, also as build-deps.tar.xz.
 set -euo pipefail
 
 hr_libraries=(libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev libfmt-dev libgtest-dev
@@ -26,7 +26,7 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# The libraries and those they are linked with; not what every machine with a compiler has.
+# Unpacks the libraries and those that they are linked with, without those that every machine with a compiler has.
 unpack_packages() {
   local folder=$1 packages deb headers
   mkdir -p "$folder/debs"
@@ -37,11 +37,11 @@ unpack_packages() {
   (cd "$folder/debs" && apt-get download -qq $packages)
   for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$folder"; done
   rm -r "$folder/debs" "$folder/usr/share/doc" "$folder/usr/share/man"
-  find "$folder" -name '*.a' ! -name 'libg*' -delete  # of what is linked as a shared library
+  find "$folder" -name '*.a' ! -name 'libg*' -delete  # static libraries are not needed where there is a shared one
   cp -a "$folder/lib/." "$folder/usr/lib/" && rm -r "$folder/lib" && ln -s usr/lib "$folder/lib"
-  # A compiler looks for an architecture's headers below /usr only.
+  # A compiler looks for the headers of an architecture only below /usr.
   for headers in "$folder"/usr/include/*-linux-gnu*/; do cp -a "$headers". "$folder/usr/include/" && rm -r "$headers"; done
-  # Links to /lib/... are meant for an installed package; the folder may move.
+  # Links to /lib/... are meant for installed packages. They are made relative, because the folder may be moved.
   find "$folder" -type l -lname '/*' -printf '%p %l\n' | while read -r link target; do ln -sfnr "$folder$target" "$link"; done
   echo "packages.sh: $(wc -w <<<"$packages") packages below $folder, $(du -sh "$folder" | cut -f1); configure with" \
     "CMAKE_PREFIX_PATH=$(cd "$folder" && pwd)/usr LDFLAGS=-Wl,--disable-new-dtags"

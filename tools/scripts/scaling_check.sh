@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Two hosts with a rank each, joined by a cable of a chosen speed (network namespaces, a veth pair, tc's tbf): what a
-# step takes, and what the model on paper says (docs/measured/several_devices.md). Wants a quiet machine with two cores.
+# Measures training steps on two hosts with a rank each, connected by a link of a chosen speed (network namespaces, a
+# veth pair, tc's tbf), and compares them with the prediction (docs/measured/several_devices.md). It needs a quiet
+# machine with two cores.
 # Usage: tools/scripts/scaling_check.sh [BUILD_DIR, default build]
 # GBITS="0 10 2" (0: no limit), BUCKETS="1 25 200" (MiB) and BENCH="--batch-size 4 --repeats 5" choose other points.
 set -euo pipefail
@@ -28,7 +29,7 @@ for h in 0 1; do
   ip -n "$tag-$h" link set eth0 up
 done
 
-# rank HOST flags...: one thread on its own core.
+# rank HOST flags...: runs one rank with one thread on its own core.
 rank() {
   local h=$1
   shift

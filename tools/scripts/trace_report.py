@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""What tools/bench/cupti_trace.cc wrote, as tables: time by kernel, and the busy time, gaps and streams of one graph launch.
+"""Makes tables from the file of tools/bench/cupti_trace.cc: time by kernel, and busy time, gaps and streams of one
+launch of the graph.
 
-    tools/scripts/trace_report.py trace.csv[.gz] [ROWS]
+    tools/scripts/trace_report.py trace.csv[.gz] [ROWS, default 40]
 """
 import collections
 import gzip
 import re
 import sys
 
-# kind: k kernel, c copy, m memset. Times in nanoseconds; graph 0: not part of a launched graph.
+# kind is k (kernel), c (copy) or m (memset). Times are in nanoseconds. graph is 0 outside of launched graphs.
 Record = collections.namedtuple("Record", "kind start end stream graph name grid block registers shared bytes")
-PAUSE = 200_000  # between two launches that the host waits for, in nanoseconds
+PAUSE = 200_000  # nanoseconds between two launches if the host waits for each
 
 
 def read(path):
-    """(names by number, records in the order of their start)."""
+    """Returns (names by number, records in the order of their start)."""
     names, records = {}, []
     with (gzip.open if path.endswith(".gz") else open)(path, "rt") as f:
         for line in f:
@@ -28,7 +29,7 @@ def read(path):
 
 
 def launches(records):
-    """The records of each launch of the graph, or of each burst of work when there is no graph."""
+    """Returns the records of each launch of the graph, or of each burst of work if there is no graph."""
     pool = [r for r in records if r.graph != 0] or records
     groups, last = [], None
     for r in pool:
@@ -37,7 +38,7 @@ def launches(records):
         groups[-1].append(r)
         last = max(last or 0, r.end)
     longest = max(groups, key=len)
-    # Launches back to back have no pause between them.
+    # Launches that follow each other have no pause between them, so they are separated by their period.
     if pool[0].graph != 0:
         size = period([r.name for r in longest])
         if size:
@@ -46,10 +47,10 @@ def launches(records):
 
 
 def period(names):
-    """The smallest number of records after which the sequence of kernels is the same again, nearly; 0 if there is none.
+    """Returns the smallest number of records after which the kernels repeat, apart from a few; 0 if there is none.
 
     Kernels of parallel branches may change places from launch to launch, so their counts are compared, not their order.
-    A repetition within a launch lacks many of the names."""
+    A repetition within a launch is not a period: it lacks many of the names."""
     distinct = len(set(names))
     for size in (i for i in range(1, len(names) // 2 + 1) if names[i] == names[0]):
         one, two = (collections.Counter(names[k * size:(k + 1) * size]) for k in (0, 1))
@@ -59,7 +60,7 @@ def period(names):
 
 
 def busy_time(step):
-    """Nanoseconds in which at least one record was under way."""
+    """Returns the nanoseconds in which at least one record was running."""
     busy, until = 0, 0
     for r in step:
         busy += max(0, r.end - max(r.start, until))
@@ -73,7 +74,7 @@ def short(name):
 
 
 def kind_of(name):
-    """Our loops by their own name, a library's kernels by the beginning of theirs."""
+    """Returns the short name of a kernel: the name of the loop for ours, the beginning of the name for a library's."""
     own = re.match(r"(for_each|reduce_rows|for_columns|tile_)\w*", name)
     return own.group(0) if own else "library: " + re.sub(r"[0-9<].*", "", name)[:30]
 
@@ -83,7 +84,7 @@ def report(path, rows=40):
     if not records:
         return "no records\n"
     groups = launches(records)
-    step = groups[-2] if len(groups) > 1 else groups[-1]  # the last one may be cut off
+    step = groups[-2] if len(groups) > 1 else groups[-1]  # the last one may be incomplete
     begin, end = step[0].start, max(r.end for r in step)
     busy, total = busy_time(step), sum(r.end - r.start for r in step)
     lines = [f"{len(groups)} launches seen; one of them: {len(step)} records, {(end - begin) / 1e6:.3f} ms from first to last, "

@@ -16,7 +16,7 @@
 namespace hr {
 namespace {
 
-// Numbers with at most two decimals, as COCO writes polygons and boxes.
+// Rounds to at most two decimals, as COCO writes polygons and boxes.
 double two_decimals(double v) { return static_cast<double>(std::llround(v * 100)) / 100; }
 
 struct Person {
@@ -25,7 +25,7 @@ struct Person {
   bool labelled = false, crowd = false;
 };
 
-// An outline, or run lengths for a crowd.
+// Writes an outline, or run lengths for a crowd.
 void write_segmentation(JsonWriter& json, const Person& p, Philox& random) {
   json.key("segmentation");
   if (p.crowd) {

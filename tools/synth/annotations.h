@@ -1,4 +1,4 @@
-// An annotation file of train2017's size and kind without pictures: for measuring how fast one is read.
+// Makes an annotation file of train2017's size and kind, without pictures, for measuring how fast one is read.
 #pragma once
 #include <cstdint>
 
@@ -8,7 +8,7 @@ namespace hr {
 
 struct SynthAnnotationOptions {
   fs::path file;
-  int images = 118287;  // train2017's; people follow: 2.2 an image, four of seven with labelled joints
+  int images = 118287;  // as train2017; 2.2 people per image, four of seven with labelled joints
   uint64_t seed = 0;
 };
 
@@ -17,7 +17,8 @@ struct SynthAnnotationCounts {
   uint64_t bytes = 0;
 };
 
-// Every field of COCO's files is there, segmentation polygons included: they are most of the bytes. Atomic.
+// Every field of COCO's files is written, also the segmentation polygons, which are most of the bytes. The file appears
+// complete or not at all.
 SynthAnnotationCounts synth_annotations(const SynthAnnotationOptions& options);
 
 }  // namespace hr

@@ -1,4 +1,5 @@
-// The painter's canvas of the sample dataset: colours, and for every pixel who was painted there last.
+// The canvas on which the sample dataset is painted: colours and, for every pixel, the person or object that was
+// painted there last.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -13,7 +14,7 @@ struct Rgb {
 inline Rgb operator*(Rgb c, float s) { return {c.r * s, c.g * s, c.b * s}; }
 inline Rgb mix(Rgb a, Rgb b, float t) { return {a.r + (b.r - a.r) * t, a.g + (b.g - a.g) * t, a.b + (b.b - a.b) * t}; }
 
-// Owner of a pixel: who << 8 | part. who: 0 background, 1.. people, 255 objects in front of people.
+// The owner of a pixel is who << 8 | part. who: 0 background, 1.. people, 255 objects in front of people.
 constexpr int kObject = 255;
 
 struct Canvas {
@@ -46,7 +47,7 @@ struct Extent {
   }
 };
 
-// distance(x, y) in pixels, negative inside; color(x, y) is asked for covered pixels only.
+// Paints a shape. distance(x, y) is in pixels and negative inside; color(x, y) is called for covered pixels only.
 template <class Distance, class Shade>
 void paint(Canvas& canvas, const Extent& box, uint16_t owner, const Distance& distance, const Shade& color) {
   rasterise(canvas.image.width, canvas.image.height, box.x0, box.y0, box.x1, box.y1, distance,
@@ -56,7 +57,7 @@ void paint(Canvas& canvas, const Extent& box, uint16_t owner, const Distance& di
             });
 }
 
-// Where a point lies along the limb a..b (0..1) and across it (-1..1 of the radius there).
+// Locates a point along the limb a..b (0..1) and across it (-1..1 of the radius there).
 struct CapsuleShape {
   Point a, b;
   float radius_a, radius_b, dx, dy, inverse, inverse_length;
@@ -82,7 +83,7 @@ struct CapsuleShape {
   }
 };
 
-// Signed distance to a polygon, convex or not (even-odd inside). At most 16 corners.
+// The signed distance to a polygon of at most 16 corners, convex or not (even-odd inside).
 struct PolygonShape {
   std::array<Point, 16> corner{};
   int count = 0;

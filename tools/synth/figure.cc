@@ -12,7 +12,7 @@ Figure make_figure(Philox& rng, float stature) {
   const Stance pose = make_pose(rng);
   f.seated = pose.seated;
 
-  // Lengths as parts of the stature, near Drillis and Contini's segment lengths (1966), each person's own.
+  // Lengths are parts of the stature, near Drillis and Contini's segment lengths (1966), and vary between people.
   const float legs = around(rng, 1, 0.035), arms = around(rng, 1, 0.035), trunk = around(rng, 1, 0.03);
   const float thigh = 0.245F * legs, shin = 0.246F * legs, upper_arm = 0.183F * arms, forearm = 0.150F * arms,
               hand = 0.070F;
@@ -30,7 +30,8 @@ Figure make_figure(Philox& rng, float stature) {
   f.spine_top = f.torso.up * spine;
   for (size_t s = 0; s < 2; ++s) {
     const float out = s == 0 ? 1.0F : -1.0F;
-    // Leg: swing the thigh forward and outward, turn the knee out, bend the knee back, the foot at a right angle.
+    // For a leg: swing the thigh forward and outward, turn the knee out, bend the knee back, put the foot at a right
+    // angle.
     const Leg& leg = pose.leg[s];
     const float flex = leg.flex * kDegree, abduct = leg.abduct * kDegree, knee = leg.knee * kDegree;
     const Vec3 down{out * std::sin(abduct), -std::cos(abduct) * std::cos(flex), std::cos(abduct) * std::sin(flex)};
@@ -72,7 +73,7 @@ Figure make_figure(Philox& rng, float stature) {
     f.faces[k] = (f.head * unit({u.x / size.x, u.y / size.y, u.z / size.z})).z;
   }
 
-  // To pixels; the picture's y points down.
+  // Converts to pixels; the picture's y points down.
   const auto project = [stature](Vec3& v) { v = {v.x * stature, -v.y * stature, v.z * stature}; };
   for (Vec3& v : j) project(v);
   for (Vec3* v : {&f.neck, &f.head_centre, &f.spine_top, &f.spine_bottom, &f.fingertips[0], &f.fingertips[1],

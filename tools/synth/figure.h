@@ -1,4 +1,4 @@
-// One made-up person: proportions, clothes, a 3-D pose, its projection, and how it is painted.
+// A synthetic person: proportions, clothes, a 3-D pose, its projection, and how it is painted.
 #pragma once
 #include <array>
 
@@ -16,7 +16,7 @@ inline Vec3 operator*(Vec3 a, float s) { return {a.x * s, a.y * s, a.z * s}; }
 inline float dot(Vec3 a, Vec3 b) { return a.x * b.x + a.y * b.y + a.z * b.z; }
 inline Vec3 cross(Vec3 a, Vec3 b) { return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x}; }
 
-// Columns: the person's left, up and forward. Seen from the front these are the camera's right, up and towards-us.
+// The columns are the person's left, up and forward. Seen from the front these are right, up and towards the camera.
 struct Frame {
   Vec3 left{1, 0, 0}, up{0, 1, 0}, forward{0, 0, 1};
   Vec3 operator*(Vec3 v) const { return left * v.x + up * v.y + forward * v.z; }
@@ -61,25 +61,27 @@ struct Look {
   float girth = 1, head = 1, light = -0.4F;  // light: from the left (-1) or right (+1)
 };
 
-// Points in pixels: x right, y down, z towards the camera; the pelvis' projection is the origin until placed.
+// Points in pixels: x right, y down, z towards the camera. Until the figure is placed, the origin is the projection of
+// the pelvis.
 struct Figure {
   Look look;
   float stature = 0;  // pixels, standing upright
   std::array<Vec3, kJoints> joint{};
-  std::array<float, 5> faces{};  // nose, eyes, ears: cosine between their outward normal and the view, 1 = towards us
+  std::array<float, 5> faces{};  // nose, eyes, ears: cosine between outward normal and view, 1 = towards the camera
   Vec3 neck, head_centre, spine_top, spine_bottom;
   std::array<Vec3, 2> fingertips, toes, heels;  // left, right
   Frame head, torso;                            // camera frame, y up
   bool seated = false;
 
   void move(float dx, float dy);
-  Extent extent() const;  // of everything painted, roughly
+  Extent extent() const;  // of everything that is painted, approximately
 };
 
 Figure make_figure(Philox& rng, float stature);
-// Paints the person, back to front; `who` is its number in Canvas::owner.
+// Paints the person from back to front; `who` is its number in Canvas::owner.
 void paint_figure(Canvas& canvas, const Figure& figure, int who);
-// v of each joint after everything has been painted: 2 visible, 1 hidden, 0 outside the picture or (face) turned away.
+// Returns v of each joint after everything has been painted: 2 visible, 1 hidden, 0 outside the picture or (face)
+// turned away.
 std::array<int, kJoints> visibility(const Canvas& canvas, const Figure& figure, int who);
 
 Rgb random_color(Philox& rng);

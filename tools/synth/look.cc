@@ -1,4 +1,4 @@
-// What a made-up person looks like and wears.
+// The looks and the clothes of a synthetic person.
 #include <algorithm>
 
 #include "tools/synth/figure_detail.h"
@@ -19,7 +19,7 @@ float distance(Rgb a, Rgb b) { return std::abs(a.r - b.r) + std::abs(a.g - b.g) 
 }  // namespace
 
 Rgb random_color(Philox& rng) {
-  // Hue, saturation, value: cloth is rarely grey, rarely neon.
+  // Hue, saturation and value are drawn so that cloth is rarely grey and rarely garish.
   const float hue = uniform(rng, 0, 6),
               saturation = chance(rng, 0.22) ? uniform(rng, 0, 0.12) : uniform(rng, 0.25, 0.9);
   const float value = uniform(rng, 45, 245);
@@ -50,7 +50,7 @@ Look make_look(Philox& rng) {
   look.skin = varied(rng, skins[rng.below(skins.size())], 0.06);
   do {
     look.hair = varied(rng, hairs[rng.below(hairs.size())], 0.12);
-  } while (distance(look.hair, look.skin) < 90);  // the hairline tells front from back
+  } while (distance(look.hair, look.skin) < 90);  // the hairline must be seen, since it tells front from back
   look.iris = {uniform(rng, 15, 70), uniform(rng, 15, 70), uniform(rng, 15, 80)};
   look.shirt.base = random_color(rng);
   do {

@@ -1,4 +1,4 @@
-// How a made-up person is painted, and which joints show.
+// Paints a synthetic person, and decides which joints are visible.
 #include <algorithm>
 
 #include "tools/synth/figure_detail.h"
@@ -27,7 +27,7 @@ enum Part : uint8_t {
 };
 
 constexpr uint32_t bit(int part) { return 1U << part; }
-// The parts that show a joint when they are on top of it.
+// The parts on which a joint counts as visible: it is visible if one of them is on top.
 constexpr std::array<uint32_t, kJoints> kShownBy{bit(head),
                                                  bit(head),
                                                  bit(head),
@@ -54,13 +54,13 @@ struct Painter {
   uint16_t owner(Part part) const { return static_cast<uint16_t>(who << 8 | part); }
   float px(float of_stature) const { return std::max(of_stature * figure.stature, 0.9F); }
 
-  // A limb: cloth up to `covered` of its length, skin beyond.
+  // Paints a limb: cloth up to `covered` of its length, skin beyond.
   void limb(Part part, Vec3 from, Vec3 to, float radius_a, float radius_b, const Cloth& cloth, float covered) const {
     const float girth = figure.look.girth;
-    const float hem = covered >= 1 ? 0 : 0.003F;  // cloth stands off the skin a little
+    const float hem = covered >= 1 ? 0 : 0.003F;  // cloth is slightly wider than the skin
     const CapsuleShape shape(flat(from), flat(to), px((radius_a + hem) * girth), px(radius_b * girth));
     const float length = std::sqrt(dot(to - from, to - from));
-    const float edge = 1 / std::max(length, 1.0F);  // one pixel, for a soft hem
+    const float edge = 1 / std::max(length, 1.0F);  // one pixel, which softens the hem
     const Rgb skin = figure.look.skin;
     paint(canvas, shape.extent(), owner(part), shape, [&](float x, float y) {
       const float t = shape.along(x, y), side = shape.across(x, y) / shape.radius(t);
@@ -76,7 +76,8 @@ struct Painter {
   void bare(Part part, Vec3 from, Vec3 to, float radius_a, float radius_b, Rgb color) const {
     limb(part, from, to, radius_a, radius_b, {color, color}, 1);
   }
-  // A cylinder under a light from above and the side; dark towards the edge, so that a limb stands out on its like.
+  // Shades a cylinder under a light from above and from the side. It is dark towards the edge, so that a limb contrasts
+  // with another of the same colour.
   float shade(const CapsuleShape& shape, float side) const {
     const float s = std::clamp(side, -1.0F, 1.0F), up = std::sqrt(1 - s * s);
     const float nx = s * shape.dy * shape.inverse_length;
@@ -117,7 +118,7 @@ struct Painter {
         });
   }
 
-  // Colour of the head's surface at u; soft is one pixel in units of u.
+  // Returns the colour of the head's surface at u; `soft` is one pixel in units of u.
   Rgb head_color(Vec3 u, float soft) const {
     const Look& look = figure.look;
     const auto step = [soft](float v) { return std::clamp(v / soft + 0.5F, 0.0F, 1.0F); };
@@ -135,7 +136,8 @@ struct Painter {
       const float brow = 1 - std::hypot((ax - 0.39F) / 0.25F, (u.y - 0.33F - 0.1F * (0.4F - ax)) / 0.055F);
       color = mix(color, look.hair, step(brow * 0.055F));
     }
-    // Hair: the crown above the hairline, the back of the head down to the nape, the sides in front of the ears.
+    // Hair covers the crown above the hairline, the back of the head down to the nape, and the sides in front of the
+    // ears.
     const float crown = u.y - look.hairline - 0.18F * (1 - ax) * (u.z > 0 ? 1.0F : 0.0F);
     const float nape = look.long_hair ? -2.0F : -0.62F;
     const float back = std::min(-0.16F - u.z + (look.long_hair ? 0.38F : 0.0F), u.y - nape);
@@ -144,7 +146,7 @@ struct Painter {
   }
 
   void ear(size_t side) const {
-    if (figure.look.long_hair) return;  // below the hair
+    if (figure.look.long_hair) return;  // the hair covers the ears
     const Vec3 at = figure.joint[left_ear + side];
     const float drop = 0.014F * figure.stature * figure.look.head;
     const Vec3 up = figure.head.up;
@@ -154,7 +156,7 @@ struct Painter {
 
   void paint_head() const {
     const Figure& f = figure;
-    // Columns of the ellipsoid in pixels, y down; u = inverse * (pixel offset).
+    // The columns of the ellipsoid in pixels, y down; u = inverse * (pixel offset).
     const float s = f.stature * f.look.head;
     const auto column = [&](Vec3 axis, float size) { return Vec3{axis.x, -axis.y, axis.z} * (size * s); };
     const Vec3 a = column(f.head.left, kHeadSize.x), b = column(f.head.up, kHeadSize.y),
@@ -172,7 +174,7 @@ struct Painter {
     for (const size_t side : {0U, 1U}) {
       if (f.joint[left_ear + side].z <= f.head_centre.z) ear(side);
     }
-    // In profile and a little beyond, the nose still sticks out behind the cheek.
+    // In profile, and a little beyond, the nose is still visible behind the cheek.
     const auto paint_nose = [&] {
       const Vec3 bridge = f.head_centre + (b * 0.12F + c * 0.97F);
       bare(head, bridge, f.joint[nose], 0.006F, 0.0125F, mix(f.look.skin, {190, 90, 70}, 0.22F));
@@ -202,7 +204,8 @@ struct Painter {
   }
 };
 
-// The parts from back to front, by the depth of each part's middle; the offsets settle ties as clothes and bodies do.
+// The parts are painted from back to front, by the depth of each part's middle. Offsets decide between parts of the
+// same depth, as clothes and bodies do.
 struct Layers {
   struct Layer {
     float depth;
@@ -246,7 +249,7 @@ void paint_figure(Canvas& canvas, const Figure& f, int who) {
   const Look& look = f.look;
   const Layers layers = layers_of(f);
 
-  // Sleeves and trouser legs end somewhere along upper arm + forearm and thigh + shin.
+  // Sleeves and trouser legs end at a part of the length of upper arm and forearm, or of thigh and shin.
   const auto upper = [](float covered) { return covered >= 0.5F ? 1.0F : covered * 2; };
   const auto lower = [](float covered) { return covered >= 1 ? 1.0F : std::max(covered * 2 - 1, -1.0F); };
   for (size_t n = 0; n < layers.count; ++n) {
@@ -309,18 +312,19 @@ std::array<int, kJoints> visibility(const Canvas& canvas, const Figure& f, int w
   for (size_t k = 0; k < kJoints; ++k) {
     const int x = static_cast<int>(std::lround(f.joint[k].x)), y = static_cast<int>(std::lround(f.joint[k].y));
     if (x < 0 || y < 0 || x >= canvas.image.width || y >= canvas.image.height) continue;
-    // Annotators leave out what is round the back of the head; just beyond the rim they mark it as hidden.
+    // Annotators leave out a point of the face that is behind the head, and mark one just beyond the silhouette as
+    // hidden.
     if (k <= right_ear && f.faces[k] < -0.30F) continue;
     const uint16_t owner = canvas.owner_at(x, y);
     const int part = owner & 0xff;
     bool shown = owner >> 8 == who && (kShownBy[k] & bit(part)) != 0;
     if (k <= right_ear && f.faces[k] < -0.02F) shown = false;
     if (k == left_ear || k == right_ear) shown = shown && !f.look.long_hair;
-    // The far shoulder or hip of somebody seen from the side is behind the trunk.
+    // If somebody is seen from the side, the far shoulder or hip is behind the trunk.
     if (shown && (part == torso || part == pelvis)) {
       const bool is_shoulder = k <= right_shoulder;
       const float trunk = is_shoulder ? f.spine_top.z : f.spine_bottom.z;
-      shown = f.joint[k].z > trunk - (is_shoulder ? 0.095F : 0.053F) * f.stature;  // some 55 degrees of turn
+      shown = f.joint[k].z > trunk - (is_shoulder ? 0.095F : 0.053F) * f.stature;  // about 55 degrees of turn
     }
     v[k] = shown ? 2 : 1;
   }

@@ -1,4 +1,4 @@
-// Random numbers as the made-up pictures need them.
+// Random numbers for the synthetic pictures.
 #pragma once
 #include <algorithm>
 
@@ -7,7 +7,7 @@
 namespace hr::synth_detail {
 
 inline float uniform(Philox& rng, double lo, double hi) { return static_cast<float>(rng.uniform(lo, hi)); }
-// Normal, but never beyond two standard deviations: joints have stops.
+// A normal distribution that is cut at two standard deviations, because joints cannot move beyond their limits.
 inline float around(Philox& rng, double mean, double deviation) {
   return static_cast<float>(mean + deviation * std::clamp(rng.normal(), -2.0, 2.0));
 }

@@ -1,4 +1,4 @@
-// A picture: background, people and things from far to near, then what the painter's canvas says about who is visible.
+// Makes a picture: background, people and objects from far to near. Then the owners of the pixels tell who is visible.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -14,12 +14,12 @@ namespace hr {
 namespace synth_detail {
 namespace {
 
-// How hard the pictures are.
-constexpr double kFrontObject = 0.12;       // pictures with a thing before somebody
+// How difficult the pictures are:
+constexpr double kFrontObject = 0.12;       // pictures with an object in front of a person
 constexpr double kCloseUp = 0.08;           // people cut by the picture's lower edge
 constexpr double kMayOverlap = 0.15;        // people who may stand well in front of another
-constexpr double kLeastVisible = 0.40;      // part of a person that must show for joints to be labelled
-constexpr double kLeastArea = 32.0 * 32.0;  // mask pixels, COCO's bound of "small": below it joints are not labelled
+constexpr double kLeastVisible = 0.40;      // share of a person that must be visible for joints to be labelled
+constexpr double kLeastArea = 32.0 * 32.0;  // mask pixels, COCO's bound of "small"; below it joints are not labelled
 constexpr double kLeastMask = 60;           // mask pixels; below it the person is not annotated at all
 
 // ---- things -------------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ void contact_shadow(Canvas& canvas, const Figure& f) {
       });
 }
 
-// Something to sit on, behind the thighs. Shadows and seats belong to nobody, but they cover whoever is behind them.
+// Paints a seat behind the thighs. Shadows and seats have no owner, but they cover the people behind them.
 void seat(Canvas& canvas, Philox& rng, const Figure& f, uint16_t owner) {
   const Rgb color = random_color(rng);
   const float s = f.stature, x = f.spine_bottom.x, y = f.spine_bottom.y + 0.05F * s;
@@ -57,7 +57,7 @@ void seat(Canvas& canvas, Philox& rng, const Figure& f, uint16_t owner) {
   }
 }
 
-// A thing near a person, in front of it: hides a strip or the lower legs, seldom more.
+// Paints an object in front of a person: it hides a strip or the lower legs, seldom more.
 void thing(Canvas& canvas, Philox& rng, const Figure& f) {
   const auto owner = static_cast<uint16_t>(kObject << 8);
   const Extent e = f.extent();
@@ -121,14 +121,14 @@ std::vector<Figure> gather(Philox& rng, int width, int height, float ground) {
   std::vector<Extent> taken;
   for (int i = 0; i < people; ++i) {
     const bool close_up = i == 0 && chance(rng, kCloseUp);
-    // Log-uniform: as many small ones as large ones.
+    // Sizes are log-uniform, so that small ones are as frequent as large ones.
     const double least = people == 1 ? 0.42 : 0.28, most = people == 1 ? 1.0 : people < 4 ? 0.92 : 0.75;
     const double part = close_up ? rng.uniform(1.15, 1.9) : least * std::pow(most / least, rng.uniform());
     Figure f = make_figure(rng, static_cast<float>(part) * std::min(h, 1.25F * w));
     const Extent e = f.extent();
     const float fw = e.x1 - e.x0, fh = e.y1 - e.y0;
     const float tolerated = chance(rng, kMayOverlap) ? 0.55F : 0.18F;
-    const float outside = chance(rng, 0.12) ? 0.4F * fw : 0.02F * fw;  // how far it may leave the picture sideways
+    const float outside = chance(rng, 0.12) ? 0.4F * fw : 0.02F * fw;  // how far the sides of the picture may cut them
     float best = 2, best_x = 0, best_y = 0;
     for (int attempt = 0; attempt < 14 && best > tolerated; ++attempt) {
       const float x0 = -outside, x1 = std::max(w - fw + outside, x0 + 1), y1 = std::max(h - fh - 2, 1.0F);
@@ -143,12 +143,12 @@ std::vector<Figure> gather(Philox& rng, int width, int height, float ground) {
         best_y = y;
       }
     }
-    if (best > 0.6F) continue;  // no room left
+    if (best > 0.6F) continue;  // there is no room left
     f.move(best_x - e.x0, best_y - e.y0);
     taken.push_back(f.extent());
     crowd.push_back(f);
   }
-  // Who is taller in the picture is nearer, mostly.
+  // People who are taller in the picture are mostly nearer.
   std::vector<std::pair<float, size_t>> order;
   order.reserve(crowd.size());
   for (size_t i = 0; i < crowd.size(); ++i) order.emplace_back(crowd[i].stature * uniform(rng, 0.85, 1.15), i);
@@ -192,7 +192,7 @@ void expose(Philox& rng, Image& image) {
   const int gain = static_cast<int>(256 * rng.uniform(0.78, 1.18)),
             offset = static_cast<int>(256 * rng.uniform(-14, 18));
   const int amplitude = chance(rng, 0.25) ? 0 : static_cast<int>(rng.uniform(1, 22));
-  uint32_t state = rng.u32() | 1U;  // grain wants speed, not quality: xorshift, seeded by the picture's stream
+  uint32_t state = rng.u32() | 1U;  // a fast xorshift is good enough for grain; it is seeded by the picture's stream
   for (uint8_t& v : image.rgb) {
     state ^= state << 13;
     state ^= state >> 17;
@@ -203,8 +203,8 @@ void expose(Philox& rng, Image& image) {
   }
 }
 
-// What an annotator would say of the people, from who is on top at each pixel. painted[i] is how many pixels of person
-// i could be seen before others were painted.
+// Returns what an annotator would note of the people, derived from the owner of each pixel. painted[i] is how many
+// pixels of person i could be seen before others were painted.
 std::vector<SynthPerson> people_in(const Canvas& canvas, const std::vector<Figure>& crowd,
                                    const std::vector<int>& painted) {
   std::vector<SynthPerson> people;
@@ -231,7 +231,7 @@ std::vector<SynthPerson> people_in(const Canvas& canvas, const std::vector<Figur
       const std::array<int, kJoints> v = visibility(canvas, crowd[i], who);
       for (size_t k = 0; k < kJoints; ++k) {
         if (v[k] == 0) continue;
-        person.keypoints[k * 3] = std::lround(crowd[i].joint[k].x);  // whole pixels, as annotators click
+        person.keypoints[k * 3] = std::lround(crowd[i].joint[k].x);  // whole pixels, as annotators click them
         person.keypoints[k * 3 + 1] = std::lround(crowd[i].joint[k].y);
         person.keypoints[k * 3 + 2] = v[k];
         ++person.num_keypoints;

@@ -1,13 +1,13 @@
-// The flat shapes that the surroundings of made-up people consist of.
+// The flat shapes of the surroundings of synthetic people.
 #pragma once
 #include "core/philox.h"
 #include "tools/synth/canvas.h"
 
 namespace hr::synth_detail {
 
-// Flat shapes of the background or of a thing; owner 0 leaves no trace in the mask. Each takes one struct because the
-// arguments of a call are evaluated in an order that compilers choose, those in braces from left to right: most draw
-// random numbers, and the pictures must not depend on the compiler.
+// Flat shapes of the background or of an object; owner 0 leaves no trace in the mask. Each takes one struct, because
+// compilers choose the order in which the arguments of a call are evaluated, while those in braces are evaluated from
+// left to right. Most of them draw random numbers, and the pictures must not depend on the compiler.
 struct Disc {
   Canvas& canvas;
   Point at;
@@ -36,7 +36,7 @@ void stick(const Stick& s);
 
 void gradient(Canvas& canvas, int y0, int y1, Rgb top, Rgb bottom);
 
-// Smooth lattice noise multiplied into rows [y0, y1): mottled walls, grass, clouds.
+// Multiplies rows [y0, y1) with smooth lattice noise: mottled walls, grass, clouds.
 struct Mottle {
   Canvas& canvas;
   Philox& rng;

@@ -1,4 +1,4 @@
-// How a made-up person stands, sits, and turns.
+// How a synthetic person stands, sits and turns.
 #include "tools/synth/figure_detail.h"
 #include "tools/synth/random.h"
 
@@ -29,7 +29,7 @@ Arm make_arm(Philox& rng, ArmMode mode) {
   return {};
 }
 
-// Forward (positive) or back, as when walking.
+// Swings the arm forward (positive) or back, as when walking.
 Arm swung(Philox& rng, float degrees, float elbow) {
   return {std::abs(degrees) + 4, degrees > 0 ? uniform(rng, 60, 85) : uniform(rng, -85, -60), elbow, {-0.15F, 0.1F, 1}};
 }

@@ -39,7 +39,7 @@ fs::path annotations_file(const fs::path& root, size_t split) {
   return root / "annotations" / fmt::format("person_keypoints_{}2017.json", kSplitName[split]);
 }
 
-// A stamp says it was finished; pictures may have been deleted since.
+// The stamp says that the folder was complete, but pictures may have been deleted since.
 bool all_there(const fs::path& root, const SynthOptions& o) {
   if (!fs::exists(root / "person_keypoints.json")) return false;
   for (const size_t split : {0U, 1U}) {
@@ -53,7 +53,8 @@ bool all_there(const fs::path& root, const SynthOptions& o) {
   return true;
 }
 
-// The seed project's description of the joints; skeleton 1-based, everything else 0-based.
+// Writes the description of the joints in the seed project's format. The skeleton counts from 1, everything else
+// from 0.
 std::string skeleton_text(const Skeleton& s) {
   std::string text;
   JsonWriter json(text, {.lines = 1});
@@ -75,12 +76,12 @@ struct Made {
   std::vector<SynthPerson> people;
 };
 
-// Pictures [0, count) of a split, each by whichever thread is free; the first error stops all.
+// Makes pictures [0, count) of a split; each thread takes the next one. The first error stops all threads.
 std::vector<Made> make_pictures(const SynthOptions& o, SynthSplit split, int count, const fs::path& folder) {
   const auto name = kSplitName[static_cast<size_t>(split)];
   std::vector<Made> made(static_cast<size_t>(count));
   Progress progress(fmt::format("{} pictures", name), count);
-  std::mutex mutex;  // guards done and progress
+  std::mutex mutex;  // protects done and progress
   int done = 0;
   for_each_on_threads(made.size(), o.threads, [&] {
     return [&](size_t at) {
@@ -151,7 +152,7 @@ bool synth(const SynthOptions& o) {
     const std::string found = read_file(stamp);
     if (found == stamp_text(o, true) && all_there(root, o)) return false;
     if (found != stamp_text(o, true) && found != stamp_text(o, false)) {
-      const auto words = [](const std::string& text) {  // the stamp without its JSON clothes
+      const auto words = [](const std::string& text) {  // the stamp without JSON's punctuation
         std::string out;
         for (const char c : text.substr(0, std::min<size_t>(text.find(", \"complete\""), 300))) {
           if (std::string_view("{}\"\n").find(c) == std::string_view::npos) out += c;
@@ -163,7 +164,8 @@ bool synth(const SynthOptions& o) {
     }
   }
   prepare_output_folder(root, "output");
-  write_file(stamp, stamp_text(o, false));  // a run that is cut short leaves this behind and can be repeated
+  // This stamp marks the folder as unfinished, so that an interrupted run can be repeated.
+  write_file(stamp, stamp_text(o, false));
   fs::create_directories(root / "annotations");
   for (const SynthSplit split : {SynthSplit::train, SynthSplit::val}) {
     const auto s = static_cast<size_t>(split);

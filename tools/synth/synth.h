@@ -1,5 +1,6 @@
-// Made-up pictures of articulated people with exact annotations, in COCO's layout: something to train on, test with and
-// show without a download. Drawn from 3-D poses, so facing, foreshortening and what hides what are as in life.
+// Synthetic pictures of articulated people with exact annotations, in COCO's layout, for training, tests and
+// demonstrations without a download. They are drawn from 3-D poses, so orientation, foreshortening and occlusion are as
+// in photographs.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -30,11 +31,11 @@ struct SynthPerson {
 struct SynthScene {
   Image image;
   std::vector<SynthPerson> people;  // those that are annotated
-  std::vector<uint8_t> mask;        // [height, width] who is on top: 0 background, 1.. people, 255 objects in front
+  std::vector<uint8_t> mask;        // [height, width] the owner: 0 background, 1.. people, 255 objects in front
   int jpeg_quality = 90;
 };
 
-// One picture; depends on its arguments only: Philox(seed, split, index) draws everything.
+// Makes one picture. It depends on the arguments only: all random numbers come from Philox(seed, split, index).
 SynthScene synth_scene(uint64_t seed, SynthSplit split, int64_t index, std::span<const PictureSize> sizes);
 
 struct SynthOptions {
@@ -47,11 +48,11 @@ struct SynthOptions {
 
 // Writes output/{train2017,val2017}/<12 digits>.jpg, output/annotations/person_keypoints_{train,val}2017.json and
 // output/person_keypoints.json, and last the stamp output/synth.json. A folder whose stamp names the same arguments is
-// reused (returns false: nothing written); an unfinished one of the same arguments is made again; Error when the folder
-// holds anything else. The bytes do not depend on `threads`.
+// reused (returns false: nothing written), and an unfinished one of the same arguments is made again. Throws Error if
+// the folder holds anything else. The bytes do not depend on `threads`.
 bool synth(const SynthOptions& options);
 
-// "WxH"; Error names the flag.
+// Parses "WxH". Throws Error that names the flag.
 PictureSize parse_picture_size(const std::string& text);
 
 }  // namespace hr

@@ -19,20 +19,21 @@ struct Options {
 void add_options(CLI::App& app, Options& o) {
   hr::describe(app,
                "Makes a sample dataset of drawn people in COCO's folder layout: train2017, val2017, annotations, and "
-               "person_keypoints.json. Made again with the same arguments, it is reused.",
+               "person_keypoints.json. If the folder holds one with the same arguments, it is reused.",
                "synth --output sample --train-images 1500 --val-images 150");
   app.add_option("--output", o.synth.output, "folder to write; new, empty, or made by synth before")
       ->required()
       ->type_name("DIR");
-  app.add_option("--train-images", o.synth.train_images, "pictures to train on, one to five people each")
+  app.add_option("--train-images", o.synth.train_images, "number of pictures to train on, with one to five people each")
       ->type_name("N");
-  app.add_option("--val-images", o.synth.val_images, "pictures to validate on")->type_name("N");
-  app.add_flag(
-      "--annotations-only", o.annotations_only,
-      "only annotations/person_keypoints_train2017.json, with the people of --train-images pictures that are not "
-      "drawn; 118287 makes a file of train2017's size");
+  app.add_option("--val-images", o.synth.val_images, "number of pictures to validate on")->type_name("N");
+  app.add_flag("--annotations-only", o.annotations_only,
+               "write only annotations/person_keypoints_train2017.json, for --train-images pictures that are not "
+               "drawn; 118287 makes a file of train2017's size");
   hr::add_seed(app, o.synth.seed);
-  app.add_option("--size", o.sizes, "picture sizes, drawn by lot; repeat one to favour it")->type_name("WxH");
+  app.add_option("--size", o.sizes,
+                 "sizes in pixels, one of which is drawn for each picture; repeat one to make it more frequent")
+      ->type_name("WxH");
   hr::add_threads(app, o.synth.threads);
 }
 

@@ -7,71 +7,73 @@ namespace hr {
 
 void add_train_options(CLI::App& app, TrainOptions& o) {
   describe(app,
-           "Trains a pose network on a COCO-layout dataset and validates it after every epoch. Writes last and best "
-           "weights, a results line "
-           "per epoch, the resolved configuration and plots to --output-dir.",
+           "Trains a pose network on a dataset in COCO's layout and validates it after every epoch. Writes the last "
+           "and the best weights, a line of results per epoch, the resolved configuration and plots to --output-dir.",
            "train --data-path demo/data --model hrnet_w8 --fixed-size 128 96 --epochs 10 --lr-steps 7 9 --output-dir "
            "demo/run");
   add_data_options(app, o);
   app.add_option("--mpii-truth", o.mpii_truth,
-                 "MPII: gt_valid.mat, which PCKh is measured with [default: beside the validation annotations]")
+                 "MPII: gt_valid.mat, the ground truth of PCKh [default: beside the validation annotations]")
       ->type_name("FILE");
-  app.add_option("--person-det", o.person_det, "detected boxes for validation instead of ground-truth boxes")
+  app.add_option("--person-det", o.person_det,
+                 "COCO result file of detected boxes, used for validation instead of ground-truth boxes")
       ->type_name("FILE");
-  app.add_option("--output-dir", o.output_dir, "folder for everything that is written")->type_name("DIR");
+  app.add_option("--output-dir", o.output_dir, "folder for all output files")->type_name("DIR");
   app.add_option("--resume", o.resume,
-                 "checkpoint to continue: last.safetensors, exactly where it stopped (auto: the one in --output-dir, "
-                 "if there is one); or a PyTorch checkpoint of the seed, the "
-                 "official project or simple-HRNet, after its last epoch")
+                 "checkpoint to continue from: last.safetensors continues exactly where it stopped (auto: the one in "
+                 "--output-dir, if there is one); a PyTorch checkpoint of the seed, the official project or "
+                 "simple-HRNet continues after its last epoch")
       ->type_name("FILE");
-  app.add_option("--start-epoch", o.start_epoch, "number of the first epoch, for the schedule and the random streams")
+  app.add_option("--start-epoch", o.start_epoch,
+                 "number of the first epoch, which selects its place in the schedule and its random numbers")
       ->type_name("N");
-  app.add_option("--epochs", o.epochs, "epochs in all")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_option("--lr-steps", o.lr_steps, "epochs from which the learning rate is multiplied by --lr-gamma")
+  app.add_option("--epochs", o.epochs, "number of epochs in total")->type_name("N")->check(CLI::PositiveNumber);
+  app.add_option("--lr-steps", o.lr_steps, "epochs after which the learning rate is multiplied by --lr-gamma")
       ->type_name("N...");
-  app.add_option("--lr-gamma", o.lr_gamma, "factor at each of --lr-steps")->type_name("X");
-  app.add_option("--lr", o.lr, "learning rate")->type_name("X")->check(CLI::PositiveNumber);
+  app.add_option("--lr-gamma", o.lr_gamma, "factor of the learning rate at each of --lr-steps")->type_name("X");
+  app.add_option("--lr", o.lr, "learning rate of the first epoch")->type_name("X")->check(CLI::PositiveNumber);
   app.add_option("--wd,--weight-decay", o.weight_decay,
                  "decoupled weight decay [default: 1e-4 with --recipe seed, else 0]")
       ->type_name("X");
-  app.add_option("-b,--batch-size", o.batch_size, "people per step, of each rank")
+  app.add_option("-b,--batch-size", o.batch_size, "people per step in each rank")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
   add_model_options(app, o);
-  app.add_option(
-         "--weights", o.weights,
-         "pretrained start: safetensors or .pth of the same network, an ImageNet backbone or, for pose_resnet, a "
-         "torchvision ResNet")
+  app.add_option("--weights", o.weights,
+                 "weights to start from: safetensors or .pth of the same network, an ImageNet backbone or, for "
+                 "pose_resnet, a torchvision ResNet")
       ->type_name("FILE");
   app.add_flag("--drop-final-layer", o.drop_final_layer,
                "leave out the final layer of --weights, for another number of joints");
-  app.add_flag("--no-pretrained", o.no_pretrained, "start from random weights (what happens without --weights)");
-  app.add_option("-j,--workers", o.workers, "loader threads of each rank; any number gives the same batches")
+  app.add_flag("--no-pretrained", o.no_pretrained, "start from random weights, as without --weights");
+  app.add_option("-j,--workers", o.workers, "loader threads in each rank; the batches do not depend on it")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--init", o.init,
-                 "initial weights: official (N(0, 0.001), meant to be loaded over), torch (the layers' default, better "
-                 "from scratch) or auto "
-                 "(the recipe's)")
+                 "random initial weights: official (N(0, 0.001), for use with pretrained weights), torch (the default "
+                 "of PyTorch's layers, better from scratch) or auto (the recipe's)")
       ->check(CLI::IsMember({"auto", "official", "torch"}));
   app.add_option("--eval-every", o.eval_every, "validate after every N-th epoch, and after the last")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
   app.add_option("--checkpoint-every", o.checkpoint_every,
-                 "write last.safetensors after every N-th step too; 0: after every epoch")
+                 "write last.safetensors also after every N-th step; 0: only after every epoch")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--print-freq", o.print_freq, "print a line after every N-th step, and write one to metrics.jsonl; 0: after every epoch")
+  app.add_option("--print-freq", o.print_freq,
+                 "print a line after every N-th step, and write one to metrics.jsonl; 0: after every epoch")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
-  app.add_flag("--test-only", o.test_only, "validate --weights or --resume, and nothing else");
+  app.add_flag("--test-only", o.test_only, "only validate the model of --weights or --resume");
   add_rank_options(app, o.ranks);
-  app.add_flag("--sync-bn", o.sync_bn, "batch norm over the batches of all ranks: trains as one process would");
+  app.add_flag("--sync-bn", o.sync_bn,
+               "compute batch norm over the batches of all ranks, as one process with the whole batch would");
   app.add_flag("--new-global-batch", o.new_global_batch,
-               "resume with another number of people per step than the run had, all ranks together");
+               "allow --resume with another number of people per step (summed over the ranks) than before");
   app.add_flag("--keep-all", o.keep_all, "keep a checkpoint of every epoch");
   app.add_flag("--flip,!--no-flip", o.flip, "validate with the flip test (on by default; --no-flip turns it off)");
-  app.add_option("--sigma", o.sigma, "heatmap sigma in heatmap pixels [0: 2, or 3 from an input height of 384 on]")
+  app.add_option("--sigma", o.sigma,
+                 "sigma of the target heatmaps in heatmap pixels; 0: 2, or 3 from an input height of 384 on")
       ->type_name("X");
 }
 

@@ -85,7 +85,7 @@ void TrainOutput::validated(const Validated& v) {
 void TrainOutput::remark(const std::string& text) { fmt::print("  note: {}\n", with_flags(text)); }
 
 void TrainOutput::more_bad_samples(size_t count, const std::string& list) {
-  fmt::print("  {}, others took their places; all are listed in {}\n", counted(count, "more bad sample"), list);
+  fmt::print("  {} replaced by other samples; all are listed in {}\n", counted(count, "more bad sample"), list);
 }
 
 void TrainOutput::epoch_finished(const fs::path& folder, const std::vector<EpochRecord>& history) {
@@ -95,7 +95,7 @@ void TrainOutput::epoch_finished(const fs::path& folder, const std::vector<Epoch
 void TrainOutput::ended(const TrainEnd& end, const RunFolder& folder) {
   bar_.reset();
   if (end.stopped()) {
-    fmt::print("stopped by {} at epoch {}, step {}. Go on with the same flags and\n  --resume {}\n",
+    fmt::print("stopped by {} at epoch {}, step {}. Continue with the same flags and\n  --resume {}\n",
                end.stop_reason == SIGTERM ? "SIGTERM" : "Ctrl-C", end.epoch, end.step, folder.last().string());
   } else {
     fmt::print(

@@ -1,4 +1,4 @@
-// A training run as text: facts and numbers on stdout, a progress bar on stderr.
+// Prints a training run: facts and numbers on stdout, a progress bar on stderr.
 #pragma once
 #include <optional>
 #include <string>
@@ -24,14 +24,14 @@ class TrainOutput : public TrainObserver {
   void epoch_finished(const fs::path& folder, const std::vector<EpochRecord>& history) override;
 
   void ended(const TrainEnd& end, const RunFolder& folder);
-  // What a model that is only tested is worth.
+  // Prints the scores of a model that is only tested.
   void tested(const ValidationRun& run, const std::string& model, const RunFolder& folder);
 
  private:
-  void end_bar();  // of the check
+  void end_bar();  // ends the bar of the check
 
   int print_freq_;
-  bool in_epoch_ = false;  // a validation belongs to an epoch and is indented
+  bool in_epoch_ = false;  // a validation within an epoch is indented
   std::string checking_;
   std::optional<Progress> bar_;
 };

@@ -1,4 +1,4 @@
-"""Makes resized.safetensors: what OpenCV's resize (INTER_LINEAR, 8 bits) gives for made-up pictures. Needs opencv-python."""
+"""Makes resized.safetensors: generated pictures, resized by OpenCV (INTER_LINEAR, 8 bits). Needs opencv-python."""
 import os
 
 import cv2

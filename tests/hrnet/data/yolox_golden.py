@@ -1,4 +1,4 @@
-"""Makes yolox_golden.safetensors: raw outputs of small YOLOX networks, computed in double with NumPy alone.
+"""Makes yolox_golden.safetensors: raw outputs of small YOLOX networks, computed in double with NumPy only.
 
 The networks are written down here once more, from the paper's description and the official project's names, as slices
 and matrix products, so that they share nothing with the C++ code: the focus stem stays a focus, batch norm is not folded
@@ -19,7 +19,7 @@ SIZES = {"nano": (16, 1, True, 0.47), "tiny": (24, 1, False, 0.41), "s": (32, 1,
 
 
 def unit(name, count):
-    """Uniform numbers in [0, 1): the generator of oracle/forward/README.md."""
+    """Returns uniform numbers in [0, 1) with the generator of oracle/forward/README.md."""
     with np.errstate(over="ignore"):
         h = np.uint64(0xcbf29ce484222325)
         for byte in name.encode():
@@ -142,7 +142,7 @@ def main():
             h, w = map(int, hw.split("x"))
             got = Network(stem, depth, depthwise, 80, base)(picture(int(n[1:]), h, w))
             want = load_file(os.path.join(folder, run + ".safetensors"))["output"]
-            # The bytes are in the order [N, 85, A] of the network's last permute, whatever the header says.
+            # The bytes are in the order [N, 85, A] of the network's last permutation, whatever the header says.
             want = want.reshape(want.shape[0], want.shape[2], want.shape[1]).transpose(0, 2, 1)
             print(run, np.abs(got - want).max() / np.abs(want).max())
         return
