@@ -1,17 +1,11 @@
 #include "data/draw/draw.h"
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wall"
-#pragma GCC diagnostic ignored "-Wextra"
-#pragma GCC diagnostic ignored "-Wshadow"
-#include <stb_easy_font.h>
-#pragma GCC diagnostic pop
-
 #include <array>
 #include <cstring>
 #include <limits>
 
 #include "core/error.h"
+#include "data/draw/stroke_font.h"
 
 namespace hr {
 namespace {
@@ -32,31 +26,83 @@ void paint(Image& image, const Bounds& box, Color color, const Distance& distanc
             [&](int x, int y, float coverage) { blend(image.at(x, y), color, coverage); });
 }
 
-// In stb_easy_font capital letters are 7 units high and a line 12; every quad is an axis-aligned rectangle.
-constexpr float kCapital = 7;
-
-struct GlyphBar {
-  float x0, y0, x1, y1;
+// Text as strokes, laid out: the letters' polylines in pixels, relative to the top-left corner of the text, x to the
+// right along the line.
+struct TextLayout {
+  float width = 0, height = 0, line_width = 1;
+  std::vector<Stroke> strokes;
 };
 
-std::vector<GlyphBar> text_bars(std::string_view text) {
-  std::string ascii;
-  for (const char c : text) ascii += c == '\n' || (c >= ' ' && c <= '~') ? c : '?';
-  struct Vertex {
-    float x, y, z;
-    uint8_t color[4];
-  };
-  std::vector<Vertex> vertices(ascii.size() * 4 * 32 + 4);  // A glyph needs at most 32 quads.
-  const int quads = stb_easy_font_print(0, 0, ascii.data(), nullptr, vertices.data(),
-                                        static_cast<int>(vertices.size() * sizeof(Vertex)));
-  std::vector<GlyphBar> bars;
-  bars.reserve(static_cast<size_t>(quads));
-  for (int q = 0; q < quads; ++q) {
-    const Vertex* v = vertices.data() + static_cast<ptrdiff_t>(q) * 4;
-    bars.push_back(
-        {std::min(v[0].x, v[2].x), std::min(v[0].y, v[2].y), std::max(v[0].x, v[2].x), std::max(v[0].y, v[2].y)});
+// Puts the lines that most letters have in common (the top of capitals and of a small x, the baseline) onto whole
+// pixels, so that their horizontal strokes are sharp.
+class LineGrid {
+ public:
+  LineGrid(float size, float line_width) {
+    const float inside = size - line_width, offset = std::lround(line_width) % 2 == 1 ? 0 : 0.5F;
+    const auto snapped = [&](float unit) {
+      const float at = line_width / 2 - 0.5F + unit / StrokeFont::kCapital * inside;
+      return std::round(at - offset) + offset;
+    };
+    for (size_t i = 0; i < kUnits.size(); ++i) pixels_.at(i) = snapped(kUnits.at(i));
   }
-  return bars;
+  float operator()(float unit) const {
+    size_t i = 1;
+    while (i + 1 < kUnits.size() && unit > kUnits.at(i)) ++i;
+    const float t = (unit - kUnits.at(i - 1)) / (kUnits.at(i) - kUnits.at(i - 1));
+    return pixels_.at(i - 1) + t * (pixels_.at(i) - pixels_.at(i - 1));
+  }
+
+ private:
+  static constexpr std::array<float, 4> kUnits = {0, StrokeFont::kXHeight, StrokeFont::kCapital,
+                                                  StrokeFont::kDescender};
+  std::array<float, 4> pixels_{};
+};
+
+TextLayout lay_out(std::string_view text, float size, float weight) {
+  TextLayout layout;
+  layout.line_width = std::max(1.0F, size * 0.125F) * weight;
+  const float unit = size / StrokeFont::kCapital;
+  const LineGrid grid(size, layout.line_width);
+  float top = 0;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    float x = layout.line_width / 2 - 0.5F;
+    for (const char c : line) {
+      const Glyph& glyph = glyph_of(c);
+      for (const Stroke& stroke : glyph.strokes) {
+        Stroke& placed = layout.strokes.emplace_back();
+        for (const StrokePoint p : stroke) placed.push_back({x + p.x * unit, top + grid(p.y)});
+      }
+      x += glyph.advance * unit;
+    }
+    if (!line.empty()) layout.width = std::max(layout.width, stroke_text_width(line) * unit + layout.line_width);
+    const bool deep = line.find_first_of("gjpqy,;()[]{}@_|Q/\\") != std::string_view::npos;
+    layout.height = top + size * (deep ? StrokeFont::kDescender / StrokeFont::kCapital : 1);
+    top += std::round(size * StrokeFont::kLine / StrokeFont::kCapital);
+    begin = end + 1;
+  }
+  return layout;
+}
+
+float squared_distance(float x, float y, const StrokePoint& a, const StrokePoint& b) {
+  const float dx = b.x - a.x, dy = b.y - a.y, length2 = dx * dx + dy * dy;
+  const float t = length2 > 0 ? std::clamp(((x - a.x) * dx + (y - a.y) * dy) / length2, 0.0F, 1.0F) : 0;
+  const float ex = x - a.x - t * dx, ey = y - a.y - t * dy;
+  return ex * ex + ey * ey;
+}
+
+// Paints one stroke as a whole, so that a translucent colour does not show where its segments meet.
+void paint_stroke(Image& image, const Stroke& stroke, float radius, Color color) {
+  Bounds box;
+  for (const StrokePoint& p : stroke) box.add({p.x, p.y}, radius);
+  paint(image, box, color, [&](float x, float y) {
+    float nearest = squared_distance(x, y, stroke.front(), stroke.front());
+    for (size_t i = 1; i < stroke.size(); ++i) {
+      nearest = std::min(nearest, squared_distance(x, y, stroke[i - 1], stroke[i]));
+    }
+    return std::sqrt(nearest) - radius;
+  });
 }
 
 enum class Side { left, right, centre };
@@ -120,27 +166,27 @@ void draw_line(Image& image, Point a, Point b, float line_width, Color color) {
 }
 
 TextSize text_size(std::string_view text, float size) {
-  float width = 0, height = 0;
-  for (const GlyphBar& bar : text_bars(text)) {
-    width = std::max(width, bar.x1);
-    height = std::max(height, bar.y1);
-  }
-  return {width * size / kCapital, std::max(height, kCapital) * size / kCapital};
+  const TextLayout layout = lay_out(text, size, 1);
+  return {layout.width, layout.height};
 }
 
-void draw_text(Image& image, float x, float y, std::string_view text, float size, Color color) {
-  const float scale = size / kCapital;
-  for (const GlyphBar& bar : text_bars(text)) {
-    fill_rectangle(image, x + bar.x0 * scale, y + bar.y0 * scale, (bar.x1 - bar.x0) * scale, (bar.y1 - bar.y0) * scale,
-                   color);
+void draw_text(Image& image, float x, float y, std::string_view text, float size, Color color, float weight) {
+  const TextLayout layout = lay_out(text, size, weight);
+  x = std::round(x);
+  y = std::round(y);
+  for (Stroke stroke : layout.strokes) {
+    for (StrokePoint& p : stroke) p = {x + p.x, y + p.y};
+    paint_stroke(image, stroke, layout.line_width / 2, color);
   }
 }
 
 void draw_text_upwards(Image& image, float x, float y, std::string_view text, float size, Color color) {
-  const float scale = size / kCapital;
-  for (const GlyphBar& bar : text_bars(text)) {
-    fill_rectangle(image, x + bar.y0 * scale, y - bar.x1 * scale, (bar.y1 - bar.y0) * scale, (bar.x1 - bar.x0) * scale,
-                   color);
+  const TextLayout layout = lay_out(text, size, 1);
+  x = std::round(x);
+  y = std::round(y);
+  for (Stroke stroke : layout.strokes) {
+    for (StrokePoint& p : stroke) p = {x + p.y, y - p.x};
+    paint_stroke(image, stroke, layout.line_width / 2, color);
   }
 }
 

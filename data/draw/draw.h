@@ -62,13 +62,14 @@ void fill_circle(Image& image, Point centre, float radius, Color color);
 void fill_capsule(Image& image, Point a, Point b, float radius_a, float radius_b, Color color);
 void draw_line(Image& image, Point a, Point b, float line_width, Color color);
 
-// Draws text in printable ASCII (other characters become '?'). (x, y) is the top-left corner, `size` the height of
-// capital letters in pixels.
+// Draws text in printable ASCII (other characters become '?') with the strokes of data/draw/stroke_font.h. (x, y) is
+// the top-left corner, which is rounded to whole pixels, `size` the height of capital letters in pixels, and `weight` a
+// factor of the width of the strokes: 1.5 is bold.
 struct TextSize {
   float width = 0, height = 0;
 };
 TextSize text_size(std::string_view text, float size);
-void draw_text(Image& image, float x, float y, std::string_view text, float size, Color color);
+void draw_text(Image& image, float x, float y, std::string_view text, float size, Color color, float weight = 1);
 void draw_text_upwards(Image& image, float x, float y, std::string_view text, float size,
                        Color color);  // (x, y) is the start.
 

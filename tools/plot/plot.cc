@@ -2,18 +2,20 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
+#include <cmath>
 #include <limits>
+#include <map>
 
 #include "core/error.h"
 
 namespace hr {
 namespace {
 
-constexpr std::array<Color, 6> kPalette{
-    {{31, 119, 180}, {214, 90, 20}, {44, 140, 60}, {190, 40, 60}, {120, 90, 180}, {110, 110, 110}}};
-constexpr Color kInk{50, 50, 50}, kGrid{226, 228, 232}, kFrame{130, 130, 130};
-constexpr float kText = 8;
+// Differences of numbers up to here, margins included, are finite.
+constexpr double kLargest = 1e300;
+// Above so many points a series is a line without dots.
+constexpr size_t kDots = 40;
 
 struct Range {
   double lo = std::numeric_limits<double>::infinity(), hi = -lo;
@@ -24,43 +26,15 @@ struct Range {
   bool empty() const { return lo > hi; }
 };
 
-// Up to this size, differences of numbers are finite, margins included.
-constexpr double kLargest = 1e300;
+bool within(double v, const std::array<double, 2>& range) { return v >= range[0] && v <= range[1]; }
 
-bool usable(double x, double y, bool log_y) {
-  return std::abs(x) <= kLargest && std::abs(y) <= kLargest && (!log_y || y > 0);  // false for NaN
-}
-
-// Formats a tick as short as is exact enough: 0.001, 2.5, 40, 1e-05.
-std::string tick_label(double value) { return fmt::format("{:.4g}", std::abs(value) < 1e-300 ? 0.0 : value); }
-
-struct Tick {
-  double at;  // on the axis (log10 with log_y)
-  std::string label;
-};
-
-std::vector<Tick> linear_ticks(double lo, double hi, int wanted) {
-  std::vector<Tick> ticks;
-  for (const double v : nice_ticks(lo, hi, wanted)) ticks.push_back({v, tick_label(v)});
-  return ticks;
-}
-
-// Returns powers of ten and, if the range holds few of them, also 2 and 5 times those.
-std::vector<Tick> log_ticks(double lo, double hi, int wanted) {
-  std::vector<Tick> ticks;
-  const int step = std::max(1, static_cast<int>(std::ceil((hi - lo) / wanted)));
-  const bool between = hi - lo < 3;
-  for (int e = static_cast<int>(std::floor(lo)); e <= static_cast<int>(std::ceil(hi)); ++e) {
-    if (e % step != 0) continue;
-    for (const double m : {1.0, 2.0, 5.0}) {
-      if (m > 1 && !between) continue;
-      const double at = e + std::log10(m);
-      if (at >= lo - 1e-9 && at <= hi + 1e-9) ticks.push_back({at, tick_label(m * std::pow(10.0, e))});
-    }
-  }
-  return ticks.size() >= 2
-             ? ticks
-             : std::vector<Tick>{{lo, tick_label(std::pow(10.0, lo))}, {hi, tick_label(std::pow(10.0, hi))}};
+// Whether point i of a series is shown.
+bool usable(const Panel& panel, const Series& series, size_t i) {
+  const double x = series.x[i], y = series.y[i];
+  if (!(std::abs(x) <= kLargest && std::abs(y) <= kLargest)) return false;  // NaN too
+  if (series.right) return within(y, panel.right_range);
+  if (panel.y_range && !within(y, *panel.y_range)) return false;
+  return !panel.log_y || y > 0;
 }
 
 void widen(Range& range, double least) {
@@ -71,110 +45,234 @@ void widen(Range& range, double least) {
   }
 }
 
-PlotFrame frame_of(const Panel& panel, double x, double y, double w, double h) {
-  PlotFrame frame;
-  frame.log_y = panel.log_y;
-  Range xs, ys;
+// The ends of the axis on the left. Numbers that hardly differ are shown as the flat line that they are: the axis spans
+// a tenth of them at least.
+Range left_range(const Panel& panel) {
+  Range y;
   for (const Series& series : panel.series) {
     for (size_t i = 0; i < series.x.size(); ++i) {
-      if (!usable(series.x[i], series.y[i], panel.log_y)) continue;
-      xs.add(series.x[i]);
-      ys.add(panel.log_y ? std::log10(series.y[i]) : series.y[i]);
+      if (!series.right && usable(panel, series, i)) y.add(panel.log_y ? std::log10(series.y[i]) : series.y[i]);
     }
   }
-  widen(xs, xs.empty() ? 1 : std::max(1e-9, std::abs(xs.lo) * 1e-9));
-  if (xs.hi - xs.lo < 1e-6) xs = {xs.lo - 0.5, xs.hi + 0.5};
-  if (panel.y_from_zero && !panel.log_y && !ys.empty()) ys.add(0);
-  widen(ys, ys.empty() ? 1 : panel.log_y ? 0.2 : std::max(std::abs(ys.hi) * 0.02, 1e-12));
-  const double margin = (ys.hi - ys.lo) * 0.05;
-  frame.x_lo = xs.lo;
-  frame.x_hi = xs.hi;
-  frame.y_lo = panel.y_from_zero && ys.lo == 0 ? 0 : ys.lo - margin;
-  frame.y_hi = ys.hi + margin;
-
-  frame.left = x + 76;
-  frame.top = y + 34;
-  frame.width = w - 76 - 24;
-  frame.height = h - 34 - 46;
-  check(frame.width >= 40 && frame.height >= 30, "plot: {}x{} pixels is too small for a panel, use at least 160x120", w,
-        h);
-  return frame;
+  if (panel.y_range) {
+    const auto [lo, hi] = *panel.y_range;
+    return panel.log_y ? Range{std::log10(lo), std::log10(hi)} : Range{lo, hi};
+  }
+  if (panel.log_y) {
+    if (y.empty()) y = {-1, 0};
+    widen(y, 0.2);
+  } else {
+    if (panel.y_from_zero && !y.empty()) y.add(0);
+    const double size = y.empty() ? 0 : std::max(std::abs(y.lo), std::abs(y.hi));
+    const bool flat_at_zero = size < 1e-300;
+    if (flat_at_zero && panel.y_from_zero) return {0, 1};
+    widen(y, flat_at_zero ? 1 : 0.1 * size);
+  }
+  const double margin = (y.hi - y.lo) * 0.05;
+  return {panel.y_from_zero && !panel.log_y && y.lo == 0 ? 0 : y.lo - margin, y.hi + margin};
 }
 
-void draw_panel(Image& image, const Panel& panel, const PlotFrame& frame) {
-  const auto left = static_cast<float>(frame.left), top = static_cast<float>(frame.top);
-  const auto width = static_cast<float>(frame.width), height = static_cast<float>(frame.height);
-  const float right = left + width, bottom = top + height;
-
-  const TextSize title = text_size(panel.title, kText * 1.4F);
-  draw_text(image, left + (width - title.width) / 2, top - 22, panel.title, kText * 1.4F, kInk);
-
-  const int wanted_y = std::clamp(static_cast<int>(frame.height / 45), 2, 8);
-  const std::vector<Tick> y_ticks =
-      panel.log_y ? log_ticks(frame.y_lo, frame.y_hi, wanted_y) : linear_ticks(frame.y_lo, frame.y_hi, wanted_y);
-  for (const Tick& tick : y_ticks) {
-    const auto y = static_cast<float>(frame.top + (frame.y_hi - tick.at) / (frame.y_hi - frame.y_lo) * frame.height);
-    fill_rectangle(image, left, y, width, 1, kGrid);
-    const TextSize size = text_size(tick.label, kText);
-    draw_text(image, left - 7 - size.width, y - kText / 2 + 0.5F, tick.label, kText, kInk);
-  }
-  for (const Tick& tick : linear_ticks(frame.x_lo, frame.x_hi, std::clamp(static_cast<int>(frame.width / 70), 2, 10))) {
-    const auto x = static_cast<float>(frame.left + (tick.at - frame.x_lo) / (frame.x_hi - frame.x_lo) * frame.width);
-    fill_rectangle(image, x, top, 1, height, kGrid);
-    draw_text(image, x - text_size(tick.label, kText).width / 2, bottom + 7, tick.label, kText, kInk);
-  }
-  draw_rectangle(image, left, top, width + 1, height + 1, 1, kFrame);
-  draw_text(image, left + (width - text_size(panel.x_label, kText).width) / 2, bottom + 24, panel.x_label, kText, kInk);
-  draw_text_upwards(image, left - 68, top + (height + text_size(panel.y_label, kText).width) / 2, panel.y_label, kText,
-                    kInk);
-
-  for (size_t s = 0; s < panel.series.size(); ++s) {
-    const Series& series = panel.series[s];
-    const Color color = kPalette[s % kPalette.size()];
-    bool joined = false;
-    Point previous;
-    for (size_t i = 0; i < series.x.size(); ++i) {
-      if (!usable(series.x[i], series.y[i], panel.log_y)) {
-        joined = false;
-        continue;
-      }
-      const Point point = frame.at(series.x[i], series.y[i]);
-      if (joined) draw_line(image, previous, point, 2, color);
-      if (series.x.size() <= 40) fill_circle(image, point, 3, color);
-      previous = point;
-      joined = true;
-    }
-    if (series.x.size() > 40 && joined) fill_circle(image, previous, 3, color);  // marks the last point
-  }
-
-  // The legend is put into the upper corner that has fewer points behind it.
-  std::vector<size_t> listed;
-  float widest = 0;
-  for (size_t s = 0; s < panel.series.size(); ++s) {
-    if (panel.series[s].name.empty()) continue;
-    listed.push_back(s);
-    widest = std::max(widest, text_size(panel.series[s].name, kText).width);
-  }
-  if (listed.empty()) return;
-  const float w = widest + 40, h = static_cast<float>(listed.size()) * 15 + 7;
-  int at_left = 0, at_right = 0;
+Range x_range(const Panel& panel) {
+  Range x;
   for (const Series& series : panel.series) {
     for (size_t i = 0; i < series.x.size(); ++i) {
-      if (!usable(series.x[i], series.y[i], panel.log_y)) continue;
-      const Point p = frame.at(series.x[i], series.y[i]);
-      if (p.y > top + h + 8) continue;
-      at_left += p.x < left + w + 8;
-      at_right += p.x > right - w - 8;
+      if (usable(panel, series, i)) x.add(series.x[i]);
     }
   }
-  const float x = at_left < at_right ? left + 8 : right - w - 8, y = top + 8;
-  fill_rectangle(image, x, y, w, h, {255, 255, 255, 0.85F});
-  draw_rectangle(image, x, y, w, h, 1, {205, 205, 205});
-  for (size_t i = 0; i < listed.size(); ++i) {
-    const float row = y + 5 + static_cast<float>(i) * 15;
-    draw_line(image, {x + 8, row + 4}, {x + 26, row + 4}, 2, kPalette[listed[i] % kPalette.size()]);
-    draw_text(image, x + 33, row, panel.series[listed[i]].name, kText, kInk);
+  if (x.empty()) return {0, 1};
+  if (panel.whole_x) {
+    if (x.hi - x.lo < 1) x = {x.lo - 0.5, x.hi + 0.5};
+    return x;
   }
+  widen(x, std::max(1e-9, std::abs(x.lo) * 1e-9));
+  if (x.hi - x.lo < 1e-6) x = {x.lo - 0.5, x.hi + 0.5};
+  return x;
+}
+
+// Draws one panel into its part of the picture.
+class PanelPlot {
+ public:
+  PanelPlot(Drawing& out, const Panel& panel, double x, double y, double w, double h, float text)
+      : out_(out), panel_(panel), text_(text) {
+    for (const Series& series : panel.series) has_right_ = has_right_ || series.right;
+    place(x, y, w, h);
+  }
+  const PlotFrame& frame() const { return frame_; }
+
+  void draw() {
+    const float left = f(frame_.left), top = f(frame_.top), width = f(frame_.width), height = f(frame_.height);
+    draw_title();
+    draw_axes(left, top, width, height);
+    bool any = false;
+    for (size_t s = 0; s < panel_.series.size(); ++s) any = draw_series(panel_.series[s], tone_of(s)) || any;
+    if (!any) out_.text(left + width / 2, top + height / 2, panel_.empty, text_, tone::faint, Anchor::middle);
+    add_hover(left, top, width, height);
+  }
+
+ private:
+  static float f(double v) { return static_cast<float>(v); }
+  static Tone tone_of(size_t s) { return tone::series[s % std::size(tone::series)]; }
+
+  size_t listed() const {
+    size_t count = 0;
+    for (const Series& series : panel_.series) count += series.name.empty() ? 0 : 1;
+    return count > 1 ? count : 0;  // The title names a single series.
+  }
+
+  void place(double x, double y, double w, double h) {
+    const Range xs = x_range(panel_), ys = left_range(panel_);
+    frame_.log_y = panel_.log_y;
+    frame_.x_lo = xs.lo, frame_.x_hi = xs.hi;
+    frame_.y_lo = ys.lo, frame_.y_hi = ys.hi;
+    frame_.right_lo = panel_.right_range[0], frame_.right_hi = panel_.right_range[1];
+    const double line = 2.1 * text_;
+    frame_.top = y + 3.1 * line + (listed() > 0 ? line : 0) - (panel_.title.empty() ? line : 0);
+    frame_.height = y + h - 2.6 * line - (panel_.x_label.empty() ? 0 : line) - frame_.top + line;
+    const int wanted = std::clamp(static_cast<int>(frame_.height / (4.5 * text_)), 2, 8);
+    left_ticks_ = panel_.log_y ? log_ticks(ys.lo, ys.hi, wanted) : linear_ticks(ys.lo, ys.hi, wanted);
+    if (has_right_) right_ticks_ = linear_ticks(frame_.right_lo, frame_.right_hi, wanted);
+    for (Tick& tick : right_ticks_) tick.label += panel_.right_unit;
+    const double before = widest(left_ticks_) + 1.6 * text_ + (panel_.y_label.empty() ? text_ : 2.6 * text_);
+    const double after = has_right_ ? widest(right_ticks_) + 2.2 * text_ : 2 * text_;
+    frame_.left = x + before;
+    frame_.width = w - before - after;
+    check(frame_.width >= 40 && frame_.height >= 30,
+          "plot: {}x{} pixels is too small for a panel, use at least 160x120", w, h);
+    x_ = f(x);
+    y_ = f(y);
+  }
+
+  float widest(const std::vector<Tick>& ticks) const {
+    float width = 0;
+    for (const Tick& tick : ticks) width = std::max(width, text_size(tick.label, text_).width);
+    return width;
+  }
+
+  void draw_title() {
+    const float line = 2.1F * text_;
+    float y = y_ + line;
+    const float left = f(frame_.left);
+    if (!panel_.title.empty()) {
+      out_.text(left, y, panel_.title, text_ * 1.2F, tone::ink).bold = true;
+      y += line;
+    }
+    if (listed() == 0) return;
+    y += text_ * 0.3F;
+    float x = left;
+    for (size_t s = 0; s < panel_.series.size(); ++s) {
+      const std::string& name = panel_.series[s].name;
+      if (name.empty()) continue;
+      const float middle = y + text_ / 2;
+      out_.line({{x, middle}, {x + 1.6F * text_, middle}}, text_ / 4, tone_of(s));
+      out_.text(x + 2.4F * text_, y, name, text_, tone::faint);
+      x += 4.4F * text_ + text_size(name, text_).width * 1.08F;
+    }
+  }
+
+  void draw_axes(float left, float top, float width, float height) {
+    const float bottom = top + height;
+    const auto y_of = [&](double at, double lo, double hi) {
+      return f(frame_.top + (hi - at) / (hi - lo) * frame_.height);
+    };
+    for (const Tick& tick : left_ticks_) {
+      const float y = std::round(y_of(tick.at, frame_.y_lo, frame_.y_hi));
+      out_.rectangle(left, y, width, 1, tone::grid);
+      out_.text(left - 0.9F * text_, y - text_ / 2 + 0.5F, tick.label, text_, tone::faint, Anchor::end);
+    }
+    for (const Tick& tick : right_ticks_) {
+      const float y = std::round(y_of(tick.at, frame_.right_lo, frame_.right_hi));
+      out_.rectangle(left + width, y, text_ / 2, 1, tone::axis);
+      out_.text(left + width + 1.1F * text_, y - text_ / 2 + 0.5F, tick.label, text_, tone::faint);
+    }
+    const int wanted = std::clamp(static_cast<int>(frame_.width / (8.5 * text_)), 2, 10);
+    for (const Tick& tick : linear_ticks(frame_.x_lo, frame_.x_hi, wanted, panel_.whole_x)) {
+      const float x = std::round(frame_.at(tick.at, 1).x);
+      out_.rectangle(x, bottom, 1, text_ / 2, tone::axis);
+      out_.text(x, bottom + 0.9F * text_, tick.label, text_, tone::faint, Anchor::middle);
+    }
+    out_.rectangle(left, std::round(bottom), width + 1, 1, tone::axis);
+    if (!panel_.x_label.empty()) {
+      out_.text(left + width / 2, bottom + 2.8F * text_, panel_.x_label, text_, tone::faint, Anchor::middle);
+    }
+    if (!panel_.y_label.empty()) {
+      Mark& label = out_.text(x_ + 0.5F * text_, top + height / 2, panel_.y_label, text_, tone::faint, Anchor::middle);
+      label.upwards = true;
+    }
+  }
+
+  // Lines between neighbours that are both there. False if there is no point at all.
+  bool draw_series(const Series& series, Tone tone) {
+    std::vector<Point> joined;
+    std::vector<Point> dots;
+    const float line = text_ / 4;
+    const auto end_of_line = [&] {
+      if (joined.size() > 1) out_.line(joined, line, tone);
+      if (joined.size() == 1 && series.x.size() > kDots) dots.push_back(joined[0]);  // Alone between two gaps.
+      joined.clear();
+    };
+    std::optional<Point> last;
+    for (size_t i = 0; i < series.x.size(); ++i) {
+      if (!usable(panel_, series, i)) {
+        end_of_line();
+        continue;
+      }
+      last = series.right ? frame_.at_right(series.x[i], series.y[i]) : frame_.at(series.x[i], series.y[i]);
+      joined.push_back(*last);
+      if (series.x.size() <= kDots) dots.push_back(*last);
+    }
+    end_of_line();
+    if (last && series.x.size() > kDots) dots.push_back(*last);  // Where it stands now.
+    for (const Point& dot : dots) out_.dot(dot, text_ * 0.38F, tone);
+    return last.has_value();
+  }
+
+  std::string told(const Series& series, double y) const {
+    const std::string number =
+        std::isfinite(y) ? fmt::format("{:.4g}{}", y, series.right ? panel_.right_unit : "") : "not a number";
+    return fmt::format("\n{} {}", series.name.empty() ? panel_.title : series.name, number);
+  }
+
+  // One area for every x, as wide as it is nearer to this x than to its neighbours.
+  void add_hover(float left, float top, float width, float height) {
+    std::map<double, std::string> columns;
+    for (const Series& series : panel_.series) {
+      for (size_t i = 0; i < series.x.size(); ++i) {
+        if (!(series.x[i] >= frame_.x_lo && series.x[i] <= frame_.x_hi)) continue;
+        std::string& text = columns[series.x[i]];
+        if (text.empty()) text = fmt::format("{} {:.6g}", panel_.x_label, series.x[i]);
+        text += told(series, series.y[i]);
+      }
+    }
+    float from = left;
+    for (auto column = columns.begin(); column != columns.end(); ++column) {
+      const auto next = std::next(column);
+      const float to = next == columns.end() ? left + width : frame_.at((column->first + next->first) / 2, 1).x;
+      out_.hover(from, top, to - from, height, column->second);
+      from = to;
+    }
+  }
+
+  Drawing& out_;
+  const Panel& panel_;
+  float text_, x_ = 0, y_ = 0;
+  bool has_right_ = false;
+  PlotFrame frame_;
+  std::vector<Tick> left_ticks_, right_ticks_;
+};
+
+// The number of columns with which panels come closest to 3:2.
+int columns_for(int count, double width, double height) {
+  int best = 1;
+  double least = std::numeric_limits<double>::infinity();
+  for (int columns = 1; columns <= count; ++columns) {
+    const int rows = (count + columns - 1) / columns;
+    const double off = std::abs(std::log(width / columns / (height / rows) / 1.5));
+    if (off < least) {
+      least = off;
+      best = columns;
+    }
+  }
+  return best;
 }
 
 }  // namespace
@@ -185,30 +283,12 @@ Point PlotFrame::at(double x, double y) const {
           static_cast<float>(top + (y_hi - value) / (y_hi - y_lo) * height)};
 }
 
-std::vector<double> nice_ticks(double lo, double hi, int wanted) {
-  std::vector<double> ticks;
-  if (!(std::isfinite(lo) && std::isfinite(hi) && hi > lo) || wanted < 1) return ticks;
-  const double raw = hi / wanted - lo / wanted, power = std::pow(10.0, std::floor(std::log10(raw)));
-  double step = power * 10;
-  for (const double m : {1.0, 2.0, 5.0}) {
-    if (power * m >= raw * (1 - 1e-9)) {
-      step = power * m;
-      break;
-    }
-  }
-  if (!(std::isfinite(step) && step > 0)) return ticks;
-  // Each multiple of the step is computed anew, because adding up would drift and print 0.30000000000000004. In a range
-  // that is much narrower than its numbers are large, multiples are not distinguishable (and from 2^53 on, counting
-  // with doubles would not even advance), so there are no ticks.
-  constexpr double kCountable = 1e12;
-  const double first = std::ceil(lo / step - 1e-9), last = std::floor(hi / step + 1e-9);
-  if (!(std::abs(first) < kCountable && std::abs(last) < kCountable)) return ticks;
-  const int count = static_cast<int>(std::min(last - first, 2.0 * wanted + 2)) + 1;
-  for (int i = 0; i < count; ++i) ticks.push_back((first + i) * step);
-  return ticks;
+Point PlotFrame::at_right(double x, double y) const {
+  return {static_cast<float>(left + (x - x_lo) / (x_hi - x_lo) * width),
+          static_cast<float>(top + (right_hi - y) / (right_hi - right_lo) * height)};
 }
 
-Image plot(const std::vector<Panel>& panels, int width, int height, std::vector<PlotFrame>* frames) {
+Drawing draw_plot(const std::vector<Panel>& panels, int width, int height, float text, std::vector<PlotFrame>* frames) {
   check(!panels.empty(), "plot: no panel to draw");
   for (const Panel& panel : panels) {
     for (const Series& series : panel.series) {
@@ -217,18 +297,21 @@ Image plot(const std::vector<Panel>& panels, int width, int height, std::vector<
     }
   }
   check(width > 0 && height > 0 && width <= 16384 && height <= 16384, "plot: bad picture size {}x{}", width, height);
-  Image image(width, height);
-  fill(image, {255, 255, 255});
+  Drawing drawing{.width = width, .height = height, .shapes = {}};
   const auto count = static_cast<int>(panels.size());
-  const bool beside = width * 3 > height * 4;
-  const double w = beside ? width / count : width, h = beside ? height : height / count;
+  const int columns = columns_for(count, width, height), rows = (count + columns - 1) / columns;
+  const double w = static_cast<double>(width) / columns, h = static_cast<double>(height) / rows;
   if (frames != nullptr) frames->clear();
   for (int i = 0; i < count; ++i) {
-    const PlotFrame frame = frame_of(panels[static_cast<size_t>(i)], beside ? i * w : 0, beside ? 0 : i * h, w, h);
-    draw_panel(image, panels[static_cast<size_t>(i)], frame);
-    if (frames != nullptr) frames->push_back(frame);
+    PanelPlot panel(drawing, panels[static_cast<size_t>(i)], i % columns * w, i / columns * h, w, h, text);
+    panel.draw();
+    if (frames != nullptr) frames->push_back(panel.frame());
   }
-  return image;
+  return drawing;
+}
+
+Image plot(const std::vector<Panel>& panels, int width, int height, std::vector<PlotFrame>* frames) {
+  return paint(draw_plot(panels, width, height, 8, frames));
 }
 
 }  // namespace hr

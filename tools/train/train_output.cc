@@ -89,7 +89,7 @@ void TrainOutput::more_bad_samples(size_t count, const std::string& list) {
 }
 
 void TrainOutput::epoch_finished(const fs::path& folder, const std::vector<EpochRecord>& history) {
-  plot_history(folder / "curves.png", history);
+  plot_history(folder / "curves.png", history, read_epoch_speeds(folder));
 }
 
 void TrainOutput::ended(const TrainEnd& end, const RunFolder& folder) {
