@@ -71,13 +71,18 @@ void convert_to_onnx(const ConvertOptions& o, const WeightFile& file) {
 }  // namespace
 
 void add_convert_options(CLI::App& app, ConvertOptions& o) {
-  describe(app, XX
-           "convert pose_hrnet_w32_256x192.pth w32.safetensors\n"
-           "convert runs/w32/best.safetensors best.pth\n"
-           "convert runs/w32/best.safetensors w32.onnx\n"
-           "convert pose_hrnet_w48_384x288.pth w48.onnx --fixed-size 384 288 --decode\n"
-           "convert yolox_s.pth yolox_s.onnx\n"
-           "convert --info hrnet_w32-36af842e.pth");
+  describe(
+      app,
+      "Converts a weight file, .pth of any kind, safetensors or ONNX, to safetensors or to a .pth that "
+      "torch.load(weights_only=True) opens. Tensors keep their bits, type and order; wrappers and optimiser state "
+      "are left out. An output that ends in .onnx gets the whole network, for other programs to run; it is run and "
+      "compared with the network before it gets its name. With --info it only describes a file.",
+      "convert pose_hrnet_w32_256x192.pth w32.safetensors\n"
+      "convert runs/w32/best.safetensors best.pth\n"
+      "convert runs/w32/best.safetensors w32.onnx\n"
+      "convert pose_hrnet_w48_384x288.pth w48.onnx --fixed-size 384 288 --decode\n"
+      "convert yolox_s.pth yolox_s.onnx\n"
+      "convert --info hrnet_w32-36af842e.pth");
   app.add_option("input", o.input, "weight file to read")->required()->type_name("IN");
   app.add_option("output", o.output, "file to write: .safetensors, .pth or .onnx")->type_name("OUT");
   app.add_flag("--info", o.info, "describe IN and write nothing");
