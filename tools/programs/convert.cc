@@ -2,11 +2,9 @@
 
 #include <deque>
 #include <functional>
-#include <optional>
 
 #include "core/error.h"
-#include "hrnet/export/onnx.h"
-#include "tools/cli/cli.h"
+#include "tools/convert/convert_onnx.h"
 #include "tools/convert/patient_progress.h"
 
 namespace hr {
@@ -39,79 +37,7 @@ void check_options(const ConvertOptions& o, bool onnx) {
   }
 }
 
-void convert_to_onnx(const ConvertOptions& o, const WeightFile& file) {
-  std::optional<PatientProgress> line;  // for the writing alone; the check has no end that could be foretold
-  const OnnxReport r = export_onnx(file, o.output,
-                                   {.keep_bn = o.keep_bn,
-                                    .decode = o.decode,
-                                    .half = o.half,
-                                    .fixed_size = o.fixed_size,
-                                    .model = o.model,
-                                    .color = o.color,
-                                    .keypoints_path = o.keypoints_path,
-                                    .codec = o.codec,
-                                    .joints = o.joints},
-                                   [&](int64_t done, int64_t total) {
-                                     if (!line) line.emplace("write " + fs::path(o.output).filename().string());
-                                     (*line)(done, total);
-                                   });
-  line.reset();
-  fmt::print("{} -> {}: {}, {} nodes of opset 17, {:.1f} MiB\n", o.input, o.output, r.network, r.nodes,
-             static_cast<double>(r.bytes) / (1 << 20));
-  fmt::print("  {} -> {}\n", r.input, r.outputs);
-  fmt::print(
-      "  check  read back and run on {} random inputs; the largest difference to the network is {:.1e} of the "
-      "largest number\n",
-      r.batch, r.relative());
-  if (o.half) fmt::print("  check  with weights in float16 it is {:.1e}\n", r.rounding);
-  if (o.decode)
-    fmt::print("  check  decoded as by the other programs; the largest difference is {:.1e} pixels\n", r.pixels);
-}
-
 }  // namespace
-
-void add_convert_options(CLI::App& app, ConvertOptions& o) {
-  describe(
-      app,
-      "Converts a weight file, .pth of any kind, safetensors or ONNX, to safetensors or to a .pth that "
-      "torch.load(weights_only=True) opens. Tensors keep their bits, type and order; wrappers and optimiser state "
-      "are left out. An output that ends in .onnx gets the whole network, for other programs to run; it is run and "
-      "compared with the network before it gets its name. With --info it only describes a file.",
-      "convert pose_hrnet_w32_256x192.pth w32.safetensors\n"
-      "convert runs/w32/best.safetensors best.pth\n"
-      "convert runs/w32/best.safetensors w32.onnx\n"
-      "convert pose_hrnet_w48_384x288.pth w48.onnx --fixed-size 384 288 --decode\n"
-      "convert yolox_s.pth yolox_s.onnx\n"
-      "convert --info hrnet_w32-36af842e.pth");
-  app.add_option("input", o.input, "weight file to read")->required()->type_name("IN");
-  app.add_option("output", o.output, "file to write: .safetensors, .pth or .onnx")->type_name("OUT");
-  app.add_flag("--info", o.info, "describe IN and write nothing");
-  app.add_flag("--all", o.all, "with --info: print every row of long tables");
-  app.add_option("--model", o.model,
-                 "with --info: list how IN differs from this network; for an .onnx OUT: the network [default: the "
-                 "weights']")
-      ->type_name("NAME");
-  app.add_option("--num-joints", o.joints, "number of joints of the network that --model names [default: the weights']")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--color", o.color,
-                 "record this order of the input's channels in a safetensors or .onnx OUT: rgb or bgr")
-      ->type_name("ORDER")
-      ->check(CLI::IsMember({"rgb", "bgr"}));
-  app.add_flag("--keep-bn", o.keep_bn, "for .onnx: batch norms stay nodes of their own, for tools that train further");
-  app.add_flag("--decode", o.decode,
-               "for .onnx: the graph gives joints [batch, joints, 2], in pixels of its input, and scores [batch, "
-               "joints]; of a detector: boxes in pixels");
-  app.add_flag("--half", o.half, "for .onnx: store filters as float16; the graph computes in float32");
-  add_fixed_size(app, o.fixed_size);
-  app.add_option("--keypoints-path", o.keypoints_path,
-                 "for .onnx: skeleton to note, a built-in name or a file [default: the one that IN carries, else coco]")
-      ->type_name("FILE");
-  app.add_option("--codec", o.codec,
-                 "for .onnx: how a peak becomes a coordinate with --decode: argmax, quarter or msra [default: the "
-                 "weights', else quarter]")
-      ->type_name("NAME");
-}
 
 void convert(const ConvertOptions& o) {
   if (o.info) {
