@@ -38,9 +38,10 @@ void add_detect_options(CLI::App& app, DetectOptions& o) {
   app.add_option("--at-most", o.at_most, "most boxes of one class in a picture")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  app.add_option("--input-size", o.input_size,
-                 "height and width of the network's input, multiples of 32 [default: the weights': 416 416 for nano "
-                 "and tiny, 640 640, 608 1088 for ByteTrack's]")
+  app.add_option(
+         "--input-size", o.input_size,
+         "height and width of the network's input in pixels, multiples of 32 [default: the weights': 416 416 for nano "
+         "and tiny, 640 640, 608 1088 for ByteTrack's]")
       ->expected(2)
       ->type_name("H W");
   app.add_option("--preprocessing", o.preprocessing,
