@@ -18,6 +18,9 @@
 #include "hrnet/infer/pose_estimator.h"
 #include "hrnet/infer/tracker.h"
 
+// Networks for other programs.
+#include "hrnet/export/onnx.h"
+
 // Evaluating.
 #include "eval/analysis.h"
 #include "eval/box_eval.h"
