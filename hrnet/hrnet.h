@@ -20,6 +20,9 @@
 #include "hrnet/infer/pose_estimator.h"
 #include "hrnet/infer/tracker.h"
 
+// Networks for other programs.
+#include "hrnet/export/onnx.h"
+
 // Evaluation.
 #include "eval/analysis.h"
 #include "eval/box_eval.h"

@@ -46,6 +46,7 @@ struct OnnxFile::Parser {
       return;
     }
     const auto bytes = r.bytes();
+    if (bytes.empty()) return;  // memcpy may not get the null pointer of an empty list
     if (bytes.size() % 4 != 0) r.refuse("packed 32-bit numbers whose length is no multiple of 4");
     budget.take(2 * bytes.size());
     const size_t before = list.size();

@@ -197,6 +197,14 @@ TEST(Onnx, MemoryForNamesAndNodesIsBounded) {
   expect_words(why_refused(with_tensor(field(2, 7) + field(7, whole))), {"more than 40 MiB"});
 }
 
+// The fuzz target's finding: memcpy got the null pointer of an empty list, which UBSan reports.
+TEST(Onnx, AnEmptyPackedListIsEmpty) {
+  const std::string attribute = field(1, std::string("scales")) + field(7, std::string()) + field(20, 6);
+  const std::string bytes = field(1, 8) + field(7, field(1, field(5, attribute)));
+  const OnnxFile file(std::as_bytes(std::span(bytes)), "f.onnx");
+  EXPECT_TRUE(file.model().nodes.at(0).find<std::vector<float>>("scales")->empty());
+}
+
 TEST(Onnx, OtherElementTypesAreLeftOutByName) {
   const std::string bytes = with_tensor(field(2, 8) + field(8, std::string("texts")) + field(6, std::string("x")));
   const OnnxFile file(std::as_bytes(std::span(bytes)), "f.onnx");
