@@ -132,7 +132,9 @@ Winograd::Plan Winograd::plan_of(const Problem& p) const {
   plan.blocks = ceil_div(p.k, plan.width);
   plan.input_row = round_up(p.c, lanes);
   const int64_t filters = kPoints * p.c * plan.blocks * plan.width;
-  plan.by_channels = filters > kSecondCache && tiles < kFewTiles * pieces;
+  // Every piece of a division by tiles reads all filters. From the third cache they come in time for 24 tiles.
+  const int64_t few = filters > 4 * kSecondCache ? kManyTiles : kFewTiles;
+  plan.by_channels = filters > kSecondCache && tiles < 2 * few * compute_threads();
   if (plan.by_channels) {
     plan.channels = std::min<int64_t>(p.c, 64);
     plan.shared_tiles = std::min(tiles, std::max(kManyTiles, kSharedFloats / (kPoints * plan.input_row)));
