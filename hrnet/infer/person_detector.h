@@ -23,6 +23,7 @@ struct DetectorOptions {
   std::optional<YoloxInput> input;                // instead of what the stem's weights tell
   std::string device = "cpu";                     // where there is no context: cpu, cuda or cuda:N
   bool bf16 = false;                              // where there is no context: bf16 activations
+  bool exact = false;                             // where there is no context: Context::exact
 };
 
 struct DetectedBox {
