@@ -76,6 +76,7 @@ void Winograd::Scratch::Free::operator()(float* p) const { std::free(p); }
 // matrix after matrix of [channels, width].
 struct Winograd::Plan {
   bool by_channels = false;  // See run_by_channels.
+  bool own_filters = false;  // By tiles: each thread transforms the filters for itself.
   int64_t width = 0;         // Output channels of a block.
   int64_t blocks = 0;        // Of output channels.
   int64_t tile_block = 0;    // Tiles of one piece of work.
@@ -132,7 +133,9 @@ Winograd::Plan Winograd::plan_of(const Problem& p) const {
   plan.blocks = ceil_div(p.k, plan.width);
   plan.input_row = round_up(p.c, lanes);
   const int64_t filters = kPoints * p.c * plan.blocks * plan.width;
-  plan.by_channels = filters > kSecondCache && tiles < kFewTiles * pieces;
+  // Every piece of a division by tiles reads all filters. From the third cache they come in time for 24 tiles.
+  const int64_t few = filters > 4 * kSecondCache ? kManyTiles : kFewTiles;
+  plan.by_channels = filters > kSecondCache && tiles < 2 * few * compute_threads();
   if (plan.by_channels) {
     plan.channels = std::min<int64_t>(p.c, 64);
     plan.shared_tiles = std::min(tiles, std::max(kManyTiles, kSharedFloats / (kPoints * plan.input_row)));
@@ -142,6 +145,9 @@ Winograd::Plan Winograd::plan_of(const Problem& p) const {
     plan.tile_block = ceil_div(plan.shared_tiles, tile_blocks);
   } else {
     plan.channels = p.c;
+    // It costs at most a tenth of a thread's work, and no thread waits for one that was interrupted.
+    constexpr int64_t kOwnFilters = 64;
+    plan.own_filters = filters <= kSecondCache && tiles >= kOwnFilters * compute_threads();
     const int64_t fits = kSecondCache / 2 / (kPoints * (plan.input_row + plan.width)) / rows * rows;
     const int64_t fair = ceil_div(ceil_div(tiles, pieces), rows) * rows;
     plan.tile_block = std::clamp(std::min(fits, fair), std::min(rows, tiles), std::min(2 * kFewTiles, tiles));
@@ -169,22 +175,33 @@ int Winograd::vectors_of(const Problem& p, const Plan& plan, int64_t k0) const {
 // A piece of work is a few tiles from the inputs to the outputs. All filters are transformed before.
 void Winograd::run_by_tiles(const Problem& p, const Plan& plan, const Filters& from) {
   constexpr int64_t kChannels = 64;  // Of a piece of the filters' transform.
-  const int64_t vectors = ceil_div(p.k, loops_->lanes), parts = ceil_div(p.c, kChannels);
+  const int64_t parts = ceil_div(p.c, kChannels), filter_pieces = ceil_div(p.k, loops_->lanes) * parts;
   const int64_t pieces = ceil_div(p.tiles(), plan.tile_block), filter_block = kPoints * plan.filter_point();
-  float* filters = filters_.get(plan.blocks * filter_block);
+  const int64_t filter_floats = plan.blocks * filter_block;
+  float* shared = plan.own_filters ? nullptr : filters_.get(filter_floats);
+  const auto transform = [&](float* filters, int64_t i) {
+    const int64_t k0 = i / parts * loops_->lanes, c0 = i % parts * kChannels;
+    float* to = filters + k0 / plan.width * filter_block + c0 * plan.width + k0 % plan.width;
+    loops_->transform_filters(p, from, k0, c0, std::min(p.c, c0 + kChannels), {to, plan.filter_point(), plan.width});
+  };
 #pragma omp parallel
   {
-    float* inputs = scratch_of_thread(kPoints * (plan.input_point() + plan.product_point()));
-    const Matrices<float> in{inputs, plan.input_point(), plan.input_row};
-    const Matrices<float> products{inputs + kPoints * plan.input_point(), plan.product_point(), plan.width};
+    const int64_t tile_floats = kPoints * (plan.input_point() + plan.product_point());
+    float* scratch = scratch_of_thread(tile_floats + (plan.own_filters ? filter_floats : 0));
+    const Matrices<float> in{scratch, plan.input_point(), plan.input_row};
+    const Matrices<float> products{scratch + kPoints * plan.input_point(), plan.product_point(), plan.width};
+    float* filters = plan.own_filters ? scratch + tile_floats : shared;
+    bool ready = !plan.own_filters;
+    if (!plan.own_filters) {
 #pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < vectors * parts; ++i) {
-      const int64_t k0 = i / parts * loops_->lanes, c0 = i % parts * kChannels;
-      float* to = filters + k0 / plan.width * filter_block + c0 * plan.width + k0 % plan.width;
-      loops_->transform_filters(p, from, k0, c0, std::min(p.c, c0 + kChannels), {to, plan.filter_point(), plan.width});
+      for (int64_t i = 0; i < filter_pieces; ++i) transform(filters, i);
     }
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < pieces; ++i) {
+      if (!ready) {
+        for (int64_t f = 0; f < filter_pieces; ++f) transform(filters, f);
+        ready = true;
+      }
       const int64_t first = i * plan.tile_block, count = std::min(plan.tile_block, p.tiles() - first);
       loops_->transform_inputs(p, first, count, 0, p.c, in);
       for (int64_t b = 0; b < plan.blocks; ++b) {

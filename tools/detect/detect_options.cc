@@ -50,6 +50,8 @@ void add_detect_options(CLI::App& app, DetectOptions& o) {
       ->check(CLI::IsMember({"bgr", "rgb"}));
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
   app.add_flag("--amp", o.amp, "use bf16 activations");
+  app.add_flag("--exact", o.exact,
+               "on the CPU: sum float32 convolutions directly; Winograd's method is faster and rounds differently");
   add_device(app, o.device);
   add_threads(app, o.threads);
 }
