@@ -25,7 +25,7 @@ class Progress {
     std::function<double()> clock;  // seconds; empty: the steady clock
   };
 
-  // An empty title shows nothing: in ranks other than the first.
+  // An empty title shows nothing: in ranks other than the first. A total of 0 is unknown: without a bar and an end.
   explicit Progress(std::string title, int64_t total);
   Progress(std::string title, int64_t total, Settings settings);
   ~Progress();  // an unfinished bar is left as it stands, with a line break
@@ -47,7 +47,7 @@ class Progress {
   std::string title_, note_;
   int64_t total_ = 0, done_ = 0, first_done_ = -1, printed_done_ = 0;
   Settings settings_;
-  bool terminal_ = false, finished_ = false, dirty_ = false;
+  bool known_ = true, terminal_ = false, finished_ = false, dirty_ = false;
   double started_ = 0, first_at_ = 0, printed_at_ = 0;
 };
 
