@@ -62,10 +62,14 @@ std::vector<Frame> Pipeline::next_group() {
   std::vector<Frame> group;
   size_t people = 0, bytes = 0;
   for (std::optional<Frame> frame = detected_.pop(); frame;) {
-    const bool live = frame->live, last = poses_.ends_group(*frame), drop = unwanted(*frame);
+    if (unwanted(*frame)) {  // an empty group would end the stage before the ones ahead of it
+      frame = detected_.pop();
+      continue;
+    }
+    const bool live = frame->live, last = poses_.ends_group(*frame);
     people += frame->whole ? 1 : frame->people.size();
     bytes += frame->bytes();
-    if (!drop) group.push_back(*std::move(frame));
+    group.push_back(*std::move(frame));
     if (last || people >= most_people || bytes >= kMostBytes || group.size() >= kMostFrames) break;
     frame = live ? detected_.try_pop() : detected_.pop();
   }
