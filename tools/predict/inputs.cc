@@ -1,10 +1,12 @@
 #include "tools/predict/inputs.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 
 #include "core/error.h"
+#include "data/video/video_reader.h"
 
 namespace hr {
 namespace {
@@ -12,6 +14,23 @@ namespace {
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return text;
+}
+
+const std::set<std::string> kPictures{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pnm"};
+const std::set<std::string> kVideos{".mp4", ".m4v", ".mov",  ".mkv", ".webm", ".avi", ".mpg", ".mpeg",
+                                    ".ts",  ".mts", ".m2ts", ".wmv", ".flv",  ".3gp", ".ogv", ".mjpeg"};
+
+// Of a file that is named outright: its ending decides, else its first bytes.
+bool is_video(const fs::path& path) {
+  const std::string ending = lower(path.extension().string());
+  if (kPictures.contains(ending) || kVideos.contains(ending)) return kVideos.contains(ending);
+  if (!fs::is_regular_file(path)) return has_video();
+  const MappedFile file(path);
+  const std::string_view text = file.text();
+  const bool picture = text.empty() || text.starts_with("\xff\xd8") || text.starts_with("\x89PNG") ||
+                       text.starts_with("GIF8") || text.starts_with("BM") ||
+                       (text.size() > 2 && text[0] == 'P' && text[1] >= '1' && text[1] <= '6' && text[2] <= ' ');
+  return !picture && has_video();
 }
 
 // What file managers leave in folders: macOS's ._photo.jpg and .DS_Store, Windows' Thumbs.db, hidden files of any kind.
@@ -31,35 +50,48 @@ std::string first_names(const std::vector<fs::path>& paths) {
   return paths.size() > kShown ? text + fmt::format(" and {} more", paths.size() - kShown) : text;
 }
 
-std::vector<fs::path> list_pictures(const std::vector<std::string>& inputs, std::vector<fs::path>& left_out) {
-  const std::set<std::string> endings{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pnm"};
-  std::vector<fs::path> pictures;
+std::vector<Input> list_inputs(const std::vector<std::string>& named, std::vector<fs::path>& left_out) {
+  std::vector<Input> inputs;
   std::set<fs::path> known;
-  const auto add = [&](const fs::path& picture) {
-    if (known.insert(fs::weakly_canonical(picture)).second) pictures.push_back(picture);
+  const auto add = [&](const fs::path& file, bool video) {
+    if (known.insert(fs::weakly_canonical(file)).second) inputs.push_back({file.string(), video});
   };
-  for (const std::string& input : inputs) {
-    check(fs::exists(input), "{}: no such file or folder", input);
-    if (!fs::is_directory(input)) {
-      add(input);
+  for (const std::string& name : named) {
+    if (is_stream_name(name)) {
+      if (known.insert(name).second) inputs.push_back({name, true});
+      continue;
+    }
+    check(fs::exists(name), "{}: no such file or folder", name);
+    if (!fs::is_directory(name)) {
+      add(name, is_video(name));
       continue;
     }
     std::vector<fs::path> inside, others;
-    for (const auto& entry : fs::directory_iterator(input)) {
+    for (const auto& entry : fs::directory_iterator(name)) {
       if (!entry.is_regular_file() || is_stray(entry.path())) continue;
-      (endings.contains(lower(entry.path().extension().string())) ? inside : others).push_back(entry.path());
+      const std::string ending = lower(entry.path().extension().string());
+      (kPictures.contains(ending) || kVideos.contains(ending) ? inside : others).push_back(entry.path());
     }
     std::sort(others.begin(), others.end());
-    check(!inside.empty(), "{}: no pictures in this folder; expected .jpg or .png files{}", input,
+    check(!inside.empty(), "{}: no pictures in this folder; expected .jpg or .png files, or videos{}", name,
           others.empty() ? "" : fmt::format(", found {}; convert them first", first_names(others)));
     std::sort(inside.begin(), inside.end());
-    for (const fs::path& picture : inside) add(picture);
+    for (const fs::path& file : inside) add(file, kVideos.contains(lower(file.extension().string())));
     left_out.insert(left_out.end(), others.begin(), others.end());
   }
-  return pictures;
+  return inputs;
 }
 
-std::vector<std::string> output_names(const std::vector<fs::path>& pictures) {
+std::vector<std::string> output_names(const std::vector<Input>& inputs) {
+  std::vector<fs::path> pictures;
+  for (const Input& input : inputs) {
+    std::string name = input.source;
+    if (is_stream_name(name)) {  // an address has characters that no file name should have
+      for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+      while (name.ends_with('_')) name.pop_back();
+    }
+    pictures.emplace_back(name);
+  }
   std::vector<std::string> names;
   std::map<std::string, int> count;
   for (const fs::path& picture : pictures) ++count[names.emplace_back(picture.stem().string())];
