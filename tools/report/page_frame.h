@@ -30,6 +30,7 @@ svg { display:block; width:100%; height:auto; overflow:visible; }
 table { border-collapse:collapse; font-variant-numeric:tabular-nums; }
 th, td { text-align:left; padding:4px 18px 4px 0; border-bottom:1px solid var(--grid); vertical-align:top; }
 th { font-weight:500; }
+td.n:first-child, th.n:first-child { text-align:left; }
 td.n, th.n { text-align:right; }
 table.pairs { width:100%; }
 table.pairs th { width:11em; }
@@ -43,6 +44,8 @@ ul { margin:6px 0; padding-left:20px; }
 .legend { display:flex; flex-wrap:wrap; gap:4px 16px; font-size:14px; margin:6px 0 10px; }
 .legend i { display:inline-block; width:12px; height:12px; border-radius:3px; margin-right:6px; }
 .two { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr)); gap:10px 32px; }
+.pair { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr)); gap:14px; margin:14px 0; }
+.pair section { margin:0; }
 .pictures { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr)); gap:14px; }
 figure { margin:0; }
 figure img { display:block; width:100%; height:auto; border-radius:6px; }

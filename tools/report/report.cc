@@ -50,8 +50,10 @@ class Page {
     headline();
     remarks();
     if (d_.training) curves();
+    out_ += "<div class=\"pair\">\n";
     accuracy();
     published();
+    out_ += "</div>\n";
     if (d_.analysis) analysis(*d_.analysis);
     if (!d_.joints.empty()) joints();
     worst();

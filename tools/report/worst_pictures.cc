@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "core/counted.h"
@@ -90,7 +91,9 @@ Image side_by_side(const PoseDataset& data, const Scene& scene, SampleWorkspace&
   fill(both, {255, 255, 255});
   paste(both, with_people(background, data.skeleton(), scene.annotated, part, scale, {.threshold = 0, .solid = 1}), 0,
         0);
-  paste(both, with_people(background, data.skeleton(), scene.predicted, part, scale, {.threshold = 0, .solid = 0.2F}),
+  paste(both,
+        with_people(background, data.skeleton(), scene.predicted, part, scale,
+                    {.threshold = std::numeric_limits<float>::lowest(), .solid = 0.2F}),
         w + kBetween, 0);
   return both;
 }
@@ -105,12 +108,13 @@ std::string small_jpeg(Image image) {
   }
 }
 
-// Poses worth drawing: those with a score that is not negligible, and in any case the best one.
-std::vector<std::vector<float>> drawn(std::vector<const PersonResult*> poses) {
+// Poses worth drawing, the best first: as many as there are people, and beyond them those with a score that is not
+// negligible, since a detector proposes many boxes.
+std::vector<std::vector<float>> drawn(std::vector<const PersonResult*> poses, size_t annotated) {
   std::ranges::stable_sort(poses, std::greater<>{}, [](const PersonResult* p) { return p->score; });
   std::vector<std::vector<float>> people;
   for (const PersonResult* pose : poses) {
-    if (people.empty() || (pose->score >= 0.1 && people.size() < 30)) people.push_back(pose->keypoints);
+    if (people.size() < annotated || (pose->score >= 0.1 && people.size() < 30)) people.push_back(pose->keypoints);
   }
   return people;
 }
@@ -198,7 +202,7 @@ std::vector<ReportPicture> worst_pictures(const PoseDataset& data, std::span<con
     for (const PersonResult& pose : results) {
       if (pose.image_id == score.image_id && pose.keypoints.size() == numbers) poses.push_back(&pose);
     }
-    scene.predicted = drawn(std::move(poses));
+    scene.predicted = drawn(std::move(poses), std::max<size_t>(scene.annotated.size(), 1));
     try {
       const CocoImage& image = data.annotations().images[static_cast<size_t>(scene.image_index)];
       pictures.push_back(
