@@ -44,5 +44,5 @@ cat <<TXT
 
 AP $ap on $(sed -n 's/^boxes .*: \([0-9]*\) kept.*/\1/p' demo/run/validation.txt) unseen people
   demo/pictures/*_pose.jpg   predicted skeletons        demo/pictures/poses.json   the same as numbers
-  demo/run/curves.png        loss, learning rate, AP    demo/run/best.safetensors  the weights
+  demo/run/report.html       the run, for a browser     demo/run/best.safetensors  the weights
 TXT

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "data/formats/encode_jpeg.h"
 #include "data/formats/jpeg.h"
 
 #define STB_IMAGE_WRITE_IMPLEMENTATION
@@ -48,6 +49,16 @@ struct JpegWriter {
 };
 
 }  // namespace
+
+std::string encode_jpeg(const Image& image, int quality) {
+  check(image.width > 0 && image.height > 0 && image.rgb.size() == static_cast<size_t>(image.width) * image.height * 3,
+        "encode_jpeg: cannot encode a picture of {} x {} pixels with {} bytes", image.width, image.height,
+        image.rgb.size());
+  JpegWriter writer;
+  check(writer.encode(image, quality), "encode_jpeg: {} x {} pixels: {}", image.width, image.height,
+        writer.errors.message);
+  return {reinterpret_cast<const char*>(writer.data), writer.size};
+}
 
 void write_image(const fs::path& path, const Image& image, int jpeg_quality) {
   check(image.width > 0 && image.height > 0 && image.rgb.size() == static_cast<size_t>(image.width) * image.height * 3,

@@ -1,8 +1,8 @@
 #include "data/video/video_reader.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <algorithm>
 #include <cmath>
 #include <mutex>
 

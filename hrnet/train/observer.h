@@ -43,6 +43,7 @@ class TrainObserver {
     const std::string& model;  // Name of the model.
     std::vector<std::string> remarks;
     bool best = false, last = false;
+    const PoseDataset* data = nullptr;  // The people that were predicted. Lives as long as the trainer.
   };
   virtual void validated(const Validated&) {}
 

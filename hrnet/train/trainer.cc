@@ -98,7 +98,8 @@ bool Trainer::validate(EpochRecord& record) {
                        .model = model_->name(),
                        .remarks = news ? coco_remark_list(run.coco) : std::vector<std::string>{},
                        .best = best,
-                       .last = record.epoch + 1 == recipe_.epochs});
+                       .last = record.epoch + 1 == recipe_.epochs,
+                       .data = &data_->val()});
   return best;
 }
 

@@ -264,6 +264,8 @@ struct Validation::Parts {
   void numbers(std::span<const char* const> names, std::span<const double> stats, JsonWriter& json,
                ValidationReport& report) const {
     json.member("stats_names", names).member("stats", stats);
+    report.stat_names.assign(names.begin(), names.end());
+    report.stats.assign(stats.begin(), stats.end());
     report.table = markdown_table(model->name(), names, stats);
     write_file(folder / "validation.md", report.table + "\n");
   }
@@ -344,10 +346,12 @@ struct Validation::Parts {
     std::vector<std::string> remarks = coco_remark_list(coco);
     if (!boxes_doubt.empty()) remarks.insert(remarks.begin(), boxes_doubt);
     remark(std::move(remarks), json, report);
+    report.rules = options.rules;
     json.member("rules", coco_rules_name(options.rules));
     json.key("evaluated").begin_object().member("images", coco.counts.images).member("people", coco.counts.people);
     json.member("poses", coco.counts.detections).end();
     write_results(results, report);
+    report.results = results;
     write_record_map(folder / "record_mAP.txt", report.summary);
     report.written.insert(report.written.begin() + 1, "record_mAP.txt");
     if (o.analysis) {
@@ -378,6 +382,9 @@ struct Validation::Parts {
     describe(document.json);
     numbers(pckh_columns(), pckh.table, document.json, report);
     document.json.member("pckh_by_joint", pckh.joints);
+    report.pckh = true;
+    report.joints = pckh.joints;
+    report.results = people;
     write_mat(folder / "pred.mat", {{"preds", matlab}}, true);
     report.written = {"pred.mat"};
     finish(now() - started, document, report);
@@ -391,8 +398,15 @@ Validation::~Validation() = default;
 
 std::vector<std::pair<std::string, std::string>> Validation::description() const { return parts_->description(); }
 
+const PoseDataset& Validation::dataset() const { return *parts_->dataset; }
+
 ValidationReport Validation::run() {
-  return parts_->files.kind == Kind::mpii ? parts_->measure_pckh() : parts_->measure_oks();
+  ValidationReport report = parts_->files.kind == Kind::mpii ? parts_->measure_pckh() : parts_->measure_oks();
+  report.model = parts_->model->name();
+  report.set = parts_->set_name();
+  report.input_h = parts_->h;
+  report.input_w = parts_->w;
+  return report;
 }
 
 }  // namespace hr

@@ -50,6 +50,16 @@ struct ValidationReport {
   std::optional<PoseAnalysis> analysis;
   std::string analysis_title;
   std::vector<std::string> written;  // Files that were written, relative to output_dir.
+
+  // What was measured, for programs that show more than the texts above.
+  std::string model, set;                    // The name of the network, and that of the set, for example val2017.
+  int input_h = 0, input_w = 0;              // The input of the network in pixels.
+  bool pckh = false;                         // The numbers are PCKh in percent, not OKS.
+  CocoRules rules = CocoRules::pycocotools;  // The rules of the OKS numbers.
+  std::vector<std::string> stat_names;       // The names of `stats`; empty if there is no truth.
+  std::vector<double> stats;
+  std::vector<double> joints;         // PCKh@0.5 by joint, in percent.
+  std::vector<PersonResult> results;  // The poses that were compared.
 };
 
 class Validation {
@@ -72,6 +82,9 @@ class Validation {
   //   pred.mat                                           the official file (MPII)
   // Throws Error if a file cannot be written or a picture cannot be read.
   ValidationReport run();
+
+  // The people that are predicted. The reference is valid as long as the validation lives.
+  const PoseDataset& dataset() const;
 
  private:
   struct Parts;

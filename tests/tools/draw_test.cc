@@ -93,6 +93,42 @@ TEST(Draw, TextLeavesInkInsideItsBox) {
   }
 }
 
+// The letters of before were made of rectangles, and an oblique stroke was a staircase.
+TEST(Draw, LettersHaveSmoothEdges) {
+  Image image = canvas(60, 60);
+  draw_text(image, 5, 5, "V", 40, kWhite);
+  int grey = 0, white = 0;
+  for (size_t i = 0; i < image.rgb.size(); i += 3) {
+    white += image.rgb[i] > 230;
+    grey += image.rgb[i] > 25 && image.rgb[i] <= 230;
+  }
+  EXPECT_GT(white, 150);
+  EXPECT_GT(grey, 80);
+}
+
+TEST(Draw, EveryPrintableCharacterHasALetterOfItsOwn) {
+  std::vector<std::vector<uint8_t>> seen;
+  for (char c = '!'; c <= '~'; ++c) {
+    Image image = canvas(40, 40);
+    draw_text(image, 10, 8, std::string(1, c), 16, kWhite);
+    EXPECT_GT(brightness(image), 2) << c;
+    if (c == 'l' || c == '|') continue;  // l is the stroke of I.
+    for (const auto& other : seen) EXPECT_NE(image.rgb, other) << c;
+    seen.push_back(image.rgb);
+  }
+  EXPECT_EQ(text_size("\xc3\xa9", 10).width, text_size("??", 10).width);
+  EXPECT_EQ(text_size("a\nb", 10).height, text_size("b", 10).height + 16);
+}
+
+TEST(Draw, BoldLettersHaveMoreInkOnTheSamePlace) {
+  Image plain = canvas(120, 30), bold = canvas(120, 30), again = canvas(120, 30);
+  draw_text(plain, 5, 5, "Loss 0.5", 12, kWhite);
+  draw_text(bold, 5, 5, "Loss 0.5", 12, kWhite, 1.5F);
+  draw_text(again, 5, 5, "Loss 0.5", 12, kWhite);
+  EXPECT_GT(brightness(bold), 1.25 * brightness(plain));
+  EXPECT_EQ(plain.rgb, again.rgb);
+}
+
 TEST(Draw, ResizingKeepsAFlatColourAndTheMean) {
   const Image flat = resized(canvas(13, 7, {10, 200, 90}), 5, 17);
   for (int y = 0; y < 17; ++y) {

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -140,6 +143,116 @@ TEST(Plot, HugeNumbersAreAGapToo) {
   panel.series = {{"", {0, 1}, {std::numeric_limits<double>::denorm_min(), 1e300}}};
   plot({panel}, 500, 400, &frames);
   EXPECT_TRUE(std::isfinite(frames[0].at(0, 1).y));
+}
+
+std::vector<std::string> labels(const std::vector<Tick>& ticks) {
+  std::vector<std::string> texts;
+  for (const Tick& tick : ticks) texts.push_back(tick.label);
+  return texts;
+}
+
+using Texts = std::vector<std::string>;
+
+TEST(Plot, WhatIsCountedHasNoFractionsOnItsAxis) {
+  EXPECT_EQ(labels(linear_ticks(1, 2, 8, true)), (Texts{"1", "2"}));  // 1.5 is no epoch.
+  EXPECT_EQ(labels(linear_ticks(1, 5, 8, true)), (Texts{"1", "2", "3", "4", "5"}));
+  EXPECT_EQ(labels(linear_ticks(1, 210, 8, true)), (Texts{"50", "100", "150", "200"}));
+  EXPECT_EQ(labels(linear_ticks(2.5, 3.5, 8, true)), (Texts{"3"}));
+  for (const int last : {1, 2, 3, 4, 7, 12, 33}) {
+    Panel panel{"", "epoch", "", {{"", {}, {}}}};
+    panel.whole_x = true;
+    for (int epoch = 1; epoch <= last; ++epoch) panel.series[0].x.push_back(epoch), panel.series[0].y.push_back(1);
+    for (const Mark& mark : draw_plot({panel}, 460, 300).shapes) {
+      if (mark.kind != Mark::Kind::text || mark.anchor != Anchor::middle) continue;
+      EXPECT_EQ(mark.text.find('.'), std::string::npos) << mark.text;
+    }
+  }
+}
+
+TEST(Plot, LabelsHaveAsManyDecimalsAsTheyNeed) {
+  EXPECT_EQ(labels(linear_ticks(0, 1, 5)), (Texts{"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"}));
+  EXPECT_EQ(labels(linear_ticks(0.012, 0.021, 4)), (Texts{"0.015", "0.020"}));
+  EXPECT_EQ(labels(linear_ticks(-10, 10, 4)), (Texts{"-10", "-5", "0", "5", "10"}));
+  EXPECT_EQ(labels(linear_ticks(0, 4e-6, 2)), (Texts{"0", "2e-6", "4e-6"}));
+}
+
+// The loss of a short run lies within a power of ten: only the ends 0.02163 and 0.01304 stood at the axis.
+TEST(Plot, ALogAxisHasRoundNumbersAtAnyLength) {
+  EXPECT_EQ(labels(log_ticks(std::log10(0.01304), std::log10(0.02163), 5)),
+            (Texts{"0.014", "0.016", "0.018", "0.020"}));
+  EXPECT_EQ(labels(log_ticks(-5, -3, 5)), (Texts{"1e-5", "2e-5", "5e-5", "0.0001", "0.0002", "0.0005", "0.001"}));
+  EXPECT_EQ(labels(log_ticks(-9, 1, 5)), (Texts{"1e-8", "1e-6", "0.0001", "0.01", "1"}));
+  for (double width = 0.2; width < 12; width *= 1.3) {
+    for (double lo = -6; lo < 3; lo += 0.37) EXPECT_GE(log_ticks(lo, lo + width, 5).size(), 2U) << lo << ' ' << width;
+  }
+}
+
+// A flat AP was labelled from -4e-13 to 4e-13.
+TEST(Plot, AFlatCurveHasASensibleAxis) {
+  std::vector<PlotFrame> frames;
+  Panel panel{"", "", "", {{"AP", {1, 2, 3}, {0, 0, 0}}}};
+  draw_plot({panel}, 460, 300, 8, &frames);
+  EXPECT_LE(frames[0].y_lo, -0.5);
+  EXPECT_GE(frames[0].y_hi, 0.5);
+  panel.y_from_zero = true;
+  draw_plot({panel}, 460, 300, 8, &frames);
+  EXPECT_EQ(frames[0].y_lo, 0);
+  EXPECT_EQ(frames[0].y_hi, 1);
+  panel.y_from_zero = false;
+  panel.series[0].y = {0.001, 0.001, 0.001};
+  panel.log_y = true;
+  draw_plot({panel}, 460, 300, 8, &frames);
+  const Texts found = labels(log_ticks(frames[0].y_lo, frames[0].y_hi, 5));
+  EXPECT_GE(found.size(), 3U);
+  EXPECT_NE(std::find(found.begin(), found.end(), "0.0010"), found.end()) << fmt::format("{}", fmt::join(found, " "));
+}
+
+TEST(Plot, AGivenRangeIsTheAxisAndWhatLiesBeyondIsAGap) {
+  Panel panel{"", "", "", {{"AP", {1, 2, 3, 4, 5}, {0.2, 0.2, -1, 0.2, 0.2}}}};
+  panel.y_range = {0, 1};
+  std::vector<PlotFrame> frames;
+  const Image image = plot({panel}, 500, 400, &frames);
+  EXPECT_EQ(frames[0].y_lo, 0);
+  EXPECT_EQ(frames[0].y_hi, 1);
+  EXPECT_TRUE(is(image, frames[0].at(1.5, 0.2), kFirst));
+  EXPECT_FALSE(is(image, frames[0].at(2.5, 0.2), kFirst));
+}
+
+TEST(Plot, TheAxisOnTheRightHasItsOwnScale) {
+  Panel panel{"", "", "", {{"img/s", {1, 2}, {10, 30}}, {"wait", {1, 2}, {50, 50}, true}}};
+  panel.y_from_zero = true;
+  panel.right_unit = "%";
+  std::vector<PlotFrame> frames;
+  const Image image = plot({panel}, 500, 400, &frames);
+  const PlotFrame& f = frames[0];
+  EXPECT_NEAR(f.at_right(1, 50).y, f.top + f.height / 2, 1e-3);
+  EXPECT_TRUE(is(image, f.at_right(1.5, 50), kSecond));
+  EXPECT_LT(f.y_hi, 40);
+}
+
+TEST(Plot, PixelsAndSvgComeFromOneDrawing) {
+  Panel panel = two_lines();
+  panel.x_label = "epoch";
+  const Drawing drawing = draw_plot({panel}, 460, 300);
+  const std::string svg = svg_text(drawing, "a \"label\" & more");
+  EXPECT_EQ(svg, svg_text(draw_plot({panel}, 460, 300), "a \"label\" & more"));
+  EXPECT_NE(svg.find("aria-label=\"a &quot;label&quot; &amp; more\""), std::string::npos);
+  for (const Mark& mark : drawing.shapes) {
+    if (mark.kind == Mark::Kind::text) {
+      EXPECT_NE(svg.find(">" + escaped(mark.text) + "</text>"), std::string::npos) << mark.text;
+    }
+  }
+  // What a pointer over x = 2 is told: both series.
+  EXPECT_NE(svg.find("<title>epoch 2\ntrain 2\ntraining 4</title>"), std::string::npos) << svg;
+  EXPECT_EQ(paint(drawing).rgb, plot({panel}, 460, 300).rgb);
+}
+
+TEST(Plot, APanelWithoutPointsSaysSo) {
+  Panel panel{"AP", "", "", {{"AP", {}, {}}}};
+  panel.empty = "not validated yet";
+  EXPECT_NE(svg_text(draw_plot({panel}, 460, 300), "").find("not validated yet"), std::string::npos);
+  panel.series[0] = {"AP", {1}, {0.5}};
+  EXPECT_EQ(svg_text(draw_plot({panel}, 460, 300), "").find("not validated yet"), std::string::npos);
 }
 
 TEST(Plot, TicksAreRoundNumbersInsideTheRange) {

@@ -187,7 +187,8 @@ TEST(RankProgram, OnlyRankZeroPrintsAndWrites) {
   EXPECT_EQ(other.output(), "");
   EXPECT_EQ(count(first.output(), "ranks      2 over gloo"), 1u) << first.output();
   EXPECT_GE(count(first.output(), "epoch 1/1 ["), 1u) << first.output();
-  for (const char* name : {"last.safetensors", "best.safetensors", "config.json", "key_results.json", "curves.png"})
+  for (const char* name : {"last.safetensors", "best.safetensors", "config.json", "key_results.json", "curves.png",
+                           "metrics.jsonl", "report.html"})
     EXPECT_TRUE(fs::exists(folder / name)) << name;
 }
 

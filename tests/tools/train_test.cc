@@ -77,7 +77,7 @@ TEST(Train, WritesWhatItPromises) {
   o.keep_all = true;
   ASSERT_EQ(train(o), 0);
   for (const char* name : {"last.safetensors", "best.safetensors", "epoch_0.safetensors", "epoch_1.safetensors",
-                           "config.json", "curves.png", "key_results.json"}) {
+                           "config.json", "curves.png", "key_results.json", "metrics.jsonl", "report.html"}) {
     EXPECT_TRUE(fs::exists(out / name)) << name;
   }
   parse_json_file(out / "config.json");

@@ -198,6 +198,11 @@ TEST(Validate, HeaderAndFilesSayWhatWasMeasured) {
   EXPECT_TRUE(read_file(out / "record_mAP.txt").starts_with("COCO results:\n Average Precision"));
   EXPECT_TRUE(read_file(out / "validation.md").starts_with("| Arch | AP | Ap .5 | AP .75 | AP (M) | AP (L) | AR |"));
   EXPECT_GT(read_image(out / "analysis.png").width, 600);
+  const std::string page = read_file(out / "report.html");
+  for (const std::string& word : {sha, std::string("hrnet_w2 on val2017"), std::string("data:image/jpeg;base64,"),
+                                  fmt::format("{:.4f}", json["stats"][0].GetDouble())}) {
+    EXPECT_TRUE(contains(page, word)) << word;
+  }
   // The official file keeps every digit, so evaluating it alone gives the same ten numbers.
   const fs::path official = out / "results/keypoints_val2017_results_0.json", again = out / "again.json";
   EXPECT_TRUE(parse_json_file(official)[0].HasMember("center"));

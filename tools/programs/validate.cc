@@ -9,6 +9,7 @@
 #include "tools/cli/model_options.h"
 #include "tools/cli/progress.h"
 #include "tools/plot/analysis_picture.h"
+#include "tools/report/run_report.h"
 
 namespace hr {
 namespace {
@@ -44,6 +45,18 @@ ValidationObserver show_on(std::optional<Progress>& bar) {
   show.listener = print_remark;
   show.wording = [](const std::string& remark) { return with_flags(remark); };
   return show;
+}
+
+// Writes report.html. A failure is told, and the numbers are shown all the same.
+void write_report(const Validation& validation, ValidationReport& report, const ValidateOptions& o) {
+  try {
+    const ReportData page =
+        validation_report(validation.description(), report, validation.dataset(), !o.person_det.empty(), o.weights);
+    write_file(fs::path(o.output_dir) / "report.html", report_html(page));
+    report.written.insert(report.written.begin(), "report.html");
+  } catch (const std::exception& error) {
+    print_note(fmt::format("the report cannot be made: {}", error.what()));
+  }
 }
 
 void print(ValidationReport& report, const fs::path& folder) {
@@ -98,6 +111,7 @@ void validate(const ValidateOptions& o) {
   for (const auto& [label, text] : validation.description()) fmt::print("{:<10} {}\n", label, text);
   std::fflush(stdout);
   ValidationReport report = validation.run();
+  write_report(validation, report, o);
   print(report, o.output_dir);
 }
 

@@ -27,8 +27,21 @@ void TrainOutput::end_bar() {
   checking_.clear();
 }
 
+void TrainOutput::guarded(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    if (report_trouble_.empty()) {
+      fmt::print("  note: the report cannot be made, the training continues without it: {}\n",
+                 with_flags(error.what()));
+    }
+    report_trouble_ = error.what();
+  }
+}
+
 void TrainOutput::fact(std::string_view label, const std::string& text) {
   end_bar();
+  report_.fact(label, text);
   fmt::print("{:<10} {}\n", label, with_flags(text));
   if (label == "model" || label == "ranks") std::fflush(stdout);
 }
@@ -80,27 +93,36 @@ void TrainOutput::validated(const Validated& v) {
   for (const std::string& line : v.remarks) fmt::print("  remark: {}\n", with_flags(line));
   std::fflush(stdout);
   if (v.last) print_table(v.run, v.model);
+  guarded([&] { report_.validated(v); });
 }
 
-void TrainOutput::remark(const std::string& text) { fmt::print("  note: {}\n", with_flags(text)); }
+void TrainOutput::remark(const std::string& text) {
+  fmt::print("  note: {}\n", with_flags(text));
+  report_.remark(text);
+}
 
 void TrainOutput::more_bad_samples(size_t count, const std::string& list) {
   fmt::print("  {} replaced by other samples; all are listed in {}\n", counted(count, "more bad sample"), list);
 }
 
 void TrainOutput::epoch_finished(const fs::path& folder, const std::vector<EpochRecord>& history) {
-  plot_history(folder / "curves.png", history, read_epoch_speeds(folder));
+  history_ = history;
+  guarded([&] { plot_history(folder / "curves.png", history, read_epoch_speeds(folder)); });
+  guarded([&] { report_.write(folder, history, false); });
 }
 
 void TrainOutput::ended(const TrainEnd& end, const RunFolder& folder) {
   bar_.reset();
+  if (folder.writes()) guarded([&] { report_.write(folder.path(), history_, true); });
   if (end.stopped()) {
     fmt::print("stopped by {} at epoch {}, step {}. Continue with the same flags and\n  --resume {}\n",
                end.stop_reason == SIGTERM ? "SIGTERM" : "Ctrl-C", end.epoch, end.step, folder.last().string());
   } else {
     fmt::print(
-        "wrote {}/: last.safetensors, best.safetensors ({} {:.4f}), {}, key_results.json, config.json, curves.png\n",
-        folder.path().string(), end.pckh ? "PCKh" : "AP", end.best_score, folder.results_file().filename().string());
+        "wrote {}/: last.safetensors, best.safetensors ({} {:.4f}), {}, key_results.json, config.json, "
+        "metrics.jsonl{}\n",
+        folder.path().string(), end.pckh ? "PCKh" : "AP", end.best_score, folder.results_file().filename().string(),
+        report_trouble_.empty() ? ", curves.png, report.html" : "");
   }
   std::fflush(stdout);
 }

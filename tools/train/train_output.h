@@ -1,10 +1,12 @@
 // Prints a training run: facts and numbers on stdout, a progress bar on stderr.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "hrnet/train/trainer.h"
 #include "tools/cli/progress.h"
+#include "tools/report/run_report.h"
 
 namespace hr {
 
@@ -28,12 +30,18 @@ class TrainOutput : public TrainObserver {
   void tested(const ValidationRun& run, const std::string& model, const RunFolder& folder);
 
  private:
+  // Runs `work` for the report or the curves. A failure, such as a full disk, is told once and does not end the
+  // training, because both can be made again from the history.
+  void guarded(const std::function<void()>& work);
   void end_bar();  // ends the bar of the check
 
   int print_freq_;
   bool in_epoch_ = false;  // a validation within an epoch is indented
   std::string checking_;
   std::optional<Progress> bar_;
+  RunReport report_;
+  std::vector<EpochRecord> history_;  // As the last finished epoch left it.
+  std::string report_trouble_;        // Why the report could not be made; told once.
 };
 
 }  // namespace hr
