@@ -15,6 +15,9 @@ set(CPACK_DEBIAN_LIB_PACKAGE_NAME libhrnet${PROJECT_VERSION_MAJOR})
 set(CPACK_DEBIAN_LIB_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_LIB_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_LIB_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+if(FFmpeg_FOUND)  # opened when a camera is asked for
+  set(CPACK_DEBIAN_LIB_PACKAGE_SUGGESTS "libavdevice${FFmpeg_VERSION}")
+endif()
 set(CPACK_COMPONENT_LIB_DESCRIPTION
   "Human pose estimation: library\n Finds people and their joints in pictures, trains and evaluates pose networks.")
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME libhrnet-dev)

@@ -21,6 +21,7 @@ struct OpState {
 
 class SideStreams;
 class Comm;
+class OpTrace;
 
 // Not thread-safe: a context, its tape and its OpState serve one thread at a time. A copy shares allocator, tape, ops
 // and side streams with the original, so it is no second context; threads that work side by side make one each (on a
@@ -35,6 +36,7 @@ struct Context {
   bool training = false;         // batch_norm: batch statistics (and updates the running ones) or running statistics
   std::shared_ptr<OpState> ops;  // made by the first op that needs it
   bool tf32 = false;             // CUDA: float32 convolutions may round their inputs to TF32
+  bool exact = false;            // CPU: float32 convolutions are summed directly, never by Winograd's method
   Comm* sync_bn = nullptr;       // batch_norm in training mode: statistics over the batches of all these ranks
 
   // CUDA: where work is put, in order. Null on the CPU.
@@ -47,11 +49,15 @@ struct Context {
   std::shared_ptr<const Listener> listener;
 
   Profile* profile = nullptr;  // counts kernels and bytes while it is set (core/profile.h)
+  OpTrace* trace = nullptr;    // is told what every op of a forward pass computes while it is set (ops/trace.h)
 
   Tensor empty(Shape shape, DType dtype) const;
   Tensor zeros(Shape shape, DType dtype) const;
   void zero(const Tensor& t) const;
   bool recording() const { return tape != nullptr; }
+  // True if layers may fold batch norm into filters and fuse what follows a convolution: neither a backward pass nor a
+  // trace needs the single ops.
+  bool may_fold() const { return !training && !recording() && trace == nullptr; }
 
   // Between host memory and a tensor on this context's device. upload returns when `from` may be reused, download when
   // `to` is complete; both wait for the stream on CUDA, so neither belongs into a captured step.

@@ -12,11 +12,16 @@
 #include "data/formats/mot.h"
 #include "data/formats/skeleton.h"
 #include "data/pose.h"
+#include "data/video/video_reader.h"
+#include "data/video/video_writer.h"
 
 // Detecting people, estimating their poses, and tracking them.
 #include "hrnet/infer/person_detector.h"
 #include "hrnet/infer/pose_estimator.h"
 #include "hrnet/infer/tracker.h"
+
+// Networks for other programs.
+#include "hrnet/export/onnx.h"
 
 // Evaluation.
 #include "eval/analysis.h"

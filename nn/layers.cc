@@ -65,7 +65,7 @@ ConvBn::Folded& ConvBn::fold(Context& cx) const {
 }
 
 ConvBn::Term ConvBn::term(Context& cx, const Tensor& x, int up) const {
-  if (!cx.training && !cx.recording()) {
+  if (cx.may_fold()) {
     Folded& f = fold(cx);
     return {convolve(cx, shape_, *weight_, x, f.filter,
                      {.stride = shape_.stride, .pad = shape_.padding(), .bias = &f.bias, .packed = &f.packed}),
@@ -82,7 +82,7 @@ ConvBn::Term ConvBn::term(Context& cx, const Tensor& x, int up) const {
 }
 
 Tensor ConvBn::operator()(Context& cx, const Tensor& x, After after) const {
-  if (!cx.training && !cx.recording()) {
+  if (cx.may_fold()) {
     Folded& f = fold(cx);
     return convolve(cx, shape_, *weight_, x, f.filter,
                     {.stride = shape_.stride,
@@ -124,7 +124,7 @@ Tensor Conv::operator()(Context& cx, const Tensor& x, After after) const {
                  .pad = shape_.padding(),
                  .bias = bias_ != nullptr ? &bias_->value : nullptr,
                  .f32_output = options_.f32_output};
-  if (cx.training || cx.recording()) {
+  if (!cx.may_fold()) {
     options.rounded = weight_->rounded_filter();
     const Tensor y = convolve(cx, shape_, *weight_, x, weight_->value, options);
     if (after.add == nullptr && !after.relu) return y;

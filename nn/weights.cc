@@ -10,14 +10,15 @@
 namespace hr {
 namespace {
 
-enum class Container { safetensors, pth };
+enum class Container { safetensors, pth, onnx };
 
 // Decides by the first bytes, since file names and extensions may be wrong.
 Container sniff(const fs::path& path) {
   const MappedFile file(path);
   const std::string_view text = file.text();
-  // This must be tested first: the length at the beginning of a safetensors file may look like the start of a pickle or
-  // of a zip file, but neither of those has a brace as its ninth byte.
+  if (looks_like_onnx(text)) return Container::onnx;
+  // This must be tested before .pth: the length at the beginning of a safetensors file may look like the start of a
+  // pickle or of a zip file, but neither of those has a brace as its ninth byte.
   if (text.size() > 8 && (text[8] == '{' || text[8] == ' ')) return Container::safetensors;
   if (text.starts_with("PK") || text.starts_with("\x80")) return Container::pth;
   const char* looks = text.empty()                                                  ? "it is empty"
@@ -27,8 +28,8 @@ Container sniff(const fs::path& path) {
                       : text.starts_with("\x89PNG") || text.starts_with("\xff\xd8") ? "it is a picture"
                       : text.starts_with("{")                                       ? "it is JSON"
                       : text.starts_with("\x1f\x8b")                                ? "it is a gzip archive"
-                                                     : "its first bytes are those of neither";
-  fail("{}: expected weights as safetensors or PyTorch's .pth; {}", path.string(), looks);
+                                                     : "its first bytes are those of none of them";
+  fail("{}: expected weights as safetensors, PyTorch's .pth or ONNX; {}", path.string(), looks);
 }
 
 const Value::Dict* dict_at(const Value& root, std::string_view key) {
@@ -135,7 +136,16 @@ std::string Wrapper::describe() const {
 }
 
 WeightFile::WeightFile(const fs::path& path) : path_(path) {
-  sniff(path) == Container::pth ? open_pth() : open_safetensors();
+  switch (sniff(path)) {
+    case Container::pth:
+      open_pth();
+      break;
+    case Container::onnx:
+      open_onnx();
+      break;
+    case Container::safetensors:
+      open_safetensors();
+  }
   // torch's AveragedModel stores its counter beside the module. Without this the counter would keep the common prefix
   // of all other names from being found.
   if (const auto counter = std::find(names_.begin(), names_.end(), "n_averaged"); counter != names_.end()) {
@@ -187,6 +197,17 @@ void WeightFile::open_safetensors() {
   for (const std::string& name : safetensors_->names()) {
     add(name, safetensors_->at(name));
     if (!name.starts_with("optimizer.")) names_.push_back(name);
+  }
+}
+
+void WeightFile::open_onnx() {
+  onnx_.emplace(path_);
+  onnx_weights_.emplace(*onnx_);
+  container_ = "onnx";
+  metadata_ = onnx_->model().metadata;
+  for (const auto& [name, array] : onnx_weights_->entries) {
+    add(name, array);
+    names_.push_back(name);
   }
 }
 

@@ -1,6 +1,6 @@
-// A weight file of any origin: safetensors, or PyTorch's .pth in its zip or legacy container, recognised by the first
-// bytes. The state dict is found inside the structures that tools put around it, and its entries are listed under the
-// plain names of the official model:
+// A weight file of any origin: safetensors, PyTorch's .pth in its zip or legacy container, or ONNX with PyTorch's names
+// (nn/onnx_weights.h), recognised by the first bytes. The state dict is found inside the structures that tools put
+// around it, and its entries are listed under the plain names of the official model:
 //
 //   the file is the state dict                  published weights, model_best.pth, safetensors
 //   {"model": {...}, ...}                       training checkpoints of the seed and of simple-HRNet
@@ -25,6 +25,7 @@
 
 #include "core/io/pth.h"
 #include "core/io/safetensors.h"
+#include "nn/onnx_weights.h"
 
 namespace hr {
 
@@ -46,7 +47,7 @@ class WeightFile {
   WeightFile(const SafetensorsFile& file) : WeightFile(file.path()) {}  // NOLINT(google-explicit-constructor)
 
   const fs::path& path() const { return path_; }
-  const std::string& container() const { return container_; }  // "safetensors", "zip" or "legacy"
+  const std::string& container() const { return container_; }  // "safetensors", "zip", "legacy" or "onnx"
   const Wrapper& wrapper() const { return wrapper_; }
 
   // The names of the state dict, in the file's order. The slabs of our own optimiser are not among the names, but at()
@@ -56,7 +57,7 @@ class WeightFile {
   const ArrayView* find(std::string_view name) const;  // Null if there is no such tensor.
   const ArrayView& at(std::string_view name) const;    // Throws Error that names the file if there is none.
 
-  // The metadata of a safetensors file. Files of ours have model, joints, color, codec, input_h and input_w.
+  // The metadata of a safetensors or ONNX file. Files of ours have model, joints, color, codec, input_h and input_w.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // Reads a whole number from the metadata; nullopt if the field is absent. Throws Error with the file, the field, its
   // value and the allowed range if it is no number from `least` to `most` or no multiple of `step`. The limits matter,
@@ -80,12 +81,15 @@ class WeightFile {
  private:
   void open_safetensors();
   void open_pth();
+  void open_onnx();
   bool add(std::string name, const ArrayView& array);  // Replaces the array and returns false if the name exists.
   void rename(std::initializer_list<std::string_view> prefixes);
 
   fs::path path_;
   std::optional<SafetensorsFile> safetensors_;
   std::optional<PthFile> pth_;
+  std::optional<OnnxFile> onnx_;
+  std::optional<OnnxWeights> onnx_weights_;
   std::string container_;
   Wrapper wrapper_;
   std::vector<std::string> names_, skipped_;

@@ -4,6 +4,7 @@
 #include "ops/batch_norm_kernel.h"
 #include "ops/dispatch.h"
 #include "ops/for_each.h"
+#include "ops/trace.h"
 
 namespace hr {
 
@@ -34,6 +35,7 @@ Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state)
                              .inv_std = out.inv_std.data<float>()};
   if (!cx.training) {
     for_columns(cx, 1, channels, RunningStatistics{p});
+    if (cx.trace != nullptr) cx.trace->batch_norm(x, state, out);
     return out;
   }
   for_dtype("batch_norm", x.dtype(), [&]<class T>() {

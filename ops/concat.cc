@@ -3,6 +3,7 @@
 #include "ops/concat_kernel.h"
 #include "ops/dispatch.h"
 #include "ops/for_each.h"
+#include "ops/trace.h"
 
 namespace hr {
 
@@ -40,6 +41,7 @@ Tensor concat(Context& cx, std::span<const ConcatTerm> terms) {
       first += t.x.dim(3);
     }
   });
+  if (cx.trace != nullptr) cx.trace->concat(terms, y);
   return y;
 }
 
@@ -62,6 +64,7 @@ void put_pixels(Context& cx, const Tensor& x, const Tensor& table, const TablePa
                      .first_row = part.first_row,
                      .first_column = part.first_column,
                      .plain = part.plain});
+  if (cx.trace != nullptr) cx.trace->put_pixels(x, table, part);
 }
 
 }  // namespace hr

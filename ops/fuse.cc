@@ -7,6 +7,7 @@
 #include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/fuse_kernel.h"
+#include "ops/trace.h"
 
 namespace hr {
 namespace {
@@ -237,6 +238,7 @@ Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
 
   Tensor y = cx.empty(shape, x0.dtype());
   for_dtype("fuse", y.dtype(), [&]<class T>() { forward<T>(cx, terms, y, act); });
+  if (cx.trace != nullptr) cx.trace->fuse(terms, act, y);
   if (cx.recording() && requires_grad) {
     y.set_requires_grad(true);
     Saved saved{.y = act == Act::relu ? y : Tensor(), .id = y.id(), .shape = shape};

@@ -4,6 +4,7 @@
 #include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/max_pool2d_kernel.h"
+#include "ops/trace.h"
 
 namespace hr {
 
@@ -26,6 +27,7 @@ Tensor max_pool2d(Context& cx, const Tensor& x, const MaxPool2d& o) {
     for_dtype("max_pool2d", x.dtype(), [&]<class T>() {
       for_each(cx, y.numel() / g.channels, g.channels, MaxPoolValues<T>{x.data<T>(), y.data<T>(), g});
     });
+    if (cx.trace != nullptr) cx.trace->max_pool(x, o, y);
     return y;
   }
   const Tensor winner = cx.empty(y.shape(), DType::u8);

@@ -10,10 +10,7 @@
 #include "data/formats/picture_bytes.h"
 
 namespace hr {
-namespace {
 
-// Returns the picture rotated or mirrored as orientation 2 to 8 demands. Pixel (x, y) of the result is (fx, fy) of the
-// file.
 Image turned(const ImageView& image, int orientation) {
   const int w = image.width, h = image.height;
   Image out = orientation >= 5 ? Image(h, w) : Image(w, h);
@@ -27,8 +24,6 @@ Image turned(const ImageView& image, int orientation) {
   }
   return out;
 }
-
-}  // namespace
 
 void check_picture_size(int64_t width, int64_t height, std::string_view name, int64_t max_pixels) {
   check(width > 0 && height > 0, "{}: a picture of {} x {} pixels cannot be read", name, width, height);

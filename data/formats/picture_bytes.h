@@ -7,6 +7,13 @@
 
 namespace hr {
 
+struct Image;
+struct ImageView;
+
+// Returns the picture rotated or mirrored as orientation 2 to 8 demands. Pixel (x, y) of the result is (fx, fy) of the
+// file.
+Image turned(const ImageView& image, int orientation);
+
 // Throws Error that begins with `name` if a picture of this size cannot be read, or is larger than the limit.
 void check_picture_size(int64_t width, int64_t height, std::string_view name, int64_t max_pixels);
 

@@ -166,8 +166,9 @@ std::vector<DetectedBox> decode_boxes(std::span<const float> output, int h, int 
 }
 
 PersonDetector::PersonDetector(const fs::path& weights, const DetectorOptions& options)
-    : PersonDetector(make_context({.device = options.device, .amp = options.bf16, .pin_threads = false}), weights,
-                     options) {}
+    : PersonDetector(
+          make_context({.device = options.device, .amp = options.bf16, .pin_threads = false, .exact = options.exact}),
+          weights, options) {}
 
 PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const DetectorOptions& options)
     : cx_(cx), options_(options) {

@@ -24,6 +24,7 @@ struct DetectorOptions {
   std::optional<YoloxInput> input;                // nullopt: recognised from the stem's weights.
   std::string device = "cpu";                     // cpu, cuda or cuda:N; ignored if a context is given.
   bool bf16 = false;                              // bf16 activations; ignored if a context is given.
+  bool exact = false;                             // Context::exact; ignored if a context is given.
 };
 
 struct DetectedBox {

@@ -12,9 +12,10 @@
 #include "core/threads.h"
 #include "data/crops/crop_writer.h"
 #include "eval/nms.h"
-#include "hrnet/infer/decoding.h"
 #include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/infer/pose_network.h"
 #include "hrnet/infer/weight_info.h"
+#include "hrnet/model/load.h"
 #include "hrnet/model/make_context.h"
 
 namespace hr {
@@ -46,6 +47,22 @@ double pose_score(std::span<const float> numbers, double box_score) {
   double sum = 0;
   for (size_t k = 2; k < numbers.size(); k += 3) sum += std::max(0.0F, numbers[k]);
   return sum / (static_cast<double>(numbers.size()) / 3);
+}
+
+PoseNetwork load_pose_network(const fs::path& weights, const PoseOptions& o) {
+  check(o.batch_size >= 1, "batch_size is {}; expected at least 1", o.batch_size);
+  const WeightFile file(weights);
+  PoseNetwork n{.weights = weights.string()};
+  n.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32, .exact = o.exact});
+  const ModelGuess guess = guess_model(file);
+  check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", n.weights, guess.what);
+  n.model = load_model(n.cx, file, {}, {}, o.color);
+  n.skeleton = std::make_shared<const Skeleton>(choose_skeleton(file, o.skeleton, n.model->joints()));
+  const WeightInfo info = weight_info(file, o.input_h == 0 || o.input_w == 0);
+  n.input_h = checked_side("input_h", o.input_h != 0 ? o.input_h : info.input_h.value_or(256));
+  n.input_w = checked_side("input_w", o.input_w != 0 ? o.input_w : info.input_w.value_or(192));
+  n.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, info.codec, n.weights, n.input_h);
+  return n;
 }
 
 struct Found {
@@ -100,18 +117,24 @@ People::People(const std::vector<Pose>& poses) : whole_(false) {
   for (const Pose& p : poses) people_.push_back({p.box, p.score, p.category});
 }
 
-struct PoseEstimator::State {
+struct PoseEstimator::State : PoseNetwork {
   std::mutex mutex;
-  std::string weights;  // For messages.
-  double oks_nms = -1;  // Below 0 keeps all poses.
-  int batch_size = 1;
-  Context cx;
-  std::unique_ptr<PoseModel> model;
-  std::shared_ptr<const Skeleton> skeleton;
-  int input_h = 0, input_w = 0;
-  Decoding decoding;
+  double oks_nms;  // Below 0 keeps all poses.
+  int batch_size;
   std::unique_ptr<HeatmapRunner> runner;
   Batch batch;
+
+  State(PoseNetwork network, int people, double threshold)
+      : PoseNetwork(std::move(network)), oks_nms(threshold), batch_size(people) {
+    check(batch_size >= 1, "batch_size is {}; expected at least 1", batch_size);
+    runner = std::make_unique<HeatmapRunner>(cx, *model, skeleton->mirror(),
+                                             HeatmapRunner::Options{.flip = decoding.flip, .shift = decoding.shift});
+    if (cx.device.is_cuda()) {
+      const auto pinned = std::make_shared<CachingAllocator>(CachingAllocator::pinned(cx.device.index));
+      batch.sources = HostBuffer<uint8_t>(pinned);
+    }
+    reserve();
+  }
 
   // A person whose crop is in a batch.
   struct Member {
@@ -226,30 +249,11 @@ struct PoseEstimator::State {
   }
 };
 
-PoseEstimator::PoseEstimator(const fs::path& weights, const PoseOptions& o) : state_(std::make_unique<State>()) {
-  State& s = *state_;
-  check(o.batch_size >= 1, "batch_size is {}; expected at least 1", o.batch_size);
-  const WeightFile file(weights);
-  s.weights = weights.string();
-  s.batch_size = o.batch_size;
-  s.oks_nms = o.oks_nms.value_or(-1);
-  s.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32});
-  const ModelGuess guess = guess_model(file);
-  check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", s.weights, guess.what);
-  s.model = load_model(s.cx, file, {}, {}, o.color);
-  s.skeleton = std::make_shared<const Skeleton>(choose_skeleton(file, o.skeleton, s.model->joints()));
-  const WeightInfo info = weight_info(file, o.input_h == 0 || o.input_w == 0);
-  s.input_h = checked_side("input_h", o.input_h != 0 ? o.input_h : info.input_h.value_or(256));
-  s.input_w = checked_side("input_w", o.input_w != 0 ? o.input_w : info.input_w.value_or(192));
-  s.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, info.codec, s.weights, s.input_h);
-  s.runner = std::make_unique<HeatmapRunner>(
-      s.cx, *s.model, s.skeleton->mirror(), HeatmapRunner::Options{.flip = s.decoding.flip, .shift = s.decoding.shift});
-  if (s.cx.device.is_cuda()) {
-    const auto pinned = std::make_shared<CachingAllocator>(CachingAllocator::pinned(s.cx.device.index));
-    s.batch.sources = HostBuffer<uint8_t>(pinned);
-  }
-  s.reserve();
-}
+PoseEstimator::PoseEstimator(PoseNetwork network, int batch_size, std::optional<double> oks_nms)
+    : state_(std::make_unique<State>(std::move(network), batch_size, oks_nms.value_or(-1))) {}
+
+PoseEstimator::PoseEstimator(const fs::path& weights, const PoseOptions& o)
+    : PoseEstimator(load_pose_network(weights, o), o.batch_size, o.oks_nms) {}
 
 PoseEstimator::~PoseEstimator() = default;
 PoseEstimator::PoseEstimator(PoseEstimator&&) noexcept = default;

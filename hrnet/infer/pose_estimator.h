@@ -70,15 +70,19 @@ struct PoseOptions {
   std::string device = "cpu";    // cpu, cuda or cuda:N.
   bool bf16 = false;             // bf16 activations; weights stay float32.
   bool tf32 = false;             // On a GPU, let float32 convolutions round their inputs to TF32.
+  bool exact = false;            // On the CPU, sum float32 convolutions directly, never by Winograd's method.
   bool flip_test = true;         // Average with the mirrored picture: twice the work for about one point of AP.
   std::string codec;             // argmax, quarter, msra, dark or udp; empty: that of the weights, or else quarter.
   std::string color;             // rgb or bgr; empty: that of the weights, or else of the architecture.
   std::string skeleton;          // The name of a built-in skeleton or a file; empty: that of the weights, or else coco.
   int input_h = 0, input_w = 0;  // Multiples of 32; 0: the size of the weights, or else 256 x 192.
   int batch_size = 16;           // People per forward pass.
-  // Of two poses with a larger OKS the one with the lower score is dropped (predict uses 0.9); nullopt keeps all
+  // Of two poses with a larger OKS the one with the lower score is dropped (predict uses 0.9); nullopt keeps all.
   std::optional<double> oks_nms;
 };
+
+// A network that the caller has loaded, with all that is known about it (hrnet/infer/pose_network.h).
+struct PoseNetwork;
 
 // A picture and its people, for calls with several pictures.
 struct PoseRequest {
@@ -93,6 +97,8 @@ class PoseEstimator {
   // Throws Error if the file holds no pose network or is damaged, if an option does not fit it, if there is no such
   // device, or if bf16 is asked for and the GPU has none. It never uses another device or precision than asked for.
   explicit PoseEstimator(const fs::path& weights, const PoseOptions& options = {});
+  // Of a network that the caller has loaded; batch_size and oks_nms are those of PoseOptions.
+  PoseEstimator(PoseNetwork network, int batch_size, std::optional<double> oks_nms);
   ~PoseEstimator();
   PoseEstimator(PoseEstimator&&) noexcept;
   PoseEstimator& operator=(PoseEstimator&&) noexcept;

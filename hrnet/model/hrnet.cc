@@ -24,7 +24,7 @@ Bottleneck::Bottleneck(ParameterStore& store, const std::string& name, int64_t i
 Tensor Bottleneck::operator()(Context& cx, const Tensor& x) const {
   const Tensor y = conv2(cx, conv1(cx, x, {.relu = true}), {.relu = true});
   if (!downsample) return conv3(cx, y, {.add = &x, .relu = true});
-  if (cx.training || cx.recording()) return fuse_terms(cx, {conv3.term(cx, y), downsample->term(cx, x)}, Act::relu);
+  if (!cx.may_fold()) return fuse_terms(cx, {conv3.term(cx, y), downsample->term(cx, x)}, Act::relu);
   const Tensor skip = (*downsample)(cx, x);
   return conv3(cx, y, {.add = &skip, .relu = true});
 }

@@ -12,6 +12,7 @@ Context make_context(const ContextOptions& o) {
   cx.device = parse_device(o.device);
   cx.precision = o.amp ? DType::bf16 : DType::f32;
   cx.tf32 = o.tf32;
+  cx.exact = o.exact;
   if (o.listener) cx.listener = std::make_shared<const Context::Listener>(o.listener);
   if (o.threads > 0) set_compute_threads(o.threads);
   if (!cx.device.is_cuda()) {

@@ -9,7 +9,7 @@ namespace hr {
 // Plain settings; the fields that Error names are these. A setting that is left open (empty, nullopt) is taken from the
 // weight file.
 struct ModelOptions {
-  std::string weights;         // Weight file: safetensors or PyTorch's .pth.
+  std::string weights;         // Weight file: safetensors, PyTorch's .pth or ONNX.
   std::string model;           // hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152.
   std::string keypoints_path;  // The skeleton: the name of a built-in one, or a file.
   std::string color;           // Order of the input's colour channels: rgb or bgr.
@@ -18,7 +18,7 @@ struct ModelOptions {
   std::optional<int> joints;
   std::optional<std::array<int, 2>> fixed_size;  // Height and width of the input in pixels, multiples of 32.
   int threads = 0;
-  bool amp = false, tf32 = false;
+  bool amp = false, tf32 = false, exact = false;
 };
 
 }  // namespace hr

@@ -16,8 +16,6 @@
 namespace hr {
 namespace {
 
-constexpr double kBatchNormEpsilon = 1e-3;
-
 struct Named {
   std::string_view name;
   int stem, depth;
@@ -42,7 +40,7 @@ Affine batch_norm_of(const WeightFile& file, const std::string& name) {
                            variance = numbers(".running_var");
   Affine a;
   for (size_t c = 0; c < weight.size(); ++c) {
-    const double scale = weight[c] / std::sqrt(static_cast<double>(variance[c]) + kBatchNormEpsilon);
+    const double scale = weight[c] / std::sqrt(static_cast<double>(variance[c]) + Yolox::kBatchNormEpsilon);
     a.scale.push_back(scale);
     a.shift.push_back(bias[c] - mean[c] * scale);
   }
@@ -360,6 +358,20 @@ void Yolox::load(const Context& cx, const WeightFile& file) {
   for (Conv& conv : net_->convs) conv.load(cx, file);
   for (int level = 0; level < 3; ++level) net_->heads[level].load(cx, file, level);
   loaded_ = true;
+}
+
+std::vector<Yolox::Filter> Yolox::filters() const {
+  check(loaded_, "{}: no weights are loaded", name_);
+  std::vector<Filter> list;
+  for (const Conv& conv : net_->convs)
+    list.push_back({conv.filter.id(), {conv.name + ".conv"}, conv.name + ".bn", conv.stem});
+  for (int level = 0; level < 3; ++level) {
+    const auto module = [&](const char* part) { return fmt::format("head.{}_preds.{}", part, level); };
+    const Head& head = net_->heads[level];
+    list.push_back({head.cls_filter.id(), {module("cls")}, {}});
+    list.push_back({head.box_filter.id(), {module("reg"), module("obj")}, {}});
+  }
+  return list;
 }
 
 Tensor Yolox::forward(Context& cx, const Tensor& images) const {

@@ -64,6 +64,17 @@ class Yolox {
 
   static int64_t anchors(int64_t h, int64_t w) { return h * w / 64 + h * w / 256 + h * w / 1024; }
 
+  // The filters that forward() hands to convolutions, by Tensor::id(), and the modules of the state dict that they were
+  // made from: what a trace of forward() (ops/trace.h) needs to be understood. Valid until load() is called again.
+  struct Filter {
+    uint64_t id = 0;
+    std::vector<std::string> modules;  // "head.reg_preds.0"; several: their output channels follow each other
+    std::string norm;                  // the batch norm that is folded in; empty: none
+    bool over_blocks = false;  // the stem: 3x3 over blocks of 2x2 pixels in the state dict, 6x6 over pixels here
+  };
+  std::vector<Filter> filters() const;
+  static constexpr double kBatchNormEpsilon = 1e-3;
+
   const YoloxShape& shape() const { return shape_; }
   const std::string& name() const { return name_; }
   const ParameterStore& layout() const { return layout_; }  // Entries without memory, for comparing with a file.

@@ -95,6 +95,7 @@ Facts facts_of(const TrainRecipe& r, const World& world) {
           {"`seed`", text(r.seed)},
           {"`amp`", switched(r.amp)},
           {"`tf32`", switched(r.tf32)},
+          {"`exact`", switched(r.exact)},
           {"`sync_bn`", switched(r.sync_bn)},
           {"`no_augment`", switched(r.no_augment)},
           {"`scale_factor`", text(r.scale_factor)},

@@ -127,6 +127,7 @@ Trainer::Trainer(TrainRecipe asked, World& world, TrainObserver& observer, Conte
                         .amp = recipe_.amp,
                         .threads = recipe_.threads,
                         .tf32 = recipe_.tf32,
+                        .exact = recipe_.exact,
                         .listener = std::move(listener)})),
       skeleton_(recipe_.skeleton.empty() ? data_skeleton(recipe_, recipe_.keypoints_path, "train",
                                                          [&](const std::string& text) { observer_.fact("note", text); })

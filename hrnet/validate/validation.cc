@@ -65,8 +65,12 @@ struct Validation::Parts {
     check_field(o.person_det.empty() || files.kind != Kind::mpii, "person_det",
                 "{}: MPII is measured with annotated centre and scale, not with detected boxes; leave it out",
                 o.person_det);
-    cx = make_context(
-        {.device = o.device, .amp = o.amp, .threads = o.threads, .tf32 = o.tf32, .listener = tell.listener});
+    cx = make_context({.device = o.device,
+                       .amp = o.amp,
+                       .threads = o.threads,
+                       .tf32 = o.tf32,
+                       .exact = o.exact,
+                       .listener = tell.listener});
     open_weights();
     prepare_output_folder(o.output_dir, "output_dir");
     folder = o.output_dir;

@@ -70,10 +70,10 @@ std::map<std::string, std::string> read_plans(const fs::path& path, const std::s
 
 }  // namespace
 
-fs::path conv_plan_file() {
-  if (const char* folder = std::getenv("HRNET_CACHE")) return fs::path(folder) / "conv_plans.txt";
-  if (const char* folder = std::getenv("XDG_CACHE_HOME")) return fs::path(folder) / "hrnet.cpp" / "conv_plans.txt";
-  if (const char* home = std::getenv("HOME")) return fs::path(home) / ".cache" / "hrnet.cpp" / "conv_plans.txt";
+fs::path conv_plan_file(const char* name) {
+  if (const char* folder = std::getenv("HRNET_CACHE")) return fs::path(folder) / name;
+  if (const char* folder = std::getenv("XDG_CACHE_HOME")) return fs::path(folder) / "hrnet.cpp" / name;
+  if (const char* home = std::getenv("HOME")) return fs::path(home) / ".cache" / "hrnet.cpp" / name;
   return {};
 }
 

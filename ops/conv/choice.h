@@ -12,9 +12,9 @@
 
 namespace hr {
 
-// Returns conv_plans.txt in $HRNET_CACHE, $XDG_CACHE_HOME/hrnet.cpp or ~/.cache/hrnet.cpp; empty if none of them is
-// set.
-fs::path conv_plan_file();
+// Returns the file in $HRNET_CACHE, $XDG_CACHE_HOME/hrnet.cpp or ~/.cache/hrnet.cpp; empty if none of them is set.
+// conv_plans.txt is of GPUs, cpu_plans.txt of CPUs.
+fs::path conv_plan_file(const char* name = "conv_plans.txt");
 
 // The names of the fastest candidates, by problem. The file is text: a heading, then one line per problem with a tab
 // between its columns:
@@ -37,6 +37,8 @@ class ConvPlanMemory {
   // choice that find() returned before is replaced, because a caller that measures again could not use it. If the file
   // cannot be written, the listener is told, once.
   std::string put(const std::string& problem, const std::string& candidate);
+  // Whether every choice so far could be written.
+  bool kept() const { return !told_; }
 
  private:
   void write(const std::string& put, const std::string& useless);

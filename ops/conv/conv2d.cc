@@ -2,11 +2,14 @@
 
 #include <optional>
 
+#include "ops/conv/choice.h"
+#include "ops/conv/cpu_conv.h"
 #include "ops/conv/dnnl_conv.h"
 #include "ops/conv/gpu_conv.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/for_each.h"
+#include "ops/trace.h"
 
 namespace hr {
 namespace {
@@ -141,6 +144,18 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
                            : options.relu ? ConvAct::relu
                                           : ConvAct::none,
                            y.raw(), options.packed);
+  if (cx.trace != nullptr) {
+    cx.trace->conv({.x = x,
+                    .filter = filter,
+                    .bias = options.bias,
+                    .add = options.add,
+                    .stride = options.stride,
+                    .pad = options.pad,
+                    .transposed = transposed,
+                    .relu = options.relu,
+                    .silu = options.silu,
+                    .y = y});
+  }
   const bool bias_learns = options.bias != nullptr && options.bias->requires_grad();
   if (cx.recording() && (x.requires_grad() || filter.requires_grad() || bias_learns)) {
     check(options.add == nullptr && !options.relu && !options.silu && options.packed == nullptr,
@@ -166,7 +181,8 @@ ConvBackend& conv_backend(Context& cx) {
     if (cx.device.is_cuda()) {
       cx.ops = make_gpu_conv(cx);
     } else {
-      cx.ops = std::make_shared<DnnlConv>();
+      cx.ops = std::make_shared<CpuConv>(conv_plan_file("cpu_plans.txt"),
+                                         cx.listener != nullptr ? *cx.listener : ConvPlanMemory::Listener());
     }
   }
   return static_cast<ConvBackend&>(*cx.ops);

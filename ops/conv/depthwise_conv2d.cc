@@ -3,6 +3,7 @@
 #include "ops/conv/depthwise_conv2d_kernel.h"
 #include "ops/dispatch.h"
 #include "ops/for_each.h"
+#include "ops/trace.h"
 
 namespace hr {
 
@@ -41,6 +42,16 @@ Tensor depthwise_conv2d(Context& cx, const Tensor& x, const Tensor& filter, cons
                                  .pad = o.pad,
                                  .silu = o.silu});
   });
+  if (cx.trace != nullptr) {
+    cx.trace->conv({.x = x,
+                    .filter = filter,
+                    .bias = o.bias,
+                    .stride = o.stride,
+                    .pad = o.pad,
+                    .depthwise = true,
+                    .silu = o.silu,
+                    .y = y});
+  }
   return y;
 }
 

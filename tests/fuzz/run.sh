@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the readers of weight files, datasets, pictures and results with libFuzzer, ASan and UBSan.
 #   tests/fuzz/run.sh [SECONDS per target, 600] [TARGET ...]
-# Targets: pth_zip pth_legacy safetensors coco_json result_json mpii_json skeleton_json mat picture picture_zip pack
+# Targets: pth_zip pth_legacy safetensors onnx coco_json result_json mpii_json skeleton_json mat picture picture_zip pack
 # The corpus is kept in build-fuzz/corpus and grows from run to run. It starts with the golden files (../shared/oracle,
 # or HR_ORACLE) and with generated files. Findings are kept in build-fuzz/findings, are tried again by the next run, and
 # make the exit status 1. Without clang nothing is done and the exit status is 77.
@@ -12,8 +12,8 @@ main() {
   seconds=${1:-600}
   shift || true
   targets=("$@")
-  [ ${#targets[@]} -gt 0 ] || targets=(pth_zip pth_legacy safetensors coco_json result_json mpii_json skeleton_json mat picture
-    picture_zip pack)
+  [ ${#targets[@]} -gt 0 ] || targets=(pth_zip pth_legacy safetensors onnx coco_json result_json mpii_json skeleton_json mat
+    picture picture_zip pack)
 
   clang=""
   for candidate in clang++ clang++-{20,19,18,17,16,15,14}; do

@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "tests/fuzz/data_seeds.h"
+#include "tests/fuzz/onnx_entry.h"
 #include "tests/fuzz/seeds.h"
 
 int main(int argc, char** argv) {
@@ -19,6 +20,7 @@ int main(int argc, char** argv) {
   write("pth_zip", seeds.zip);
   write("pth_legacy", seeds.legacy);
   write("safetensors", seeds.safetensors);
+  write("onnx", hr::test::onnx_seeds());
   write("coco_json", hr::test::coco_seeds());
   write("result_json", hr::test::result_seeds());
   write("mpii_json", hr::test::mpii_seeds());

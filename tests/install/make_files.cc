@@ -1,5 +1,8 @@
-// make_files FOLDER: writes small files for the examples: pose.safetensors, detector.safetensors and picture.png.
+// make_files FOLDER: writes small files for the examples: pose.safetensors, detector.safetensors, picture.png, and
+// video.mp4 if this build can write videos.
 #include "data/formats/image.h"
+#include "data/video/video_reader.h"
+#include "data/video/video_writer.h"
 #include "hrnet/model/model.h"
 #include "nn/state_dict.h"
 #include "tests/support/yolox.h"
@@ -21,4 +24,8 @@ int main(int, char** argv) {
     }
   }
   hr::write_image(folder / "picture.png", picture);
+  if (!hr::has_video()) return 0;
+  hr::VideoWriter video(folder / "video.mp4", 96, 64);
+  for (int i = 0; i < 5; ++i) video.write(picture, i * 0.04);
+  video.finish();
 }

@@ -137,6 +137,27 @@ TEST(Convert, ColourOrderAndInputSizeTravelWithTheWeights) {
   EXPECT_TRUE(load_model(cx, folder / "again.safetensors")->bgr_input());
 }
 
+TEST(Convert, AnOutputThatEndsInOnnxGetsTheNetwork) {
+  const fs::path folder = test::temporary_folder();
+  Context cx;
+  const auto model = make_model(cx, "hrnet_w2", 17, 1);
+  save_state_dict(folder / "w.safetensors", model->parameters(), {{"color", "bgr"}});
+  ConvertOptions o{.input = (folder / "w.safetensors").string(), .output = (folder / "w.onnx").string()};
+  o.fixed_size = {64, 32};
+  o.decode = true;
+  convert(o);
+  const WeightFile file(folder / "w.onnx");
+  EXPECT_EQ(weight_info(file).color, "bgr");
+  EXPECT_EQ(weight_info(file).input_h, 64);
+  // Back again: the same network in another container.
+  convert_file(folder / "w.onnx", folder / "back.pth");
+  EXPECT_EQ(load_model(cx, folder / "back.pth")->name(), "hrnet_w2");
+  o.output = (folder / "w.pth").string();
+  expect_words(error_of(o), {"--decode", "ends in .onnx"});
+  o.output = o.input;
+  expect_words(error_of(o), {"is the input itself"});
+}
+
 // The programs take from a file's metadata how much memory they need.
 TEST(WeightInfo, NumbersOutOfRangeAreRefusedWithFileFieldValueAndRange) {
   const fs::path path = test::temporary_folder() / "w.safetensors";

@@ -109,6 +109,22 @@ TEST(Detect, PicturesCountFromOneAndOnesThatCannotBeReadArePassed) {
   EXPECT_TRUE(fs::exists(out / "drawn" / "000000000007_boxes.jpg"));
 }
 
+TEST(Detect, OfAFolderThePicturesOfEveryKindAreReadAndFilesOfFileManagersAreNot) {
+  const Setting& s = setting();
+  const fs::path out = test::temporary_folder(), in = out / "pictures";
+  fs::create_directories(in);
+  write_file(in / "a.pnm", "P6 2 1 255\n" + std::string(6, 'x'));
+  for (const char* stray : {"._b.jpg", ".DS_Store", "Thumbs.db"}) write_file(in / stray, "no picture");
+  write_file(in / "c.heic", "of another kind");
+  const std::string twice = in.string() + " " + (in / "a.pnm").string();
+  const Ended e = run(s.command(twice + " --classes all --output " + (out / "d.json").string()));
+  ASSERT_EQ(e.status, 0) << e.output;
+  EXPECT_NE(e.output.find(" in 1 picture:"), std::string::npos) << e.output;
+  EXPECT_NE(e.output.find("1 file left out"), std::string::npos) << e.output;
+  EXPECT_NE(e.output.find("c.heic"), std::string::npos) << e.output;
+  EXPECT_EQ(e.output.find("could not be read"), std::string::npos) << e.output;
+}
+
 TEST(Detect, WhatIsWrongIsSaidInOneLine) {
   const Setting& s = setting();
   const auto refused = [](const std::string& command, const std::string& words) {

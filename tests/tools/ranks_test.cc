@@ -147,6 +147,14 @@ void wait_for_checkpoint(const fs::path& folder) {
   ASSERT_TRUE(fs::exists(folder / "last.safetensors"));
 }
 
+// Returns true when `file` is written again after `before`, or false if the program ends first.
+bool written_again(Process& program, const fs::path& file, fs::file_time_type before) {
+  while (program.seconds() < 120 && program.wait(0.005) < 0) {
+    if (fs::last_write_time(file) != before) return true;
+  }
+  return false;
+}
+
 TEST(RankProgram, SharedValidationGivesTheResultsOfOneProcess) {
   const fs::path root = test::temporary_folder();
   Process trained(train_command(root / "weights", {"--epochs", "1"}));
@@ -366,12 +374,16 @@ TEST(RankProgram, RestartsFromTheLastCheckpointAndEndsWithTheSameBytes) {
   // A restart does not resume a checkpoint that an older run has left in the folder.
   fs::create_directories(root / "hurt");
   write_file(root / "hurt/last.safetensors", "left over");
+  const fs::path checkpoint = root / "hurt/last.safetensors";
+  auto before = fs::last_write_time(checkpoint);
   Process hurt(train_command(root / "hurt", flags));
-  for (int kill = 0; kill < 2; ++kill) {
-    std::this_thread::sleep_for(Milliseconds(600));
+  int kills = 0;
+  for (size_t rank = 0; rank < 2 && written_again(hurt, checkpoint, before); ++rank) {
+    before = fs::last_write_time(checkpoint);
     const std::vector<pid_t> ranks = hurt.children();
-    if (!ranks.empty()) ::kill(ranks[static_cast<size_t>(kill) % ranks.size()], SIGKILL);
+    if (rank < ranks.size() && ::kill(ranks[rank], SIGKILL) == 0) ++kills;
   }
+  EXPECT_GT(kills, 0) << hurt.output();
   EXPECT_EQ(hurt.wait(), 0) << hurt.output();
   EXPECT_EQ(read_file(root / "hurt/last.safetensors"), read_file(root / "whole/last.safetensors"));
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <csignal>
 #include <map>
@@ -116,18 +117,25 @@ TEST(Train, InterruptedWithinAnEpochItResumesExactly) {
   const fs::path root = test::temporary_folder();
   TrainOptions o = tiny(root / "whole");
   o.batch_size = 2;  // several steps per epoch, so that the signal falls between two
+  o.checkpoint_every = 1;
   ASSERT_EQ(train(o), 0);
   o.output_dir = (root / "cut").string();
   int interruptions = 0;
   for (;; o.resume = (root / "cut" / "last.safetensors").string()) {
     ASSERT_LT(interruptions, 20);
     if (interruptions == 3) break;
-    std::thread killer([] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(150));
-      std::raise(SIGINT);
+    const auto written = [&] {
+      std::error_code none;
+      return fs::last_write_time(root / "cut" / "last.safetensors", none);
+    };
+    std::atomic<bool> ended{false};
+    std::thread killer([&, before = written()] {
+      while (!ended && written() == before) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (!ended) std::raise(SIGINT);
     });
     std::signal(SIGINT, SIG_IGN);  // until train() installs its own handler
     const int status = train(o);
+    ended = true;
     killer.join();
     std::signal(SIGINT, SIG_DFL);
     if (status == 0) break;
@@ -135,6 +143,7 @@ TEST(Train, InterruptedWithinAnEpochItResumesExactly) {
     ++interruptions;
   }
   std::signal(SIGINT, SIG_DFL);
+  EXPECT_GT(interruptions, 0);
   if (interruptions == 3) {
     ASSERT_EQ(train(o), 0);
   }

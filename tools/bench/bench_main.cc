@@ -8,6 +8,7 @@
 #include "tools/bench/loader.h"
 #include "tools/bench/step.h"
 #include "tools/bench/track.h"
+#include "tools/bench/winograd.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/model_options.h"
 
@@ -18,7 +19,7 @@ struct Options {
   std::string data_path, annotations, images;
   std::array<int, 2> fixed_size{256, 192};
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
-  bool json = false, tf32 = false;
+  bool json = false, tf32 = false, exact = false;
   double bandwidth = 0;
   hr::BenchComm comm;
 };
@@ -27,15 +28,17 @@ void add_options(CLI::App& app, Options& o) {
   hr::describe(
       app,
       "Measures the speed of training steps or inference on random numbers. On a CPU the figure to quote is total / "
-      "conv: the whole time over the time inside convolution primitives. Other modes measure: load, reading a weight "
+      "conv: the whole time over the time inside convolution primitives. Other modes measure: winograd, Winograd's "
+      "convolutions beside the direct ones on a CPU; load, reading a weight "
       "file into a model, compared with copying its bytes once; eval, reading, matching and accumulating COCO results "
       "of val2017's size on one core; track, tracking 10 and 100 people on one core; kernels, a training step by kind "
       "of kernel, with the bytes that each must move; loader, training samples per second from JPEGs, from the cache "
       "and from a pack, by stage; comm, a training step on several ranks (--nproc), and how much of the communication "
       "is not hidden; scaling, the same predicted for up to 1,024 GPUs.",
       "bench --mode train --model hrnet_w32 --fixed-size 256 192 --batch-size 8 --dtype bf16");
-  app.add_option("--mode", o.mode, "train, inference, kernels, load, loader, eval, track, comm or scaling")
-      ->check(CLI::IsMember({"train", "inference", "kernels", "load", "loader", "eval", "track", "comm", "scaling"}));
+  app.add_option("--mode", o.mode, "train, inference, winograd, kernels, load, loader, eval, track, comm or scaling")
+      ->check(CLI::IsMember(
+          {"train", "inference", "winograd", "kernels", "load", "loader", "eval", "track", "comm", "scaling"}));
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
@@ -57,6 +60,7 @@ void add_options(CLI::App& app, Options& o) {
                  "with --mode kernels: memory bandwidth for the prediction; 0: measured on a GPU, 4.3 on a CPU")
       ->type_name("TB/s");
   app.add_flag("--tf32", o.tf32, "on a GPU: float32 convolutions may round their inputs to TF32");
+  app.add_flag("--exact", o.exact, "on the CPU: sum float32 convolutions directly, never by Winograd's method");
   hr::add_comm_options(app, o.comm);
   hr::add_device(app, o.device);
   hr::add_threads(app, o.threads);
@@ -79,6 +83,15 @@ hr::BenchComm comm_options(const Options& o) {
 void bench(const Options& o) {
   if (o.mode == "eval") return hr::bench_eval({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
   if (o.mode == "track") return hr::bench_track({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
+  if (o.mode == "winograd") {
+    return hr::bench_winograd({.model = o.model,
+                               .fixed_size = o.fixed_size,
+                               .batch_size = o.batch_size,
+                               .repeats = o.repeats,
+                               .warmup = o.warmup,
+                               .threads = o.threads,
+                               .json = o.json});
+  }
   if (o.mode == "loader") {
     return hr::bench_loader(
         {o.data_path, o.annotations, o.images, o.fixed_size, o.batch_size, o.repeats, o.threads, o.json});
@@ -105,6 +118,7 @@ void bench(const Options& o) {
                   .warmup = o.warmup,
                   .threads = o.threads,
                   .tf32 = o.tf32,
+                  .exact = o.exact,
                   .json = o.json});
 }
 

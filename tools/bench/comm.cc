@@ -135,6 +135,40 @@ Measured time_all_reduces(const BenchComm& o, Comm& comm, const Context& cx, con
   return m;
 }
 
+// The variants run in turn, so that other load on the machine meets all of them alike. `witness` of the first one may
+// be null; `lone` gets what it has recorded.
+void run_in_turn(const BenchComm& o, Comm& comm, const TrainBatch& batch,
+                 const std::vector<std::unique_ptr<Variant>>& variants, Witness* witness, Lone& lone) {
+  for (int i = 0; i < o.warmup + o.repeats; ++i) {
+    for (const auto& v : variants) {
+      comm.barrier();
+      comm.clock = {};
+      const double began = now();
+      (*v->step)(batch, 1e-4);
+      const double ended = now();
+      if (witness != nullptr) {
+        if (v == variants[0] && i >= o.warmup) lone.note(began, ended, *witness);
+        witness->ready.clear();
+      }
+      // A step takes as long as its slowest rank.
+      std::vector<double> all(static_cast<size_t>(comm.size()));
+      all[comm.rank()] = ended - began;
+      comm.all_reduce(std::span(all), Reduce::sum);
+      if (i < o.warmup) continue;
+      v->seconds.push_back(*std::max_element(all.begin(), all.end()));
+      v->waited.push_back(comm.clock.exposed);
+      v->busy.push_back(comm.clock.busy);
+    }
+  }
+}
+
+// The share of a step that the exchange adds. The differences are taken within one turn, and then the median of them.
+double added_share(const Variant& v, const Variant& alone) {
+  std::vector<double> s;
+  for (size_t i = 0; i < v.seconds.size(); ++i) s.push_back((v.seconds[i] - alone.seconds[i]) / v.seconds[i]);
+  return median(s);
+}
+
 int bench(const BenchComm& o, World& world) {
   Context cx = make_context({.device = o.device == "cuda" ? fmt::format("cuda:{}", world.ranks.local_rank) : o.device,
                              .amp = o.dtype == "bf16",
@@ -154,37 +188,13 @@ int bench(const BenchComm& o, World& world) {
   variants.push_back(std::make_unique<Variant>("overlapped", cx, o, &comm, bucket_options(o.bucket_mib)));
   variants.push_back(
       std::make_unique<Variant>("one after the other", cx, o, &comm, bucket_options(o.bucket_mib, false)));
-  // The variants run in turn, so that other load on the machine meets all of them alike.
-  for (int i = 0; i < o.warmup + o.repeats; ++i) {
-    for (const auto& v : variants) {
-      comm.barrier();
-      comm.clock = {};
-      const double began = now();
-      (*v->step)(numbers.batch, 1e-4);
-      const double ended = now();
-      if (witnessed && v == variants[0] && i >= o.warmup) lone.note(began, ended, witness);
-      witness.ready.clear();
-      // A step takes as long as its slowest rank.
-      std::vector<double> all(static_cast<size_t>(comm.size()));
-      all[comm.rank()] = ended - began;
-      comm.all_reduce(std::span(all), Reduce::sum);
-      if (i < o.warmup) continue;
-      v->seconds.push_back(*std::max_element(all.begin(), all.end()));
-      v->waited.push_back(comm.clock.exposed);
-      v->busy.push_back(comm.clock.busy);
-    }
-  }
+  run_in_turn(o, comm, numbers.batch, variants, witnessed ? &witness : nullptr, lone);
   const ParameterStore& store = variants[0]->model->parameters();
   const Measured m = time_all_reduces(o, comm, cx, store.grads);
   comm.barrier();
   if (!world.first()) return 0;
 
-  // The differences are taken within one turn, and then the median of them.
-  const auto share = [&](const Variant& v) {
-    std::vector<double> s;
-    for (size_t i = 0; i < v.seconds.size(); ++i) s.push_back((v.seconds[i] - variants[0]->seconds[i]) / v.seconds[i]);
-    return median(s);
-  };
+  const auto share = [&](const Variant& v) { return added_share(v, *variants[0]); };
   const Variant &overlapped = *variants[1], &after = *variants[2];
   const double bytes = static_cast<double>(store.grads.bytes());
   const std::vector<Bucket>& buckets = overlapped.parallel->buckets();

@@ -211,6 +211,87 @@ void bench_annotations(const BenchLoaderOptions& o) {
       parts.text);
 }
 
+// The measurements of the mode, and the dataset that they were made on.
+struct Result {
+  size_t people = 0;
+  int workers = 0;
+  size_t pictures = 0;
+  double megapixels = 0, kilobytes = 0;    // of all pictures
+  std::map<std::string, Row> rows;         // by source and stage
+  std::vector<double> stb, whole, region;  // pictures/s of a decoder, one per repeat
+  Parts parts{};
+  double pack_bytes = 0;
+};
+
+void count_pictures(const PoseDataset& jpeg, Result& r) {
+  std::vector<bool> seen(jpeg.annotations().images.size());
+  for (const Person& p : jpeg.people()) {
+    if (seen[p.image_index]) continue;
+    seen[p.image_index] = true;
+    const CocoImage& image = jpeg.annotations().images[p.image_index];
+    jpeg.pictures().glance(image.file_name,
+                           [&](std::span<const std::byte> b) { r.kilobytes += static_cast<double>(b.size()) / 1e3; });
+    r.megapixels += static_cast<double>(image.width) * image.height / 1e6;
+    ++r.pictures;
+  }
+}
+
+// Prints a table, or one JSON object with --json.
+void print_result(const BenchLoaderOptions& o, const Result& r) {
+  const auto pictures = static_cast<double>(r.pictures);
+  const auto stage = [](const Row& row, double seconds) {
+    return 1e3 * seconds / static_cast<double>(row.clock.samples);
+  };
+  if (o.json) {
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object().member("mode", "loader").member("fixed_size", o.fixed_size).member("people", r.people);
+    json.member("pictures", r.pictures).member("megapixels", JsonFixed{r.megapixels / pictures, 3});
+    json.member("kilobytes", JsonFixed{r.kilobytes / pictures, 1}).member("workers", r.workers);
+    json.key("decode_per_s").begin_object().member("stb_image", JsonFixed{median(r.stb), 1});
+    json.member("turbo", JsonFixed{median(r.whole), 1}).member("turbo_region", JsonFixed{median(r.region), 1}).end();
+    for (const auto& [name, row] : r.rows) {
+      json.key(name).begin_object().member("samples_per_s", JsonFixed{median(row.rate), 1});
+      json.member("read_ms", JsonFixed{stage(row, row.clock.read), 4});
+      json.member("decode_ms", JsonFixed{stage(row, row.clock.decode), 4});
+      json.member("warp_ms", JsonFixed{stage(row, row.clock.warp), 4});
+      json.member("targets_ms", JsonFixed{stage(row, row.clock.targets), 4}).end();
+    }
+    json.member("parts_that_fit", JsonFixed{r.parts.fit, 4}).member("part_kilobytes", JsonFixed{r.parts.kilobytes, 1});
+    json.member("pack_bytes", JsonFixed{r.pack_bytes, 0}).end();
+    fmt::print("{}\n", text);
+    return;
+  }
+  fmt::print("{} in {} of {:.2f} MP and {:.0f} kB on average; official augmentation, {} x {}; medians of {}\n",
+             counted_people(r.people), counted(r.pictures, "picture"), r.megapixels / pictures, r.kilobytes / pictures,
+             o.fixed_size[0], o.fixed_size[1], o.repeats);
+  fmt::print("  decoding, pictures/s of a core\n");
+  fmt::print("    stb_image                    {:8.0f}\n", median(r.stb));
+  fmt::print("    libjpeg-turbo                {:8.0f}   {:.2f} x stb_image\n", median(r.whole),
+             median(r.whole) / median(r.stb));
+  fmt::print("    libjpeg-turbo, region        {:8.0f}   {:.2f} x whole pictures\n", median(r.region),
+             median(r.region) / median(r.whole));
+  fmt::print(
+      "  samples per s                            read    decode    warp+normalise   targets   [ms per sample]\n");
+  const auto print = [&](const char* label, const char* name) {
+    const Row& row = r.rows.at(name);
+    fmt::print("    {:<28} {:8.0f}   {:7.3f}   {:7.3f}   {:15.3f}   {:7.3f}\n", label, median(row.rate),
+               stage(row, row.clock.read), stage(row, row.clock.decode), stage(row, row.clock.warp),
+               stage(row, row.clock.targets));
+  };
+  print("JPEGs, of a core", "jpeg");
+  print("cache, of a core", "cache");
+  print("pack, of a core", "pack");
+  print("JPEGs, for a GPU, of a core", "jpeg_for_device");
+  print("cache, for a GPU, of a core", "cache_for_device");
+  print("pack, for a GPU, of a core", "pack_for_device");
+  print("plain, in order, 1 worker", "validation");
+  print(fmt::format("JPEGs, {} workers, wall clock", r.workers).c_str(), "jpeg_total");
+  print(fmt::format("pack, {} workers, wall clock", r.workers).c_str(), "pack_total");
+  fmt::print("  pack: {:.2f} MB per picture\n", r.pack_bytes / 1e6 / pictures);
+  fmt::print("{}", r.parts.text);
+}
+
 }  // namespace
 
 void bench_loader(const BenchLoaderOptions& o) {
@@ -231,8 +312,7 @@ void bench_loader(const BenchLoaderOptions& o) {
   const auto open = [&](size_t cache, bool augment) {
     DatasetOptions options =
         dataset_options(flags, o.fixed_size[0], o.fixed_size[1], o.fixed_size[0] >= 384 ? 3 : 2, augment);
-    options.cache_bytes = cache;
-    options.substitute_bad = false;
+    options.cache_bytes = cache, options.substitute_bad = false;
     return annotations.images.empty() ? open_split(flags, "train", skeleton, options)
                                       : PoseDataset::from_annotations(annotations, pictures, skeleton, options);
   };
@@ -245,21 +325,8 @@ void bench_loader(const BenchLoaderOptions& o) {
   write_pack(pack_path, std::span(&input, 1), workers);
   const PoseDataset packed = Pack(pack_path).dataset("train", jpeg.options());
 
-  double megapixels = 0, kilobytes = 0;
-  std::vector<bool> seen(jpeg.annotations().images.size());
-  size_t count = 0;
-  for (const Person& p : jpeg.people()) {
-    if (seen[p.image_index]) continue;
-    seen[p.image_index] = true;
-    const CocoImage& image = jpeg.annotations().images[p.image_index];
-    jpeg.pictures().glance(image.file_name,
-                           [&](std::span<const std::byte> b) { kilobytes += static_cast<double>(b.size()) / 1e3; });
-    megapixels += static_cast<double>(image.width) * image.height / 1e6;
-    ++count;
-  }
-
-  std::map<std::string, Row> rows;
-  std::vector<double> stb, whole, region;
+  Result r{.people = jpeg.size(), .workers = workers};
+  count_pictures(jpeg, r);
   ImageDecoder decoder;
   const LoaderOptions load{
       .batch_size = o.batch_size, .workers = workers, .shuffle = true, .prefetch = std::max(4, workers / 4)};
@@ -276,9 +343,9 @@ void bench_loader(const BenchLoaderOptions& o) {
       const PictureInfo info = decoder.open(bytes, "picture");
       decoder.decode({0, 0, info.width, info.height});
     });
-    const double by_region = decode_all(jpeg, epoch, [&](std::span<const std::byte> bytes, Region r) {
+    const double by_region = decode_all(jpeg, epoch, [&](std::span<const std::byte> bytes, Region part) {
       decoder.open(bytes, "picture");
-      decoder.decode(r);
+      decoder.decode(part);
     });
     for (const bool for_device : {false, true}) {
       const std::string end = for_device ? "_for_device" : "";
@@ -287,76 +354,25 @@ void bench_loader(const BenchLoaderOptions& o) {
       sample_all(packed, epoch, for_device, now_rows["pack" + end]);
     }
     LoaderOptions in_order = load;
-    in_order.workers = 1;
-    in_order.shuffle = false;
+    in_order.workers = 1, in_order.shuffle = false;
     load_all(plain, epoch, in_order, now_rows["validation"]);
     load_all(jpeg, epoch, load, now_rows["jpeg_total"]);
     load_all(packed, epoch, load, now_rows["pack_total"]);
     progress.update(repeat + 1);
     if (repeat == 0) continue;
-    stb.push_back(with_stb);
-    whole.push_back(with_turbo);
-    region.push_back(by_region);
+    r.stb.push_back(with_stb);
+    r.whole.push_back(with_turbo);
+    r.region.push_back(by_region);
     for (auto& [name, row] : now_rows) {
-      rows[name].rate.push_back(row.rate[0]);
-      rows[name].clock += row.clock;
+      r.rows[name].rate.push_back(row.rate[0]);
+      r.rows[name].clock += row.clock;
     }
   }
   progress.finish();
 
-  const Parts parts = parts_of(jpeg);
-  const auto stage = [](const Row& row, double seconds) {
-    return 1e3 * seconds / static_cast<double>(row.clock.samples);
-  };
-  if (o.json) {
-    std::string text;
-    JsonWriter json(text);
-    json.begin_object().member("mode", "loader").member("fixed_size", o.fixed_size).member("people", jpeg.size());
-    json.member("pictures", count).member("megapixels", JsonFixed{megapixels / static_cast<double>(count), 3});
-    json.member("kilobytes", JsonFixed{kilobytes / static_cast<double>(count), 1}).member("workers", workers);
-    json.key("decode_per_s").begin_object().member("stb_image", JsonFixed{median(stb), 1});
-    json.member("turbo", JsonFixed{median(whole), 1}).member("turbo_region", JsonFixed{median(region), 1}).end();
-    for (const auto& [name, row] : rows) {
-      json.key(name).begin_object().member("samples_per_s", JsonFixed{median(row.rate), 1});
-      json.member("read_ms", JsonFixed{stage(row, row.clock.read), 4});
-      json.member("decode_ms", JsonFixed{stage(row, row.clock.decode), 4});
-      json.member("warp_ms", JsonFixed{stage(row, row.clock.warp), 4});
-      json.member("targets_ms", JsonFixed{stage(row, row.clock.targets), 4}).end();
-    }
-    json.member("parts_that_fit", JsonFixed{parts.fit, 4}).member("part_kilobytes", JsonFixed{parts.kilobytes, 1});
-    json.member("pack_bytes", fs::file_size(pack_path)).end();
-    fmt::print("{}\n", text);
-    return;
-  }
-  fmt::print("{} in {} of {:.2f} MP and {:.0f} kB on average; official augmentation, {} x {}; medians of {}\n",
-             counted_people(jpeg.size()), counted(count, "picture"), megapixels / static_cast<double>(count),
-             kilobytes / static_cast<double>(count), o.fixed_size[0], o.fixed_size[1], o.repeats);
-  fmt::print("  decoding, pictures/s of a core\n");
-  fmt::print("    stb_image                    {:8.0f}\n", median(stb));
-  fmt::print("    libjpeg-turbo                {:8.0f}   {:.2f} x stb_image\n", median(whole),
-             median(whole) / median(stb));
-  fmt::print("    libjpeg-turbo, region        {:8.0f}   {:.2f} x whole pictures\n", median(region),
-             median(region) / median(whole));
-  fmt::print(
-      "  samples per s                            read    decode    warp+normalise   targets   [ms per sample]\n");
-  const auto print = [&](const char* label, const char* name) {
-    const Row& row = rows[name];
-    fmt::print("    {:<28} {:8.0f}   {:7.3f}   {:7.3f}   {:15.3f}   {:7.3f}\n", label, median(row.rate),
-               stage(row, row.clock.read), stage(row, row.clock.decode), stage(row, row.clock.warp),
-               stage(row, row.clock.targets));
-  };
-  print("JPEGs, of a core", "jpeg");
-  print("cache, of a core", "cache");
-  print("pack, of a core", "pack");
-  print("JPEGs, for a GPU, of a core", "jpeg_for_device");
-  print("cache, for a GPU, of a core", "cache_for_device");
-  print("pack, for a GPU, of a core", "pack_for_device");
-  print("plain, in order, 1 worker", "validation");
-  print(fmt::format("JPEGs, {} workers, wall clock", workers).c_str(), "jpeg_total");
-  print(fmt::format("pack, {} workers, wall clock", workers).c_str(), "pack_total");
-  fmt::print("  pack: {:.2f} MB per picture\n",
-             static_cast<double>(fs::file_size(pack_path)) / 1e6 / static_cast<double>(count));
-  fmt::print("{}", parts.text);
+  r.parts = parts_of(jpeg);
+  r.pack_bytes = static_cast<double>(fs::file_size(pack_path));
+  print_result(o, r);
 }
 
 }  // namespace hr

@@ -51,11 +51,55 @@ double time_graph(Context cx, const PoseModel& model, const Tensor& input, const
   return seconds;
 }
 
+// Prints a table, or one JSON object with --json.
+void print_step(const BenchStep& o, const Timing& t, const Context& cx) {
+  const bool gpu = cx.device.is_cuda();
+  const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1];
+  const std::string device = gpu ? cuda::device_info(cx.device.index).name : counted(compute_threads(), "thread");
+  const char* mode = o.training ? "train" : "inference";
+  if (o.json) {
+    std::string text;
+    JsonWriter json(text);
+    json.begin_object().member("mode", mode).member("model", o.model).member("fixed_size", std::array{h, w});
+    json.member("batch_size", n).member("dtype", o.dtype).member("device", o.device).member("device_name", device);
+    json.member("threads", compute_threads()).member("repeats", o.repeats);
+    json.member("seconds", JsonFixed{t.seconds}).member("img_per_s", JsonFixed{n / t.seconds, 3});
+    if (!gpu) {
+      json.member("conv_seconds", JsonFixed{t.conv}).member("filter_reorder_seconds", JsonFixed{t.reorder});
+      json.member("total_over_conv", JsonFixed{t.over_conv, 4});
+    }
+    if (t.with_copies > 0) {
+      json.member("seconds_with_copies", JsonFixed{t.with_copies});
+      json.member("img_per_s_with_copies", JsonFixed{n / t.with_copies, 3});
+    }
+    json.member("peak_bytes", t.peak_bytes).member("library", t.backend).end();
+    fmt::print("{}\n", text);
+    return;
+  }
+  fmt::print("{} {} {}x{}, batch {}, {}, {}, {}\n", o.model, mode, h, w, n, o.dtype, device, t.backend);
+  fmt::print("  step              {:9.3f} ms   ({} of {})\n", 1e3 * t.seconds, gpu ? "mean" : "median", o.repeats);
+  fmt::print("  throughput        {:9.1f} img/s\n", n / t.seconds);
+  if (t.with_copies > 0) {
+    fmt::print("  with copies       {:9.3f} ms   ({:.1f} img/s, upload, network and download overlapped)\n",
+               1e3 * t.with_copies, n / t.with_copies);
+  }
+  if (!gpu) {
+    fmt::print("  in convolutions   {:9.1f} ms\n", 1e3 * t.conv);
+    fmt::print("  filter reorders   {:9.1f} ms\n", 1e3 * t.reorder);
+    fmt::print("  total / conv      {:9.3f}\n", t.over_conv);
+  }
+  fmt::print("  peak memory       {:9.1f} MiB\n", static_cast<double>(t.peak_bytes) / (1 << 20));
+}
+
 }  // namespace
 
 void bench_step(const BenchStep& o) {
-  Context cx = make_context(
-      {.device = o.device, .amp = o.dtype == "bf16", .threads = o.threads, .tf32 = o.tf32, .listener = print_remark});
+  Context cx = make_context({.device = o.device,
+                             .amp = o.dtype == "bf16",
+                             .threads = o.threads,
+                             .tf32 = o.tf32,
+                             .exact = o.exact,
+                             .listener = print_remark});
   const bool gpu = cx.device.is_cuda();
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
   const auto model = make_model(cx, o.model, joints, 1);
@@ -90,8 +134,7 @@ void bench_step(const BenchStep& o) {
     const size_t parameter_bytes = cx.allocator->peak_bytes();
     PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
     if (gpu) {
-      const int warmup = std::max(o.warmup, 3);  // to record, capture and launch once each
-      for (int i = 0; i < warmup; ++i) step(batch, 1e-3);
+      for (int i = 0; i < std::max(o.warmup, 3); ++i) step(batch, 1e-3);  // to record, capture and launch once each
       const double start = now();
       for (int i = 0; i < o.repeats; ++i) {
         step.submit(batch, 1e-3);
@@ -132,40 +175,7 @@ void bench_step(const BenchStep& o) {
     t.peak_bytes += parameter_bytes;
   }
 
-  const std::string device = gpu ? cuda::device_info(cx.device.index).name : counted(compute_threads(), "thread");
-  const char* mode = o.training ? "train" : "inference";
-  if (o.json) {
-    std::string text;
-    JsonWriter json(text);
-    json.begin_object().member("mode", mode).member("model", o.model).member("fixed_size", std::array{h, w});
-    json.member("batch_size", n).member("dtype", o.dtype).member("device", o.device).member("device_name", device);
-    json.member("threads", compute_threads()).member("repeats", o.repeats);
-    json.member("seconds", JsonFixed{t.seconds}).member("img_per_s", JsonFixed{n / t.seconds, 3});
-    if (!gpu) {
-      json.member("conv_seconds", JsonFixed{t.conv}).member("filter_reorder_seconds", JsonFixed{t.reorder});
-      json.member("total_over_conv", JsonFixed{t.over_conv, 4});
-    }
-    if (t.with_copies > 0) {
-      json.member("seconds_with_copies", JsonFixed{t.with_copies});
-      json.member("img_per_s_with_copies", JsonFixed{n / t.with_copies, 3});
-    }
-    json.member("peak_bytes", t.peak_bytes).member("library", t.backend).end();
-    fmt::print("{}\n", text);
-    return;
-  }
-  fmt::print("{} {} {}x{}, batch {}, {}, {}, {}\n", o.model, mode, h, w, n, o.dtype, device, t.backend);
-  fmt::print("  step              {:9.3f} ms   ({} of {})\n", 1e3 * t.seconds, gpu ? "mean" : "median", o.repeats);
-  fmt::print("  throughput        {:9.1f} img/s\n", n / t.seconds);
-  if (t.with_copies > 0) {
-    fmt::print("  with copies       {:9.3f} ms   ({:.1f} img/s, upload, network and download overlapped)\n",
-               1e3 * t.with_copies, n / t.with_copies);
-  }
-  if (!gpu) {
-    fmt::print("  in convolutions   {:9.1f} ms\n", 1e3 * t.conv);
-    fmt::print("  filter reorders   {:9.1f} ms\n", 1e3 * t.reorder);
-    fmt::print("  total / conv      {:9.3f}\n", t.over_conv);
-  }
-  fmt::print("  peak memory       {:9.1f} MiB\n", static_cast<double>(t.peak_bytes) / (1 << 20));
+  print_step(o, t, cx);
 }
 
 }  // namespace hr

@@ -10,7 +10,7 @@ struct BenchStep {
   std::string model = "hrnet_w32", dtype = "f32", device = "cpu";
   std::array<int, 2> fixed_size{256, 192};
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
-  bool tf32 = false, json = false;
+  bool tf32 = false, exact = false, json = false;
 };
 // On a CPU it reports medians of single steps and, as the figure to quote, the whole time over the time inside
 // convolution primitives. On a GPU it reports the time of `repeats` steps that are queued without waiting, divided by

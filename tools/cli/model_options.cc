@@ -20,7 +20,7 @@ void limit_openmp_spinning(char** argv) {
 }
 
 void add_weights(CLI::App& app, ModelOptions& o) {
-  app.add_option("--weights,--weights-path", o.weights, "weights of the network: safetensors or PyTorch's .pth")
+  app.add_option("--weights,--weights-path", o.weights, "weights of the network: safetensors, PyTorch's .pth or ONNX")
       ->required()
       ->type_name("FILE");
 }
@@ -36,6 +36,8 @@ void add_network_options(CLI::App& app, ModelOptions& o) {
   app.add_flag("--amp", o.amp, "compute with bf16 activations; weights, statistics and moments stay float32");
   app.add_flag("--tf32", o.tf32,
                "on a GPU: let float32 convolutions round their inputs to TF32 (faster, about 3 digits)");
+  app.add_flag("--exact", o.exact,
+               "on the CPU: sum float32 convolutions directly; Winograd's method is faster and rounds differently");
   add_device(app, o.device);
   add_threads(app, o.threads);
 }
@@ -76,7 +78,12 @@ void add_decoding_options(CLI::App& app, DecodingOptions& o) {
 void print_remark(const std::string& remark) { fmt::print(stderr, "note: {}\n", with_flags(remark)); }
 
 ContextOptions context_options(const ModelOptions& o) {
-  return {.device = o.device, .amp = o.amp, .threads = o.threads, .tf32 = o.tf32, .listener = print_remark};
+  return {.device = o.device,
+          .amp = o.amp,
+          .threads = o.threads,
+          .tf32 = o.tf32,
+          .exact = o.exact,
+          .listener = print_remark};
 }
 
 LoadedModel load_model(const ModelOptions& o) {

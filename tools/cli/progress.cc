@@ -37,7 +37,7 @@ std::string format_duration(double seconds) {
 Progress::Progress(std::string title, int64_t total) : Progress(std::move(title), total, Settings{}) {}
 
 Progress::Progress(std::string title, int64_t total, Settings settings)
-    : title_(std::move(title)), total_(std::max<int64_t>(total, 1)), settings_(std::move(settings)) {
+    : title_(std::move(title)), total_(std::max<int64_t>(total, 1)), settings_(std::move(settings)), known_(total > 0) {
   if (settings_.out == nullptr) settings_.out = stderr;
   terminal_ = settings_.terminal < 0 ? wants_colour(::fileno(settings_.out)) : settings_.terminal != 0;
   if (settings_.columns == 0) settings_.columns = terminal_ ? terminal_columns(::fileno(settings_.out)) : 80;
@@ -103,7 +103,12 @@ void Progress::draw(int64_t done, std::string_view note, std::string_view clock_
   const double part = std::clamp(static_cast<double>(done) / static_cast<double>(total_), 0.0, 1.0);
   const int percent = static_cast<int>(part * 100);  // rounded down, so that 100 % means done
   const std::string_view gap = note.empty() ? "" : "  ";
-  if (!terminal_) {
+  if (!known_) {
+    const std::string_view time = last ? clock_text : "";
+    const std::string line = fmt::format("{}  {}{}{}{}", title_, done, last ? "  " : "", time, gap).append(note);
+    fmt::print(settings_.out, "{}{}{}", terminal_ ? "\r\x1b[K" : "", line, terminal_ && !last ? "" : "\n");
+    dirty_ = terminal_ && !last;
+  } else if (!terminal_) {
     fmt::print(settings_.out, "{}  {:3}%  {}{}{}\n", title_, percent, clock_text, gap, note);
   } else {
     const int filled = static_cast<int>(part * kBar);

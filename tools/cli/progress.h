@@ -27,6 +27,7 @@ class Progress {
   };
 
   // With an empty title nothing is shown, as ranks other than the first need it.
+  // With a total of 0 the total is unknown, and neither a bar nor an ETA is shown.
   explicit Progress(std::string title, int64_t total);
   Progress(std::string title, int64_t total, Settings settings);
   ~Progress();  // an unfinished bar is left as it stands, with a line break
@@ -48,7 +49,7 @@ class Progress {
   std::string title_, note_;
   int64_t total_ = 0, done_ = 0, first_done_ = -1, printed_done_ = 0;
   Settings settings_;
-  bool terminal_ = false, finished_ = false, dirty_ = false;
+  bool known_ = true, terminal_ = false, finished_ = false, dirty_ = false;
   double started_ = 0, first_at_ = 0, printed_at_ = 0;
 };
 

@@ -38,9 +38,10 @@ void add_detect_options(CLI::App& app, DetectOptions& o) {
   app.add_option("--at-most", o.at_most, "most boxes of one class in a picture")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  app.add_option("--input-size", o.input_size,
-                 "height and width of the network's input, multiples of 32 [default: the weights': 416 416 for nano "
-                 "and tiny, 640 640, 608 1088 for ByteTrack's]")
+  app.add_option(
+         "--input-size", o.input_size,
+         "height and width of the network's input in pixels, multiples of 32 [default: the weights': 416 416 for nano "
+         "and tiny, 640 640, 608 1088 for ByteTrack's]")
       ->expected(2)
       ->type_name("H W");
   app.add_option("--preprocessing", o.preprocessing,
@@ -49,6 +50,8 @@ void add_detect_options(CLI::App& app, DetectOptions& o) {
       ->check(CLI::IsMember({"bgr", "rgb"}));
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
   app.add_flag("--amp", o.amp, "use bf16 activations");
+  app.add_flag("--exact", o.exact,
+               "on the CPU: sum float32 convolutions directly; Winograd's method is faster and rounds differently");
   add_device(app, o.device);
   add_threads(app, o.threads);
 }

@@ -1,13 +1,16 @@
 #include "tools/detect/detect_work.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
-#include <set>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/io/json_write.h"
 #include "core/parallel.h"
 #include "data/draw/draw.h"
+#include "data/formats/find_pictures.h"
 #include "eval/box_eval.h"
 #include "eval/results.h"
 #include "tools/cli/flag_names.h"
@@ -17,26 +20,14 @@ namespace {
 
 // Lists the pictures that are named, and those inside named folders in alphabetical order. Ids count from 1.
 DetectWork listed(const std::vector<std::string>& inputs) {
-  const std::set<std::string> endings{".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm"};
   DetectWork work{.source = open_pictures(""), .images = {}, .truth = {}};
-  const auto add = [&](const fs::path& path) {
+  const FoundPictures found = find_pictures(inputs);
+  if (!found.left_out.empty()) {
+    fmt::print(stderr, "note: {} left out, because only JPEG, PNG, BMP, GIF and PNM are read: {}\n",
+               counted(found.left_out.size(), "file"), some_names(found.left_out));
+  }
+  for (const fs::path& path : found.pictures) {
     work.images.push_back({.id = static_cast<int64_t>(work.images.size()) + 1, .file_name = path.string()});
-  };
-  for (const std::string& input : inputs) {
-    check(fs::exists(input), "{}: no such file or folder", input);
-    if (!fs::is_directory(input)) {
-      add(input);
-      continue;
-    }
-    std::vector<fs::path> inside;
-    for (const auto& entry : fs::directory_iterator(input)) {
-      std::string ending = entry.path().extension().string();
-      std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-      if (entry.is_regular_file() && endings.count(ending) != 0) inside.push_back(entry.path());
-    }
-    check(!inside.empty(), "{}: no pictures in this folder; expected .jpg or .png files", input);
-    std::sort(inside.begin(), inside.end());
-    for (const fs::path& path : inside) add(path);
   }
   return work;
 }

@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "core/error.h"
-#include "tools/cli/cli.h"
+#include "tools/convert/convert_onnx.h"
 #include "tools/convert/patient_progress.h"
 
 namespace hr {
@@ -25,29 +25,19 @@ std::map<std::string, std::string> metadata_for(const WeightFile& file, const st
   return metadata;
 }
 
-}  // namespace
-
-void add_convert_options(CLI::App& app, ConvertOptions& o) {
-  describe(app,
-           "Converts a weight file, .pth of any kind or safetensors, to safetensors or to a .pth that "
-           "torch.load(weights_only=True) opens. Tensors keep their bits, type and order; wrappers and optimiser state "
-           "are left out. With --info it only describes a file.",
-           "convert pose_hrnet_w32_256x192.pth w32.safetensors\n"
-           "convert runs/w32/best.safetensors best.pth\n"
-           "convert --info hrnet_w32-36af842e.pth");
-  app.add_option("input", o.input, "weight file to read")->required()->type_name("IN");
-  app.add_option("output", o.output, "file to write, .safetensors or .pth")->type_name("OUT");
-  app.add_flag("--info", o.info, "describe IN and write nothing");
-  app.add_flag("--all", o.all, "with --info: print every row of long tables");
-  app.add_option("--model", o.model, "with --info: list how IN differs from this network")->type_name("NAME");
-  app.add_option("--num-joints", o.joints,
-                 "with --info --model: number of joints of that network [default: the weights']")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--color", o.color, "record this order of the input's channels in a safetensors OUT: rgb or bgr")
-      ->type_name("ORDER")
-      ->check(CLI::IsMember({"rgb", "bgr"}));
+// Options that only make sense for an output of another kind.
+void check_options(const ConvertOptions& o, bool onnx) {
+  for (const auto& [field, given] : {std::pair{"keep_bn", o.keep_bn},
+                                     {"decode", o.decode},
+                                     {"half", o.half},
+                                     {"fixed_size", o.fixed_size.has_value()},
+                                     {"keypoints_path", !o.keypoints_path.empty()},
+                                     {"codec", !o.codec.empty()}}) {
+    check_field(onnx || !given, field, "is for an output that ends in .onnx");
+  }
 }
+
+}  // namespace
 
 void convert(const ConvertOptions& o) {
   if (o.info) {
@@ -61,12 +51,16 @@ void convert(const ConvertOptions& o) {
   const fs::path out = o.output;
   const std::string ending = out.extension().string();
   const bool pth = ending == ".pth" || ending == ".pt";
-  check(pth || ending == ".safetensors", "{}: expected a name that ends in .safetensors or .pth", o.output);
+  const bool onnx = ending == ".onnx";
+  check(pth || onnx || ending == ".safetensors", "{}: expected a name that ends in .safetensors, .pth or .onnx",
+        o.output);
+  check_options(o, onnx);
   const WeightFile file{fs::path(o.input)};
   std::error_code none;
   check(!fs::equivalent(o.input, out, none), "{} is the input itself; choose another name", o.output);
   check(!file.names().empty(), "{} has no tensors to write; `convert --info` lists what it contains", o.input);
   file.verify();
+  if (onnx) return convert_to_onnx(o, file);
 
   std::vector<NamedArray> arrays;
   std::deque<std::vector<std::byte>> dense;  // copies of views that have gaps or another order

@@ -26,8 +26,9 @@ void detect(const DetectOptions& options) {
   if (!o.preprocessing.empty())
     detector_options.input = o.preprocessing == "bgr" ? YoloxInput::bgr_255 : YoloxInput::rgb_normalised;
   PersonDetector detector(
-      make_context({.device = o.device, .amp = o.amp, .threads = o.threads, .listener = print_remark}), o.detector,
-      detector_options);
+      make_context(
+          {.device = o.device, .amp = o.amp, .threads = o.threads, .exact = o.exact, .listener = print_remark}),
+      o.detector, detector_options);
   const YoloxShape& shape = detector.info().shape;
   fmt::print("detector   {}: {}, input {} x {}, {}\n", o.detector, detector.info().describe(), detector.input_h(),
              detector.input_w(), detector.input() == YoloxInput::bgr_255 ? "BGR 0 to 255" : "RGB normalised");

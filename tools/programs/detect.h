@@ -17,7 +17,7 @@ struct DetectOptions {
   double confidence = 0.001, nms = 0.65, draw_threshold = 0.3;
   int at_most = 100, batch_size = 1, threads = 0;
   std::string device = "cpu";
-  bool amp = false;
+  bool amp = false, exact = false;
 };
 void add_detect_options(CLI::App& app, DetectOptions& options);
 void detect(const DetectOptions& options);

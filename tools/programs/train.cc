@@ -3,43 +3,16 @@
 #include <csignal>
 
 #include "hrnet/train/trainer.h"
-#include "tools/cli/flag_names.h"
 #include "tools/cli/model_options.h"
+#include "tools/cli/orderly_end.h"
 #include "tools/train/train_output.h"
 
 namespace hr {
 namespace {
 
-StopRequest stop;
-
-// The first Ctrl-C (or SIGTERM) asks for an orderly end; the second one ends the program at once.
-void on_interrupt(int signal) {
-  stop.request(signal);
-  std::signal(signal, SIG_DFL);
-}
-
-// While an object exists, Ctrl-C and SIGTERM ask for an orderly end. Afterwards they end the program at once, also if
-// one of them has asked for the end.
-class OrderlyEnd {
- public:
-  OrderlyEnd() {
-    stop.clear();
-    before_interrupt_ = std::signal(SIGINT, on_interrupt);
-    before_terminate_ = std::signal(SIGTERM, on_interrupt);
-  }
-  void restore() {
-    std::signal(SIGINT, before_interrupt_);
-    std::signal(SIGTERM, before_terminate_);
-  }
-
- private:
-  void (*before_interrupt_)(int);
-  void (*before_terminate_)(int);
-};
-
 int run(Trainer& trainer, TrainOutput& output) {
   OrderlyEnd orderly_end;
-  const TrainEnd end = trainer.run(stop);
+  const TrainEnd end = trainer.run(OrderlyEnd::stop());
   if (!end.stopped()) orderly_end.restore();
   output.ended(end, trainer.folder());
   return end.stopped() ? 128 + (end.stop_reason == SIGTERM ? SIGTERM : SIGINT) : 0;

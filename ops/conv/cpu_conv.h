@@ -1,0 +1,45 @@
+// Convolutions on the CPU: oneDNN's direct ones, and Winograd's method where it is faster.
+//
+// Both ways round differently, so the choice must be the same in every run. It follows from the shape of the
+// convolution by an estimate (Winograd::gain), and never from the number of threads. Where the estimate is too close to
+// call, both are measured at the first call, and the result is kept in a file beside the plans for GPUs, so that later
+// runs make the same choice. Without such a file, and while several ranks work together, the estimate decides alone.
+#pragma once
+#include <map>
+#include <optional>
+
+#include "ops/conv/choice.h"
+#include "ops/conv/dnnl_conv.h"
+#include "ops/conv/winograd.h"
+
+namespace hr {
+
+class CpuConv final : public ConvBackend {
+ public:
+  // `plans` is the file of measured choices; empty: nothing is measured. `listener` is told, once, if the file cannot
+  // be written.
+  explicit CpuConv(fs::path plans, ConvPlanMemory::Listener listener = {});
+
+  void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
+               const void* add, ConvAct act, void* y, PackedFilters* packed) override;
+  void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override;
+  void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
+                       float* dbias) override;
+  std::string description() const override;
+
+ private:
+  using Pass = ConvProblem::Pass;
+  template <class Direct, class Fast>
+  void run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast,
+           bool possible = true);
+  template <class Direct, class Fast>
+  bool measure(const Context& cx, const std::string& problem, const Direct& direct, const Fast& fast);
+
+  DnnlConv direct_;
+  Winograd winograd_;
+  fs::path plans_;
+  ConvPlanMemory::Listener listener_;
+  std::optional<ConvPlanMemory> memory_;  // Made when it is needed for the first time.
+};
+
+}  // namespace hr

@@ -1,0 +1,328 @@
+#include "ops/conv/winograd.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "core/error.h"
+#include "core/parallel.h"
+
+namespace hr {
+
+using winograd::Filters;
+using winograd::kPoints;
+using winograd::kTile;
+using winograd::Matrices;
+using winograd::Problem;
+
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// The 36 matrices of one transform are written side by side. A distance of a power of two would put all of them into
+// the same few lines of the first cache, so the distance is made an odd number of lines.
+int64_t spread(int64_t floats) {
+  constexpr int64_t kLine = 16;
+  return (ceil_div(floats, kLine) | 1) * kLine;
+}
+
+Problem problem_of(const ConvGeometry& g) {
+  Problem p;
+  p.n = g.n;
+  p.h = g.h;
+  p.w = g.w;
+  p.c = g.ci;
+  p.pad = g.pad;
+  p.out_h = g.out_h();
+  p.out_w = g.out_w();
+  p.k = g.co;
+  p.tiles_h = ceil_div(p.out_h, kTile);
+  p.tiles_w = ceil_div(p.out_w, kTile);
+  return p;
+}
+
+// The convolution that takes dy to dx, but for its filters.
+ConvGeometry mirrored(const ConvGeometry& g) {
+  return {.n = g.n,
+          .h = g.out_h(),
+          .w = g.out_w(),
+          .ci = g.co,
+          .co = g.ci,
+          .kh = 3,
+          .kw = 3,
+          .stride = 1,
+          .pad = 2 - g.pad};
+}
+
+}  // namespace
+
+float* Winograd::Scratch::get(int64_t floats) {
+  if (floats > floats_) {
+    data_.reset();
+    floats_ = 0;
+    const auto bytes = static_cast<size_t>(round_up(floats * 4, 64));
+    data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+    if (data_ == nullptr) throw std::bad_alloc();
+    floats_ = floats;
+  }
+  return data_.get();
+}
+void Winograd::Scratch::Free::operator()(float* p) const { std::free(p); }
+
+// The output channels are cut into blocks of two vectors. Transformed filters lie block after block, and in a block
+// matrix after matrix of [channels, width].
+struct Winograd::Plan {
+  bool by_channels = false;  // See run_by_channels.
+  bool own_filters = false;  // By tiles: each thread transforms the filters for itself.
+  int64_t width = 0;         // Output channels of a block.
+  int64_t blocks = 0;        // Of output channels.
+  int64_t tile_block = 0;    // Tiles of one piece of work.
+  int64_t shared_tiles = 0;  // Tiles whose transformed inputs are in memory together.
+  int64_t input_row = 0;     // Floats of a tile's transformed inputs at one point.
+  int64_t channels = 0;      // Input channels whose transformed filters are in memory together.
+
+  int64_t input_point() const { return spread(shared_tiles * input_row); }
+  int64_t filter_point() const { return spread(channels * width); }
+  int64_t product_point() const { return spread(tile_block * width); }
+};
+
+Winograd::Winograd(CpuLevel level) : loops_(winograd::loops_at(level)) {}
+
+bool Winograd::supports(const ConvGeometry& g) const {
+  return loops_ != nullptr && g.kh == 3 && g.kw == 3 && g.stride == 1 && g.pad <= 2 && !g.transposed &&
+         g.src == DType::f32 && g.dst == DType::f32;
+}
+
+// Cycles of one thread, rounded from measurements on a processor with AVX-512 (docs/measured/cpu.md). The parts alone
+// take less; the numbers contain what the caches add.
+double Winograd::gain(const ConvGeometry& forward, Pass pass) const {
+  struct Cycles {
+    double product;  // Of a vector: a multiplication and an addition.
+    double filter;   // To transform a vector of filters.
+    double tile;     // To transform a vector of a tile's inputs or outputs.
+    double call;     // For starting the threads and waiting for them.
+  };
+  const Cycles cycles = loops_->lanes == 16 ? Cycles{0.8, 450, 330, 20e3} : Cycles{0.5, 230, 200, 20e3};
+  const Problem p = problem_of(pass == Pass::backward_data ? mirrored(forward) : forward);
+  const auto vectors_in = static_cast<double>(ceil_div(p.c, loops_->lanes));
+  const auto vectors_out = static_cast<double>(ceil_div(p.k, loops_->lanes));
+  // The vectors of a filter at one point: of output channels, or of input channels for the gradient of the filters.
+  const double filters =
+      pass == Pass::backward_filter ? static_cast<double>(p.k) * vectors_in : static_cast<double>(p.c) * vectors_out;
+  const auto tiles = static_cast<double>(p.tiles());
+  // The gradient of the filters needs all transformed tiles at once, which then lie in the third cache.
+  const double tile = pass == Pass::backward_filter ? 2 * cycles.tile : cycles.tile;
+  const double direct = cycles.product * static_cast<double>(p.n * p.out_h * p.out_w * 9) * filters;
+  const double winograd = cycles.product * kPoints * tiles * filters + cycles.filter * filters +
+                          tile * tiles * (vectors_in + vectors_out) + cycles.call;
+  return direct / winograd;
+}
+
+Winograd::Plan Winograd::plan_of(const Problem& p) const {
+  constexpr int64_t kPieces = 3;  // For each thread, so that the last ones end at about the same time.
+  constexpr int64_t kFewTiles = 24, kManyTiles = 96;
+  constexpr int64_t kSecondCache = 256 << 10;  // Floats, of which half is for inputs and products.
+  constexpr int64_t kSharedFloats = 4 << 20;
+  const int64_t lanes = loops_->lanes, rows = loops_->rows, tiles = p.tiles();
+  const int64_t pieces = kPieces * compute_threads();
+  Plan plan;
+  plan.width = 2 * lanes;
+  plan.blocks = ceil_div(p.k, plan.width);
+  plan.input_row = round_up(p.c, lanes);
+  const int64_t filters = kPoints * p.c * plan.blocks * plan.width;
+  // Every piece of a division by tiles reads all filters. From the third cache they come in time for 24 tiles.
+  const int64_t few = filters > 4 * kSecondCache ? kManyTiles : kFewTiles;
+  plan.by_channels = filters > kSecondCache && tiles < 2 * few * compute_threads();
+  if (plan.by_channels) {
+    plan.channels = std::min<int64_t>(p.c, 64);
+    plan.shared_tiles = std::min(tiles, std::max(kManyTiles, kSharedFloats / (kPoints * plan.input_row)));
+    const int64_t tile_blocks =
+        std::max(ceil_div(plan.shared_tiles, kManyTiles),
+                 std::min(ceil_div(pieces, plan.blocks), ceil_div(plan.shared_tiles, kFewTiles)));
+    plan.tile_block = ceil_div(plan.shared_tiles, tile_blocks);
+  } else {
+    plan.channels = p.c;
+    // It costs at most a tenth of a thread's work, and no thread waits for one that was interrupted.
+    constexpr int64_t kOwnFilters = 64;
+    plan.own_filters = filters <= kSecondCache && tiles >= kOwnFilters * compute_threads();
+    const int64_t fits = kSecondCache / 2 / (kPoints * (plan.input_row + plan.width)) / rows * rows;
+    const int64_t fair = ceil_div(ceil_div(tiles, pieces), rows) * rows;
+    plan.tile_block = std::clamp(std::min(fits, fair), std::min(rows, tiles), std::min(2 * kFewTiles, tiles));
+    plan.shared_tiles = plan.tile_block;
+  }
+  return plan;
+}
+
+void Winograd::run(const Problem& p, const Filters& filters) {
+  const auto threads = static_cast<size_t>(compute_threads());
+  if (of_thread_.size() < threads) of_thread_.resize(threads);
+  const Plan plan = plan_of(p);
+  plan.by_channels ? run_by_channels(p, plan, filters) : run_by_tiles(p, plan, filters);
+}
+
+float* Winograd::scratch_of_thread(int64_t floats) {
+  return of_thread_[static_cast<size_t>(omp_get_thread_num())].get(floats);
+}
+
+// The vectors in use of the block of output channels from k0 on.
+int Winograd::vectors_of(const Problem& p, const Plan& plan, int64_t k0) const {
+  return static_cast<int>(ceil_div(std::min(plan.width, p.k - k0), loops_->lanes));
+}
+
+// A piece of work is a few tiles from the inputs to the outputs. All filters are transformed before.
+void Winograd::run_by_tiles(const Problem& p, const Plan& plan, const Filters& from) {
+  constexpr int64_t kChannels = 64;  // Of a piece of the filters' transform.
+  const int64_t parts = ceil_div(p.c, kChannels), filter_pieces = ceil_div(p.k, loops_->lanes) * parts;
+  const int64_t pieces = ceil_div(p.tiles(), plan.tile_block), filter_block = kPoints * plan.filter_point();
+  const int64_t filter_floats = plan.blocks * filter_block;
+  float* shared = plan.own_filters ? nullptr : filters_.get(filter_floats);
+  const auto transform = [&](float* filters, int64_t i) {
+    const int64_t k0 = i / parts * loops_->lanes, c0 = i % parts * kChannels;
+    float* to = filters + k0 / plan.width * filter_block + c0 * plan.width + k0 % plan.width;
+    loops_->transform_filters(p, from, k0, c0, std::min(p.c, c0 + kChannels), {to, plan.filter_point(), plan.width});
+  };
+#pragma omp parallel
+  {
+    const int64_t tile_floats = kPoints * (plan.input_point() + plan.product_point());
+    float* scratch = scratch_of_thread(tile_floats + (plan.own_filters ? filter_floats : 0));
+    const Matrices<float> in{scratch, plan.input_point(), plan.input_row};
+    const Matrices<float> products{scratch + kPoints * plan.input_point(), plan.product_point(), plan.width};
+    float* filters = plan.own_filters ? scratch + tile_floats : shared;
+    bool ready = !plan.own_filters;
+    if (!plan.own_filters) {
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < filter_pieces; ++i) transform(filters, i);
+    }
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < pieces; ++i) {
+      if (!ready) {
+        for (int64_t f = 0; f < filter_pieces; ++f) transform(filters, f);
+        ready = true;
+      }
+      const int64_t first = i * plan.tile_block, count = std::min(plan.tile_block, p.tiles() - first);
+      loops_->transform_inputs(p, first, count, 0, p.c, in);
+      for (int64_t b = 0; b < plan.blocks; ++b) {
+        const int64_t k0 = b * plan.width;
+        const int used = vectors_of(p, plan, k0);
+        loops_->multiply(kPoints, count, p.c, used, in, {filters + b * filter_block, plan.filter_point(), plan.width},
+                         products, false);
+        loops_->transform_outputs(p, first, count, k0, used, products);
+      }
+    }
+  }
+}
+
+// For few tiles and many channels. Transformed filters would take four times the memory of the filters and would come
+// from the third cache or from memory, so each piece of work, which is a block of output channels for as many tiles as
+// possible, transforms its own filters, a few input channels at a time. The transformed inputs are shared.
+void Winograd::run_by_channels(const Problem& p, const Plan& plan, const Filters& from) {
+  constexpr int64_t kTiles = 4, kChannels = 64;  // Of a piece of the inputs' transform.
+  const int64_t channel_parts = ceil_div(p.c, kChannels);
+  const Matrices<float> in{inputs_.get(kPoints * plan.input_point()), plan.input_point(), plan.input_row};
+#pragma omp parallel
+  {
+    float* scratch = scratch_of_thread(kPoints * (plan.filter_point() + plan.product_point()));
+    const Matrices<float> filters{scratch, plan.filter_point(), plan.width};
+    const Matrices<float> products{scratch + kPoints * plan.filter_point(), plan.product_point(), plan.width};
+    for (int64_t start = 0; start < p.tiles(); start += plan.shared_tiles) {
+      const int64_t shared = std::min(plan.shared_tiles, p.tiles() - start);
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < channel_parts * ceil_div(shared, kTiles); ++i) {
+        const int64_t begin = i / channel_parts * kTiles, c0 = i % channel_parts * kChannels;
+        loops_->transform_inputs(p, start + begin, std::min(kTiles, shared - begin), c0, std::min(p.c, c0 + kChannels),
+                                 {in.data + begin * in.row_stride, in.point_stride, in.row_stride});
+      }
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < plan.blocks * ceil_div(shared, plan.tile_block); ++i) {
+        const int64_t k0 = i % plan.blocks * plan.width, begin = i / plan.blocks * plan.tile_block;
+        const int64_t count = std::min(plan.tile_block, shared - begin);
+        const int used = vectors_of(p, plan, k0);
+        for (int64_t c0 = 0; c0 < p.c; c0 += plan.channels) {
+          const int64_t c1 = std::min(p.c, c0 + plan.channels);
+          for (int v = 0; v < used; ++v) {
+            loops_->transform_filters(p, from, k0 + v * loops_->lanes, c0, c1,
+                                      {scratch + v * loops_->lanes, plan.filter_point(), plan.width});
+          }
+          loops_->multiply(kPoints, count, c1 - c0, used,
+                           {in.data + begin * in.row_stride + c0, in.point_stride, in.row_stride}, filters, products,
+                           c0 > 0);
+        }
+        loops_->transform_outputs(p, start + begin, count, k0, used, products);
+      }
+    }
+  }
+}
+
+void Winograd::forward(const ConvGeometry& g, const float* x, const float* filter, const float* bias, const float* add,
+                       ConvAct act, float* y) {
+  Problem p = problem_of(g);
+  p.x = x;
+  p.bias = bias;
+  p.add = add;
+  p.act = act;
+  p.y = y;
+  run(p, {.data = filter, .k_stride = 9 * g.ci, .c_stride = 1, .tap_stride = g.ci});
+}
+
+void Winograd::backward_data(const ConvGeometry& g, const float* dy, const float* filter, float* dx) {
+  Problem p = problem_of(mirrored(g));
+  p.x = dy;
+  p.y = dx;
+  run(p, {.data = filter, .k_stride = 1, .c_stride = 9 * g.ci, .tap_stride = g.ci, .rotated = true});
+}
+
+// Rounds of as many tiles as fit into the third cache: first their inputs and gradients are transformed, then each
+// piece of work, which is a point and a block of input channels, adds what all these tiles contribute to its filters.
+void Winograd::backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter) {
+  constexpr int64_t kTiles = 4, kChannels = 64;  // Of a piece of the transforms.
+  constexpr int64_t kSharedFloats = 1 << 20;
+  constexpr int64_t kFilters = 8;  // Of a piece of the last transform.
+  Problem p = problem_of(g);
+  p.x = x;
+  const int64_t lanes = loops_->lanes, width = 2 * lanes, blocks = ceil_div(p.c, width);
+  const int64_t in_row = round_up(p.c, lanes), out_row = round_up(p.k, lanes);
+  const int64_t round = std::min(p.tiles(), std::max<int64_t>(kSharedFloats / (kPoints * (in_row + out_row)), 32));
+  const int64_t in_point = spread(round * in_row), out_point = spread(round * out_row);
+  const int64_t sum_point = spread(p.k * in_row);
+  const Matrices<float> in{inputs_.get(kPoints * (in_point + out_point)), in_point, in_row};
+  const Matrices<float> out{in.data + kPoints * in_point, out_point, out_row};
+  const Matrices<float> sums{filters_.get(kPoints * sum_point), sum_point, in_row};
+  const int64_t in_parts = ceil_div(p.c, kChannels), out_parts = ceil_div(p.k, kChannels);
+  const int64_t parts = in_parts + out_parts;
+#pragma omp parallel
+  {
+    for (int64_t start = 0; start < p.tiles(); start += round) {
+      const int64_t count = std::min(round, p.tiles() - start);
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < parts * ceil_div(count, kTiles); ++i) {
+        const int64_t begin = i / parts * kTiles, part = i % parts, tiles = std::min(kTiles, count - begin);
+        if (part < in_parts) {
+          const int64_t c0 = part * kChannels;
+          loops_->transform_inputs(p, start + begin, tiles, c0, std::min(p.c, c0 + kChannels),
+                                   {in.data + begin * in_row, in_point, in_row});
+        } else {
+          const int64_t k0 = (part - in_parts) * kChannels;
+          loops_->transform_gradients(p, dy, start + begin, tiles, k0, std::min(p.k, k0 + kChannels),
+                                      {out.data + begin * out_row, out_point, out_row});
+        }
+      }
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < kPoints * blocks; ++i) {
+        const int64_t point = i / blocks, c0 = i % blocks * width;
+        const int vectors = static_cast<int>(ceil_div(std::min(width, p.c - c0), lanes));
+        loops_->multiply_transposed(1, p.k, count, vectors, {out.data + point * out_point, out_point, out_row},
+                                    {in.data + point * in_point + c0, in_point, in_row},
+                                    {sums.data + point * sum_point + c0, sum_point, in_row}, start > 0);
+      }
+    }
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < ceil_div(p.k, kFilters); ++i) {
+      loops_->finish_filters(p, i * kFilters, std::min(p.k, (i + 1) * kFilters), sums, dfilter);
+    }
+  }
+}
+
+}  // namespace hr

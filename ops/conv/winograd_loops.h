@@ -1,0 +1,85 @@
+// The inner loops of Winograd's convolution F(4x4, 3x3), for one instruction set each. With a patch d of 6 x 6 inputs
+// of one channel and a filter g of 3 x 3, the 4 x 4 outputs are
+//   Y = A^T [ sum over channels of (G g G^T) * (B^T d B) ] A      (* multiplies element by element)
+// which takes 36 multiplications instead of 144. The matrices belong to the interpolation points 0, +-1/sqrt(2),
+// +-sqrt(2) and infinity. Compared with the usual 0, +-1, +-2 and infinity they halve the rms rounding error.
+//
+// Every element of the result is one chain of operations, whose order depends neither on the blocks nor on the threads.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#include "core/cpu_level.h"
+#include "ops/conv/backend.h"
+
+namespace hr::winograd {
+
+constexpr int kTile = 4;     // Rows and columns of outputs of a tile.
+constexpr int kPatch = 6;    // Rows and columns of inputs of a tile.
+constexpr int kPoints = 36;  // Products of a patch and a filter.
+
+// y [n, out_h, out_w, k] = act(conv(x [n, h, w, c]) + bias? + add?) by the formula of ConvAct.
+struct Problem {
+  const float* x = nullptr;
+  int64_t n = 0, h = 0, w = 0, c = 0, pad = 1;
+  int64_t out_h = 0, out_w = 0, k = 0;
+  int64_t tiles_h = 0, tiles_w = 0;
+  const float* bias = nullptr;
+  const float* add = nullptr;
+  ConvAct act = ConvAct::none;
+  float* y = nullptr;
+
+  int64_t tiles() const { return n * tiles_h * tiles_w; }
+};
+
+// Filters in memory: the weight of output channel k, input channel c and tap t is data[k k_stride + c c_stride + t
+// tap_stride]. `rotated` takes the taps in the opposite order, as the data gradient does. One of the channel strides is
+// 1.
+struct Filters {
+  const float* data = nullptr;
+  int64_t k_stride = 0, c_stride = 0, tap_stride = 0;
+  bool rotated = false;
+};
+
+// A matrix for each of the 36 points: element (row, column) of point p is data[p point_stride + row row_stride +
+// column].
+template <class T>
+struct Matrices {
+  T* data = nullptr;
+  int64_t point_stride = 0, row_stride = 0;
+
+  operator Matrices<const T>() const requires(!std::is_const_v<T>) { return {data, point_stride, row_stride}; }
+};
+
+struct Loops {
+  int lanes = 0;  // Channels of a vector. A block of output channels has one or two vectors.
+  int rows = 0;   // Rows of products that are held in registers at once.
+
+  // Transforms the filters of `lanes` output channels from k0 on and of input channels [c0, c1), with c0 a multiple of
+  // `lanes`. Row c - c0 of the result gets them. Channels from the problem's k on become zero.
+  void (*transform_filters)(const Problem&, const Filters&, int64_t k0, int64_t c0, int64_t c1, Matrices<float>);
+  // Transforms the patches of `count` tiles and of channels [c0, c1), with c0 a multiple of `lanes`, into rows from 0
+  // and columns from c0 on. Channels up to the next multiple of `lanes` are written, too.
+  void (*transform_inputs)(const Problem&, int64_t first_tile, int64_t count, int64_t c0, int64_t c1, Matrices<float>);
+  // product (row, column) (+)= sum over `depth` of left (row, d) right (d, column), for each of `points` matrices and
+  // one or two vectors of columns. multiply_transposed takes left (d, row).
+  void (*multiply)(int points, int64_t rows, int64_t depth, int vectors, Matrices<const float> left,
+                   Matrices<const float> right, Matrices<float> products, bool accumulate);
+  void (*multiply_transposed)(int points, int64_t rows, int64_t depth, int vectors, Matrices<const float> left,
+                              Matrices<const float> right, Matrices<float> products, bool accumulate);
+  // Finishes `count` tiles and `vectors` vectors of output channels from k0 on.
+  void (*transform_outputs)(const Problem&, int64_t first_tile, int64_t count, int64_t k0, int vectors,
+                            Matrices<const float> products);
+
+  // For the gradient of the filters, which is G^T [ sum over tiles of (A dY A^T) * (B^T d B) ] G:
+  // A dY A^T for `count` tiles and output channels [k0, k1), with k0 a multiple of `lanes`, into columns from k0 on.
+  void (*transform_gradients)(const Problem&, const float* dy, int64_t first_tile, int64_t count, int64_t k0,
+                              int64_t k1, Matrices<float>);
+  // The filters [k0, k1) of dfilter [k, 3, 3, c] from sums with a row for each of them and c columns.
+  void (*finish_filters)(const Problem&, int64_t k0, int64_t k1, Matrices<const float> sums, float* dfilter);
+};
+
+// The loops for a level of instructions; null if there are none.
+const Loops* loops_at(CpuLevel level);
+
+}  // namespace hr::winograd

@@ -1,0 +1,25 @@
+# FFmpeg's libraries for videos; defines the target FFmpeg::FFmpeg. FFmpeg installs no CMake files of its own.
+include(FindPackageHandleStandardArgs)
+set(FFmpeg_LIBRARIES)
+set(FFmpeg_NAMES)
+foreach(name avformat avcodec swscale avutil)
+  find_library(FFmpeg_${name} ${name})
+  list(APPEND FFmpeg_NAMES FFmpeg_${name})
+  list(APPEND FFmpeg_LIBRARIES ${FFmpeg_${name}})
+endforeach()
+find_path(FFmpeg_INCLUDE_DIR libavformat/avformat.h)
+find_path(FFmpeg_SCALE_DIR libswscale/swscale.h)
+find_path(FFmpeg_CODEC_DIR libavcodec/avcodec.h)
+if(FFmpeg_INCLUDE_DIR AND EXISTS ${FFmpeg_INCLUDE_DIR}/libavformat/version_major.h)
+  file(STRINGS ${FFmpeg_INCLUDE_DIR}/libavformat/version_major.h FFmpeg_VERSION REGEX "LIBAVFORMAT_VERSION_MAJOR +[0-9]+")
+  string(REGEX REPLACE ".* ([0-9]+)$" "\\1" FFmpeg_VERSION "${FFmpeg_VERSION}")  # of libavformat
+endif()
+find_package_handle_standard_args(FFmpeg REQUIRED_VARS ${FFmpeg_NAMES} FFmpeg_INCLUDE_DIR FFmpeg_SCALE_DIR
+  FFmpeg_CODEC_DIR VERSION_VAR FFmpeg_VERSION
+  REASON_FAILURE_MESSAGE "FFmpeg not found (Debian: apt-get install libavformat-dev libavcodec-dev libavutil-dev libswscale-dev)")
+if(FFmpeg_FOUND AND NOT TARGET FFmpeg::FFmpeg)
+  add_library(FFmpeg::FFmpeg INTERFACE IMPORTED)
+  target_link_libraries(FFmpeg::FFmpeg INTERFACE ${FFmpeg_LIBRARIES})
+  target_include_directories(FFmpeg::FFmpeg SYSTEM INTERFACE ${FFmpeg_INCLUDE_DIR})
+endif()
+mark_as_advanced(${FFmpeg_NAMES} FFmpeg_INCLUDE_DIR FFmpeg_SCALE_DIR FFmpeg_CODEC_DIR)

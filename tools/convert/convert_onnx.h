@@ -1,0 +1,12 @@
+// What the program convert does for an output that ends in .onnx.
+#pragma once
+#include "nn/weights.h"
+#include "tools/programs/convert.h"
+
+namespace hr {
+
+// Exports the network of `file` and prints its size, its inputs and outputs, and the result of the check. Throws Error
+// as export_onnx does.
+void convert_to_onnx(const ConvertOptions& options, const WeightFile& file);
+
+}  // namespace hr
