@@ -106,7 +106,7 @@ class Page {
       return close();
     }
     out_ += "<div class=\"curves\">\n";
-    for (const Panel& panel : d_.curves) out_ += svg_text(draw_plot({panel}, 460, 300, 8), panel.title);
+    for (const Panel& panel : d_.curves) out_ += svg_text(draw_plot({panel}, 420, 280, 8), panel.title);
     out_ += "</div>\n<details>\n<summary>Table of epochs</summary>\n";
     table(d_.epochs);
     out_ += "</details>\n";
@@ -188,9 +188,10 @@ class Page {
   void analysis(const PoseAnalysis& a) {
     open("Where the errors come from");
     note(
-        fmt::format("{} of {} people found; {} detections, of which {} duplicates and {} background. The bars are "
+        fmt::format("{}{} of {} people found; {} detections, of which {} duplicates and {} background. The bars are "
                     "percent of the labelled joints of people that were found; how many these are stands behind them.",
-                    a.people_found, a.people, a.detections, a.duplicates, a.background));
+                    d_.training ? "At the last validation: " : "", a.people_found, a.people, a.detections, a.duplicates,
+                    a.background));
     out_ += "<div class=\"legend\">";
     static constexpr const char* meaning[] = {"as good as an annotator", "near the joint, not at it",
                                               "left and right confused", "another person's joint", "near no joint"};

@@ -227,10 +227,7 @@ void RunReport::remark(const std::string& text) {
 }
 
 void RunReport::validated(const TrainObserver::Validated& v) {
-  if (v.best) {
-    best_epoch_ = v.record.epoch;
-    best_sha256_.clear();
-  }
+  if (v.best) best_sha256_.clear();
   for (const std::string& text : v.remarks) remark(text);
   if (v.data == nullptr) return;
   add_measured(*v.data, v.run.results, v.record.pckh, v.run.pckh ? v.run.pckh->joints : std::vector<double>{},

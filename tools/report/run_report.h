@@ -32,8 +32,7 @@ class RunReport {
 
   ReportPairs facts_;
   std::vector<std::string> remarks_;
-  ReportData measured_;  // Analysis, joints and pictures of the last validation.
-  int best_epoch_ = -1;
+  ReportData measured_;      // Analysis, joints and pictures of the last validation.
   std::string best_sha256_;  // Computed once for each best validation.
 };
 

@@ -75,14 +75,33 @@ Image with_people(const Image& background, const Skeleton& skeleton, std::vector
   return image;
 }
 
-Image side_by_side(const PoseDataset& data, const Scene& scene, SampleWorkspace& workspace) {
+// Decodes the part of the picture that is shown, and sets `part` to it. A pack has only the surroundings of people:
+// where it lacks pixels, the surroundings of one of them are shown.
+ImageView pixels_of(const PoseDataset& data, const Scene& scene, SampleWorkspace& workspace, Region& part) {
   const CocoImage& info = data.annotations().images.at(static_cast<size_t>(scene.image_index));
-  // Annotation files may lack the size of a picture; the decoder knows it.
-  ImageView view = data.decode(scene.image_index, {0, 0, std::max(info.width, 1), std::max(info.height, 1)}, workspace);
-  if (view.width != info.width || view.height != info.height) {
-    view = data.decode(scene.image_index, {0, 0, view.width, view.height}, workspace);
+  int width = info.width, height = info.height;
+  if (width <= 0 || height <= 0) {  // Annotation files may lack the size of a picture; the decoder knows it.
+    const ImageView view = data.decode(scene.image_index, {0, 0, 1, 1}, workspace);
+    width = view.width;
+    height = view.height;
   }
-  const Region part = region_of(scene, view.width, view.height);
+  part = region_of(scene, width, height);
+  try {
+    return data.decode(scene.image_index, part, workspace);
+  } catch (const Error&) {
+    Region largest;
+    for (size_t i = 0; i < data.size(); ++i) {
+      if (data.people()[i].image_index != scene.image_index) continue;
+      if (const Region reach = data.reach(i); reach.area() > largest.area()) largest = reach;
+    }
+    part = largest;
+    return data.decode(scene.image_index, part, workspace);
+  }
+}
+
+Image side_by_side(const PoseDataset& data, const Scene& scene, SampleWorkspace& workspace) {
+  Region part;
+  const ImageView view = pixels_of(data, scene, workspace, part);
   const double scale = std::min({kMostWidth / part.w, kMostHeight / part.h, 4.0});
   const int w = std::max(1, static_cast<int>(part.w * scale)), h = std::max(1, static_cast<int>(part.h * scale));
   const Image background = resized(cut(view, part), w, h);
