@@ -8,10 +8,12 @@ int main(int, char** argv) {
   hr::PersonDetector people(argv[2]);
   hr::VideoReader video(argv[3]);  // a file, camera:0, or an address such as rtsp://...
   hr::VideoWriter output(argv[4], video.info().width, video.info().height, {.fps = video.info().fps});
-  // A pose's score is the box's times the joints', so the thresholds are lower than for boxes alone.
-  hr::Tracker tracker({.high_score = 0.1, .low_score = 0.05, .new_score = 0.1, .sigmas = pose.skeleton().sigmas});
+  hr::Tracker tracker({.high_score = 0.1, .new_score = 0.2, .sigmas = pose.skeleton().sigmas});
   for (hr::VideoFrame frame; video.next(frame);) {
-    const std::vector<hr::Pose> found = pose(frame.image, people(frame.image));
+    const std::vector<hr::DetectedBox> boxes = people(frame.image);
+    std::vector<hr::Pose> found = pose(frame.image, boxes);
+    // A tracker's thresholds are about the detector's scores, not about the joints'.
+    for (size_t i = 0; i < found.size(); ++i) found[i].score = boxes[i].score;
     for (const hr::TrackedPerson& p : tracker.update(frame.seconds, found)) {
       std::printf("%.3f s: person %d at %.0f %.0f\n", frame.seconds, static_cast<int>(p.track), p.box.x, p.box.y);
       hr::draw_person(frame.image, p);
