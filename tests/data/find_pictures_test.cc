@@ -30,6 +30,20 @@ TEST(FindPictures, NamedFilesAndTheContentsOfFoldersAreListedOnce) {
   EXPECT_EQ(names(found.left_out), (std::vector<std::string>{"notes.txt", "photo.heic"}));
 }
 
+TEST(FindPictures, VideosAndStreamsAreInputsOnlyIfTheyAreAskedFor) {
+  const fs::path folder = test::temporary_folder();
+  for (const char* name : {"a.mp4", "b.png", "c.MOV"}) write_file(folder / name, "x");
+  const FoundInputs found = find_inputs({folder.string(), "camera:0", "camera:0", (folder / "a.mp4").string()});
+  std::vector<std::string> sources;
+  for (const NamedInput& input : found.inputs) {
+    sources.push_back(input.path().filename().string() + (input.video ? " video" : ""));
+  }
+  EXPECT_EQ(sources, (std::vector<std::string>{"a.mp4 video", "b.png", "c.MOV video", "camera:0 video"}));
+  const FoundPictures pictures = find_pictures({folder.string()});
+  EXPECT_EQ(names(pictures.pictures), (std::vector<std::string>{"b.png"}));
+  EXPECT_EQ(names(pictures.left_out), (std::vector<std::string>{"a.mp4", "c.MOV"}));
+}
+
 TEST(FindPictures, AFolderWithoutPicturesIsRefusedWithWhatItHas) {
   const fs::path folder = test::temporary_folder();
   EXPECT_TRUE(contains(error_of([&] { find_pictures({folder.string()}); }), "no pictures in this folder"));

@@ -8,7 +8,7 @@
 #include "data/video/video_reader.h"
 #include "hrnet/train/stop.h"
 #include "tools/predict/frame.h"
-#include "tools/predict/inputs.h"
+#include "tools/predict/output_names.h"
 #include "tools/predict/picture_reader.h"
 
 namespace hr {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "data/video/video_writer.h"
-#include "tools/predict/inputs.h"
 #include "tools/predict/number_files.h"
+#include "tools/predict/output_names.h"
 #include "tools/predict/picture_reader.h"
 #include "tools/programs/predict.h"
 

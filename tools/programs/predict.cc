@@ -40,11 +40,10 @@ void keep_what_is_done(Outputs& outputs) noexcept {
 int predict(const PredictOptions& options) {
   PredictOptions o = options;
   o.track |= o.every > 1;
-  std::vector<fs::path> left_out;
-  const std::vector<Input> inputs = list_inputs(o.inputs, left_out);
+  const auto [inputs, left_out] = find_inputs(o.inputs);
   if (!left_out.empty()) {
     fmt::print(stderr, "predict: note: {} left out, since JPEG, PNG, BMP, GIF, PNM and videos are read: {}\n",
-               counted(left_out.size(), "file"), first_names(left_out));
+               counted(left_out.size(), "file"), some_names(left_out));
   }
   check_options(o, inputs);
   PoseEstimator estimator = make_estimator(o);
