@@ -171,7 +171,7 @@ TEST(Plot, WhatIsCountedHasNoFractionsOnItsAxis) {
 
 TEST(Plot, LabelsHaveAsManyDecimalsAsTheyNeed) {
   EXPECT_EQ(labels(linear_ticks(0, 1, 5)), (Texts{"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"}));
-  EXPECT_EQ(labels(linear_ticks(0.012, 0.021, 4)), (Texts{"0.015", "0.020"}));
+  EXPECT_EQ(labels(linear_ticks(0.012, 0.021, 4)), (Texts{"0.012", "0.014", "0.016", "0.018", "0.020"}));
   EXPECT_EQ(labels(linear_ticks(-10, 10, 4)), (Texts{"-10", "-5", "0", "5", "10"}));
   EXPECT_EQ(labels(linear_ticks(0, 4e-6, 2)), (Texts{"0", "2e-6", "4e-6"}));
 }

@@ -128,7 +128,7 @@ class PanelPlot {
     const double line = 2.1 * text_;
     frame_.top = y + 3.1 * line + (listed() > 0 ? line : 0) - (panel_.title.empty() ? line : 0);
     frame_.height = y + h - 2.6 * line - (panel_.x_label.empty() ? 0 : line) - frame_.top + line;
-    const int wanted = std::clamp(static_cast<int>(frame_.height / (4.5 * text_)), 2, 8);
+    const int wanted = std::clamp(static_cast<int>(frame_.height / (3.6 * text_)), 2, 8);
     left_ticks_ = panel_.log_y ? log_ticks(ys.lo, ys.hi, wanted) : linear_ticks(ys.lo, ys.hi, wanted);
     if (has_right_) right_ticks_ = linear_ticks(frame_.right_lo, frame_.right_hi, wanted);
     for (Tick& tick : right_ticks_) tick.label += panel_.right_unit;

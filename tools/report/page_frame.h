@@ -44,9 +44,9 @@ ul { margin:6px 0; padding-left:20px; }
 .legend { display:flex; flex-wrap:wrap; gap:4px 16px; font-size:14px; margin:6px 0 10px; }
 .legend i { display:inline-block; width:12px; height:12px; border-radius:3px; margin-right:6px; }
 .two { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr)); gap:10px 32px; }
-.pair { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr)); gap:14px; margin:14px 0; }
+.pair { display:grid; align-items:start; grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr)); gap:14px; margin:14px 0; }
 .pair section { margin:0; }
-.pictures { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr)); gap:14px; }
+.pictures { display:grid; align-items:start; grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr)); gap:14px; }
 figure { margin:0; }
 figure img { display:block; width:100%; height:auto; border-radius:6px; }
 figcaption { font-size:13px; overflow-wrap:anywhere; }

@@ -128,6 +128,12 @@ std::string set_of(const std::string& annotations) {
   return stem;
 }
 
+// The accuracy that a table or a card names: AP from 0 to 1, or PCKh in percent.
+std::string score_text(double score, bool pckh) {
+  if (std::isnan(score)) return "not a number";
+  return score < 0 ? "nothing to find" : fmt::format("{:.{}f}", score, pckh ? 2 : 4);
+}
+
 std::string loss_text(double loss) { return std::isfinite(loss) ? fmt::format("{:.6f}", loss) : "not a number"; }
 
 ReportTable epoch_table(const std::vector<EpochRecord>& history, const std::vector<EpochSpeed>& speeds, bool pckh) {
@@ -138,7 +144,7 @@ ReportTable epoch_table(const std::vector<EpochRecord>& history, const std::vect
   for (const EpochRecord& r : history) {
     std::vector<std::string>& row = t.rows.emplace_back();
     row = {std::to_string(r.epoch + 1), loss_text(r.loss), fmt::format("{:.3g}", r.lr), "", "", ""};
-    if (!r.stats.empty()) row[3] = fmt::format("{:.4f}", r.pckh ? r.stats[7] : r.stats[0]);
+    if (!r.stats.empty()) row[3] = score_text(r.pckh ? r.stats[7] : r.stats[0], r.pckh);
     const auto speed = by_epoch.find(r.epoch);
     if (speed == by_epoch.end()) continue;
     row[4] = fmt::format("{:.1f}", speed->second.samples_per_second);
@@ -172,11 +178,8 @@ const EpochRecord* add_numbers(const std::vector<EpochRecord>& history, ReportDa
 void add_headline(const std::vector<EpochRecord>& history, const std::vector<EpochSpeed>& speeds,
                   const EpochRecord* best, ReportData& page) {
   if (best != nullptr) {
-    const double score = best->pckh ? best->stats[7] : best->stats[0];
-    const std::string text = std::isnan(score) ? "not a number"
-                             : score < 0       ? "nothing to find"
-                                               : fmt::format("{:.{}f}", score, best->pckh ? 2 : 4);
-    page.headline.emplace_back(best->pckh ? "best PCKh@0.5" : "best AP", text);
+    page.headline.emplace_back(best->pckh ? "best PCKh@0.5" : "best AP",
+                               score_text(best->pckh ? best->stats[7] : best->stats[0], best->pckh));
   }
   if (history.empty()) return;
   page.headline.emplace_back("last loss", loss_text(history.back().loss));
@@ -307,10 +310,7 @@ ReportData validation_report(const ReportPairs& description, const ValidationRep
     page.numbers.push_back({"value", report.stats});
     add_measured(data, report.results, report.pckh, report.joints, report.rules, page);
     const double score = report.stats.at(report.pckh ? 7 : 0);
-    page.headline.emplace_back(report.pckh ? "PCKh@0.5" : "AP",
-                               std::isnan(score) ? "not a number"
-                               : score < 0       ? "nothing to find"
-                                                 : fmt::format("{:.{}f}", score, report.pckh ? 2 : 4));
+    page.headline.emplace_back(report.pckh ? "PCKh@0.5" : "AP", score_text(score, report.pckh));
     page.headline.emplace_back("people", std::to_string(data.size()));
     const Network network{.name = report.model,
                           .set = report.set,
