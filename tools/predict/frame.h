@@ -21,9 +21,9 @@ struct Frame {
 
   size_t input = 0;    // This is the index into the list of inputs.
   bool video = false;  // This is false for a picture.
-  // The frame has no image: the video has ended, or it could not be opened, in which case `error` says why.
+  // If this is true, there is no image: the video has ended, or it could not be opened, in which case `error` says why.
   bool end = false;
-  bool live = false;   // A live frame does not wait for others to share a batch.
+  bool live = false;   // If this is true, the frame does not wait for others to share a batch.
   int64_t index = 0;   // The index counts the frames of the video from 0.
   double seconds = 0;  // The time counts from the beginning of the video.
   double fps = 0;      // This is the video's frame rate, or 0 if it is unknown.
@@ -34,9 +34,10 @@ struct Frame {
   std::string damage;
 
   Image image;
-  // The detector has searched this frame. In a tracked video the other frames get the boxes that the tracker predicts.
+  // This is true if the detector has searched this frame. In a tracked video the other frames get the boxes that the
+  // tracker predicts.
   bool detected = false;
-  bool whole = false;  // The frame was not searched: the whole picture is one person.
+  bool whole = false;  // If this is true, nobody was searched for, and the whole picture is one person.
   std::vector<Person> people;
   std::vector<Pose> poses;
 
