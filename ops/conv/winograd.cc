@@ -183,7 +183,7 @@ int Winograd::vectors_of(const Problem& p, const Plan& plan, int64_t k0) const {
 }
 
 // Divides the work by tiles: a piece of work takes a few tiles from the inputs to the outputs. All filters are
-// transformed before.
+// transformed first, either once by all threads together or, with own_filters, by each thread for itself.
 void Winograd::run_by_tiles(const Problem& p, const Plan& plan, const Filters& from) {
   // One piece of the filter transform covers this many input channels.
   constexpr int64_t kChannels = 64;

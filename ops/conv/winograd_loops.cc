@@ -13,8 +13,8 @@ namespace {
 
 #if defined(__x86_64__)
 
-constexpr float kA = 0.707106781186547524f,
-                kB = 1.41421356237309505f;  // The interpolation points include +-kA and +-kB.
+// The interpolation points include +-kA and +-kB.
+constexpr float kA = 0.707106781186547524f, kB = 1.41421356237309505f;
 
 template <class V>
 HR_INLINE V load_some(const float* p, int64_t count) {
@@ -136,7 +136,7 @@ HR_INLINE void transform_filters(const Problem& p, const Filters& from, int64_t 
 
 // A place is the position of the tile with a given number.
 struct Place {
-  int64_t image, y, x;  // The tile's first output has these coordinates.
+  int64_t image, y, x;  // The tile's first output is at (y, x) of this image.
   Place(const Problem& p, int64_t tile)
       : image(tile / (p.tiles_h * p.tiles_w)), y(tile / p.tiles_w % p.tiles_h * kTile), x(tile % p.tiles_w * kTile) {}
 };
