@@ -1,5 +1,5 @@
-// What the sources of PoseDataset share: the cache of decoded pictures, and how a picture is read and checked. Not part
-// of the library's interface.
+// The sources of PoseDataset share this: the cache of decoded pictures, and how a picture is read and checked. It is no
+// part of the library's interface.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -51,7 +51,7 @@ class PoseDataset::Cache {
   std::unordered_map<int, std::shared_ptr<const Part>> parts_;
 };
 
-// How the pictures of a recipe are turned: the seed's as their EXIF orientation says, the official ones as stored.
+// The seed's recipe turns pictures as their EXIF orientation says; the official one takes them as they are stored.
 inline Orientation orientation_of(Recipe recipe) {
   return recipe == Recipe::seed ? Orientation::apply : Orientation::ignore;
 }

@@ -23,7 +23,7 @@ struct DataOptions {
   int cache_mib = 2048;
   uint64_t seed = 0;
 };
-// What one split is read from.
+// These are the files from which one split is read.
 struct SplitFiles {
   enum class Kind { coco, crowdpose, mpii } kind = Kind::coco;
   fs::path annotations, images;
@@ -55,7 +55,7 @@ std::vector<int64_t> category_ids(const std::vector<std::string>& texts, const f
 // category names, else COCO's 17 (whose sigmas any other 17 joints get, as pycocotools has it). sigmas_assumed is set
 // when the file names joints whose sigmas are not known.
 Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose);
-// Whether every image has a crowdIndex.
+// Returns true if every image has a crowdIndex.
 bool has_crowd_index(const CocoAnnotations& gt);
 
 // The sigma that is asked for, in heatmap pixels, else the official 2 for inputs of less than 384 rows and 3 for

@@ -19,7 +19,7 @@
 
 namespace hr {
 
-// How Ranks::launcher names the launcher of this project, in which `nproc` says how many ranks there are.
+// Ranks::launcher has this value if the ranks were started by the launcher of this project (setting `nproc`).
 constexpr const char* kOwnLauncher = "`nproc`";
 
 struct Ranks {

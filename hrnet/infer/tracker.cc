@@ -213,7 +213,7 @@ Tracker& Tracker::operator=(Tracker&&) noexcept = default;
 struct Tracker::Frame {
   double seconds = 0;
   std::span<const Pose> detections;
-  std::vector<Box> boxes = {};                    // Where the box of each track is expected.
+  std::vector<Box> boxes = {};                    // The place at which each track is expected.
   std::vector<std::vector<Joint>> expected = {};  // Joints of each track, moved to that box.
 };
 

@@ -9,7 +9,7 @@
 
 namespace hr {
 
-// What a weight file tells, in its metadata (files of ours have all fields) or by its tensors.
+// A weight file tells this in its metadata (files of ours have all fields) or by its tensors.
 struct WeightInfo {
   std::optional<std::string> model, codec, color;  // "hrnet_w32", "quarter", "rgb" or "bgr"
   std::optional<int> joints, input_h, input_w;

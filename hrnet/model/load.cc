@@ -43,9 +43,9 @@ int resnet_depth(const WeightFile& file) {
   return 0;
 }
 
-// Whether only the classification network has this entry: HRNet's classification head in both namings (the published
-// hrnet_w32-36af842e.pth and the later hrnetv2_*), the three fusions of the last module that a pose network does not
-// compute, and torchvision's fc.
+// Returns true if only the classification network has this entry: HRNet's classification head in both namings (the
+// published hrnet_w32-36af842e.pth and the later hrnetv2_*), the three fusions of the last module that a pose network
+// does not compute, and torchvision's fc.
 bool is_classification_part(std::string_view name) {
   constexpr std::string_view prefixes[] = {
       "head.",          "fc.",         "incre_modules.",          "downsamp_modules.",       "final_layer.0.",
