@@ -41,7 +41,10 @@ DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
   const auto& parameters = store.parameters();
   for (size_t i = parameters.size(); i-- > 0;) {
     if (left == 0) left = buckets_[bucket].parameters;
-    bucket_of_[parameters[i].value.id()] = bucket;
+    if (parameters[i].value.requires_grad()) {
+      bucket_of_[parameters[i].value.id()] = bucket;
+      ++buckets_[bucket].learning;
+    }
     if (--left == 0) ++bucket;
   }
 }
@@ -51,14 +54,16 @@ void DataParallel::broadcast(const Context& cx, Optimizer* optimizer) {
   if (optimizer != nullptr) {
     comm_.broadcast(optimizer->exp_avg, 0, cx.stream);
     comm_.broadcast(optimizer->exp_avg_sq, 0, cx.stream);
+    if (optimizer->averages()) comm_.broadcast(optimizer->average_values, 0, cx.stream);
     const std::string steps = comm_.all_gather(std::to_string(optimizer->steps()))[0];
     optimizer->set_steps(std::stoll(steps));
   }
-  broadcast_buffers(cx);
+  broadcast_buffers(cx, optimizer);
 }
 
-void DataParallel::broadcast_buffers(const Context& cx) {
+void DataParallel::broadcast_buffers(const Context& cx, Optimizer* optimizer) {
   comm_.broadcast(store_.buffers, 0, cx.stream);
+  if (optimizer != nullptr && optimizer->averages()) comm_.broadcast(optimizer->average_buffers, 0, cx.stream);
   std::string counters;
   for (const auto& entry : store_.entries()) {
     if (entry.counter != nullptr) counters += fmt::format("{} ", entry.counter->value);
@@ -76,7 +81,7 @@ void DataParallel::broadcast_buffers(const Context& cx) {
 }
 
 void DataParallel::attach(Tape& tape) {
-  for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;
+  expect();
   tape.on_ready([this](Context& cx, uint64_t id) { ready(cx, id); });
 }
 
@@ -85,7 +90,7 @@ void DataParallel::ready(Context& cx, uint64_t id) {
   if (it == bucket_of_.end()) return;  // a leaf of somebody else's
   --missing_[it->second];
   // Between branches on streams of their own a bucket may be complete for the host and not for this stream.
-  if (!overlap_ || (cx.side_streams && cx.side_streams->forked())) return;
+  if (!overlap_ || held_ || (cx.side_streams && cx.side_streams->forked())) return;
   launch(cx);
 }
 
@@ -98,9 +103,18 @@ void DataParallel::finish(Context& cx) {
   launch(cx);
   check(next_ == buckets_.size(), "data parallel: finish() before backward(): {} of {} buckets are ready", next_,
         buckets_.size());
-  next_ = 0;
-  for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;
+  expect();
   comm_.finish(cx.stream);
+}
+
+void DataParallel::discard() {
+  check(next_ == 0, "data parallel: discard() after {} buckets have set off; hold() comes before backward()", next_);
+  expect();
+}
+
+void DataParallel::expect() {
+  next_ = 0;
+  for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].learning;
 }
 
 }  // namespace hr

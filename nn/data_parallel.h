@@ -19,7 +19,7 @@ namespace hr {
 // A stretch of the gradient slab, in elements, that begins and ends with whole parameters.
 struct Bucket {
   int64_t begin = 0, end = 0;
-  size_t parameters = 0;
+  size_t parameters = 0, learning = 0;  // all, and those that are not frozen
 };
 
 // Cuts the slab into buckets of at least `bytes` from its end on: parameters lie in the order of the forward pass, and
@@ -38,16 +38,22 @@ class DataParallel {
   DataParallel(Comm& comm, ParameterStore& store) : DataParallel(comm, store, Options{}) {}
   DataParallel(Comm& comm, ParameterStore& store, Options options);
 
-  // Rank 0's values, running statistics and counters to everybody; the optimiser's moments and step count too.
+  // Rank 0's values, running statistics and counters to everybody; the optimiser's moments, averages and step count
+  // too.
   void broadcast(const Context& cx, Optimizer* optimizer = nullptr);
   // Running statistics and counters alone: ranks gather their own unless batch norm is synchronised. Before anything
-  // reads rank 0's as the model's.
-  void broadcast_buffers(const Context& cx);
+  // reads rank 0's as the model's. With an optimiser, their average too.
+  void broadcast_buffers(const Context& cx, Optimizer* optimizer = nullptr);
 
   // Buckets set off during tape.backward(). The tape must not outlive this.
   void attach(Tape& tape);
   // After backward(): all gradients are averaged (on cx.stream).
   void finish(Context& cx);
+  // Before a backward pass whose gradients are not to be averaged as they come, or not to be averaged at all. While it
+  // is on, no bucket sets off during the pass. All ranks must do the same.
+  void hold(bool on) { held_ = on; }
+  // In place of finish() after such a pass: this rank's gradients stay its own.
+  void discard();
 
   Comm& comm() const { return comm_; }
   const std::vector<Bucket>& buckets() const { return buckets_; }
@@ -55,10 +61,11 @@ class DataParallel {
  private:
   void ready(Context& cx, uint64_t id);
   void launch(Context& cx);
+  void expect();  // the gradients of the next backward pass
 
   Comm& comm_;
   ParameterStore& store_;
-  bool overlap_;
+  bool overlap_, held_ = false;
   std::vector<Bucket> buckets_;
   std::vector<Tensor> views_;                       // of the gradient slab, one per bucket
   std::unordered_map<uint64_t, size_t> bucket_of_;  // by the parameter's value

@@ -2,6 +2,7 @@
 // (the moments belong to the optimiser). One Adam launch, one contiguous gradient, one place to save from.
 #pragma once
 #include <deque>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -110,6 +111,12 @@ class ParameterStore {
 
   // Raised by everything that changes values or buffers; folded inference weights compare it.
   uint64_t version = 0;
+
+  // Parameters whose names fit one of these patterns (`*` any characters, `?` one) get no gradient from now on, and no
+  // optimiser or TrainStep that is made afterwards changes them. Running statistics of frozen layers still follow the
+  // data. Returns how many were frozen. Throws Error, field freeze, for a pattern that fits none, and if nothing is
+  // left to learn. After allocate().
+  int freeze(std::span<const std::string> patterns);
 
  private:
   Tensor rounded_;  // bf16, like values; the views of a captured step keep their addresses

@@ -35,7 +35,7 @@ void load_state_dict(const WeightFile& file, ParameterStore& store);
 // shape or type are left out: the caller has judged the Fit.
 void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except = {});
 
-// The model in torch's layouts, with metadata; the optimiser's moments too when given. Atomic.
+// The model in torch's layouts, with metadata; the optimiser's moments and averages too when given. Atomic.
 void save_state_dict(const fs::path& path, const ParameterStore& store,
                      const std::map<std::string, std::string>& metadata, const Optimizer* optimizer = nullptr);
 
@@ -46,7 +46,8 @@ void load_weights(const fs::path& path, Model& model);
 
 // Moments and step count, from a file of save_state_dict or from a PyTorch training checkpoint with Adam or AdamW
 // (state by position; the positions are torch's parameter order, also where old files use object ids). Error if the
-// file has none or they are not this model's; then nothing is changed.
+// file has none or they are not this model's; then the moments stay as they are. The averages of an optimiser that has
+// some are loaded too; if the file has none, they begin with what the store holds, so weights are to be loaded first.
 void load_optimizer(const WeightFile& file, Optimizer& optimizer);
 
 }  // namespace hr

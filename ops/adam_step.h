@@ -13,4 +13,10 @@ struct AdamStep {
   int64_t step = 1;  // Counted from 1.
 };
 
+// A slab is cut into blocks of so many elements. All elements of a block belong to one parameter, and what the
+// optimiser may do with it is told in bits.
+constexpr int64_t kAdamBlock = 16;
+constexpr int kAdamNoDecay = 1;  // Weight decay does not concern it.
+constexpr int kAdamFrozen = 2;   // It keeps its value, and its moments stay too.
+
 }  // namespace hr

@@ -18,6 +18,10 @@ std::map<std::string, std::string> checkpoint_metadata(const TrainRecipe& recipe
                                                        const Skeleton& skeleton, int batch_size, int ranks,
                                                        const RunState& state);
 
+// Of the settings that came after the first version of the checkpoints, by their fields. checkpoint_metadata has those
+// that differ from the defaults; a file without one had the default.
+std::map<std::string, std::string> recipe_extras(const TrainRecipe& recipe);
+
 // The position and the history of a checkpoint of ours. Every number is limited before it is converted or divided by.
 // Throws Error that names the file and the number if one is absent or cannot be.
 RunState read_run_state(const WeightFile& file);

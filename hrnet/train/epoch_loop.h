@@ -21,6 +21,7 @@ class EpochLoop {
     Schedule rates;
     int epochs = 1;            // of the run, for the observer
     int checkpoint_every = 0;  // steps; 0: none within the epoch
+    int accumulate = 1;        // steps whose gradients make one update; the last of an epoch may have fewer
     fs::path last_checkpoint;  // what the error about a loss that is not finite recommends, if it exists
   };
   // All references must outlive the loop.
@@ -29,12 +30,15 @@ class EpochLoop {
 
   // Trains from state.step to the end of the epoch, or until somebody wants to stop: on any rank, and then all ranks
   // stop after the same step. state.trained tells which of the two. save() is called every checkpoint_every steps, with
-  // the state of that moment. Throws Error if a loss is not finite; the batch has changed nothing then.
+  // the state of that moment. Both happen after steps that update the weights only, so that a checkpoint needs no
+  // gradients. Throws Error if a loss is not finite, or the norm of a gradient that is clipped; the batch has changed
+  // no weights then.
   void run(RunState& state, const StopRequest& stop, const std::function<void()>& save);
 
  private:
   struct Running;  // steps whose losses are still on the device
   void take_loss(RunState& state, Running& running);
+  [[noreturn]] void fail_at(const RunState& state, int64_t step, const std::vector<int64_t>& annotations, double loss);
   EpochStatus status(const RunState& state, const Running& running) const;
 
   PoseTrainStep& step_;

@@ -101,8 +101,13 @@ class TrainStep {
   // taken back when the loss arrives, so it is exact when nothing is pending.
   // Throws Error if an array's bytes and shape disagree, if the loss is not one f32 number that depends on a parameter,
   // and whatever the loss function throws; OutOfMemory becomes an Error that says how many samples would fit.
+  // Gradients that a step keeps are averaged with those of the steps that follow, each by its number of samples, until
+  // a step updates the weights with the mean of all (gradient accumulation). Such a step needs a second slab of
+  // gradients. If a loss is not finite, a step that keeps adds nothing, and one that updates drops what was kept. On
+  // several ranks the gradients travel with the step that updates. All ranks must keep and update alike.
+  enum class Gradients { update, keep };
   static constexpr int kInFlight = 3;
-  void submit(const StepBatch& batch, double lr);
+  void submit(const StepBatch& batch, double lr, Gradients gradients = Gradients::update);
   void submit(const StepBatch& batch) { submit(batch, optimizer_.options().lr); }
   size_t pending() const { return losses_.size() + running_.size(); }  // losses not yet taken
   // Whether the oldest loss can be had without waiting.
@@ -114,6 +119,9 @@ class TrainStep {
   double operator()(const StepBatch& batch) { return operator()(batch, optimizer_.options().lr); }
 
   double own_loss() const { return own_loss_; }  // this rank's part of what wait() gave last
+  // The norm of the gradient of the step whose loss wait() gave last, before it was clipped; 0 if the step kept its
+  // gradient or the optimiser does not clip. If it is infinite or NaN, that step has changed no weights.
+  double gradient_norm() const { return gradient_norm_; }
 
   // An orderly end that any rank may ask for. The wish travels with the loss, so all ranks hear of it with the loss of
   // the same step, and must_stop() turns true on all of them after the same number of submits.
@@ -127,12 +135,15 @@ class TrainStep {
  private:
   // What steps of one kind of batch read, at fixed addresses, side by side in the bytes of `all`, and how they run.
   struct Plan {
+    // What the step does with its gradient: it updates by itself, it keeps it, or it updates with those kept before.
+    enum class Part { alone, kept, last } part = Part::alone;
+    int64_t samples = 1;
     Tensor all;
     std::vector<Tensor> inputs;
     std::vector<std::string> names;
     std::vector<int64_t> constants;
     Tensor control, lr, stop;  // control: the bytes of the other two, learning rate [1] f64 and wish to stop [1] f32
-    Tensor status;             // [3]: loss and wish to stop, averaged over the ranks; this rank's own loss
+    Tensor status;             // [4]: loss and wish to stop, averaged over the ranks; own loss; norm of the gradient
     Tensor loss;               // [1] of status
     std::shared_ptr<Arena> arena;  // a replayed plan fits one batch shape
     cuda::Graph graph = nullptr;
@@ -140,10 +151,11 @@ class TrainStep {
   };
   struct Slot;  // a batch on its way to the GPU
 
-  Plan& plan_for(const StepBatch& batch);
+  Plan& plan_for(const StepBatch& batch, Plan::Part part = Plan::Part::alone);
   Plan make_plan(const StepBatch& batch) const;
   Tensor forward(Context& step, const Plan& plan);  // the loss
   void run(Plan& plan);                             // one step, run or recorded for a graph
+  void use_gradients(Context& step, Plan& plan);    // after the backward pass
   void submit_cpu(Plan& plan, const StepBatch& batch, double lr);
   void submit_gpu(Plan& plan, const StepBatch& batch, double lr);
   void run_or_launch(Plan& plan);
@@ -162,15 +174,17 @@ class TrainStep {
   Tape tape_;
   Tensor one_;
   std::map<std::string, Plan> plans_;  // by names, types, shapes and constants
+  Tensor kept_, kept_samples_;  // like the slab of gradients, and [1] f32; made when first a step keeps something
+  bool keeps_ = false;          // the step before kept its gradient
   struct Done {
-    double loss, own_loss;
+    double loss, own_loss, gradient_norm;
     bool stop;
   };
   std::deque<Done> losses_;                    // of finished steps
   std::deque<std::unique_ptr<Slot>> running_;  // oldest first
   std::vector<std::unique_ptr<Slot>> free_slots_;
   cuda::Stream copies_ = nullptr;
-  double own_loss_ = 0;
+  double own_loss_ = 0, gradient_norm_ = 0;
   bool stop_requested_ = false;
   int64_t submitted_ = 0, waited_ = 0, stop_after_ = -1;
 };

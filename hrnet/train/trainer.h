@@ -33,6 +33,7 @@ struct TrainEnd {
   int64_t step = 0;        //
   double best_score = -1;  // AP, or PCKh's Mean as a fraction; -1: never validated
   bool pckh = false;       // what the score is
+  bool early = false;      // all `patience` is used up
   bool stopped() const { return stop_reason != 0; }
 };
 
@@ -49,7 +50,8 @@ class Trainer {
   // Trains until all epochs are done or somebody asks for an end; last.safetensors then continues the run exactly.
   // Throws Error if a loss is not finite or a file cannot be written; what was saved before stays.
   TrainEnd run(const StopRequest& stop);
-  // Validates the model as it is, and writes key_results.json. Ranks other than the first get nothing.
+  // Validates the model as it is, or the average of its weights if the recipe has one, and writes key_results.json.
+  // Ranks other than the first get nothing.
   ValidationRun test();
 
   const PoseModel& model() const { return *model_; }
@@ -62,7 +64,9 @@ class Trainer {
   void share_start();  // rank 0's with all ranks
   void make_loader();
   bool validation_is_due() const;
-  bool validate(EpochRecord& record);  // the best one so far
+  bool validate(EpochRecord& record);                               // the best one so far
+  bool out_of_patience(const EpochRecord* newest = nullptr) const;  // rank 0's history says so
+  bool agreed_to_end_early() const;                                 // the same on all ranks
   void finish_epoch();
   void save(const std::string& name, bool with_optimizer) const;
   int agreed_reason(const StopRequest& stop) const;  // 0: nobody wants to stop; the same on all ranks

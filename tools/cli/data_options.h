@@ -3,6 +3,8 @@
 #pragma once
 #include <CLI/CLI.hpp>
 
+#include <functional>
+
 #include "data/find_dataset.h"
 
 namespace hr {
@@ -11,7 +13,9 @@ namespace hr {
 // --on-bad-sample, --max-megapixels, --dataset; for training also --seed, --codec and what concerns augmentation and
 // the cache; for validation nothing of the training split.
 enum class DataFlags { training, plain, validation };
-void add_data_options(CLI::App& app, DataOptions& options, DataFlags flags = DataFlags::training);
+// With `modern`, --recipe modern is known too and calls it; flags that are added later have the last word.
+void add_data_options(CLI::App& app, DataOptions& options, DataFlags flags = DataFlags::training,
+                      const std::function<void()>& modern = {});
 
 // check_samples with a progress bar; remarks and what is left out are printed. quiet: nothing is printed (ranks after
 // the first).

@@ -98,6 +98,8 @@ void TrainOutput::ended(const TrainEnd& end, const RunFolder& folder) {
     fmt::print("stopped by {} at epoch {}, step {}. Go on with the same flags and\n  --resume {}\n",
                end.stop_reason == SIGTERM ? "SIGTERM" : "Ctrl-C", end.epoch, end.step, folder.last().string());
   } else {
+    if (end.early)
+      fmt::print("ended after epoch {}: the score has not risen for as long as --patience waits\n", end.epoch);
     fmt::print(
         "wrote {}/: last.safetensors, best.safetensors ({} {:.4f}), {}, key_results.json, config.json, curves.png\n",
         folder.path().string(), end.pckh ? "PCKh" : "AP", end.best_score, folder.results_file().filename().string());
