@@ -189,8 +189,10 @@ TEST(TrainStep, FrozenLayersStayAndCostNoGradient) {
   std::map<std::string, Values> before;
   for (const Parameter& p : net.parameters().parameters()) before[p.name] = test::values(p.value);
   for (int i = 0; i < 2; ++i) step(batch(), 1e-2);
-  for (const Parameter& p : net.parameters().parameters())
-    EXPECT_EQ(test::values(p.value) == before[p.name], p.name.starts_with("a.")) << p.name;
+  for (const Parameter& p : net.parameters().parameters()) {
+    if (!p.name.starts_with("unused."))
+      EXPECT_EQ(test::values(p.value) == before[p.name], p.name.starts_with("a.")) << p.name;
+  }
 }
 
 TEST(TrainStep, InputsAreFoundByNumberAndByName) {

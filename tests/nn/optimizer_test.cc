@@ -157,7 +157,8 @@ TEST(Optimizer, FrozenParametersStay) {
   const std::vector<std::string> patterns{"*.weight"};
   EXPECT_EQ(t.store.freeze(patterns), 1);
   Optimizer o(t.cx, t.store, {.weight_decay = 0.5, .decoupled = true});
-  t.cx.upload(o.exp_avg, std::as_bytes(std::span(std::vector<float>(static_cast<size_t>(o.exp_avg.numel()), 1))));
+  const std::vector<float> moments(static_cast<size_t>(o.exp_avg.numel()), 1);
+  t.cx.upload(o.exp_avg, std::as_bytes(std::span(moments)));
   const test::Values before = test::values(t.filter.value), bias = test::values(t.bias.value);
   o.step(t.cx, 0.1);
   EXPECT_EQ(test::values(t.filter.value), before);
@@ -168,7 +169,8 @@ TEST(ParameterStore, FreezesByPatternsAndRefusesThoseThatFitNothing) {
   const auto frozen = [](const std::vector<std::string>& patterns) {
     Two t;
     try {
-      return std::to_string(t.store.freeze(patterns)) + (t.filter.value.requires_grad() ? "" : " a.weight");
+      const int count = t.store.freeze(patterns);
+      return std::to_string(count) + (t.filter.value.requires_grad() ? "" : " a.weight");
     } catch (const Error& e) {
       EXPECT_EQ(e.field(), "freeze");
       return std::string(e.what());
