@@ -128,6 +128,7 @@ std::vector<std::string> train_command(const fs::path& output, const Flags& more
                                    "1",
                                    "--eval-every",
                                    "1000"};
+  if (std::find(more.begin(), more.end(), "--eval-every") != more.end()) command.resize(command.size() - 2);
   command.insert(command.end(), more.begin(), more.end());
   return command;
 }
@@ -412,6 +413,35 @@ TEST(RankProgram, CtrlCStopsAllRanksAfterTheSameStepAndResumesExactly) {
   Process rest(train_command(root / "cut", again));
   EXPECT_EQ(rest.wait(), 0) << rest.output();
   EXPECT_EQ(read_file(root / "cut/last.safetensors"), read_file(root / "whole/last.safetensors"));
+}
+
+// The ranks stop at the end of a group of steps, and only rank 0's averages and patience count.
+TEST(RankProgram, CtrlCWithEverythingAddedToTheRecipeResumesExactly) {
+  const fs::path root = test::temporary_folder();
+  const Flags flags{"--epochs",     "6",    "--nproc",        "2",          "--recipe", "modern",
+                    "--accumulate", "2",    "--warmup-steps", "4",          "--freeze", "layer1.*",
+                    "bn1.*",        "--lr", "1e-3",           "--patience", "50",       "--clip-norm",
+                    "0.01"};
+  Process whole(train_command(root / "whole", flags));
+  ASSERT_EQ(whole.wait(), 0) << whole.output();
+  Process cut(train_command(root / "cut", flags));
+  wait_for_checkpoint(root / "cut");
+  ::kill(cut.pid(), SIGINT);
+  EXPECT_EQ(cut.wait(30), 130) << cut.output();
+  Flags again = flags;
+  again.insert(again.end(), {"--resume", "auto"});
+  Process rest(train_command(root / "cut", again));
+  EXPECT_EQ(rest.wait(), 0) << rest.output();
+  EXPECT_EQ(read_file(root / "cut/last.safetensors"), read_file(root / "whole/last.safetensors"));
+  EXPECT_EQ(read_file(root / "cut/best.safetensors"), read_file(root / "whole/best.safetensors"));
+}
+
+TEST(RankProgram, PatienceEndsAllRanksTogether) {
+  const fs::path folder = test::temporary_folder() / "run";
+  Process p(train_command(folder,
+                          {"--epochs", "40", "--nproc", "2", "--lr", "1e-30", "--patience", "2", "--eval-every", "1"}));
+  EXPECT_EQ(p.wait(), 0) << p.output();
+  EXPECT_EQ(count(p.output(), "ended after epoch 3"), 1u) << p.output();
 }
 
 TEST(RankProgram, AnotherNumberOfRanksKeepsTheGlobalBatchOrAsks) {
