@@ -383,7 +383,7 @@ TEST(OfficialYaml, DamagedFilesAreReadOrRefused) {
         default:
           text.insert(at, text.substr(random.below(text.size()), random.below(60)));
       }
-      if (text.empty()) text = " ";
+      if (text.empty()) text.push_back(' ');
     }
     try {
       TrainRecipe r;

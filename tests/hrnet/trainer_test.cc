@@ -158,12 +158,12 @@ TEST(Trainer, AResumedRunWithEverythingAddedWritesTheSameBytes) {
   TrainObserver silent;
   TrainRecipe whole = with_everything(root / "whole");
   EXPECT_FALSE(train(whole, silent).stopped());
-  // Asked to stop after the first step of a group, whose gradient is in no checkpoint; and a crash after a checkpoint
+  // Asked to stop in the first step of a group, whose gradient is in no checkpoint; and a crash after a checkpoint
   // that was due within a group.
   struct Stopping : TrainObserver {
     StopRequest stop;
     void stepped(const EpochStatus& s) override {
-      if (s.epoch == 0 && s.step == 3) stop.request(7);
+      if (s.epoch == 0 && s.step == 2) stop.request(7);
       check(s.epoch != 1 || s.step != 5, "power failure");
     }
   };
