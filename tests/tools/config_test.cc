@@ -61,11 +61,11 @@ Ended start(const std::string& name, const std::string& flags) {
 
 TEST(ConfigFile, TrainsAndFlagsHaveTheLastWord) {
   const std::string cfg = "--cfg " + (files() / "tiny.yaml").string();
-  // Settings stand behind the file; flags may stand before it.
+  // Settings follow the file; flags may come before it.
   const Ended p =
       start("train", "--rot-factor 12 " + cfg + " TRAIN.LR 0.002 DATASET.PROB_HALF_BODY -1.0 --batch-size 3");
   ASSERT_EQ(p.status, 0) << p.output;
-  EXPECT_EQ(count(p.output, "TRAIN.WD 0.0001 does nothing"), 1u) << p.output;
+  EXPECT_EQ(count(p.output, "TRAIN.WD 0.0001 has no effect"), 1u) << p.output;
   EXPECT_EQ(count(p.output, "give --accumulate 2"), 1u) << p.output;
   const fs::path run = files() / "out/coco/pose_hrnet/tiny";
   const auto config = parse_json_file((run / "config.json").string());
@@ -96,10 +96,10 @@ TEST(ConfigFile, MistakesAreOneLine) {
   for (const auto& [flags, part] :
        std::vector<std::pair<std::string, std::string>>{{cfg + " TRAIN.LRX 1", "is TRAIN.LR meant?"},
                                                         {cfg + " TRAIN.LR", "TRAIN.LR has no value"},
-                                                        {"TRAIN.LR 1", "belong behind --cfg FILE"},
+                                                        {"TRAIN.LR 1", "must follow --cfg FILE"},
                                                         {"--cfg " + (files() / "nobody.yaml").string(), "No such file"},
-                                                        {"--cfg " + (files() / "bad.yaml").string(), "no YAML"},
-                                                        {cfg + " TRAIN.OPTIMIZER sgd", "only adam is known here"}}) {
+                                                        {"--cfg " + (files() / "bad.yaml").string(), "is not valid YAML"},
+                                                        {cfg + " TRAIN.OPTIMIZER sgd", "only adam is supported"}}) {
     const Ended p = start("train", flags);
     EXPECT_EQ(p.status, 2) << flags;
     EXPECT_EQ(count(p.output, "\n"), 1u) << p.output;
