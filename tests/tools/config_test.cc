@@ -93,13 +93,13 @@ TEST(ConfigFile, TrainsAndFlagsHaveTheLastWord) {
 TEST(ConfigFile, MistakesAreOneLine) {
   const std::string cfg = "--cfg " + (files() / "tiny.yaml").string();
   write_file(files() / "bad.yaml", "TRAIN: [1, 2\n");
-  for (const auto& [flags, part] :
-       std::vector<std::pair<std::string, std::string>>{{cfg + " TRAIN.LRX 1", "is TRAIN.LR meant?"},
-                                                        {cfg + " TRAIN.LR", "TRAIN.LR has no value"},
-                                                        {"TRAIN.LR 1", "must follow --cfg FILE"},
-                                                        {"--cfg " + (files() / "nobody.yaml").string(), "No such file"},
-                                                        {"--cfg " + (files() / "bad.yaml").string(), "is not valid YAML"},
-                                                        {cfg + " TRAIN.OPTIMIZER sgd", "only adam is supported"}}) {
+  for (const auto& [flags, part] : std::vector<std::pair<std::string, std::string>>{
+           {cfg + " TRAIN.LRX 1", "is TRAIN.LR meant?"},
+           {cfg + " TRAIN.LR", "TRAIN.LR has no value"},
+           {"TRAIN.LR 1", "must follow --cfg FILE"},
+           {"--cfg " + (files() / "nobody.yaml").string(), "No such file"},
+           {"--cfg " + (files() / "bad.yaml").string(), "is not valid YAML"},
+           {cfg + " TRAIN.OPTIMIZER sgd", "only adam is supported"}}) {
     const Ended p = start("train", flags);
     EXPECT_EQ(p.status, 2) << flags;
     EXPECT_EQ(count(p.output, "\n"), 1u) << p.output;
