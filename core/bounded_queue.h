@@ -1,4 +1,5 @@
-// A queue between two stages of a pipeline that holds only so many items, so that a fast stage waits for a slow one.
+// A queue between two stages of a pipeline that holds a limited number of items, so that a fast stage waits for a slow
+// one.
 //   BoundedQueue<Frame> decoded(4, 128 << 20);
 //   reader thread:  while (read(frame)) if (!decoded.push(std::move(frame), bytes)) return;  decoded.close();
 //   next stage:     while (std::optional<Frame> frame = decoded.pop()) ...
@@ -12,15 +13,17 @@
 
 namespace hr {
 
-// Thread-safe.
+// All functions are thread-safe. The queue must outlive the threads that use it.
 template <class T>
 class BoundedQueue {
  public:
-  // An item that alone is larger than most_bytes still finds room in an empty queue.
+  // The queue holds at most `most_items` items of together at most `most_bytes` bytes. A single larger item still fits
+  // into an empty queue.
   explicit BoundedQueue(size_t most_items, size_t most_bytes = ~size_t{0})
       : most_items_(most_items), most_bytes_(most_bytes) {}
 
-  // Waits until there is room. False: the queue was closed or stopped, and the item is gone.
+  // Waits until there is room and adds the item. Returns false if the queue was closed or stopped; the item is lost
+  // then.
   bool push(T item, size_t bytes = 0) {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] { return closed_ || has_room(bytes); });
@@ -28,7 +31,8 @@ class BoundedQueue {
     put(std::move(item), bytes);
     return true;
   }
-  // Never waits: the oldest items make room. Returns how many went, the new one included if the queue is closed.
+  // Adds the item without waiting and drops the oldest items to make room. Returns how many items were dropped; a
+  // closed queue drops the new item.
   size_t push_over_oldest(T item, size_t bytes = 0) {
     const std::lock_guard lock(mutex_);
     if (closed_) return 1;
@@ -37,22 +41,22 @@ class BoundedQueue {
     put(std::move(item), bytes);
     return gone;
   }
-  // Waits for an item. Nothing: the queue was closed and is empty, or it was stopped.
+  // Waits for an item and returns it. Returns nullopt if the queue was closed and is empty, or if it was stopped.
   std::optional<T> pop() {
     std::unique_lock lock(mutex_);
     item_.wait(lock, [&] { return closed_ || !items_.empty(); });
     if (items_.empty()) return std::nullopt;
     return take();
   }
-  // The next item if there is one now.
+  // Returns the next item without waiting, or nullopt if the queue is empty.
   std::optional<T> try_pop() {
     const std::lock_guard lock(mutex_);
     if (items_.empty()) return std::nullopt;
     return take();
   }
-  // No more items will come; those that are in the queue can still be taken.
+  // Ends the input: push() fails from now on, and the items that are in the queue can still be taken.
   void close() { end(false); }
-  // As close(), and the items are dropped: after an error, so that every stage ends soon.
+  // Closes the queue and drops its items, so that every stage ends soon after an error.
   void stop() { end(true); }
 
  private:

@@ -12,10 +12,10 @@
 namespace hr {
 namespace {
 
-// Fields of event.proto and summary.proto.
-constexpr uint32_t kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5;          // Event
-constexpr uint32_t kValue = 1, kTag = 1, kSimpleValue = 2, kImage = 4;                // Summary and its Value
-constexpr uint32_t kHeight = 1, kWidth = 2, kColorspace = 3, kEncoded = 4, kRgb = 3;  // Image
+// These are field numbers of event.proto and summary.proto.
+constexpr uint32_t kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5;  // These belong to the message Event.
+constexpr uint32_t kValue = 1, kTag = 1, kSimpleValue = 2, kImage = 4;        // These belong to Summary and Value.
+constexpr uint32_t kHeight = 1, kWidth = 2, kColorspace = 3, kEncoded = 4, kRgb = 3;  // These belong to Image.
 
 constexpr std::array<uint32_t, 256> crc_table() {
   std::array<uint32_t, 256> table{};
@@ -27,7 +27,8 @@ constexpr std::array<uint32_t, 256> crc_table() {
   return table;
 }
 
-// Checksums are stored masked, because the checksum of data that holds its own checksum says little.
+// TensorFlow's record format stores masked checksums, because the checksum of data that contains its own checksum is a
+// weak test.
 uint32_t masked_crc(std::string_view bytes) {
   const uint32_t crc = crc32c(bytes);
   return (crc >> 15 | crc << 17) + 0xa282ead8u;
@@ -39,7 +40,8 @@ void append_little_endian(std::string& out, T value) {
 }
 
 fs::path new_name(const fs::path& folder) {
-  static std::atomic<int> number{0};  // of the files that this process has opened, which may be two in one second
+  // The number distinguishes the files of this process, because two of them may be opened in the same second.
+  static std::atomic<int> number{0};
   std::array<char, 256> host{};
   const bool known = ::gethostname(host.data(), host.size() - 1) == 0;
   const auto seconds =

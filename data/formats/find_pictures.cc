@@ -21,7 +21,7 @@ std::string lower(std::string text) {
   return text;
 }
 
-// File managers leave such files in folders: macOS ._photo.jpg and .DS_Store, Windows Thumbs.db.
+// File managers leave such files in folders: macOS writes ._photo.jpg and .DS_Store, and Windows writes Thumbs.db.
 bool is_stray(const fs::path& path) {
   const std::string name = lower(path.filename().string());
   return name.starts_with(".") || name == "thumbs.db" || name == "desktop.ini";
@@ -29,7 +29,7 @@ bool is_stray(const fs::path& path) {
 
 std::string ending_of(const fs::path& path) { return lower(path.extension().string()); }
 
-// Whether a file that is named is a video.
+// Returns whether a file that the user named is a video.
 bool is_video(const fs::path& path) {
   const std::string ending = ending_of(path);
   if (kPictures.contains(ending) || kVideos.contains(ending)) return kVideos.contains(ending);

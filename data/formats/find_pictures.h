@@ -8,31 +8,32 @@
 namespace hr {
 
 struct FoundPictures {
-  std::vector<fs::path> pictures;  // Each once.
-  std::vector<fs::path> left_out;  // Files of other kinds in the folders.
+  std::vector<fs::path> pictures;  // Each picture is listed once.
+  std::vector<fs::path> left_out;  // These are files of other kinds inside the folders.
 };
 
-// Finds the pictures that are named, and those inside the folders that are named, in alphabetical order. A file that is
-// named counts as a picture whatever its ending. Inside folders the endings .jpg, .jpeg, .png, .bmp, .gif, .ppm, .pgm
-// and .pnm do, and hidden files and those of file managers (._photo.jpg, Thumbs.db) are ignored. Throws Error if a path
-// does not exist or if a folder has no pictures.
+// Finds the named pictures, and in alphabetical order those inside the named folders. A named file counts as a picture
+// whatever its extension is. Inside folders only files with the extensions .jpg, .jpeg, .png, .bmp, .gif, .ppm, .pgm
+// and .pnm count as pictures; hidden files and those of file managers (._photo.jpg, Thumbs.db) are ignored. Throws
+// Error if a path does not exist or if a folder has no pictures.
 FoundPictures find_pictures(const std::vector<std::string>& paths);
 
 struct NamedInput {
-  std::string source;  // A file; if it is a video, also camera:N or an address (data/video/video_reader.h).
+  // The source is a file; a video may also be camera:N or an address (data/video/video_reader.h).
+  std::string source;
   bool video = false;
   fs::path path() const { return source; }
 };
 struct FoundInputs {
-  std::vector<NamedInput> inputs;  // Each once.
-  std::vector<fs::path> left_out;  // Files of other kinds in the folders.
+  std::vector<NamedInput> inputs;  // Each input is listed once.
+  std::vector<fs::path> left_out;  // These are files of other kinds inside the folders.
 };
 
-// The same for pictures and videos. The ending of a file that is named decides which of the two it is, and for other
-// endings its first bytes do.
+// Finds pictures and videos in the same way. The extension of a named file decides which of the two it is; if the
+// extension is neither, the first bytes of the file decide. Throws Error as find_pictures() does.
 FoundInputs find_inputs(const std::vector<std::string>& paths);
 
-// Names the first files of a list: "a.heic, b.txt, c.txt and 5 more".
+// Lists the first names and counts the others: "a.heic, b.txt, c.txt and 5 more".
 std::string some_names(const std::vector<fs::path>& paths);
 
 }  // namespace hr

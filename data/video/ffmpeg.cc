@@ -20,7 +20,8 @@ void keep_complaint(void* about, int level, const char* format, va_list argument
   av_log_format_line(about, level, format, arguments, line.data(), static_cast<int>(line.size()), &prefix);
   complaint = line.data();
   while (!complaint.empty() && (complaint.back() == '\n' || complaint.back() == ' ')) complaint.pop_back();
-  // "[mov,mp4 @ 0x55d0c8] moov atom not found" says where in memory the reader is.
+  // The prefix of a message such as "[mov,mp4 @ 0x55d0c8] moov atom not found" holds a memory address, which tells a
+  // user nothing.
   if (complaint.starts_with('[')) {
     if (const size_t end = complaint.find("] "); end != std::string::npos) complaint.erase(0, end + 2);
   }
@@ -66,7 +67,7 @@ void Converter::to_image(const AVFrame& frame, int orientation, Image& image) {
   const int range = frame.color_range == AVCOL_RANGE_JPEG || old_jpeg ? 1 : 0;
   if (fresh_ || colours != colours_ || range != range_) {
     const int* table = sws_getCoefficients(colours);
-    // Fails for pixels without such a setting (RGB, palettes), which then need none.
+    // The call fails for pixel formats without such a setting (RGB, palettes), which do not need one either.
     sws_setColorspaceDetails(sws, table, range, table, 1, 0, 1 << 16, 1 << 16);
     colours_ = colours;
     range_ = range;
@@ -96,7 +97,8 @@ void Converter::to_image(const AVFrame& frame, int orientation, Image& image) {
 }
 
 void Converter::to_frame(const ImageView& picture, int width, int height, AVFrame& frame) {
-  // One of the right size may need another column and row; of any other size it is scaled to all of the frame.
+  // A picture of the requested size may need one more column and row, which repeat its last ones. A picture of any
+  // other size is scaled to the whole frame.
   const bool same = picture.width == width && picture.height == height;
   const int w = same ? frame.width : picture.width, h = same ? frame.height : picture.height;
   const size_t stride = padded_stride(w), row = static_cast<size_t>(picture.width) * 3;

@@ -1,4 +1,5 @@
-// FFmpeg's objects with owners, and its errors as text. The only files that know FFmpeg are those of this folder.
+// This header gives FFmpeg's objects owners and turns its errors into text. Only the files of this folder include
+// FFmpeg's headers.
 #pragma once
 extern "C" {
 #include <libavcodec/avcodec.h>
@@ -29,28 +30,35 @@ using Codec = std::unique_ptr<AVCodecContext, Close>;
 using Frame = std::unique_ptr<AVFrame, Close>;
 using Packet = std::unique_ptr<AVPacket, Close>;
 
-// Takes over FFmpeg's log, once: nothing is printed, and the last complaint of each thread is kept for why().
+// Redirects FFmpeg's log at the first call: nothing is printed any more, and the last error message of each thread is
+// kept for why(). Thread-safe.
 void be_quiet();
-// Forgets the complaints of this thread.
+// Forgets the error message that was kept for the calling thread.
 void forget_complaints();
-// The words for an error code, with what FFmpeg complained about on this thread since forget_complaints().
+// Returns the text of an FFmpeg error code, followed by the last error message that FFmpeg logged on this thread since
+// forget_complaints().
 std::string why(int code);
 
-// The pictures of decoded frames and the way back. Keeps what it has set up for the last format.
+// Converts decoded frames to RGB pictures and RGB pictures to frames. It keeps the scaler of the last format. Not
+// thread-safe.
 class Converter {
  public:
-  // Pixels of a decoded frame, turned by an EXIF orientation.
+  // Converts a decoded frame to RGB and turns it by an EXIF orientation (1 to 8). Throws Error if the pixels cannot be
+  // converted.
   void to_image(const AVFrame& frame, int orientation, Image& image);
-  // Into a frame with buffers, YUV 4:2:0 of HD's colours. The picture fills it but for at most one column and row.
+  // Converts a picture into a frame that already has its buffers, as YUV 4:2:0 with the colours of HD video (BT.709).
+  // A picture of `width` x `height` pixels fills the frame except for at most one column and one row, which repeat its
+  // last ones. A picture of another size is scaled to the whole frame. Throws Error if the pixels cannot be converted.
   void to_frame(const ImageView& picture, int width, int height, AVFrame& frame);
 
  private:
   SwsContext* scaler(int w, int h, int format, int to_w, int to_h, int to_format, bool exact);
   std::unique_ptr<SwsContext, Close> scaler_;
-  std::array<int, 6> kind_{};  // sizes and formats of both sides
+  std::array<int, 6> kind_{};  // These are the width, height and pixel format of both sides.
   int colours_ = -1, range_ = -1;
   bool fresh_ = true;
-  std::vector<uint8_t> padded_;  // rows of RGB that FFmpeg's vector code may read and write past their ends
+  // The rows of RGB are padded, because FFmpeg's vector code may read and write past their ends.
+  std::vector<uint8_t> padded_;
 };
 
 }  // namespace hr::ffmpeg

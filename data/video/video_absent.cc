@@ -1,4 +1,4 @@
-// A build without FFmpeg has no videos.
+// This file replaces the reader and the writer in a build without FFmpeg.
 #include "core/error.h"
 #include "data/video/video_reader.h"
 #include "data/video/video_writer.h"

@@ -25,7 +25,8 @@ bool has_prefix(const std::string& text, std::initializer_list<const char*> pref
 
 bool is_camera(const std::string& source) { return has_prefix(source, {"camera:", "/dev/video"}); }
 
-// Devices are in a library of their own, which brings sound and windows along, so it is opened only for a camera.
+// FFmpeg's devices are in a library of their own that depends on sound and window libraries, so it is opened only when
+// a camera is asked for.
 const AVInputFormat* camera_format(const std::string& source) {
   static const SharedLibrary devices(
       "cameras", {fmt::format("libavdevice.so.{}", LIBAVFORMAT_VERSION_MAJOR)},
@@ -38,13 +39,14 @@ const AVInputFormat* camera_format(const std::string& source) {
   return format;
 }
 
-// The EXIF orientation of a display matrix, whose a b u / c d v / x y w maps stored pixels: x' = a x + c y.
+// Returns the EXIF orientation of a display matrix with the rows (a, b, u), (c, d, v), (x, y, w). The matrix maps
+// stored pixels to shown ones: x' = a x + c y, y' = b x + d y.
 int orientation_of(const int32_t* m) {
   const auto sign = [](int32_t v) { return v > 0 ? 1 : v < 0 ? -1 : 0; };
   const int a = sign(m[0]), b = sign(m[1]), c = sign(m[3]), d = sign(m[4]);
   if (b == 0 && c == 0 && a != 0 && d != 0) return a > 0 ? (d > 0 ? 1 : 4) : (d > 0 ? 2 : 3);
   if (a == 0 && d == 0 && b != 0 && c != 0) return b > 0 ? (c > 0 ? 5 : 6) : (c > 0 ? 8 : 7);
-  return 1;  // a rotation by another angle is not applied
+  return 1;  // A rotation by any other angle is not applied.
 }
 
 int stream_orientation(const AVStream& stream) {
@@ -61,7 +63,8 @@ int stream_orientation(const AVStream& stream) {
   return matrix == nullptr ? 1 : orientation_of(reinterpret_cast<const int32_t*>(matrix));
 }
 
-// A file's name may look like an address of FFmpeg ("a:b.mp4"), and "camera:1" is short for a device.
+// A file name such as "a:b.mp4" looks like an FFmpeg address, so files get the prefix "file:". The name "camera:1"
+// stands for the device /dev/video1.
 std::string address(const std::string& source) {
   if (source.starts_with("camera:")) return "/dev/video" + source.substr(7);
   return is_stream_name(source) ? source : "file:" + source;
@@ -83,10 +86,11 @@ struct VideoReader::State {
   AVStream* stream = nullptr;
   bool draining = false, ended = false, waits = false;
   int errors_in_a_row = 0;
-  Clock::time_point asked;  // when FFmpeg began to wait for the stream
+  Clock::time_point asked;  // FFmpeg began to wait for the stream at this time.
   double start = 0, last = -1, period = 0.04;
   int64_t index = 0;
-  mutable std::mutex mutex;  // of what the thread of a live source and the caller share
+  // The mutex guards the members below that the thread of a live source and the caller share.
+  mutable std::mutex mutex;
   int64_t damaged = 0, dropped = 0;
   std::string damage;
   std::unique_ptr<BoundedQueue<VideoFrame>> newest;
@@ -139,11 +143,12 @@ void VideoReader::State::open() {
   context->interrupt_callback = {interrupted, this};
   AVDictionary* settings = nullptr;
   if (source.starts_with("rtsp:")) av_dict_set(&settings, "rtsp_transport", "tcp", 0);
-  int code = avformat_open_input(&context, where.c_str(), format, &settings);  // frees the context if it fails
+  // The function frees the context if it fails.
+  int code = avformat_open_input(&context, where.c_str(), format, &settings);
   av_dict_free(&settings);
   check(code >= 0, "{}: cannot be opened as a video: {}", source, ffmpeg::why(code));
   input.reset(context);
-  // FFmpeg takes any text for the art of a terminal.
+  // FFmpeg takes any text file for a picture of a terminal (ANSI art), so its format "tty" is refused.
   check(std::string(context->iformat->name) != "tty", "{}: is text, not a video", source);
   code = avformat_find_stream_info(context, nullptr);
   check(code >= 0, "{}: cannot be read as a video: {}", source, ffmpeg::why(code));
@@ -180,7 +185,7 @@ void VideoReader::State::open_codec() {
   check(codec && avcodec_parameters_to_context(codec.get(), &p) >= 0, "{}: no memory", source);
   codec->pkt_timebase = stream->time_base;
   codec->max_pixels = options.max_pixels;
-  // Frame threads hold frames back, so a live source is read by one thread.
+  // Decoding with several frame threads delays frames, so a live source is decoded by one thread.
   codec->thread_count = options.live.value_or(waits) ? 1 : 2;
   const int code = avcodec_open2(codec.get(), decoder, nullptr);
   check(code >= 0, "{}: its {} video cannot be read: {}", source, info.codec, ffmpeg::why(code));
@@ -194,9 +199,9 @@ void VideoReader::State::note_damage(const std::string& what) {
   if (damaged++ == 0) damage = what;
 }
 
-// The next packet of the video into the decoder; false: there are no more.
+// Sends the next packet of the video to the decoder. Returns false if there are no more packets.
 bool VideoReader::State::feed() {
-  constexpr int kPatience = 100;  // unreadable packets in a row
+  constexpr int kPatience = 100;  // The reader gives up after this many unreadable packets in a row.
   for (;;) {
     ffmpeg::forget_complaints();
     asked = Clock::now();
@@ -225,7 +230,7 @@ bool VideoReader::State::feed() {
   }
 }
 
-// The next frame out of the decoder; false: the video has ended.
+// Receives the next frame from the decoder. Returns false if the video has ended.
 bool VideoReader::State::decode() {
   constexpr int kPatience = 10000;
   for (int failed = 0; !ended && failed < kPatience;) {
@@ -246,8 +251,8 @@ bool VideoReader::State::decode() {
   return false;
 }
 
-// The frame's time. Time stamps that are missing, or that step back as those of a joined recording do, go on from the
-// last frame.
+// Returns the time of the current frame in seconds. A time stamp that is missing, or that is not later than the last
+// one, as in a recording joined from several parts, is replaced by the time of the last frame plus one frame period.
 double VideoReader::State::next_seconds() {
   const int64_t stamp = frame->best_effort_timestamp;
   double at = stamp == AV_NOPTS_VALUE ? std::nan("") : static_cast<double>(stamp) * av_q2d(stream->time_base);

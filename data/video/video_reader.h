@@ -1,4 +1,4 @@
-// The frames of a video: of a file, a camera or a stream, read with FFmpeg's libraries.
+// Reads the frames of a video file, a camera or a stream with FFmpeg's libraries.
 //   hr::VideoReader video("holiday.mp4");
 //   for (hr::VideoFrame frame; video.next(frame);) use(frame.image, frame.seconds);
 #pragma once
@@ -13,55 +13,64 @@
 namespace hr {
 
 struct VideoInfo {
-  int width = 0, height = 0;  // of the frames as they are seen, after the rotation that the file asks for
-  double fps = 0;             // on average; 0: unknown
-  int64_t frames = 0;         // as the file's header tells, which need not be right; 0: unknown
-  int orientation = 1;        // 1 to 8 as in EXIF, already applied to the frames
-  bool live = false;          // a camera or a stream that does not wait for us
-  std::string codec;          // "h264"
+  // The frames have this size in pixels after the rotation that the file asks for has been applied.
+  int width = 0, height = 0;
+  double fps = 0;  // This is the average number of frames per second, or 0 if it is unknown.
+  // This is the number of frames that the file's header states, which may be wrong, or 0 if it is unknown.
+  int64_t frames = 0;
+  int orientation = 1;  // The frames have already been turned by this EXIF orientation (1 to 8).
+  // This is true for a camera or a stream that goes on whether or not its frames are taken.
+  bool live = false;
+  std::string codec;  // FFmpeg calls the codec by this name, such as "h264".
 };
 
 struct VideoFrame {
-  Image image;         // as it is seen
-  double seconds = 0;  // since the beginning of the file, or since the first frame of a live source; always increasing
-  int64_t index = 0;   // from 0; frames that a live source has lost are counted
+  Image image;  // The picture is upright: the rotation of the file has been applied.
+  // The time counts from the beginning of the file or from the first frame of a live source. It always increases.
+  double seconds = 0;
+  int64_t index = 0;  // The index counts from 0 and includes the frames that a live source has dropped.
 };
 
 struct VideoReaderOptions {
-  int64_t max_pixels = default_max_pixels;  // a larger video is refused before memory is taken for a frame
-  std::optional<bool> live;                 // whether frames that nobody takes in time are dropped; nullopt: found out
-  // Asked while a source lets us wait and before each frame; true ends the video there. Called from other threads, too.
+  // A video with more pixels per frame is refused before memory for a frame is allocated.
+  int64_t max_pixels = default_max_pixels;
+  // If true, frames that are not taken in time are dropped. Without a value the reader decides by the kind of source.
+  std::optional<bool> live;
+  // This function is called before each frame and while the reader waits for the source, also from other threads. The
+  // video ends when it returns true.
   std::function<bool()> interrupted;
-  double patience_seconds = 20;  // a stream that sends nothing for so long has ended
+  double patience_seconds = 20;  // A stream that sends nothing for this many seconds has ended.
 };
 
-// Whether the name is that of a camera (camera:N, /dev/videoN) or has the form of an address (rtsp://, http://).
+// Returns whether the name is that of a camera (camera:N, /dev/videoN) or has the form of an address (rtsp://,
+// http://).
 bool is_stream_name(const std::string& source);
 
-// Whether this build reads and writes videos.
+// Returns whether this build can read and write videos.
 bool has_video();
 
-// Files are read from beginning to end, and every frame is given. Of a live source, which a thread reads all the time,
-// the newest frames are given and older ones are dropped. Damaged packets are passed over and counted. Not thread-safe;
-// readers do not know of each other. The first reader or writer takes over FFmpeg's log, so that nothing is printed.
+// A reader returns every frame of a file, from the beginning to the end. A live source is read by a background thread,
+// so that the newest frames are returned and older ones are dropped. Damaged packets are skipped and counted. A reader
+// is not thread-safe, but several readers may be used in different threads. The first reader or writer redirects
+// FFmpeg's log for the whole process, so that nothing is printed.
 class VideoReader {
  public:
-  // Throws Error if the source cannot be opened, has no video (sound or a cover picture is none), has a codec that
-  // FFmpeg does not know, or more pixels than allowed; or if this build has no FFmpeg.
+  // Throws Error if the source cannot be opened, if it has no video (sound and a cover picture do not count), if FFmpeg
+  // does not know its codec, if it has more pixels than allowed, or if this build has no FFmpeg.
   explicit VideoReader(const std::string& source, const VideoReaderOptions& options = {});
   ~VideoReader();
   VideoReader(VideoReader&&) noexcept;
   VideoReader& operator=(VideoReader&&) noexcept;
 
-  // The next frame; false at the end. Memory of `frame` is used again. A frame may have another size than the first
-  // one. Throws Error if a frame has more pixels than allowed.
+  // Reads the next frame and returns true, or returns false at the end of the video. The memory of `frame` is reused. A
+  // frame may have another size than the first one. Throws Error if a frame has more pixels than allowed.
   bool next(VideoFrame& frame);
 
   const VideoInfo& info() const;
-  // What was wrong with the data so far: how often, and FFmpeg's words about the first time.
+  // damaged() is the number of errors in the data so far, and damage() is FFmpeg's description of the first one.
   int64_t damaged() const;
   std::string damage() const;
-  // Frames of a live source that came while nobody took them.
+  // Returns how many frames of a live source were dropped because they were not taken in time.
   int64_t dropped() const;
 
  private:

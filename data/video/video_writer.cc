@@ -9,7 +9,7 @@
 namespace hr {
 namespace {
 
-constexpr int kMostSide = 16384;  // of H.264
+constexpr int kMostSide = 16384;  // H.264 allows no longer side.
 
 struct CloseOutput {
   void operator()(AVFormatContext* p) const {
@@ -68,7 +68,7 @@ void VideoWriter::State::open_codec(const AVCodec* encoder, const VideoWriterOpt
   codec->width = (width + 1) / 2 * 2;
   codec->height = (height + 1) / 2 * 2;
   codec->pix_fmt = AV_PIX_FMT_YUV420P;
-  codec->time_base = {1, h264 ? 90000 : 60000};  // MPEG-4 has no finer one
+  codec->time_base = {1, h264 ? 90000 : 60000};  // MPEG-4 allows no finer time base.
   codec->framerate = av_d2q(std::isfinite(o.fps) && o.fps > 0 ? std::min(o.fps, 1000.0) : 25.0, 60000);
   codec->thread_count = o.threads;
   codec->color_range = AVCOL_RANGE_MPEG;
@@ -116,7 +116,7 @@ void VideoWriter::State::open(const VideoWriterOptions& o) {
   need(av_frame_get_buffer(frame.get(), 0), "no memory for a frame");
 }
 
-// A null picture asks for what the encoder still holds.
+// Encodes a picture and writes the packets that are complete. A null picture flushes the encoder.
 void VideoWriter::State::encode(const AVFrame* picture) {
   need(avcodec_send_frame(codec.get(), picture), "a frame cannot be encoded");
   for (;;) {
@@ -138,7 +138,8 @@ VideoWriter::~VideoWriter() {
   if (state_ == nullptr) return;
   try {
     finish();
-  } catch (const std::exception&) {  // A destructor has nobody to tell; finish() is there for those who want to know.
+    // A destructor cannot report errors. A caller who needs to know them calls finish().
+  } catch (const std::exception&) {
   }
 }
 VideoWriter::VideoWriter(VideoWriter&&) noexcept = default;

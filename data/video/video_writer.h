@@ -1,6 +1,6 @@
 // Writes pictures as an MP4 file with FFmpeg's libraries.
 //   hr::VideoWriter video("out.mp4", width, height);
-//   video.write(picture, seconds);  // for each picture
+//   video.write(picture, seconds);  // Once for each picture.
 //   video.finish();
 #pragma once
 #include <memory>
@@ -11,32 +11,38 @@
 namespace hr {
 
 struct VideoWriterOptions {
-  std::string codec;                // h264 (libx264) or mpeg4; empty: h264 where FFmpeg has it
-  double fps = 25;                  // roughly, for the encoder; the frames' own times are what is written
-  int quality = 21;                 // 0 (best) to 51: the constant rate factor of H.264, an equal one of MPEG-4
-  std::string preset = "veryfast";  // of libx264: how long it may take
-  int threads = 0;                  // to encode with; 0: as the encoder likes
+  // The codec is h264 (libx264) or mpeg4. An empty name chooses h264 if FFmpeg has it and mpeg4 otherwise.
+  std::string codec;
+  // The encoder plans with about this many frames per second. The file gets the frames' own times.
+  double fps = 25;
+  // The quality runs from 0 (best) to 51. It is the constant rate factor of H.264; MPEG-4 gets a corresponding
+  // quantiser.
+  int quality = 21;
+  std::string preset = "veryfast";  // The preset of libx264 trades speed for size.
+  int threads = 0;                  // The encoder uses this many threads; with 0 it chooses the number.
 };
 
-// Not thread-safe. The file appears when it is finished; until then it is called NAME.part.
+// Not thread-safe. The file is written as NAME.part and gets its own name when it is finished.
 class VideoWriter {
  public:
-  // Throws Error if the file cannot be created, there is no such encoder, the size is none, or above 16384 a side.
+  // Throws Error if the file cannot be created, if the encoder does not exist, or if a side is not in 1 to 16384
+  // pixels.
   VideoWriter(const fs::path& path, int width, int height, const VideoWriterOptions& options = {});
-  // Finishes the file if finish() was not called; errors are lost then.
+  // Finishes the file if finish() was not called. Errors are ignored in that case.
   ~VideoWriter();
   VideoWriter(VideoWriter&&) noexcept;
   VideoWriter& operator=(VideoWriter&&) noexcept;
 
-  // A whole picture; one of another size is scaled. The encoders want even sides, so the last column or row of an odd
-  // one is doubled. A time that does not increase is set a tick (1/90000 s or less) after the last one. Throws Error if
-  // the time is not finite or negative, the view is not whole, or the disk is full.
+  // Writes one picture at a time in seconds. The view must cover a whole picture; a picture of another size is scaled
+  // to the video's. The encoders need even sides, so the last column or row of an odd size is repeated. A time that
+  // does not increase is moved to one tick (1/90000 s for H.264, 1/60000 s for MPEG-4) after the last one. Throws Error
+  // if the time is negative or not finite, if the view does not cover a whole picture, or if the disk is full.
   void write(const ImageView& picture, double seconds);
-  // Completes the file; without a frame there is none. Later calls do nothing. Throws Error as write() does.
+  // Completes the file. If no frame was written, no file is left. Later calls do nothing. Throws Error as write() does.
   void finish();
 
   int64_t frames() const;
-  const std::string& codec() const;  // that is used
+  const std::string& codec() const;  // Returns the codec in use, h264 or mpeg4.
 
  private:
   struct State;

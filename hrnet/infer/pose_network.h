@@ -1,4 +1,4 @@
-// A pose network with everything that belongs around it, as PoseEstimator uses it.
+// PoseNetwork holds a pose network and the settings that PoseEstimator needs to run it.
 #pragma once
 #include <memory>
 #include <string>
@@ -11,12 +11,12 @@
 namespace hr {
 
 struct PoseNetwork {
-  std::string weights;                       // the file, for messages
-  Context cx;                                // device, precision and threads
-  std::unique_ptr<PoseModel> model;          // with its weights
-  std::shared_ptr<const Skeleton> skeleton;  // of model->joints() joints
+  std::string weights;                       // Messages name this file.
+  Context cx;                                // The context chooses the device, the precision and the number of threads.
+  std::unique_ptr<PoseModel> model;          // The model has its weights loaded.
+  std::shared_ptr<const Skeleton> skeleton;  // The skeleton has model->joints() joints.
   Decoding decoding;
-  int input_h = 256, input_w = 192;  // multiples of 32
+  int input_h = 256, input_w = 192;  // Both are numbers of pixels and multiples of 32.
 };
 
 }  // namespace hr

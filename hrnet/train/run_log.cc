@@ -9,7 +9,7 @@
 namespace hr {
 namespace {
 
-// One line, of members that body(json) writes.
+// Returns one line of JSON with the members that body(json) writes.
 template <class Body>
 std::string line_of(std::string_view kind, const Body& body) {
   std::string text;
@@ -23,7 +23,8 @@ std::string line_of(std::string_view kind, const Body& body) {
   return text + "\n";
 }
 
-// The lines of an earlier part of the run up to a position. A line that a crash has cut off is left out.
+// Returns the lines that an earlier part of the run wrote up to a position. A line that was cut off by a crash is left
+// out.
 std::string kept_lines(const fs::path& path, const RunState& position) {
   if (!fs::exists(path)) return {};
   const auto number = [](const rapidjson::Document& json, const char* name) -> std::optional<int64_t> {

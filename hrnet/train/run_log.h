@@ -1,7 +1,7 @@
-// What a training run tells, for programs to read, in the folder of the run:
-//   metrics.jsonl             a JSON object per line: the facts of the start, steps, epochs, remarks
-//   events.out.tfevents.*     the same numbers for TensorBoard
-// docs/guide/watching.md describes both.
+// Writes the progress of a training run in machine-readable form into the folder of the run:
+//   metrics.jsonl             holds a JSON object per line: the facts of the start, steps, epochs and remarks.
+//   events.out.tfevents.*     hold the same numbers for TensorBoard.
+// docs/guide/watching.md describes both formats.
 #pragma once
 #include <optional>
 #include <string>
@@ -12,15 +12,16 @@
 
 namespace hr {
 
-// Passes every call on to `next`, and writes. What is told before open() is kept and written then; without open()
-// nothing is written. Throws Error if a file cannot be written.
+// Passes every call on to `next` and writes it to the files. What is reported before open() is buffered and written by
+// open(); if open() is never called, nothing is written. Every function throws Error if a file cannot be written. Not
+// thread-safe.
 class RunLog : public TrainObserver {
  public:
-  // A line for every `print_freq`-th step of an epoch; 0: for none. `next` must outlive the log.
+  // Every `print_freq`-th step of an epoch gets a line; 0 turns these lines off. `next` must outlive the log.
   RunLog(TrainObserver& next, int print_freq) : next_(next), print_freq_(print_freq) {}
 
-  // Begins the files. A run that goes on at `position` keeps the lines of metrics.jsonl up to there; the later ones are
-  // of steps that are done again. Without a position metrics.jsonl begins anew.
+  // Opens the files in `folder`. A run that resumes at `position` keeps the lines of metrics.jsonl up to that position
+  // and drops the later ones, because their steps are repeated. Without a position metrics.jsonl starts empty.
   void open(const fs::path& folder, const std::optional<RunState>& position);
 
   void fact(std::string_view label, const std::string& text) override;
@@ -43,9 +44,10 @@ class RunLog : public TrainObserver {
 
   TrainObserver& next_;
   int print_freq_;
-  int64_t step_ = 0;              // since the run's first epoch began; TensorBoard's horizontal axis
-  double people_per_second_ = 0;  // of the validation
-  std::string early_;             // lines that were told before open()
+  // The step counts from the start of the run's first epoch and is TensorBoard's horizontal axis.
+  int64_t step_ = 0;
+  double people_per_second_ = 0;  // This is the speed of the validation.
+  std::string early_;             // These lines were reported before open().
   std::optional<AppendFile> lines_;
   std::optional<EventFile> events_;
 };

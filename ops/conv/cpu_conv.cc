@@ -18,7 +18,7 @@ constexpr const char* kDirect = "direct";
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// The processor's name, because a file of plans may lie in a home folder that several machines share.
+// The file of plans names the processor, because it may lie in a home folder that several machines share.
 std::string processor_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -39,7 +39,7 @@ std::string CpuConv::description() const {
   return winograd_.exists() ? direct + ", Winograd F(4x4, 3x3)" : direct;
 }
 
-// Measures both ways in turns and returns whether Winograd's is to be used from now on.
+// Measures both methods alternately and returns whether Winograd's method is to be used from now on.
 template <class Direct, class Fast>
 bool CpuConv::measure(const Context& cx, const std::string& problem, const Direct& direct, const Fast& fast) {
   if (!memory_) {
@@ -49,7 +49,8 @@ bool CpuConv::measure(const Context& cx, const std::string& problem, const Direc
                     listener_);
   }
   if (const std::string* known = memory_->find(problem)) return *known == kWinograd;
-  // The measurement's memory is not the step's: an arena replays the allocations of its first step.
+  // The measurement allocates from an allocator of its own, because the step's arena replays the allocations of its
+  // first step.
   Context apart = cx;
   apart.allocator = std::make_shared<CachingAllocator>();
   apart.profile = nullptr;
@@ -63,14 +64,15 @@ bool CpuConv::measure(const Context& cx, const std::string& problem, const Direc
     start = Clock::now();
     fast();
     const double t_fast = seconds_since(start);
-    // The first round compiles and warms up.
+    // The first round is a warm-up, in which oneDNN also compiles its kernels.
     best_direct = round <= 1 ? t_direct : std::min(best_direct, t_direct);
     best_fast = round <= 1 ? t_fast : std::min(best_fast, t_fast);
   }
   return memory_->put(problem, best_fast < best_direct ? kWinograd : kDirect) == kWinograd;
 }
 
-// direct(context, packed) and fast() compute the same convolution; fast only if it is `possible`.
+// Computes the convolution by direct(context, packed) or by fast(), which give the same result except for rounding.
+// fast() can be used only if it is `possible`.
 template <class Direct, class Fast>
 void CpuConv::run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast,
                   bool possible) {
@@ -79,7 +81,9 @@ void CpuConv::run(const Context& cx, const ConvGeometry& g, Pass pass, const Dir
   const bool alone = ranks == nullptr || ranks->size() == 1;
   if (gain > 1 / kClear && gain < kClear && alone && !plans_.empty() && (!memory_ || memory_->kept())) {
     is_fast = measure(cx, to_string(ConvProblem{g, pass}), direct, fast);
-    if (!memory_->kept()) is_fast = gain > 1;  // The next run would measure again and might choose differently.
+    // The choice was not saved, so the next run would measure again and might choose differently. The estimate decides
+    // instead.
+    if (!memory_->kept()) is_fast = gain > 1;
   }
   const ConvClock before = direct_.clock;
   const auto start = Clock::now();

@@ -1,9 +1,9 @@
-// Convolutions on the CPU: oneDNN's direct ones, and Winograd's method where it is faster.
+// Convolutions on the CPU use oneDNN's direct method, or Winograd's method where it is faster.
 //
-// Both ways round differently, so the choice must be the same in every run. It follows from the shape of the
-// convolution by an estimate (Winograd::gain), and never from the number of threads. Where the estimate is too close to
-// call, both are measured at the first call, and the result is kept in a file beside the plans for GPUs, so that later
-// runs make the same choice. Without such a file, and while several ranks work together, the estimate decides alone.
+// The two methods round differently, so the choice must be the same in every run. It follows from the shape of the
+// convolution by an estimate (Winograd::gain) and never from the number of threads. Where the estimate is too close to
+// 1, both methods are measured at the first call. The result is kept in a file beside the plans for GPUs, so that later
+// runs make the same choice. Without such a file, and while several ranks work together, the estimate alone decides.
 #pragma once
 #include <map>
 #include <optional>
@@ -16,8 +16,8 @@ namespace hr {
 
 class CpuConv final : public ConvBackend {
  public:
-  // `plans` is the file of measured choices; empty: nothing is measured. `listener` is told, once, if the file cannot
-  // be written.
+  // `plans` is the file of measured choices; with an empty path nothing is measured. `listener` is called once if the
+  // file cannot be written.
   explicit CpuConv(fs::path plans, ConvPlanMemory::Listener listener = {});
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
@@ -39,7 +39,7 @@ class CpuConv final : public ConvBackend {
   Winograd winograd_;
   fs::path plans_;
   ConvPlanMemory::Listener listener_;
-  std::optional<ConvPlanMemory> memory_;  // Made when it is needed for the first time.
+  std::optional<ConvPlanMemory> memory_;  // It is created when it is first needed.
 };
 
 }  // namespace hr

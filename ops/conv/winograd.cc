@@ -22,8 +22,8 @@ namespace {
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-// The 36 matrices of one transform are written side by side. A distance of a power of two would put all of them into
-// the same few lines of the first cache, so the distance is made an odd number of lines.
+// The 36 matrices of one transform are stored side by side. If their distance were a power of two, all of them would
+// map to the same few lines of the L1 cache, so the distance is an odd number of cache lines.
 int64_t spread(int64_t floats) {
   constexpr int64_t kLine = 16;
   return (ceil_div(floats, kLine) | 1) * kLine;
@@ -44,7 +44,8 @@ Problem problem_of(const ConvGeometry& g) {
   return p;
 }
 
-// The convolution that takes dy to dx, but for its filters.
+// Returns the geometry of the convolution that computes dx from dy. Its filters are rotated, which the caller takes
+// care of.
 ConvGeometry mirrored(const ConvGeometry& g) {
   return {.n = g.n,
           .h = g.out_h(),
@@ -72,17 +73,21 @@ float* Winograd::Scratch::get(int64_t floats) {
 }
 void Winograd::Scratch::Free::operator()(float* p) const { std::free(p); }
 
-// The output channels are cut into blocks of two vectors. Transformed filters lie block after block, and in a block
-// matrix after matrix of [channels, width].
+// A plan divides a convolution. The output channels are divided into blocks of two vectors. The transformed filters are
+// stored block after block, and each block has one matrix [channels, width] per point.
 struct Winograd::Plan {
-  bool by_channels = false;  // See run_by_channels.
-  bool own_filters = false;  // By tiles: each thread transforms the filters for itself.
-  int64_t width = 0;         // Output channels of a block.
-  int64_t blocks = 0;        // Of output channels.
-  int64_t tile_block = 0;    // Tiles of one piece of work.
-  int64_t shared_tiles = 0;  // Tiles whose transformed inputs are in memory together.
-  int64_t input_row = 0;     // Floats of a tile's transformed inputs at one point.
-  int64_t channels = 0;      // Input channels whose transformed filters are in memory together.
+  bool by_channels = false;  // This chooses run_by_channels() instead of run_by_tiles().
+  // In run_by_tiles(), each thread transforms the filters for itself.
+  bool own_filters = false;
+  int64_t width = 0;       // A block has this many output channels.
+  int64_t blocks = 0;      // There are this many blocks of output channels.
+  int64_t tile_block = 0;  // One piece of work computes this many tiles.
+  // The transformed inputs of this many tiles are in memory at the same time.
+  int64_t shared_tiles = 0;
+  // The transformed inputs of a tile take this many floats for each point.
+  int64_t input_row = 0;
+  // The transformed filters of this many input channels are in memory at the same time.
+  int64_t channels = 0;
 
   int64_t input_point() const { return spread(shared_tiles * input_row); }
   int64_t filter_point() const { return spread(channels * width); }
@@ -96,24 +101,25 @@ bool Winograd::supports(const ConvGeometry& g) const {
          g.src == DType::f32 && g.dst == DType::f32;
 }
 
-// Cycles of one thread, rounded from measurements on a processor with AVX-512 (docs/measured/cpu.md). The parts alone
-// take less; the numbers contain what the caches add.
+// The costs are cycles of one thread, rounded from measurements on a processor with AVX-512 (docs/measured/cpu.md).
+// They are higher than the cost of the instructions alone, because they include the cache misses.
 double Winograd::gain(const ConvGeometry& forward, Pass pass) const {
   struct Cycles {
-    double product;  // Of a vector: a multiplication and an addition.
-    double filter;   // To transform a vector of filters.
-    double tile;     // To transform a vector of a tile's inputs or outputs.
-    double call;     // For starting the threads and waiting for them.
+    double product;  // A multiplication and an addition of vectors cost this much.
+    double filter;   // Transforming a vector of filters costs this much.
+    double tile;     // Transforming a vector of a tile's inputs or outputs costs this much.
+    double call;     // Starting the threads and waiting for them costs this much.
   };
   const Cycles cycles = loops_->lanes == 16 ? Cycles{0.8, 450, 330, 20e3} : Cycles{0.5, 230, 200, 20e3};
   const Problem p = problem_of(pass == Pass::backward_data ? mirrored(forward) : forward);
   const auto vectors_in = static_cast<double>(ceil_div(p.c, loops_->lanes));
   const auto vectors_out = static_cast<double>(ceil_div(p.k, loops_->lanes));
-  // The vectors of a filter at one point: of output channels, or of input channels for the gradient of the filters.
+  // This is the number of vectors of all filters at one point. A vector holds output channels, or input channels in the
+  // gradient of the filters.
   const double filters =
       pass == Pass::backward_filter ? static_cast<double>(p.k) * vectors_in : static_cast<double>(p.c) * vectors_out;
   const auto tiles = static_cast<double>(p.tiles());
-  // The gradient of the filters needs all transformed tiles at once, which then lie in the third cache.
+  // The gradient of the filters needs all transformed tiles at the same time, so they come from the L3 cache.
   const double tile = pass == Pass::backward_filter ? 2 * cycles.tile : cycles.tile;
   const double direct = cycles.product * static_cast<double>(p.n * p.out_h * p.out_w * 9) * filters;
   const double winograd = cycles.product * kPoints * tiles * filters + cycles.filter * filters +
@@ -122,9 +128,11 @@ double Winograd::gain(const ConvGeometry& forward, Pass pass) const {
 }
 
 Winograd::Plan Winograd::plan_of(const Problem& p) const {
-  constexpr int64_t kPieces = 3;  // For each thread, so that the last ones end at about the same time.
+  // Each thread gets several pieces of work, so that all threads finish at about the same time.
+  constexpr int64_t kPieces = 3;
   constexpr int64_t kFewTiles = 24, kManyTiles = 96;
-  constexpr int64_t kSecondCache = 256 << 10;  // Floats, of which half is for inputs and products.
+  // The L2 cache is assumed to hold this many floats. Half of them are for inputs and products.
+  constexpr int64_t kSecondCache = 256 << 10;
   constexpr int64_t kSharedFloats = 4 << 20;
   const int64_t lanes = loops_->lanes, rows = loops_->rows, tiles = p.tiles();
   const int64_t pieces = kPieces * compute_threads();
@@ -133,7 +141,8 @@ Winograd::Plan Winograd::plan_of(const Problem& p) const {
   plan.blocks = ceil_div(p.k, plan.width);
   plan.input_row = round_up(p.c, lanes);
   const int64_t filters = kPoints * p.c * plan.blocks * plan.width;
-  // Every piece of a division by tiles reads all filters. From the third cache they come in time for 24 tiles.
+  // When the work is divided by tiles, every piece reads all filters. If they come from the L3 cache, a piece needs
+  // about 24 tiles to hide the time of reading them.
   const int64_t few = filters > 4 * kSecondCache ? kManyTiles : kFewTiles;
   plan.by_channels = filters > kSecondCache && tiles < 2 * few * compute_threads();
   if (plan.by_channels) {
@@ -145,7 +154,8 @@ Winograd::Plan Winograd::plan_of(const Problem& p) const {
     plan.tile_block = ceil_div(plan.shared_tiles, tile_blocks);
   } else {
     plan.channels = p.c;
-    // It costs at most a tenth of a thread's work, and no thread waits for one that was interrupted.
+    // Transforming the filters in each thread costs at most a tenth of the thread's work, and no thread waits at a
+    // barrier for another one that was interrupted.
     constexpr int64_t kOwnFilters = 64;
     plan.own_filters = filters <= kSecondCache && tiles >= kOwnFilters * compute_threads();
     const int64_t fits = kSecondCache / 2 / (kPoints * (plan.input_row + plan.width)) / rows * rows;
@@ -167,14 +177,16 @@ float* Winograd::scratch_of_thread(int64_t floats) {
   return of_thread_[static_cast<size_t>(omp_get_thread_num())].get(floats);
 }
 
-// The vectors in use of the block of output channels from k0 on.
+// Returns how many vectors of the block that starts at output channel k0 are in use.
 int Winograd::vectors_of(const Problem& p, const Plan& plan, int64_t k0) const {
   return static_cast<int>(ceil_div(std::min(plan.width, p.k - k0), loops_->lanes));
 }
 
-// A piece of work is a few tiles from the inputs to the outputs. All filters are transformed before.
+// Divides the work by tiles: a piece of work takes a few tiles from the inputs to the outputs. All filters are
+// transformed first, either once by all threads together or, with own_filters, by each thread for itself.
 void Winograd::run_by_tiles(const Problem& p, const Plan& plan, const Filters& from) {
-  constexpr int64_t kChannels = 64;  // Of a piece of the filters' transform.
+  // One piece of the filter transform covers this many input channels.
+  constexpr int64_t kChannels = 64;
   const int64_t parts = ceil_div(p.c, kChannels), filter_pieces = ceil_div(p.k, loops_->lanes) * parts;
   const int64_t pieces = ceil_div(p.tiles(), plan.tile_block), filter_block = kPoints * plan.filter_point();
   const int64_t filter_floats = plan.blocks * filter_block;
@@ -215,11 +227,13 @@ void Winograd::run_by_tiles(const Problem& p, const Plan& plan, const Filters& f
   }
 }
 
-// For few tiles and many channels. Transformed filters would take four times the memory of the filters and would come
-// from the third cache or from memory, so each piece of work, which is a block of output channels for as many tiles as
-// possible, transforms its own filters, a few input channels at a time. The transformed inputs are shared.
+// Divides the work by output channels, for few tiles and many channels. The transformed filters would take four times
+// the memory of the filters and would come from the L3 cache or from memory. Therefore each piece of work, which is a
+// block of output channels for as many tiles as possible, transforms its own filters, a few input channels at a time.
+// The transformed inputs are shared by all pieces.
 void Winograd::run_by_channels(const Problem& p, const Plan& plan, const Filters& from) {
-  constexpr int64_t kTiles = 4, kChannels = 64;  // Of a piece of the inputs' transform.
+  // One piece of the input transform covers this many tiles and input channels.
+  constexpr int64_t kTiles = 4, kChannels = 64;
   const int64_t channel_parts = ceil_div(p.c, kChannels);
   const Matrices<float> in{inputs_.get(kPoints * plan.input_point()), plan.input_point(), plan.input_row};
 #pragma omp parallel
@@ -274,12 +288,14 @@ void Winograd::backward_data(const ConvGeometry& g, const float* dy, const float
   run(p, {.data = filter, .k_stride = 1, .c_stride = 9 * g.ci, .tap_stride = g.ci, .rotated = true});
 }
 
-// Rounds of as many tiles as fit into the third cache: first their inputs and gradients are transformed, then each
-// piece of work, which is a point and a block of input channels, adds what all these tiles contribute to its filters.
+// Proceeds in rounds of as many tiles as fit into the L3 cache. A round first transforms the inputs and the gradients
+// of its tiles. Then each piece of work, which is one point and a block of input channels, adds the contributions of
+// these tiles to its filters.
 void Winograd::backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter) {
-  constexpr int64_t kTiles = 4, kChannels = 64;  // Of a piece of the transforms.
+  // One piece of the transforms covers this many tiles and channels.
+  constexpr int64_t kTiles = 4, kChannels = 64;
   constexpr int64_t kSharedFloats = 1 << 20;
-  constexpr int64_t kFilters = 8;  // Of a piece of the last transform.
+  constexpr int64_t kFilters = 8;  // One piece of the final transform covers this many filters.
   Problem p = problem_of(g);
   p.x = x;
   const int64_t lanes = loops_->lanes, width = 2 * lanes, blocks = ceil_div(p.c, width);

@@ -1,6 +1,6 @@
-// Winograd's method F(4x4, 3x3) for 3x3 convolutions with stride 1 in float32 on the CPU (ops/conv/winograd_loops.h has
-// the formulas). It needs a quarter of the multiplications and rounds differently: about twice the rms error of the
-// direct sum.
+// Winograd's method F(4x4, 3x3) computes 3x3 convolutions with stride 1 in float32 on the CPU
+// (ops/conv/winograd_loops.h has the formulas). It needs a quarter of the multiplications of the direct sum and rounds
+// differently: its rms error is about twice that of the direct sum.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -11,31 +11,35 @@
 
 namespace hr {
 
-// Not thread-safe. The results do not depend on the number of threads or on the other pictures of a batch.
+// Not thread-safe: the object keeps its scratch memory between calls. The results depend neither on the number of
+// threads nor on the other pictures of a batch.
 class Winograd {
  public:
   using Pass = ConvProblem::Pass;
 
-  // Uses the instructions of `level`, which the processor must have.
+  // The loops use the instructions of `level`, which the processor must have.
   explicit Winograd(CpuLevel level = cpu_level());
 
-  // Whether the level has loops for it: AVX2 or more.
+  // Returns whether there are loops for the level: it must be AVX2 or more.
   bool exists() const { return loops_ != nullptr; }
-  // Whether the method exists for this convolution at this level: 3x3, stride 1, pad at most 2, float32, AVX2 or more.
+  // Returns whether the method can compute this convolution at this level. It must be 3x3 with stride 1, a padding of
+  // at most 2 and float32, and the level must be AVX2 or more.
   bool supports(const ConvGeometry& g) const;
 
-  // An estimate of how many times as fast as the direct sum it is. It depends on nothing but the shape and the level.
+  // Estimates the speed of the method divided by that of the direct sum. The estimate depends only on the shape and the
+  // level.
   double gain(const ConvGeometry& g, Pass pass) const;
 
-  // Like ConvBackend's functions. supports(g) must be true. The filters are transformed by each call: that takes less
-  // time than to fetch them in transformed form, which is four times as large, from memory.
+  // These functions compute what ConvBackend's functions of the same names do. supports(g) must be true. Each call
+  // transforms the filters again, because that takes less time than reading the transformed filters, which are four
+  // times as large, from memory. Throws std::bad_alloc if there is no memory.
   void forward(const ConvGeometry& g, const float* x, const float* filter, const float* bias, const float* add,
                ConvAct act, float* y);
   void backward_data(const ConvGeometry& g, const float* dy, const float* filter, float* dx);
   void backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter);
 
  private:
-  // Memory that grows and is kept.
+  // Scratch memory grows when it is needed and is kept for later calls.
   class Scratch {
    public:
     float* get(int64_t floats);
@@ -47,7 +51,7 @@ class Winograd {
     std::unique_ptr<float, Free> data_;
     int64_t floats_ = 0;
   };
-  // How one convolution is divided.
+  // The plan says how one convolution is divided into pieces of work.
   struct Plan;
 
   Plan plan_of(const winograd::Problem& p) const;

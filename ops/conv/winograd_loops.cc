@@ -13,7 +13,8 @@ namespace {
 
 #if defined(__x86_64__)
 
-constexpr float kA = 0.707106781186547524f, kB = 1.41421356237309505f;  // The points +-kA and +-kB.
+// The interpolation points include +-kA and +-kB.
+constexpr float kA = 0.707106781186547524f, kB = 1.41421356237309505f;
 
 template <class V>
 HR_INLINE V load_some(const float* p, int64_t count) {
@@ -28,7 +29,7 @@ HR_INLINE void store_some(float* p, V v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
 }
 
-// out = B^T d, with the rows of B^T
+// Computes out = B^T d. The rows of B^T are
 //   [1, 0, -5/2, 0, 1, 0], [0, -+2a, -2, +-a, 1, 0], [0, -+b/2, -1/2, +-b, 1, 0], [0, 1, 0, -5/2, 0, 1].
 template <class V>
 HR_INLINE void input_rows(const V (&d)[6], V (&out)[6]) {
@@ -42,7 +43,7 @@ HR_INLINE void input_rows(const V (&d)[6], V (&out)[6]) {
   out[5] = (d[1] + d[5]) - 2.5f * d[3];
 }
 
-// out = G g, with the rows of G
+// Computes out = G g. The rows of G are
 //   [1, 0, 0], -2/3 [1, +-a, a^2], 1/6 [1, +-b, b^2], [0, 0, 1].
 template <class V>
 HR_INLINE void filter_rows(const V (&g)[3], V (&out)[6]) {
@@ -57,7 +58,7 @@ HR_INLINE void filter_rows(const V (&g)[3], V (&out)[6]) {
   out[5] = g[2];
 }
 
-// out = A^T m, with the columns of A^T [1, p, p^2, p^3] for each point p and [0, 0, 0, 1] for infinity.
+// Computes out = A^T m. The columns of A^T are [1, p, p^2, p^3] for each point p and [0, 0, 0, 1] for infinity.
 template <class V>
 HR_INLINE void output_rows(const V (&m)[6], V (&out)[4]) {
   const V sum_a = m[1] + m[2], difference_a = m[1] - m[2];
@@ -68,7 +69,7 @@ HR_INLINE void output_rows(const V (&m)[6], V (&out)[4]) {
   out[3] = (0.5f * kA * difference_a + 2.0f * kB * difference_b) + m[5];
 }
 
-// Transposes a square of vectors: each step interleaves vector i with vector i + half.
+// Transposes a square of vectors. Each step interleaves vector i with vector i + half.
 template <class V>
 HR_INLINE void transpose(V* square) {
   constexpr int kCount = Lanes<V>::kCount;
@@ -96,7 +97,8 @@ HR_INLINE void transform_filters(const Problem& p, const Filters& from, int64_t 
   const int64_t ks = std::min<int64_t>(kCount, p.k - k0);
   for (int64_t c = c0; c < c1; c += kCount) {
     const int64_t cs = std::min<int64_t>(kCount, c1 - c);
-    V taps[9][kCount];  // [tap][channel], a lane for each output channel.
+    // The array is indexed by [tap][channel], and each lane of a vector belongs to one output channel.
+    V taps[9][kCount];
     for (int64_t tap = 0; tap < 9; ++tap) {
       const float* base =
           from.data + k0 * from.k_stride + c * from.c_stride + (from.rotated ? 8 - tap : tap) * from.tap_stride;
@@ -132,14 +134,14 @@ HR_INLINE void transform_filters(const Problem& p, const Filters& from, int64_t 
   }
 }
 
-// Where the tile of a number lies.
+// A place is the position of the tile with a given number.
 struct Place {
-  int64_t image, y, x;  // y and x of its first output.
+  int64_t image, y, x;  // The tile's first output is at (y, x) of this image.
   Place(const Problem& p, int64_t tile)
       : image(tile / (p.tiles_h * p.tiles_w)), y(tile / p.tiles_w % p.tiles_h * kTile), x(tile % p.tiles_w * kTile) {}
 };
 
-// Transforms one patch and one vector of channels; patch(y, x) loads an input.
+// Transforms one patch for one vector of channels. patch(y, x) loads an input.
 template <class V, class Patch>
 HR_INLINE void transform_patch(const Patch& patch, float* out, int64_t point_stride) {
   V columns[6][6];
@@ -192,7 +194,7 @@ HR_INLINE void transform_inputs(const Problem& p, int64_t first, int64_t count, 
   }
 }
 
-// Products of R rows and NV vectors of columns, in registers.
+// Multiplies R rows by NV vectors of columns. The sums stay in registers.
 template <class V, int R, int NV, bool Transposed>
 HR_INLINE void multiply_rows(int64_t depth, const float* left, int64_t left_stride, const float* right,
                              int64_t right_stride, float* out, int64_t out_stride, bool accumulate) {
@@ -221,7 +223,7 @@ HR_INLINE void multiply_rows(int64_t depth, const float* left, int64_t left_stri
   }
 }
 
-// Calls multiply_rows for a number of rows that is known at run time, at most R.
+// Calls multiply_rows for a number of rows that is known only at run time and is at most R.
 template <class V, int R, int NV, bool Transposed, class... Args>
 HR_INLINE void multiply_some(int64_t rows, const Args&... args) {
   if (rows == R) return multiply_rows<V, R, NV, Transposed>(args...);
@@ -234,7 +236,7 @@ HR_INLINE void multiply_points(int points, int64_t rows, int64_t depth, Matrices
   const int64_t parts = (rows + R - 1) / R;
   for (int point = 0; point < points; ++point) {
     for (int64_t part = 0; part < parts; ++part) {
-      // Parts of equal size, because few rows do not fill the pipelines.
+      // The rows are divided into parts of equal size, because a part with few rows does not fill the pipelines.
       const int64_t begin = part * rows / parts, count = (part + 1) * rows / parts - begin;
       multiply_some<V, R, NV, Transposed>(
           count, depth, left.data + point * left.point_stride + begin * (Transposed ? 1 : left.row_stride),
@@ -254,7 +256,7 @@ HR_INLINE void multiply(int points, int64_t rows, int64_t depth, int vectors, Ma
   }
 }
 
-// The work after the convolution, on `count` channels from k on of the output at `at`.
+// Adds the bias and `add` and applies the activation for `count` channels of the output that starts at index `at`.
 template <class V>
 HR_INLINE void finish(const Problem& p, V sum, V bias, int64_t at, int64_t count) {
   constexpr int kCount = Lanes<V>::kCount;
@@ -305,7 +307,7 @@ HR_INLINE void transform_outputs(const Problem& p, int64_t first, int64_t count,
   }
 }
 
-// out = A m.
+// Computes out = A m.
 template <class V>
 HR_INLINE void gradient_rows(const V (&m)[4], V (&out)[6]) {
   const V even_a = m[0] + 0.5f * m[2], odd_a = kA * m[1] + (0.5f * kA) * m[3];
@@ -318,7 +320,7 @@ HR_INLINE void gradient_rows(const V (&m)[4], V (&out)[6]) {
   out[5] = m[3];
 }
 
-// out = G^T u.
+// Computes out = G^T u.
 template <class V>
 HR_INLINE void filter_gradient_rows(const V (&u)[6], V (&out)[3]) {
   constexpr float kThird = 1.0f / 3;
@@ -396,8 +398,8 @@ HR_INLINE void finish_filters(const Problem& p, int64_t k0, int64_t k1, Matrices
   }
 }
 
-// The loops for one level, compiled with its instructions. flatten inlines everything that they call, so that no other
-// function is compiled with instructions that the processor may lack.
+// This macro compiles the loops for one level with its instructions. The attribute `flatten` inlines everything that
+// they call, so that no other function is compiled with instructions that the processor may lack.
 #define HR_WINOGRAD_LOOPS(level, V, R, instructions)                                                                 \
   __attribute__((target(instructions), flatten)) void filters_##level(                                               \
       const Problem& p, const Filters& from, int64_t k0, int64_t c0, int64_t c1, Matrices<float> to) {               \

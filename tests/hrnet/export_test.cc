@@ -35,7 +35,7 @@ fs::path write_pose(const std::string& name, int joints, const std::map<std::str
   Context cx;
   const auto model = declare_model(name, joints);
   test::allocate_by_formula(cx, model->parameters());
-  const fs::path path = test::temporary_folder() / (name + ".safetensors");
+  fs::path path = test::temporary_folder() / (name + ".safetensors");
   save_state_dict(path, model->parameters(), metadata);
   return path;
 }
@@ -166,11 +166,11 @@ TEST(OnnxExport, ToHalfIsTheNearestHalfToEven) {
   for (const auto& [value, bits] : known) EXPECT_EQ(to_half(value), bits) << value;
 }
 
-// A filter that float16 turns into 0 and that its batch norm, kept apart, makes large again.
+// Filters that float16 turns into 0 and that their batch norms, kept apart, make large again.
 TEST(OnnxExport, AGraphThatGivesOtherNumbersLeavesNoFileAndTheOldOneStays) {
   auto entries = test::yolox_by_formula({8, 1, false, 3});
   for (auto& [name, e] : entries) {
-    if (!name.starts_with("backbone.backbone.dark3.0.")) continue;
+    if (!name.starts_with("head.stems.")) continue;
     const double factor = name.ends_with("conv.weight") || name.ends_with("running_mean") ? 1e-10
                           : name.ends_with("running_var")                                 ? 1e-20
                           : name.ends_with("bn.weight")                                   ? 3e8
@@ -224,7 +224,7 @@ TEST(OnnxDecode, JointsAreThoseOfDecode) {
   const uint64_t hash = test::fnv1a64("maps");
   for (size_t i = 0; i < maps.size(); ++i) maps[i] = static_cast<float>(test::unit(hash, i));
   const auto at = [&](int i, int y, int x, int j) -> float& {
-    return maps[static_cast<size_t>(((i * h + y) * w + x) * k + j)];
+    return maps[((static_cast<size_t>(i) * h + y) * w + x) * k + j];
   };
   const std::pair<int, int> peaks[] = {{2, 2}, {0, 0}, {h - 1, w - 1}, {3, 0}, {0, 3}, {2, w - 2}};
   for (int j = 0; j < 6; ++j) at(0, peaks[j].first, peaks[j].second, j) = 2;
@@ -265,9 +265,10 @@ std::string torch_node(const std::string& module, const std::string& op) {
     const size_t dot = std::min(module.find('.', at), module.size());
     const std::string part = module.substr(at, dot - at);
     const bool number = part.find_first_not_of("0123456789") == std::string::npos;
-    scope = number ? scope + "." + part : part;
+    if (!number) scope.clear();
+    scope.append(number ? "." : "").append(part);
     // A ModuleList is never called itself: its first scope has a number.
-    if (number || (scope != "branches" && scope != "fuse_layers")) text += "/" + scope;
+    if (number || (scope != "branches" && scope != "fuse_layers")) text.append("/").append(scope);
     at = dot + 1;
   }
   return text + "/" + op;

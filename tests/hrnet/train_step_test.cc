@@ -278,7 +278,7 @@ TEST(TrainStep, RefusesWhatCannotTrain) {
     return error_of([&] { step(b); });
   };
   EXPECT_TRUE(contains(error(loss_of(net), {{kX, {3, 5, 7, 1}, "x"}, {kY, {3, 5, 7, 1}, "y"}}),
-                       "x: expected [3, 5, 7, 1] of f32, 420 bytes; got 840"));
+                       "x: expected [3, 5, 7, 1] of f32, which is 420 bytes; got 840"));
   EXPECT_TRUE(contains(error([&](Context& c, const Inputs& in) { return net(c, in[0]); }, batch()),
                        "a loss of one f32 element, got [3, 5, 7, 1]"));
   EXPECT_TRUE(contains(error([](Context&, const Inputs&) { return Tensor(); }, batch()), "no tensor"));

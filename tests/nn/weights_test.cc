@@ -276,7 +276,7 @@ TEST(WeightFile, OtherFilesAreCalledByTheirNames) {
                                                        {"version https://git-lfs.github.com/spec/v1\n", "Git LFS"},
                                                        {"\x89PNG\r\n\x1a\n....", "picture"},
                                                        {"{\"images\": [1, 2, 3]}", "JSON"},
-                                                       {"nothing in particular", "neither"}};
+                                                       {"nothing in particular", "none of them"}};
   for (const auto& [text, word] : cases) {
     write_file(path, text);
     const std::string why = why_refused(path);

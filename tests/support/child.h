@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -46,7 +47,7 @@ inline int64_t memory_status(const char* name) {
 }
 
 // `bytes` is the address space that the work may use beyond that of the process (it is not limited with a sanitizer,
-// which reserves terabytes). If the work tries to write a file, a signal ends it.
+// which reserves terabytes). The work cannot write files.
 inline ChildResult in_child([[maybe_unused]] int64_t bytes, const std::function<std::string()>& work) {
   int ends[2];
   if (::pipe(ends) != 0) return {};
@@ -58,6 +59,7 @@ inline ChildResult in_child([[maybe_unused]] int64_t bytes, const std::function<
       ::setrlimit(resource, &both);
     };
     limit(RLIMIT_FSIZE, 0);
+    std::signal(SIGXFSZ, SIG_IGN);  // Writing fails instead.
     limit(RLIMIT_CORE, 0);
 #ifndef HR_SHADOWED_MEMORY
     limit(RLIMIT_AS, memory_status("VmSize") + bytes);

@@ -52,9 +52,10 @@ inline std::vector<std::pair<std::string, MadeEntry>> yolox_by_formula(const Yol
 
 inline fs::path write_entries(const std::vector<std::pair<std::string, MadeEntry>>& entries) {
   std::vector<NamedArray> arrays;
+  arrays.reserve(entries.size());
   for (const auto& [name, e] : entries)
     arrays.push_back({name, DType::f32, e.shape, std::as_bytes(std::span(e.numbers))});
-  const fs::path path = temporary_folder() / "yolox.safetensors";
+  fs::path path = temporary_folder() / "yolox.safetensors";
   write_safetensors(path, arrays);
   return path;
 }

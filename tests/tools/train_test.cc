@@ -305,7 +305,7 @@ TEST(Train, AFinishedCheckpointSaysHowManyEpochsItHas) {
   o.epochs = 1;
   ASSERT_EQ(train(o), 0);
   o.resume = last_checkpoint(o).string();
-  EXPECT_NE(error_of(o).find("has finished 1 epoch, and --epochs asks for 1 in all; raise --epochs to go on"),
+  EXPECT_NE(error_of(o).find("has finished 1 epoch, and --epochs asks for 1 in all; raise --epochs to continue"),
             std::string::npos)
       << error_of(o);
   const fs::path later =

@@ -1,16 +1,17 @@
-// Ctrl-C as a wish: the program ends its work in an orderly way instead of dying.
+// Turns Ctrl-C into a request to stop, so that the program finishes its current work and saves it instead of dying.
 #pragma once
 #include "hrnet/train/stop.h"
 
 namespace hr {
 
-// While it lives, the first Ctrl-C (or SIGTERM) asks for an orderly end; the second one ends the program at once.
+// From the construction until restore(), the first Ctrl-C (or SIGTERM) requests an orderly end, and the second one
+// terminates the program at once. Signal handlers belong to the process, so only one object may be active at a time.
 class OrderlyEnd {
  public:
   OrderlyEnd();
-  // The signals do again what they did before.
+  // Restores the signal handlers that were installed before.
   void restore();
-  // What the signals ask. There is one for the process.
+  // Returns the request that the signals set. The process has one, and it is thread-safe.
   static StopRequest& stop();
 
  private:

@@ -13,14 +13,14 @@
 namespace hr {
 namespace {
 
-// How many names at the end two paths have in common: 2 for a/b/7.jpg and x/b/7.jpg.
+// Returns how many components at the end two paths have in common: 2 for a/b/7.jpg and x/b/7.jpg.
 int common_end(const fs::path& a, const fs::path& b) {
   int n = 0;
   for (auto i = a.end(), j = b.end(); i != a.begin() && j != b.begin() && *std::prev(i) == *std::prev(j); --i, --j) ++n;
   return n;
 }
 
-// Finds the picture that a name in a file means: the one with the longest common end.
+// Finds the picture that a file name in --boxes refers to: the one with the longest common end of the path.
 class PictureNames {
  public:
   PictureNames(const std::vector<fs::path>& pictures, std::string path) : path_(std::move(path)) {
@@ -30,10 +30,10 @@ class PictureNames {
     }
   }
   struct Match {
-    int picture = -1;  // none
-    int names = 0;     // that the two have in common
+    int picture = -1;  // The index is -1 if no picture fits.
+    int names = 0;     // The two paths have this many last components in common.
   };
-  // Throws Error if two pictures fit equally well.
+  // Returns the best match. Throws Error if two pictures fit equally well.
   Match operator()(const fs::path& name) const {
     Match best;
     bool twice = false;
@@ -59,14 +59,16 @@ class PictureNames {
 };
 
 void add_annotations(Boxes& boxes, const std::string& path, const std::vector<fs::path>& pictures) {
-  BadSamples bad;  // a person whose numbers cannot be used has no pose; the others have
+  // A person whose numbers cannot be used gets no pose, and the other people of the file keep theirs.
+  BadSamples bad;
   const CocoAnnotations annotations = read_coco(path, 0, &bad);
   const PictureNames names(pictures, path);
   std::map<int64_t, int> index;
   std::vector<int> quality(pictures.size());
   for (const CocoImage& image : annotations.images) {
     const auto [i, fit] = names(image.file_name);
-    // Several images of one name in different folders: the one whose folders agree.
+    // If several images of the file have the same name in different folders, the picture takes the one whose folders
+    // agree best.
     if (i < 0 || fit <= quality[i]) continue;
     if (quality[i] > 0) index.erase(boxes.pictures[i].id);
     quality[i] = fit;
@@ -84,7 +86,7 @@ void add_annotations(Boxes& boxes, const std::string& path, const std::vector<fs
   }
   check(people > 0, "--boxes {}: has no boxes for the {} given; their file names must match", path,
         counted(pictures.size(), "picture"));
-  // Pictures that the file does not have get ids that it does not use.
+  // Pictures that the file does not list get ids that the file does not use.
   int64_t next = 0;
   for (const CocoImage& image : annotations.images) next = std::max(next, image.id);
   for (Boxes::Picture& picture : boxes.pictures) {
@@ -94,9 +96,9 @@ void add_annotations(Boxes& boxes, const std::string& path, const std::vector<fs
   }
 }
 
-// --boxes: a list of {"file_name": "a.jpg", "bbox": [x, y, w, h], "score": 0.9, "category_id": 1}; or with "image_id":
-// N instead of a name, for pictures called N.jpg, 00..N.jpg (a COCO detection file). Entries of other pictures are not
-// used.
+// Reads a list for --boxes with entries such as {"file_name": "a.jpg", "bbox": [x, y, w, h], "score": 0.9,
+// "category_id": 1}. An entry may have "image_id": N instead of a name and then belongs to the picture N.jpg or
+// 00..N.jpg, as in a COCO detection file. Entries of pictures that were not given are ignored.
 void add_list(Boxes& boxes, const Json& list, const std::string& path, const std::vector<fs::path>& pictures) {
   check(list.IsArray(),
         "--boxes {}: expected a COCO annotation file, or a list of {{\"file_name\", \"bbox\": [x, y, w, h]}}", path);
@@ -150,7 +152,7 @@ void add_list(Boxes& boxes, const Json& list, const std::string& path, const std
   check(used > 0, "--boxes {}: none of its {} belongs to the {} given; file_name must match", path,
         counted(index, "entry", "entries"), counted(pictures.size(), "picture"));
   if (!numbered) return;
-  // The numbers in the names are image ids, so poses carry them too. Pictures without one get others.
+  // The numbers in the file names are image ids, so the poses carry them, too. Pictures without a number get other ids.
   int64_t next = by_number.empty() ? 0 : by_number.rbegin()->first;
   std::set<int> with_number;
   for (const auto& [number, picture] : by_number) {

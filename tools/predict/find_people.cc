@@ -11,7 +11,7 @@
 namespace hr {
 namespace {
 
-// A tracker also uses faint boxes, to prolong what it knows.
+// A tracker also uses boxes with scores down to this one, to continue the tracks that it already has.
 constexpr double kFaint = 0.1;
 
 bool usable(const Box& b) { return b.w > 0 && b.h > 0 && std::isfinite(b.x + b.w) && std::isfinite(b.y + b.h); }
@@ -73,9 +73,10 @@ PoseStage::PoseStage(PoseEstimator& estimator, const PredictOptions& o)
     : estimator_(estimator), track_(o.track), every_(o.every) {
   tracker_options_.high_score = o.box_score;
   tracker_options_.low_score = std::min(kFaint, o.box_score);
-  tracker_options_.new_score = std::min(1.0, o.box_score + 0.1);  // as ByteTrack sets it
+  tracker_options_.new_score = std::min(1.0, o.box_score + 0.1);  // ByteTrack uses the same margin.
   tracker_options_.sigmas = estimator.skeleton().sigmas;
-  // Joints of frames between two detections come from the network alone, so none are smoothed.
+  // Joints in frames between two detections come from the network without the tracker, so smoothing is switched off for
+  // all frames.
   tracker_options_.smooth = o.smooth && o.every == 1;
 }
 
@@ -89,7 +90,8 @@ void PoseStage::carry_on(Frame& frame) const {
   }
 }
 
-// Poses with the people's numbers; of a frame that the detector has seen, those of the people that the tracker knows.
+// Gives the poses their track numbers. A frame that the detector has seen keeps only the poses of people whom the
+// tracker knows.
 void PoseStage::follow(Frame& frame) {
   if (!frame.detected) {
     for (Pose& pose : frame.poses) {
@@ -99,7 +101,8 @@ void PoseStage::follow(Frame& frame) {
     return;
   }
   if (!tracker_) tracker_.emplace(tracker_options_);
-  std::vector<Pose> detections = frame.poses;  // with the detector's scores, which its thresholds are about
+  // The tracker's thresholds refer to the scores of the detector, so the detections carry those scores.
+  std::vector<Pose> detections = frame.poses;
   for (Pose& pose : detections) {
     if (const Frame::Person* person = find(frame, pose.box)) pose.score = person->person.score;
   }

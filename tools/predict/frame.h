@@ -1,4 +1,5 @@
-// What travels through the stages of predict: a picture, or a frame of a video, with what is known about it so far.
+// A frame passes through the stages of predict. It is a picture or a frame of a video, with what is known about it so
+// far.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,26 +12,32 @@
 namespace hr {
 
 struct Frame {
-  // Somebody to find the joints of.
+  // The estimator finds the joints of this person.
   struct Person {
     People::Person person;
-    int64_t track = 0;  // known before the joints are: where a tracker carries boxes on
+    // The track number is set before the joints are found if the tracker has predicted the box; otherwise it is 0.
+    int64_t track = 0;
   };
 
-  size_t input = 0;     // index into the list of inputs
-  bool video = false;   // else a picture
-  bool end = false;     // no frame: the video has ended, or it could not be opened (error)
-  bool live = false;    // does not wait for others to share a batch
-  int64_t index = 0;    // in the video, from 0
-  double seconds = 0;   // in the video
-  double fps = 0;       // of the video, 0: unknown
-  int64_t dropped = 0;  // at the end: frames of a live source that came too fast
-  std::string error;    // the input cannot be used
-  std::string damage;   // it was read, but some of its pixels may be wrong
+  size_t input = 0;    // This is the index into the list of inputs.
+  bool video = false;  // This is false for a picture.
+  // If this is true, there is no image: the video has ended, or it could not be opened, in which case `error` says why.
+  bool end = false;
+  bool live = false;   // If this is true, the frame does not wait for others to share a batch.
+  int64_t index = 0;   // The index counts the frames of the video from 0.
+  double seconds = 0;  // The time counts from the beginning of the video.
+  double fps = 0;      // This is the video's frame rate, or 0 if it is unknown.
+  // At the end of a live source, this is the number of frames that were dropped because they came too fast.
+  int64_t dropped = 0;
+  std::string error;  // If this is not empty, the input cannot be used.
+  // If this is not empty, the frame was read, but some of its pixels may be wrong.
+  std::string damage;
 
   Image image;
-  bool detected = false;  // the detector has looked at it; false in a tracked video: boxes are carried on
-  bool whole = false;     // nobody looked: all of the picture is one person
+  // This is true if the detector has searched this frame. In a tracked video the other frames get the boxes that the
+  // tracker predicts.
+  bool detected = false;
+  bool whole = false;  // If this is true, nobody was searched for, and the whole picture is one person.
   std::vector<Person> people;
   std::vector<Pose> poses;
 

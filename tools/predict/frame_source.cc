@@ -77,7 +77,8 @@ int64_t count_frames(const std::vector<Input>& inputs) {
       const int64_t own = VideoReader(input.source).info().frames;
       if (own == 0) return 0;
       frames += own;
-    } catch (const Error&) {  // It is told when it is the input's turn.
+      // The error is reported when the input is read.
+    } catch (const Error&) {
     }
   }
   return frames;

@@ -1,4 +1,4 @@
-// The first stage: pictures and frames, one input after the other.
+// The first stage of predict reads pictures and the frames of videos, one input after the other.
 #pragma once
 #include <memory>
 #include <string>
@@ -15,12 +15,13 @@ namespace hr {
 
 class FrameSource {
  public:
-  // All of these must outlive the source. When `stop` is asked for there are no more frames.
+  // All arguments that are references must outlive the source. The source ends when `stop` is requested. Not
+  // thread-safe.
   FrameSource(const std::vector<Input>& inputs, const std::vector<fs::path>& pictures, const Boxes& boxes, int workers,
               const StopRequest& stop);
 
-  // The next picture, frame or end of a video; false: there are no more. An input that cannot be read is a frame with
-  // an error.
+  // Reads the next picture, frame or end of a video. Returns false if there are no more. An input that cannot be read
+  // gives a frame with an error message instead of an exception.
   bool next(Frame& frame);
 
  private:
@@ -34,7 +35,8 @@ class FrameSource {
   size_t input_ = 0, pictures_read_ = 0;
 };
 
-// Pictures and the frames that the videos' headers tell; 0: at least one of them does not tell.
+// Returns the number of pictures plus the numbers of frames that the videos' headers state, or 0 if at least one of
+// them is unknown.
 int64_t count_frames(const std::vector<Input>& inputs);
 
 }  // namespace hr

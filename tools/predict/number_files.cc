@@ -9,13 +9,14 @@
 namespace hr {
 namespace {
 
-// OpenPose's 18 joints of COCO's 17: nose, neck, right arm, left arm, right leg, left leg, eyes and ears.
+// OpenPose's 18 joints are indices into COCO's 17: nose, neck, right arm, left arm, right leg, left leg, eyes and ears.
+// The neck has none.
 constexpr int kNeck = -1;
 constexpr std::array<int, 18> kOpenPose = {0, kNeck, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3};
 
 bool is_coco(const Pose& pose) { return pose.joints.size() == 17 && pose.skeleton && pose.skeleton->name == "coco"; }
 
-// A field of a CSV file: quoted where it needs to be.
+// Returns the text as a field of a CSV file, quoted if it needs to be.
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
   std::string quoted = "\"";

@@ -1,4 +1,4 @@
-// What predict has found, as numbers in the formats of other programs. Each takes every frame in order.
+// Formats the results of predict as numbers for other programs. Every format takes all frames in order.
 #pragma once
 #include <map>
 #include <memory>
@@ -12,23 +12,24 @@
 
 namespace hr {
 
-// One frame as OpenPose writes it: people with person_id and pose_keypoints_2d (x, y, score; 0, 0, 0 for a joint below
-// the threshold). With COCO's 17 joints in OpenPose's order of 18, whose second one, the neck, is the middle of the
-// shoulders; with any other skeleton in its own order.
+// Formats one frame as OpenPose does: people with person_id and pose_keypoints_2d (x and y in pixels, score), with 0,
+// 0, 0 for a joint below the threshold. COCO's 17 joints are written in OpenPose's order of 18, whose second joint, the
+// neck, is the middle of the shoulders. Any other skeleton keeps its own order.
 std::string openpose_text(const Frame& frame, double threshold);
 std::vector<float> openpose_joints(const Pose& pose, double threshold);
 
-// The columns of the CSV file and a frame's lines, one for each person.
+// Format the header of the CSV file and the lines of a frame, which has one for each person.
 std::string csv_header(const Skeleton& skeleton);
 std::string csv_lines(const Frame& frame, const std::string& source);
 
-// A frame as one line of JSON, with a newline.
+// Formats a frame as one line of JSON that ends with a newline.
 std::string json_line(const Frame& frame, const std::string& source);
 
-// A frame's lines of MOT text.
+// Formats the lines of a frame in the text format of the MOT challenge.
 std::string mot_lines(const Frame& frame);
 
-// A list of results in COCO's format that grows with each frame and appears when it is finished.
+// Writes a list of results in COCO's format, which grows with each frame. The file appears when finish() is called.
+// Throws Error if the file cannot be written. Not thread-safe.
 class CocoResults {
  public:
   explicit CocoResults(const fs::path& path);

@@ -14,7 +14,7 @@ std::vector<std::string> output_names(const std::vector<Input>& inputs) {
   std::vector<fs::path> pictures;
   for (const Input& input : inputs) {
     std::string name = input.source;
-    if (is_stream_name(name)) {  // An address has characters that no file name should have
+    if (is_stream_name(name)) {  // An address has characters that do not belong in a file name.
       for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
       while (name.ends_with('_')) name.pop_back();
     }
@@ -35,7 +35,8 @@ std::vector<std::string> output_names(const std::vector<Input>& inputs) {
     const fs::path whole = fs::weakly_canonical(pictures[i]);
     const std::string ending = whole.extension().string();
     std::string name = whole.stem().string() + (ending.empty() ? "" : "_" + ending.substr(1));
-    const auto shared = [&](const std::string& candidate, int folders) {  // by another of the same names
+    // Tells whether another input of the same name would get this candidate, too.
+    const auto shared = [&](const std::string& candidate, int folders) {
       return std::any_of(same.begin(), same.end(), [&](size_t j) {
         if (j == i) return false;
         const fs::path other = fs::weakly_canonical(pictures[j]);

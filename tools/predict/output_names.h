@@ -1,4 +1,4 @@
-// Names for the files that predict writes.
+// Chooses names for the files that predict writes.
 #pragma once
 #include <string>
 #include <vector>
@@ -9,8 +9,8 @@ namespace hr {
 
 using Input = NamedInput;
 
-// A name for each input that no other one has: its own without the ending where that is enough, else with the ending
-// and as many folders above it as it takes, joined by underscores.
+// Returns a unique name for each input. It is the input's own name without the extension where that is unique.
+// Otherwise the extension and as many parent folders as needed are added, joined by underscores.
 std::vector<std::string> output_names(const std::vector<Input>& inputs);
 
 }  // namespace hr

@@ -9,7 +9,7 @@
 namespace hr {
 namespace {
 
-// Programs downstream see each line as soon as it is there.
+// Each line is flushed, so that a program at the other end of a pipe sees it at once.
 void print_line(const std::string& line) {
   const bool good = std::fwrite(line.data(), 1, line.size(), stdout) == line.size() && std::fflush(stdout) == 0;
   check(good, "--json-lines: nobody reads stdout any more");
@@ -32,7 +32,8 @@ Outputs::Outputs(const PredictOptions& o, const std::vector<Input>& inputs, cons
     csv_ = std::make_unique<AtomicFile>(o.csv);
     csv_->write(csv_header(skeleton));
   }
-  if (o.json_lines) std::signal(SIGPIPE, SIG_IGN);  // a reader that goes is an error like any other
+  // A reader that closes the pipe causes a write error, which is reported like any other one.
+  if (o.json_lines) std::signal(SIGPIPE, SIG_IGN);
 }
 
 void Outputs::refuse(const std::string& why) {

@@ -41,7 +41,7 @@ void draw_people(Frame& frame, double threshold) {
   for (const Pose& pose : frame.poses) {
     PersonStyle style{.threshold = static_cast<float>(threshold)};
     if (pose.track > 0) {
-      // The person's sides differ in lightness alone, so that the hue is the person.
+      // A person's left and right sides differ only in lightness, so that the hue identifies the person.
       style.left = track_color(pose.track);
       style.right = from_hue(hue_of(pose.track), 0.85, 0.75);
       style.centre = from_hue(hue_of(pose.track), 0.5, 1);

@@ -1,14 +1,16 @@
-// People drawn on their picture.
+// Draws people on their picture.
 #pragma once
 #include "data/draw/draw.h"
 #include "tools/predict/frame.h"
 
 namespace hr {
 
-// A colour that keeps people apart whose numbers are close: bright, and the same for a number in every frame.
+// Returns a bright colour for a track number. The colour is the same in every frame, and close numbers have clearly
+// different colours.
 Color track_color(int64_t track);
 
-// Joints with a score above the threshold; people who are tracked have their own colour and their number at the head.
+// Draws the joints with a score above the threshold. People who are tracked have their own colour and their number at
+// the head.
 void draw_people(Frame& frame, double threshold);
 
 }  // namespace hr

@@ -9,8 +9,8 @@
 namespace hr {
 namespace {
 
-// Turned as its camera says. Boxes of an annotation file that gives the stored size of a picture on its side were drawn
-// on the stored pixels.
+// Reads a picture upright, as the camera's EXIF orientation says. The exception is a picture whose annotations state
+// the stored size instead of the upright one: its boxes were drawn on the stored pixels, so it is not turned.
 Image read_picture(const fs::path& path, const Boxes::Picture& entry, std::string* damage) {
   const MappedFile file(path);
   Orientation orientation = Orientation::apply;
@@ -46,7 +46,8 @@ bool PictureReader::next(ReadPicture& picture) {
   const bool threads = workers_ > 0;
   while (asked_ < pictures_.size() && ahead_.size() < most) {
     ahead_.push_back(std::async(threads ? std::launch::async : std::launch::deferred, [this, threads, i = asked_++] {
-      if (threads) unpin_this_thread();  // it inherits the pin of the thread that computes
+      // A new thread inherits the CPU affinity of the computing thread, so the pin is removed.
+      if (threads) unpin_this_thread();
       return try_to_read(pictures_[i], boxes_.pictures[i]);
     }));
   }

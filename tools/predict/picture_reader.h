@@ -1,4 +1,4 @@
-// Pictures in order, read ahead by threads.
+// Reads pictures in order and prefetches them with threads.
 #pragma once
 #include <deque>
 #include <future>
@@ -11,16 +11,18 @@
 namespace hr {
 
 struct ReadPicture {
-  Image image;         // as it is seen
-  std::string error;   // the picture cannot be used
-  std::string damage;  // the picture was read, but some of its pixels may be wrong
+  Image image;        // The picture is upright.
+  std::string error;  // If this is not empty, the picture cannot be used.
+  // If this is not empty, the picture was read, but some of its pixels may be wrong.
+  std::string damage;
 };
 
 class PictureReader {
  public:
-  // Both lists must outlive the reader. workers: how many pictures are read at a time; 0: each when it is asked for.
+  // Reads up to `workers` pictures at a time. With 0 each picture is read when next() is called. Both lists must
+  // outlive the reader. Not thread-safe.
   PictureReader(const std::vector<fs::path>& pictures, const Boxes& boxes, int workers);
-  // False: there are no more.
+  // Returns the next picture, or false if there are no more. A picture that cannot be read has an error message.
   bool next(ReadPicture& picture);
 
  private:
@@ -28,7 +30,8 @@ class PictureReader {
   const Boxes& boxes_;
   const int workers_;
   size_t asked_ = 0;
-  std::deque<std::future<ReadPicture>> ahead_;  // last: its threads use the other members
+  // This member is the last one, so that its threads have ended before the members that they use are destroyed.
+  std::deque<std::future<ReadPicture>> ahead_;
 };
 
 }  // namespace hr

@@ -37,7 +37,8 @@ void Pipeline::read() {
 }
 
 void Pipeline::detect() {
-  // OpenMP gives a new thread all cores, whatever was asked for, and CUDA the first device.
+  // A new thread would let OpenMP use all cores instead of the requested number and would use the first CUDA device, so
+  // both are set for this thread.
   set_compute_threads(threads_);
   if (!cpu_ && p_.detector != nullptr) cuda::use_device(p_.detector->context().device.index);
   std::optional<DetectStage> stage;
@@ -54,15 +55,17 @@ void Pipeline::detect() {
   detected_.close();
 }
 
-// Frames that share batches. One that does not wait goes with those that are there.
+// Returns frames that share batches. A live frame is grouped only with frames that are already in the queue.
 std::vector<Frame> Pipeline::next_group() {
   constexpr size_t kMostFrames = 64, kMostBytes = size_t{256} << 20;
-  // On a GPU several batches, so that they overlap.
+  // A GPU gets several batches in one group, so that they overlap.
   const size_t most_people = static_cast<size_t>(o_.batch_size) * (cpu_ ? 1 : 4);
   std::vector<Frame> group;
   size_t people = 0, bytes = 0;
   for (std::optional<Frame> frame = detected_.pop(); frame;) {
-    if (unwanted(*frame)) {  // an empty group would end the stage before the ones ahead of it
+    // A frame that is dropped is skipped here, because an empty group would end the pose stage before its input is
+    // closed.
+    if (unwanted(*frame)) {
       frame = detected_.pop();
       continue;
     }
@@ -103,7 +106,7 @@ void Pipeline::draw() {
 }
 
 void Pipeline::write() {
-  int64_t taken = 0;  // those that could not be read, too
+  int64_t taken = 0;  // This also counts the pictures and frames that could not be read.
   while (std::optional<Frame> frame = drawn_.pop()) {
     taken += frame->end ? 0 : 1;
     timed(writing, [&] { return p_.outputs.take(*frame), true; });

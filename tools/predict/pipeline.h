@@ -1,5 +1,5 @@
-// The stages of predict side by side: read -> detect -> pose -> draw -> write, each on a thread of its own with a
-// bounded queue to the next one. On the CPU the two networks take turns, since each computes on every core.
+// Runs the stages of predict at the same time: read -> detect -> pose -> draw -> write. Each has a thread of its own
+// and a bounded queue to the next one. On the CPU the two networks take turns, because each of them uses every core.
 #pragma once
 #include <array>
 #include <atomic>
@@ -21,21 +21,22 @@ class Pipeline {
  public:
   struct Parts {
     FrameSource& source;
-    PersonDetector* detector;  // null: nobody looks for people
+    PersonDetector* detector;  // This is null if people are not searched for.
     PoseEstimator& estimator;
     Outputs& outputs;
     Progress& progress;
-    const StopRequest& stop;  // frames that are not yet in a network when it comes are dropped
+    // When a stop is requested, frames that no network has started on are dropped.
+    const StopRequest& stop;
   };
   Pipeline(const PredictOptions& options, const Parts& parts);
 
-  // Returns when every frame has been written. The calling thread runs the pose network. Throws the first exception of
-  // any stage when all have ended.
+  // Runs until every frame has been written. The pose network runs on the calling thread. If a stage throws, the other
+  // stages are stopped, and the first exception is thrown again when all of them have ended.
   void run();
 
  private:
   enum Stage { reading, detecting, posing, drawing, writing, kStages };
-  static constexpr size_t kFrames = 8, kBytes = size_t{128} << 20;  // most of them in a queue
+  static constexpr size_t kFrames = 8, kBytes = size_t{128} << 20;  // These limits hold for each queue.
   using Queue = BoundedQueue<Frame>;
 
   void read();
@@ -46,7 +47,7 @@ class Pipeline {
   std::vector<Frame> next_group();
   bool unwanted(const Frame& frame) const;
   void stop_all();
-  // Runs f and counts its time for a stage.
+  // Calls f and adds the time that it takes to the stage's.
   template <class F>
   auto timed(Stage stage, const F& f);
   std::string note() const;
@@ -58,7 +59,7 @@ class Pipeline {
   const int threads_;
   std::mutex turn_;
   Queue read_{kFrames, kBytes}, detected_{kFrames, kBytes}, posed_{kFrames, kBytes}, drawn_{kFrames, kBytes};
-  std::array<std::atomic<int64_t>, kStages> busy_{};  // nanoseconds
+  std::array<std::atomic<int64_t>, kStages> busy_{};  // Each stage has been busy for this many nanoseconds.
   double started_ = 0;
   FirstException error_;
 };
