@@ -19,7 +19,7 @@ namespace hr {
 // A stretch of the gradient slab, in elements, that begins and ends with whole parameters.
 struct Bucket {
   int64_t begin = 0, end = 0;
-  size_t parameters = 0, learning = 0;  // all, and those that are not frozen
+  size_t parameters = 0, learning = 0;  // all, and those that were not frozen when a tape was attached
 };
 
 // Cuts the slab into buckets of at least `bytes` from its end on: parameters lie in the order of the forward pass, and
@@ -45,7 +45,8 @@ class DataParallel {
   // reads rank 0's as the model's. With an optimiser, their average too.
   void broadcast_buffers(const Context& cx, Optimizer* optimizer = nullptr);
 
-  // Buckets set off during tape.backward(). The tape must not outlive this.
+  // Buckets set off during tape.backward(). The tape must not outlive this. Parameters that are frozen by now have no
+  // gradient to wait for.
   void attach(Tape& tape);
   // After backward(): all gradients are averaged (on cx.stream).
   void finish(Context& cx);
