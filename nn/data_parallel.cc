@@ -37,16 +37,6 @@ DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
       missing_(buckets_.size()) {
   check(options.bucket_bytes > 0, "data parallel: bucket_bytes is {}; expected at least 1", options.bucket_bytes);
   for (const Bucket& b : buckets_) views_.push_back(store.grads.view({b.end - b.begin}, b.begin));
-  size_t bucket = 0, left = 0;
-  const auto& parameters = store.parameters();
-  for (size_t i = parameters.size(); i-- > 0;) {
-    if (left == 0) left = buckets_[bucket].parameters;
-    if (parameters[i].value.requires_grad()) {
-      bucket_of_[parameters[i].value.id()] = bucket;
-      ++buckets_[bucket].learning;
-    }
-    if (--left == 0) ++bucket;
-  }
 }
 
 void DataParallel::broadcast(const Context& cx, Optimizer* optimizer) {
@@ -83,6 +73,18 @@ void DataParallel::broadcast_buffers(const Context& cx, Optimizer* optimizer) {
 }
 
 void DataParallel::attach(Tape& tape) {
+  size_t bucket = 0, left = 0;
+  const auto& parameters = store_.parameters();
+  for (Bucket& b : buckets_) b.learning = 0;
+  bucket_of_.clear();
+  for (size_t i = parameters.size(); i-- > 0;) {
+    if (left == 0) left = buckets_[bucket].parameters;
+    if (parameters[i].value.requires_grad()) {
+      bucket_of_[parameters[i].value.id()] = bucket;
+      ++buckets_[bucket].learning;
+    }
+    if (--left == 0) ++bucket;
+  }
   expect();
   tape.on_ready([this](Context& cx, uint64_t id) { ready(cx, id); });
 }

@@ -20,7 +20,7 @@ namespace hr {
 // A range of the gradient slab, in elements. It begins and ends at the boundary of a parameter.
 struct Bucket {
   int64_t begin = 0, end = 0;
-  size_t parameters = 0, learning = 0;  // All parameters, and those that are not frozen.
+  size_t parameters = 0, learning = 0;  // All parameters, and those that were not frozen at the last attach().
 };
 
 // Cuts the gradient slab into buckets of at least `bytes` each, from its end to its beginning: parameters lie in the
@@ -47,8 +47,8 @@ class DataParallel {
   // saved. All ranks must call it.
   void broadcast_buffers(const Context& cx, Optimizer* optimizer = nullptr);
 
-  // Makes tape.backward() start the all-reduce of each bucket when its gradients are complete. The tape must not be
-  // used after this object is destroyed.
+  // Makes tape.backward() start the all-reduce of each bucket when its gradients are complete. Parameters that are
+  // frozen when it is called are expected to get no gradient. The tape must not be used after this object is destroyed.
   void attach(Tape& tape);
   // Call after backward(). Work that is enqueued on cx.stream afterwards reads the averaged gradients. Throws Error if
   // a bucket is incomplete, which means that backward() has not run.

@@ -146,17 +146,16 @@ Grown grow(Comm* comm, int ranks, bool accumulate) {
   Context cx;
   const auto model = make_model(cx, "hrnet_w2", kJoints, 1, Init::torch);
   const int rank = comm != nullptr ? comm->rank() : 0;
+  std::optional<DataParallel> parallel;
+  if (comm != nullptr)
+    parallel.emplace(*comm, model->parameters(), DataParallel::Options{.bucket_bytes = 4 << 10, .last_bytes = 1 << 10});
   const std::vector<std::string> frozen{"layer1.1.*"};
   model->parameters().freeze(frozen);
   Optimizer adam(cx, model->parameters(), {.weight_decay = 0.1, .decoupled = true},
                  {.decay_vectors = false, .clip_norm = 0.01, .ema = 0.9});
   if (rank > 0) model->parameters().values.data<float>()[0] += 1;  // the broadcast has to put that right, averages too
   adam.restart_average();
-  std::optional<DataParallel> parallel;
-  if (comm != nullptr) {
-    parallel.emplace(*comm, model->parameters(), DataParallel::Options{.bucket_bytes = 4 << 10, .last_bytes = 1 << 10});
-    parallel->broadcast(cx, &adam);
-  }
+  if (parallel) parallel->broadcast(cx, &adam);
   cx.sync_bn = comm;
   PoseTrainStep step(cx, *model, adam, JointsLoss::official, parallel ? &*parallel : nullptr);
   Grown grown;
