@@ -16,11 +16,11 @@ bool all_digits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-// "onnx::Conv_123" and, of older exporters, "123".
+// Returns true for a generated name: "onnx::Conv_123", or "123" in files of older exporters.
 bool without_name(std::string_view name) { return name.starts_with("onnx::") || all_digits(name); }
 
-// "/layer1/layer1.0/conv1/Conv" -> "layer1.0.conv1": a part that begins with the part before it repeats it. Empty if
-// the node has no such name.
+// Returns the module of a node: "/layer1/layer1.0/conv1/Conv" gives "layer1.0.conv1". A part that begins with the
+// previous part replaces it. Returns an empty string if the node's name does not have this form.
 std::string module_of(const OnnxNode& node) {
   std::string_view rest = node.name;
   if (!rest.starts_with('/') || rest.find('/', 1) == std::string_view::npos) return "";
@@ -38,12 +38,13 @@ std::string module_of(const OnnxNode& node) {
   return fmt::format("{}", fmt::join(parts, "."));
 }
 
-// The batch norm that follows a convolution in the networks of this house, by name; empty: none does.
+// Returns the name of the batch norm that follows a convolution in the networks of this library, or an empty string if
+// no batch norm follows it.
 std::string batch_norm_after(std::string_view conv) {
   const size_t dot = conv.rfind('.');
   const std::string before(conv.substr(0, dot == std::string_view::npos ? 0 : dot + 1));
   const std::string_view last = conv.substr(before.size());
-  if (before.ends_with("_preds.")) return "";  // YOLOX's outputs, which are lists of convolutions
+  if (before.ends_with("_preds.")) return "";  // These are YOLOX's output layers, which are lists of convolutions.
   if (last.starts_with("conv") && (last.size() == 4 || all_digits(last.substr(4))))
     return before + "bn" + std::string(last.substr(4));
   if (all_digits(last) && last.size() < 9) return before + std::to_string(std::stoi(std::string(last)) + 1);
@@ -64,8 +65,8 @@ class Collector {
     }
   }
 
-  // The tensor behind an input of a layer. A tensor that equals another one may be an Identity of it, and one of
-  // another element type may be converted by Cast.
+  // Returns the tensor behind an input of a layer. The exporter may refer to a duplicate tensor through Identity, and
+  // to a tensor of another element type through Cast.
   Found at(const OnnxNode& node, size_t input) {
     if (input >= node.inputs.size()) return {};
     const std::string* name = &node.inputs[input];
@@ -102,8 +103,8 @@ OnnxWeights::OnnxWeights(const OnnxFile& file) {
     return true;
   };
   struct Folded {
-    size_t at;               // the number of entries up to the convolution's weight
-    std::string conv, norm;  // modules
+    size_t at;               // This is the number of entries up to and including the convolution's weight.
+    std::string conv, norm;  // These are the names of the modules.
     const NamedArray* bias;
   };
   std::vector<Folded> folded;
@@ -141,12 +142,13 @@ OnnxWeights::OnnxWeights(const OnnxFile& file) {
       folded.push_back({entries.size(), module, norm, bias.array});
     }
   }
-  // From the end, so that the positions before stay valid.
+  // The loop runs from the end, so that the positions of earlier layers stay valid.
   const float variance = 1 - (yolox ? 1e-3F : 1e-5F);
   for (auto layer = folded.rbegin(); layer != folded.rend(); ++layer) {
     const auto place = entries.begin() + static_cast<ptrdiff_t>(layer->at);
     const ArrayView bias = view_of(*layer->bias);
-    if (!names.insert(layer->norm + ".weight").second) {  // a convolution with a bias of its own before a batch norm
+    // This convolution has a bias of its own before an unfolded batch norm.
+    if (!names.insert(layer->norm + ".weight").second) {
       if (names.insert(layer->conv + ".bias").second) entries.insert(place, {layer->conv + ".bias", bias});
       continue;
     }

@@ -1,6 +1,6 @@
-// A trace of a forward pass: while Context::trace is set, ops report what they compute, in the order in which they run.
-// A network is thus written down once, as the function that runs it, and its graph for other programs follows from a
-// run (hrnet/export). Values are told apart by Tensor::id().
+// An OpTrace records a forward pass: while Context::trace is set, ops report what they compute, in the order in which
+// they run. The forward function is therefore the only definition of a network, and its graph for other programs is
+// recorded from one run of it (hrnet/export). Tensor::id() identifies values.
 #pragma once
 #include <span>
 
@@ -11,11 +11,11 @@
 
 namespace hr {
 
-// conv2d, conv_transpose2d or depthwise_conv2d: y = act(conv(x, filter) + bias? + add?), where silu comes before the
-// summand and relu after it.
+// Describes a call of conv2d, conv_transpose2d or depthwise_conv2d: y = act(conv(x, filter) + bias? + add?). SiLU is
+// applied before `add` is added, ReLU after it.
 struct TracedConv {
   const Tensor& x;
-  const Tensor& filter;  // [O, kh, kw, I]; of a depthwise convolution [k, k, C].
+  const Tensor& filter;  // Its shape is [O, kh, kw, I], or [k, k, C] for a depthwise convolution.
   const Tensor* bias = nullptr;
   const Tensor* add = nullptr;
   int stride = 1, pad = 0;
@@ -23,14 +23,15 @@ struct TracedConv {
   const Tensor& y;
 };
 
-// Called by the thread that computes. The references are valid during the call. The ops that the networks need in
-// inference report themselves; the result of any other op is a value that the trace has never heard of.
+// The ops call these functions on the thread that runs the forward pass. The references are valid only during the call.
+// All ops that the networks use in inference report themselves; any other op leaves no record, so its result is a value
+// that the trace does not know.
 class OpTrace {
  public:
   virtual ~OpTrace() = default;
   virtual void conv(const TracedConv& conv) = 0;
   virtual void batch_norm(const Tensor& x, const BatchNormState& state, const Normalised& result) = 0;
-  // A term with a Normalised is the x of that batch norm; Normalised::scale tells which one it is.
+  // A term with a Normalised refers to the input x of that batch norm; Normalised::scale identifies the batch norm.
   virtual void fuse(std::span<const FuseTerm> terms, Act act, const Tensor& y) = 0;
   virtual void max_pool(const Tensor& x, const MaxPool2d& options, const Tensor& y) = 0;
   virtual void concat(std::span<const ConcatTerm> terms, const Tensor& y) = 0;

@@ -16,7 +16,7 @@ namespace {
 
 namespace f = onnx_fields;
 
-constexpr size_t kMaxRank = 64;  // torch has the same limit.
+constexpr size_t kMaxRank = 64;  // PyTorch has the same limit.
 
 }  // namespace
 
@@ -32,7 +32,7 @@ struct OnnxFile::Parser {
 
   template <class T>
   T& append(std::vector<T>& list) {
-    budget.take(2 * sizeof(T));  // A vector that grows has room for twice its elements.
+    budget.take(2 * sizeof(T));  // A vector that grows may allocate room for twice its elements.
     return list.emplace_back();
   }
 
@@ -46,7 +46,7 @@ struct OnnxFile::Parser {
       return;
     }
     const auto bytes = r.bytes();
-    if (bytes.empty()) return;  // memcpy may not get the null pointer of an empty list
+    if (bytes.empty()) return;  // An empty list may have a null pointer, which memcpy does not accept.
     if (bytes.size() % 4 != 0) r.refuse("packed 32-bit numbers whose length is no multiple of 4");
     budget.take(2 * bytes.size());
     const size_t before = list.size();
@@ -54,13 +54,14 @@ struct OnnxFile::Parser {
     std::memcpy(list.data() + before, bytes.data(), bytes.size());
   }
 
-  // A tensor as it stands in the file, before its numbers are found.
+  // This is a tensor as the file stores it, before its numbers are converted.
   struct Tensor {
     NamedArray array;
     int64_t type = 0;
-    std::vector<int64_t> integers;      // int32_data or int64_data.
-    std::span<const std::byte> stored;  // raw_data, or packed float_data or double_data, which have the same bytes.
-    int kinds = 0;                      // How many of these there are.
+    std::vector<int64_t> integers;  // It holds the values of int32_data or int64_data.
+    // It views raw_data, or packed float_data or double_data, whose bytes are the same.
+    std::span<const std::byte> stored;
+    int kinds = 0;  // It counts how many of these fields the tensor has.
   };
 
   void tensor_field(const ProtoReader& r, Tensor& t) {
@@ -104,7 +105,7 @@ struct OnnxFile::Parser {
     }
   }
 
-  // False if the house has no such element type.
+  // Returns false if DType has no such element type.
   bool tensor(ProtoReader r, NamedArray& out) {
     Tensor t;
     while (r.next()) tensor_field(r, t);
@@ -135,7 +136,8 @@ struct OnnxFile::Parser {
     return true;
   }
 
-  // Numbers that the file has as varints, in their element type: of float16 and bfloat16 these are the bits.
+  // Converts numbers that the file stores as varints to their element type. For float16 and bfloat16 the varints hold
+  // the bits of the numbers.
   std::span<const std::byte> unpacked(const Tensor& t) {
     const size_t each = size_of(t.array.dtype);
     check(t.array.dtype != DType::f32 && t.array.dtype != DType::f64,
@@ -344,7 +346,8 @@ void OnnxFile::load(std::span<const std::byte> bytes) {
 }
 
 bool looks_like_onnx(std::string_view text) {
-  // The IR version, then a field that is a text or a message. A safetensors file begins with a length below 2^32.
+  // An ONNX file begins with the IR version, followed by a field that is a text or a message. A safetensors file begins
+  // with a length below 2^32, so its bytes 4 to 7 are zero.
   if (text.size() < 9 || text[0] != 8 || text[1] < 1 || text.substr(4, 4) == std::string_view("\0\0\0\0", 4))
     return false;
   const auto tag = static_cast<uint8_t>(text[2]);

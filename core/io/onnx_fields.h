@@ -1,4 +1,4 @@
-// The numbers of onnx.proto's fields and element types, as far as they are read or written here.
+// These are the numbers of onnx.proto's fields and element types that this library reads or writes.
 #pragma once
 #include <cstdint>
 #include <utility>

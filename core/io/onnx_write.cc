@@ -15,7 +15,7 @@ int64_t number_of(DType type) {
   fail("onnx: has no element type {}", name_of(type));
 }
 
-// All of a tensor but its bytes, which end the message.
+// Returns the encoded tensor without its data bytes, which follow as the last field of the message.
 std::string tensor_header(const NamedArray& a) {
   uint64_t expected = size_of(a.dtype);
   for (const int64_t d : a.shape) expected *= static_cast<uint64_t>(d);
@@ -93,7 +93,8 @@ std::string value_info(const OnnxValue& v) {
 }  // namespace
 
 void write_onnx(const fs::path& path, const OnnxModel& model, const WriteProgress& progress) {
-  // The graph: nodes, then the tensors, each of which has its length before it, then inputs and outputs.
+  // The graph message consists of the nodes, then the tensors, each preceded by its length, then the inputs and
+  // outputs.
   std::string nodes, values;
   for (const OnnxNode& n : model.nodes) ProtoWriter(nodes).bytes(f::graph::node, node(n));
   ProtoWriter(nodes).bytes(f::graph::name, model.graph);

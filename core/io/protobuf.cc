@@ -14,7 +14,7 @@ void ProtoReader::refuse(std::string_view why) const {
        static_cast<size_t>(message_.data() - file_.data()) + start_, why);
 }
 
-// Seven bits a byte, the lowest first; the top bit says that another byte follows.
+// A varint stores seven bits per byte, the lowest bits first; the top bit says that another byte follows.
 uint64_t ProtoReader::varint() {
   uint64_t value = 0;
   for (int shift = 0; shift < 64; shift += 7) {

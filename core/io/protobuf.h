@@ -1,5 +1,5 @@
-// The wire format of Protocol Buffers: a message is a list of fields, each with a number, a wire type and a value. What
-// a number means is known to the caller alone (core/io/onnx.cc).
+// This is the wire format of Protocol Buffers. A message is a list of fields, each with a number, a wire type and a
+// value. Only the caller knows what a field number means (core/io/onnx.cc).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -9,26 +9,28 @@
 
 namespace hr {
 
-// Reads the fields of one message in the order of the file. Nothing is copied and nothing is nested here: a field that
-// is a message is read by a reader of its own. Every length is checked before it is used. Errors name the file and the
-// byte. The file's bytes and its name must outlive the reader.
+// Reads the fields of one message in the order of the file. The reader copies nothing and does not descend into nested
+// messages: a field that is a message is read by another reader. Every length is checked before it is used. Errors name
+// the file and the byte. The file's bytes and its name must outlive the reader. An object must not be used by several
+// threads at once.
 class ProtoReader {
  public:
   ProtoReader(std::span<const std::byte> file, const std::string& name) : ProtoReader(file, file, name) {}
 
-  // Moves to the next field; false at the end of the message. Throws Error if the field is cut off, has the number 0,
-  // or has a wire type that is not in use any more (groups).
+  // Moves to the next field and returns false at the end of the message. Throws Error if the field is cut off, has the
+  // number 0, or has an obsolete wire type (groups).
   bool next();
   uint32_t field() const { return field_; }
 
-  // The value of the field at which the reader stands. Throws Error if it has another wire type.
-  int64_t integer() const;  // A varint: int32, int64, bool, enum.
-  float real() const;       // 32 fixed bits.
+  // These functions return the value of the current field. They throw Error if the field has another wire type.
+  int64_t integer() const;  // Reads a varint, which encodes int32, int64, bool or enum.
+  float real() const;       // Reads a 32-bit float.
   std::span<const std::byte> bytes() const;
   std::string_view text() const;
   ProtoReader message() const { return {file_, bytes(), *name_}; }
 
-  // A repeated number: one value, or several as packed bytes. Calls body(value) for each.
+  // Calls body(value) for each number of a repeated field. The current field holds one value, or several as packed
+  // bytes.
   template <class Body>
   void integers(const Body& body) const {
     if (wire_ == kVarint) return body(static_cast<int64_t>(value_));
@@ -38,7 +40,7 @@ class ProtoReader {
 
   bool packed() const { return wire_ == kBytes; }
 
-  // Throws Error about the current field: "FILE: broken protobuf message at byte 12: WHY".
+  // Throws Error about the current field, for example "FILE: broken protobuf message at byte 12: WHY".
   [[noreturn]] void refuse(std::string_view why) const;
 
  private:
@@ -50,13 +52,13 @@ class ProtoReader {
 
   std::span<const std::byte> file_, message_;
   const std::string* name_;
-  size_t at_ = 0, start_ = 0;  // In the message; start_ is where the current field begins.
+  size_t at_ = 0, start_ = 0;  // Both are offsets in the message; the current field begins at start_.
   uint32_t field_ = 0, wire_ = 0;
-  uint64_t value_ = 0;                // Of a varint or fixed field.
-  std::span<const std::byte> bytes_;  // Of a field with a length.
+  uint64_t value_ = 0;                // It holds the value of a varint or fixed-size field.
+  std::span<const std::byte> bytes_;  // It holds the value of a length-delimited field.
 };
 
-// Appends fields to a string. Fields that are left out have their default value, 0 or empty.
+// Appends fields to a string. A reader takes a field that was not written as its default value, which is 0 or empty.
 class ProtoWriter {
  public:
   explicit ProtoWriter(std::string& out) : out_(out) {}
@@ -64,10 +66,11 @@ class ProtoWriter {
   void integer(uint32_t field, int64_t value);
   void real(uint32_t field, float value);
   void real64(uint32_t field, double value);
-  void bytes(uint32_t field, std::string_view value);              // Also text, and a message that was written before.
-  void integers(uint32_t field, std::span<const int64_t> values);  // One field each, as ONNX declares them.
+  void bytes(uint32_t field, std::string_view value);  // It also writes a text or an encoded message.
+  // It writes one field per value, as ONNX declares them.
+  void integers(uint32_t field, std::span<const int64_t> values);
   void reals(uint32_t field, std::span<const float> values);
-  // The beginning of a field of `size` bytes, which the caller writes.
+  // Writes the tag and the length of a field of `size` bytes; the caller then writes the bytes.
   void header(uint32_t field, uint64_t size);
 
  private:

@@ -3,7 +3,7 @@
 namespace hr {
 
 void NetworkTrace::conv(const TracedConv& c) {
-  // A depthwise filter is [k, k, C], any other one [O, kh, kw, I].
+  // A depthwise filter has the shape [k, k, C]; any other filter has the shape [O, kh, kw, I].
   const size_t first = c.depthwise ? 0 : 1;
   ops_.push_back(TracedOps::Conv{.x = c.x.id(),
                                  .filter = c.filter.id(),

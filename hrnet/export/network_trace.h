@@ -1,5 +1,5 @@
-// One run of a network as a list of ops over numbered values. It is made by running the network's own forward function
-// (ops/trace.h), so that no network is written down a second time for export.
+// A NetworkTrace holds one run of a network as a list of ops over numbered values. It is recorded by running the
+// network's own forward function (ops/trace.h), so that export needs no second definition of a network.
 #pragma once
 #include <cstdint>
 #include <variant>
@@ -9,7 +9,7 @@
 
 namespace hr {
 
-// Values are Tensor::id(); 0 stands for none. Activations are [N, H, W, C], as they are in the house.
+// Values are identified by Tensor::id(); 0 means that there is no value. Activations have the shape [N, H, W, C].
 struct TracedOps {
   struct Conv {
     uint64_t x, filter, bias, add, y;
@@ -18,11 +18,11 @@ struct TracedOps {
     bool transposed, depthwise, relu, silu;
   };
   struct Norm {
-    uint64_t x, weight, scale;  // The learned weight, and Normalised::scale, by which a fuse refers to this op.
+    uint64_t x, weight, scale;  // The learned weight, and Normalised::scale, by which a fuse refers to this batch norm.
     double epsilon;
   };
   struct Term {
-    uint64_t x, scale;  // scale: of the Norm of x; 0: x as it is.
+    uint64_t x, scale;  // The scale identifies the Norm that is applied to x; 0 means that x is used as it is.
     int up;
   };
   struct Fuse {

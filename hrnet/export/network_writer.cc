@@ -12,7 +12,7 @@ namespace {
 using Ints = std::vector<int64_t>;
 
 struct Scale {
-  std::vector<double> scale, shift;  // Per output channel.
+  std::vector<double> scale, shift;  // Both have one number per output channel.
 };
 
 class Writer {
@@ -70,7 +70,7 @@ class Writer {
     name(op.y, b_.node("Concat", inputs, {{"axis", int64_t{1}}}));
   }
 
-  // Pixels become rows of a table when all of them are known.
+  // The rows of the table are built in output(), when all of its parts are known.
   void operator()(const TracedOps::Pixels& op) { tables_[op.table].push_back(op); }
 
   std::string output(uint64_t id) {
@@ -81,7 +81,7 @@ class Writer {
  private:
   struct Part {
     std::string name;
-    int64_t channels = 0;  // Counted where a value has several parts.
+    int64_t channels = 0;  // It is set only if a value has several parts.
   };
 
   const std::string& value(uint64_t id) const {
@@ -117,7 +117,8 @@ class Writer {
     return s;
   }
 
-  // Blocks of 2x2 pixels as 12 channels, in the order of the official code: (y, x) = (0, 0), (1, 0), (0, 1), (1, 1).
+  // Turns blocks of 2x2 pixels into 12 channels, in the order of the official code: (y, x) = (0, 0), (1, 0), (0, 1),
+  // (1, 1).
   std::string blocks(const std::string& x) {
     constexpr int64_t end = std::numeric_limits<int32_t>::max();
     std::vector<std::string> parts;
@@ -171,8 +172,8 @@ class Writer {
     return {y, out};
   }
 
-  // [N, rows, columns] from maps [N, channels, H, W]: of each map the first `plain` channels as they are, of the others
-  // the sigmoid.
+  // Builds a table [N, rows, columns] from maps [N, channels, H, W]. The first `plain` channels of each map are copied;
+  // the sigmoid is applied to the other channels.
   std::string rows(std::vector<TracedOps::Pixels> maps) {
     std::sort(maps.begin(), maps.end(), [](const auto& a, const auto& b) {
       return std::pair(a.part.first_row, a.part.first_column) < std::pair(b.part.first_row, b.part.first_column);
@@ -200,7 +201,7 @@ class Writer {
   const NetworkLayers& layers_;
   bool keep_norms_;
   std::map<uint64_t, std::vector<Part>> values_;
-  std::map<uint64_t, TracedOps::Norm> norms_;  // By what they normalise.
+  std::map<uint64_t, TracedOps::Norm> norms_;  // The key is the value that the batch norm normalises.
   std::map<uint64_t, std::vector<TracedOps::Pixels>> tables_;
   std::vector<std::string> scales_;
 };

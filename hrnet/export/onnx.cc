@@ -13,20 +13,20 @@
 namespace hr {
 namespace {
 
-constexpr int kStride = 4;  // Of heatmaps: pixels of the input.
-constexpr int kBatch = 3;   // Of the check.
+constexpr int kStride = 4;  // One pixel of a heatmap covers this many pixels of the input.
+constexpr int kBatch = 3;   // The check runs on a batch of this size.
 
-// Numbers in the range of the network's inputs, the same in every run.
+// Fills a batch with random numbers in the range of the network's inputs; they are the same in every run.
 Tensor random_images(const Context& cx, const OnnxNetwork& net, int n) {
   std::vector<float> numbers(static_cast<size_t>(n) * net.h * net.w * 3);
-  Philox rng(18, 0x6f6e6e78, 0);  // "onnx"
+  Philox rng(18, 0x6f6e6e78, 0);  // The key is the text "onnx".
   for (float& v : numbers) v = static_cast<float>(rng.uniform(net.low, net.high));
   Tensor images = cx.empty({n, net.h, net.w, 3}, DType::f32);
   cx.upload(images, std::as_bytes(std::span(numbers)));
   return images;
 }
 
-// [N, H, W, C] <-> [N, C, H, W]
+// Converts [N, H, W, C] to [N, C, H, W] or back.
 std::vector<float> turned(const std::vector<float>& from, int64_t n, int64_t outer, int64_t inner) {
   std::vector<float> to(from.size());
   for (int64_t i = 0; i < n; ++i) {
@@ -45,7 +45,7 @@ Difference compare_numbers(const std::vector<float>& got, const std::vector<floa
   Difference d;
   for (size_t i = 0; i < got.size(); ++i) {
     const double off = std::abs(static_cast<double>(got[i]) - expected[i]);
-    // A NaN is no agreement, and std::max would drop it.
+    // A NaN counts as an infinite difference; std::max alone would ignore it.
     d.largest_difference = std::isfinite(off) ? std::max(d.largest_difference, off) : HUGE_VAL;
     d.largest = std::max(d.largest, std::abs(static_cast<double>(expected[i])));
   }
@@ -63,7 +63,7 @@ class Exporter {
  public:
   Exporter(OnnxNetwork network, const OnnxOptions& options) : net_(std::move(network)), options_(options) {}
 
-  // The graph of a run of the network.
+  // Builds the graph from one run of the network.
   void write(Context& cx, OnnxBuilder& b) const {
     Context traced = cx;
     NetworkTrace trace;
@@ -95,7 +95,7 @@ class Exporter {
     m.outputs.push_back({"scores", DType::f32, {batch, {joints}}});
   }
 
-  // The network's own result on the check's inputs, in the graph's order of dimensions.
+  // Computes the network's own result for the check's inputs, with the dimensions in the graph's order.
   void run_network(Context& cx) {
     images_ = random_images(cx, net_, kBatch);
     const Tensor y = net_.forward(cx, images_);
@@ -117,7 +117,7 @@ class Exporter {
   const OnnxNetwork& network() const { return net_; }
 
  private:
-  // To eval/decode.h on the same heatmaps.
+  // Returns the largest difference to the result of eval/decode.h on the same heatmaps.
   double joints_difference(const OnnxArrays& got) const {
     const OnnxArray &maps = got.at(net_.output), &joints = got.at("joints"), &scores = got.at("scores");
     const auto n = static_cast<int>(maps.shape[0]), k = static_cast<int>(maps.shape[1]),
@@ -133,7 +133,7 @@ class Exporter {
                     compare_numbers(scores.reals, maxima).largest_difference);
   }
 
-  // To the formula of hrnet/infer/person_detector.cc on the same table.
+  // Returns the largest difference to the formula of hrnet/infer/person_detector.cc on the same table.
   double boxes_difference(const OnnxArrays& got) const {
     const OnnxArray &table = got.at(kRaw), &boxes = got.at(net_.output);
     std::vector<float> expected = table.reals;
@@ -156,14 +156,15 @@ class Exporter {
     return d.largest_difference / std::max(1.0, d.largest / std::max(net_.h, net_.w));
   }
 
-  static constexpr const char* kRaw = "raw_output";  // A detector's table before its boxes are decoded.
+  // This is the name of a detector's table before its boxes are decoded.
+  static constexpr const char* kRaw = "raw_output";
   OnnxNetwork net_;
   const OnnxOptions& options_;
   Tensor images_;
   std::vector<float> expected_;
 };
 
-// The file under a name of its own until it was checked.
+// Names the file that is written until the check has passed. The destructor removes it.
 struct Unchecked {
   fs::path path;
   explicit Unchecked(const fs::path& out) : path(out.string() + ".unchecked") {}

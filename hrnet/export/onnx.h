@@ -1,9 +1,10 @@
-// Export to ONNX: opset 17, any batch size, a fixed size of the input.
+// Exports networks to ONNX with opset 17, any batch size and a fixed input size.
 //   const OnnxReport r = export_onnx(WeightFile("pose_hrnet_w32_256x192.pth"), "w32.onnx");
-// HRNet and PoseResNet: `input` [batch, 3, H, W] -> `heatmaps` [batch, joints, H/4, W/4]; with `decode` -> `joints`
-// [batch, joints, 2], x and y in pixels of the input, and `scores` [batch, joints]. YOLOX: `images` [batch, 3, H, W] ->
-// `output` [batch, anchors, 5 + classes]; with `decode` its boxes are centre and size in pixels of the input, as the
-// official project's --decode_in_inference makes them. The file's metadata says how pictures become inputs.
+// HRNet and PoseResNet map `input` [batch, 3, H, W] to `heatmaps` [batch, joints, H/4, W/4]. With `decode` the graph
+// returns `joints` [batch, joints, 2], x and y in pixels of the input, and `scores` [batch, joints]. YOLOX maps
+// `images` [batch, 3, H, W] to `output` [batch, anchors, 5 + classes]; with `decode` its boxes are centre and size in
+// pixels of the input, as the official project's --decode_in_inference makes them. The file's metadata says how
+// pictures are converted to inputs.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -15,39 +16,43 @@
 
 namespace hr {
 
-// Plain settings; errors name them by these fields. What is left open is taken from the weights.
+// These are the settings of an export; errors name them by these fields. A setting that is left empty is taken from the
+// weights.
 struct OnnxOptions {
-  bool keep_bn = false;  // batch norms stay nodes of their own instead of being folded into convolutions
-  bool decode = false;   // joints and scores, or boxes, are part of the graph
-  bool half = false;     // filters are stored as float16; the graph computes in float32 all the same
-  std::optional<std::array<int, 2>> fixed_size;  // height and width of the input in pixels, multiples of 32
-  std::string model;                             // of a pose network, as in ModelOptions
-  std::string color, keypoints_path, codec;      // of a pose network: for decoding and the metadata
+  bool keep_bn = false;  // Batch norms stay nodes of their own instead of being folded into convolutions.
+  bool decode = false;   // The graph returns joints and scores, or boxes.
+  bool half = false;     // Filters are stored as float16; the graph still computes in float32.
+  std::optional<std::array<int, 2>> fixed_size;  // Height and width of the input in pixels must be multiples of 32.
+  std::string model;                             // It names a pose network as in ModelOptions.
+  std::string color, keypoints_path, codec;      // These apply to pose networks and set the decoding and the metadata.
   std::optional<int> joints;
 };
 
 struct OnnxReport {
-  std::string network, input, outputs;  // "hrnet_w32", "input [batch, 3, 256, 192]", "heatmaps [...]"
+  std::string network, input, outputs;  // Examples are "hrnet_w32", "input [batch, 3, 256, 192]" and "heatmaps [...]".
   size_t nodes = 0;
-  int64_t bytes = 0;  // of the file
-  // The check: the file was read back and run, by an evaluator of its own (hrnet/export/onnx_run.h), on `batch` inputs
-  // of random numbers. `difference` is the largest one to the network itself, `largest` the largest number of its
-  // output.
+  int64_t bytes = 0;  // This is the size of the file.
+  // The check reads the file back and runs it with an independent evaluator (hrnet/export/onnx_run.h) on `batch` random
+  // inputs. `difference` is the largest absolute difference to the network's own output, and `largest` is the largest
+  // absolute number of that output.
   int batch = 0;
   double difference = 0, largest = 0;
   double relative() const { return largest > 0 ? difference / largest : difference; }
-  // With `decode`: the largest difference to the house's own decoding of the same heatmaps or table, in pixels.
+  // With `decode`, this is the largest difference to this library's own decoding of the same heatmaps or table, in
+  // pixels.
   double pixels = 0;
-  // With `half`: `difference` is that of the graph with the weights in float32, this one of the file, as a part of
-  // `largest`.
+  // With `half`, `difference` describes the graph with weights in float32, and `rounding` is the largest difference of
+  // the file with float16 weights, relative to `largest`.
   double rounding = 0;
 };
 
-// How far the check may be off, as parts of the largest number: rounding of float32 in another order, and of float16.
+// These are the largest accepted differences of the check, relative to the largest number. They allow for float32 sums
+// in another order, and for rounding to float16.
 inline constexpr double kOnnxTolerance = 1e-4, kOnnxHalfTolerance = 2e-2;
 
-// Writes `out`, on the CPU. Throws Error if the weights are no network of ours, an option does not fit, or the check
-// finds another result than the network's; no file is left behind then, and a file that was there stays.
+// Exports the network on the CPU to the file `out`. Throws Error if the weights are not a supported network, if an
+// option does not fit, or if the check finds another result than the network's. In that case no new file is left
+// behind, and an existing file stays unchanged.
 OnnxReport export_onnx(const WeightFile& weights, const fs::path& out, const OnnxOptions& options = {},
                        const WriteProgress& progress = {});
 

@@ -13,8 +13,8 @@ uint16_t to_half(float value) {
   if (std::isnan(value)) return static_cast<uint16_t>(sign | 0x7e00);
   const double magnitude = std::abs(static_cast<double>(value));
   if (magnitude >= 65520) return static_cast<uint16_t>(sign | 0x7c00);
-  // In units of the last place: 2^-24 for the numbers below 2^-14, else 2^-10 of the power of two. nearbyint rounds to
-  // even; a carry into the next power of two makes the next exponent by itself.
+  // The magnitude is counted in units of the last place: 2^-24 for numbers below 2^-14, otherwise 2^-10 of the power of
+  // two. nearbyint rounds ties to even; a carry into the next power of two increments the exponent bits by itself.
   const int exponent = std::max(std::ilogb(std::max(magnitude, 0x1p-24)), -14);
   const auto units = static_cast<uint32_t>(std::nearbyint(std::ldexp(magnitude, 10 - exponent)));
   return static_cast<uint16_t>(sign | (static_cast<uint32_t>(exponent + 14) * 1024 + units));
@@ -56,7 +56,7 @@ std::string OnnxBuilder::weight(const std::string& name, Shape shape, std::vecto
     check((kept.back() & 0x7c00) != 0x7c00, "{}: holds {}, which float16 cannot; write float32 weights", name, v);
   }
   add(name, DType::f16, std::move(shape), std::as_bytes(std::span(kept)));
-  constexpr int64_t to_float = 1;  // ONNX's number of float32
+  constexpr int64_t to_float = 1;  // ONNX uses this number for float32.
   return node("Cast", {name}, {{"to", to_float}}, name);
 }
 

@@ -1,4 +1,4 @@
-// Nodes and tensors of an ONNX graph while it is being written. Values are [N, C, H, W] there.
+// Collects the nodes and tensors of an ONNX graph while it is being written. Values have the layout [N, C, H, W] there.
 #pragma once
 #include <deque>
 #include <initializer_list>
@@ -13,25 +13,27 @@ namespace hr {
 
 class OnnxBuilder {
  public:
-  // half: weight() stores float16, which a Cast turns into float32 when the graph runs.
+  // If half is set, weight() stores float16, which a Cast node converts to float32 when the graph runs.
   explicit OnnxBuilder(bool half) : half_(half) {}
   OnnxBuilder(const OnnxBuilder&) = delete;
   OnnxBuilder& operator=(const OnnxBuilder&) = delete;
 
-  // Appends a node with one output and returns the name of its value. `layer` names it; empty: "Relu_3".
+  // Appends a node with one output and returns the name of its value. `layer` is the name of the node; if it is empty,
+  // the node gets a name such as "Relu_3".
   std::string node(const std::string& op, std::vector<std::string> inputs, std::vector<OnnxAttribute> attributes = {},
                    std::string_view layer = {});
 
-  // Tensors; the name of each is returned. The numbers are kept here.
+  // These functions add a tensor and return its name. The builder owns the numbers and must outlive the use of its
+  // model.
   std::string floats(const std::string& name, Shape shape, std::vector<float> numbers);
-  // The filter of a convolution: float16 if asked for. Throws Error if a number is too large for it.
+  // Adds the filter of a convolution, as float16 if `half` is set. Throws Error if a number is too large for float16.
   std::string weight(const std::string& name, Shape shape, std::vector<float> numbers);
-  // The same numbers under one name are one tensor: constant({1, 2}) is "ints_1_2".
+  // Equal constants share one tensor: constant({1, 2}) is always "ints_1_2".
   std::string constant(std::initializer_list<int64_t> list);
   std::string scalar(float number);
   std::string scalar(int64_t number);
 
-  // Gives a value another name, wherever it occurs.
+  // Renames a value wherever it occurs.
   void rename(const std::string& value, const std::string& name);
 
   OnnxModel model;
@@ -47,7 +49,7 @@ class OnnxBuilder {
   std::deque<std::vector<int64_t>> ints_;
 };
 
-// The nearest float16, to even in a tie; infinite beyond 65520.
+// Returns the nearest float16. Ties round to even; magnitudes of 65520 and more give infinity.
 uint16_t to_half(float value);
 
 }  // namespace hr

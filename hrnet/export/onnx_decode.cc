@@ -8,14 +8,14 @@ namespace hr {
 namespace {
 
 using Ints = std::vector<int64_t>;
-constexpr int64_t kFloat = 1;  // ONNX's number of float32.
+constexpr int64_t kFloat = 1;  // ONNX uses this number for float32.
 
 class Joints {
  public:
   Joints(OnnxBuilder& builder, int h, int w) : b_(builder), h_(h), w_(w) {}
 
   void operator()(const std::string& heatmaps, int stride, Codec codec) {
-    // [N, joints, h w]; of equal maxima the first counts.
+    // The heatmaps become [N, joints, h w]. The first of equal maxima counts.
     flat_ = b_.node("Reshape", {heatmaps, b_.constant({0, 0, -1})});
     const std::string scores = b_.node("ReduceMax", {flat_}, {{"axes", Ints{2}}, {"keepdims", int64_t{1}}});
     index_ = b_.node("ArgMax", {flat_}, {{"axis", int64_t{2}}, {"keepdims", int64_t{1}}});
@@ -27,7 +27,7 @@ class Joints {
     };
     std::string x = place("Mod"), y = place("Div");
     if (codec != Codec::argmax) {
-      // A quarter of a pixel towards the larger neighbour, away from the borders.
+      // Peaks away from the borders move a quarter of a pixel towards the larger neighbour.
       const std::string inside_x = inside(x, w_), inside_y = inside(y, h_);
       const auto both = [&](const std::string& a, const std::string& b) { return b_.node("And", {a, b}); };
       const auto after = [&](const std::string& v) { return b_.node("Greater", {v, b_.scalar(0.0F)}); };
@@ -44,13 +44,14 @@ class Joints {
   }
 
  private:
-  // 1 < v < size - 1
+  // Computes 1 < v < size - 1.
   std::string inside(const std::string& v, int64_t size) {
     return b_.node("And", {b_.node("Greater", {v, b_.scalar(1.0F)}),
                            b_.node("Less", {v, b_.scalar(static_cast<float>(size - 1))})});
   }
 
-  // The number `offset` pixels on. At a border, where nothing moves, it is one of the other end.
+  // Returns the number that lies `offset` pixels further on. At a border it wraps around to the other end, but there it
+  // is not used.
   std::string neighbour(int64_t offset) {
     const std::string at = b_.node("Mod", {b_.node("Add", {index_, b_.scalar(offset)}), b_.scalar(int64_t{h_} * w_)});
     return b_.node("GatherElements", {flat_, at}, {{"axis", int64_t{2}}});
@@ -78,7 +79,7 @@ void add_joints(OnnxBuilder& builder, const std::string& heatmaps, int h, int w,
 }
 
 std::string add_boxes(OnnxBuilder& builder, const std::string& table, int h, int w) {
-  std::vector<float> cells, strides;  // Of every row: the cell's x and y, and its size in pixels.
+  std::vector<float> cells, strides;  // Each row has the x and y of its cell, and the size of the cell in pixels.
   for (const int stride : {8, 16, 32}) {
     for (int y = 0; y < h / stride; ++y) {
       for (int x = 0; x < w / stride; ++x) {

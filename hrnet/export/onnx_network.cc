@@ -27,7 +27,7 @@ std::string json_pairs(const std::vector<std::pair<int, int>>& pairs) {
   return json(list);
 }
 
-// What a program needs to turn pixels into numbers: (pixel * pixel_scale - mean) / std, channel by channel.
+// Adds what a program needs to convert pixels to inputs: (pixel * pixel_scale - mean) / std, channel by channel.
 void add_normalisation(std::map<std::string, std::string>& metadata, bool normalised) {
   metadata["pixel_scale"] = normalised ? python_repr(1.0 / 255) : "1";
   metadata["mean"] = normalised ? "[0.485, 0.456, 0.406]" : "[0, 0, 0]";
@@ -44,7 +44,7 @@ void add_skeleton(std::map<std::string, std::string>& metadata, const WeightFile
   } else {
     skeleton = carried_skeleton(file);
   }
-  // Published files carry none, and COCO's is the house's default.
+  // Published files carry no skeleton, and COCO's is the default of this library.
   if (!skeleton && joints == coco_skeleton().joints()) skeleton = coco_skeleton();
   if (!skeleton) return;
   metadata["skeleton"] = skeleton_to_text(*skeleton);
@@ -54,7 +54,7 @@ void add_skeleton(std::map<std::string, std::string>& metadata, const WeightFile
   metadata["sigmas"] = json(skeleton->sigmas);
 }
 
-// An entry of a model in torch's order.
+// Returns an entry of a model in PyTorch's order of dimensions.
 std::vector<float> in_torch_order(const Parameter& p) {
   std::vector<float> numbers(static_cast<size_t>(p.value.numel()));
   std::vector<Piece> pieces;

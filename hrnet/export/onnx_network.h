@@ -1,5 +1,5 @@
-// A weight file's network in the form in which it is exported: something that runs, the names of its tensors, and what
-// another program has to know to feed it.
+// This is a weight file's network as the export needs it: a function that runs it, the names of its tensors, and the
+// metadata that another program needs to use it.
 #pragma once
 #include <array>
 #include <functional>
@@ -16,19 +16,19 @@
 namespace hr {
 
 struct OnnxNetwork {
-  std::string name;  // "hrnet_w32"
+  std::string name;  // An example is "hrnet_w32".
   int h = 0, w = 0;
   NetworkLayers layers;
-  // [N, h, w, 3] f32 -> heatmaps [N, h/4, w/4, joints] or a detector's table [N, A, 5 + classes].
+  // Maps images [N, h, w, 3] in f32 to heatmaps [N, h/4, w/4, joints] or a detector's table [N, A, 5 + classes].
   std::function<Tensor(Context& cx, const Tensor& images)> forward;
-  std::string input, output;   // Names of the graph's values.
-  float low = 0, high = 0;     // The range of the numbers in an input.
-  std::optional<Codec> codec;  // Of a pose network: how its heatmaps are to be decoded.
+  std::string input, output;   // These are the names of the graph's values.
+  float low = 0, high = 0;     // The numbers of an input lie in this range.
+  std::optional<Codec> codec;  // A pose network has a codec, which says how its heatmaps are to be decoded.
   std::map<std::string, std::string> metadata;
 };
 
-// Builds the network with the file's weights on cx, which must be on the CPU. Throws Error if the file holds none of
-// our networks or an option does not fit it.
+// Builds the network with the file's weights on cx, which must be on the CPU. Throws Error if the file holds no
+// supported network or an option does not fit it.
 OnnxNetwork onnx_network(Context& cx, const WeightFile& file, const OnnxOptions& options);
 
 }  // namespace hr

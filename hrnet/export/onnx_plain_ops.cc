@@ -16,7 +16,7 @@ OnnxArray made(DType dtype, Shape shape) {
   return a;
 }
 
-// The shape of two arrays together, as NumPy broadcasts them.
+// Returns the common shape to which NumPy broadcasts two arrays.
 Shape together(const Shape& a, const Shape& b) {
   Shape shape(std::max(a.size(), b.size()), 1);
   for (const Shape* one : {&a, &b}) {
@@ -31,7 +31,7 @@ Shape together(const Shape& a, const Shape& b) {
   return shape;
 }
 
-// For every element of `shape`, in order, the element of an array that is broadcast to it.
+// Returns, for every element of `shape` in order, the index of the element of `from` that is broadcast to it.
 std::vector<size_t> places(const Shape& from, const Shape& shape) {
   Shape stride(shape.size(), 0);
   int64_t step = 1;
@@ -184,7 +184,7 @@ OnnxArray onnx_transpose(const OnnxArray& x, const std::vector<int64_t>& permuta
     step[i] = stride[static_cast<size_t>(permutation[i])];
   }
   OnnxArray y = made(DType::f32, shape);
-  // Row after row of the last dimension.
+  // The loop copies one row of the last dimension after another.
   const int64_t row = shape.back(), along = step.back();
   const float* from = x.reals.data();
   int64_t place = 0;

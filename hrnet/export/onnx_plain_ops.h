@@ -1,32 +1,36 @@
-// The ops of exported graphs that only move numbers or treat them one by one, as plain loops (hrnet/export/onnx_run.h).
+// These are the elementwise and data-moving ops of exported graphs, written as plain loops (hrnet/export/onnx_run.h).
 #pragma once
 #include "hrnet/export/onnx_run.h"
 
 namespace hr {
 
-// All throw Error without the node's name if shapes or types do not fit.
+// All of these functions throw Error if shapes or types do not fit; the caller adds the node's name to the message. All
+// of them are thread-safe.
 
-// "Relu", "Sigmoid", "Exp", "Log", "Sign": of f32.
+// Computes "Relu", "Sigmoid", "Exp", "Log" or "Sign" of an f32 array.
 OnnxArray onnx_unary(const std::string& op, const OnnxArray& x);
-// "Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Greater", "Less", "And"; shapes are broadcast as NumPy does it.
-// Whole numbers are divided as C++ divides them, and Mod has the sign of the divisor.
+// Computes "Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Greater", "Less" or "And"; shapes are broadcast as in
+// NumPy. Integers are divided as in C++ (towards zero), and the result of Mod has the sign of the divisor.
 OnnxArray onnx_binary(const std::string& op, const OnnxArray& a, const OnnxArray& b);
 OnnxArray onnx_where(const OnnxArray& condition, const OnnxArray& a, const OnnxArray& b);
 
-OnnxArray onnx_cast(const OnnxArray& x, int64_t type);  // By ONNX's number of the element type.
+OnnxArray onnx_cast(const OnnxArray& x, int64_t type);  // `type` is ONNX's number of the element type.
 OnnxArray onnx_transpose(const OnnxArray& x, const std::vector<int64_t>& permutation);
-// 0 keeps the dimension of x, -1 (once) takes what is left.
+// A 0 in `shape` keeps the dimension of x; -1 may occur once and takes the remaining elements.
 OnnxArray onnx_reshape(OnnxArray x, const std::vector<int64_t>& shape);
 OnnxArray onnx_concat(const std::vector<const OnnxArray*>& parts, int64_t axis);
 struct OnnxSlice {
-  int64_t axis = 0, start = 0, end = 0, step = 1;  // Not negative; an end beyond the dimension is the dimension.
+  // The numbers are not negative; an end beyond the dimension is cut to the dimension.
+  int64_t axis = 0, start = 0, end = 0, step = 1;
 };
 OnnxArray onnx_slice(const OnnxArray& x, const OnnxSlice& slice);
 OnnxArray onnx_gather_elements(const OnnxArray& x, const OnnxArray& indices, int64_t axis);
-// Along the last dimension, which is kept with the size 1 or removed; of equal maxima the first.
+// Both work along the last dimension, which is removed, or kept with size 1 if `keep` is set. onnx_argmax returns the
+// first of equal maxima.
 OnnxArray onnx_max(const OnnxArray& x, bool keep);
 OnnxArray onnx_argmax(const OnnxArray& x, bool keep);
-// [N, C, H, W] -> [N, C, times H, times W]; nearest neighbour: pixel (y, x) is (y / times, x / times).
+// Repeats pixels: [N, C, H, W] becomes [N, C, times H, times W] by nearest neighbour, so pixel (y, x) is (y / times, x
+// / times) of x.
 OnnxArray onnx_repeat(const OnnxArray& x, int64_t times);
 
 }  // namespace hr

@@ -91,7 +91,7 @@ class Runner {
     return n.inputs.size() == 1 ? onnx_unary(op, in(n, 0)) : onnx_binary(op, in(n, 0), in(n, 1));
   }
 
-  // [N, C, H, W] as a tensor [N, H, W, C], and back.
+  // These two functions convert [N, C, H, W] to a tensor [N, H, W, C] and back.
   Tensor channels_last(const OnnxArray& x) {
     check(x.shape.size() == 4, "expected [N, C, H, W], got {}", to_string(x.shape));
     const OnnxArray turned = onnx_transpose(x, {0, 2, 3, 1});
@@ -104,7 +104,8 @@ class Runner {
                           {0, 3, 1, 2});
   }
 
-  // The same number along both axes and at all borders.
+  // Returns the number of a list attribute. Throws Error unless the number is the same along both axes and at all
+  // borders.
   static int same(const OnnxNode& n, const char* name) {
     const Ints& all = of<Ints>(n, name);
     check(!all.empty() && std::equal(all.begin() + 1, all.end(), all.begin()) && all[0] >= 0 && all[0] < 1000,
@@ -137,7 +138,8 @@ class Runner {
       const Tensor filter = tensor(by_tap, {w.shape[2], w.shape[3], *group});
       return channels_first(depthwise_conv2d(cx_, x, filter, {.stride = stride, .pad = pad, .bias = b}));
     }
-    // Of a transposed convolution [I, O, kh, kw], of any other [O, I, kh, kw]; ours is [O, kh, kw, I].
+    // The filter of a transposed convolution is [I, O, kh, kw], and any other filter is [O, I, kh, kw]; our ops expect
+    // [O, kh, kw, I].
     const OnnxArray turned = onnx_transpose(w, transposed ? Ints{1, 2, 3, 0} : Ints{0, 2, 3, 1});
     const Tensor filter = tensor(turned, turned.shape);
     const Conv2d options{.stride = stride, .pad = pad, .bias = b};
@@ -198,7 +200,7 @@ class Runner {
 
 OnnxArrays run_onnx(Context& cx, const OnnxModel& model, const OnnxArrays& inputs,
                     const std::vector<std::string>& wanted) {
-  // A value is forgotten after the last node that reads it.
+  // A value is freed after the last node that reads it.
   std::unordered_map<std::string, size_t> last;
   for (size_t i = 0; i < model.nodes.size(); ++i) {
     for (const std::string& name : model.nodes[i].inputs) last[name] = i;

@@ -1,5 +1,5 @@
-// A plain evaluator of the ONNX graphs that this folder writes, with which an exported file is checked before it is
-// called done. It knows the ops that are written and no others, and makes no claim to speed.
+// This is a plain evaluator of the ONNX graphs that this folder writes. The export checks a file with it before the
+// file gets its final name. It supports only the ops that are written, and it is not optimised for speed.
 #pragma once
 #include <map>
 #include <string>
@@ -10,17 +10,17 @@
 
 namespace hr {
 
-// Dense, row-major. Numbers of every type are held as float or int64_t: bool as 0 and 1.
+// An array is dense and row-major. Numbers of every type are held as float or int64_t; bool is held as 0 and 1.
 struct OnnxArray {
-  DType dtype = DType::f32;  // f32, i64 or boolean
+  DType dtype = DType::f32;  // The type is f32, i64 or boolean.
   Shape shape;
-  std::vector<float> reals;       // Of f32.
-  std::vector<int64_t> integers;  // Of the others.
+  std::vector<float> reals;       // It holds the numbers if dtype is f32.
+  std::vector<int64_t> integers;  // It holds the numbers of the other types.
 };
 using OnnxArrays = std::map<std::string, OnnxArray>;
 
 // Runs all nodes on the graph's inputs and returns the values named in `wanted`. Convolutions and pooling run as ops of
-// cx, which must be on the CPU. Throws Error that names the node: an op or attribute that is not known, a shape that
+// cx, which must be on the CPU. Throws Error, with the node's name, if an op or attribute is not supported or a shape
 // does not fit.
 OnnxArrays run_onnx(Context& cx, const OnnxModel& model, const OnnxArrays& inputs,
                     const std::vector<std::string>& wanted);
