@@ -235,7 +235,7 @@ TEST(Trainer, TheAverageIsWhatIsValidatedAndPublished) {
   EXPECT_NE(copy_of(best.at("bn1.running_mean")), copy_of(last.at("bn1.running_mean")));
   Context cx;
   const auto model = make_model(cx, "hrnet_w2", 17, 0, Init::none);
-  load_state_dict(WeightFile(root / "run" / "best.safetensors"), model->parameters());
+  load_weights(root / "run" / "best.safetensors", *model);
   const ArrayView& average = last.at("optimizer.average.values");
   const Tensor& values = model->parameters().values;
   ASSERT_EQ(average.numel(), values.numel());
