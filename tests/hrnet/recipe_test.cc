@@ -78,6 +78,42 @@ TEST(TrainRecipe, ASettingThatCannotBeIsNamedByItsField) {
   }
 }
 
+// Settings that differ between ranks would give each rank other crops, targets or updates.
+TEST(TrainRecipe, RanksCompareEverySettingThatChangesTheWeights) {
+  const World alone = lone_world();
+  const std::vector<std::pair<const char*, std::function<void(TrainRecipe&)>>> changes = {
+      {"codec", [](auto& r) { r.codec = "udp"; }},
+      {"photometric", [](auto& r) { r.photometric = 0.5; }},
+      {"coarse_dropout", [](auto& r) { r.coarse_dropout = 0.5; }},
+      {"mirror", [](auto& r) { r.mirror = false; }},
+      {"half_body_joints", [](auto& r) { r.half_body_joints = 6; }},
+      {"shuffle", [](auto& r) { r.shuffle = false; }},
+      {"schedule", [](auto& r) { r.schedule = "cosine"; }},
+      {"schedule", [](auto& r) { r.lr_final = 0; }},
+      {"warmup_steps", [](auto& r) { r.warmup_steps = 0; }},
+      {"warmup_steps", [](auto& r) { r.preset = "modern"; }},
+      {"accumulate", [](auto& r) { r.accumulate = 2; }},
+      {"clip_norm", [](auto& r) { r.clip_norm = 1; }},
+      {"ema", [](auto& r) { r.ema = 0.9; }},
+      {"freeze", [](auto& r) { r.freeze = {"conv1.*"}; }},
+      {"decay_on", [](auto& r) { r.decay_on = "filters"; }},
+      {"patience", [](auto& r) { r.patience = 3; }},
+      {"exact", [](auto& r) { r.exact = true; }},
+  };
+  const Facts before = facts_of(two_epochs(), alone);
+  for (const auto& [field, change] : changes) {
+    TrainRecipe r = two_epochs();
+    change(r);
+    const Facts after = facts_of(r, alone);
+    ASSERT_EQ(after.size(), before.size());
+    std::string changed;
+    for (size_t i = 0; i < after.size(); ++i) {
+      if (after[i] != before[i]) changed += after[i].first;
+    }
+    EXPECT_EQ(changed, fmt::format("`{}`", field));
+  }
+}
+
 TEST(Checkpoint, NumbersThatCannotBeAreRefusedByName) {
   const fs::path file = test::temporary_folder() / "c.safetensors";
   const float zero = 0;
