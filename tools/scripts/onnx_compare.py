@@ -4,9 +4,8 @@
   onnx_compare.py --forward build/tools/forward w32.safetensors:w32.onnx [WEIGHTS:ONNX ...]
 
 Prints one row of a Markdown table for each pair: the largest difference of the outputs as a part of the largest number
-of the native output, for each runtime (pip install onnx onnxruntime openvino numpy). The inputs are random numbers in the
-range that the file's metadata tells.
-Nothing here is needed to build or run the programs. The exit status is 1 if a difference is above --most.
+of the native output, for each runtime (pip install onnx onnxruntime openvino numpy). The inputs are random numbers in
+the range that the file's metadata tells. Nothing here is needed to build or run the programs. The exit status is 1 if a difference is above --most.
 """
 import argparse
 import json
@@ -21,7 +20,8 @@ import onnx
 
 
 def write_tensor(path, name, array):
-    header = json.dumps({name: {"dtype": "F32", "shape": list(array.shape), "data_offsets": [0, array.nbytes]}}).encode()
+    entry = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [0, array.nbytes]}
+    header = json.dumps({name: entry}).encode()
     header += b" " * (-len(header) % 8)
     with open(path, "wb") as f:
         f.write(struct.pack("<Q", len(header)) + header + array.tobytes())
@@ -82,7 +82,8 @@ def compare(pair, args, runtimes):
         cells.append(f"{off:.1e}")
     norms = sum(n.op_type == "BatchNormalization" for n in model.graph.node)
     kind = "batch norms kept" if norms else "folded"
-    print(f"| {meta['model']} | {h}x{w} | {args.batch} | {kind} | {largest:.3g} | " + " | ".join(cells) + " |", flush=True)
+    row = [meta["model"], f"{h}x{w}", str(args.batch), kind, f"{largest:.3g}", *cells]
+    print("| " + " | ".join(row) + " |", flush=True)
     return worst
 
 
