@@ -212,6 +212,8 @@ DatasetOptions dataset_options(const DataOptions& o, int input_h, int input_w, d
           .augmentation = {.scale = o.scale_factor,
                            .rotation = o.rot_factor,
                            .half_body = o.prob_half_body,
+                           .half_body_min_joints = o.half_body_joints,
+                           .flip = o.mirror,
                            .photometric = o.photometric,
                            .dropout = o.coarse_dropout},
           .bgr = bgr,

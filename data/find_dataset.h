@@ -19,6 +19,8 @@ struct DataOptions {
   std::string on_bad_sample;                 // fail, skip; empty: fail in the check before the start, skip afterwards
   double max_megapixels = 268;
   double scale_factor = 0.35, rot_factor = 45, prob_half_body = 0.3, photometric = 0, coarse_dropout = 0;
+  bool mirror = true;        // augmentation: mirrors half of the people
+  int half_body_joints = 8;  // augmentation, official recipe: half body only with more labelled joints than this
   bool no_augment = false;
   int cache_mib = 2048;
   uint64_t seed = 0;

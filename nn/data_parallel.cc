@@ -37,13 +37,6 @@ DataParallel::DataParallel(Comm& comm, ParameterStore& store, Options options)
       missing_(buckets_.size()) {
   check(options.bucket_bytes > 0, "data parallel: bucket_bytes is {}; expected at least 1", options.bucket_bytes);
   for (const Bucket& b : buckets_) views_.push_back(store.grads.view({b.end - b.begin}, b.begin));
-  size_t bucket = 0, left = 0;
-  const auto& parameters = store.parameters();
-  for (size_t i = parameters.size(); i-- > 0;) {
-    if (left == 0) left = buckets_[bucket].parameters;
-    bucket_of_[parameters[i].value.id()] = bucket;
-    if (--left == 0) ++bucket;
-  }
 }
 
 void DataParallel::broadcast(const Context& cx, Optimizer* optimizer) {
@@ -51,14 +44,16 @@ void DataParallel::broadcast(const Context& cx, Optimizer* optimizer) {
   if (optimizer != nullptr) {
     comm_.broadcast(optimizer->exp_avg, 0, cx.stream);
     comm_.broadcast(optimizer->exp_avg_sq, 0, cx.stream);
+    if (optimizer->averages()) comm_.broadcast(optimizer->average_values, 0, cx.stream);
     const std::string steps = comm_.all_gather(std::to_string(optimizer->steps()))[0];
     optimizer->set_steps(std::stoll(steps));
   }
-  broadcast_buffers(cx);
+  broadcast_buffers(cx, optimizer);
 }
 
-void DataParallel::broadcast_buffers(const Context& cx) {
+void DataParallel::broadcast_buffers(const Context& cx, Optimizer* optimizer) {
   comm_.broadcast(store_.buffers, 0, cx.stream);
+  if (optimizer != nullptr && optimizer->averages()) comm_.broadcast(optimizer->average_buffers, 0, cx.stream);
   std::string counters;
   for (const auto& entry : store_.entries()) {
     if (entry.counter != nullptr) counters += fmt::format("{} ", entry.counter->value);
@@ -78,7 +73,19 @@ void DataParallel::broadcast_buffers(const Context& cx) {
 }
 
 void DataParallel::attach(Tape& tape) {
-  for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;
+  size_t bucket = 0, left = 0;
+  const auto& parameters = store_.parameters();
+  for (Bucket& b : buckets_) b.learning = 0;
+  bucket_of_.clear();
+  for (size_t i = parameters.size(); i-- > 0;) {
+    if (left == 0) left = buckets_[bucket].parameters;
+    if (parameters[i].value.requires_grad()) {
+      bucket_of_[parameters[i].value.id()] = bucket;
+      ++buckets_[bucket].learning;
+    }
+    if (--left == 0) ++bucket;
+  }
+  expect();
   tape.on_ready([this](Context& cx, uint64_t id) { ready(cx, id); });
 }
 
@@ -88,7 +95,7 @@ void DataParallel::ready(Context& cx, uint64_t id) {
   --missing_[it->second];
   // While side streams are forked, a bucket may be complete on the host although the side streams have not finished it.
   // finish() then starts it after the streams were joined.
-  if (!overlap_ || (cx.side_streams && cx.side_streams->forked())) return;
+  if (!overlap_ || held_ || (cx.side_streams && cx.side_streams->forked())) return;
   launch(cx);
 }
 
@@ -102,9 +109,19 @@ void DataParallel::finish(Context& cx) {
   check(next_ == buckets_.size(),
         "data parallel: only {} of {} gradient buckets are complete; call backward() before finish()", next_,
         buckets_.size());
-  next_ = 0;
-  for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].parameters;
+  expect();
   comm_.finish(cx.stream);
+}
+
+void DataParallel::discard() {
+  check(next_ == 0, "data parallel: discard() was called after {} buckets were started; call hold() before backward()",
+        next_);
+  expect();
+}
+
+void DataParallel::expect() {
+  next_ = 0;
+  for (size_t b = 0; b < buckets_.size(); ++b) missing_[b] = buckets_[b].learning;
 }
 
 }  // namespace hr

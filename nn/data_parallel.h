@@ -20,7 +20,7 @@ namespace hr {
 // A range of the gradient slab, in elements. It begins and ends at the boundary of a parameter.
 struct Bucket {
   int64_t begin = 0, end = 0;
-  size_t parameters = 0;
+  size_t parameters = 0, learning = 0;  // All parameters, and those that were not frozen at the last attach().
 };
 
 // Cuts the gradient slab into buckets of at least `bytes` each, from its end to its beginning: parameters lie in the
@@ -39,19 +39,26 @@ class DataParallel {
   DataParallel(Comm& comm, ParameterStore& store) : DataParallel(comm, store, Options{}) {}
   DataParallel(Comm& comm, ParameterStore& store, Options options);
 
-  // Copies rank 0's parameters, running statistics and counters to all ranks, and the moments and step count of
-  // `optimizer` if it is given. All ranks must call it.
+  // Copies rank 0's parameters, running statistics and counters to all ranks, and the moments, averages and step count
+  // of `optimizer` if it is given. All ranks must call it.
   void broadcast(const Context& cx, Optimizer* optimizer = nullptr);
-  // Copies only the running statistics and counters. Without synchronised batch norm every rank has its own, so this
-  // must be called before the model is validated or saved. All ranks must call it.
-  void broadcast_buffers(const Context& cx);
+  // Copies only the running statistics and counters, and the averaged running statistics of `optimizer` if it is given.
+  // Without synchronised batch norm every rank has its own, so this must be called before the model is validated or
+  // saved. All ranks must call it.
+  void broadcast_buffers(const Context& cx, Optimizer* optimizer = nullptr);
 
-  // Makes tape.backward() start the all-reduce of each bucket when its gradients are complete. The tape must not be
-  // used after this object is destroyed.
+  // Makes tape.backward() start the all-reduce of each bucket when its gradients are complete. Parameters that are
+  // frozen when it is called are expected to get no gradient. The tape must not be used after this object is destroyed.
   void attach(Tape& tape);
   // Call after backward(). Work that is enqueued on cx.stream afterwards reads the averaged gradients. Throws Error if
   // a bucket is incomplete, which means that backward() has not run.
   void finish(Context& cx);
+  // Call with true before a backward pass whose gradients are changed before they are averaged, or are not averaged at
+  // all. While it is on, backward() starts no bucket. All ranks must do the same.
+  void hold(bool on) { held_ = on; }
+  // Replaces finish() after such a pass: the gradients of this rank are not averaged. Throws Error if a bucket has been
+  // started.
+  void discard();
 
   Comm& comm() const { return comm_; }
   const std::vector<Bucket>& buckets() const { return buckets_; }
@@ -59,10 +66,11 @@ class DataParallel {
  private:
   void ready(Context& cx, uint64_t id);
   void launch(Context& cx);
+  void expect();  // Prepares for the gradients of the next backward pass.
 
   Comm& comm_;
   ParameterStore& store_;
-  bool overlap_;
+  bool overlap_, held_ = false;
   std::vector<Bucket> buckets_;
   std::vector<Tensor> views_;                       // Views of the gradient slab, one per bucket.
   std::unordered_map<uint64_t, size_t> bucket_of_;  // By the id of the parameter's value.

@@ -1,5 +1,6 @@
 #include "nn/parameters.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -10,6 +11,27 @@ namespace hr {
 namespace {
 // Rounds up to 16 floats, so that every parameter starts on a cache line of its own.
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
+
+// Whether the pattern matches the whole text; `*` stands for any characters and `?` for one.
+bool fits(std::string_view pattern, std::string_view text) {
+  size_t p = 0, t = 0, star = std::string_view::npos, after = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      after = t;
+    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
+      ++p, ++t;
+    } else if (star != std::string_view::npos) {
+      // The characters do not match, so the last `*` has to stand for one character more.
+      p = star + 1;
+      t = ++after;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
 
 // v: the parameter's part of a copy of the slab in host memory.
 void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init init) {
@@ -126,7 +148,28 @@ void ParameterStore::uncount(const std::vector<int64_t>& by) {
 }
 
 void ParameterStore::bind(Tape& tape) const {
-  for (const Parameter& p : parameters_) tape.bind(p.value, p.grad);
+  for (const Parameter& p : parameters_) {
+    if (p.value.requires_grad()) tape.bind(p.value, p.grad);
+  }
+}
+
+int ParameterStore::freeze(std::span<const std::string> patterns) {
+  for (const std::string& pattern : patterns) {
+    bool found = false;
+    for (Parameter& p : parameters_) {
+      if (!fits(pattern, p.name)) continue;
+      p.value.set_requires_grad(false);
+      found = true;
+    }
+    check_field(found, "freeze", "{}: matches none of the {} parameters, whose names are {} to {}", pattern,
+                parameters_.size(), parameters_.front().name, parameters_.back().name);
+  }
+  const auto frozen =
+      std::count_if(parameters_.begin(), parameters_.end(), [](const auto& p) { return !p.value.requires_grad(); });
+  check_field(frozen < static_cast<int64_t>(parameters_.size()), "freeze",
+              "{}: matches all {} parameters, so nothing is left to learn", fmt::join(patterns, " "),
+              parameters_.size());
+  return static_cast<int>(frozen);
 }
 
 const std::string& ParameterStore::Entry::name() const {

@@ -3,6 +3,7 @@
 // gradients can be averaged over the ranks as contiguous memory.
 #pragma once
 #include <deque>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -115,6 +116,12 @@ class ParameterStore {
   // Raised by everything that changes values or buffers, so that caches of folded weights can tell whether they are up
   // to date.
   uint64_t version = 0;
+
+  // Freezes the parameters whose names match one of these patterns (`*` stands for any characters, `?` for one): they
+  // get no gradient from now on, and an optimiser or TrainStep that is made afterwards does not change them. The
+  // running statistics of frozen layers still follow the data. Call it after allocate(). Returns the number of frozen
+  // parameters. Throws Error with the field freeze if a pattern matches no parameter or if nothing is left to learn.
+  int freeze(std::span<const std::string> patterns);
 
  private:
   Tensor rounded_;  // bf16, laid out like values; kept, since captured graphs hold its address.

@@ -14,6 +14,8 @@
 namespace hr {
 namespace {
 
+constexpr const char *kAverageValues = "optimizer.average.values", *kAverageBuffers = "optimizer.average.buffers";
+
 bool is_floating(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f64 || t == DType::f16; }
 
 bool same_shape(const ParameterStore::Entry& entry, const ArrayView& array) {
@@ -197,7 +199,7 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
     copy_to_torch(pieces[i], from, to);
   }
   int64_t steps = 0;
-  std::optional<HostImage> exp_avg, exp_avg_sq;
+  std::optional<HostImage> exp_avg, exp_avg_sq, average_values, average_buffers;
   if (optimizer != nullptr) {
     exp_avg.emplace(store.home(), optimizer->exp_avg);
     exp_avg_sq.emplace(store.home(), optimizer->exp_avg_sq);
@@ -208,6 +210,14 @@ void save_state_dict(const fs::path& path, const ParameterStore& store,
     arrays.push_back({"optimizer.exp_avg", DType::f32, shape, floats({exp_avg->data(), size})});
     arrays.push_back({"optimizer.exp_avg_sq", DType::f32, shape, floats({exp_avg_sq->data(), size})});
     arrays.push_back({"optimizer.step", DType::i64, {}, std::as_bytes(std::span(&steps, 1))});
+  }
+  if (optimizer != nullptr && optimizer->averages()) {
+    const auto add = [&](const char* name, std::optional<HostImage>& image, const Tensor& slab) {
+      image.emplace(store.home(), slab);
+      arrays.push_back({name, DType::f32, {slab.numel()}, floats({image->data(), static_cast<size_t>(slab.numel())})});
+    };
+    add(kAverageValues, average_values, optimizer->average_values);
+    add(kAverageBuffers, average_buffers, optimizer->average_buffers);
   }
   write_safetensors(path, arrays, metadata);
 }
@@ -234,9 +244,13 @@ namespace {
 constexpr int64_t kMostSteps = 1'000'000'000'000'000;  // A double represents all whole numbers up to here exactly.
 
 void load_slabs(const WeightFile& file, Optimizer& optimizer) {
-  const std::pair<const char*, Tensor> moments[] = {{"optimizer.exp_avg", optimizer.exp_avg},
-                                                    {"optimizer.exp_avg_sq", optimizer.exp_avg_sq}};
-  for (const auto& [name, target] : moments) {
+  std::vector<std::pair<const char*, Tensor>> slabs = {{"optimizer.exp_avg", optimizer.exp_avg},
+                                                       {"optimizer.exp_avg_sq", optimizer.exp_avg_sq}};
+  if (optimizer.averages() && file.find(kAverageValues) != nullptr) {
+    slabs.emplace_back(kAverageValues, optimizer.average_values);
+    slabs.emplace_back(kAverageBuffers, optimizer.average_buffers);
+  }
+  for (const auto& [name, target] : slabs) {
     const ArrayView& array = file.at(name);
     check(array.dtype == DType::f32 && array.dense() && array.numel() == target.numel(),
           "{}: {} has {} elements; this model needs {}, as float32", file.path().string(), name, array.numel(),
@@ -249,7 +263,7 @@ void load_slabs(const WeightFile& file, Optimizer& optimizer) {
         file.path().string(),
         whole ? std::to_string(steps) : fmt::format("{} of {}", to_string(counted.shape), name_of(counted.dtype)),
         kMostSteps);
-  for (const auto& [name, target] : moments) optimizer.store().home().upload(target, file.at(name).bytes);
+  for (const auto& [name, target] : slabs) optimizer.store().home().upload(target, file.at(name).bytes);
   optimizer.set_steps(steps);
 }
 
@@ -403,6 +417,7 @@ void load_torch_optimizer(const WeightFile& file, Optimizer& optimizer) {
 }  // namespace
 
 void load_optimizer(const WeightFile& file, Optimizer& optimizer) {
+  optimizer.restart_average();
   if (file.optimizer() != nullptr) return load_torch_optimizer(file, optimizer);
   check(file.contains("optimizer.exp_avg"),
         "{}: holds weights but no optimiser state, so it cannot be resumed; start a new run from it with `weights`",

@@ -32,8 +32,8 @@ Fit compare(const WeightFile& file, const ParameterStore& store);
 // first.
 void load_matching(const WeightFile& file, ParameterStore& store, const std::vector<std::string>& except = {});
 
-// Saves the model in torch's layouts, with metadata, and with the moments and step count of `optimizer` if it is given.
-// The file appears under its name only when it is complete. Throws Error if it cannot be written.
+// Saves the model in torch's layouts, with metadata, and with the moments, averages and step count of `optimizer` if it
+// is given. The file appears under its name only when it is complete. Throws Error if it cannot be written.
 void save_state_dict(const fs::path& path, const ParameterStore& store,
                      const std::map<std::string, std::string>& metadata, const Optimizer* optimizer = nullptr);
 
@@ -46,8 +46,9 @@ void load_weights(const fs::path& path, Model& model);
 
 // Loads moments and step count from a file of save_state_dict or from a PyTorch training checkpoint of Adam or AdamW.
 // torch numbers the states by the position of the parameter; in old files, which use object ids as keys, the order of
-// the keys gives the position. Throws Error if the file has no optimiser state or one that does not fit the model; then
-// nothing is changed.
+// the keys gives the position. The averages of an optimiser that has some are loaded too. If the file has none, they
+// start as copies of what the store holds, so load the weights first. Throws Error if the file has no optimiser state
+// or one that does not fit the model; then moments and step count are unchanged.
 void load_optimizer(const WeightFile& file, Optimizer& optimizer);
 
 }  // namespace hr

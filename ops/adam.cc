@@ -11,18 +11,31 @@ namespace {
 
 constexpr int64_t kNumbers = sizeof(AdamNumbers) / sizeof(float);
 
-void update(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
-            const Tensor& numbers, const Tensor& loss) {
+AdamUpdate make_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
+                       const Tensor& numbers, const Tensor& loss) {
   const int64_t n = param.numel();
   check(grad.numel() == n && exp_avg.numel() == n && exp_avg_sq.numel() == n,
         "adam: slabs of {}, {}, {} and {} elements differ", n, grad.numel(), exp_avg.numel(), exp_avg_sq.numel());
-  for_each_flat(cx, n,
-                AdamUpdate{.p = param.data<float>(),
-                           .m = exp_avg.data<float>(),
-                           .v = exp_avg_sq.data<float>(),
-                           .g = grad.data<float>(),
-                           .numbers = static_cast<const AdamNumbers*>(numbers.raw()),
-                           .loss = loss.defined() ? loss.data<float>() : nullptr});
+  return {.p = param.data<float>(),
+          .m = exp_avg.data<float>(),
+          .v = exp_avg_sq.data<float>(),
+          .g = grad.data<float>(),
+          .numbers = static_cast<const AdamNumbers*>(numbers.raw()),
+          .loss = loss.defined() ? loss.data<float>() : nullptr};
+}
+
+// The numbers of the step, made on the device.
+Tensor count_step(Context& cx, const AdamStep& settings, const AdamOnDevice& d) {
+  check(d.lr.numel() == 1 && d.steps.numel() == 1, "adam: expected one learning rate and one step number, got {}, {}",
+        d.lr.numel(), d.steps.numel());
+  Tensor numbers = cx.empty({kNumbers}, DType::f32);
+  for_each_flat(cx, 1,
+                CountAdamStep{.settings = settings,
+                              .lr = d.lr.data<double>(),
+                              .loss = d.loss.defined() ? d.loss.data<float>() : nullptr,
+                              .steps = d.steps.data<int64_t>(),
+                              .numbers = static_cast<AdamNumbers*>(numbers.raw())});
+  return numbers;
 }
 
 }  // namespace
@@ -33,21 +46,26 @@ void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& ex
   const Tensor numbers = cx.empty({kNumbers}, DType::f32);
   const AdamNumbers values = AdamNumbers::of(step);
   cx.upload(numbers, std::as_bytes(std::span(&values, 1)));
-  update(cx, param, grad, exp_avg, exp_avg_sq, numbers, Tensor());
+  for_each_flat(cx, param.numel(), make_update(param, grad, exp_avg, exp_avg_sq, numbers, Tensor()));
 }
 
 void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
           const AdamStep& settings, const AdamOnDevice& d) {
-  check(d.lr.numel() == 1 && d.steps.numel() == 1, "adam: expected one learning rate and one step number, got {}, {}",
-        d.lr.numel(), d.steps.numel());
-  const Tensor numbers = cx.empty({kNumbers}, DType::f32);
-  for_each_flat(cx, 1,
-                CountAdamStep{.settings = settings,
-                              .lr = d.lr.data<double>(),
-                              .loss = d.loss.defined() ? d.loss.data<float>() : nullptr,
-                              .steps = d.steps.data<int64_t>(),
-                              .numbers = static_cast<AdamNumbers*>(numbers.raw())});
-  update(cx, param, grad, exp_avg, exp_avg_sq, numbers, d.loss);
+  const Tensor numbers = count_step(cx, settings, d);
+  for_each_flat(cx, param.numel(), make_update(param, grad, exp_avg, exp_avg_sq, numbers, d.loss));
+}
+
+void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
+          const AdamStep& settings, const AdamOnDevice& d, const AdamByBlock& by) {
+  const int64_t n = param.numel();
+  check(!by.blocks.defined() || by.blocks.numel() * kAdamBlock == n,
+        "adam: {} blocks of {} elements do not fit a slab of {}", by.blocks.defined() ? by.blocks.numel() : 0,
+        kAdamBlock, n);
+  const Tensor numbers = count_step(cx, settings, d);
+  for_each_flat(cx, n,
+                AdamUpdateByBlock{.all = make_update(param, grad, exp_avg, exp_avg_sq, numbers, d.loss),
+                                  .blocks = by.blocks.defined() ? by.blocks.data<uint8_t>() : nullptr,
+                                  .scale = by.scale.defined() ? by.scale.data<float>() : nullptr});
 }
 
 }  // namespace hr

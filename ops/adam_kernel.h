@@ -59,22 +59,50 @@ struct AdamUpdate {
   template <class V>
   HR_HD void one(int64_t i) const {
     if (loss != nullptr && !is_finite(*loss)) return;
+    update<V>(i, load<V>(g + i), numbers->l2, numbers->keep);
+  }
+
+  template <class V>
+  HR_HD void update(int64_t i, const V& gradient, float l2, float keep) const {
     const AdamNumbers& s = *numbers;
     const auto fill = [](float x) { return Lanes<V>::fill(x); };
     const V before = load<V>(p + i);
-    const V grad = load<V>(g + i) + fill(s.l2) * before;
+    const V grad = gradient + fill(l2) * before;
     V first = load<V>(m + i), second = load<V>(v + i);
     first = first + fill(s.one_minus_beta1) * (grad - first);
     second = fill(s.beta2) * second + fill(s.one_minus_beta2) * grad * grad;
     store<V>(m + i, first);
     store<V>(v + i, second);
     const V denominator = square_root(second) * fill(s.inv_sqrt_correction2) + fill(s.eps);
-    store<V>(p + i, before * fill(s.keep) - fill(s.step_size) * first / denominator);
+    store<V>(p + i, before * fill(keep) - fill(s.step_size) * first / denominator);
+  }
+};
+
+// The same step if the optimiser treats parameters differently or if the gradient is scaled. One access never covers
+// parts of two blocks, because a block is as long as the widest access.
+struct AdamUpdateByBlock {
+  using Element = float;
+  static constexpr const char* kName = "Adam by parameter";
+  double bytes_per_element() const { return 7 * sizeof(float); }
+  AdamUpdate all;
+  const uint8_t* blocks;  // The AdamBlock bits of every kAdamBlock elements. Null: all are plain.
+  const float* scale;     // One number, a factor of the gradient. Null: 1.
+
+  template <class V>
+  HR_HD void one(int64_t i) const {
+    if (all.loss != nullptr && !is_finite(*all.loss)) return;
+    const int bits = blocks != nullptr ? blocks[i / kAdamBlock] : 0;
+    if ((bits & kAdamFrozen) != 0) return;
+    const bool decays = (bits & kAdamNoDecay) == 0;
+    V gradient = load<V>(all.g + i);
+    if (scale != nullptr) gradient = Lanes<V>::fill(*scale) * gradient;
+    all.update<V>(i, gradient, decays ? all.numbers->l2 : 0.0f, decays ? all.numbers->keep : 1.0f);
   }
 };
 
 // What a GPU runs.
 HR_FOR_EACH_FLAT(CountAdamStep)
 HR_FOR_EACH_FLAT(AdamUpdate)
+HR_FOR_EACH_FLAT(AdamUpdateByBlock)
 
 }  // namespace hr

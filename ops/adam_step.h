@@ -13,4 +13,10 @@ struct AdamStep {
   int64_t step = 1;  // Counted from 1.
 };
 
+// A slab is divided into blocks of this many elements, and all elements of a block belong to one parameter. The bits of
+// a block say what the optimiser leaves out.
+constexpr int64_t kAdamBlock = 16;
+constexpr int kAdamNoDecay = 1;  // There is no weight decay.
+constexpr int kAdamFrozen = 2;   // Value and moments are not changed.
+
 }  // namespace hr

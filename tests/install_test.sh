@@ -32,7 +32,7 @@ other=$(nm -D --defined-only "$lib/libhrnet.so" | awk '{print $3}' |
 [ -z "$other" ] || fail "libhrnet.so exports $other"
 objdump -p "$lib/libhrnet.so" | grep "SONAME *libhrnet.so.${version%%.*}\$" >/dev/null ||
   fail "the SONAME has not the major version"
-! grep -rlE '#include <(CLI|rapidjson|omp|jpeglib|dnnl|gloo|minizip)' "$prefix/include" ||
+! grep -rlE '#include <(CLI|rapidjson|omp|jpeglib|dnnl|gloo|minizip|yaml-cpp)' "$prefix/include" ||
   fail "a public header needs a library of ours"
 [ "$(ls "$prefix/include")" = hrnet ] || fail "headers lie outside of include/hrnet"
 

@@ -24,24 +24,40 @@ std::string position_json(const RunState& at) {
 std::map<std::string, std::string> checkpoint_metadata(const TrainRecipe& r, const PoseModel& model,
                                                        const Skeleton& skeleton, int batch_size, int ranks,
                                                        const RunState& at) {
-  return {{"format", "hrnet.cpp checkpoint 1"},
-          {"model", model.name()},
-          {"joints", std::to_string(model.joints())},
-          {"skeleton", skeleton_to_text(skeleton)},
-          {"codec", r.codec},
-          {"recipe", r.recipe},
-          {"input_h", std::to_string(r.input_h())},
-          {"input_w", std::to_string(r.input_w())},
-          {"color", model.bgr_input() ? "bgr" : "rgb"},
-          {"seed", std::to_string(r.seed)},
-          {"lr", fmt::format("{}", r.lr)},
-          {"lr_steps", fmt::format("{}", fmt::join(r.lr_steps, " "))},
-          {"lr_gamma", fmt::format("{}", r.lr_gamma)},
-          {"weight_decay", fmt::format("{}", r.decay())},
-          {"batch_size", std::to_string(batch_size)},
-          {"ranks", std::to_string(ranks)},
-          {"history", history_to_json(at.history)},
-          {"position", position_json(at)}};
+  std::map<std::string, std::string> metadata = {{"format", "hrnet.cpp checkpoint 1"},
+                                                 {"model", model.name()},
+                                                 {"joints", std::to_string(model.joints())},
+                                                 {"skeleton", skeleton_to_text(skeleton)},
+                                                 {"codec", r.codec},
+                                                 {"recipe", r.recipe},
+                                                 {"input_h", std::to_string(r.input_h())},
+                                                 {"input_w", std::to_string(r.input_w())},
+                                                 {"color", model.bgr_input() ? "bgr" : "rgb"},
+                                                 {"seed", std::to_string(r.seed)},
+                                                 {"lr", fmt::format("{}", r.lr)},
+                                                 {"lr_steps", fmt::format("{}", fmt::join(r.lr_steps, " "))},
+                                                 {"lr_gamma", fmt::format("{}", r.lr_gamma)},
+                                                 {"weight_decay", fmt::format("{}", r.decay())},
+                                                 {"batch_size", std::to_string(batch_size)},
+                                                 {"ranks", std::to_string(ranks)},
+                                                 {"history", history_to_json(at.history)},
+                                                 {"position", position_json(at)}};
+  const std::map<std::string, std::string> defaults = recipe_extras({});
+  for (const auto& [key, value] : recipe_extras(r)) {
+    if (value != defaults.at(key)) metadata[key] = value;
+  }
+  return metadata;
+}
+
+std::map<std::string, std::string> recipe_extras(const TrainRecipe& r) {
+  const bool falls = r.schedule != "multi-step";
+  return {{"schedule", falls ? fmt::format("{} to {} in {} epochs", r.schedule, r.lr_final, r.epochs) : r.schedule},
+          {"warmup_steps", std::to_string(r.rates().warmup_steps)},
+          {"accumulate", std::to_string(r.accumulate)},
+          {"clip_norm", fmt::format("{}", r.clip_norm)},
+          {"ema", fmt::format("{}", r.ema)},
+          {"freeze", fmt::format("{}", fmt::join(r.freeze, " "))},
+          {"decay_on", r.decay_on}};
 }
 
 std::string checkpoint_text(const WeightFile& file, const char* key) {

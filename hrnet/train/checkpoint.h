@@ -18,6 +18,10 @@ std::map<std::string, std::string> checkpoint_metadata(const TrainRecipe& recipe
                                                        const Skeleton& skeleton, int batch_size, int ranks,
                                                        const RunState& state);
 
+// Returns the settings that were added after the first version of the checkpoints, by their fields.
+// checkpoint_metadata contains those that differ from the defaults; a file that lacks one was written with the default.
+std::map<std::string, std::string> recipe_extras(const TrainRecipe& recipe);
+
 // Reads the position and the history of a checkpoint of ours. Every number is checked before it is converted or used as
 // a divisor. Throws Error that names the file and the number if one is absent or impossible.
 RunState read_run_state(const WeightFile& file);

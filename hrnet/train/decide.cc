@@ -33,7 +33,13 @@ TrainRecipe decided(TrainRecipe r, const std::optional<WeightFile>& file) {
 
 TrainRecipe resolve_resume(TrainRecipe r, const World& world) {
   const fs::path last = fs::path(r.output_dir) / "last.safetensors";
-  if (r.resume == "auto") r.resume = fs::exists(last) ? last.string() : "";
+  if (r.resume == "auto") {
+    r.resume = fs::exists(last) ? last.string() : "";
+    if (!r.resume.empty()) {  // The checkpoint has the weights of the run.
+      r.weights.clear();
+      r.drop_final_layer = false;
+    }
+  }
   if (!world.ranks.resume.empty()) {
     r.resume = world.ranks.resume;
     r.weights.clear();

@@ -38,22 +38,28 @@ void EpochLoop::take_loss(RunState& state, Running& running) {
   const double loss = step_.wait();
   const Running::Step done = std::move(running.steps.front());
   running.steps.pop_front();
-  if (!std::isfinite(loss)) {
-    // The rank whose own loss is not finite knows which people were in the batch, so the others wait for its message
-    // instead of reporting their own.
-    if (std::isfinite(step_.own_loss()) && world_.control != nullptr)
-      world_.control->await_failure(world_.control->timeout());
-    world_.comm->check();
-    const bool saved = fs::exists(options_.last_checkpoint);
-    fail("the loss is {} at epoch {}, batch {} of {} (annotations {}); nothing was updated by this batch. {}", loss,
-         state.epoch, done.number, loader_.batches(), fmt::join(done.annotations, ", "),
-         saved ? fmt::format("{} is the last good checkpoint; try a lower `lr` and `resume` it",
-                             options_.last_checkpoint.string())
-               : "There is no checkpoint yet; try a lower `lr`");
-  }
+  if (!std::isfinite(loss) || !std::isfinite(step_.gradient_norm()))
+    fail_at(state, done.number, done.annotations, loss);
   const int64_t size = int64_t{done.size} * world_.size();
   state.loss_sum += loss * static_cast<double>(size);
   state.samples += size;
+}
+
+void EpochLoop::fail_at(const RunState& state, int64_t step, const std::vector<int64_t>& annotations, double loss) {
+  // The rank whose own loss is not finite knows which people were in the batch, so the others wait for its message
+  // instead of reporting their own.
+  if (!std::isfinite(loss) && std::isfinite(step_.own_loss()) && world_.control != nullptr)
+    world_.control->await_failure(world_.control->timeout());
+  world_.comm->check();
+  const std::string what = std::isfinite(loss)
+                               ? fmt::format("the gradient's norm is {} (the loss is {})", step_.gradient_norm(), loss)
+                               : fmt::format("the loss is {}", loss);
+  const bool saved = fs::exists(options_.last_checkpoint);
+  fail("{} at epoch {}, batch {} of {} (annotations {}); nothing was updated by this batch. {}", what, state.epoch,
+       step, loader_.batches(), fmt::join(annotations, ", "),
+       saved ? fmt::format("{} is the last good checkpoint; try a lower `lr` and `resume` it",
+                           options_.last_checkpoint.string())
+             : "There is no checkpoint yet; try a lower `lr`");
 }
 
 EpochStatus EpochLoop::status(const RunState& state, const Running& running) const {
@@ -72,20 +78,26 @@ void EpochLoop::run(RunState& state, const StopRequest& stop, const std::functio
   const auto steps = static_cast<int64_t>(loader_.batches());
   if (state.step == 0) state.loss_sum = 0, state.samples = 0;
   loader_.start_epoch(static_cast<uint64_t>(state.epoch), static_cast<size_t>(state.step));
+  const int every = options_.accumulate;
   Running running;
+  bool save_due = false;
   observer_.epoch_begins(status(state, running));
   Batch batch;
   while (loader_.next(batch)) {
-    running.lr = options_.rates.at(state.epoch, state.step, steps);
+    running.lr = options_.rates.at(state.epoch, state.step / every, (steps + every - 1) / every);
     if (stop.reason() != 0) step_.request_stop();
-    step_.submit(train_batch(batch), running.lr);
+    const bool last = state.step + 1 == steps, update = last || (state.step + 1) % every == 0;
+    using Gradients = TrainStep::Gradients;
+    step_.submit(train_batch(batch), running.lr, update ? Gradients::update : Gradients::keep);
     Running::Step& submitted = running.steps.emplace_back(Running::Step{state.step, batch.size, {}});
     for (const SampleMeta& meta : batch.meta) submitted.annotations.push_back(meta.annotation_id);
     running.samples += int64_t{batch.size} * world_.size();
     ++state.step;
     while (!running.steps.empty() && step_.ready()) take_loss(state, running);
-    const bool must_stop = step_.must_stop(), last = state.step == steps;
-    const bool save_now = options_.checkpoint_every > 0 && state.step % options_.checkpoint_every == 0 && !last;
+    const bool must_stop = step_.must_stop() && update;
+    save_due = save_due || (options_.checkpoint_every > 0 && state.step % options_.checkpoint_every == 0);
+    const bool save_now = save_due && update && !last;
+    if (save_now) save_due = false;
     while ((must_stop || last || save_now) && !running.steps.empty()) take_loss(state, running);
     if (state.samples == 0) continue;  // There is no loss to show yet.
     observer_.stepped(status(state, running));

@@ -21,6 +21,7 @@ class EpochLoop {
     Schedule rates;
     int epochs = 1;            // Epochs of the run, for the observer.
     int checkpoint_every = 0;  // Steps between checkpoints within the epoch; 0: none.
+    int accumulate = 1;        // Steps whose gradients make one update; the last update of an epoch may have fewer.
     fs::path last_checkpoint;  // The error about a loss that is not finite names this file if it exists.
   };
   // All references must outlive the loop.
@@ -29,13 +30,15 @@ class EpochLoop {
 
   // Trains from state.step to the end of the epoch, or until a stop is requested. If any rank requests it, all ranks
   // stop after the same step. state.trained tells whether the epoch was completed. save() is called every
-  // checkpoint_every steps with the state at that moment. Throws Error if a loss is not finite; that batch has changed
-  // nothing.
+  // checkpoint_every steps with the state at that moment. Both happen only after steps that update the weights, so that
+  // a checkpoint needs no gradients. Throws Error if a loss is not finite, or the norm of a gradient that is to be
+  // clipped; that batch has changed no weights.
   void run(RunState& state, const StopRequest& stop, const std::function<void()>& save);
 
  private:
   struct Running;  // The steps whose losses are still on the device.
   void take_loss(RunState& state, Running& running);
+  [[noreturn]] void fail_at(const RunState& state, int64_t step, const std::vector<int64_t>& annotations, double loss);
   EpochStatus status(const RunState& state, const Running& running) const;
 
   PoseTrainStep& step_;

@@ -29,7 +29,9 @@ class PoseTrainStep : public TrainStep {
 
   // Throws Error if the batch has both images and sources, or if the size of an array does not fit n, h, w and the
   // model's joints.
-  void submit(const TrainBatch& batch, double lr) { TrainStep::submit(step_batch(batch), lr); }
+  void submit(const TrainBatch& batch, double lr, Gradients gradients = Gradients::update) {
+    TrainStep::submit(step_batch(batch), lr, gradients);
+  }
   double operator()(const TrainBatch& batch, double lr) { return TrainStep::operator()(step_batch(batch), lr); }
 
  private:

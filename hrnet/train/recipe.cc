@@ -7,6 +7,8 @@
 namespace hr {
 namespace {
 
+constexpr const char* kModern = "modern";
+
 void one_of(const char* field, const std::string& value, std::initializer_list<std::string_view> known) {
   for (const std::string_view name : known) {
     if (name == value) return;
@@ -55,6 +57,14 @@ void TrainRecipe::validate() const {
   at_least("checkpoint_every", checkpoint_every, 0);
   at_least("cache_mib", cache_mib, 0);
   check_field(lr > 0 && std::isfinite(lr), "lr", "{}: expected a number above 0", lr);
+  one_of("schedule", schedule, {"multi-step", "cosine", "flat-cosine"});
+  one_of("decay_on", decay_on, {"all", "filters"});
+  in_range("lr_final", lr_final, 0, 1);
+  if (warmup_steps) at_least("warmup_steps", *warmup_steps, 0);
+  at_least("accumulate", accumulate, 1);
+  check_field(clip_norm >= 0 && std::isfinite(clip_norm), "clip_norm", "{}: expected a number of 0 or more", clip_norm);
+  check_field(ema >= 0 && ema < 1, "ema", "{}: expected a decay from 0 to below 1, such as 0.9998", ema);
+  at_least("patience", patience, 0);
   check_field(std::isfinite(lr_gamma), "lr_gamma", "{}: expected a finite number", lr_gamma);
   check_field(std::isfinite(decay()), "weight_decay", "{}: expected a finite number", decay());
   check_field(std::isfinite(sigma), "sigma", "{}: expected a finite number", sigma);
@@ -64,6 +74,37 @@ void TrainRecipe::validate() const {
   in_range("photometric", photometric, 0, 1);
   in_range("coarse_dropout", coarse_dropout, 0, 1);
   in_range("max_megapixels", max_megapixels, 0.001, 16384);
+}
+
+Schedule TrainRecipe::rates() const {
+  const auto shape = schedule == "cosine"        ? Schedule::Shape::cosine
+                     : schedule == "flat-cosine" ? Schedule::Shape::flat_cosine
+                                                 : Schedule::Shape::multi_step;
+  const bool modern = preset == kModern;
+  return {.lr = lr,
+          .gamma = lr_gamma,
+          .milestones = lr_steps,
+          .warmup = is_seed() && !warmup_steps,
+          .shape = shape,
+          .epochs = epochs,
+          .final_share = lr_final,
+          .warmup_steps = warmup_steps.value_or(modern ? 1000 : 0),
+          .short_warmup = modern && !warmup_steps};
+}
+
+void use_modern_recipe(TrainRecipe& r) {
+  r.preset = kModern;
+  r.recipe = "official";
+  r.init = "torch";
+  r.codec = "udp";
+  r.schedule = "flat-cosine";
+  r.lr_final = 0.05;
+  r.weight_decay = 0.05;
+  r.decay_on = "filters";
+  r.clip_norm = 1;
+  r.ema = 0.9998;
+  r.photometric = 0.5;
+  r.coarse_dropout = 0.5;
 }
 
 Init TrainRecipe::initial_weights() const {
@@ -92,6 +133,15 @@ Facts facts_of(const TrainRecipe& r, const World& world) {
           {"`lr_steps`", fmt::format("{}", fmt::join(r.lr_steps, " "))},
           {"`lr_gamma`", text(r.lr_gamma)},
           {"`weight_decay`", r.weight_decay ? text(*r.weight_decay) : ""},
+          {"`schedule`", fmt::format("{} to {}", r.schedule, r.lr_final)},
+          {"`warmup_steps`", r.warmup_steps ? text(*r.warmup_steps) : r.preset},
+          {"`accumulate`", text(r.accumulate)},
+          {"`clip_norm`", text(r.clip_norm)},
+          {"`ema`", text(r.ema)},
+          {"`freeze`", fmt::format("{}", fmt::join(r.freeze, " "))},
+          {"`decay_on`", r.decay_on},
+          {"`patience`", text(r.patience)},
+          {"`shuffle`", switched(r.shuffle)},
           {"`seed`", text(r.seed)},
           {"`amp`", switched(r.amp)},
           {"`tf32`", switched(r.tf32)},
@@ -101,6 +151,11 @@ Facts facts_of(const TrainRecipe& r, const World& world) {
           {"`scale_factor`", text(r.scale_factor)},
           {"`rot_factor`", text(r.rot_factor)},
           {"`prob_half_body`", text(r.prob_half_body)},
+          {"`mirror`", switched(r.mirror)},
+          {"`half_body_joints`", text(r.half_body_joints)},
+          {"`photometric`", text(r.photometric)},
+          {"`coarse_dropout`", text(r.coarse_dropout)},
+          {"`codec`", r.codec},
           {"`sigma`", text(r.sigma)},
           {"`flip`", switched(r.flip)},
           {"`eval_every`", text(r.eval_every)},

@@ -32,7 +32,20 @@ struct TrainRecipe : ModelOptions, DataOptions {
   int print_freq = 0;                   // Steps between lines of metrics.jsonl within an epoch; 0: one per epoch.
   std::vector<int> lr_steps{170, 200};  // Epochs from which the learning rate is multiplied by lr_gamma.
   double lr = 1e-3, lr_gamma = 0.1;
-  double sigma = 0;  // Of the target heatmaps, in heatmap pixels; 0: 2, or 3 from an input height of 384 on.
+  // How the learning rate falls: at lr_steps (multi-step), over the whole run (cosine) or over its second half
+  // (flat-cosine).
+  std::string schedule = "multi-step";
+  double lr_final = 0.05;           // For the cosine schedules: the share of lr that is left at the end of the run.
+  std::optional<int> warmup_steps;  // Updates of the run until the full rate is reached; nullopt: as the recipe has it.
+  int accumulate = 1;               // Steps whose gradients are averaged for one update; batch norm sees single steps.
+  double clip_norm = 0;             // Limit of the gradient's global norm; 0: none.
+  double ema = 0;                   // Decay of the moving average of the weights (nn/optimizer.h); 0: no average.
+  std::vector<std::string> freeze;  // Patterns (`*`, `?`) for the names of parameters that are not trained.
+  std::string decay_on = "all";     // What weight_decay applies to: all, or filters (neither norms nor biases).
+  int patience = 0;     // Validations without a better score after which the run ends early; 0: it never does.
+  bool shuffle = true;  // Draw a new order of the people for every epoch.
+  std::string preset;   // "modern" after use_modern_recipe: shown in reports; warmup_steps then has another default.
+  double sigma = 0;     // Of the target heatmaps, in heatmap pixels; 0: 2, or 3 from an input height of 384 on.
   std::optional<double> weight_decay;  // Decoupled; nullopt: 1e-4 with the seed's recipe, else 0.
   bool flip = true;                    // Validate with the flip test.
   bool drop_final_layer = false;       // Leave out the final layer of `weights`, for another number of joints.
@@ -53,13 +66,20 @@ struct TrainRecipe : ModelOptions, DataOptions {
   // recipe is Adam without decay, since its WD setting never reaches Adam.
   bool is_seed() const { return recipe == "seed"; }
   double decay() const { return weight_decay.value_or(is_seed() ? 1e-4 : 0.0); }
-  Schedule schedule() const { return {.lr = lr, .gamma = lr_gamma, .milestones = lr_steps, .warmup = is_seed()}; }
+  Schedule rates() const;
+  OptimizerExtras extras() const { return {.decay_vectors = decay_on == "all", .clip_norm = clip_norm, .ema = ema}; }
   Init initial_weights() const;
   int input_h() const { return fixed_size.value_or(std::array{256, 192})[0]; }
   int input_w() const { return fixed_size.value_or(std::array{256, 192})[1]; }
   Decoding decoding() const { return choose_decoding({.flip = flip}, codec, "`codec`", input_h()); }
   DatasetOptions dataset_options(bool augment, bool bgr) const;
 };
+
+// Sets what has become usual since HRNet's recipe was published: AdamW without decay on norms and biases, a warm-up, a
+// learning rate that falls along a cosine in the second half, clipping, a moving average of the weights, UDP's crops,
+// photometric changes and dropped rectangles. docs/guide/training.md gives the source of each value. `recipe`, which
+// selects how the data is prepared, becomes official.
+void use_modern_recipe(TrainRecipe& recipe);
 
 // Everything that influences the weights, for require_agreement. It has hashes of the files, since paths may differ
 // between hosts but contents may not.

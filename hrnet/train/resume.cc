@@ -20,7 +20,7 @@ int batch_size_for(const TrainRecipe& r, int ranks, int saved_batch_size, int sa
     // The position within the epoch is converted from steps of the old size to steps of the new size. A step that was
     // only started is done again.
     if (at.step > 0 && !at.trained) {
-      at.step = at.samples / asked;
+      at.step = at.samples / asked / r.accumulate * r.accumulate;
       const double mean = at.mean_loss();
       at.samples = at.step * asked;
       at.loss_sum = mean * static_cast<double>(at.samples);
@@ -48,19 +48,26 @@ int batch_size_for(const TrainRecipe& r, int ranks, int saved_batch_size, int sa
 }
 
 // Notes the settings that differ from those of the checkpoint, since the results of the run then differ too.
-std::vector<std::string> other_settings(const WeightFile& file, std::map<std::string, std::string> ours) {
+std::vector<std::string> other_settings(const WeightFile& file, const TrainRecipe& r,
+                                        const std::map<std::string, std::string>& ours) {
   std::vector<std::string> notes;
   // A file of an older version may lack some of these settings.
   const auto value = [&](const char* key) {
     const auto it = file.metadata().find(key);
     return it == file.metadata().end() ? ours.at(key) : it->second;
   };
-  const auto compare_with = [&](const char* field, const std::string& theirs, const std::string& now) {
+  const auto compare_with = [&](const std::string& field, const std::string& theirs, const std::string& now) {
+    const auto shown = [](const std::string& text) { return text.empty() ? std::string("empty") : text; };
     if (theirs != now)
-      notes.push_back(fmt::format("the checkpoint's `{}` is {}, this run's is {}", field, theirs, now));
+      notes.push_back(fmt::format("the checkpoint's `{}` is {}, this run's is {}", field, shown(theirs), shown(now)));
   };
   for (const char* key : {"lr", "lr_steps", "lr_gamma", "weight_decay", "recipe"}) {
     compare_with(key, value(key), ours.at(key));
+  }
+  const std::map<std::string, std::string> defaults = recipe_extras({});
+  for (const auto& [key, now] : recipe_extras(r)) {
+    const auto it = file.metadata().find(key);
+    compare_with(key, it == file.metadata().end() ? defaults.at(key) : it->second, now);
   }
   compare_with("fixed_size", value("input_h") + " " + value("input_w"), ours.at("input_h") + " " + ours.at("input_w"));
   return notes;
@@ -77,7 +84,7 @@ Resumed resume_ours(const WeightFile& file, const TrainRecipe& r, int ranks, con
                 "{}: the run was trained for codec {}, but these settings have {}; give `codec` {}", r.resume,
                 codec->second, r.codec, codec->second);
   }
-  run.notes = other_settings(file, checkpoint_metadata(r, model, coco_skeleton(), r.batch_size, ranks, {}));
+  run.notes = other_settings(file, r, checkpoint_metadata(r, model, coco_skeleton(), r.batch_size, ranks, {}));
   // The limits keep the product of both numbers within an int.
   const int batch_size = checkpoint_count(file, "batch_size", 1'000'000);
   const int saved_ranks = file.metadata().contains("ranks") ? checkpoint_count(file, "ranks", 2'000) : 1;
@@ -110,7 +117,7 @@ Resumed resume_torch(const WeightFile& file, const TrainRecipe& r, const Optimiz
       run.notes.push_back(
           fmt::format("the checkpoint's {} is {}, this run's is {} ({})", key, *theirs, ours, settings));
   };
-  compare_with("lr", r.schedule().at(run.state.epoch, 0, 1), "`lr`, `lr_steps`, `lr_gamma`");
+  compare_with("lr", r.rates().at(run.state.epoch, 0, 1), "`lr`, `lr_steps`, `lr_gamma`");
   compare_with("weight_decay", r.decay(), "`recipe`, `weight_decay`");
   return run;
 }

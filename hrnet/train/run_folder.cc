@@ -35,7 +35,7 @@ void RunFolder::write_config(const TrainRecipe& r, const Started& f) const {
   JsonWriter json(text, {.lines = 1});
   json.begin_object();
   json.member("model", r.model);
-  json.member("recipe", r.recipe);
+  json.member("recipe", r.preset.empty() ? r.recipe : r.preset);
   json.member("data_path", r.data_path);
   json.member("train_annotations", f.train_annotations);
   json.member("val_annotations", f.val_annotations);
@@ -53,6 +53,9 @@ void RunFolder::write_config(const TrainRecipe& r, const Started& f) const {
   json.member("prob_half_body", r.prob_half_body);
   json.member("photometric", r.photometric);
   json.member("coarse_dropout", r.coarse_dropout);
+  json.member("mirror", r.mirror);
+  json.member("half_body_joints", r.half_body_joints);
+  json.member("shuffle", r.shuffle);
   json.member("codec", r.codec);
   json.member("skeleton", f.skeleton);
   json.member("categories", fmt::format("{}", fmt::join(r.categories, " ")));
@@ -65,8 +68,17 @@ void RunFolder::write_config(const TrainRecipe& r, const Started& f) const {
   json.member("lr", r.lr);
   json.member("lr_steps", r.lr_steps);
   json.member("lr_gamma", r.lr_gamma);
-  json.member("optimizer", r.is_seed() ? "AdamW" : "Adam");
+  json.member("schedule", r.schedule);
+  json.member("lr_final", r.lr_final);
+  json.member("warmup_steps", r.rates().warmup_steps);
+  json.member("optimizer", r.decay() != 0 ? "AdamW" : "Adam");
   json.member("weight_decay", r.decay());
+  json.member("decay_on", r.decay_on);
+  json.member("accumulate", r.accumulate);
+  json.member("clip_norm", r.clip_norm);
+  json.member("ema", r.ema);
+  json.member("freeze", fmt::format("{}", fmt::join(r.freeze, " ")));
+  json.member("patience", r.patience);
   json.member("amp", r.amp);
   json.member("device", to_string(f.device));
   json.member("threads", f.threads);

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "ops/conv/backend.h"
 #include "ops/elementwise.h"
+#include "ops/gradients.h"
 
 namespace hr {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 // Rounds up to 256 bytes, so that every input is aligned.
 size_t padded(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-constexpr int64_t kStatus = 3;
+constexpr int64_t kStatus = 4;
 
 // When advising a batch size, this much of the free device memory is left to the driver: for instantiated graphs, for
 // modules of kernels that are loaded when they are first needed, and for local memory.
@@ -151,6 +152,7 @@ TrainStep::Plan TrainStep::make_plan(const StepBatch& batch) const {
     at += padded(bytes_of(a));
   }
   plan.constants = batch.constants;
+  plan.samples = std::max<int64_t>(1, batch.samples());
   plan.control = Tensor(memory, {sizeof(Control)}, DType::u8, cx_.device, at);
   plan.lr = Tensor(memory, {1}, DType::f64, cx_.device, at + offsetof(Control, lr));
   plan.stop = Tensor(memory, {1}, DType::f32, cx_.device, at + offsetof(Control, stop));
@@ -160,14 +162,17 @@ TrainStep::Plan TrainStep::make_plan(const StepBatch& batch) const {
   return plan;
 }
 
-TrainStep::Plan& TrainStep::plan_for(const StepBatch& batch) {
+TrainStep::Plan& TrainStep::plan_for(const StepBatch& batch, Plan::Part part) {
   for (const HostArray& a : batch.arrays) {
     check(a.bytes.size() == bytes_of(a), "training step: {}: expected {} of {}, which is {} bytes; got {} bytes",
           a.name.empty() ? "an input" : a.name, to_string(a.shape), name_of(a.dtype), bytes_of(a), a.bytes.size());
   }
-  const std::string key = key_of(batch);
+  const std::string key = fmt::format("{}{}", static_cast<int>(part), key_of(batch));
   const auto found = plans_.find(key);
-  return found != plans_.end() ? found->second : plans_.emplace(key, make_plan(batch)).first->second;
+  if (found != plans_.end()) return found->second;
+  Plan& plan = plans_.emplace(key, make_plan(batch)).first->second;
+  plan.part = part;
+  return plan;
 }
 
 Tensor TrainStep::forward(Context& step, const Plan& plan) {
@@ -205,11 +210,12 @@ void TrainStep::run(Plan& plan) {
     // The CPU can test the loss now and skip the rest. On a GPU the kernels of the optimiser test it.
     whole = gpu || std::isfinite(*plan.loss.data<float>());
     if (whole) {
+      if (parallel_ != nullptr) parallel_->hold(plan.part != Plan::Part::alone);
       tape_.backward(step, loss, one_);
-      if (parallel_ != nullptr) parallel_->finish(step);
-      optimizer_.apply(step, plan.lr, plan.loss);
+      use_gradients(step, plan);
     } else {
       tape_.clear();
+      if (plan.part == Plan::Part::last) *kept_samples_.data<float>() = 0;
     }
   } catch (...) {
     tape_.clear();
@@ -221,9 +227,28 @@ void TrainStep::run(Plan& plan) {
   cx_.ops = step.ops;
 }
 
-void TrainStep::submit(const StepBatch& batch, double lr) {
+void TrainStep::use_gradients(Context& step, Plan& plan) {
+  if (plan.part == Plan::Part::kept) {
+    keep_gradient(step, store_.grads, kept_, kept_samples_, plan.loss, plan.samples);
+    if (parallel_ != nullptr) parallel_->discard();
+    return;
+  }
+  if (plan.part == Plan::Part::last) mean_of_kept(step, store_.grads, kept_, kept_samples_, plan.loss, plan.samples);
+  if (parallel_ != nullptr) parallel_->finish(step);
+  optimizer_.apply(step, plan.lr, plan.loss);
+  const Tensor norm = optimizer_.gradient_norm();
+  if (norm.defined()) copy_or_add(step, norm, plan.status.view({1}, 3), false);
+}
+
+void TrainStep::submit(const StepBatch& batch, double lr, Gradients gradients) {
   try {
-    Plan& plan = plan_for(batch);
+    const bool keep = gradients == Gradients::keep;
+    if (keep && !kept_.defined()) {
+      kept_ = store_.home().empty(store_.grads.shape(), DType::f32);
+      kept_samples_ = store_.home().zeros({1}, DType::f32);
+    }
+    Plan& plan = plan_for(batch, keep ? Plan::Part::kept : keeps_ ? Plan::Part::last : Plan::Part::alone);
+    keeps_ = keep;
     cx_.device.is_cuda() ? submit_gpu(plan, batch, lr) : submit_cpu(plan, batch, lr);
     ++submitted_;
   } catch (const OutOfMemory& e) {
@@ -248,7 +273,7 @@ void TrainStep::submit_cpu(Plan& plan, const StepBatch& batch, double lr) {
 void TrainStep::take(const Plan& plan, const float* status) {
   if (!std::isfinite(status[0])) store_.uncount(plan.counted);
   const bool stop = parallel_ != nullptr ? status[1] > 0 : stop_requested_;
-  losses_.push_back({.loss = status[0], .own_loss = status[2], .stop = stop});
+  losses_.push_back({.loss = status[0], .own_loss = status[2], .gradient_norm = status[3], .stop = stop});
 }
 
 std::unique_ptr<TrainStep::Slot> TrainStep::slot_for(const Plan& plan) {
@@ -329,6 +354,7 @@ double TrainStep::wait() {
   losses_.pop_front();
   ++waited_;
   own_loss_ = done.own_loss;
+  gradient_norm_ = done.gradient_norm;
   // Before a rank takes the loss of a step it may have submitted this many more steps, and so do all ranks.
   if (done.stop && stop_after_ < 0) stop_after_ = waited_ + (cx_.device.is_cuda() ? kInFlight : 0);
   return done.loss;

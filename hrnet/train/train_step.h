@@ -93,6 +93,13 @@ class TrainStep {
   TrainStep(const TrainStep&) = delete;
   TrainStep& operator=(const TrainStep&) = delete;
 
+  // What happens to the gradient of a step. A step that keeps its gradient updates nothing. The next step that updates
+  // uses the mean of its own gradient and of those kept before it, each weighted by its number of samples (gradient
+  // accumulation). Keeping needs a second slab of gradients. If the loss of a step is not finite, its gradient is not
+  // kept; if that step was to update, the gradients kept before it are dropped. With several ranks the gradients are
+  // averaged over the ranks only in the step that updates, so all ranks must keep and update in the same steps.
+  enum class Gradients { update, keep };
+
   // Starts a step. The batch's memory may be reused when this returns. On the CPU the step is then done. On a GPU the
   // batch has been copied to the device (without an extra copy if it lies in pinned memory), and up to kInFlight steps
   // are in flight. wait() returns the losses in the order of the steps, each as it was before the update (the mean over
@@ -107,7 +114,7 @@ class TrainStep {
   // parameter, and whatever the loss function throws. OutOfMemory becomes an Error that says how many samples would
   // fit.
   static constexpr int kInFlight = 3;
-  void submit(const StepBatch& batch, double lr);
+  void submit(const StepBatch& batch, double lr, Gradients gradients = Gradients::update);
   void submit(const StepBatch& batch) { submit(batch, optimizer_.options().lr); }
   size_t pending() const { return losses_.size() + running_.size(); }  // Losses that were not taken yet.
   // Whether wait() would return the oldest loss without waiting.
@@ -119,6 +126,9 @@ class TrainStep {
   double operator()(const StepBatch& batch) { return operator()(batch, optimizer_.options().lr); }
 
   double own_loss() const { return own_loss_; }  // This rank's part of the loss that wait() returned last.
+  // Norm of the gradient of the step whose loss wait() returned last, before the gradient was clipped; 0 if the step
+  // kept its gradient or the optimiser does not clip. If it is infinite or NaN, that step has changed no weights.
+  double gradient_norm() const { return gradient_norm_; }
 
   // Any rank may request an orderly end. The request is sent along with the loss, so all ranks learn of it with the
   // loss of the same step, and must_stop() becomes true on all of them after the same number of submits.
@@ -132,13 +142,17 @@ class TrainStep {
  private:
   // The inputs of steps with one kind of batch, side by side at fixed addresses in `all`, and how these steps run.
   struct Plan {
+    // The step updates with its own gradient alone, keeps its gradient, or updates with those kept before as well.
+    enum class Part { alone, kept, last } part = Part::alone;
+    int64_t samples = 1;
     Tensor all;
     std::vector<Tensor> inputs;
     std::vector<std::string> names;
     std::vector<int64_t> constants;
     // `control` holds the bytes of the other two, learning rate [1] f64 and request to stop [1] f32.
     Tensor control, lr, stop;
-    Tensor status;                 // [3]: loss and request to stop, averaged over the ranks; this rank's own loss
+    // [4]: loss and request to stop, averaged over the ranks; this rank's own loss; norm of the gradient.
+    Tensor status;
     Tensor loss;                   // View [1] of status.
     std::shared_ptr<Arena> arena;  // Its plan is valid for one batch shape.
     cuda::Graph graph = nullptr;
@@ -146,10 +160,11 @@ class TrainStep {
   };
   struct Slot;  // A batch in flight to the GPU.
 
-  Plan& plan_for(const StepBatch& batch);
+  Plan& plan_for(const StepBatch& batch, Plan::Part part = Plan::Part::alone);
   Plan make_plan(const StepBatch& batch) const;
   Tensor forward(Context& step, const Plan& plan);  // Computes the loss.
   void run(Plan& plan);                             // Runs one step, or records it for a graph.
+  void use_gradients(Context& step, Plan& plan);    // Keeps the gradients or updates with them, after backward.
   void submit_cpu(Plan& plan, const StepBatch& batch, double lr);
   void submit_gpu(Plan& plan, const StepBatch& batch, double lr);
   void run_or_launch(Plan& plan);
@@ -167,16 +182,18 @@ class TrainStep {
   DataParallel* parallel_;
   Tape tape_;
   Tensor one_;
-  std::map<std::string, Plan> plans_;  // Key: names, types, shapes and constants.
+  std::map<std::string, Plan> plans_;  // Key: part, names, types, shapes and constants.
+  Tensor kept_, kept_samples_;         // The sum of kept gradients and [1] f32; made when a step first keeps one.
+  bool keeps_ = false;                 // Whether the previous step kept its gradient.
   struct Done {
-    double loss, own_loss;
+    double loss, own_loss, gradient_norm;
     bool stop;
   };
   std::deque<Done> losses_;                    // Of finished steps.
   std::deque<std::unique_ptr<Slot>> running_;  // Oldest first.
   std::vector<std::unique_ptr<Slot>> free_slots_;
   cuda::Stream copies_ = nullptr;
-  double own_loss_ = 0;
+  double own_loss_ = 0, gradient_norm_ = 0;
   bool stop_requested_ = false;
   int64_t submitted_ = 0, waited_ = 0, stop_after_ = -1;
 };

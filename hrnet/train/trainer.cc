@@ -30,12 +30,19 @@ TrainRecipe resolved(const TrainRecipe& asked, const World& world) {
 
 TrainEnd Trainer::run(const StopRequest& stop) {
   EpochLoop loop(*step_, *loader_, world_, observer_,
-                 {.rates = recipe_.schedule(),
+                 {.rates = recipe_.rates(),
                   .epochs = recipe_.epochs,
                   .checkpoint_every = recipe_.checkpoint_every,
+                  .accumulate = recipe_.accumulate,
                   .last_checkpoint = folder_->last()});
   TrainEnd end;
   while (state_.epoch < recipe_.epochs && !end.stopped()) {
+    end.early = agreed_to_end_early();
+    if (end.early) {
+      observer_.remark(fmt::format("ended after epoch {}: the score has not risen for {} (`patience`)", state_.epoch,
+                                   counted(recipe_.patience, "validation")));
+      break;
+    }
     if (!state_.trained) loop.run(state_, stop, [&] { save("last.safetensors", true); });
     const bool cut = !state_.trained;
     if (!cut) finish_epoch();
@@ -52,13 +59,13 @@ TrainEnd Trainer::run(const StopRequest& stop) {
 }
 
 void Trainer::finish_epoch() {
-  const auto steps = static_cast<int64_t>(loader_->batches());
+  const int64_t updates = (static_cast<int64_t>(loader_->batches()) + recipe_.accumulate - 1) / recipe_.accumulate;
   EpochRecord record{.epoch = state_.epoch,
                      .loss = state_.mean_loss(),
-                     .lr = recipe_.schedule().at(state_.epoch, steps - 1, steps),
+                     .lr = recipe_.rates().at(state_.epoch, updates - 1, updates),
                      .pckh = data_->truth() != nullptr};
   bool best = false;
-  if (parallel_ && !recipe_.sync_bn) parallel_->broadcast_buffers(cx_);
+  if (parallel_ && !recipe_.sync_bn) parallel_->broadcast_buffers(cx_, &*optimizer_);
   const Control::Busy busy(world_.first() ? world_.control.get() : nullptr);  // The others wait while rank 0 writes.
   if (validation_is_due()) {
     // A picture that cannot be read or a full disk may end the validation with an error. The training of the epoch has
@@ -70,7 +77,10 @@ void Trainer::finish_epoch() {
   folder_->append(record);
   if (best) state_.best_score = record.score();
   state_.close_epoch(record);
-  if (best) save("best.safetensors", false);
+  if (best) {
+    const UseAverage average(*optimizer_);
+    save("best.safetensors", false);
+  }
   if (recipe_.keep_all) save(fmt::format("epoch_{}.safetensors", record.epoch), true);
   observer_.epoch_finished(folder_->path(), state_.history);
   save("last.safetensors", true);  // Saved last, since a checkpoint must not claim what is not done.
@@ -98,12 +108,33 @@ bool Trainer::validate(EpochRecord& record) {
                        .model = model_->name(),
                        .remarks = news ? coco_remark_list(run.coco) : std::vector<std::string>{},
                        .best = best,
-                       .last = record.epoch + 1 == recipe_.epochs,
+                       .last = record.epoch + 1 == recipe_.epochs || out_of_patience(&record),
                        .data = &data_->val()});
   return best;
 }
 
+bool Trainer::out_of_patience(const EpochRecord* newest) const {
+  if (recipe_.patience == 0) return false;
+  double best = -1;
+  int without = 0;  // Validations since the score rose.
+  const auto look = [&](const EpochRecord& record) {
+    if (record.stats.empty()) return;
+    without = record.score() > best ? 0 : without + 1;
+    best = std::max(best, record.score());
+  };
+  for (const EpochRecord& record : state_.history) look(record);
+  if (newest != nullptr) look(*newest);
+  return without >= recipe_.patience;
+}
+
+bool Trainer::agreed_to_end_early() const {
+  if (recipe_.patience == 0) return false;
+  const bool mine = out_of_patience();
+  return parallel_ ? world_.comm->all_gather(mine ? "1" : "0")[0] == "1" : mine;
+}
+
 ValidationRun Trainer::test() {
+  const UseAverage average(*optimizer_);
   ValidationRun run = run_validation(*runner_, data_->val(), prediction(), data_->truth());
   if (world_.first()) write_seed_results(folder_->path() / "key_results.json", run.results);
   return run;
@@ -168,10 +199,12 @@ Trainer::~Trainer() = default;
 
 void Trainer::start() {
   const TrainRecipe& r = recipe_;
-  optimizer_.emplace(cx_, model_->parameters(), AdamStep{.weight_decay = r.decay(), .decoupled = true});
+  const int frozen = model_->parameters().freeze(r.freeze);
+  optimizer_.emplace(cx_, model_->parameters(), AdamStep{.weight_decay = r.decay(), .decoupled = true}, r.extras());
   state_.begin(r.start_epoch);
   if (file_ && r.resume.empty()) {
     observer_.fact("weights", load_pretrained(*file_, *model_, r.drop_final_layer));
+    optimizer_->restart_average();
   } else if (file_) {
     Resumed resumed = resume_run(*file_, r, world_.size(), *model_, *optimizer_);
     state_ = std::move(resumed.state);
@@ -194,10 +227,14 @@ void Trainer::start() {
                 parallel_ ? &*parallel_ : nullptr);
   runner_.emplace(cx_, *model_, skeleton_.mirror(),
                   HeatmapRunner::Options{.flip = r.flip, .shift = r.decoding().shift});
-  observer_.fact("model",
-                 fmt::format("{}: {:.1f} M parameters, {}, {}, input {} x {}, recipe {}", model_->name(),
-                             static_cast<double>(model_->parameters().parameter_count()) / 1e6, r.amp ? "bf16" : "f32",
-                             counted(compute_threads(), "thread"), r.input_h(), r.input_w(), r.recipe));
+  observer_.fact("model", fmt::format("{}: {:.1f} M parameters, {}, {}, input {} x {}, recipe {}", model_->name(),
+                                      static_cast<double>(model_->parameters().parameter_count()) / 1e6,
+                                      r.amp ? "bf16" : "f32", counted(compute_threads(), "thread"), r.input_h(),
+                                      r.input_w(), r.preset.empty() ? r.recipe : r.preset));
+  if (frozen > 0) {
+    observer_.fact("frozen", fmt::format("{} of {} parameters, by `freeze` {}", frozen,
+                                         model_->parameters().parameters().size(), fmt::join(r.freeze, " ")));
+  }
   if (!parallel_) return;
   observer_.fact("ranks",
                  fmt::format("{} over {}, {} per rank and step, batch norm {}", world_.size(), world_.comm->engine(),
@@ -227,7 +264,7 @@ void Trainer::make_loader() {
       recipe_.is_seed() && shard.ranks > 1 && shard.size(data_->train().size()) >= static_cast<size_t>(batch_size_);
   loader_.emplace(data_->train(), loader_for(cx_.device, {.batch_size = batch_size_,
                                                           .workers = recipe_.workers,
-                                                          .shuffle = true,
+                                                          .shuffle = recipe_.shuffle,
                                                           .drop_last = drop_last,
                                                           .seed = recipe_.seed,
                                                           .shard = shard}));

@@ -33,6 +33,7 @@ struct TrainEnd {
   int64_t step = 0;
   double best_score = -1;  // AP, or PCKh's Mean as a fraction; -1 if the run was never validated
   bool pckh = false;       // Whether the score is PCKh's Mean.
+  bool early = false;      // Whether the run ended before its last epoch because of `patience`.
   bool stopped() const { return stop_reason != 0; }
 };
 
@@ -50,7 +51,8 @@ class Trainer {
   // Trains until all epochs are done or a stop is requested; last.safetensors then continues the run exactly. Throws
   // Error if a loss is not finite or a file cannot be written; checkpoints that were saved before stay valid.
   TrainEnd run(const StopRequest& stop);
-  // Validates the model as it is and writes key_results.json. Ranks other than rank 0 return an empty result.
+  // Validates the model as it is, or with the average of its weights if the recipe has one, and writes
+  // key_results.json. Ranks other than rank 0 return an empty result.
   ValidationRun test();
 
   const PoseModel& model() const { return *model_; }
@@ -64,6 +66,10 @@ class Trainer {
   void make_loader();
   bool validation_is_due() const;
   bool validate(EpochRecord& record);  // Returns whether it is the best one so far.
+  // Whether the score has not risen for `patience` validations; `newest` is counted after the history. Only rank 0
+  // knows the scores.
+  bool out_of_patience(const EpochRecord* newest = nullptr) const;
+  bool agreed_to_end_early() const;  // The same on all ranks.
   void finish_epoch();
   void save(const std::string& name, bool with_optimizer) const;
   int agreed_reason(const StopRequest& stop) const;  // The same on all ranks; 0 if no stop is requested.

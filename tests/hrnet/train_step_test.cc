@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -68,6 +69,130 @@ TEST(TrainStep, IsForwardBackwardAndAdamByHand) {
     EXPECT_EQ(test::values(net.parameters().buffers), test::values(by_hand.parameters().buffers)) << i;
   }
   EXPECT_EQ(adam.steps(), 4);
+}
+
+// A network without batch norm, for which the parts of a batch do not depend on each other.
+struct Plain : Model {
+  Conv a{*this, "a", {.in = 2, .out = 5}}, b{*this, "b", {.in = 5, .out = 1, .kernel = 1}};
+  Tensor operator()(Context& cx, const Tensor& x) { return b(cx, relu(cx, a(cx, x))); }
+};
+
+StepBatch samples(int64_t from, int64_t to) {
+  const auto x = std::span(kX).subspan(static_cast<size_t>(from * 70), static_cast<size_t>((to - from) * 70));
+  const auto y = std::span(kY).subspan(static_cast<size_t>(from * 35), static_cast<size_t>((to - from) * 35));
+  return {{x, {to - from, 5, 7, 2}, "x"}, {y, {to - from, 5, 7, 1}, "y"}};
+}
+
+TEST(TrainStep, KeptGradientsMakeTheUpdateOfTheWholeBatch) {
+  using Gradients = TrainStep::Gradients;
+  Context cx;
+  Plain whole, parts;
+  whole.init(cx, 1), parts.init(cx, 1);
+  Adam adam(whole, {}), other(parts, {});
+  const auto loss = [](Plain& net) {
+    return [&net](Context& c, const Inputs& in) { return mse(c, net(c, in["x"]), in["y"]); };
+  };
+  TrainStep step(cx, adam, loss(whole)), steps(cx, other, loss(parts));
+  for (int i = 0; i < 3; ++i) {
+    const Values before = test::values(parts.parameters().values);
+    const double all = step(batch(), 1e-2);
+    steps.submit(samples(0, 2), 1e-2, Gradients::keep);
+    EXPECT_EQ(test::values(parts.parameters().values), before) << "a step that keeps updates nothing";
+    steps.submit(samples(2, 3), 1e-2);  // fewer samples than the first
+    const double first = steps.wait(), second = steps.wait();
+    EXPECT_NEAR((2 * first + second) / 3, all, 1e-5 * all);
+    EXPECT_TRUE(test::close(test::values(other.exp_avg), test::values(adam.exp_avg), 1e-5)) << i;
+    EXPECT_EQ(other.steps(), i + 1);
+  }
+  // Steps by themselves are what they were, with the kept ones gone.
+  Plain fresh;
+  fresh.init(cx, 1);
+  fresh.parameters().home().upload(fresh.parameters().values,
+                                   std::as_bytes(std::span(parts.parameters().values.data<float>(),
+                                                           static_cast<size_t>(parts.parameters().values.numel()))));
+  Adam third(fresh, {});
+  third.set_steps(other.steps());
+  for (const auto& [to, from] : {std::pair{third.exp_avg, other.exp_avg}, {third.exp_avg_sq, other.exp_avg_sq}})
+    cx.upload(to, std::as_bytes(std::span(from.data<float>(), static_cast<size_t>(from.numel()))));
+  TrainStep alone(cx, third, loss(fresh));
+  EXPECT_EQ(steps(batch(), 1e-2), alone(batch(), 1e-2));
+  EXPECT_EQ(test::values(parts.parameters().values), test::values(fresh.parameters().values));
+}
+
+TEST(TrainStep, ALossThatIsNotFiniteAddsNothingToTheKeptAndDropsThemWhenItShouldUpdate) {
+  using Gradients = TrainStep::Gradients;
+  Context cx;
+  Plain net, clean;
+  net.init(cx, 1), clean.init(cx, 1);
+  Optimizer adam(cx, net.parameters(), {}, {.ema = 0.5}), other(cx, clean.parameters(), {}, {.ema = 0.5});
+  const auto loss = [](Plain& n) {
+    return [&n](Context& c, const Inputs& in) { return mse(c, n(c, in["x"]), in["y"]); };
+  };
+  TrainStep step(cx, adam, loss(net)), good(cx, other, loss(clean));
+  StepBatch bad = samples(0, 1);
+  std::vector<float> infinite(35, INFINITY);
+  bad.arrays[1].bytes = std::as_bytes(std::span(infinite));
+  const Values start = test::values(net.parameters().values);
+  step.submit(samples(1, 3), 1e-2, Gradients::keep);
+  step.submit(bad, 1e-2);  // drops what was kept
+  step.submit(samples(0, 1), 1e-2, Gradients::keep);
+  step.submit(bad, 1e-2, Gradients::keep);
+  EXPECT_EQ(test::values(net.parameters().values), start);
+  EXPECT_EQ(test::values(adam.average_values), start);
+  EXPECT_EQ(adam.steps(), 0);
+  step.submit(samples(1, 2), 1e-2);
+  good.submit(samples(0, 1), 1e-2, Gradients::keep);
+  good.submit(samples(1, 2), 1e-2);
+  EXPECT_EQ(test::values(net.parameters().values), test::values(clean.parameters().values));
+  EXPECT_EQ(test::values(adam.average_values), test::values(other.average_values));
+  EXPECT_EQ(adam.steps(), 1);
+}
+
+TEST(TrainStep, AGradientThatIsNotFiniteUpdatesNothingWhenItIsClipped) {
+  Context cx;
+  Plain net;
+  net.init(cx, 1);
+  Optimizer adam(cx, net.parameters(), {}, {.clip_norm = 1});
+  // The output is multiplied by 1e-30 and by 1e30, which leaves it as it is. Its gradient is of the size of the target,
+  // 1e15, and 1e15 * 1e30 is infinite.
+  TrainStep step(cx, adam, [&](Context& c, const Inputs& in) {
+    return mse(c, mul(c, mul(c, net(c, in["x"]), in["first"]), in["second"]), in["far"]);
+  });
+  const std::vector<float> tiny(35, 1e-30f), huge(35, 1e30f), one(35, 1), far(35, 1e15f);
+  const auto with = [&](const std::vector<float>& first, const std::vector<float>& second,
+                        const std::vector<float>& target) {
+    StepBatch b = samples(0, 1);
+    b.arrays.emplace_back(first, Shape{1, 5, 7, 1}, "first");
+    b.arrays.emplace_back(second, Shape{1, 5, 7, 1}, "second");
+    b.arrays.emplace_back(target, Shape{1, 5, 7, 1}, "far");
+    return b;
+  };
+  const Values before = test::values(net.parameters().values);
+  EXPECT_TRUE(std::isfinite(step(with(tiny, huge, far), 1e-2)));
+  EXPECT_FALSE(std::isfinite(step.gradient_norm()));
+  EXPECT_EQ(test::values(net.parameters().values), before);
+  EXPECT_EQ(adam.steps(), 0);
+  step(with(one, one, one), 1e-2);
+  EXPECT_TRUE(std::isfinite(step.gradient_norm()) && step.gradient_norm() > 0);
+  EXPECT_EQ(adam.steps(), 1);
+  EXPECT_NE(test::values(net.parameters().values), before);
+}
+
+TEST(TrainStep, FrozenLayersStayAndCostNoGradient) {
+  Context cx;
+  Net net;
+  net.init(cx, 1);
+  const std::vector<std::string> patterns{"a.*"};
+  EXPECT_EQ(net.parameters().freeze(patterns), 3);
+  Adam adam(net, {.weight_decay = 0.1, .decoupled = true});
+  TrainStep step(cx, adam, loss_of(net));
+  std::map<std::string, Values> before;
+  for (const Parameter& p : net.parameters().parameters()) before[p.name] = test::values(p.value);
+  for (int i = 0; i < 2; ++i) step(batch(), 1e-2);
+  for (const Parameter& p : net.parameters().parameters()) {
+    if (p.name.starts_with("unused.")) continue;
+    EXPECT_EQ(test::values(p.value) == before[p.name], p.name.starts_with("a.")) << p.name;
+  }
 }
 
 TEST(TrainStep, InputsAreFoundByNumberAndByName) {

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
+#include <map>
 
 #include "core/error.h"
 #include "core/io/safetensors.h"
@@ -135,6 +137,217 @@ TEST(Trainer, AResumedRunWritesTheBytesOfAnUninterruptedOne) {
   EXPECT_EQ(read_file(last_of(r)), read_file(last_of(whole)));
 }
 
+// Everything that may be added to the recipe, on a batch of 1: six steps, so four updates, the last of a single step.
+TrainRecipe with_everything(const fs::path& output) {
+  TrainRecipe r = tiny(output);
+  use_modern_recipe(r);
+  r.batch_size = 1;
+  r.accumulate = 2;
+  r.epochs = 3;
+  r.warmup_steps = 4;
+  r.clip_norm = 0.01;  // acts in every update
+  r.freeze = {"conv1.*", "layer1.0.*"};
+  r.patience = 5;
+  return r;
+}
+
+std::vector<std::byte> copy_of(const ArrayView& a) { return {a.bytes.begin(), a.bytes.end()}; }
+
+TEST(Trainer, AResumedRunWithEverythingAddedWritesTheSameBytes) {
+  const fs::path root = test::temporary_folder();
+  TrainObserver silent;
+  TrainRecipe whole = with_everything(root / "whole");
+  EXPECT_FALSE(train(whole, silent).stopped());
+  // Asked to stop in the first step of a group, whose gradient is in no checkpoint; and a crash after a checkpoint
+  // that was due within a group.
+  struct Stopping : TrainObserver {
+    StopRequest stop;
+    void stepped(const EpochStatus& s) override {
+      if (s.epoch == 0 && s.step == 2) stop.request(7);
+      check(s.epoch != 1 || s.step != 5, "power failure");
+    }
+  };
+  TrainRecipe r = with_everything(root / "cut");
+  r.checkpoint_every = 3;
+  Stopping first, second;
+  const TrainEnd part = train(r, first, first.stop);
+  EXPECT_EQ(part.step, 4) << "the group is finished first";
+  r.resume = last_of(r);
+  EXPECT_EQ(test::error_of([&] { train(r, second); }), "power failure");
+  const RunState saved = read_run_state(WeightFile(fs::path(last_of(r))));
+  EXPECT_EQ(saved.epoch, 1);
+  EXPECT_EQ(saved.step, 4) << "the checkpoint waits for the end of its group";
+  EXPECT_FALSE(train(r, silent).stopped());
+  EXPECT_EQ(read_file(last_of(r)), read_file(last_of(whole)));
+  EXPECT_EQ(read_file(root / "cut" / "best.safetensors"), read_file(root / "whole" / "best.safetensors"));
+}
+
+// Each setting changes the weights: the test above would not notice one that does nothing.
+TEST(Trainer, EverySettingThatIsAddedChangesTheWeights) {
+  const fs::path root = test::temporary_folder();
+  TrainObserver silent;
+  const auto weights = [&](const std::function<void(TrainRecipe&)>& change) {
+    TrainRecipe r = with_everything(root / "run");
+    r.epochs = 2;
+    r.eval_every = 100;
+    change(r);
+    train(r, silent);
+    const SafetensorsFile file{fs::path(last_of(r))};
+    std::vector<std::vector<std::byte>> all;
+    for (const char* name : {"final_layer.weight", "final_layer.bias", "conv1.weight", "optimizer.average.values"}) {
+      if (file.contains(name)) all.push_back(copy_of(file.at(name)));
+    }
+    return all;
+  };
+  const auto base = weights([](TrainRecipe&) {});
+  const std::vector<std::pair<const char*, std::function<void(TrainRecipe&)>>> changes = {
+      {"schedule", [](auto& r) { r.schedule = "cosine"; }},
+      {"lr_final", [](auto& r) { r.lr_final = 0.5; }},
+      {"warmup_steps", [](auto& r) { r.warmup_steps = 0; }},
+      {"clip_norm", [](auto& r) { r.clip_norm = 0; }},
+      {"ema", [](auto& r) { r.ema = 0.1; }},
+      {"freeze", [](auto& r) { r.freeze.clear(); }},
+      {"decay_on", [](auto& r) { r.decay_on = "all"; }},
+      {"accumulate", [](auto& r) { r.accumulate = 3; }},
+      {"shuffle", [](auto& r) { r.shuffle = false; }},
+      {"mirror", [](auto& r) { r.mirror = false; }},
+  };
+  EXPECT_EQ(weights([](TrainRecipe&) {}), base);
+  for (const auto& [name, change] : changes) EXPECT_NE(weights(change), base) << name;
+}
+
+TEST(Trainer, TheAverageIsWhatIsValidatedAndPublished) {
+  const fs::path root = test::temporary_folder();
+  struct Watching : TrainObserver {
+    std::string during;
+    void validated(const Validated&) override { during = "told"; }
+  } watching;
+  TrainRecipe r = tiny(root / "run");
+  r.epochs = 1;
+  r.ema = 0.9;
+  TrainObserver silent;
+  train(r, watching);
+  EXPECT_EQ(watching.during, "told");
+  // best.safetensors is a plain file of weights: the average. last.safetensors has both.
+  const SafetensorsFile best{root / "run" / "best.safetensors"}, last{fs::path(last_of(r))};
+  EXPECT_FALSE(best.contains("optimizer.exp_avg"));
+  EXPECT_NE(copy_of(best.at("final_layer.weight")), copy_of(last.at("final_layer.weight")));
+  EXPECT_NE(copy_of(best.at("bn1.running_mean")), copy_of(last.at("bn1.running_mean")));
+  Context cx;
+  const auto model = make_model(cx, "hrnet_w2", 17, 0, Init::none);
+  load_weights(root / "run" / "best.safetensors", *model);
+  const ArrayView& average = last.at("optimizer.average.values");
+  const Tensor& values = model->parameters().values;
+  ASSERT_EQ(average.numel(), values.numel());
+  EXPECT_EQ(std::memcmp(average.bytes.data(), values.raw(), values.bytes()), 0);
+  const ArrayView& statistics = last.at("optimizer.average.buffers");
+  EXPECT_EQ(std::memcmp(statistics.bytes.data(), model->parameters().buffers.raw(), statistics.bytes.size()), 0);
+  // Testing the checkpoint is testing the average; testing the weights of the file is not.
+  const auto results = [&](const fs::path& folder, const std::function<void(TrainRecipe&)>& what) {
+    TrainRecipe t = tiny(folder);
+    t.test_only = true;
+    what(t);
+    World alone = lone_world();
+    Trainer(t, alone, silent).test();
+    return read_file(folder / "key_results.json");
+  };
+  const std::string of_best = results(root / "a", [&](auto& t) { t.weights = root / "run" / "best.safetensors"; });
+  EXPECT_EQ(of_best, read_file(root / "run" / "key_results.json"));
+  EXPECT_EQ(results(root / "b", [&](auto& t) { t.resume = last_of(r), t.ema = 0.9; }), of_best);
+  EXPECT_NE(results(root / "c", [&](auto& t) { t.weights = last_of(r); }), of_best);
+}
+
+TEST(Trainer, FrozenParametersAreThoseOfTheStart) {
+  const fs::path root = test::temporary_folder();
+  TrainObserver silent;
+  TrainRecipe r = tiny(root / "run");
+  r.epochs = 1;
+  r.freeze = {"layer1.*", "stage?.*"};
+  r.weight_decay = 0.1;
+  World alone = lone_world();
+  Trainer trainer(r, alone, silent);
+  std::map<std::string, std::vector<float>> before;
+  const auto copy = [](const Parameter& p) {
+    return std::vector<float>(p.value.data<float>(), p.value.data<float>() + p.value.numel());
+  };
+  for (const Parameter& p : trainer.model().parameters().parameters()) before[p.name] = copy(p);
+  trainer.run({});
+  for (const Parameter& p : trainer.model().parameters().parameters()) {
+    const bool frozen = p.name.starts_with("layer1.") || p.name.starts_with("stage");
+    EXPECT_EQ(copy(p) == before[p.name], frozen) << p.name;
+  }
+}
+
+TEST(Trainer, EndsWhenTheScoreHasNotRisenForAsLongAsItsPatience) {
+  const fs::path root = test::temporary_folder();
+  struct Counting : TrainObserver {
+    int validations = 0, last = 0;
+    void validated(const Validated& v) override { ++validations, last += v.last ? 1 : 0; }
+  } counting, again;
+  TrainRecipe r = tiny(root / "run");
+  r.lr = 1e-30;  // the score stays where it is
+  r.epochs = 50;
+  r.patience = 2;
+  const TrainEnd end = train(r, counting);
+  EXPECT_TRUE(end.early);
+  EXPECT_FALSE(end.stopped());
+  EXPECT_EQ(end.epoch, 3) << "the first one sets the score, two do not raise it";
+  EXPECT_EQ(counting.validations, 3);
+  EXPECT_EQ(counting.last, 1) << "the observer knows that it is the last one";
+  // A resumed run knows that it is at its end; with more patience it goes on.
+  const std::string bytes = read_file(last_of(r));
+  r.resume = last_of(r);
+  EXPECT_TRUE(train(r, again).early);
+  EXPECT_EQ(again.validations, 0);
+  EXPECT_EQ(read_file(last_of(r)), bytes);
+  r.patience = 3;
+  EXPECT_EQ(train(r, again).epoch, 4);
+  EXPECT_EQ(again.validations, 1);
+}
+
+TEST(Trainer, ResumingWithOtherExtrasIsSaid) {
+  const fs::path root = test::temporary_folder();
+  struct Listening : TrainObserver {
+    std::string notes;
+    void fact(std::string_view label, const std::string& text) override {
+      if (label == "note") notes += text + "\n";
+    }
+  } listening;
+  TrainRecipe r = tiny(root / "run");
+  r.epochs = 1;
+  r.ema = 0.9;
+  train(r, listening);
+  EXPECT_EQ(listening.notes, "");
+  r.resume = last_of(r);
+  r.epochs = 2;
+  r.ema = 0;
+  r.accumulate = 2;
+  train(r, listening);
+  EXPECT_TRUE(test::contains(listening.notes, "the checkpoint's `ema` is 0.9, this run's is 0")) << listening.notes;
+  EXPECT_TRUE(test::contains(listening.notes, "`accumulate` is 1, this run's is 2")) << listening.notes;
+  EXPECT_FALSE(test::contains(listening.notes, "clip_norm")) << listening.notes;
+  // Without averages in the file they begin with the weights.
+  r.ema = 0.5;
+  r.epochs = 3;
+  train(r, listening);
+  EXPECT_TRUE(SafetensorsFile{fs::path(last_of(r))}.contains("optimizer.average.values"));
+}
+
+TEST(Trainer, AnAutomaticResumeForgetsWhatTheRunBeganWith) {
+  const fs::path root = test::temporary_folder();
+  TrainObserver silent;
+  TrainRecipe first = tiny(root / "first");
+  first.epochs = 1;
+  train(first, silent);
+  TrainRecipe r = tiny(root / "run");
+  r.weights = last_of(first);
+  r.resume = "auto";
+  r.epochs = 1;
+  EXPECT_EQ(train(r, silent).epoch, 1);
+  r.epochs = 2;  // the same settings, in a folder that has a checkpoint now
+  EXPECT_EQ(train(r, silent).epoch, 2);
+}
+
 TEST(Trainer, CheckpointsWithinAnEpochContinueIt) {
   const fs::path root = test::temporary_folder();
   TrainRecipe whole = tiny(root / "whole");
@@ -237,85 +450,6 @@ TEST(Trainer, PrintsNothingByItself) {
   train(r, silent);
   EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
-}
-
-TEST(TrainRecipe, ASettingThatCannotBeIsNamedByItsField) {
-  const std::vector<std::pair<const char*, std::function<void(TrainRecipe&)>>> cases = {
-      {"epochs", [](auto& r) { r.epochs = 0; }},
-      {"start_epoch", [](auto& r) { r.start_epoch = 2; }},
-      {"start_epoch", [](auto& r) { r.start_epoch = -1; }},
-      {"batch_size", [](auto& r) { r.batch_size = 0; }},
-      {"workers", [](auto& r) { r.workers = -1; }},
-      {"eval_every", [](auto& r) { r.eval_every = 0; }},
-      {"checkpoint_every", [](auto& r) { r.checkpoint_every = -1; }},
-      {"lr", [](auto& r) { r.lr = 0; }},
-      {"lr", [](auto& r) { r.lr = NAN; }},
-      {"lr_gamma", [](auto& r) { r.lr_gamma = INFINITY; }},
-      {"weight_decay", [](auto& r) { r.weight_decay = NAN; }},
-      {"joints", [](auto& r) { r.joints = 0; }},
-      {"fixed_size",
-       [](auto& r) {
-         r.fixed_size = {100, 64};
-       }},
-      {"fixed_size",
-       [](auto& r) {
-         r.fixed_size = {64, 8192};
-       }},
-      {"recipe", [](auto& r) { r.recipe = "mine"; }},
-      {"init", [](auto& r) { r.init = "zeros"; }},
-      {"codec", [](auto& r) { r.codec = "simcc"; }},
-      {"color", [](auto& r) { r.color = "grey"; }},
-      {"on_bad_sample", [](auto& r) { r.on_bad_sample = "ignore"; }},
-      {"rot_factor", [](auto& r) { r.rot_factor = 91; }},
-      {"scale_factor", [](auto& r) { r.scale_factor = NAN; }},
-      {"weights", [](auto& r) { r.weights = "a.pth", r.resume = "b.safetensors"; }},
-      {"weights", [](auto& r) { r.weights = "a.pth", r.no_pretrained = true; }},
-      {"drop_final_layer", [](auto& r) { r.drop_final_layer = true; }},
-      {"test_only", [](auto& r) { r.test_only = true; }},
-  };
-  TrainRecipe good = tiny("run");
-  good.validate();
-  for (const auto& [field, spoil] : cases) {
-    TrainRecipe r = tiny("run");
-    spoil(r);
-    try {
-      r.validate();
-      ADD_FAILURE() << field << " was accepted";
-    } catch (const Error& e) {
-      EXPECT_EQ(e.field(), field) << e.what();
-      EXPECT_TRUE(test::contains(e.what(), fmt::format("`{}` ", field))) << e.what();
-    }
-  }
-}
-
-TEST(Checkpoint, NumbersThatCannotBeAreRefusedByName) {
-  const fs::path file = test::temporary_folder() / "c.safetensors";
-  const float zero = 0;
-  const auto refused = [&](const std::string& position) {
-    const std::vector<NamedArray> arrays = {{"x", DType::f32, {1}, std::as_bytes(std::span(&zero, 1))}};
-    write_safetensors(file, arrays, {{"position", position}, {"history", "[]"}});
-    try {
-      read_run_state(WeightFile(file));
-    } catch (const Error& e) {
-      EXPECT_EQ(e.field(), "resume");
-      return std::string(e.what());
-    }
-    return std::string();
-  };
-  EXPECT_EQ(refused(R"({"epoch":3,"step":1,"samples":6,"loss_sum":1,"best_ap":0.5})"), "");
-  EXPECT_TRUE(test::contains(refused(R"({"epoch":1e300,"step":0,"samples":0,"loss_sum":0,"best_ap":0})"), "1e+300"));
-  EXPECT_TRUE(test::contains(refused(R"({"epoch":0,"step":1,"samples":0,"loss_sum":0,"best_ap":0})"), "samples"));
-  EXPECT_TRUE(test::contains(refused(R"({"epoch":0.5,"step":0,"samples":0,"loss_sum":0,"best_ap":0})"), "whole"));
-  EXPECT_TRUE(test::contains(refused("[]"), "position"));
-}
-
-TEST(Checkpoint, AHistoryWithoutANumberForSomeJointCanBeReadAgain) {
-  EpochRecord record{.epoch = 1, .loss = 0.5, .lr = 1e-3, .pckh = true, .stats = std::vector<double>(9, 50.0)};
-  record.stats[2] = std::numeric_limits<double>::quiet_NaN();
-  const std::vector<EpochRecord> back = history_from_json(history_to_json({record}), "test");
-  ASSERT_EQ(back.size(), 1u);
-  EXPECT_TRUE(std::isnan(back[0].stats[2]));
-  EXPECT_EQ(back[0].stats[3], 50.0);
 }
 
 }  // namespace

@@ -13,13 +13,11 @@
 
 #include "core/comm/nccl.h"
 #include "core/comm/socket.h"
-#include "core/error.h"
 #include "core/file.h"
 #include "core/io/json.h"
 #include "core/io/safetensors.h"
 #include "data/formats/coco.h"
 #include "tests/support/oracle.h"
-#include "tools/launch/spawn.h"
 #include "tools/synth/synth.h"
 
 namespace hr {
@@ -128,6 +126,7 @@ std::vector<std::string> train_command(const fs::path& output, const Flags& more
                                    "1",
                                    "--eval-every",
                                    "1000"};
+  if (std::find(more.begin(), more.end(), "--eval-every") != more.end()) command.resize(command.size() - 2);
   command.insert(command.end(), more.begin(), more.end());
   return command;
 }
@@ -414,6 +413,35 @@ TEST(RankProgram, CtrlCStopsAllRanksAfterTheSameStepAndResumesExactly) {
   EXPECT_EQ(read_file(root / "cut/last.safetensors"), read_file(root / "whole/last.safetensors"));
 }
 
+// The ranks stop at the end of a group of steps, and only rank 0's averages and patience count.
+TEST(RankProgram, CtrlCWithEverythingAddedToTheRecipeResumesExactly) {
+  const fs::path root = test::temporary_folder();
+  const Flags flags{"--epochs",     "6",    "--nproc",        "2",          "--recipe", "modern",
+                    "--accumulate", "2",    "--warmup-steps", "4",          "--freeze", "layer1.*",
+                    "bn1.*",        "--lr", "1e-3",           "--patience", "50",       "--clip-norm",
+                    "0.01"};
+  Process whole(train_command(root / "whole", flags));
+  ASSERT_EQ(whole.wait(), 0) << whole.output();
+  Process cut(train_command(root / "cut", flags));
+  wait_for_checkpoint(root / "cut");
+  ::kill(cut.pid(), SIGINT);
+  EXPECT_EQ(cut.wait(30), 130) << cut.output();
+  Flags again = flags;
+  again.insert(again.end(), {"--resume", "auto"});
+  Process rest(train_command(root / "cut", again));
+  EXPECT_EQ(rest.wait(), 0) << rest.output();
+  EXPECT_EQ(read_file(root / "cut/last.safetensors"), read_file(root / "whole/last.safetensors"));
+  EXPECT_EQ(read_file(root / "cut/best.safetensors"), read_file(root / "whole/best.safetensors"));
+}
+
+TEST(RankProgram, PatienceEndsAllRanksTogether) {
+  const fs::path folder = test::temporary_folder() / "run";
+  Process p(train_command(folder,
+                          {"--epochs", "40", "--nproc", "2", "--lr", "1e-30", "--patience", "2", "--eval-every", "1"}));
+  EXPECT_EQ(p.wait(), 0) << p.output();
+  EXPECT_EQ(count(p.output(), "ended after epoch 3"), 1u) << p.output();
+}
+
 TEST(RankProgram, AnotherNumberOfRanksKeepsTheGlobalBatchOrAsks) {
   const fs::path folder = test::temporary_folder() / "run";
   const auto resume = [&](const Flags& more) {
@@ -432,37 +460,6 @@ TEST(RankProgram, AnotherNumberOfRanksKeepsTheGlobalBatchOrAsks) {
   EXPECT_EQ(count(three.output(), "error: "), 1u) << three.output();
   Process anyway(resume({"--epochs", "3", "--nproc", "3", "--new-global-batch"}));
   EXPECT_EQ(anyway.wait(), 0) << anyway.output();
-}
-
-TEST(Launch, DevicesAreDifferentNumbers) {
-  EXPECT_EQ(parse_devices("0,3"), (std::vector{0, 3}));
-  EXPECT_EQ(parse_devices("2"), (std::vector{2}));
-  for (const char* bad : {"", ",", "0,,1", "0,0", "a", "1,b", "-1", "0 1"})
-    EXPECT_THROW(parse_devices(bad), Error) << bad;
-}
-
-std::string refused_devices(const std::vector<int>& devices, const char* visible) {
-  try {
-    return "accepted: " + visible_devices(devices, visible);
-  } catch (const Error& e) {
-    return e.what();
-  }
-}
-
-TEST(Launch, DevicesAreCountedAmongTheVisibleOnes) {
-  EXPECT_EQ(visible_devices({0, 3}, nullptr), "0,3");
-  EXPECT_EQ(visible_devices({0, 1}, "4,5"), "4,5");
-  EXPECT_EQ(visible_devices({1}, "4,5"), "5");
-  EXPECT_EQ(visible_devices({2, 0}, "GPU-8932f937,1,MIG-dd7"), "MIG-dd7,GPU-8932f937");
-  // GPU 2, which belongs to another user, is out of reach.
-  for (const auto& [visible, shown] :
-       {std::pair{"4,5", "2 GPUs"}, {"7", "1 GPU;"}, {"", "0 GPUs"}, {"0,1,-1,2", "2 GPUs"}}) {
-    const std::string message = refused_devices({0, 2}, visible);
-    EXPECT_TRUE(message.starts_with("--devices 0,2: ")) << message;
-    EXPECT_NE(message.find(std::string("CUDA_VISIBLE_DEVICES=") + visible + ", which shows " + shown),
-              std::string::npos)
-        << message;
-  }
 }
 
 TEST(RankProgram, DevicesThatAreNotVisibleAreRefusedBeforeARankStarts) {

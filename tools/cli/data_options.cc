@@ -8,7 +8,7 @@
 
 namespace hr {
 
-void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags) {
+void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags, const std::function<void()>& modern) {
   app.add_option("--data-path", o.data_path,
                  "dataset: a folder with train2017/, val2017/ (or train2017.zip ...) and annotations/, or a file that "
                  "`pack` made")
@@ -26,10 +26,25 @@ void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags) {
                  "layout of --data-path: coco, mpii or crowdpose; auto guesses it from the files")
       ->check(CLI::IsMember({"auto", "coco", "mpii", "crowdpose"}));
   app.add_option("--categories", o.categories, "categories to keep: ids or names, or `all`")->type_name("ID|NAME...");
-  app.add_option(
-         "--recipe", o.recipe,
-         "training recipe: official (as published with HRNet) or seed (of the PyTorch project that this one follows)")
-      ->check(CLI::IsMember({"official", "seed"}));
+  if (modern) {
+    // Options take effect in the order in which they are added, so flags that are added later override the preset.
+    app.add_option_function<std::string>(
+           "--recipe",
+           [&o, modern](const std::string& name) {
+             o.recipe = name;
+             if (name == "modern") modern();
+           },
+           "training recipe: official (as published with HRNet), seed (of the PyTorch project that this one follows) "
+           "or modern (AdamW, warm-up, cosine schedule, clipping, averaged weights, UDP, photometric changes and "
+           "dropped rectangles; other flags change single values of it)")
+        ->default_str(o.recipe)
+        ->check(CLI::IsMember({"official", "seed", "modern"}));
+  } else {
+    app.add_option(
+           "--recipe", o.recipe,
+           "training recipe: official (as published with HRNet) or seed (of the PyTorch project that this one follows)")
+        ->check(CLI::IsMember({"official", "seed"}));
+  }
   app.add_option("--on-bad-sample", o.on_bad_sample,
                  flags == DataFlags::training
                      ? "what to do with pictures and annotations that cannot be used: fail, or skip and list them "
@@ -58,6 +73,12 @@ void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags) {
   app.add_option("--rot-factor", o.rot_factor, "augmentation: spread of the rotation in degrees")
       ->type_name("X")
       ->check(CLI::Range(0.0, 90.0));
+  app.add_flag("--mirror,!--no-mirror", o.mirror,
+               "augmentation: mirror half of the people (on by default; --no-mirror turns it off)");
+  app.add_option("--half-body-joints", o.half_body_joints,
+                 "augmentation, official recipe: half body only with more labelled joints than this")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0));

@@ -3,6 +3,8 @@
 #pragma once
 #include <CLI/CLI.hpp>
 
+#include <functional>
+
 #include "data/find_dataset.h"
 
 namespace hr {
@@ -11,7 +13,9 @@ namespace hr {
 // --on-bad-sample, --max-megapixels, --dataset. For training it also adds --seed, --codec and the flags of augmentation
 // and of the cache; for validation it leaves out those of the training split.
 enum class DataFlags { training, plain, validation };
-void add_data_options(CLI::App& app, DataOptions& options, DataFlags flags = DataFlags::training);
+// If `modern` is given, --recipe accepts modern too and then calls it; flags that are added later override its values.
+void add_data_options(CLI::App& app, DataOptions& options, DataFlags flags = DataFlags::training,
+                      const std::function<void()>& modern = {});
 
 // Calls check_samples with a progress bar, and prints its remarks and what is left out. With `quiet` nothing is printed
 // (for ranks other than the first).

@@ -92,6 +92,19 @@ constexpr std::string_view kSame[] = {
     "photometric",
     "coarse_dropout",
     "keypoints_path",
+    "cfg",
+    "schedule",
+    "lr_final",
+    "warmup_steps",
+    "accumulate",
+    "clip_norm",
+    "ema",
+    "freeze",
+    "decay_on",
+    "patience",
+    "shuffle",
+    "mirror",
+    "half_body_joints",
 };
 
 }  // namespace

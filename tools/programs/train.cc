@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "hrnet/train/trainer.h"
+#include "tools/cli/data_options.h"
 #include "tools/cli/model_options.h"
 #include "tools/cli/orderly_end.h"
 #include "tools/train/train_output.h"
@@ -27,6 +28,9 @@ int test(Trainer& trainer, TrainOutput& output, bool first) {
 }  // namespace
 
 int train(const TrainOptions& o, World& world) {
+  if (world.first()) {
+    for (const std::string& remark : o.config.remarks) print_note(remark);
+  }
   TrainOutput output(o.print_freq);
   Trainer trainer(o, world, output, print_remark);
   std::fflush(stdout);

@@ -3,12 +3,14 @@
 #include <CLI/CLI.hpp>
 
 #include "hrnet/train/recipe.h"
+#include "tools/cli/config_option.h"
 #include "tools/launch/rank_options.h"
 
 namespace hr {
 
 struct TrainOptions : TrainRecipe {
   RankOptions ranks;
+  ConfigOptions config;
 };
 void add_train_options(CLI::App& app, TrainOptions& options);
 

@@ -78,6 +78,11 @@ void add_validate_options(CLI::App& app, ValidateOptions& o) {
            "Measures a pose model on COCO (ten OKS numbers), CrowdPose (nine) or MPII (PCKh). Prints what was measured "
            "and how, and writes result files in the seed's and the official formats.",
            "validate --data-path demo/data --weights demo/run/best.safetensors --output-dir demo/run");
+  add_config_option(app, o.config, [&](const OfficialConfig& config) {
+    std::vector<std::string> remarks = apply_official_config(config, o);
+    if (!o.weights.empty()) app.get_option("--weights")->required(false);
+    return remarks;
+  });
   add_weights(app, o);
   add_data_options(app, o, DataFlags::validation);
   app.add_option("--mpii-truth", o.mpii_truth,
@@ -104,6 +109,7 @@ void add_validate_options(CLI::App& app, ValidateOptions& o) {
 }
 
 void validate(const ValidateOptions& o) {
+  for (const std::string& remark : o.config.remarks) print_note(remark);
   std::optional<Progress> bar;
   Validation validation(o, show_on(bar));
   if (bar) bar->finish();

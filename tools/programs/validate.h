@@ -3,10 +3,13 @@
 #include <CLI/CLI.hpp>
 
 #include "hrnet/validate/validation.h"
+#include "tools/cli/config_option.h"
 
 namespace hr {
 
-using ValidateOptions = ValidationOptions;
+struct ValidateOptions : ValidationOptions {
+  ConfigOptions config;
+};
 void add_validate_options(CLI::App& app, ValidateOptions& options);
 // Prints what is measured and how, and then the numbers. Writes the files of Validation::run into --output-dir, and
 // with --analysis also analysis.png.

@@ -10,7 +10,7 @@
 set -euo pipefail
 
 hr_libraries=(libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev libfmt-dev libgtest-dev
-  libminizip-dev zlib1g-dev libssl-dev libgloo-dev)
+  libminizip-dev zlib1g-dev libssl-dev libyaml-cpp-dev libgloo-dev)
 # For videos. Not unpacked by --into: they bring two hundred others along, and a build without them works, too.
 hr_video_libraries=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev)
 hr_packages=(g++ cmake ninja-build pkg-config "${hr_libraries[@]}" "${hr_video_libraries[@]}")

@@ -4,6 +4,59 @@
 #include "tools/programs/train.h"
 
 namespace hr {
+namespace {
+
+// The flags of what a recipe may have in addition.
+void add_recipe_extras(CLI::App& app, TrainOptions& o) {
+  app.add_option("--schedule", o.schedule,
+                 "how the learning rate falls: multi-step (at --lr-steps), cosine (over the whole run) or flat-cosine "
+                 "(over its second half)")
+      ->check(CLI::IsMember({"multi-step", "cosine", "flat-cosine"}));
+  app.add_option("--lr-final", o.lr_final, "cosine schedules: share of --lr that is left at the end")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--warmup-steps", o.warmup_steps,
+                 "number of updates over which the learning rate rises linearly from a thousandth [default: 0; seed: "
+                 "the first epoch, at most 1000; modern: 1000, at most a twentieth of the run]")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--accumulate", o.accumulate,
+                 "number of steps whose gradients are averaged for one update; this acts as a larger batch, except "
+                 "that batch norm sees single steps")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--clip-norm", o.clip_norm,
+                 "limit of the norm of the whole gradient; larger ones are scaled down to it; 0: no limit")
+      ->type_name("X")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--ema", o.ema,
+                 "decay of a moving average of weights and running statistics, which is validated and saved as "
+                 "best.safetensors; 0: none")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--freeze", o.freeze,
+                 "patterns for the names of parameters that are not trained, such as 'layer1.*' 'stage2.*' (in quotes; "
+                 "* stands for any characters, ? for one)")
+      ->type_name("PATTERN...");
+  app.add_option("--decay-on", o.decay_on, "what --weight-decay applies to: all, or filters (neither norms nor biases)")
+      ->check(CLI::IsMember({"all", "filters"}));
+  app.add_option("--patience", o.patience,
+                 "number of validations without a better score after which the run ends early; 0: it never does")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--shuffle,!--no-shuffle", o.shuffle,
+               "show the people in a new order in every epoch (on by default; --no-shuffle turns it off)");
+}
+
+// Drops what a configuration file says about the start of the run where flags contradict it.
+void prefer_flags(const CLI::App& app, TrainOptions& o) {
+  if (o.config.file.empty()) return;
+  const auto given = [&app](const char* flag) { return app.get_option(flag)->count() > 0; };
+  if (!given("--weights") && (given("--no-pretrained") || (given("--resume") && o.resume != "auto"))) o.weights.clear();
+  if (!given("--resume") && (o.test_only || given("--start-epoch"))) o.resume.clear();
+}
+
+}  // namespace
 
 void add_train_options(CLI::App& app, TrainOptions& o) {
   describe(app,
@@ -11,7 +64,9 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
            "and the best weights, a line of results per epoch, the resolved configuration and plots to --output-dir.",
            "train --data-path demo/data --model hrnet_w8 --fixed-size 128 96 --epochs 10 --lr-steps 7 9 --output-dir "
            "demo/run");
-  add_data_options(app, o);
+  add_config_option(app, o.config, [&o](const OfficialConfig& config) { return apply_official_config(config, o); });
+  app.parse_complete_callback([&app, &o] { prefer_flags(app, o); });
+  add_data_options(app, o, DataFlags::training, [&o] { use_modern_recipe(o); });
   app.add_option("--mpii-truth", o.mpii_truth,
                  "MPII: gt_valid.mat, the ground truth of PCKh [default: beside the validation annotations]")
       ->type_name("FILE");
@@ -33,8 +88,9 @@ void add_train_options(CLI::App& app, TrainOptions& o) {
   app.add_option("--lr-gamma", o.lr_gamma, "factor of the learning rate at each of --lr-steps")->type_name("X");
   app.add_option("--lr", o.lr, "learning rate of the first epoch")->type_name("X")->check(CLI::PositiveNumber);
   app.add_option("--wd,--weight-decay", o.weight_decay,
-                 "decoupled weight decay [default: 1e-4 with --recipe seed, else 0]")
+                 "decoupled weight decay [default: 1e-4 with --recipe seed, 0.05 with modern, else 0]")
       ->type_name("X");
+  add_recipe_extras(app, o);
   app.add_option("-b,--batch-size", o.batch_size, "people per step in each rank")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
