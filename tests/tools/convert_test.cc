@@ -47,8 +47,12 @@ void expect_same_tensors(const WeightFile& a, const WeightFile& b) {
   }
 }
 
-void convert_file(const fs::path& from, const fs::path& to) {
-  convert({.input = from.string(), .output = to.string()});
+void convert_file(const fs::path& from, const fs::path& to, const std::string& color = "") {
+  ConvertOptions options;
+  options.input = from.string();
+  options.output = to.string();
+  options.color = color;
+  convert(options);
 }
 
 // Converts there and back. Every step has the same tensors in the same order.
@@ -133,7 +137,7 @@ TEST(Convert, ColourOrderAndInputSizeTravelWithTheWeights) {
   // A .pth has no place for it, but the flag on the way back records it.
   convert_file(folder / "best.safetensors", folder / "best.pth");
   EXPECT_FALSE(load_model(cx, folder / "best.pth")->bgr_input());
-  convert({.input = (folder / "best.pth").string(), .output = (folder / "again.safetensors").string(), .color = "bgr"});
+  convert_file(folder / "best.pth", folder / "again.safetensors", "bgr");
   EXPECT_TRUE(load_model(cx, folder / "again.safetensors")->bgr_input());
 }
 
