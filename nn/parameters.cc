@@ -77,12 +77,13 @@ Counter& ParameterStore::add_counter(std::string name) {
   return counters_.back();
 }
 
-void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
+void ParameterStore::allocate(Context& cx, uint64_t seed, Init init, Purpose purpose) {
+  purpose_ = purpose;
   int64_t size = 0, buffer_size = 0;
   for (const Parameter& p : parameters_) size += padded(numel(p.torch_shape));
   for (const Buffer& b : buffers_) buffer_size += padded(b.channels);
   values = cx.zeros({size}, DType::f32);
-  grads = cx.zeros({size}, DType::f32);
+  grads = purpose == Purpose::training ? cx.zeros({size}, DType::f32) : Tensor();
   buffers = cx.zeros({buffer_size}, DType::f32);
   home_.device = cx.device;
   home_.stream = cx.stream;
@@ -91,7 +92,7 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
   std::vector<int64_t> offsets;
   for (Parameter& p : parameters_) {
     p.value = values.view(p.shape(), at);
-    p.grad = grads.view(p.shape(), at);
+    p.grad = grads.defined() ? grads.view(p.shape(), at) : Tensor();
     p.value.set_requires_grad(true);
     offsets.push_back(at);
     at += padded(numel(p.torch_shape));
@@ -148,6 +149,7 @@ void ParameterStore::uncount(const std::vector<int64_t>& by) {
 }
 
 void ParameterStore::bind(Tape& tape) const {
+  check(grads.defined(), "this model was made for inference, so it has no memory for gradients");
   for (const Parameter& p : parameters_) {
     if (p.value.requires_grad()) tape.bind(p.value, p.grad);
   }

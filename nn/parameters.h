@@ -27,6 +27,15 @@ enum class Init {
   none,      // Filters stay 0, since weights will be loaded.
 };
 
+// What a model's memory is meant for.
+enum class Purpose {
+  training,
+  // There is no memory for gradients, and layers fold batch norm into the memory of the parameters when they first run.
+  // So inference needs the memory of one set of weights. From then on the state dict has other numbers, which give the
+  // same function, except for rounding; weights may be loaded anew at any time.
+  inference,
+};
+
 struct Parameter {
   std::string name;   // PyTorch's name: "stage2.0.branches.0.0.conv1.weight"
   Shape torch_shape;  // As in PyTorch's state dict.
@@ -64,7 +73,8 @@ class ParameterStore {
 
   // Allocates the slabs from cx and sets the initial values. Random values are drawn from Philox(seed, index of the
   // parameter), so they do not depend on the device or the number of threads.
-  void allocate(Context& cx, uint64_t seed, Init init = Init::official);
+  void allocate(Context& cx, uint64_t seed, Init init = Init::official, Purpose purpose = Purpose::training);
+  Purpose purpose() const { return purpose_; }
 
   // On a GPU under bf16, rounds all values in one pass for the convolutions of the training step that follows. The
   // convolutions read the rounded copy only while the returned object exists. Outside of a step each convolution rounds
@@ -96,6 +106,7 @@ class ParameterStore {
   const Context& home() const { return home_; }
 
   // Makes backward() add the gradients of the parameters to the gradient slab.
+  // Throws Error if the store was allocated for inference.
   void bind(Tape& tape) const;
 
   // One entry of the state dict; entries() has them in PyTorch's order.
@@ -110,7 +121,8 @@ class ParameterStore {
   const std::deque<Parameter>& parameters() const { return parameters_; }
   int64_t parameter_count() const;  // Number of scalars.
 
-  Tensor values, grads;  // Flat f32 slabs; the gaps between parameters, for alignment, are zero.
+  Tensor values, grads;  // Flat f32 slabs; the gaps between parameters, for alignment, are zero. For inference there
+                         // are no gradients.
   Tensor buffers;        // Flat, f32.
 
   // Raised by everything that changes values or buffers, so that caches of folded weights can tell whether they are up
@@ -124,6 +136,7 @@ class ParameterStore {
   int freeze(std::span<const std::string> patterns);
 
  private:
+  Purpose purpose_ = Purpose::training;
   Tensor rounded_;  // bf16, laid out like values; kept, since captured graphs hold its address.
   Context home_;
   std::deque<Parameter> parameters_;

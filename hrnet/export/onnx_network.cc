@@ -97,7 +97,7 @@ void choose_size(OnnxNetwork& net, const OnnxOptions& o, std::array<int, 2> othe
 }
 
 OnnxNetwork pose_network(Context& cx, const WeightFile& file, const OnnxOptions& o) {
-  const std::shared_ptr<PoseModel> model = load_model(cx, file, o.model, o.joints, o.color);
+  const std::shared_ptr<PoseModel> model = load_model(cx, file, o.model, o.joints, o.color, Purpose::training);
   const WeightInfo info = weight_info(file, !o.fixed_size);
   OnnxNetwork net;
   net.name = model->name();

@@ -32,9 +32,10 @@ void set_color(PoseModel& model, const std::string& asked, const std::optional<s
 
 // Builds the model, loads all its weights and sets its colour order. What is not asked for (empty, nullopt) is taken
 // from the file. Throws Error with the next step if the file does not tell it, does not fit the model, or has weights
-// that are not finite.
+// that are not finite. A model for inference takes no more memory than its weights (nn/parameters.h, Purpose).
 std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::string name = {},
-                                      std::optional<int> joints = {}, const std::string& color = {});
+                                      std::optional<int> joints = {}, const std::string& color = {},
+                                      Purpose purpose = Purpose::inference);
 std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std::string name = {},
                                       std::optional<int> joints = {}, const std::string& color = {});
 

@@ -102,7 +102,8 @@ void bench_step(const BenchStep& o) {
                              .listener = print_remark});
   const bool gpu = cx.device.is_cuda();
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
-  const auto model = make_model(cx, o.model, joints, 1);
+  const auto model = make_model(cx, o.model, joints, 1, Init::official,
+                                o.training ? Purpose::training : Purpose::inference);
   Philox rng(1, 0, 0);
   HostBuffer<float> images(batch_memory(cx.device)), targets = images;
   images.resize(static_cast<size_t>(n) * h * w * 3);
@@ -152,6 +153,7 @@ void bench_step(const BenchStep& o) {
     cx.upload(input, std::as_bytes(std::span(images)));
     if (gpu) {
       t.seconds = time_graph(cx, *model, input, o, t.peak_bytes);
+      t.peak_bytes += parameter_bytes;
       HeatmapRunner runner(cx, *model, std::vector<int>(joints), {.flip = false});
       for (int i = 0; i < std::max(o.warmup, 3); ++i) runner(images, n, h, w);  // as above
       const double start = now();
@@ -170,9 +172,8 @@ void bench_step(const BenchStep& o) {
         { const Tensor y = model->forward(inference, input); }
         arena->end_step();
       });
-      t.peak_bytes = arena->peak_bytes();
+      t.peak_bytes = cx.allocator->peak_bytes();  // Weights, packed filters, and activations.
     }
-    t.peak_bytes += parameter_bytes;
   }
 
   print_step(o, t, cx);
