@@ -40,7 +40,7 @@ std::string size_of(uint64_t bytes) {
   return size < 1e6 ? fmt::format("{:.1f} kB", size / 1e3) : fmt::format("{:.1f} MB", size / 1e6);
 }
 
-// The page, section by section.
+// Writes the page, one member function per section.
 class Page {
  public:
   explicit Page(const ReportData& data) : d_(data) {}

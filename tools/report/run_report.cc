@@ -47,7 +47,7 @@ ReportPairs origin() {
           {"written", local_time()}};
 }
 
-// The analysis, the numbers by joint and the pictures of what was measured.
+// Adds the error analysis, the accuracy of each joint and the worst pictures.
 void add_measured(const PoseDataset& data, const std::vector<PersonResult>& results, bool pckh,
                   const std::vector<double>& joints, CocoRules rules, ReportData& page) {
   page.worst_rule = pckh ? kDistanceRule : kOksRule;
@@ -77,7 +77,7 @@ struct Network {
   bool detected_boxes = false;
 };
 
-// Published results of the network, and this one in front of them.
+// Adds the published results of the network, preceded by the result of this page.
 void add_published(const Network& network, double percent, ReportData& page) {
   const std::string measure = page.pckh ? "PCKh@0.5" : "AP";
   page.published = published_results(network.name, measure, network.height, network.width);
@@ -128,7 +128,7 @@ std::string set_of(const std::string& annotations) {
   return stem;
 }
 
-// The accuracy that a table or a card names: AP from 0 to 1, or PCKh in percent.
+// Formats an accuracy: AP from 0 to 1, or PCKh in percent.
 std::string score_text(double score, bool pckh) {
   if (std::isnan(score)) return "not a number";
   return score < 0 ? "nothing to find" : fmt::format("{:.{}f}", score, pckh ? 2 : 4);
@@ -153,7 +153,8 @@ ReportTable epoch_table(const std::vector<EpochRecord>& history, const std::vect
   return t;
 }
 
-// The numbers of the best epoch and of the last one that was validated. Returns the best one.
+// Adds the numbers of the best epoch and of the last one that was validated. Returns the record of the best epoch, or
+// null if no epoch was validated.
 const EpochRecord* add_numbers(const std::vector<EpochRecord>& history, ReportData& page) {
   const EpochRecord *best = nullptr, *last = nullptr;
   for (const EpochRecord& r : history) {
@@ -197,7 +198,7 @@ void add_headline(const std::vector<EpochRecord>& history, const std::vector<Epo
   }
 }
 
-// The remarks that the earlier parts of a resumed run have left in metrics.jsonl come first.
+// Returns the remarks that the earlier parts of a resumed run have written to metrics.jsonl.
 std::vector<std::string> earlier_remarks(const fs::path& folder) {
   std::vector<std::string> remarks;
   const fs::path path = folder / "metrics.jsonl";
