@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Uses the installed library as a user would: find_package, pkg-config, a plain C compiler, Python, the program `hrnet`.
-# The prefix was moved after the installation.
+# Uses the installed library as a user would: through find_package, pkg-config, a plain C compiler, Python and the
+# program `hrnet`. The library is installed and then moved to another folder, because it must be relocatable.
 #
 #   tests/install_test.sh BUILD FILES    BUILD: a build folder where everything was built; FILES: from make_files
 set -euo pipefail  # with pipefail, `| grep -q` would fail now and then, because it ends its producer early

@@ -207,7 +207,8 @@ class PanelPlot {
     const float line = text_ / 4;
     const auto end_of_line = [&] {
       if (joined.size() > 1) out_.line(joined, line, tone);
-      if (joined.size() == 1 && series.x.size() > kDots) dots.push_back(joined[0]);  // A point between two gaps has no line, so it gets a dot.
+      // A point between two gaps has no line, so it gets a dot.
+      if (joined.size() == 1 && series.x.size() > kDots) dots.push_back(joined[0]);
       joined.clear();
     };
     std::optional<Point> last;
