@@ -107,7 +107,7 @@ inside() {
 # judge OUT EXPRESSION TEXT: checks a claim in Python over phases, a dictionary of name to record.
 failures=0
 judge() {
-  if python3 - "$root/tree/out-$1/results.json" "$2" <<'PY'; then echo "ok: $1: $3"; else echo "NOT SO: $1: $3" >&2; failures=$((failures + 1)); fi
+  if python3 - "$root/tree/out-$1/results.json" "$2" <<'PY'; then echo "ok: $1: $3"; else echo "FAILED: $1: $3" >&2; failures=$((failures + 1)); fi
 import json, sys
 results = json.load(open(sys.argv[1]))
 phases = results["phases"]
@@ -118,7 +118,7 @@ PY
 }
 files() {
   for name in log.txt results.json table.md logs.tgz; do
-    [ -s "$root/tree/out-$1/$name" ] || { echo "NOT SO: $1: there is no $name" >&2; failures=$((failures + 1)); }
+    [ -s "$root/tree/out-$1/$name" ] || { echo "FAILED: $1: there is no $name" >&2; failures=$((failures + 1)); }
   done
 }
 
@@ -135,7 +135,7 @@ for stage in ${STAGES:-build whole faults second}; do
       BUILD=whole PRETENDED=1 inside 3600 whole first --programs /tree/programs.tar.xz || true
       files whole
       for name in trace.txt trace.csv.gz; do
-        [ -s "$root/tree/out-whole/$name" ] || { echo "NOT SO: whole: there is no $name" >&2; failures=$((failures + 1)); }
+        [ -s "$root/tree/out-whole/$name" ] || { echo "FAILED: whole: there is no $name" >&2; failures=$((failures + 1)); }
       done
       judge whole 'not set(status) ^ {"machine","build","tests","train128","trace","torch","train256","infer128","infer1","kernels","diagnose","out_of_memory","synth","jpegs","ranks","memcheck","racecheck","ncu"}' "every phase was reached"
       judge whole 'not [n for n in status if status[n] == "failed"]' "no phase failed"

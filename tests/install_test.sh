@@ -10,7 +10,7 @@ examples=$source/docs/examples
 version=$(sed -n 's/#define HRNET_VERSION "\(.*\)"/\1/p' "$source/hrnet/version.h")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-fail() { echo "install_test: NOT SO: $*" >&2; exit 1; }
+fail() { echo "install_test: FAILED: $*" >&2; exit 1; }
 
 # flags FILE...: checks that none of our flags are in these files.
 flags() {

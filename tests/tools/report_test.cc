@@ -218,7 +218,7 @@ TEST(Report, PckhIsInPercent) {
   EXPECT_FALSE(contains(page, "OKS AP"));
 }
 
-TEST(Report, OwnNumbersStandBesidePublishedOnes) {
+TEST(Report, OwnNumbersAreComparedWithPublishedOnes) {
   const std::string page = page_of(run_folder(), history(3));
   const size_t own = page.find("<tr class=\"own\"><td class=\"n\">20.00</td><td>256 x 192</td><td>val2017</td>");
   ASSERT_NE(own, std::string::npos);

@@ -20,9 +20,9 @@ namespace hr {
 namespace {
 
 constexpr const char* kOksRule =
-    "Worst is the picture whose people have the smallest mean of the best OKS of any pose.";
+    "The worst picture is the one with the smallest mean, over its people, of the best OKS of any pose.";
 constexpr const char* kDistanceRule =
-    "Worst is the picture whose labelled joints are farthest off in relation to the size of the person.";
+    "The worst picture is the one with the largest mean error of labelled joints, relative to the size of the person.";
 
 std::string sha256_of(const fs::path& path) {
   const MappedFile file(path);
@@ -82,16 +82,15 @@ void add_published(const Network& network, double percent, ReportData& page) {
   const std::string measure = page.pckh ? "PCKh@0.5" : "AP";
   page.published = published_results(network.name, measure, network.height, network.width);
   if (page.published.empty()) {
-    page.published_remark = fmt::format("No published {} of {} is known to this program.", measure, network.name);
+    page.published_remark = fmt::format("This program knows no published {} of {}.", measure, network.name);
     return;
   }
   const std::string boxes = page.pckh                ? "annotated centre and scale"
                             : network.detected_boxes ? "detected"
                                                      : "ground truth";
   page.published_remark =
-      "Numbers can be compared only if set, boxes and input are the same: ground-truth boxes alone give about 2 AP "
-      "more "
-      "than detected ones.";
+      "Numbers can be compared only if set, boxes and input are the same. Ground-truth boxes alone give an AP that is "
+      "about 2 points higher than with detected boxes.";
   if (percent >= 0 || std::isnan(percent)) {
     page.published.insert(page.published.begin(), {.network = network.name,
                                                    .height = network.height,
@@ -256,7 +255,7 @@ void RunReport::add_files(const fs::path& folder, bool ended, ReportData& page) 
   }
   if (fs::exists(last)) {
     page.files.push_back({"last.safetensors", fs::file_size(last),
-                          ended ? sha256_of(last) : "changes with every epoch; told here when the run has ended"});
+                          ended ? sha256_of(last) : "changes with every epoch; shown here when the run has ended"});
   }
 }
 
