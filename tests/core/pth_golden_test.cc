@@ -20,7 +20,7 @@ using test::bits;
 using test::named_tensors;
 using test::NamedView;
 
-// Returns the state dict inside a checkpoint, as far as these tests need it.
+// Returns the value of a key, and reports a failure if there is none.
 const Value& inner(const Value& root, const char* key) {
   const Value* found = root.find(key);
   EXPECT_NE(found, nullptr) << key;
@@ -124,7 +124,7 @@ TEST(Pth, GoldenImagenetNamesHoldTheSameBackbone) {
   EXPECT_EQ(common, 1752);
 }
 
-// Writes JSON as text_of would show the Python value that it stands for.
+// Formats JSON as test::text_of() formats the Python value that it describes.
 std::string text_of_json(const Json& json, const Value& found) {
   if (json.IsNull()) return "None";
   if (json.IsBool()) return json.GetBool() ? "True" : "False";

@@ -34,7 +34,7 @@ TEST(Pth, ALargeFileTakesNoMemoryBesideItsTensors) {
   }
   const auto stored = folder / "stored.pth";
   write_pth(stored, arrays);
-  // The same storage, deflated with 9 of 10 bytes left.
+  // Two storages in deflated members. Their data hardly compress: 9 of 10 bytes remain.
   std::vector<std::pair<std::string, std::string>> entries;
   std::map<std::string, std::string> members;
   const std::string raw(reinterpret_cast<const char*>(data.data()), size_t{16} << 20);
