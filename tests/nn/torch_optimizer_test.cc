@@ -36,7 +36,7 @@ struct Small {
   }
 };
 
-// The moments of parameter k in torch's order are k.000, k.001, ...
+// Returns the moments of a parameter in torch's order: first, first + 0.001, first + 0.002, ...
 std::vector<float> moment(const Parameter& p, double first) {
   std::vector<float> v(static_cast<size_t>(numel(p.torch_shape)));
   for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(first + 0.001 * static_cast<double>(i));

@@ -177,7 +177,7 @@ void Simulator::synchronize(CUstream_st* stream) {
 
 bool Simulator::done(CUevent_st* event) {
   if (event->capture) fail("simulated GPU: asking for an event that is being captured");
-  stir();  // time passes for a caller that polls
+  stir();  // lets work proceed for a caller that polls
   if (lazy_ && event->marker) advance(*event->marker->stream);
   return !event->marker || event->marker->done;
 }

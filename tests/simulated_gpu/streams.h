@@ -71,7 +71,8 @@ class Simulator {
 
   void set_order(const std::string& order);
 
-  // Without huge pages every test would take minutes.
+  // Tells whether the host is kept from accessing device memory. This needs huge pages: without them every test would
+  // take minutes.
   static bool protects();
 
   // ---- memory ----
