@@ -52,9 +52,8 @@ Tensor converted(Context& cx, const Tensor& x, DType dtype) {
 bool is_per_column(std::string_view op, const Tensor& a, const Tensor& b) {
   if (a.shape() == b.shape() && a.dtype() == b.dtype()) return false;
   const bool fits = a.rank() > 0 && b.shape() == Shape{a.shape().back()} && b.dtype() == DType::f32;
-  check(fits,
-        "{}: {} of {} and {} of {} do not go together; expected equal shapes and types, or a second operand [C] f32",
-        op, to_string(a.shape()), name_of(a.dtype()), to_string(b.shape()), name_of(b.dtype()));
+  check(fits, "{}: got {} of {} and {} of {}; expected equal shapes and types, or a second operand [C] f32", op,
+        to_string(a.shape()), name_of(a.dtype()), to_string(b.shape()), name_of(b.dtype()));
   return true;
 }
 
