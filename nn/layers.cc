@@ -22,7 +22,7 @@ Tensor convolve(Context& cx, const ConvShape& shape, const Parameter& weight, co
   try {
     return shape.transposed ? conv_transpose2d(cx, x, filter, options) : conv2d(cx, x, filter, options);
   } catch (const OutOfMemory&) {
-    throw;  // It has nothing to do with this layer. The training step adds which batch size would fit.
+    throw;  // The name of this layer would not help. The training step adds the batch size that would fit.
   } catch (const Error& e) {
     fail("{}: {}", weight.name, e.what());
   }

@@ -12,7 +12,7 @@ namespace {
 // Rounds up to 16 floats, so that every parameter starts on a cache line of its own.
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-// Whether the pattern matches the whole text; `*` stands for any characters and `?` for one.
+// Tells whether the pattern matches the whole text; `*` stands for any characters and `?` for one.
 bool fits(std::string_view pattern, std::string_view text) {
   size_t p = 0, t = 0, star = std::string_view::npos, after = 0;
   while (t < text.size()) {
@@ -33,7 +33,7 @@ bool fits(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
-// v: the parameter's part of a copy of the slab in host memory.
+// Writes the initial values of one parameter to v, its part of a copy of the slab in host memory.
 void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init init) {
   const int64_t n = p.value.numel();
   Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // The number spells "init".

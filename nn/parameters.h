@@ -41,7 +41,7 @@ struct Parameter {
   Shape torch_shape;  // As in PyTorch's state dict.
   ParameterLayout layout = ParameterLayout::plain;
   float initial = 0;   // For a plain parameter: batch norm weights 1, biases 0.
-  int64_t fan_in = 0;  // Of a convolution; 0 for a heatmap head, which starts at N(0, 0.001).
+  int64_t fan_in = 0;  // The inputs of one output of a convolution; 0 for a heatmap head, which starts at N(0, 0.001).
   Tensor value, grad;  // In our layout; views of the slabs.
   Tensor rounded;      // `value` as bf16 while a ParameterStore::Rounded exists; undefined otherwise.
 
@@ -94,15 +94,15 @@ class ParameterStore {
 
   // The values of all num_batches_tracked, in the order of the entries.
   std::vector<int64_t> counts() const;
-  // Adds by[i] to the i-th num_batches_tracked and raises the version, as a forward pass in training mode does on the
-  // host. Needed when a captured graph is launched, since a graph runs nothing on the host.
+  // Adds by[i] to the i-th num_batches_tracked and increments the version. A forward pass in training mode does this on
+  // the host. A captured graph runs nothing on the host, so whoever launches one must call this function.
   void count(const std::vector<int64_t>& by);
   // Subtracts by[i] again, for a step whose loss was not finite. The version stays as it is: if it went back, a cache
   // could mistake later values for the ones that it knows.
   void uncount(const std::vector<int64_t>& by);
 
-  // Device, stream and allocator of the store, for memory that lives as long as the model, and for reading and writing
-  // files.
+  // Returns a context with the device, stream and allocator of the store. Use it for memory that lives as long as the
+  // model, and for reading and writing files.
   const Context& home() const { return home_; }
 
   // Makes backward() add the gradients of the parameters to the gradient slab.
@@ -137,7 +137,7 @@ class ParameterStore {
 
  private:
   Purpose purpose_ = Purpose::training;
-  Tensor rounded_;  // bf16, laid out like values; kept, since captured graphs hold its address.
+  Tensor rounded_;  // bf16, laid out like `values`. It is never freed, because captured graphs contain its address.
   Context home_;
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;

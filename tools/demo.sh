@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From nothing to a trained pose network: installs missing packages, builds, makes a sample dataset, trains on it,
-# validates and predicts. Everything that it makes is in demo/, and a second run reuses it.
+# Shows the whole way to a trained pose network: installs missing packages, builds the programs, makes a sample dataset,
+# trains on it, validates and predicts. All results are in demo/, and a second run reuses them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/scripts/packages.sh

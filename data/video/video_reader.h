@@ -36,8 +36,8 @@ struct VideoReaderOptions {
   int64_t max_pixels = default_max_pixels;
   // If true, frames that are not taken in time are dropped. Without a value the reader decides by the kind of source.
   std::optional<bool> live;
-  // This function is called before each frame and while the reader waits for the source, also from other threads. The
-  // video ends when it returns true.
+  // This function is called before each frame and while the reader waits for the source, also from other threads. If it
+  // returns true, the reader behaves as at the end of the video.
   std::function<bool()> interrupted;
   double patience_seconds = 20;  // A stream that sends nothing for this many seconds has ended.
 };

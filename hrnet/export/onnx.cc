@@ -218,7 +218,7 @@ OnnxReport export_onnx(const WeightFile& weights, const fs::path& out, const Onn
     constexpr double most_pixels = 1e-3;
     check(
         report.pixels <= most_pixels,
-        "{}: the graph decodes its output otherwise than the house does, by up to {:.2g} pixels. No file was written; "
+        "{}: the graph decodes its output differently from this library, by up to {:.2g} pixels. No file was written; "
         "this is an error of the program",
         out.string(), report.pixels);
     report.nodes = file.model().nodes.size();

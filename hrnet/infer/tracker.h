@@ -22,7 +22,7 @@ struct TrackerOptions {
   // Detections with at least `high_score` are associated first, with all tracks. Detections between `low_score` and
   // `high_score` then only continue tracks that were seen in the previous frame. Other detections are ignored.
   double high_score = 0.6, low_score = 0.1;
-  double new_score = 0.7;  // A detection without a track starts one from this score on.
+  double new_score = 0.7;  // A detection that matches no track starts a new one if it has at least this score.
   // Pairs with a lower likeness are not associated: in the first association (where the likeness is multiplied by the
   // score), in the second one, and for tracks that were seen only once.
   double first_likeness = 0.1, second_likeness = 0.5, tentative_likeness = 0.3;

@@ -21,7 +21,7 @@ std::string message_of(const std::function<void()>& body) {
   return "";
 }
 
-// From an exact copy on the heap: "" or the reason.
+// Opens an exact copy on the heap. Returns "" or the reason of the refusal.
 std::string why_refused(const std::string& bytes) {
   const std::vector<char> copy(bytes.begin(), bytes.end());
   return message_of([&] { OnnxFile(std::as_bytes(std::span(copy)), "f.onnx"); });

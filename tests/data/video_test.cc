@@ -1,4 +1,4 @@
-// Videos are written, read back, damaged, turned and cut.
+// Tests videos that are written and read back, and videos that are damaged, rotated or cut off.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -222,7 +222,7 @@ TEST_F(Video, WhatIsNoVideoIsOneMessage) {
   EXPECT_NE(message_of("camera:77").find("no such camera"), std::string::npos);
 }
 
-// Where FFmpeg can go on it does, and says how often it had to.
+// If FFmpeg can continue after damaged data, the reader does so and counts the errors.
 TEST_F(Video, DamagedPacketsArePassedOver) {
   write_video(folder / "a.mp4", 64, 48, steady(60), {.codec = "mpeg4"});
   std::string bytes = read_file(folder / "a.mp4");

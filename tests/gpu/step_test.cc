@@ -293,8 +293,8 @@ TEST_F(GpuStep, GoldenTrajectory) {
   }
 }
 
-// Among other batches there are some whose loss is not finite, with several steps in flight. Everything ends as it does
-// without them, so they changed neither parameters nor running statistics, nor the step numbers of later steps.
+// Mixes batches whose loss is not finite with ordinary ones, with several steps in flight. The final state must equal
+// that of a run without these batches: they change neither parameters nor running statistics nor the count of steps.
 TEST_F(GpuStep, BatchesWithoutAFiniteLossLeaveNoTrace) {
   const Data a(2, 64, 64, 17, 1), b(2, 64, 64, 17, 5), c(2, 64, 64, 17, 9);
   Data nan_pixel = a, infinite_target = b;
@@ -338,7 +338,7 @@ TEST_F(GpuStep, OutOfMemorySaysWhichBatchWouldFit) {
   Context cx = test::device_context();
   auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
-  // All memory but 600 MiB is taken.
+  // Takes all device memory except 600 MiB.
   const std::unique_ptr<void, decltype(&cuda::deallocate)> taken(cuda::allocate(cuda::free_bytes() - (600u << 20)),
                                                                  &cuda::deallocate);
   std::string message;

@@ -1,4 +1,5 @@
-// metrics.jsonl and TensorBoard's event files: what stands in them, and that resuming neither loses nor doubles a line.
+// Tests the content of metrics.jsonl and of TensorBoard's event files, and that resuming a run neither loses nor
+// repeats a line.
 #include "hrnet/train/run_log.h"
 
 #include <gtest/gtest.h>
@@ -34,7 +35,7 @@ uint64_t masked(std::string_view bytes) {
   return static_cast<uint32_t>((crc >> 15 | crc << 17) + 0xa282ead8u);
 }
 
-// The records of an event file, whose lengths and checksums must be right. The first one names the version.
+// Reads the records of an event file and checks their lengths and checksums. The first record states the version.
 std::vector<Scalar> scalars_of(const fs::path& path) {
   const std::string file = read_file(path);
   std::string_view left = file;
@@ -88,7 +89,7 @@ std::vector<rapidjson::Document> lines_of(const fs::path& folder) {
   return lines;
 }
 
-// What a run of two epochs of three steps tells, from a position on.
+// Makes the calls of a run of two epochs with three steps each, beginning at a position.
 void tell(RunLog& log, const fs::path& folder, int first_epoch, int64_t first_step) {
   std::vector<EpochRecord> history;
   for (int epoch = first_epoch; epoch < 2; ++epoch) {

@@ -131,7 +131,7 @@ TEST(Trainer, AResumedRunWritesTheBytesOfAnUninterruptedOne) {
     EXPECT_EQ(part.stop_reason, 7);
     EXPECT_EQ(part.step, 2);
     r.resume = last_of(r);
-    r.workers = 2 - r.workers;  // the batches do not depend on it
+    r.workers = 2 - r.workers;  // the batches do not depend on the number of workers
   }
   EXPECT_EQ(stops, 2);
   EXPECT_EQ(read_file(last_of(r)), read_file(last_of(whole)));
@@ -182,7 +182,7 @@ TEST(Trainer, AResumedRunWithEverythingAddedWritesTheSameBytes) {
   EXPECT_EQ(read_file(root / "cut" / "best.safetensors"), read_file(root / "whole" / "best.safetensors"));
 }
 
-// Each setting changes the weights: the test above would not notice one that does nothing.
+// Each setting must change the weights, because the test above would not notice a setting that does nothing.
 TEST(Trainer, EverySettingThatIsAddedChangesTheWeights) {
   const fs::path root = test::temporary_folder();
   TrainObserver silent;

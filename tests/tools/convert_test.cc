@@ -9,12 +9,14 @@
 #include "tests/support/checkpoints.h"
 #include "tests/support/formula.h"
 #include "tests/support/oracle.h"
+#include "tests/support/pth_samples.h"
 #include "tools/cli/flag_names.h"
 #include "tools/cli/model_options.h"
 
 namespace hr {
 namespace {
 
+using test::bits;
 using test::PthBuilder;
 using test::Values;
 using namespace test::pickled;  // NOLINT(google-build-using-namespace)
@@ -30,12 +32,6 @@ std::string error_of(const ConvertOptions& o) {
 
 void expect_words(const std::string& text, std::initializer_list<const char*> words) {
   for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " in: " << text;
-}
-
-std::vector<std::byte> bits(const ArrayView& a) {
-  std::vector<std::byte> out(static_cast<size_t>(a.numel()) * size_of(a.dtype));
-  a.copy_to(out);
-  return out;
 }
 
 void expect_same_tensors(const WeightFile& a, const WeightFile& b) {

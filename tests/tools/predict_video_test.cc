@@ -1,4 +1,4 @@
-// predict on videos, alone and among pictures: every frame, its time, its people, and everything that is written.
+// Tests predict on videos, alone and together with pictures: frames, times, people, and all files that are written.
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
@@ -177,7 +177,7 @@ TEST_F(PredictVideo, ACrowdAndNobody) {
   EXPECT_EQ(parse_json_file(in / "out/poses.json").Size(), 0U);
 }
 
-// Between two frames with the detector the same people stand, under the same numbers.
+// In the frames between two runs of the detector the same people are found, with the same numbers.
 TEST_F(PredictVideo, TheTrackerCarriesPeopleBetweenDetections) {
   std::vector<double> times;
   for (int i = 0; i < 10; ++i) times.push_back(i * 0.1);
@@ -206,7 +206,7 @@ TEST_F(PredictVideo, ContradictionsAreToldBeforeAnythingIsRead) {
   EXPECT_NE(e.output.find("--boxes knows the people of pictures"), std::string::npos) << e.output;
 }
 
-// A signal in the middle: the frames that were done make a whole video and a whole list.
+// After a signal in the middle of a video, the frames that are done form a complete video and a complete list.
 TEST_F(PredictVideo, CtrlCKeepsWhatWasDone) {
   std::vector<double> times;
   for (int i = 0; i < 2000; ++i) times.push_back(i * 0.04);

@@ -1,4 +1,4 @@
-// report.html: well-formed, complete in itself, and honest about what is missing.
+// Tests that report.html is well-formed and self-contained, and that it says what is missing.
 #include "tools/report/report.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 bool contains(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
 
-// Why the elements of a page do not nest properly; empty if they do.
+// Returns the reason if the elements of a page do not nest properly, otherwise an empty text.
 std::string nesting_error(std::string_view page) {
   static const std::set<std::string> empty_elements = {"meta", "img", "br"};
   std::vector<std::string> open;
@@ -34,7 +34,7 @@ std::string nesting_error(std::string_view page) {
       at = page.find('>', at);
       continue;
     }
-    // A quoted attribute may hold a >.
+    // A quoted attribute may contain the character '>'.
     size_t end = at + 1;
     for (bool quoted = false; end < page.size() && (quoted || page[end] != '>'); ++end)
       quoted = quoted != (page[end] == '"');
@@ -79,7 +79,7 @@ std::vector<EpochRecord> history(int epochs) {
   return records;
 }
 
-// A folder with the files of a run that the report is made from.
+// Makes a run folder with the files from which the report is made.
 fs::path run_folder(const std::string& metrics = "") {
   const fs::path folder = test::temporary_folder();
   write_file(folder / "config.json",
@@ -186,7 +186,7 @@ TEST(Report, ARunWithoutValidationSaysSo) {
   EXPECT_TRUE(contains(page, "This run has not been validated yet."));
   EXPECT_TRUE(contains(page, ">not validated yet</text>"));
   EXPECT_TRUE(contains(page, "0.020000"));
-  EXPECT_TRUE(contains(page, "74.4"));  // What is published stands there all the same.
+  EXPECT_TRUE(contains(page, "74.4"));  // The published results are listed nevertheless.
 }
 
 TEST(Report, WhatIsNotANumberIsCalledSo) {
@@ -218,7 +218,7 @@ TEST(Report, PckhIsInPercent) {
   EXPECT_FALSE(contains(page, "OKS AP"));
 }
 
-TEST(Report, OwnNumbersStandBesidePublishedOnes) {
+TEST(Report, OwnNumbersAreComparedWithPublishedOnes) {
   const std::string page = page_of(run_folder(), history(3));
   const size_t own = page.find("<tr class=\"own\"><td class=\"n\">20.00</td><td>256 x 192</td><td>val2017</td>");
   ASSERT_NE(own, std::string::npos);
@@ -226,11 +226,11 @@ TEST(Report, OwnNumbersStandBesidePublishedOnes) {
   EXPECT_TRUE(published_results("hrnet_w2", "AP", 64, 64).empty());
   const auto large = published_results("hrnet_w48", "AP", 384, 288);
   ASSERT_EQ(large.size(), 3U);
-  EXPECT_EQ(large[0].percent, 76.3);  // The same input first.
+  EXPECT_EQ(large[0].percent, 76.3);  // Results of the same input size come first.
   for (const PublishedResult& r : large) EXPECT_FALSE(r.source.empty());
 }
 
-// A resumed run tells of all its epochs, and a line that a crash has cut off does no harm.
+// The report of a resumed run contains all epochs, and a line that a crash has cut off is ignored.
 TEST(Report, SpeedsComeFromTheWholeCourse) {
   const std::string metrics =
       "{\"kind\":\"fact\",\"label\":\"model\",\"text\":\"x\"}\n"
@@ -303,7 +303,7 @@ TEST(Report, ARunLeavesAPageWithPicturesAndChecksums) {
   EXPECT_LE(pictures, 5);
 }
 
-// A page that cannot be written costs one message, and neither the training nor its weights.
+// If the page cannot be written, the run prints one note, continues to train and writes its weights.
 TEST(Report, AFailureIsToldOnceAndTheTrainingContinues) {
   const TrainOptions o = tiny(test::temporary_folder());
   fs::create_directories(fs::path(o.output_dir) / "report.html" / "in_the_way");

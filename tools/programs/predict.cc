@@ -27,11 +27,11 @@ std::vector<fs::path> pictures_of(const std::vector<Input>& inputs) {
   return pictures;
 }
 
-// What was done of a long video is kept, whatever ended it.
+// Finishes the files of a video that an error interrupted, so that the frames that are done can be used.
 void keep_what_is_done(Outputs& outputs) noexcept {
   try {
     if (outputs.has_video_frames()) outputs.finish();
-  } catch (const std::exception&) {  // The first error is the one to tell.
+  } catch (const std::exception&) {  // Only the error that interrupted the video is reported.
   }
 }
 

@@ -47,7 +47,7 @@ ValidationObserver show_on(std::optional<Progress>& bar) {
   return show;
 }
 
-// Writes report.html. A failure is told, and the numbers are shown all the same.
+// Writes report.html. If that fails, prints a note, so that the numbers are shown nevertheless.
 void write_report(const Validation& validation, ValidationReport& report, const ValidateOptions& o) {
   try {
     const ReportData page =

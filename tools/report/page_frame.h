@@ -1,4 +1,4 @@
-// The parts of a report that are the same in every page: colours, layout, and the script that shows numbers under the
+// The parts of a report that are the same in every page: the style sheet, and the script that shows the numbers at the
 // pointer.
 #pragma once
 
@@ -73,8 +73,8 @@ summary { cursor:pointer; color:var(--link); margin-top:10px; }
   -webkit-print-color-adjust:exact; } h2 { break-after:avoid; } .pictures { grid-template-columns:1fr 1fr; } }
 )css";
 
-// Takes the texts of the areas' <title> elements, which every browser shows as a tooltip after a while, and shows them
-// at once beside the pointer or the finger.
+// Shows the text of an area's <title> element immediately, beside the pointer or the finger. Browsers show it as a
+// tooltip too, but only after a delay, so the script removes the <title> elements.
 inline constexpr const char* kPageScript = R"js(
 (function () {
   var tip = document.getElementById("tip");

@@ -20,9 +20,9 @@ namespace hr {
 namespace {
 
 constexpr const char* kOksRule =
-    "Worst is the picture whose people have the smallest mean of the best OKS of any pose.";
+    "The worst picture is the one with the smallest mean, over its people, of the best OKS of any pose.";
 constexpr const char* kDistanceRule =
-    "Worst is the picture whose labelled joints are farthest off in relation to the size of the person.";
+    "The worst picture is the one with the largest mean error of labelled joints, relative to the size of the person.";
 
 std::string sha256_of(const fs::path& path) {
   const MappedFile file(path);
@@ -47,7 +47,7 @@ ReportPairs origin() {
           {"written", local_time()}};
 }
 
-// The analysis, the numbers by joint and the pictures of what was measured.
+// Adds the error analysis, the accuracy of each joint and the worst pictures.
 void add_measured(const PoseDataset& data, const std::vector<PersonResult>& results, bool pckh,
                   const std::vector<double>& joints, CocoRules rules, ReportData& page) {
   page.worst_rule = pckh ? kDistanceRule : kOksRule;
@@ -77,21 +77,20 @@ struct Network {
   bool detected_boxes = false;
 };
 
-// Published results of the network, and this one in front of them.
+// Adds the published results of the network, preceded by the result of this page.
 void add_published(const Network& network, double percent, ReportData& page) {
   const std::string measure = page.pckh ? "PCKh@0.5" : "AP";
   page.published = published_results(network.name, measure, network.height, network.width);
   if (page.published.empty()) {
-    page.published_remark = fmt::format("No published {} of {} is known to this program.", measure, network.name);
+    page.published_remark = fmt::format("This program knows no published {} of {}.", measure, network.name);
     return;
   }
   const std::string boxes = page.pckh                ? "annotated centre and scale"
                             : network.detected_boxes ? "detected"
                                                      : "ground truth";
   page.published_remark =
-      "Numbers can be compared only if set, boxes and input are the same: ground-truth boxes alone give about 2 AP "
-      "more "
-      "than detected ones.";
+      "Numbers can be compared only if set, boxes and input are the same. Ground-truth boxes alone give an AP that is "
+      "about 2 points higher than with detected boxes.";
   if (percent >= 0 || std::isnan(percent)) {
     page.published.insert(page.published.begin(), {.network = network.name,
                                                    .height = network.height,
@@ -128,7 +127,7 @@ std::string set_of(const std::string& annotations) {
   return stem;
 }
 
-// The accuracy that a table or a card names: AP from 0 to 1, or PCKh in percent.
+// Formats an accuracy: AP from 0 to 1, or PCKh in percent.
 std::string score_text(double score, bool pckh) {
   if (std::isnan(score)) return "not a number";
   return score < 0 ? "nothing to find" : fmt::format("{:.{}f}", score, pckh ? 2 : 4);
@@ -153,7 +152,8 @@ ReportTable epoch_table(const std::vector<EpochRecord>& history, const std::vect
   return t;
 }
 
-// The numbers of the best epoch and of the last one that was validated. Returns the best one.
+// Adds the numbers of the best epoch and of the last one that was validated. Returns the record of the best epoch, or
+// null if no epoch was validated.
 const EpochRecord* add_numbers(const std::vector<EpochRecord>& history, ReportData& page) {
   const EpochRecord *best = nullptr, *last = nullptr;
   for (const EpochRecord& r : history) {
@@ -197,7 +197,7 @@ void add_headline(const std::vector<EpochRecord>& history, const std::vector<Epo
   }
 }
 
-// The remarks that the earlier parts of a resumed run have left in metrics.jsonl come first.
+// Returns the remarks that the earlier parts of a resumed run have written to metrics.jsonl.
 std::vector<std::string> earlier_remarks(const fs::path& folder) {
   std::vector<std::string> remarks;
   const fs::path path = folder / "metrics.jsonl";
@@ -255,7 +255,7 @@ void RunReport::add_files(const fs::path& folder, bool ended, ReportData& page) 
   }
   if (fs::exists(last)) {
     page.files.push_back({"last.safetensors", fs::file_size(last),
-                          ended ? sha256_of(last) : "changes with every epoch; told here when the run has ended"});
+                          ended ? sha256_of(last) : "changes with every epoch; shown here when the run has ended"});
   }
 }
 
