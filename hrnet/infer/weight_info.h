@@ -33,8 +33,8 @@ void set_color(PoseModel& model, const std::string& asked, const std::optional<s
 
 // Builds the model, loads all its weights and sets its colour order. Arguments that are not given (empty, nullopt) are
 // taken from the file. Throws Error that suggests a next step if the file does not determine them, does not fit the
-// model, or has weights that are not finite. A model for inference takes no more memory
-// than its weights (nn/parameters.h, Purpose).
+// model, or has weights that are not finite. A model for inference takes no more memory than its weights
+// (nn/parameters.h, Purpose).
 std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::string name = {},
                                       std::optional<int> joints = {}, const std::string& color = {},
                                       Purpose purpose = Purpose::inference);

@@ -102,8 +102,8 @@ void bench_step(const BenchStep& o) {
                              .listener = print_remark});
   const bool gpu = cx.device.is_cuda();
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
-  const auto model = make_model(cx, o.model, joints, 1, Init::official,
-                                o.training ? Purpose::training : Purpose::inference);
+  const auto model =
+      make_model(cx, o.model, joints, 1, Init::official, o.training ? Purpose::training : Purpose::inference);
   Philox rng(1, 0, 0);
   HostBuffer<float> images(batch_memory(cx.device)), targets = images;
   images.resize(static_cast<size_t>(n) * h * w * 3);
