@@ -33,6 +33,10 @@ class PredictVideo : public testing::Test {
     if (!has_video()) GTEST_SKIP() << "built without FFmpeg";
     Context cx;
     const auto model = make_model(cx, "hrnet_w2", 17, 3, Init::torch);
+    // All heatmaps are lifted, so that the joints have scores that count.
+    for (const Parameter& p : model->parameters().parameters()) {
+      if (p.name == "final_layer.bias") std::fill_n(p.value.data<float>(), p.value.numel(), 0.5F);
+    }
     save_state_dict(in / "w.safetensors", model->parameters(), {{"input_h", "64"}, {"input_w", "64"}});
     // Its scores are near 1/4 everywhere, so that it finds up to a hundred people in any picture.
     detector = test::write_yolox({.stem = 8, .depth = 1, .classes = 1});
@@ -193,6 +197,26 @@ TEST_F(PredictVideo, TheTrackerCarriesPeopleBetweenDetections) {
     EXPECT_EQ(ids[first + 2], ids[first]);
   }
   EXPECT_EQ(ids[1].count(-1), 0U);
+}
+
+// Joints are smoothed in frames with the detector and in those between.
+TEST_F(PredictVideo, JointsAreSmoothedBetweenDetectionsToo) {
+  std::vector<double> times;
+  for (int i = 0; i < 7; ++i) times.push_back(i * 0.04);
+  write_video(in / "a.mp4", 160, 120, times);
+  std::map<std::string, std::vector<std::string>> lines;
+  for (const char* how : {"--smooth", "--no-smooth"}) {
+    const Ended e = run(command(file("a.mp4"), looking() + "--every 3 --csv " + file("people.csv") + " " + how));
+    ASSERT_EQ(e.status, 0) << e.output;
+    lines[how] = lines_of(read_file(in / "people.csv"));
+  }
+  ASSERT_EQ(lines["--smooth"].size(), lines["--no-smooth"].size());
+  std::set<int> smoothed;
+  for (size_t i = 1; i < lines["--smooth"].size(); ++i) {
+    const std::string& line = lines["--smooth"][i];
+    if (line != lines["--no-smooth"][i]) smoothed.insert(std::atoi(line.c_str() + line.find(',') + 1));
+  }
+  for (int frame = 1; frame < 7; ++frame) EXPECT_EQ(smoothed.count(frame), 1U) << frame;
 }
 
 TEST_F(PredictVideo, ContradictionsAreToldBeforeAnythingIsRead) {
