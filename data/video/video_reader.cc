@@ -192,6 +192,9 @@ void VideoReader::State::open_codec() {
   info.orientation = stream_orientation(*stream);
   info.width = info.orientation >= 5 ? p.height : p.width;
   info.height = info.orientation >= 5 ? p.width : p.height;
+  const AVRational shape = av_guess_sample_aspect_ratio(input.get(), stream, nullptr);
+  if (shape.num > 0 && shape.den > 0)
+    info.pixel = info.orientation >= 5 ? PixelShape{shape.den, shape.num} : PixelShape{shape.num, shape.den};
 }
 
 void VideoReader::State::note_damage(const std::string& what) {

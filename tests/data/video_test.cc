@@ -9,6 +9,7 @@
 #include "data/video/video_reader.h"
 #include "data/video/video_writer.h"
 #include "tests/support/oracle.h"
+#include "tests/support/sound.h"
 
 namespace hr {
 namespace {
@@ -295,6 +296,66 @@ TEST_F(Video, OfALiveSourceTheOldestFramesAreDroppedAndCounted) {
   EXPECT_EQ(last, 199) << "the newest frame is never dropped";
   EXPECT_EQ(given + video.dropped(), 200);
   EXPECT_GT(video.dropped(), 10);
+}
+
+TEST_F(Video, KeepsTheShapeOfPixels) {
+  for (const char* codec : {"", "mpeg4"}) {
+    write_video(folder / "a.mp4", 64, 48, steady(3), {.codec = codec, .pixel = {16, 11}});
+    VideoReader video((folder / "a.mp4").string());
+    EXPECT_EQ(video.info().pixel, (PixelShape{16, 11})) << codec;
+    EXPECT_EQ(video.info().width, 64);
+  }
+  write_video(folder / "square.mp4", 64, 48, steady(3));
+  EXPECT_EQ(VideoReader((folder / "square.mp4").string()).info().pixel, PixelShape());
+  EXPECT_THROW(VideoWriter(folder / "b.mp4", 64, 48, {.pixel = {0, 1}}), Error);
+}
+
+TEST_F(Video, SoundIsCopiedAsFarAsThePicturesReach) {
+  write_file(folder / "a.mp3", test::made_mp3(150));  // 3.92 s
+  const test::Sound whole = test::sound_of(folder / "a.mp3");
+  ASSERT_EQ(whole.packets.size(), 150U);
+  {
+    VideoWriter video(folder / "all.mp4", 32, 32, {.sound_of = folder / "a.mp3"});
+    for (const double t : steady(100)) video.write(picture(32, 32), t);
+    video.finish();
+    EXPECT_EQ(video.sound_problem(), "");
+  }
+  const test::Sound all = test::sound_of(folder / "all.mp4");
+  EXPECT_EQ(all.codec, "mp3");
+  ASSERT_EQ(all.packets.size(), whole.packets.size());
+  for (size_t i = 0; i < all.packets.size(); ++i) {
+    EXPECT_EQ(all.packets[i].bytes, whole.packets[i].bytes) << i;
+    EXPECT_NEAR(all.packets[i].seconds, whole.packets[i].seconds, 1e-4) << i;
+  }
+  VideoReader back((folder / "all.mp4").string());
+  EXPECT_EQ(read_video(back).size(), 100U);
+  {
+    VideoWriter video(folder / "half.mp4", 32, 32, {.sound_of = folder / "a.mp3"});
+    for (const double t : steady(50)) video.write(picture(32, 32), t);
+    video.finish();
+  }
+  const test::Sound half = test::sound_of(folder / "half.mp4");
+  ASSERT_GT(half.packets.size(), 10U);
+  EXPECT_NEAR(half.packets.back().seconds, 2, 0.05);
+}
+
+TEST_F(Video, SoundThatMp4CannotHoldIsAProblemButNoError) {
+  write_file(folder / "a.wav", test::made_wav(1));
+  write_video(folder / "silent.mp4", 32, 32, steady(5));
+  write_file(folder / "text.txt", "no video at all");
+  const auto problem = [&](const char* source) {
+    VideoWriter video(folder / "out.mp4", 32, 32, {.sound_of = folder / source});
+    for (const double t : steady(10)) video.write(picture(32, 32), t);
+    video.finish();
+    VideoReader back((folder / "out.mp4").string());
+    EXPECT_EQ(read_video(back).size(), 10U) << source;
+    EXPECT_TRUE(test::sound_of(folder / "out.mp4").packets.empty());
+    return video.sound_problem();
+  };
+  EXPECT_EQ(problem("a.wav"), "is coded as pcm_u8, which does not fit into MP4");
+  EXPECT_EQ(problem("silent.mp4"), "");
+  EXPECT_NE(problem("missing.mp4").find("cannot be read: No such file"), std::string::npos);
+  EXPECT_NE(problem("text.txt"), "");
 }
 
 TEST_F(Video, EndsWhenItIsInterrupted) {
