@@ -13,7 +13,9 @@ hr_libraries=(libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-
   libminizip-dev zlib1g-dev libssl-dev libyaml-cpp-dev libgloo-dev)
 # For videos. Not unpacked by --into: they bring two hundred others along, and a build without them works, too.
 hr_video_libraries=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev)
-hr_packages=(g++ cmake ninja-build pkg-config "${hr_libraries[@]}" "${hr_video_libraries[@]}")
+# For the window of predict --show. Not unpacked either: only its headers are needed, and a build without works, too.
+hr_window_libraries=(libsdl2-dev)
+hr_packages=(g++ cmake ninja-build pkg-config "${hr_libraries[@]}" "${hr_video_libraries[@]}" "${hr_window_libraries[@]}")
 
 install_packages() {
   local missing=() package
