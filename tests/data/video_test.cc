@@ -6,13 +6,18 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "data/video/video_reader.h"
-#include "data/video/video_writer.h"
+#include "tests/data/made_video.h"
 #include "tests/support/oracle.h"
 #include "tests/support/sound.h"
 
 namespace hr {
 namespace {
+
+using test::index_first;
+using test::picture;
+using test::read_video;
+using test::steady;
+using test::write_video;
 
 class Video : public testing::Test {
  protected:
@@ -21,19 +26,6 @@ class Video : public testing::Test {
   }
   const fs::path folder = test::temporary_folder();
 };
-
-// A quiet picture whose corners have different colours; `n` makes it lighter.
-Image picture(int w, int h, int n = 0) {
-  Image image(w, h);
-  for (int y = 0; y < h; ++y) {
-    for (int x = 0; x < w; ++x) {
-      image.at(x, y)[0] = static_cast<uint8_t>(x * 2 >= w ? 200 : 40);
-      image.at(x, y)[1] = static_cast<uint8_t>(y * 2 >= h ? 190 : 50);
-      image.at(x, y)[2] = static_cast<uint8_t>(30 + n * 5);
-    }
-  }
-  return image;
-}
 
 // The largest difference in the middle of the four quarters, where no edge blurs.
 int difference(const Image& a, const Image& b) {
@@ -46,25 +38,6 @@ int difference(const Image& a, const Image& b) {
     }
   }
   return most;
-}
-
-void write_video(const fs::path& path, int w, int h, const std::vector<double>& times,
-                 const VideoWriterOptions& options = {}) {
-  VideoWriter video(path, w, h, options);
-  for (size_t i = 0; i < times.size(); ++i) video.write(picture(w, h, static_cast<int>(i)), times[i]);
-  video.finish();
-}
-
-std::vector<VideoFrame> read_video(VideoReader& video) {
-  std::vector<VideoFrame> frames;
-  for (VideoFrame frame; video.next(frame);) frames.push_back(frame);
-  return frames;
-}
-
-std::vector<double> steady(int n, double fps = 25) {
-  std::vector<double> times;
-  for (int i = 0; i < n; ++i) times.push_back(i / fps);
-  return times;
 }
 
 TEST_F(Video, ComesBackFrameForFrame) {
@@ -236,27 +209,6 @@ TEST_F(Video, DamagedPacketsArePassedOver) {
   EXPECT_LE(frames, 60U);
   EXPECT_GT(video.damaged(), 0);
   EXPECT_NE(video.damage(), "");
-}
-
-uint32_t big_endian(const std::string& bytes, size_t at) {
-  uint32_t v = 0;
-  for (int k = 0; k < 4; ++k) v = v << 8 | static_cast<uint8_t>(bytes[at + k]);
-  return v;
-}
-
-// The index (moov) in front of the data, as the web wants it.
-std::string index_first(const std::string& bytes) {
-  const size_t data = bytes.find("mdat") - 4, index = data + big_endian(bytes, data);
-  std::string moov = bytes.substr(index);
-  for (size_t table = moov.find("stco"); table != std::string::npos; table = moov.find("stco", table + 4)) {
-    for (uint32_t i = 0; i < big_endian(moov, table + 8); ++i) {
-      const size_t at = table + 12 + i * 4;
-      const auto moved = static_cast<uint32_t>(big_endian(moov, at) + moov.size());
-      for (int k = 0; k < 4; ++k) moov[at + k] = static_cast<char>(moved >> (24 - 8 * k));
-    }
-  }
-  const size_t head = bytes.find("ftyp") - 4, head_end = head + big_endian(bytes, head);
-  return bytes.substr(0, head_end) + moov + bytes.substr(head_end, index - head_end);
 }
 
 TEST_F(Video, ACutVideoWhoseIndexStandsInFrontPlaysUpToTheCut) {
