@@ -75,7 +75,8 @@ class VideoReader {
   bool next(VideoFrame& frame);
 
   const VideoInfo& info() const;
-  // damaged() is the number of errors in the data so far, and damage() is FFmpeg's description of the first one.
+  // damaged() is the number of errors in the data so far, and damage() is FFmpeg's description of the first one, or the
+  // reason for which the source has ended too early.
   int64_t damaged() const;
   std::string damage() const;
   // Returns how many frames of a live source were dropped because they were not taken in time.
