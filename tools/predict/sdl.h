@@ -7,13 +7,14 @@
 namespace hr {
 
 struct Sdl {
-#define HR_SDL_FUNCTIONS(X)                                                                                   \
-  X(SDL_InitSubSystem)                                                                                        \
-  X(SDL_QuitSubSystem) X(SDL_GetError) X(SDL_SetHint) X(SDL_CreateWindow) X(SDL_DestroyWindow)                \
-      X(SDL_GetCurrentVideoDriver) X(SDL_GetDisplayUsableBounds) X(SDL_CreateRenderer) X(SDL_DestroyRenderer) \
-          X(SDL_CreateTexture) X(SDL_DestroyTexture) X(SDL_UpdateTexture) X(SDL_RenderSetLogicalSize)         \
-              X(SDL_RenderClear) X(SDL_RenderCopy) X(SDL_RenderPresent) X(SDL_WaitEventTimeout)
-#define HR_SDL_MEMBER(name) decltype(&::name) name = nullptr;
+// clang-format off
+#define HR_SDL_FUNCTIONS(X) \
+  X(SDL_InitSubSystem) X(SDL_QuitSubSystem) X(SDL_GetError) X(SDL_SetHint) X(SDL_GetCurrentVideoDriver) \
+  X(SDL_GetDisplayUsableBounds) X(SDL_CreateWindow) X(SDL_DestroyWindow) X(SDL_CreateRenderer) \
+  X(SDL_DestroyRenderer) X(SDL_CreateTexture) X(SDL_DestroyTexture) X(SDL_UpdateTexture) \
+  X(SDL_RenderSetLogicalSize) X(SDL_RenderClear) X(SDL_RenderCopy) X(SDL_RenderPresent) X(SDL_WaitEventTimeout)
+// clang-format on
+#define HR_SDL_MEMBER(name) decltype(&::name) name = nullptr;  // NOLINT(bugprone-macro-parentheses): a declaration
   HR_SDL_FUNCTIONS(HR_SDL_MEMBER)
 #undef HR_SDL_MEMBER
 
