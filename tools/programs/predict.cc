@@ -12,6 +12,8 @@
 namespace hr {
 namespace {
 
+constexpr int kWindowEnded = -1;  // This is the reason of a stop that no signal has asked for.
+
 void check_options(const PredictOptions& o, const std::vector<Input>& inputs) {
   const bool videos = std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.video; });
   check(o.boxes.empty() || o.detector.empty(), "--boxes and --detector both say where people are; choose one");
@@ -46,6 +48,8 @@ int predict(const PredictOptions& options) {
                counted(left_out.size(), "file"), some_names(left_out));
   }
   check_options(o, inputs);
+  std::optional<Window> window;
+  if (o.show) window.emplace("predict", [] { OrderlyEnd::stop().request(kWindowEnded); });
   PoseEstimator estimator = make_estimator(o);
   std::optional<PersonDetector> detector;
   if (!o.detector.empty()) detector.emplace(make_detector(o));
@@ -59,7 +63,9 @@ int predict(const PredictOptions& options) {
   Outputs outputs(o, inputs, boxes, estimator.skeleton());
   Progress progress("predict", count_frames(inputs));
   try {
-    Pipeline(o, {source, detector ? &*detector : nullptr, estimator, outputs, progress, stop}).run();
+    Pipeline(o,
+             {source, detector ? &*detector : nullptr, estimator, outputs, progress, stop, window ? &*window : nullptr})
+        .run();
   } catch (...) {
     keep_what_is_done(outputs);
     throw;
@@ -68,7 +74,15 @@ int predict(const PredictOptions& options) {
   outputs.finish();
   const int status = outputs.report();
   if (stop.reason() == 0) {
+    // Everything is written. A last picture stays, since it would hardly be seen otherwise.
+    if (window && outputs.last_is_picture()) window->wait([&] { return stop.reason() != 0; });
     end.restore();
+    return status;
+  }
+  if (stop.reason() == kWindowEnded) {
+    end.restore();
+    fmt::print(stderr, "predict: the window was closed after {}; what was done is written\n",
+               counted(outputs.frames(), "frame"));
     return status;
   }
   fmt::print(stderr, "predict: stopped after {}; what was done is written\n", counted(outputs.frames(), "frame"));

@@ -14,7 +14,9 @@ hr_libraries=(libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-
 # Packages for reading and writing videos. --into does not unpack them, because they depend on many other packages and a
 # build without them works, too.
 hr_video_libraries=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev)
-hr_packages=(g++ cmake ninja-build pkg-config "${hr_libraries[@]}" "${hr_video_libraries[@]}")
+# For the window of predict --show. Not unpacked either: only its headers are needed, and a build without works, too.
+hr_window_libraries=(libsdl2-dev)
+hr_packages=(g++ cmake ninja-build pkg-config "${hr_libraries[@]}" "${hr_video_libraries[@]}" "${hr_window_libraries[@]}")
 
 install_packages() {
   local missing=() package
