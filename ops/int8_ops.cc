@@ -83,18 +83,6 @@ void int8_sum_row(std::span<const Int8Term> terms, const Int8Layout& out, int64_
   });
 }
 
-void int8_quantise_row(const float* from, const Int8Layout& out, int64_t n, int64_t y, uint8_t* bytes,
-                       float out_scale) {
-  const float inverse = 1.0F / out_scale;
-  uint8_t* to = bytes + out.first() + n * out.image() + y * out.row();
-  const int64_t pixel = out.pixel();
-  at_cpu_level([&] {
-    for (int64_t x = 0; x < out.w; ++x) {
-      for (int64_t c = 0; c < out.c; ++c) to[x * pixel + c] = to_byte(from[x * out.c + c] * inverse);
-    }
-  });
-}
-
 void int8_max_pool_row(const Int8Layout& in, const uint8_t* x, const MaxPool2d& o, const Int8Layout& out, int64_t n,
                        int64_t y, uint8_t* to) {
   const int64_t pixel = out.pixel();

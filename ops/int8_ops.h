@@ -21,9 +21,6 @@ struct Int8Term {
 void int8_sum_row(std::span<const Int8Term> terms, const Int8Layout& out, int64_t n, int64_t y, uint8_t* bytes,
                   float out_scale, float* floats);
 
-// Rounds a dense row [w, c] of floats that are not negative to bytes.
-void int8_quantise_row(const float* from, const Int8Layout& out, int64_t n, int64_t y, uint8_t* bytes, float out_scale);
-
 // Max pooling of bytes. Padding counts as the smallest value, 0.
 void int8_max_pool_row(const Int8Layout& in, const uint8_t* x, const MaxPool2d& options, const Int8Layout& out,
                        int64_t n, int64_t y, uint8_t* to);

@@ -30,9 +30,9 @@ std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const s
 // Throws Error if it is neither rgb nor bgr.
 void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights);
 
-// Builds the model, loads all its weights and sets its colour order. What is not asked for (empty, nullopt) is taken
-// from the file. Throws Error with the next step if the file does not tell it, does not fit the model, or has weights
-// that are not finite.
+// Builds the model, loads all its weights and sets its colour order. A file of 8-bit weights (hrnet/int8/file.h) gives
+// a model that computes with 8-bit integers. What is not asked for (empty, nullopt) is taken from the file. Throws
+// Error with the next step if the file does not tell it, does not fit the model, or has weights that are not finite.
 std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::string name = {},
                                       std::optional<int> joints = {}, const std::string& color = {});
 std::unique_ptr<PoseModel> load_model(Context& cx, const fs::path& weights, std::string name = {},

@@ -141,6 +141,10 @@ Int8Network::Int8Network(Int8Graph graph, const Int8Parameters& parameters) : gr
     check(static_cast<int64_t>(from.filter.size()) == s.out * s.kernel * s.kernel * s.in &&
               static_cast<int64_t>(from.bias.size()) == s.out,
           "int8: {}: {} weights and {} biases have another size", node.name, from.filter.size(), from.bias.size());
+    if (node.kind == Kind::stem) {
+      stems_[node.name] = std::make_unique<Int8Stem>(s, from.filter, from.bias, scale_of(node.y));
+      continue;
+    }
     FloatConv& to = floats_[node.name];
     to.filter = home.empty({s.out, s.kernel, s.kernel, s.in}, DType::f32);
     to.bias = home.empty({s.out}, DType::f32);
@@ -192,7 +196,7 @@ Int8Network::Plan& Int8Network::plan(int64_t n, int64_t h, int64_t w) {
       out = {n, side(in.h), side(in.w), s.out};
     }
     made->layouts[static_cast<size_t>(node.y)] = out;
-    if (node.kind == Kind::stem || node.kind == Kind::head) continue;
+    if (node.kind == Kind::head) continue;
     if (made->levels.size() <= static_cast<size_t>(node.level))
       made->levels.resize(static_cast<size_t>(node.level) + 1);
     auto& jobs = made->levels[static_cast<size_t>(node.level)].jobs;
@@ -205,31 +209,7 @@ Int8Network::Plan& Int8Network::plan(int64_t n, int64_t h, int64_t w) {
   return *plans_.front();
 }
 
-// Computes one image after the other, so that the floats of the first convolution stay in the caches.
-void Int8Network::stem(Context& cx, const Tensor& images, Plan& plan) {
-  for (const Node& node : graph_.nodes) {
-    if (node.kind != Kind::stem) continue;
-    FloatConv& conv = floats_.at(node.name);
-    const Int8Layout& out = plan.layout(node.y);
-    const float scale = scale_of(node.y);
-    const int64_t each = images.numel() / images.dim(0);
-    for (int64_t i = 0; i < out.n; ++i) {
-      const Tensor image = images.view({1, images.dim(1), images.dim(2), images.dim(3)}, i * each);
-      const Tensor y = conv2d(cx, image, conv.filter,
-                              {.stride = node.shape.stride,
-                               .pad = node.shape.pad,
-                               .bias = &conv.bias,
-                               .relu = true,
-                               .packed = &conv.packed});
-      const float* from = y.data<float>();
-#pragma omp parallel for schedule(dynamic, 8)
-      for (int64_t row = 0; row < out.h; ++row)
-        int8_quantise_row(from + row * out.w * out.c, out, i, row, plan.bytes_of(node.y), scale);
-    }
-  }
-}
-
-void Int8Network::piece(const Plan& plan, size_t index, int64_t at) const {
+void Int8Network::piece(const Plan& plan, const float* images, size_t index, int64_t at) const {
   const Node& node = graph_.nodes[index];
   const Int8Layout& out = plan.layout(node.y);
   const bool bytes = graph_.values[static_cast<size_t>(node.y)].bytes;
@@ -246,6 +226,11 @@ void Int8Network::piece(const Plan& plan, size_t index, int64_t at) const {
   }
   const int64_t rows = rows_per_piece(out), parts = (out.h + rows - 1) / rows, n = at / parts;
   const int64_t first = at % parts * rows, last = std::min(out.h, first + rows);
+  if (node.kind == Kind::stem) {
+    const Int8Stem& conv = *stems_.at(node.name);
+    for (int64_t y = first; y < last; ++y) conv.row(images, plan.h, plan.w, out, n, y, plan.bytes_of(node.y));
+    return;
+  }
   if (node.kind == Kind::pool) {
     for (int64_t y = first; y < last; ++y)
       int8_max_pool_row(plan.layout(node.x), plan.bytes_of(node.x), node.pool, out, n, y, plan.bytes_of(node.y));
@@ -274,7 +259,7 @@ Tensor Int8Network::run(Context& cx, const Tensor& images) {
   const Int8Layout& in = p.layout(head.x);
   const Tensor last = cx.empty({in.n, in.h, in.w, in.c}, DType::f32);
   p.data[static_cast<size_t>(head.x)] = reinterpret_cast<std::byte*>(last.raw());
-  stem(cx, images, p);
+  const auto* pixels = images.data<float>();
   // All levels run in one parallel region, because starting a team for each of them costs more than a barrier. A piece
   // goes to the next thread that is free, so a thread that was interrupted holds up no other for long.
 #pragma omp parallel
@@ -285,7 +270,7 @@ Tensor Int8Network::run(Context& cx, const Tensor& images) {
       for (int64_t i = 0; i < pieces; ++i) {
         const auto job = std::upper_bound(level.jobs.begin(), level.jobs.end(), i,
                                           [](int64_t at, const Plan::Job& j) { return at < j.end; });
-        piece(p, job->node, i - (job == level.jobs.begin() ? 0 : (job - 1)->end));
+        piece(p, pixels, job->node, i - (job == level.jobs.begin() ? 0 : (job - 1)->end));
       }
     }
   }

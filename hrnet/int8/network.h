@@ -7,6 +7,7 @@
 
 #include "hrnet/int8/graph.h"
 #include "ops/conv/conv2d.h"
+#include "ops/int8_stem.h"
 
 namespace hr {
 
@@ -43,13 +44,13 @@ class Int8Network {
     PackedFilters packed;
   };
   Plan& plan(int64_t n, int64_t h, int64_t w);
-  void stem(Context& cx, const Tensor& images, Plan& plan);
-  void piece(const Plan& plan, size_t node, int64_t index) const;
+  void piece(const Plan& plan, const float* images, size_t node, int64_t index) const;
   float scale_of(int value) const;
 
   Int8Graph graph_;
   std::vector<std::unique_ptr<Int8Conv>> convs_;  // By node; null if the node is no convolution of bytes.
-  std::map<std::string, FloatConv> floats_;
+  std::map<std::string, std::unique_ptr<Int8Stem>> stems_;
+  std::map<std::string, FloatConv> floats_;   // The head.
   std::vector<float> scales_;                 // By value; 0 for floats.
   std::vector<std::unique_ptr<Plan>> plans_;  // The most recently used one first.
 };

@@ -2,11 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <random>
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "hrnet/int8/calibrate.h"
+#include "hrnet/infer/weight_info.h"
+#include "hrnet/int8/file.h"
+#include "tests/support/oracle.h"
 
 namespace hr {
 namespace {
@@ -119,6 +122,96 @@ TEST(RangeHistogram, RefusesValuesThatAreNotFinite) {
   const float values[] = {1.0F, NAN};
   h.add(values, 2);
   EXPECT_THROW(h.range(RangeMethod::mse), Error);
+}
+
+// A quantised file of a small network, and what its network computes before it is saved.
+class Int8File : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto model = lively_model(cx, "hrnet_w4");
+    images = random_images(cx, 2, 64, 64, 4);
+    Int8Calibrator calibrator(*model);
+    calibrator.add(images);
+    graph = calibrator.graph();
+    parameters = calibrator.parameters(RangeMethod::mse);
+    metadata = {{"model", "hrnet_w4"}, {"joints", "5"}, {"color", "bgr"}, {"source", "w4.pth"}};
+    Int8Network net(graph, parameters);
+    expected = to_host(cx, net.run(cx, images));
+    path = folder / "w4.int8.safetensors";
+    save();
+  }
+  void save() { save_int8(path, graph, parameters, metadata); }
+  std::string error_of(const std::function<void()>& action) {
+    try {
+      action();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  }
+
+  Context cx;
+  fs::path folder = test::temporary_folder();
+  fs::path path;
+  Tensor images;
+  Int8Graph graph;
+  Int8Parameters parameters;
+  std::map<std::string, std::string> metadata;
+  std::vector<float> expected;
+};
+
+TEST_F(Int8File, ComputesTheSameBitsAfterItWasSavedAndLoaded) {
+  const auto loaded = load_model(cx, path);
+  EXPECT_EQ(loaded->name(), "hrnet_w4");
+  EXPECT_EQ(loaded->joints(), 5);
+  EXPECT_TRUE(loaded->bgr_input());
+  EXPECT_EQ(to_host(cx, loaded->forward(cx, images)), expected);
+}
+
+TEST_F(Int8File, IsRefusedWithTheReasonOnAGpuUnderBf16AndForTraining) {
+  Context gpu = cx;
+  gpu.device = parse_device("cuda");
+  EXPECT_NE(error_of([&] { load_model(gpu, path); }).find("run on the CPU only"), std::string::npos);
+  Context bf16_context = cx;
+  bf16_context.precision = DType::bf16;
+  EXPECT_NE(error_of([&] { load_model(bf16_context, path); }).find("always compute with 8-bit integers"),
+            std::string::npos);
+  const auto model = make_model(cx, "hrnet_w4", 5);
+  const WeightFile file(path);
+  for (const auto& load : {std::function<void()>([&] { load_weights(file, *model); }),
+                           std::function<void()>([&] { load_pretrained(file, *model, false); })}) {
+    EXPECT_NE(error_of(load).find("inference only; use the float32 weights that they were made from (w4.pth)"),
+              std::string::npos);
+  }
+  const auto loaded = load_model(cx, path);
+  Context training = cx;
+  training.training = true;
+  EXPECT_NE(error_of([&] { loaded->forward(training, images); }).find("for inference on the CPU"), std::string::npos);
+}
+
+TEST_F(Int8File, DamagedFilesAreRefusedWithTheNameOfTheEntry) {
+  const auto refused = [&](const std::string& part) {
+    save();
+    const std::string error = error_of([&] { load_model(cx, path); });
+    EXPECT_NE(error.find(path.string()), std::string::npos) << error;
+    EXPECT_NE(error.find(part), std::string::npos) << error;
+  };
+  const Int8Parameters good = parameters;
+  const std::string conv = "stage2.0.branches.0.0.conv1";
+  parameters.convs[conv].scale[1] = NAN;
+  refused(conv + ".weight_scale has a number that is not finite");
+  parameters = good;
+  parameters.convs[conv].scale[1] = -1;
+  refused("the scale -1");
+  parameters = good;
+  parameters.ranges[conv] = 0;
+  refused("the range of " + conv);
+  parameters = good;
+  parameters.ranges.erase(conv);
+  refused("has no entry " + conv + ".range");
+  parameters = good;
+  parameters.convs[conv].bias.pop_back();
+  refused(conv + ".bias is [3]");
 }
 
 }  // namespace

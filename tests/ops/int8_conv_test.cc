@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "ops/int8_stem.h"
 
 namespace hr {
 namespace {
@@ -215,6 +216,54 @@ TEST(Int8Conv, RefusesShapesAndScalesThatItCannotCompute) {
   Int8Weights infinite = weights(good);
   infinite.bias[3] = INFINITY;
   EXPECT_THROW(Int8Conv(good, infinite, 1.0F, 1.0F), Error);
+}
+
+TEST(Int8Stem, EqualsThePlainLoopBitByBit) {
+  struct Sizes {
+    Shape shape;
+    int64_t h, w;
+  };
+  for (const Sizes& c : {Sizes{{3, 64, 3, 2, 1}, 9, 13}, Sizes{{3, 64, 7, 2, 3}, 8, 22}, Sizes{{3, 18, 3, 1, 1}, 1, 1},
+                         Sizes{{2, 40, 3, 2, 1}, 4, 7}}) {
+    SCOPED_TRACE(testing::Message() << c.h << "x" << c.w << " k" << c.shape.kernel << " to " << c.shape.out);
+    std::mt19937 random(3);
+    std::normal_distribution<float> normal;
+    const auto numbers = [&](int64_t count) {
+      std::vector<float> all(static_cast<size_t>(count));
+      for (float& v : all) v = normal(random);
+      return all;
+    };
+    const Shape& s = c.shape;
+    const int64_t n = 2, row = s.kernel * s.in;
+    const std::vector<float> images = numbers(n * c.h * c.w * s.in), filter = numbers(s.out * s.kernel * row),
+                             bias = numbers(s.out);
+    const Int8Stem stem(s, filter, bias, 0.05F);
+    Bytes y({n, stem.out_side(c.h), stem.out_side(c.w), s.out});
+    int wrong = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t oy = 0; oy < y.layout.h; ++oy) {
+        stem.row(images.data(), c.h, c.w, y.layout, i, oy, y.data.data());
+        for (int64_t ox = 0; ox < y.layout.w; ++ox) {
+          for (int64_t o = 0; o < s.out; ++o) {
+            volatile float sum = bias[static_cast<size_t>(o)];
+            for (int64_t t = 0; t < s.kernel * row; ++t) {
+              const int64_t iy = oy * s.stride - s.pad + t / row, ix = ox * s.stride - s.pad + t % row / s.in;
+              if (iy < 0 || iy >= c.h || ix < 0 || ix >= c.w) continue;
+              const auto at = static_cast<size_t>(((i * c.h + iy) * c.w + ix) * s.in + t % s.in);
+              volatile float product = images[at] * filter[static_cast<size_t>(o * s.kernel * row + t)];
+              sum = sum + product;
+            }
+            volatile float steps = sum * (1.0F / 0.05F);
+            const auto expected = static_cast<uint8_t>(std::nearbyint(std::clamp(float{steps}, 0.0F, 255.0F)));
+            wrong += expected != y.at(i, oy, ox, o) ? 1 : 0;
+            y.at(i, oy, ox, o) = 0;
+          }
+        }
+      }
+    }
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(y.data, std::vector<uint8_t>(y.data.size(), 0)) << "bytes outside of the picture were written";
+  }
 }
 
 }  // namespace

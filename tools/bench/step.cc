@@ -12,6 +12,8 @@
 #include "core/stopwatch.h"
 #include "hrnet/infer/device_loader.h"
 #include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/infer/weight_info.h"
+#include "hrnet/int8/file.h"
 #include "hrnet/train/pose_step.h"
 #include "ops/conv/backend.h"
 #include "tools/cli/model_options.h"
@@ -49,6 +51,17 @@ double time_graph(Context cx, const PoseModel& model, const Tensor& input, const
   cuda::destroy_graph(graph);
   peak = arena->peak_bytes();
   return seconds;
+}
+
+// Returns the network with 8-bit integers. The ranges come from the first of the random images.
+std::unique_ptr<PoseModel> quantised(const PoseModel& model, std::span<const float> images, int n, int h, int w) {
+  const Context cx;
+  const Tensor first = cx.empty({1, h, w, 3}, DType::f32);
+  cx.upload(first, std::as_bytes(images.first(images.size() / static_cast<size_t>(n))));
+  Int8Calibrator calibrator(model);
+  calibrator.add(first);
+  return make_int8_model(model.name(), model.joints(), model.bgr_input(), calibrator.graph(),
+                         calibrator.parameters(RangeMethod::max));
 }
 
 // Prints a table, or one JSON object with --json.
@@ -102,7 +115,8 @@ void bench_step(const BenchStep& o) {
                              .listener = print_remark});
   const bool gpu = cx.device.is_cuda();
   const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
-  const auto model = make_model(cx, o.model, joints, 1);
+  std::unique_ptr<PoseModel> model =
+      o.weights.empty() ? make_model(cx, o.model, joints, 1) : load_model(cx, fs::path(o.weights));
   Philox rng(1, 0, 0);
   HostBuffer<float> images(batch_memory(cx.device)), targets = images;
   images.resize(static_cast<size_t>(n) * h * w * 3);
@@ -110,6 +124,7 @@ void bench_step(const BenchStep& o) {
   const std::vector<float> weights(static_cast<size_t>(n) * joints, 1.0f);
   for (float& v : images) v = static_cast<float>(rng.normal());
   for (float& v : targets) v = static_cast<float>(rng.uniform());
+  if (o.dtype == "int8" && o.weights.empty()) model = quantised(*model, images, n, h, w);
   const TrainBatch batch{images, targets, weights, n, h, w};
 
   Timing t;
