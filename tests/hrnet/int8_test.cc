@@ -170,7 +170,7 @@ TEST_F(Int8File, ComputesTheSameBitsAfterItWasSavedAndLoaded) {
 
 TEST_F(Int8File, IsRefusedWithTheReasonOnAGpuUnderBf16AndForTraining) {
   Context gpu = cx;
-  gpu.device = parse_device("cuda");
+  gpu.device = {Device::Type::cuda, 0};
   EXPECT_NE(error_of([&] { load_model(gpu, path); }).find("run on the CPU only"), std::string::npos);
   Context bf16_context = cx;
   bf16_context.precision = DType::bf16;
@@ -209,9 +209,6 @@ TEST_F(Int8File, DamagedFilesAreRefusedWithTheNameOfTheEntry) {
   parameters = good;
   parameters.ranges.erase(conv);
   refused("has no entry " + conv + ".range");
-  parameters = good;
-  parameters.convs[conv].bias.pop_back();
-  refused(conv + ".bias is [3]");
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ void print_step(const BenchStep& o, const Timing& t, const Context& cx) {
     json.member("batch_size", n).member("dtype", o.dtype).member("device", o.device).member("device_name", device);
     json.member("threads", compute_threads()).member("repeats", o.repeats);
     json.member("seconds", JsonFixed{t.seconds}).member("img_per_s", JsonFixed{n / t.seconds, 3});
-    if (!gpu) {
+    if (!gpu && t.over_conv > 0) {
       json.member("conv_seconds", JsonFixed{t.conv}).member("filter_reorder_seconds", JsonFixed{t.reorder});
       json.member("total_over_conv", JsonFixed{t.over_conv, 4});
     }
@@ -96,7 +96,8 @@ void print_step(const BenchStep& o, const Timing& t, const Context& cx) {
     fmt::print("  with copies       {:9.3f} ms   ({:.1f} img/s, upload, network and download overlapped)\n",
                1e3 * t.with_copies, n / t.with_copies);
   }
-  if (!gpu) {
+  // The clock does not count convolutions of bytes.
+  if (!gpu && t.over_conv > 0) {
     fmt::print("  in convolutions   {:9.1f} ms\n", 1e3 * t.conv);
     fmt::print("  filter reorders   {:9.1f} ms\n", 1e3 * t.reorder);
     fmt::print("  total / conv      {:9.3f}\n", t.over_conv);
@@ -124,6 +125,7 @@ void bench_step(const BenchStep& o) {
   const std::vector<float> weights(static_cast<size_t>(n) * joints, 1.0f);
   for (float& v : images) v = static_cast<float>(rng.normal());
   for (float& v : targets) v = static_cast<float>(rng.uniform());
+  const bool eight_bits = o.dtype == "int8" || (!o.weights.empty() && is_int8(WeightFile(o.weights)));
   if (o.dtype == "int8" && o.weights.empty()) model = quantised(*model, images, n, h, w);
   const TrainBatch batch{images, targets, weights, n, h, w};
 
@@ -190,6 +192,10 @@ void bench_step(const BenchStep& o) {
     t.peak_bytes += parameter_bytes;
   }
 
+  if (eight_bits) {
+    t.over_conv = 0;
+    t.backend = "8-bit integers";
+  }
   print_step(o, t, cx);
 }
 
