@@ -5,6 +5,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
+#include "hrnet/int8/file.h"
 
 namespace hr {
 
@@ -75,6 +76,11 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::
           "`train.weights`",
           file.path().string(), guess.what);
     joints = info.joints;
+  }
+  if (is_int8(file)) {
+    auto quantised = load_int8_model(cx, file, name, *joints);
+    set_color(*quantised, color, info.color);
+    return quantised;
   }
   // The size of the network follows from the file alone, so the file must have all tensors before memory is allocated.
   check_weights(file, *declare_model(name, *joints));

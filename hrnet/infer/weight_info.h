@@ -31,10 +31,10 @@ std::string skeleton_note(const WeightFile& file, const Skeleton& asked, const s
 // Throws Error if it is neither rgb nor bgr.
 void set_color(PoseModel& model, const std::string& asked, const std::optional<std::string>& of_the_weights);
 
-// Builds the model, loads all its weights and sets its colour order. Arguments that are not given (empty, nullopt) are
-// taken from the file. Throws Error that suggests a next step if the file does not determine them, does not fit the
-// model, or has weights that are not finite. A model for inference takes no more memory than its weights
-// (nn/parameters.h, Purpose).
+// Builds the model, loads all its weights and sets its colour order. A file of 8-bit weights (hrnet/int8/file.h) gives
+// a model that computes with 8-bit integers. Arguments that are not given (empty, nullopt) are taken from the file.
+// Throws Error that suggests a next step if the file does not determine them, does not fit the model, or has weights
+// that are not finite. A model for inference takes no more memory than its weights (nn/parameters.h, Purpose).
 std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::string name = {},
                                       std::optional<int> joints = {}, const std::string& color = {},
                                       Purpose purpose = Purpose::inference);

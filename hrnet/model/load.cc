@@ -104,6 +104,13 @@ std::string by_part(const std::vector<std::string>& names) {
       fit.summary(), all <= 8 ? "" : fmt::format(" (`compare` with `model` {} lists all {})", model.name(), all));
 }
 
+void refuse_int8(const WeightFile& file) {
+  if (!is_int8(file)) return;
+  const auto source = file.metadata().find("source");
+  fail("{}: holds weights of 8 bits, which are for inference only; use the float32 weights that they were made from{}",
+       file.path().string(), source == file.metadata().end() ? "" : fmt::format(" ({})", source->second));
+}
+
 }  // namespace
 
 ModelGuess guess_model(const WeightFile& file) {
@@ -159,7 +166,13 @@ std::string likely_reason(const WeightFile& file, const PoseModel& model) {
   return "";
 }
 
+bool is_int8(const WeightFile& file) {
+  const auto found = file.metadata().find("precision");
+  return found != file.metadata().end() && found->second == "int8";
+}
+
 void check_weights(const WeightFile& file, const PoseModel& model) {
+  refuse_int8(file);
   const Fit fit = compare(file, model.parameters());
   if (!fit.exact()) refuse(file, model, fit, false);
 }
@@ -170,6 +183,7 @@ void load_weights(const WeightFile& file, PoseModel& model) {
 }
 
 std::string load_pretrained(const WeightFile& file, PoseModel& model, bool drop_final_layer) {
+  refuse_int8(file);
   const Fit fit = compare(file, model.parameters());
   const bool backbone = guess_model(file).joints == 0;
   const auto is_head = [](const std::string& name) {

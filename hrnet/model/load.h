@@ -22,6 +22,10 @@ ModelGuess guess_model(const WeightFile& file);
 // hrnet_w32: `model` hrnet_w48". Empty if there is none to tell.
 std::string likely_reason(const WeightFile& file, const PoseModel& model);
 
+// Returns whether the file holds weights of 8 bits (hrnet/int8/file.h), which are for inference on the CPU. The
+// functions below refuse them.
+bool is_int8(const WeightFile& file);
+
 // Throws the Error of load_weights if the file does not fit the model, which may be without memory (declare_model).
 void check_weights(const WeightFile& file, const PoseModel& model);
 

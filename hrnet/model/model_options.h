@@ -17,6 +17,8 @@ struct ModelOptions {
   std::optional<int> joints;
   std::optional<std::array<int, 2>> fixed_size;  // Height and width of the input in pixels, multiples of 32.
   int threads = 0;
+  // auto, f32, bf16 or int8; empty: as `amp` says. settle_precision (hrnet/train/precision.h) turns it into `amp`.
+  std::string precision;
   bool amp = false, tf32 = false, exact = false;
 };
 

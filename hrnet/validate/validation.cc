@@ -40,6 +40,7 @@ struct Validation::Parts {
   Context cx;
   std::optional<WeightFile> weights;
   std::string container, sha256;
+  bool eight_bits = false;  // The weights are those of hrnet/int8/file.h.
   std::unique_ptr<PoseModel> model;
   Skeleton skeleton;
   int h = 256, w = 192;
@@ -102,6 +103,7 @@ struct Validation::Parts {
     container = file.container();
     model = load_model(cx, file, o.model, o.joints, o.color);
     sha256 = file.sha256();
+    eight_bits = is_int8(file);
     h = o.fixed_size ? (*o.fixed_size)[0] : info.input_h.value_or(256);
     w = o.fixed_size ? (*o.fixed_size)[1] : info.input_w.value_or(files.kind == Kind::mpii ? 256 : 192);
     decoding = choose_decoding(o.decoding, info.codec, o.weights, h);
@@ -195,7 +197,7 @@ struct Validation::Parts {
     return text;
   }
   const char* color() const { return model->bgr_input() ? "bgr" : "rgb"; }
-  const char* type() const { return o.amp ? "bf16" : "float32"; }
+  const char* type() const { return eight_bits ? "int8" : o.amp ? "bf16" : "float32"; }
 
   std::vector<std::pair<std::string, std::string>> description() const {
     std::vector<std::pair<std::string, std::string>> lines = {

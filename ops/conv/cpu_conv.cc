@@ -18,6 +18,8 @@ constexpr const char* kDirect = "direct";
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+}  // namespace
+
 // The file of plans names the processor, because it may lie in a home folder that several machines share.
 std::string processor_name() {
   std::ifstream file("/proc/cpuinfo");
@@ -28,8 +30,6 @@ std::string processor_name() {
   }
   return "unknown processor";
 }
-
-}  // namespace
 
 CpuConv::CpuConv(fs::path plans, ConvPlanMemory::Listener listener)
     : plans_(std::move(plans)), listener_(std::move(listener)) {}

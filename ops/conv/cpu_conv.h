@@ -14,6 +14,9 @@
 
 namespace hr {
 
+// The name of the processor as the system tells it, for files of measurements.
+std::string processor_name();
+
 class CpuConv final : public ConvBackend {
  public:
   // `plans` is the file of measured choices; with an empty path nothing is measured. `listener` is called once if the

@@ -2,6 +2,7 @@
 // primitives in the same run.
 #include <array>
 
+#include "core/error.h"
 #include "tools/bench/comm.h"
 #include "tools/bench/eval.h"
 #include "tools/bench/kernels.h"
@@ -43,9 +44,11 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("--model", o.model, "hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152")->type_name("NAME");
   hr::add_fixed_size(app, o.fixed_size);
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_option("--dtype", o.dtype, "element type of the activations: f32 or bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}));
-  app.add_option("--weights", o.weights, "with --mode load: weight file to read, instead of generated ones for --model")
+  app.add_option("--dtype", o.dtype,
+                 "element type of the activations: f32 or bf16, and with --mode inference on a CPU also int8")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  app.add_option("--weights", o.weights,
+                 "with --mode load or inference: weight file to read, instead of generated ones for --model")
       ->type_name("FILE");
   app.add_option("--data-path", o.data_path, "with --mode loader: dataset to read, instead of generated pictures")
       ->type_name("DIR");
@@ -82,6 +85,8 @@ hr::BenchComm comm_options(const Options& o) {
 }
 
 void bench(const Options& o) {
+  hr::check(o.dtype != "int8" || (o.mode == "inference" && o.device == "cpu"),
+            "--dtype int8 is for --mode inference on a CPU");
   if (o.mode == "eval") return hr::bench_eval({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
   if (o.mode == "track") return hr::bench_track({.repeats = o.repeats, .warmup = o.warmup, .json = o.json});
   if (o.mode == "winograd") {
@@ -112,6 +117,7 @@ void bench(const Options& o) {
   hr::bench_step({.training = o.mode == "train",
                   .model = o.model,
                   .dtype = o.dtype,
+                  .weights = o.mode == "inference" ? o.weights : "",
                   .device = o.device,
                   .fixed_size = o.fixed_size,
                   .batch_size = o.batch_size,

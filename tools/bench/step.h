@@ -7,7 +7,9 @@ namespace hr {
 
 struct BenchStep {
   bool training = true;
-  std::string model = "hrnet_w32", dtype = "f32", device = "cpu";
+  std::string model = "hrnet_w32", dtype = "f32";
+  std::string weights;  // Inference with the network of this file; empty: random weights of `model`.
+  std::string device = "cpu";
   std::array<int, 2> fixed_size{256, 192};
   int batch_size = 8, repeats = 7, warmup = 3, threads = 0;
   bool tf32 = false, exact = false, json = false;

@@ -20,11 +20,13 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kRenamed 
 // The flags of these settings are their names with dashes in place of underscores.
 constexpr std::string_view kSame[] = {
     "amp",
+    "precision",
     "analysis",
     "soft_nms",
     "no_nms",
     "batch_size",
     "blur",
+    "calibrate",
     "categories",
     "codec",
     "data_path",

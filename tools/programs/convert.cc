@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "core/error.h"
+#include "tools/convert/convert_int8.h"
 #include "tools/convert/convert_onnx.h"
 #include "tools/convert/patient_progress.h"
 
@@ -26,7 +27,7 @@ std::map<std::string, std::string> metadata_for(const WeightFile& file, const st
 }
 
 // Checks that no option is set that applies only to another kind of output. Throws Error that names the field.
-void check_options(const ConvertOptions& o, bool onnx) {
+void check_options(const ConvertOptions& o, bool onnx, bool safetensors) {
   for (const auto& [field, given] : {std::pair{"keep_bn", o.keep_bn},
                                      {"decode", o.decode},
                                      {"half", o.half},
@@ -35,6 +36,7 @@ void check_options(const ConvertOptions& o, bool onnx) {
                                      {"codec", !o.codec.empty()}}) {
     check_field(onnx || !given, field, "is for an output that ends in .onnx");
   }
+  check_field(o.calibrate.empty() || safetensors, "calibrate", "is for an output that ends in .safetensors");
 }
 
 }  // namespace
@@ -52,15 +54,17 @@ void convert(const ConvertOptions& o) {
   const std::string ending = out.extension().string();
   const bool pth = ending == ".pth" || ending == ".pt";
   const bool onnx = ending == ".onnx";
-  check(pth || onnx || ending == ".safetensors", "{}: expected a name that ends in .safetensors, .pth or .onnx",
-        o.output);
-  check_options(o, onnx);
+  const bool safetensors = ending == ".safetensors";
+  check(pth || onnx || safetensors, "{}: expected a name that ends in .safetensors, .pth or .onnx", o.output);
+  check_options(o, onnx, safetensors);
   const WeightFile file{fs::path(o.input)};
   std::error_code none;
   check(!fs::equivalent(o.input, out, none), "{} is the input itself; choose another name", o.output);
   check(!file.names().empty(), "{} has no tensors to write; `convert --info` lists what it contains", o.input);
   file.verify();
   if (onnx) return convert_to_onnx(o, file);
+  if (!o.calibrate.empty()) return convert_to_int8(o, file);
+  check(!is_int8(file), "{}: holds weights of 8 bits, which are not converted; convert the float32 weights", o.input);
 
   std::vector<NamedArray> arrays;
   std::deque<std::vector<std::byte>> dense;  // copies of views that have gaps or another order

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "hrnet/model/yolox.h"
+#include "hrnet/train/precision.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/model_options.h"
 
@@ -25,7 +26,9 @@ void add_options(CLI::App& app, Options& o) {
   hr::add_network_options(app, o);
 }
 
-void forward(const Options& o) {
+void forward(const Options& options) {
+  Options o = options;
+  hr::settle_precision(o, {}, hr::print_remark);
   hr::Context cx = hr::make_context(hr::context_options(o));
   const hr::SafetensorsFile file(o.input);
   const hr::ArrayView& input = file.at("input");

@@ -6,6 +6,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
+#include "hrnet/train/precision.h"
 #include "tools/cli/orderly_end.h"
 #include "tools/predict/pipeline.h"
 
@@ -48,6 +49,7 @@ int predict(const PredictOptions& options) {
                counted(left_out.size(), "file"), some_names(left_out));
   }
   check_options(o, inputs);
+  settle_precision(o, {}, print_remark);
   std::optional<Window> window;
   if (o.show) window.emplace("predict", [] { OrderlyEnd::stop().request(kWindowEnded); });
   PoseEstimator estimator = make_estimator(o);

@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include "hrnet/train/precision.h"
 #include "hrnet/train/trainer.h"
 #include "tools/cli/data_options.h"
 #include "tools/cli/model_options.h"
@@ -27,10 +28,15 @@ int test(Trainer& trainer, TrainOutput& output, bool first) {
 
 }  // namespace
 
-int train(const TrainOptions& o, World& world) {
+int train(const TrainOptions& options, World& world) {
+  TrainOptions o = options;
   if (world.first()) {
     for (const std::string& remark : o.config.remarks) print_note(remark);
   }
+  settle_precision(o, {.training = !o.test_only, .h = o.input_h(), .w = o.input_w(), .ranks = world.size()},
+                   [&](const std::string& text) {
+                     if (world.first()) print_note(text);
+                   });
   TrainOutput output(o.print_freq);
   Trainer trainer(o, world, output, print_remark);
   std::fflush(stdout);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/stopwatch.h"
+#include "hrnet/train/precision.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/data_options.h"
 #include "tools/cli/flag_names.h"
@@ -108,8 +109,15 @@ void add_validate_options(CLI::App& app, ValidateOptions& o) {
   add_model_options(app, o);
 }
 
-void validate(const ValidateOptions& o) {
+void validate(const ValidateOptions& options) {
+  ValidateOptions o = options;
   for (const std::string& remark : o.config.remarks) print_note(remark);
+  PrecisionWork work;
+  if (o.fixed_size) {
+    work.h = (*o.fixed_size)[0];
+    work.w = (*o.fixed_size)[1];
+  }
+  settle_precision(o, work, print_note);
   std::optional<Progress> bar;
   Validation validation(o, show_on(bar));
   if (bar) bar->finish();

@@ -1,0 +1,57 @@
+// Quantises a pose network: collects the ranges of its activations from pictures, and rounds its weights.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hrnet/int8/network.h"
+
+namespace hr {
+
+// How the range [0, r] of a tensor follows from its values:
+//   max         r is the largest value.
+//   percentile  All but a hundred-thousandth of the values are at most r.
+//   mse         r has the smallest mean squared error of rounding and limiting.
+enum class RangeMethod { max, percentile, mse };
+std::string_view name_of(RangeMethod method);
+// Throws Error that names the methods.
+RangeMethod parse_range_method(std::string_view name);
+
+// The distribution of numbers that are not negative, in bins of equal width. When a larger number comes, the bins are
+// merged in pairs until it fits.
+class RangeHistogram {
+ public:
+  void add(const float* values, int64_t count);
+  // Returns the range by the method. It is 1 if all values were 0. Throws Error if there were none, or if one was not
+  // finite.
+  float range(RangeMethod method) const;
+
+ private:
+  static constexpr int kBins = 4096;
+  std::vector<int64_t> bins_ = std::vector<int64_t>(kBins, 0);
+  double width_ = 0;  // Of a bin.
+  float largest_ = 0;
+  int64_t count_ = 0, bad_ = 0;
+};
+
+// Collects the ranges of a model's activations over batches of images.
+class Int8Calibrator {
+ public:
+  // The model must evaluate in float32 on the CPU and outlive the calibrator. Throws Error if its network cannot be
+  // computed with 8-bit integers.
+  explicit Int8Calibrator(const PoseModel& model);
+
+  // images [N, H, W, 3] f32, normalised as for the network.
+  void add(const Tensor& images);
+  // Returns the rounded network. Throws Error if no images were added or if a number is not finite.
+  Int8Parameters parameters(RangeMethod method) const;
+  const Int8Graph& graph() const { return graph_; }
+
+ private:
+  const PoseModel& model_;
+  Int8Graph graph_;
+  std::vector<RangeHistogram> histograms_;  // In the order of Int8Graph::fused.
+};
+
+}  // namespace hr

@@ -1,0 +1,308 @@
+#include "ops/conv/int8_loops.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "core/cpu_level.h"
+
+#if defined(__x86_64__)
+// GCC 12 warns of the undefined operands in its own header (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <immintrin.h>
+#endif
+
+// This file is compiled without the contraction of multiplications and additions (ops/CMakeLists.txt), because a fused
+// operation rounds once and would give other bits than the paths without it.
+#define HR_INLINE inline __attribute__((always_inline))
+
+namespace hr::int8 {
+namespace {
+
+// Adding this to a number from 0 to 255 rounds it to the nearest integer, which is then in the lowest byte.
+constexpr float kRound = 8388608.0F;
+
+void finish(const Problem& p, int64_t n, int64_t y, int64_t x, int64_t k, int32_t sum) {
+  const int64_t at = n * p.out_image + y * p.out_row + x * p.out_pixel + k;
+  float v = static_cast<float>(sum) * p.scale[k];
+  if (p.add_u8 != nullptr) v = v + static_cast<float>(p.add_u8[at]) * p.add_scale;
+  if (p.add_f32 != nullptr) v = v + p.add_f32[((n * p.out_h + y) * p.out_w + x) * p.k + k] * p.add_scale;
+  // The comparisons are those of the vector instructions, for which the maximum of -0 and 0 is the second operand.
+  const float positive = v > 0.0F ? v : 0.0F;
+  if (p.y_u8 != nullptr) {
+    const float limited = positive < 255.0F ? positive : 255.0F;
+    p.y_u8[at] = static_cast<uint8_t>(std::bit_cast<uint32_t>(limited + kRound));
+  } else {
+    p.y_f32[at] = p.relu ? positive : v;
+  }
+}
+
+void loop_plain(const Problem& p, int64_t n, int64_t y0, int64_t y1, int64_t block) {
+  const int64_t k0 = block * kBlock, ks = std::min<int64_t>(kBlock, p.k - k0);
+  const int8_t* weights = p.weights + block * p.tap_rows * p.steps * kBlock * 4;
+  for (int64_t y = y0; y < y1; ++y) {
+    for (int64_t x = 0; x < p.out_w; ++x) {
+      int32_t sums[kBlock];
+      for (int64_t k = 0; k < kBlock; ++k) sums[k] = p.bias[k0 + k];
+      const int8_t* w = weights;
+      for (int64_t r = 0; r < p.tap_rows; ++r) {
+        const uint8_t* in = p.x + n * p.image_step + y * p.row_step + x * p.pixel_step + r * p.tap_row_step;
+        for (int64_t s = 0; s < p.steps; ++s, w += kBlock * 4, in += 4) {
+          for (int64_t k = 0; k < kBlock; ++k) {
+            for (int64_t i = 0; i < 4; ++i) sums[k] += static_cast<int32_t>(in[i]) * w[k * 4 + i];
+          }
+        }
+      }
+      for (int64_t k = 0; k < ks; ++k) finish(p, n, y, x, k0 + k, sums[k]);
+    }
+  }
+}
+
+#if defined(__x86_64__)
+#define HR_AVX2 __attribute__((target("avx2,bmi,bmi2")))
+#define HR_VNNI __attribute__((target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx2,bmi,bmi2")))
+
+// A group of pixels in a row of the output.
+struct Group {
+  int64_t y = 0, x = 0;
+};
+
+HR_INLINE const uint8_t* input_of(const Problem& p, int64_t n, Group g) {
+  return p.x + n * p.image_step + g.y * p.row_step + g.x * p.pixel_step;
+}
+
+// Adds the products of four neighbouring bytes. GCC 12 copies the sums of the intrinsic from register to register and
+// to the stack, which halves the speed; it does not do that with the instruction itself.
+HR_VNNI HR_INLINE void add_products(__m512i& sum, __m512i bytes, __m512i weights) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(weights));
+}
+
+// Multiplies G groups of pixels by V vectors of 16 output channels. The sums stay in registers.
+template <int G, int V>
+HR_VNNI HR_INLINE void multiply_vnni(const Problem& p, const uint8_t* const (&base)[G], const int8_t* w, int64_t k0,
+                                     __m512i (&sums)[G * kGroup][V]) {
+  const int64_t pixel = p.pixel_step;
+#pragma GCC unroll 12
+  for (int i = 0; i < G * kGroup; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sums[i][v] = _mm512_loadu_si512(p.bias + k0 + v * 16);
+  }
+  for (int64_t r = 0; r < p.tap_rows; ++r) {
+    const uint8_t* in[G];
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) in[g] = base[g] + r * p.tap_row_step;
+    for (int64_t s = 0; s < p.steps; ++s) {
+      __m512i u[V];
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) u[v] = _mm512_loadu_si512(w + v * 64);
+      w += kBlock * 4;
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) {
+        // The compiler must not replace the four pointers by one for each pixel, which would not fit into registers.
+        asm("" : "+r"(in[g]));
+#pragma GCC unroll 3
+        for (int i = 0; i < kGroup; ++i) {
+          int32_t four;
+          std::memcpy(&four, in[g] + i * pixel, 4);
+          const __m512i x = _mm512_set1_epi32(four);
+#pragma GCC unroll 2
+          for (int v = 0; v < V; ++v) add_products(sums[g * kGroup + i][v], x, u[v]);
+        }
+        in[g] += 4;
+      }
+    }
+  }
+}
+
+// The epilogue consists of passes over the registers, so that each question is asked once for all of them. Pixels
+// beyond the end of a row have an empty mask.
+template <int G, int V>
+HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&groups)[4], int64_t k0,
+                                   const __m512i (&sums)[G * kGroup][V]) {
+  const __m512 zero = _mm512_setzero_ps();
+  __m512 values[G * kGroup][V];
+  __mmask16 masks[V];
+#pragma GCC unroll 2
+  for (int v = 0; v < V; ++v) {
+    const int64_t count = std::clamp<int64_t>(p.k - k0 - v * 16, 0, 16);
+    masks[v] = static_cast<__mmask16>((1U << count) - 1);
+    const __m512 scale = _mm512_loadu_ps(p.scale + k0 + v * 16);
+#pragma GCC unroll 12
+    for (int i = 0; i < G * kGroup; ++i) values[i][v] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][v]), scale);
+  }
+  const auto mask_of = [&](int i, int v)
+                           HR_VNNI { return groups[i / kGroup].x + i % kGroup < p.out_w ? masks[v] : __mmask16{0}; };
+  int64_t at[G], dense[G];
+#pragma GCC unroll 4
+  for (int g = 0; g < G; ++g) {
+    at[g] = n * p.out_image + groups[g].y * p.out_row + groups[g].x * p.out_pixel + k0;
+    dense[g] = ((n * p.out_h + groups[g].y) * p.out_w + groups[g].x) * p.k + k0;
+  }
+  const __m512 add_scale = _mm512_set1_ps(p.add_scale);
+  if (p.add_u8 != nullptr) {
+#pragma GCC unroll 12
+    for (int i = 0; i < G * kGroup; ++i) {
+      const uint8_t* from = p.add_u8 + at[i / kGroup] + i % kGroup * p.out_pixel;
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+        const __m512i bytes = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask_of(i, v), from + v * 16));
+        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(_mm512_cvtepi32_ps(bytes), add_scale));
+      }
+    }
+  }
+  if (p.add_f32 != nullptr) {
+#pragma GCC unroll 12
+    for (int i = 0; i < G * kGroup; ++i) {
+      const float* from = p.add_f32 + dense[i / kGroup] + i % kGroup * p.k;
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+        const __m512 add = _mm512_maskz_loadu_ps(mask_of(i, v), from + v * 16);
+        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(add, add_scale));
+      }
+    }
+  }
+  if (p.y_u8 != nullptr) {
+#pragma GCC unroll 12
+    for (int i = 0; i < G * kGroup; ++i) {
+      uint8_t* to = p.y_u8 + at[i / kGroup] + i % kGroup * p.out_pixel;
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+        const __m512 limited = _mm512_min_ps(_mm512_max_ps(values[i][v], zero), _mm512_set1_ps(255.0F));
+        _mm_mask_storeu_epi8(to + v * 16, mask_of(i, v), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(limited)));
+      }
+    }
+    return;
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < G * kGroup; ++i) {
+    float* to = p.y_f32 + at[i / kGroup] + i % kGroup * p.out_pixel;
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      const __m512 value = p.relu ? _mm512_max_ps(values[i][v], zero) : values[i][v];
+      _mm512_mask_storeu_ps(to + v * 16, mask_of(i, v), value);
+    }
+  }
+}
+
+template <int G, int V>
+HR_VNNI HR_INLINE void groups_vnni(const Problem& p, int64_t n, const Group (&groups)[4], const int8_t* w, int64_t k0) {
+  const uint8_t* base[G];
+#pragma GCC unroll 4
+  for (int g = 0; g < G; ++g) base[g] = input_of(p, n, groups[g]);
+  __m512i sums[G * kGroup][V];
+  multiply_vnni<G, V>(p, base, w, k0, sums);
+  finish_vnni<G, V>(p, n, groups, k0, sums);
+}
+
+template <int V>
+HR_VNNI HR_INLINE void loop_vnni_of(const Problem& p, int64_t n, int64_t y0, int64_t y1, int64_t block) {
+  const int8_t* w = p.weights + block * p.tap_rows * p.steps * kBlock * 4;
+  const int64_t k0 = block * kBlock, in_row = (p.out_w + kGroup - 1) / kGroup, all = (y1 - y0) * in_row;
+  Group next{y0, 0};
+  for (int64_t done = 0; done < all; done += 4) {
+    const int64_t count = std::min<int64_t>(4, all - done);
+    Group groups[4];
+    for (int64_t g = 0; g < count; ++g) {
+      groups[g] = next;
+      next.x += kGroup;
+      if (next.x >= p.out_w) next = {next.y + 1, 0};
+    }
+    if (count == 4) groups_vnni<4, V>(p, n, groups, w, k0);
+    if (count == 3) groups_vnni<3, V>(p, n, groups, w, k0);
+    if (count == 2) groups_vnni<2, V>(p, n, groups, w, k0);
+    if (count == 1) groups_vnni<1, V>(p, n, groups, w, k0);
+  }
+}
+
+HR_VNNI void loop_vnni(const Problem& p, int64_t n, int64_t y0, int64_t y1, int64_t block) {
+  if (p.k - block * kBlock > 16) {
+    loop_vnni_of<2>(p, n, y0, y1, block);
+  } else {
+    loop_vnni_of<1>(p, n, y0, y1, block);
+  }
+}
+
+// The instruction that multiplies unsigned and signed bytes (vpmaddubsw) limits its sums to 16 bits, so it is not
+// exact. The bytes are widened to 16 bits instead: the bytes 0 and 2 of four inputs are multiplied in one instruction,
+// and the bytes 1 and 3 in another one.
+HR_AVX2 HR_INLINE void group_avx2(const Problem& p, int64_t n, Group group, const int8_t* w, int64_t k0) {
+  constexpr int kVectors = 2, kLanes = 8;
+  const uint8_t* base = input_of(p, n, group);
+  __m256i sums[kGroup][kVectors];
+#pragma GCC unroll 3
+  for (int i = 0; i < kGroup; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v)
+      sums[i][v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p.bias + k0 + v * kLanes));
+  }
+  const __m256i low = _mm256_set1_epi16(0xff);
+  for (int64_t r = 0; r < p.tap_rows; ++r) {
+    const uint8_t* in = base + r * p.tap_row_step;
+    for (int64_t s = 0; s < p.steps; ++s, in += 4, w += kBlock * 4) {
+      __m256i even[kVectors], odd[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + v * 32));
+        even[v] = _mm256_srai_epi16(_mm256_slli_epi16(both, 8), 8);
+        odd[v] = _mm256_srai_epi16(both, 8);
+      }
+#pragma GCC unroll 3
+      for (int i = 0; i < kGroup; ++i) {
+        int32_t four;
+        std::memcpy(&four, in + i * p.pixel_step, 4);
+        const __m256i x = _mm256_set1_epi32(four), x_even = _mm256_and_si256(x, low), x_odd = _mm256_srli_epi16(x, 8);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) {
+          sums[i][v] = _mm256_add_epi32(sums[i][v], _mm256_madd_epi16(x_even, even[v]));
+          sums[i][v] = _mm256_add_epi32(sums[i][v], _mm256_madd_epi16(x_odd, odd[v]));
+        }
+      }
+    }
+  }
+  const int64_t ks = std::min<int64_t>(kVectors * kLanes, p.k - k0);
+  for (int i = 0; i < kGroup && group.x + i < p.out_w; ++i) {
+    int32_t lanes[kVectors * kLanes];
+    for (int v = 0; v < kVectors; ++v) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes + v * kLanes), sums[i][v]);
+    }
+    for (int64_t k = 0; k < ks; ++k) finish(p, n, group.y, group.x + i, k0 + k, lanes[k]);
+  }
+}
+
+HR_AVX2 void loop_avx2(const Problem& p, int64_t n, int64_t y0, int64_t y1, int64_t block) {
+  const int8_t* w = p.weights + block * p.tap_rows * p.steps * kBlock * 4;
+  for (int64_t half = 0; half < 2; ++half) {
+    const int64_t k0 = block * kBlock + half * 16;
+    if (k0 >= p.k) break;
+    for (int64_t y = y0; y < y1; ++y) {
+      for (int64_t x = 0; x < p.out_w; x += kGroup) group_avx2(p, n, {y, x}, w + half * 64, k0);
+    }
+  }
+}
+#endif
+
+}  // namespace
+
+bool has_path(Path path) {
+#if defined(__x86_64__)
+  if (path == Path::vnni) return cpu_level() >= CpuLevel::v4 && __builtin_cpu_supports("avx512vnni");
+  if (path == Path::avx2) return cpu_level() >= CpuLevel::v3;
+#endif
+  return path == Path::plain;
+}
+
+Path best_path() {
+  if (has_path(Path::vnni)) return Path::vnni;
+  return has_path(Path::avx2) ? Path::avx2 : Path::plain;
+}
+
+Loop loop_of(Path path) {
+#if defined(__x86_64__)
+  if (path == Path::vnni) return loop_vnni;
+  if (path == Path::avx2) return loop_avx2;
+#endif
+  return loop_plain;
+}
+
+}  // namespace hr::int8

@@ -1,0 +1,153 @@
+#include "ops/int8_stem.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/cpu_level.h"
+#include "core/error.h"
+
+// The functions below take vectors by reference or are always inlined, so no calling convention is involved.
+#pragma GCC diagnostic ignored "-Wpsabi"
+#define HR_INLINE inline __attribute__((always_inline))
+
+namespace hr {
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kPixels = 6;  // Neighbouring outputs that are computed together, each in two vectors.
+using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
+using Ints = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
+
+HR_INLINE Vector load(const float* p) {
+  Vector v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+// Rounds to the nearest integer from 0 to 255.
+HR_INLINE void store_bytes(const Vector& v, int64_t count, uint8_t* to) {
+  // Adding this to a number from 0 to 255 leaves the nearest integer in the lowest byte.
+  constexpr float kRound = 8388608.0F;
+  const Vector zero = {};
+  const Vector most = zero + 255.0F;
+  const Vector positive = v > zero ? v : zero;
+  const Vector limited = (positive < most ? positive : most) + kRound;
+  Ints bits;
+  std::memcpy(&bits, &limited, sizeof(bits));
+  uint8_t bytes[kLanes];
+  for (int i = 0; i < kLanes; ++i) bytes[i] = static_cast<uint8_t>(bits[i]);
+  if (count >= kLanes) {
+    std::memcpy(to, bytes, kLanes);
+  } else {
+    std::memcpy(to, bytes, static_cast<size_t>(count));
+  }
+}
+
+struct Taps {
+  const float* const* rows;  // The padded input rows.
+  int64_t count = 0, length = 0, pixel_step = 0;
+  const float* weights;
+  int64_t weight_step = 0;
+};
+
+// Computes kPixels outputs of V vectors from the inputs at `x`.
+template <int V>
+HR_INLINE void multiply(const Taps& t, int64_t x, Vector (&sums)[kPixels][V]) {
+  const float* w = t.weights;
+  for (int64_t r = 0; r < t.count; ++r) {
+    const float* in = t.rows[r] + x;
+    for (int64_t s = 0; s < t.length; ++s, w += t.weight_step) {
+      Vector u[V];
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) u[v] = load(w + v * kLanes);
+#pragma GCC unroll 6
+      for (int i = 0; i < kPixels; ++i) {
+        const float value = in[i * t.pixel_step + s];
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) sums[i][v] = sums[i][v] + u[v] * value;
+      }
+    }
+  }
+}
+
+template <int V>
+HR_INLINE void compute(const Taps& t, int64_t pixels, const float* bias, float inverse, int64_t channels, int64_t x0,
+                       int64_t pixel, uint8_t* to) {
+  Vector sums[kPixels][V];
+#pragma GCC unroll 6
+  for (int i = 0; i < kPixels; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sums[i][v] = load(bias + v * kLanes);
+  }
+  multiply<V>(t, x0 * t.pixel_step, sums);
+#pragma GCC unroll 6
+  for (int i = 0; i < kPixels; ++i) {
+    if (i >= pixels) break;
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v)
+      store_bytes(sums[i][v] * inverse, channels - v * kLanes, to + (x0 + i) * pixel + v * kLanes);
+  }
+}
+
+}  // namespace
+
+Int8Stem::Int8Stem(const Int8Conv::Shape& s, std::span<const float> filter, std::span<const float> bias,
+                   float out_scale)
+    : shape_(s) {
+  check(!s.transposed && s.in > 0 && s.out > 0 && s.kernel > 0 && s.stride > 0 && s.pad >= 0 && s.pad < s.kernel,
+        "int8: this first convolution is not supported");
+  const int64_t taps = static_cast<int64_t>(s.kernel) * s.kernel * s.in;
+  check(static_cast<int64_t>(filter.size()) == s.out * taps && static_cast<int64_t>(bias.size()) == s.out,
+        "int8: {} weights and {} biases do not fit a first convolution of {} channels with {} weights each",
+        filter.size(), bias.size(), s.out, taps);
+  check(std::isfinite(out_scale) && out_scale > 0, "int8: the scale {} is not positive", out_scale);
+  vectors_ = (s.out + kLanes - 1) / kLanes;
+  weights_.assign(static_cast<size_t>(taps * vectors_ * kLanes), 0.0F);
+  bias_.assign(static_cast<size_t>(vectors_ * kLanes), 0.0F);
+  inverse_ = 1.0F / out_scale;
+  for (int64_t o = 0; o < s.out; ++o) {
+    bias_[static_cast<size_t>(o)] = bias[static_cast<size_t>(o)];
+    for (int64_t t = 0; t < taps; ++t)
+      weights_[static_cast<size_t>(t * vectors_ * kLanes + o)] = filter[static_cast<size_t>(o * taps + t)];
+  }
+}
+
+void Int8Stem::row(const float* images, int64_t h, int64_t w, const Int8Layout& out, int64_t n, int64_t y,
+                   uint8_t* bytes) const {
+  // The input rows are copied between zeros, with room for pixels beyond the last one.
+  const int64_t row = w * shape_.in, before = shape_.pad * shape_.in;
+  const int64_t padded = row + 2 * before + (kPixels * shape_.stride + shape_.kernel) * shape_.in;
+  thread_local std::vector<float> copies;
+  copies.assign(static_cast<size_t>(padded * shape_.kernel), 0.0F);
+  std::vector<const float*> rows;
+  for (int64_t r = 0; r < shape_.kernel; ++r) {
+    const int64_t from = y * shape_.stride - shape_.pad + r;
+    float* to = copies.data() + r * padded;
+    if (from >= 0 && from < h) std::copy_n(images + (n * h + from) * row, row, to + before);
+    rows.push_back(to);
+  }
+  uint8_t* to = bytes + out.first() + n * out.image() + y * out.row();
+  const int64_t step = vectors_ * kLanes;
+  at_cpu_level([&] {
+    for (int64_t v = 0; v < vectors_; v += 2) {
+      const Taps taps{rows.data(),
+                      shape_.kernel,
+                      shape_.kernel * shape_.in,
+                      shape_.stride * shape_.in,
+                      weights_.data() + v * kLanes,
+                      step};
+      const float* bias = bias_.data() + v * kLanes;
+      const int64_t channels = shape_.out - v * kLanes;
+      for (int64_t x = 0; x < out.w; x += kPixels) {
+        if (v + 1 < vectors_) {
+          compute<2>(taps, out.w - x, bias, inverse_, channels, x, out.pixel(), to + v * kLanes);
+        } else {
+          compute<1>(taps, out.w - x, bias, inverse_, channels, x, out.pixel(), to + v * kLanes);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace hr

@@ -1,0 +1,27 @@
+#include "tools/convert/convert_int8.h"
+
+#include <optional>
+
+#include "core/counted.h"
+#include "hrnet/int8/quantise.h"
+#include "tools/convert/patient_progress.h"
+
+namespace hr {
+
+void convert_to_int8(const ConvertOptions& o, const WeightFile& file) {
+  std::optional<PatientProgress> line(std::in_place, "calibrate");
+  const QuantiseReport r = quantise_file(file, o.output,
+                                         {.calibrate = o.calibrate,
+                                          .people = o.calibrate_people,
+                                          .method = parse_range_method(o.ranges),
+                                          .color = o.color},
+                                         std::ref(*line));
+  line.reset();
+  fmt::print("{} -> {}: {}, {} of 8 bits, {:.1f} MiB\n", o.input, o.output, r.network,
+             counted(static_cast<int64_t>(r.convolutions), "convolution"), static_cast<double>(r.bytes) / (1 << 20));
+  fmt::print("  ranges  of {} by {}\n", counted(static_cast<int64_t>(r.people), "person", "people"), o.ranges);
+  fmt::print("  check   read back; the heatmaps of the last people differ by {:.1f} % (root mean square)\n",
+             100 * r.difference);
+}
+
+}  // namespace hr
