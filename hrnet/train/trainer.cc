@@ -34,7 +34,11 @@ TrainEnd Trainer::run(const StopRequest& stop) {
                   .epochs = recipe_.epochs,
                   .checkpoint_every = recipe_.checkpoint_every,
                   .accumulate = recipe_.accumulate,
-                  .last_checkpoint = folder_->last()});
+                  .last_checkpoint = folder_->last(),
+                  .skeleton = world_.first() ? &skeleton_ : nullptr,
+                  .print_freq = recipe_.print_freq,
+                  .decode = recipe_.decoding().decode,
+                  .bgr = model_->bgr_input()});
   TrainEnd end;
   while (state_.epoch < recipe_.epochs && !end.stopped()) {
     end.early = agreed_to_end_early();
@@ -225,6 +229,7 @@ void Trainer::start() {
   if (parallel_) share_start();
   step_.emplace(cx_, *model_, *optimizer_, r.is_seed() ? JointsLoss::seed : JointsLoss::official,
                 parallel_ ? &*parallel_ : nullptr);
+  if (world_.first() && !r.test_only) step_->keep_heatmaps();
   runner_.emplace(cx_, *model_, skeleton_.mirror(),
                   HeatmapRunner::Options{.flip = r.flip, .shift = r.decoding().shift});
   observer_.fact("model", fmt::format("{}: {:.1f} M parameters, {}, {}, input {} x {}, recipe {}", model_->name(),

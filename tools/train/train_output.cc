@@ -1,5 +1,6 @@
 #include "tools/train/train_output.h"
 
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 
@@ -11,8 +12,9 @@ namespace hr {
 namespace {
 
 std::string note_of(const EpochStatus& s) {
-  return fmt::format("loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%", s.loss, s.lr, s.samples_per_second,
-                     100 * s.wait_share);
+  const std::string accuracy = std::isnan(s.accuracy) ? "" : fmt::format("  acc {:.3f}", s.accuracy);
+  return fmt::format("loss {:.6f}{}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%", s.loss, accuracy, s.lr,
+                     s.samples_per_second, 100 * s.wait_share);
 }
 
 void print_table(const ValidationRun& run, const std::string& model) {
