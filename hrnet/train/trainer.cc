@@ -63,7 +63,7 @@ TrainEnd Trainer::run(const StopRequest& stop) {
 }
 
 void Trainer::finish_epoch() {
-  const int64_t updates = (static_cast<int64_t>(loader_->batches()) + recipe_.accumulate - 1) / recipe_.accumulate;
+  const int64_t updates = updates_per_epoch();
   EpochRecord record{.epoch = state_.epoch,
                      .loss = state_.mean_loss(),
                      .lr = recipe_.rates().at(state_.epoch, updates - 1, updates),
@@ -88,6 +88,10 @@ void Trainer::finish_epoch() {
   if (recipe_.keep_all) save(fmt::format("epoch_{}.safetensors", record.epoch), true);
   observer_.epoch_finished(folder_->path(), state_.history);
   save("last.safetensors", true);  // Saved last, since a checkpoint must not claim what is not done.
+}
+
+int64_t Trainer::updates_per_epoch() const {
+  return (static_cast<int64_t>(loader_->batches()) + recipe_.accumulate - 1) / recipe_.accumulate;
 }
 
 bool Trainer::validation_is_due() const {
@@ -196,6 +200,7 @@ Trainer::Trainer(TrainRecipe asked, World& world, TrainObserver& observer, Conte
                                   .batch_size = batch_size_,
                                   .ranks = world_.size(),
                                   .threads = compute_threads(),
+                                  .updates_per_epoch = updates_per_epoch(),
                                   .device = cx_.device});
 }
 

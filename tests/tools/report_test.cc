@@ -89,9 +89,9 @@ fs::path run_folder(const std::string& metrics = "") {
   return folder;
 }
 
-std::string page_of(const fs::path& folder, const std::vector<EpochRecord>& records, bool ended = false) {
+std::string page_of(const fs::path& folder, const std::vector<EpochRecord>& records, const std::string& ending = "") {
   RunReport report;
-  report.write(folder, records, ended);
+  report.write(folder, records, ending);
   return read_file(folder / "report.html");
 }
 
@@ -170,11 +170,11 @@ TEST(Report, NamesAreEscaped) {
 }
 
 TEST(Report, AnEmptyHistorySaysSo) {
-  const std::string page = page_of(run_folder(), {}, true);
+  const std::string page = page_of(run_folder(), {}, "stopped by Ctrl-C at epoch 1, step 3");
   expect_good_page(page);
   EXPECT_TRUE(contains(page, "No epoch is finished yet."));
   EXPECT_TRUE(contains(page, "This run has not been validated yet."));
-  EXPECT_TRUE(contains(page, "0 of 4 epochs, stopped"));
+  EXPECT_TRUE(contains(page, "0 of 4 epochs, stopped by Ctrl-C at epoch 1, step 3"));
   expect_good_page(page_of(test::temporary_folder(), {}));  // A folder without any file.
 }
 
@@ -183,6 +183,7 @@ TEST(Report, ARunWithoutValidationSaysSo) {
   for (EpochRecord& r : records) r.stats.clear();
   const std::string page = page_of(run_folder(), records);
   expect_good_page(page);
+  EXPECT_TRUE(contains(page, "2 of 4 epochs, going on when this page was written"));
   EXPECT_TRUE(contains(page, "This run has not been validated yet."));
   EXPECT_TRUE(contains(page, ">not validated yet</text>"));
   EXPECT_TRUE(contains(page, "0.020000"));
@@ -301,6 +302,53 @@ TEST(Report, ARunLeavesAPageWithPicturesAndChecksums) {
   }
   EXPECT_GT(pictures, 0);
   EXPECT_LE(pictures, 5);
+}
+
+TEST(Report, SaysHonestlyWhyARunEnded) {
+  TrainOptions o = tiny(test::temporary_folder());
+  o.epochs = 9;
+  o.lr = 1e-9;  // The score stays as it is.
+  o.patience = 1;
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(train(o), 0);
+  testing::internal::GetCapturedStdout();
+  const fs::path page = fs::path(o.output_dir) / "report.html";
+  expect_good_page(read_file(page));
+  EXPECT_TRUE(contains(read_file(page),
+                       "2 of 9 epochs, ended early because the score had not risen for 1 validation "
+                       "(--patience)"));
+
+  // A folder in the place of the poses makes the validation of the next run fail after its first epoch.
+  o.patience = 0;
+  o.epochs = 1;
+  const fs::path poses = fs::path(o.output_dir) / "key_results.json";
+  fs::remove(poses);
+  fs::create_directories(poses / "in_the_way");
+  testing::internal::CaptureStdout();
+  EXPECT_THROW(train(o), Error);
+  testing::internal::GetCapturedStdout();
+  expect_good_page(read_file(page));
+  EXPECT_TRUE(contains(read_file(page), "0 of 1 epochs, ended by an error: "));
+  EXPECT_TRUE(contains(read_file(page), "No epoch is finished yet."));
+}
+
+TEST(Report, AModelThatIsOnlyTestedHasAPageToo) {
+  TrainOptions o = tiny(test::temporary_folder());
+  o.epochs = 1;
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(train(o), 0);
+  o.weights = (fs::path(o.output_dir) / "best.safetensors").string();
+  o.output_dir = (fs::path(o.output_dir) / "test").string();
+  o.test_only = true;
+  EXPECT_EQ(train(o), 0);
+  EXPECT_TRUE(contains(testing::internal::GetCapturedStdout(), "key_results.json, report.html\n"));
+  const std::string page = read_file(fs::path(o.output_dir) / "report.html");
+  expect_good_page(page);
+  EXPECT_TRUE(contains(page, "hrnet_w2 on val2017"));
+  EXPECT_TRUE(contains(page, "Validation of " + o.weights));
+  EXPECT_TRUE(contains(page, sha256_of(o.weights)));
+  EXPECT_TRUE(contains(page, "Where the errors come from"));
+  EXPECT_FALSE(contains(page, "Course of the training"));
 }
 
 // A page that cannot be written costs one message, and neither the training nor its weights.

@@ -19,12 +19,15 @@ class RunReport {
   void remark(const std::string& text);
   // Analyses the poses and draws the worst pictures. Throws Error if the annotations cannot be compared with them.
   void validated(const TrainObserver::Validated& validated);
-  // Writes report.html in one step. `ended`: no more epoch will come, and the checksums of all weight files are told.
-  // Throws Error if the file cannot be written.
-  void write(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended);
+  // Writes report.html in one step. `ending` says how the run ended, for example "finished"; the checksums of all
+  // weight files are then told. It is empty while the run goes on. Throws Error if the file cannot be written.
+  void write(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending = "");
 
   // The page's content, as write() gives it to report_html.
-  ReportData data(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended);
+  ReportData data(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending);
+
+  // What was told about the start of the run.
+  const ReportPairs& facts() const { return facts_; }
 
  private:
   void add_configuration(const fs::path& folder, ReportData& data) const;
@@ -39,6 +42,9 @@ class RunReport {
 // report.html of a validation. `description` is Validation::description().
 ReportData validation_report(const ReportPairs& description, const ValidationReport& report, const PoseDataset& data,
                              bool detected_boxes, const fs::path& weights);
+
+// The name of a set after its annotation file: val2017 for person_keypoints_val2017.json.
+std::string set_name_of(const std::string& annotations);
 
 // The command line of this process, quoted for a shell.
 std::string command_line();
