@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -14,6 +15,7 @@
 #include "tests/support/oracle.h"
 #include "tools/plot/history_plot.h"
 #include "tools/programs/train.h"
+#include "tools/report/page_frame.h"
 #include "tools/report/run_report.h"
 #include "tools/report/worst_pictures.h"
 #include "tools/synth/synth.h"
@@ -146,6 +148,27 @@ TEST(Report, AFullPageIsWellFormedAndLoadsNothing) {
   }
   EXPECT_FALSE(contains(page, "never_labelled"));
   EXPECT_EQ(page, report_html(d));
+}
+
+// A line break within a quoted text makes a browser drop this rule and the next one.
+TEST(Report, QuotedTextsOfTheStyleEndOnTheirLine) {
+  std::string_view style = kPageStyle;
+  while (!style.empty()) {
+    const std::string_view line = style.substr(0, style.find('\n'));
+    EXPECT_EQ(std::count(line.begin(), line.end(), '"') % 2, 0) << line;
+    style.remove_prefix(std::min(style.size(), line.size() + 1));
+  }
+}
+
+TEST(Report, AnAnalysisWithoutAnyPersonFoundSaysSo) {
+  ReportData data;
+  data.analysis.emplace();
+  data.analysis->people = 3;
+  const std::string page = report_html(data);
+  expect_good_page(page);
+  EXPECT_TRUE(contains(page, "0 of 3 people found"));
+  EXPECT_TRUE(contains(page, "No person was found, so no joint can be judged."));
+  EXPECT_FALSE(contains(page, "By joint"));
 }
 
 TEST(Report, NamesAreEscaped) {
