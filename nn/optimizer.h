@@ -95,6 +95,8 @@ struct Schedule {
   int64_t warmup_steps = 0;
   bool short_warmup = false;
   double at(int epoch, int64_t step_in_epoch, int64_t steps_per_epoch) const;
+  // The steps over which the factor really rises, from the first step of the run on; 0: there is no warm-up.
+  int64_t warmup_length(int64_t steps_per_epoch) const;
 };
 
 }  // namespace hr

@@ -59,11 +59,13 @@ class Trainer {
   const TrainRecipe& recipe() const { return recipe_; }  // With all open settings decided.
   const RunFolder& folder() const { return *folder_; }
   const RunState& state() const { return state_; }
+  const PoseDataset& val() const { return data_->val(); }  // The people of the validation.
 
  private:
   void start();        // Sets the initial weights, or loads `weights` or `resume`.
   void share_start();  // Copies rank 0's start to all ranks.
   void make_loader();
+  int64_t updates_per_epoch() const;
   bool validation_is_due() const;
   bool validate(EpochRecord& record);  // Returns whether it is the best one so far.
   // Tells whether the score has not risen for `patience` validations, of which `newest` is the last if it is given.

@@ -219,6 +219,20 @@ TEST(OnnxExport, WhatDoesNotFitIsRefused) {
   EXPECT_FALSE(fs::exists(out));
 }
 
+// A killed export leaves the file that it had not checked yet.
+TEST(OnnxExport, WhatAKilledExportLeftIsRemovedByTheNext) {
+  const fs::path folder = test::temporary_folder(), left = folder / "w.onnx.unchecked";
+  const WeightFile file(write_pose("hrnet_w4", 17));
+  for (const bool fails : {false, true}) {
+    write_file(left, "half a graph");
+    const std::string why = message_of([&] {
+      export_onnx(file, folder / "w.onnx", {.fixed_size = {{fails ? 60 : 64, 64}}});
+    });
+    EXPECT_EQ(why.find("fixed_size") != std::string::npos, fails) << why;
+    EXPECT_FALSE(fs::exists(left)) << fails;
+  }
+}
+
 // The maps have peaks in the middle, at borders and in corners; some have ties, and some have no positive number.
 TEST(OnnxDecode, JointsAreThoseOfDecode) {
   constexpr int n = 2, k = 7, h = 6, w = 5;

@@ -192,6 +192,10 @@ class Page {
                     "divides the labelled joints of people that were found, in percent; their number follows the bar.",
                     d_.training ? "At the last validation: " : "", a.people_found, a.people, a.detections, a.duplicates,
                     a.background));
+    if (a.all.joints() == 0) {
+      note("No person was found, so no joint can be judged.");
+      return close();
+    }
     out_ += "<div class=\"legend\">";
     static constexpr const char* meaning[] = {"as good as an annotator", "near the joint, not at it",
                                               "left and right confused", "another person's joint", "near no joint"};

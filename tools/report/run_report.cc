@@ -121,12 +121,6 @@ std::string text_of(const ReportPairs& pairs, std::string_view name) {
   return "";
 }
 
-std::string set_of(const std::string& annotations) {
-  std::string stem = fs::path(annotations).stem().string();
-  if (stem.starts_with("person_keypoints_")) stem.erase(0, std::string_view("person_keypoints_").size());
-  return stem;
-}
-
 // Formats an accuracy: AP from 0 to 1, or PCKh in percent.
 std::string score_text(double score, bool pckh) {
   if (std::isnan(score)) return "not a number";
@@ -259,17 +253,17 @@ void RunReport::add_files(const fs::path& folder, bool ended, ReportData& page) 
   }
 }
 
-ReportData RunReport::data(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended) {
+ReportData RunReport::data(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending) {
   ReportData page = measured_;
   page.training = true;
   add_configuration(folder, page);
   const std::string model = text_of(page.configuration, "model");
-  const std::string set = set_of(text_of(page.configuration, "val_annotations"));
+  const std::string set = set_name_of(text_of(page.configuration, "val_annotations"));
   page.title = model.empty() ? "Training run" : set.empty() ? model : fmt::format("{} on {}", model, set);
   const std::string epochs = text_of(page.configuration, "epochs");
   const int done = history.empty() ? 0 : history.back().epoch + 1;
-  page.subtitle = fmt::format("Training run in {}: {} of {} epochs{}", folder.string(), done, epochs,
-                              ended ? std::to_string(done) == epochs ? ", finished" : ", stopped" : "");
+  page.subtitle = fmt::format("Training run in {}: {} of {} epochs, {}", folder.string(), done, epochs,
+                              ending.empty() ? "going on when this page was written" : ending);
   for (const std::string& text : earlier_remarks(folder)) page.remarks.push_back(with_flags(text));
   for (const std::string& text : remarks_) {
     if (std::ranges::find(page.remarks, with_flags(text)) == page.remarks.end())
@@ -287,14 +281,14 @@ ReportData RunReport::data(const fs::path& folder, const std::vector<EpochRecord
   if (best != nullptr) percent = best->pckh ? best->stats[7] : 100 * best->stats[0];
   add_published(network, percent, page);
   for (const auto& [label, text] : facts_) page.conditions.emplace_back(label, with_flags(text));
-  add_files(folder, ended, page);
+  add_files(folder, !ending.empty(), page);
   page.command = command_line();
   page.origin = origin();
   return page;
 }
 
-void RunReport::write(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended) {
-  write_file(folder / "report.html", report_html(data(folder, history, ended)));
+void RunReport::write(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending) {
+  write_file(folder / "report.html", report_html(data(folder, history, ending)));
 }
 
 ReportData validation_report(const ReportPairs& description, const ValidationReport& report, const PoseDataset& data,
@@ -325,6 +319,12 @@ ReportData validation_report(const ReportPairs& description, const ValidationRep
   page.command = command_line();
   page.origin = origin();
   return page;
+}
+
+std::string set_name_of(const std::string& annotations) {
+  std::string stem = fs::path(annotations).stem().string();
+  if (stem.starts_with("person_keypoints_")) stem.erase(0, std::string_view("person_keypoints_").size());
+  return stem;
 }
 
 std::string command_line() {

@@ -20,12 +20,16 @@ class RunReport {
   void remark(const std::string& text);
   // Analyses the poses and draws the worst pictures. Throws Error if the annotations cannot be compared with them.
   void validated(const TrainObserver::Validated& validated);
-  // Writes report.html, replacing an older one in one step. If `ended` is true, no further epoch follows, and the page
-  // lists the checksums of all weight files. Throws Error if the file cannot be written.
-  void write(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended);
+  // Writes report.html, replacing an older one in one step. `ending` says how the run ended, for example "finished";
+  // the page then lists the checksums of all weight files. It is empty while the run goes on. Throws Error if the file
+  // cannot be written.
+  void write(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending = "");
 
   // Returns the content that write() passes to report_html().
-  ReportData data(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended);
+  ReportData data(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending);
+
+  // Returns what was told about the start of the run.
+  const ReportPairs& facts() const { return facts_; }
 
  private:
   void add_configuration(const fs::path& folder, ReportData& data) const;
@@ -41,6 +45,9 @@ class RunReport {
 // weight file cannot be read, and the errors of the evaluators.
 ReportData validation_report(const ReportPairs& description, const ValidationReport& report, const PoseDataset& data,
                              bool detected_boxes, const fs::path& weights);
+
+// Returns the name of a set from its annotation file: val2017 for person_keypoints_val2017.json.
+std::string set_name_of(const std::string& annotations);
 
 // Returns the command line of this process, quoted for a shell, or an empty text where there is no /proc.
 std::string command_line();
