@@ -18,7 +18,6 @@
 #include "hrnet/train/history.h"
 #include "nn/state_dict.h"
 #include "tests/support/oracle.h"
-#include "tests/support/program.h"
 #include "tools/cli/flag_names.h"
 #include "tools/programs/validate.h"
 #include "tools/synth/synth.h"
@@ -96,35 +95,6 @@ TEST(Train, WritesWhatItPromises) {
   for (const auto& entry : fs::directory_iterator(out)) {
     EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
   }
-}
-
-TEST(Train, TheConfigurationSaysHowLongTheWarmUpReallyIs) {
-  TrainOptions o = tiny(test::temporary_folder() / "modern");
-  o.epochs = 1;
-  use_modern_recipe(o);
-  ASSERT_EQ(train(o), 0);
-  const auto config = parse_json_file(fs::path(o.output_dir) / "config.json");
-  EXPECT_EQ(config["warmup_steps"].GetInt(), 1000);
-  EXPECT_EQ(config["warmup_steps_used"].GetInt(), 0) << "a twentieth of a run of a few updates";
-}
-
-// The limit of the shell stands for a full disk: both let a write fail.
-TEST(Train, ADiskWithoutRoomIsOneMessageAndLeavesNoHalfFile) {
-  const fs::path out = test::temporary_folder() / "run";
-  const TrainOptions o = tiny(out);
-  const std::string command = test::program("train") + " --threads 1 --data-path " + o.data_path +
-                              " --model hrnet_w2 --fixed-size 64 64 --batch-size 6 --epochs 1 --output-dir " +
-                              out.string();
-  const test::Ended e = test::run("ulimit -f 400 && " + command);
-  EXPECT_EQ(e.status, 2) << e.output;
-  const std::string message = "last.safetensors: cannot write: File too large";
-  const size_t at = e.output.find(message);
-  ASSERT_NE(at, std::string::npos) << e.output;
-  EXPECT_EQ(e.output.find("error", at), std::string::npos) << e.output;
-  for (const auto& entry : fs::directory_iterator(out)) {
-    EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
-  }
-  EXPECT_NE(read_file(out / "report.html").find("ended by an error: "), std::string::npos);
 }
 
 TEST(Train, ResumeIsExactAtAnyNumberOfWorkers) {
