@@ -29,6 +29,9 @@ set(CPACK_COMPONENT_DEV_DESCRIPTION
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME hrnet-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libhrnet${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION})")
+if(HR_WITH_WINDOW)  # opened when a window is asked for
+  set(CPACK_DEBIAN_TOOLS_PACKAGE_SUGGESTS "libsdl2-2.0-0")
+endif()
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION
   "Human pose estimation: program\n hrnet train, validate, predict, coco_eval and others.")
 include(CPack)

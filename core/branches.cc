@@ -32,7 +32,7 @@ void SideStreams::fork(Context& cx) {
   if (!arena->replaying()) return;
   cuda::record(forked_, cx.stream);
   for (const cuda::Stream s : streams_) cuda::wait(s, forked_);
-  base_ = cx.stream;  // Set last, so that a fork that throws has not begun a region.
+  base_ = cx.stream;  // This is set last, so that no region has begun if fork() throws.
 }
 
 void SideStreams::enter(Context& cx, int branch) {

@@ -1,4 +1,4 @@
-// What an op needs to know besides its arguments; first argument of every op. There is no hidden global state.
+// The first argument of every op: device, memory, precision and tape. The library has no hidden global state.
 #pragma once
 #include <functional>
 #include <memory>
@@ -14,7 +14,7 @@
 
 namespace hr {
 
-// Whatever the ops of one backend keep between calls (compiled primitives, scratch memory, clocks). Defined in ops/.
+// The base class of the data that ops keep between calls (compiled primitives, scratch memory, timers).
 struct OpState {
   virtual ~OpState() = default;
 };
@@ -23,28 +23,28 @@ class SideStreams;
 class Comm;
 class OpTrace;
 
-// Not thread-safe: a context, its tape and its OpState serve one thread at a time. A copy shares allocator, tape, ops
-// and side streams with the original, so it is no second context; threads that work side by side make one each (on a
-// GPU with a stream and an allocator of its own, since reuse of memory is ordered by the stream). Ops use OpenMP's
-// threads inside. Tensors hold shares of their memory and may outlive the context; tape and profile are only referred
-// to and must outlive their use.
+// Not thread-safe: only one thread at a time may use a context, its tape and its OpState. A copy shares allocator,
+// tape, ops and side streams with the original, so threads that run in parallel need separate contexts and not copies.
+// On a GPU each context needs its own stream and allocator, because memory is reused in the order of one stream. Ops
+// use OpenMP threads internally. Tensors share ownership of their memory and may outlive the context; the tape and the
+// profile must outlive their use.
 struct Context {
   Device device;
   std::shared_ptr<Allocator> allocator = std::make_shared<CachingAllocator>();
-  DType precision = DType::f32;  // of activations: f32 or bf16. Parameters, statistics, losses and moments stay f32.
-  Tape* tape = nullptr;          // no tape, no gradient
-  bool training = false;         // batch_norm: batch statistics (and updates the running ones) or running statistics
+  DType precision = DType::f32;  // of activations: f32 or bf16; parameters, statistics, losses and moments stay f32
+  Tape* tape = nullptr;          // records backward functions; if null, there are no gradients
+  bool training = false;         // batch_norm uses batch statistics and updates the running ones; else it uses these
   std::shared_ptr<OpState> ops;  // made by the first op that needs it
   bool tf32 = false;             // CUDA: float32 convolutions may round their inputs to TF32
   bool exact = false;            // CPU: float32 convolutions are summed directly, never by Winograd's method
   Comm* sync_bn = nullptr;       // batch_norm in training mode: statistics over the batches of all these ranks
 
-  // CUDA: where work is put, in order. Null on the CPU.
+  // The CUDA stream on which the ops run. Null on the CPU.
   cuda::Stream stream = nullptr;
   std::shared_ptr<SideStreams> side_streams;  // for independent branches (core/branches.h); null: one after another
 
-  // Gets what a user may want to know and what stops nothing, such as how long the choice of convolution kernels takes.
-  // Called by the thread that computes. Null: nobody listens.
+  // Receives remarks for the user, for example that the choice of convolution kernels takes long. Called by the thread
+  // that computes. If it is null, remarks are dropped.
   using Listener = std::function<void(const std::string& remark)>;
   std::shared_ptr<const Listener> listener;
 
@@ -55,17 +55,17 @@ struct Context {
   Tensor zeros(Shape shape, DType dtype) const;
   void zero(const Tensor& t) const;
   bool recording() const { return tape != nullptr; }
-  // True if layers may fold batch norm into filters and fuse what follows a convolution: neither a backward pass nor a
-  // trace needs the single ops.
+  // Tells whether layers may fold batch norm into filters and fuse the ops that follow a convolution. They may not if
+  // a backward pass or a trace needs the separate ops.
   bool may_fold() const { return !training && !recording() && trace == nullptr; }
 
-  // Between host memory and a tensor on this context's device. upload returns when `from` may be reused, download when
-  // `to` is complete; both wait for the stream on CUDA, so neither belongs into a captured step.
+  // Copy between host memory and a tensor on this device. upload() returns when `from` may be reused, and download()
+  // when `to` is complete. On CUDA both wait for the stream, so a captured step must not contain them.
   void upload(const Tensor& to, std::span<const std::byte> from) const;
   void download(const Tensor& from, std::span<std::byte> to) const;
 };
 
-// The whole tensor as host numbers (f32 only).
+// Downloads the numbers of a whole tensor. Throws Error if it is not f32.
 std::vector<float> to_host(const Context& cx, const Tensor& t);
 
 }  // namespace hr

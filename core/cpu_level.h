@@ -1,5 +1,5 @@
-// Which of a processor's vector instructions the hot loops use. A build for this machine (HR_NATIVE) knows when it is
-// compiled; a portable one holds each loop three times and chooses when it runs.
+// Chooses the vector instructions of the time-critical loops. A build for this machine (HR_NATIVE) chooses at compile
+// time. A portable build contains three versions of each loop and chooses at run time.
 #pragma once
 
 namespace hr {
@@ -7,14 +7,14 @@ namespace hr {
 // The levels of the x86-64 psABI: v2 has SSE 4.2, v3 AVX2 and FMA, v4 AVX-512.
 enum class CpuLevel { v2 = 2, v3, v4 };
 
-// The processor's, or the one that the environment variable HRNET_CPU (v2, v3 or v4) names if that is lower. Decided at
-// the first call. Levels with FMA give other last bits than v2, whose products are rounded before they are added.
+// Returns the level of the processor, or that of the environment variable HRNET_CPU (v2, v3 or v4) if it is lower. It
+// is decided at the first call. Results of levels with FMA differ in the last bits from v2, which rounds each product.
 CpuLevel cpu_level();
 
 #ifdef HR_CPU_DISPATCH
 namespace detail {
-// flatten: all that the body calls is inlined into these two functions and compiled with their instructions. No other
-// function may be: the linker keeps one copy of an inline function, and an older processor may be given that one.
+// `flatten` inlines everything that the body calls, so that it is compiled with these instructions. No other function
+// may use them: the linker keeps only one copy of an inline function, and that copy must run on older processors too.
 template <class Body>
 __attribute__((target("avx2,fma,f16c,bmi,bmi2,lzcnt,movbe"), flatten, noinline)) void call_at_v3(const Body& body) {
   body();
@@ -27,7 +27,7 @@ call_at_v4(const Body& body) {
 }
 }  // namespace detail
 
-// body() with the instructions of cpu_level().
+// Calls body(), compiled with the instructions of cpu_level().
 template <class Body>
 void at_cpu_level(const Body& body) {
   switch (cpu_level()) {

@@ -62,7 +62,7 @@ void synchronize(Stream stream);
 float elapsed_ms(Event begin, Event end);  // Both events must have been made with timing.
 
 enum class Copy { host_to_device, device_to_host, device_to_device };
-// Asynchronous where the memory allows it.
+// Copies on the stream. The copy is asynchronous if the host memory is pinned.
 void copy(void* to, const void* from, size_t bytes, Copy kind, Stream stream);
 void zero(void* to, size_t bytes, Stream stream);
 

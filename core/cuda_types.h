@@ -1,4 +1,4 @@
-// The few CUDA names that headers of kernels need; core/cuda.h has the rest.
+// Declares the few names of CUDA that the headers of kernels need; core/cuda.h has the rest.
 #pragma once
 
 struct CUstream_st;
@@ -7,9 +7,9 @@ struct CUgraphExec_st;
 
 namespace hr::cuda {
 
-using Stream = CUstream_st*;    // cudaStream_t
-using Event = CUevent_st*;      // cudaEvent_t
-using Graph = CUgraphExec_st*;  // cudaGraphExec_t
+using Stream = CUstream_st*;    // the same type as cudaStream_t
+using Event = CUevent_st*;      // the same type as cudaEvent_t
+using Graph = CUgraphExec_st*;  // the same type as cudaGraphExec_t
 
 // Throws Error that names `what` if the last kernel launch was refused.
 void check_launch(const char* what);

@@ -1,5 +1,5 @@
-// The numbers of a tensor in host memory: on the CPU the tensor's own memory, for a tensor on a GPU a copy of it. Used
-// in the few places where files are read into parameters or written from them.
+// Gives access to the numbers of a tensor in host memory. For a tensor on the CPU this is the tensor's own memory, for
+// one on a GPU it is a copy. It is used where files are read into parameters or written from them.
 #pragma once
 #include <vector>
 
@@ -15,7 +15,7 @@ class HostImage {
   HostImage& operator=(const HostImage&) = delete;
 
   float* data() { return data_; }
-  // The address of a view of the tensor within the image.
+  // Returns the address that corresponds to the beginning of `view`, which must be a view of the tensor.
   float* at(const Tensor& view) { return data_ + (view.data<float>() - tensor_.data<float>()); }
   // Uploads the changed numbers to the tensor. On the CPU this does nothing, because the image is the tensor's memory.
   void commit();

@@ -1,5 +1,5 @@
-// The threads of the arithmetic: one OpenMP team. Work is divided at fixed places, never by the number of threads, so
-// that every result has the same bits at 1 and at 4 threads.
+// Runs the arithmetic on the threads of one OpenMP team. Work is divided at fixed places, which do not depend on the
+// number of threads, so that every result has the same bits with 1 and with 4 threads.
 #pragma once
 #include <omp.h>
 

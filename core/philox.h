@@ -10,7 +10,7 @@ namespace hr {
 
 class Philox {
  public:
-  // Of `a` 32 bits are used, of `b` all 64.
+  // Uses the lower 32 bits of `a`, and all 64 bits of `seed` and `b`.
   Philox(uint64_t seed, uint64_t a, uint64_t b)
       : key_{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)},
         counter_{0, static_cast<uint32_t>(a), static_cast<uint32_t>(b), static_cast<uint32_t>(b >> 32)} {}
@@ -40,14 +40,14 @@ class Philox {
     const uint64_t high = u32();
     return high << 32 | u32();
   }
-  // Uniform in [0, 1), 53 bits.
+  // Returns a uniform number in [0, 1) with 53 random bits.
   double uniform() { return static_cast<double>(u64() >> 11) * 0x1p-53; }
   double uniform(double lo, double hi) { return lo + (hi - lo) * uniform(); }
-  // Uniform integer in [0, n), n > 0. The bias of the multiply-shift method is below n / 2^64.
+  // Returns a uniform integer in [0, n); n > 0. The bias of the multiply-shift method is below n / 2^64.
   uint64_t below(uint64_t n) {
     return static_cast<uint64_t>(static_cast<unsigned __int128>(u64()) * n >> 64);  // NOLINT
   }
-  // Standard normal (Box and Muller 1958). Each draw takes two uniforms, so that the number of draws is predictable.
+  // Returns a standard normal number (Box and Muller 1958). Each one takes exactly two uniform numbers from the stream.
   double normal() {
     const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
     return radius * std::cos(6.283185307179586 * uniform());

@@ -1,4 +1,4 @@
-// Reading a clock, and the middle of what it said.
+// Measures time, and computes the median of several measurements.
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -7,19 +7,19 @@
 
 namespace hr {
 
-// Seconds of a clock that never goes back; only differences mean something.
+// Returns the seconds of a monotonic clock. Only differences of two results are meaningful.
 inline double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Processor time of this process, all threads: what a busy machine does not add to.
+// Returns the processor time, in seconds, of all threads of this process. Other load on the machine does not count.
 inline double processor_seconds() {
   timespec t{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// The larger one of two middles. At least one number.
+// Returns the median, and for an even number of values the larger of the two in the middle. `v` must not be empty.
 inline double median(std::vector<double> v) {
   const auto middle = v.begin() + static_cast<int64_t>(v.size() / 2);
   std::nth_element(v.begin(), middle, v.end());

@@ -57,7 +57,7 @@ class Tensor {
   // its own.
   Tensor view(Shape shape, int64_t first = 0) const;
 
-  // The serial number of the value. Gradients are keyed by it and never by an address, because addresses are reused.
+  // Returns the serial number of the value. It is the key of gradients; addresses cannot be, because they are reused.
   uint64_t id() const { return id_; }
   bool requires_grad() const { return requires_grad_; }
   void set_requires_grad(bool on) { requires_grad_ = on; }

@@ -1,5 +1,5 @@
-// The sources of PoseDataset share this: the cache of decoded pictures, and how a picture is read and checked. It is no
-// part of the library's interface.
+// Declarations that the source files of PoseDataset share: the cache of decoded pictures, and the checks of a picture.
+// This header is not part of the public interface.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -11,9 +11,9 @@
 
 namespace hr {
 
-// Decoded parts of pictures by image index: everything that a crop of any person in the picture can show. Entries are
-// never replaced. Each epoch visits every picture once in random order, so that a fixed set of entries is found more
-// often than the most recent entries would be.
+// A cache of decoded pictures by image index. An entry is the part of the picture that crops of its people can show.
+// Entries are never replaced: each epoch visits every picture in a new random order, so a fixed set of entries gives
+// more hits than keeping the most recently used entries. Thread-safe.
 class PoseDataset::Cache {
  public:
   struct Part {
@@ -28,7 +28,8 @@ class PoseDataset::Cache {
     const auto found = parts_.find(index);
     return found == parts_.end() ? nullptr : found->second;
   }
-  // Reserves memory before anything is decoded, so that all threads together stay within the budget.
+  // Reserves part of the budget. Call it before decoding, so that all threads together stay within the budget. Returns
+  // false if too little is left.
   bool reserve(size_t bytes) {
     const std::lock_guard lock(mutex_);
     if (bytes > left_) return false;
@@ -51,15 +52,14 @@ class PoseDataset::Cache {
   std::unordered_map<int, std::shared_ptr<const Part>> parts_;
 };
 
-// The seed's recipe turns pictures as their EXIF orientation says; the official one takes them as they are stored.
+// The seed recipe rotates pictures according to their EXIF orientation. The official recipe uses them as stored.
 inline Orientation orientation_of(Recipe recipe) {
   return recipe == Recipe::seed ? Orientation::apply : Orientation::ignore;
 }
 
-// Checks that the picture has the size in the annotations; otherwise joints and boxes would not fit. The seed recipe
-// reads pictures as they are shown and the official one as they are stored, and the annotations may refer to the other
-// form.
-// Sets `cause` and throws Error if the sizes differ.
+// Checks that the picture has the size that the annotations state; otherwise joints and boxes would not fit. The sizes
+// can differ because the annotations refer to the rotated picture and the recipe uses it as stored, or the other way
+// round. Sets `cause` and throws Error if the sizes differ.
 void check_size(const PictureInfo& info, const CocoImage& entry, const std::string& place, const std::string& file,
                 Recipe recipe, BadSamples::Cause& cause);
 

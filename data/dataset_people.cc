@@ -1,4 +1,4 @@
-// Which people of an annotation file, of detections, of a pack or of MPII's lists a data set has.
+// Selects the people of a data set from an annotation file, from detections, from a pack or from MPII's lists.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -67,8 +67,8 @@ std::string other_categories(const CocoAnnotations& file, const std::vector<int6
       fmt::join(asked, " "), list, there.empty() ? 0 : there.begin()->first);
 }
 
-// Returns the box with which a person is trained or evaluated. If there is none, the reason goes to `why` and is
-// counted.
+// Returns the box with which a person is trained or evaluated. If the person has no usable box, sets `why` to the
+// reason and counts it.
 std::optional<Box> usable_box(const CocoAnnotation& a, const CocoImage& image, bool official, const char*& why,
                               DatasetCounts& counts) {
   if (!finite(a.box)) {

@@ -14,7 +14,7 @@ using Kind = SplitFiles::Kind;
 
 std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
-// Whether the first image of an annotation file has a crowdIndex, without reading the rest.
+// Tells whether the first image of an annotation file has a crowdIndex. The rest of the file is not read.
 bool looks_like_crowdpose(const fs::path& path) {
   const MappedFile file(path);
   JsonCursor json(file.text(), path.string());
@@ -37,7 +37,8 @@ bool looks_like_crowdpose(const fs::path& path) {
   return false;
 }
 
-// The ids of the categories that are asked for. Their names are those of the annotation file; a pack has ids only.
+// Returns the ids of the categories in the options. Names are looked up in the annotation file; a pack contains only
+// ids.
 std::vector<int64_t> asked_categories(const DataOptions& o, const std::string& split) {
   const bool names = std::ranges::any_of(o.categories, [](const std::string& text) {
     return text != "all" && text.find_first_not_of("0123456789-") != std::string::npos;
@@ -46,7 +47,8 @@ std::vector<int64_t> asked_categories(const DataOptions& o, const std::string& s
   return category_ids(o.categories, find_split(o, split).annotations);
 }
 
-// Why not a single annotation has the skeleton's joints: the file may describe a skeleton of its own.
+// Explains why no annotation at all has the number of joints of the skeleton, if the file describes another skeleton.
+// Otherwise returns an empty text.
 std::string other_skeleton(const fs::path& annotations, const Skeleton& skeleton) {
   try {
     const Skeleton own = category_skeleton(read_coco_categories(annotations), annotations.string());
@@ -56,7 +58,7 @@ std::string other_skeleton(const fs::path& annotations, const Skeleton& skeleton
         "`keypoints_path` categories",
         own.joints(), own.names.front(), skeleton.name, skeleton.joints());
   } catch (const Error&) {
-    return "";  // it describes none
+    return "";  // The file describes no skeleton.
   }
 }
 
@@ -235,7 +237,7 @@ PoseDataset open_split(const DataOptions& o, const std::string& split, const Ske
   const SplitFiles files = find_split(o, split);
   if (files.kind == Kind::mpii) {
     check_field(boxes.file.empty(), "person_det", "{}: MPII comes with its own places of people", boxes.file);
-    // The official recipe for MPII has none, and its data have no boxes that one could be told from.
+    // The official recipe for MPII has no half-body augmentation, and its data have no boxes to make half a body from.
     dataset.augmentation.half_body = 0;
     return PoseDataset::from_mpii(read_mpii(files.annotations, skeleton.joints()), files.images, skeleton,
                                   std::move(dataset));

@@ -1,5 +1,5 @@
-// The people that one trains on, packs and shows: where they come from, what is drawn for them, what becomes of bad
-// ones. The one place that finds data sets, for all programs and for library users.
+// Finds and opens data sets, for all programs and for users of the library: the files, the skeleton and the categories
+// of the people, their augmentation, and the treatment of bad samples.
 #pragma once
 #include <functional>
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace hr {
 
-// Plain settings; errors name them by these fields.
+// The settings of a data set. Errors name a setting by its field.
 struct DataOptions {
   std::string data_path = "/data/coco2017", dataset = "auto";
   std::string train_annotations, train_images, val_annotations, val_images;
@@ -19,70 +19,77 @@ struct DataOptions {
   std::string on_bad_sample;                 // fail, skip; empty: fail in the check before the start, skip afterwards
   double max_megapixels = 268;
   double scale_factor = 0.35, rot_factor = 45, prob_half_body = 0.3, photometric = 0, coarse_dropout = 0;
-  bool mirror = true;        // augmentation: mirrors half of the people
-  int half_body_joints = 8;  // augmentation, official recipe: half body only with more labelled joints than this
+  bool mirror = true;        // Mirrors half of the people.
+  int half_body_joints = 8;  // The official recipe crops to half a body only if more joints than this are labelled.
   bool no_augment = false;
   int cache_mib = 2048;
   uint64_t seed = 0;
 };
-// These are the files from which one split is read.
+// The files from which one split is read.
 struct SplitFiles {
   enum class Kind { coco, crowdpose, mpii } kind = Kind::coco;
   fs::path annotations, images;
 };
 const char* kind_name(SplitFiles::Kind kind);
-// The files of "train" or "val" that are named outright, else the first that data_path has. `dataset` auto looks at all
-// of these, coco, mpii and crowdpose at one kind:
+// Returns the files of the split "train" or "val". Files that the options name are used. Otherwise the first of these
+// annotation files that exists below data_path is used; if `dataset` is not "auto", only those of its kind:
 //   COCO       annotations/person_keypoints_{train,val}2017.json or coco_wholebody_{train,val}_v1.0.json
 //   MPII       annot/{train,valid}.json
-//   CrowdPose  annotations/mmpose_crowdpose_{trainval,test}.json, json/crowdpose_{trainval,test}.json or beside it
-// with pictures in {split}2017 or images/{split}2017 (COCO) or images, folders or .zip files. A list is MPII; an object
-// whose first image has a crowdIndex is CrowdPose. Throws Error that names the setting and says what was looked for.
+//   CrowdPose  annotations/mmpose_crowdpose_{trainval,test}.json, json/crowdpose_{trainval,test}.json, or the latter
+//              outside of json/
+// Pictures are in {split}2017 or images/{split}2017 (COCO) or in images (the others), each a folder or a .zip file. The
+// kind of a named annotation file follows from its content: MPII's is a list, and the first image of CrowdPose's has a
+// crowdIndex. Throws Error that names the setting and says which files were looked for.
 SplitFiles find_split(const DataOptions& options, const std::string& split);
-// The people come from a pack and not from files that are named.
+// Returns true if the people come from a pack, that is, if data_path is a pack and no files are named.
 bool reads_pack(const DataOptions& options, const std::string& split);
 
-// Gets one sentence about something odd that stops nothing.
+// Receives one sentence about an oddity in the data that is not an error.
 using Remark = std::function<void(const std::string& text)>;
 
-// The skeleton: what `keypoints_path` says (a built-in name, a file, or "categories" for what the annotation file of
-// the split says); else a pack's own, MPII's for MPII's JSON, and COCO's otherwise.
+// Returns the skeleton that `keypoints_path` selects: the name of a built-in skeleton, a file, or "categories" for the
+// skeleton in the annotation file of the split. If it is empty, returns the skeleton of a pack, MPII's for annotations
+// of MPII, or else COCO's. Throws Error if there is no such skeleton.
 Skeleton data_skeleton(const DataOptions& options, const std::string& keypoints_path,
                        const std::string& split = "train", const Remark& remark = {});
 
-// The categories of these texts: ids, names of the annotation file's categories, or `all` (then empty).
+// Converts texts to category ids. A text is an id or the name of a category in the annotation file. The single text
+// "all" gives an empty list. Throws Error with the field categories for an unknown name.
 std::vector<int64_t> category_ids(const std::vector<std::string>& texts, const fs::path& annotations);
 
-// The joints that an annotation file is evaluated with when nobody says otherwise: CrowdPose's 14, those that its
-// category names, else COCO's 17 (whose sigmas any other 17 joints get, as pycocotools has it). sigmas_assumed is set
-// when the file names joints whose sigmas are not known.
+// Returns the skeleton with which an annotation file is evaluated by default: CrowdPose's 14 joints, the joints that
+// its category names, or else COCO's 17. Any 17 joints get COCO's sigmas, as in pycocotools. sigmas_assumed is set if
+// the file names joints whose sigmas are not known.
 Skeleton skeleton_of(const CocoAnnotations& gt, bool crowdpose);
 // Returns true if every image has a crowdIndex.
 bool has_crowd_index(const CocoAnnotations& gt);
 
-// The sigma that is asked for, in heatmap pixels, else the official 2 for inputs of less than 384 rows and 3 for
-// others.
+// Returns `asked`, a sigma in heatmap pixels, if it is above 0. Otherwise returns the official sigma: 2 for inputs of
+// less than 384 rows, 3 for larger ones.
 double heatmap_sigma(double asked, int input_h);
 
 DatasetOptions dataset_options(const DataOptions& options, int input_h, int input_w, double sigma, bool augment,
                                bool bgr = false, const std::string& split = "train");
 
-// Detected boxes instead of the annotated ones; those with a score below least_score are left out. A list of images
-// without annotations is enough then, and is given in `pictures`. hrnet/validate/detected_boxes.h reads them.
+// The boxes of a detector, which are used instead of the annotated ones. Boxes with a score below least_score are left
+// out. They do not need annotations; then `pictures` holds the list of images. hrnet/validate/detected_boxes.h reads
+// them.
 struct DetectedBoxes {
-  std::string file;  // empty: the annotated boxes
+  std::string file;  // If empty, the annotated boxes are used.
   std::vector<CocoDetection> boxes;
   double least_score = 0;
   std::optional<CocoAnnotations> pictures;
 };
-// The people of "train" or "val": from a pack, or from the files of find_split. Annotations that cannot be used are in
-// bad(). Throws Error that names the setting, or the file and what was expected where.
+// Opens the people of "train" or "val", from a pack or from the files that find_split() returns. PoseDataset::bad()
+// lists the annotations that cannot be used. Throws Error that names the setting, or the file, the place in it and what
+// was expected.
 PoseDataset open_split(const DataOptions& options, const std::string& split, const Skeleton& skeleton,
                        DatasetOptions dataset, const DetectedBoxes& boxes = {});
 
-// The check before the start: looks at every picture (PoseDataset::check_pictures) and hands on what it remarks. Bad
-// samples are written to {folder}/bad_samples_{split}.tsv, if a folder is given. Throws Error if there are some, unless
-// on_bad_sample is "skip": they are left out then, and what was left out is returned in words; empty: nothing.
+// Checks every picture before the work starts (PoseDataset::check_pictures) and passes its remarks on. If `folder` is
+// not empty, bad samples are listed in {folder}/bad_samples_{split}.tsv. If on_bad_sample is "skip", bad samples are
+// left out, and a sentence that describes them is returned, which is empty if there are none. Otherwise throws Error if
+// there are bad samples.
 std::string check_samples(PoseDataset& dataset, const DataOptions& options, const std::string& split,
                           const fs::path& folder, int threads = 0,
                           const std::function<void(size_t done, size_t all)>& progress = {}, const Remark& remark = {});

@@ -1,5 +1,5 @@
-// The memory of batches. It comes from an Allocator, which may be that of a device's pinned memory. It is not cleared,
-// because a batch of 128 has 100 MB that are written anyway.
+// A buffer for the data of batches. Its memory comes from an Allocator, for example one for pinned memory. It is not
+// cleared, because a batch of 128 has 100 MB that the loader overwrites completely.
 #pragma once
 #include <algorithm>
 #include <cstddef>

@@ -174,7 +174,7 @@ struct Loader::State {
     }
   }
 
-  // Takes an exception that ended a worker. The caller receives it in place of a batch.
+  // Stores an exception that ended a worker. The next call of next() throws it instead of returning a batch.
   void lose(std::exception_ptr error) noexcept {
     const std::lock_guard lock(mutex);
     if (!lost) lost = std::move(error);
@@ -212,7 +212,8 @@ struct Loader::State {
       return;
     }
     std::unique_lock lock(mutex);
-    // A batch that was made elsewhere has memory of another kind.
+    // Keeps the memory of the caller's batch for a later batch. A batch without memory is not kept, because it may lack
+    // the loader's allocator.
     if (out.images.capacity() + out.sources.capacity() > 0) spare.push_back(std::move(out));
     batch_there.wait(lock, [&] {
       const auto due = slots.find(to_give);

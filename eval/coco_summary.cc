@@ -1,4 +1,4 @@
-// What an evaluation says in words (eval/coco_eval.h).
+// Writes the results and remarks of an evaluation as text (declared in eval/coco_eval.h).
 #include "core/counted.h"
 #include "core/error.h"
 #include "eval/coco_eval.h"

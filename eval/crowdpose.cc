@@ -9,7 +9,8 @@
 namespace hr {
 namespace {
 
-// numpy.mean over area range `all`, including the -1 entries, then numpy.round(_, 4).
+// Returns the mean of all precisions of the area range `all`, including the entries of -1, rounded to four decimals. It
+// equals numpy.round(numpy.mean(precisions), 4).
 double plain_mean(const CocoEvalResult& r) {
   std::vector<double> all;
   for (size_t i = 0; i < r.precision.size(); i += kAreaRanges) all.push_back(r.precision[i]);

@@ -12,8 +12,8 @@ namespace {
 
 constexpr double kHeadShare = 0.6;  // The reference's SC_BIAS.
 constexpr double kThreshold = 0.5;
-constexpr int kFine = 11;                           // For "Mean@0.1".
-constexpr std::array<size_t, 2> kLeftOut = {6, 7};  // Left out of the means.
+constexpr int kFine = 11;                           // The threshold of "Mean@0.1" in hundredths, as in the reference.
+constexpr std::array<size_t, 2> kLeftOut = {6, 7};  // The joints pelvis and thorax do not count in the means.
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Returns the percentage of visible joints with a distance of at most `threshold`, by joint; NaN if none is visible.

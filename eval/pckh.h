@@ -26,7 +26,7 @@ std::array<const char*, kPckhColumns> pckh_columns();
 // poses: [people, joints, 2] in pixels counted from 0; 1 is added in float32, as in the reference.
 //   head size = 0.6 |corner 2 - corner 1|,   hit if |pose + 1 - truth| / head size <= threshold
 //   Mean: joints weighted by how often they are visible; joints 6 and 7 (pelvis, thorax) left out
-//   Mean@0.1: really at threshold 0.11, entry 11 of 0, 0.01, ...
+//   Mean@0.1: measured at threshold 0.11, as in the reference, which takes entry 11 of 0, 0.01, ...
 // Throws Error for another number of people or joints, a missing joint that the columns need, and poses that are not
 // finite.
 PckhResult evaluate_pckh(const MpiiTruth& truth, std::span<const float> poses);

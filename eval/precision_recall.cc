@@ -24,7 +24,7 @@ void PrecisionRecall::accumulate(std::span<const Outcome> outcomes, std::span<co
                                  std::span<const int64_t> to_find, size_t k, int m) const {
   const std::array<double, R> points = recall_points();
   const size_t K = categories, A = static_cast<size_t>(areas), M = static_cast<size_t>(limits);
-  std::vector<double> at_hit;  // The precision at every hit; between hits it only falls.
+  std::vector<double> at_hit;  // The precision at every hit. Between hits it can only decrease.
   std::vector<size_t> hit_at;
   for (int a = 0; a < areas; ++a) {
     if (to_find[a] == 0) continue;

@@ -16,7 +16,7 @@ struct Outcome {
 constexpr uint64_t outcome_bit(int area, int threshold) { return uint64_t{1} << (area * kOksThresholds + threshold); }
 
 // precision [T, R, K, A, M], recall [T, K, A, M], scores [T, R, K, A, M]: T thresholds, R recall points, K categories,
-// A area ranges, M limits of detections. What has no truth stays -1.
+// A area ranges, M limits of detections. Elements for which there is no ground truth stay -1.
 struct PrecisionRecall {
   std::vector<double>& precision;
   std::vector<double>& recall;

@@ -26,7 +26,8 @@ std::string listed(const std::set<int64_t>& ids) {
 
 bool share(double v) { return v >= 0 && v <= 1; }
 
-// Whether all coordinates (of joints with a third value, or all) lie between 0 and 1, and some are not whole numbers.
+// Tells whether all coordinates (of the joints with a third value, or of all joints) lie between 0 and 1, and some are
+// not whole numbers.
 struct Shares {
   bool all = true, broken = false;
   void add(std::span<const double> joints, bool labelled_only) {
@@ -128,8 +129,7 @@ std::string sigmas_doubt(const Skeleton& skeleton) {
 
 namespace {
 
-// ---- one finder per kind of doubt
-// -------------------------------------------------------------------------------------
+// ---- one finder per kind of doubt ----
 
 void nobody_to_find(const EvaluationFacts& f, std::vector<std::string>& out) {
   const auto& c = f.counts;
@@ -206,7 +206,7 @@ void id_zero(const EvaluationFacts& f, std::vector<std::string>& out) {
   }
 }
 
-// Categories and pictures in which there are both people and detections.
+// Adds a remark if people and detections never occur in the same category and picture, so that nothing can match.
 void never_meet(const EvaluationFacts& f, std::vector<std::string>& out) {
   std::set<int64_t> people_categories, found_categories;
   std::set<std::pair<int, int64_t>> people_at;

@@ -1,5 +1,5 @@
-// From poses to result files: the post-processing of the official repository and of the seed, and the files that both
-// write.
+// Turns poses into result files: the post-processing of the official repository and of the seed, and the files that
+// both write.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -14,7 +14,7 @@
 
 namespace hr {
 
-// One person as the network saw it.
+// The pose of one person as the network predicted it.
 struct PersonResult {
   int64_t image_id = 0;
   std::vector<float> keypoints;  // [joints, 3]: x, y in picture pixels, score.

@@ -1,4 +1,4 @@
-// What the evaluators of keypoints and of boxes select: ids and ranges of areas.
+// Helpers with which the evaluators of keypoints and of boxes select entries by id and by area.
 #pragma once
 #include <algorithm>
 #include <array>

@@ -165,7 +165,7 @@ std::vector<int> match_frame(const Frame& f, std::span<const int> partner, const
       taken[j] = 1;
     }
   }
-  // One more pair is worth more than any saving in distances, because a distance is at most 1.
+  // A distance is at most 1, so with this weight an additional pair always outweighs all distances together.
   const double worth = rows + 1;
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < columns; ++j) {

@@ -1,4 +1,4 @@
-// What an evaluation of tracks says in words (eval/track_eval.h).
+// Writes the results and remarks of an evaluation of tracks as text (declared in eval/track_eval.h).
 #include <fmt/format.h>
 
 #include <cmath>

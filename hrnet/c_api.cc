@@ -22,7 +22,7 @@ hrnet_status failed(hrnet_status status, const char* why) noexcept {
   try {
     last_error = why;
   } catch (const std::bad_alloc&) {
-    last_error.clear();  // The status alone has to do.
+    last_error.clear();  // There is no memory for the text, so the caller gets only the status.
   }
   return status;
 }

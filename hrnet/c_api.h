@@ -88,7 +88,7 @@ hrnet_status hrnet_pose_find_in_file(hrnet_pose* pose, const char* file, const h
 
 /* ---- Evaluation ----------------------------------------------------------------------------------------------------
    Evaluates a result file against a person_keypoints file, as COCO does. stats: AP, AP .50, AP .75, AP medium, AP
-   large, AR, AR .50, AR .75, AR medium, AR large; -1 if the truth has nobody to measure it on. */
+   large, AR, AR .50, AR .75, AR medium, AR large. A value is -1 if the truth has no people for this measure. */
 #define HRNET_COCO_STATS 10
 hrnet_status hrnet_evaluate_coco(const char* truth, const char* results, double stats[HRNET_COCO_STATS]);
 

@@ -9,7 +9,7 @@ namespace hr {
 
 std::vector<Bucket> gradient_buckets(const ParameterStore& store, int64_t bytes, int64_t last_bytes) {
   const auto& parameters = store.parameters();
-  std::vector<int64_t> begins;  // Offset of each parameter in the slab, and the size of the slab.
+  std::vector<int64_t> begins;  // The offset of each parameter in the slab; the last number is the size of the slab.
   begins.reserve(parameters.size() + 1);
   for (const Parameter& p : parameters) begins.push_back(p.grad.data<float>() - store.grads.data<float>());
   begins.push_back(store.grads.numel());
@@ -91,7 +91,7 @@ void DataParallel::attach(Tape& tape) {
 
 void DataParallel::ready(Context& cx, uint64_t id) {
   const auto it = bucket_of_.find(id);
-  if (it == bucket_of_.end()) return;  // A leaf that is no parameter of this store.
+  if (it == bucket_of_.end()) return;  // The leaf is not a parameter of this store.
   --missing_[it->second];
   // While side streams are forked, a bucket may be complete on the host although the side streams have not finished it.
   // finish() then starts it after the streams were joined.

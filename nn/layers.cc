@@ -22,7 +22,7 @@ Tensor convolve(Context& cx, const ConvShape& shape, const Parameter& weight, co
   try {
     return shape.transposed ? conv_transpose2d(cx, x, filter, options) : conv2d(cx, x, filter, options);
   } catch (const OutOfMemory&) {
-    throw;  // It has nothing to do with this layer. The training step adds which batch size would fit.
+    throw;  // The name of this layer would not help. The training step adds the batch size that would fit.
   } catch (const Error& e) {
     fail("{}: {}", weight.name, e.what());
   }
@@ -56,9 +56,15 @@ ConvBn::Folded& ConvBn::fold(Context& cx) const {
   if (f.version == store_->version) return f;
   Context persistent = store_->home();
   persistent.stream = cx.stream;
-  const FoldedFilter folded = fold_batch_norm(persistent, weight_->value, bn_.state());
-  f.filter = folded.filter;
-  f.bias = folded.bias;
+  if (store_->purpose() == Purpose::inference) {
+    fold_batch_norm_in_place(persistent, weight_->value, bn_.state());
+    f.filter = weight_->value;
+    f.bias = bn_.bias->value;
+  } else {
+    const FoldedFilter folded = fold_batch_norm(persistent, weight_->value, bn_.state());
+    f.filter = folded.filter;
+    f.bias = folded.bias;
+  }
   f.packed = {.allocator = persistent.allocator};
   f.version = store_->version;
   return f;

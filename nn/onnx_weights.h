@@ -1,4 +1,4 @@
-// This is the state dict of an ONNX file: the tensors of its convolutions and batch norms under PyTorch's names.
+// Reads the state dict of an ONNX file: the tensors of its convolutions and batch norms, under PyTorch's names.
 #pragma once
 #include <deque>
 #include <string>

@@ -141,17 +141,19 @@ double Schedule::at(int epoch, int64_t step_in_epoch, int64_t steps_per_epoch) c
     const double way = std::clamp((step - begin) / std::max(1.0, all - begin), 0.0, 1.0);
     rate *= final_share + (1 - final_share) * 0.5 * (1 + std::cos(std::numbers::pi * way));
   }
-  const auto grown = [](double alpha) { return 1e-3 * (1 - alpha) + alpha; };
-  if (warmup_steps > 0) {
-    const auto asked = static_cast<double>(warmup_steps);
-    const double length = short_warmup ? std::min(asked, std::floor(all / 20)) : asked;
-    if (step < length) rate *= grown(step / length);
-    return rate;
+  const auto length = static_cast<double>(warmup_length(steps_per_epoch));
+  if (step < length) {
+    const double alpha = step / length;
+    rate *= 1e-3 * (1 - alpha) + alpha;
   }
-  const int64_t seed_steps = std::min<int64_t>(1000, steps_per_epoch - 1);
-  if (warmup && epoch == 0 && step_in_epoch < seed_steps)
-    rate *= grown(static_cast<double>(step_in_epoch) / static_cast<double>(seed_steps));
   return rate;
+}
+
+int64_t Schedule::warmup_length(int64_t steps_per_epoch) const {
+  if (warmup_steps > 0) {
+    return short_warmup ? std::min(warmup_steps, epochs * steps_per_epoch / 20) : warmup_steps;
+  }
+  return warmup ? std::min<int64_t>(1000, steps_per_epoch - 1) : 0;
 }
 
 }  // namespace hr

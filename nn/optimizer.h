@@ -76,7 +76,7 @@ class UseAverage {
 
  private:
   ParameterStore& store_;
-  Tensor values_, buffers_;  // Copies of the model's own.
+  Tensor values_, buffers_;  // Copies of the model's values and buffers, which the destructor restores.
 };
 
 // Learning rate of one step, that is one update of the weights. multi_step: lr * gamma^(number of `milestones` <=
@@ -88,13 +88,15 @@ struct Schedule {
   enum class Shape { multi_step, cosine, flat_cosine };
   double lr = 1e-3, gamma = 0.1;
   std::vector<int> milestones{170, 200};
-  bool warmup = false;  // The seed's.
+  bool warmup = false;  // Enables the warm-up of the seed's recipe in epoch 0.
   Shape shape = Shape::multi_step;
   int epochs = 210;
   double final_share = 0.05;
   int64_t warmup_steps = 0;
   bool short_warmup = false;
   double at(int epoch, int64_t step_in_epoch, int64_t steps_per_epoch) const;
+  // The steps over which the factor really rises, from the first step of the run on; 0: there is no warm-up.
+  int64_t warmup_length(int64_t steps_per_epoch) const;
 };
 
 }  // namespace hr

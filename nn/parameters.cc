@@ -12,7 +12,7 @@ namespace {
 // Rounds up to 16 floats, so that every parameter starts on a cache line of its own.
 int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-// Whether the pattern matches the whole text; `*` stands for any characters and `?` for one.
+// Tells whether the pattern matches the whole text; `*` stands for any characters and `?` for one.
 bool fits(std::string_view pattern, std::string_view text) {
   size_t p = 0, t = 0, star = std::string_view::npos, after = 0;
   while (t < text.size()) {
@@ -33,7 +33,7 @@ bool fits(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
-// v: the parameter's part of a copy of the slab in host memory.
+// Writes the initial values of one parameter to v, its part of a copy of the slab in host memory.
 void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init init) {
   const int64_t n = p.value.numel();
   Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // The number spells "init".
@@ -77,12 +77,13 @@ Counter& ParameterStore::add_counter(std::string name) {
   return counters_.back();
 }
 
-void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
+void ParameterStore::allocate(Context& cx, uint64_t seed, Init init, Purpose purpose) {
+  purpose_ = purpose;
   int64_t size = 0, buffer_size = 0;
   for (const Parameter& p : parameters_) size += padded(numel(p.torch_shape));
   for (const Buffer& b : buffers_) buffer_size += padded(b.channels);
   values = cx.zeros({size}, DType::f32);
-  grads = cx.zeros({size}, DType::f32);
+  grads = purpose == Purpose::training ? cx.zeros({size}, DType::f32) : Tensor();
   buffers = cx.zeros({buffer_size}, DType::f32);
   home_.device = cx.device;
   home_.stream = cx.stream;
@@ -91,7 +92,7 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init) {
   std::vector<int64_t> offsets;
   for (Parameter& p : parameters_) {
     p.value = values.view(p.shape(), at);
-    p.grad = grads.view(p.shape(), at);
+    p.grad = grads.defined() ? grads.view(p.shape(), at) : Tensor();
     p.value.set_requires_grad(true);
     offsets.push_back(at);
     at += padded(numel(p.torch_shape));
@@ -148,6 +149,7 @@ void ParameterStore::uncount(const std::vector<int64_t>& by) {
 }
 
 void ParameterStore::bind(Tape& tape) const {
+  check(grads.defined(), "this model was made for inference, so it has no memory for gradients");
   for (const Parameter& p : parameters_) {
     if (p.value.requires_grad()) tape.bind(p.value, p.grad);
   }

@@ -27,12 +27,21 @@ enum class Init {
   none,      // Filters stay 0, since weights will be loaded.
 };
 
+// What a model's memory is meant for.
+enum class Purpose {
+  training,
+  // There is no memory for gradients, and layers fold batch norm into the memory of the parameters when they first run.
+  // So inference needs the memory of one set of weights. From then on the state dict has other numbers, which give the
+  // same function, except for rounding; weights may be loaded anew at any time.
+  inference,
+};
+
 struct Parameter {
   std::string name;   // PyTorch's name: "stage2.0.branches.0.0.conv1.weight"
   Shape torch_shape;  // As in PyTorch's state dict.
   ParameterLayout layout = ParameterLayout::plain;
   float initial = 0;   // For a plain parameter: batch norm weights 1, biases 0.
-  int64_t fan_in = 0;  // Of a convolution; 0 for a heatmap head, which starts at N(0, 0.001).
+  int64_t fan_in = 0;  // The inputs of one output of a convolution; 0 for a heatmap head, which starts at N(0, 0.001).
   Tensor value, grad;  // In our layout; views of the slabs.
   Tensor rounded;      // `value` as bf16 while a ParameterStore::Rounded exists; undefined otherwise.
 
@@ -64,7 +73,8 @@ class ParameterStore {
 
   // Allocates the slabs from cx and sets the initial values. Random values are drawn from Philox(seed, index of the
   // parameter), so they do not depend on the device or the number of threads.
-  void allocate(Context& cx, uint64_t seed, Init init = Init::official);
+  void allocate(Context& cx, uint64_t seed, Init init = Init::official, Purpose purpose = Purpose::training);
+  Purpose purpose() const { return purpose_; }
 
   // On a GPU under bf16, rounds all values in one pass for the convolutions of the training step that follows. The
   // convolutions read the rounded copy only while the returned object exists. Outside of a step each convolution rounds
@@ -84,18 +94,19 @@ class ParameterStore {
 
   // The values of all num_batches_tracked, in the order of the entries.
   std::vector<int64_t> counts() const;
-  // Adds by[i] to the i-th num_batches_tracked and raises the version, as a forward pass in training mode does on the
-  // host. Needed when a captured graph is launched, since a graph runs nothing on the host.
+  // Adds by[i] to the i-th num_batches_tracked and increments the version. A forward pass in training mode does this on
+  // the host. A captured graph runs nothing on the host, so whoever launches one must call this function.
   void count(const std::vector<int64_t>& by);
   // Subtracts by[i] again, for a step whose loss was not finite. The version stays as it is: if it went back, a cache
   // could mistake later values for the ones that it knows.
   void uncount(const std::vector<int64_t>& by);
 
-  // Device, stream and allocator of the store, for memory that lives as long as the model, and for reading and writing
-  // files.
+  // Returns a context with the device, stream and allocator of the store. Use it for memory that lives as long as the
+  // model, and for reading and writing files.
   const Context& home() const { return home_; }
 
   // Makes backward() add the gradients of the parameters to the gradient slab.
+  // Throws Error if the store was allocated for inference.
   void bind(Tape& tape) const;
 
   // One entry of the state dict; entries() has them in PyTorch's order.
@@ -110,7 +121,8 @@ class ParameterStore {
   const std::deque<Parameter>& parameters() const { return parameters_; }
   int64_t parameter_count() const;  // Number of scalars.
 
-  Tensor values, grads;  // Flat f32 slabs; the gaps between parameters, for alignment, are zero.
+  Tensor values, grads;  // Flat f32 slabs; the gaps between parameters, for alignment, are zero. For inference there
+                         // are no gradients.
   Tensor buffers;        // Flat, f32.
 
   // Raised by everything that changes values or buffers, so that caches of folded weights can tell whether they are up
@@ -124,7 +136,8 @@ class ParameterStore {
   int freeze(std::span<const std::string> patterns);
 
  private:
-  Tensor rounded_;  // bf16, laid out like values; kept, since captured graphs hold its address.
+  Purpose purpose_ = Purpose::training;
+  Tensor rounded_;  // bf16, laid out like `values`. It is never freed, because captured graphs contain its address.
   Context home_;
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;

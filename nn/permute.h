@@ -12,7 +12,7 @@ namespace hr {
 // deconvolution [I, O, kh*kw] is one matrix [I, O*kh*kw]; our layout has the transposed matrices. A plain parameter is
 // one matrix with one row.
 struct Transposition {
-  int64_t matrices = 1, rows = 1, columns = 1;  // Of torch's matrices; ours are [columns, rows].
+  int64_t matrices = 1, rows = 1, columns = 1;  // The size of torch's matrices; ours are [columns, rows].
 };
 Transposition transposition(const Parameter& p);
 
@@ -20,7 +20,7 @@ Transposition transposition(const Parameter& p);
 // take about the same time, and every element belongs to exactly one piece.
 struct Piece {
   const Parameter* parameter = nullptr;
-  size_t array = 0;  // A number that the caller chooses.
+  size_t array = 0;  // Identifies the parameter to the caller.
   int64_t from = 0, to = 0, first = 0, last = 0;
 };
 void cut(const Parameter& p, size_t array, std::vector<Piece>& pieces);

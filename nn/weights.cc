@@ -79,7 +79,7 @@ const Value::Dict* state_dict_in(const Value& dict, int depth, std::string& path
 // Prefixes that wrappers put before every name: DataParallel, torch.compile, Lightning modules, and classes around the
 // network.
 constexpr std::string_view kPrefixes[] = {"module.", "_orig_mod.", "model.", "net.", "network.", "ema_model.", "ema."};
-constexpr int kMostPrefixes = 8;  // A limit, since a hostile name could repeat a prefix a million times.
+constexpr int kMostPrefixes = 8;  // Names in a hostile file could repeat a prefix a million times.
 
 bool all_start_with(const std::vector<std::string>& names, std::string_view prefix) {
   return !names.empty() && std::all_of(names.begin(), names.end(), [&](const std::string& name) {
@@ -218,7 +218,7 @@ void WeightFile::open_pth() {
   const auto* dict = root.as<Value::Dict>();  // PthFile has checked that it is a dict.
   const Value::Dict* weights = nullptr;
   if (tensors_in(*dict) < dict->items.size()) {
-    constexpr int kMostEntries = 4;  // Nested in each other.
+    constexpr int kMostEntries = 4;  // The largest number of entries that are nested in each other.
     weights = state_dict_in(root, kMostEntries, wrapper_.entry);
     check(weights != nullptr || tensors_in(*dict) > 0,
           "{}: holds no weights; expected tensors, or a dict of tensors under one of {}; its keys are {}",

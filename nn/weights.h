@@ -65,8 +65,8 @@ class WeightFile {
   std::optional<int64_t> metadata_number(const std::string& field, int64_t least, int64_t most, int64_t step = 1) const;
   // torch's optimizer.state_dict() of a training checkpoint; null if there is none.
   const Value* optimizer() const { return optimizer_; }
-  // The first epoch that a PyTorch training checkpoint has not finished. Throws Error if the file has a number that no
-  // training reaches.
+  // Returns the first epoch that a PyTorch training checkpoint has not finished. Throws Error if the number in the file
+  // is negative or larger than any training reaches.
   std::optional<int64_t> next_epoch() const;
 
   // Entries of the state dict that are not tensors but plain values (numbers, text, lists). They are not loaded.
@@ -98,7 +98,7 @@ class WeightFile {
   std::unordered_map<std::string_view, const ArrayView*> arrays_;
   std::map<std::string, std::string> metadata_;
   const Value* optimizer_ = nullptr;
-  std::optional<int64_t> epoch_;  // As the file has it; checked in next_epoch().
+  std::optional<int64_t> epoch_;  // The number in the file, which next_epoch() checks.
 };
 
 }  // namespace hr

@@ -17,15 +17,15 @@ struct AdamOnDevice {
   Tensor steps;  // [1] i64: the steps taken so far. This function counts the current one.
   Tensor loss;   // [1] f32. If it is not finite, nothing is updated and the step is not counted. May be undefined.
 };
-// What differs between parameters, and a factor for all gradients. Both may be undefined.
+// Settings that differ between parameters, and a factor for all gradients. Either tensor may be undefined.
 struct AdamByBlock {
   Tensor blocks;  // [n / kAdamBlock] u8, the bits of ops/adam_step.h.
   Tensor scale;   // [1] f32. The gradients are multiplied by it when they are read; the slab of gradients is unchanged.
 };
-// The same step with `lr` and `step` of `settings` replaced by the numbers on the device.
+// Computes the same step, but with the learning rate and the step number on the device in place of those in `settings`.
 void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
           const AdamStep& settings, const AdamOnDevice& on_device);
-// The same step with settings per block. Also throws Error if the number of blocks is not n / kAdamBlock.
+// Computes the same step with settings per block. Also throws Error if the number of blocks is not n / kAdamBlock.
 void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
           const AdamStep& settings, const AdamOnDevice& on_device, const AdamByBlock& by_block);
 

@@ -8,7 +8,7 @@ namespace hr {
 // The factors of one step, computed in double. On a GPU they lie in device memory, because a captured graph stores
 // addresses and not values that change.
 struct AdamNumbers {
-  // The complements of beta are computed in double: 1 - 0.999f would be off by 5e-5 of itself.
+  // 1 - beta is computed in double, because 1 - 0.999f in float has a relative error of 5e-5.
   float beta2, one_minus_beta1, one_minus_beta2, eps, step_size, inv_sqrt_correction2, l2;
   float keep;  // 1 - lr * weight_decay if weight decay is decoupled.
 
@@ -85,8 +85,8 @@ struct AdamUpdateByBlock {
   static constexpr const char* kName = "Adam by parameter";
   double bytes_per_element() const { return 7 * sizeof(float); }
   AdamUpdate all;
-  const uint8_t* blocks;  // The AdamBlock bits of every kAdamBlock elements. Null: all are plain.
-  const float* scale;     // One number, a factor of the gradient. Null: 1.
+  const uint8_t* blocks;  // One number with AdamBlock bits per kAdamBlock elements; null if no bit is set anywhere.
+  const float* scale;     // One number by which the gradient is multiplied; null stands for 1.
 
   template <class V>
   HR_HD void one(int64_t i) const {
@@ -100,7 +100,7 @@ struct AdamUpdateByBlock {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH_FLAT(CountAdamStep)
 HR_FOR_EACH_FLAT(AdamUpdate)
 HR_FOR_EACH_FLAT(AdamUpdateByBlock)

@@ -38,7 +38,7 @@ struct MovingAverage {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH_FLAT(AverageWeight)
 HR_FOR_EACH_FLAT(MovingAverage)
 

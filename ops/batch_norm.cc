@@ -1,8 +1,12 @@
 #include "ops/batch_norm.h"
 
+#include <span>
+#include <vector>
+
 #include "core/comm/comm.h"
 #include "ops/batch_norm_kernel.h"
 #include "ops/dispatch.h"
+#include "ops/elementwise.h"
 #include "ops/for_each.h"
 #include "ops/trace.h"
 
@@ -54,15 +58,34 @@ Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state)
   return out;
 }
 
-FoldedFilter fold_batch_norm(Context& cx, const Tensor& filter, const BatchNormState& state) {
+namespace {
+// Writes the scaled filter to `to`, which may be `filter`, and returns the bias.
+Tensor fold(Context& cx, const Tensor& filter, const BatchNormState& state, const Tensor& to) {
   const int64_t channels = filter.dim(0), per_channel = filter.numel() / channels;
   Context inference = cx;
   inference.training = false;
   const Normalised n = batch_norm(inference, cx.empty({1, 1, 1, channels}, DType::f32), state);
-  FoldedFilter folded{cx.empty(filter.shape(), DType::f32), n.shift};
   for_each(cx, channels, per_channel,
-           ScaleFilter{filter.data<float>(), n.scale.data<float>(), folded.filter.data<float>(), per_channel});
-  return folded;
+           ScaleFilter{filter.data<float>(), n.scale.data<float>(), to.data<float>(), per_channel});
+  return n.shift;
+}
+}  // namespace
+
+FoldedFilter fold_batch_norm(Context& cx, const Tensor& filter, const BatchNormState& state) {
+  const Tensor folded = cx.empty(filter.shape(), DType::f32);
+  return {folded, fold(cx, filter, state, folded)};
+}
+
+void fold_batch_norm_in_place(Context& cx, const Tensor& filter, const BatchNormState& state) {
+  const Tensor bias = fold(cx, filter, state, filter);
+  const auto fill = [&](const Tensor& t, float value) {
+    const std::vector<float> values(static_cast<size_t>(t.numel()), value);
+    cx.upload(t, std::as_bytes(std::span(values)));
+  };
+  copy_or_add(cx, bias, state.bias, false);
+  fill(state.weight, 1);
+  fill(state.running_mean, 0);
+  fill(state.running_var, 1 - state.eps);
 }
 
 }  // namespace hr

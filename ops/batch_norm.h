@@ -37,5 +37,9 @@ struct FoldedFilter {
   Tensor filter, bias;
 };
 FoldedFilter fold_batch_norm(Context& cx, const Tensor& filter, const BatchNormState& state);
+// The same in the memory of `filter` and of state.bias. The rest of `state` becomes the batch norm that changes nothing
+// but adds that bias (weight 1, mean 0, variance 1 - eps), so the layer still computes the same function, and folding
+// it again changes no bit.
+void fold_batch_norm_in_place(Context& cx, const Tensor& filter, const BatchNormState& state);
 
 }  // namespace hr

@@ -166,7 +166,7 @@ struct ScaleFilter {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_REDUCE_ROWS(ShiftedMoments<float>)
 HR_REDUCE_ROWS(ShiftedMoments<bf16>)
 HR_FOR_COLUMNS(BatchStatistics<float>)

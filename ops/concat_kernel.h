@@ -75,7 +75,7 @@ struct PutPixels {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH(ConcatForward<float>)
 HR_FOR_EACH(ConcatForward<bf16>)
 HR_FOR_EACH(PutPixels)

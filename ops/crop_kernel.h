@@ -62,7 +62,7 @@ struct CropWarp {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH(CropWarp)
 
 }  // namespace hr

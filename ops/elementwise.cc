@@ -16,7 +16,7 @@ Tensor sum(Context& cx, std::span<const Tensor> addends) {
     const Tensor& next = addends[i];
     check(next.numel() == total.numel() && next.dtype() == total.dtype(), "sum: {} of {} and {} of {} differ",
           to_string(total.shape()), name_of(total.dtype()), to_string(next.shape()), name_of(next.dtype()));
-    Tensor y = i == 1 ? cx.empty(total.shape(), total.dtype()) : total;  // from the second on in place
+    Tensor y = i == 1 ? cx.empty(total.shape(), total.dtype()) : total;  // later sums are computed in place
     for_dtype("sum", y.dtype(), [&]<class T>() {
       for_each_flat(cx, y.numel(), Add<T>{total.data<T>(), next.data<T>(), y.data<T>()});
     });
@@ -47,17 +47,17 @@ Tensor converted(Context& cx, const Tensor& x, DType dtype) {
   return y;
 }
 
-// The two ways in which operands fit: alike, or a number per column.
+// Checks the second operand, which must either have the shape and type of the first one or hold one number per column.
+// Returns true in the second case. Throws Error otherwise.
 bool is_per_column(std::string_view op, const Tensor& a, const Tensor& b) {
   if (a.shape() == b.shape() && a.dtype() == b.dtype()) return false;
   const bool fits = a.rank() > 0 && b.shape() == Shape{a.shape().back()} && b.dtype() == DType::f32;
-  check(fits,
-        "{}: {} of {} and {} of {} do not go together; expected equal shapes and types, or a second operand [C] f32",
-        op, to_string(a.shape()), name_of(a.dtype()), to_string(b.shape()), name_of(b.dtype()));
+  check(fits, "{}: got {} of {} and {} of {}; expected equal shapes and types, or a second operand [C] f32", op,
+        to_string(a.shape()), name_of(a.dtype()), to_string(b.shape()), name_of(b.dtype()));
   return true;
 }
 
-// y = x * scale + shift, each of them [C] or absent.
+// Computes y = x * scale + shift. Scale and shift are [C]; null stands for 1 and 0.
 Tensor affine(Context& cx, const Tensor& x, const Tensor* scale, const Tensor* shift) {
   const int64_t channels = x.shape().back();
   Tensor y = cx.empty(x.shape(), x.dtype());

@@ -96,7 +96,7 @@ struct Convert {
 struct CopyUnlessFinite {
   using Element = float;
   static constexpr const char* kName = "running statistics, put back";
-  double bytes_per_element() const { return 0; }  // the loss is finite
+  double bytes_per_element() const { return 0; }  // for a finite loss, which is the usual case
   const float *loss, *x;
   float* y;
   template <class V>
@@ -105,7 +105,7 @@ struct CopyUnlessFinite {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH_FLAT(Add<float>)
 HR_FOR_EACH_FLAT(Add<bf16>)
 HR_FOR_EACH_FLAT(Multiply<float>)

@@ -8,7 +8,8 @@
 namespace hr::gpu {
 namespace detail {
 
-// Calls body.operator()<N>() with N = the number of lanes of the launch.
+// Calls body.operator()<N>() with N = lanes, so that the number of lanes is known at compile time. There are kernels
+// for the lanes of a 16-byte access, for 2 and for 1.
 template <class F, class Body>
 void for_lanes(int lanes, const Body& body) {
   constexpr int kFull = static_cast<int>(16 / sizeof(typename F::Element));

@@ -274,7 +274,7 @@ struct NormBackward {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 #define HR_FUSE_TERMS(T, N)      \
   HR_FOR_EACH(FuseForward<T, N>) \
   HR_FOR_EACH(MaskedSum<T, N>)   \

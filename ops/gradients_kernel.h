@@ -28,9 +28,9 @@ struct ClipFactor {
   };
   const double* totals;
   double most;
-  const float* loss;  // May be null.
+  const float* loss;  // One number, or null.
   float *norm, *factor;
-  float* valid;  // Finite if both the loss and the norm are.
+  float* valid;  // The result is finite exactly if the loss and the norm are.
   HR_HD State part(int64_t c, int64_t) const { return {totals[c]}; }
   HR_HD void finish(int64_t, const State& s) const {
     const double length = ::sqrt(s.sum), wanted = most / (length + 1e-6);
@@ -93,7 +93,7 @@ struct CountKept {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_REDUCE_ROWS(SquaredGradient)
 HR_FOR_COLUMNS(ClipFactor)
 HR_FOR_EACH_FLAT(KeepGradient)

@@ -1,5 +1,5 @@
-// Work on heatmaps beside the network, on the device where they lie: the flip test and target heatmaps. Nothing here
-// has a derivative. Heatmaps are decoded on the host (eval/decode.h); docs/design/gpu.md explains why.
+// Ops on heatmaps before and after the network: the flip test and target heatmaps. They run on the device of the
+// tensors and have no derivative. Heatmaps are decoded on the host (eval/decode.h); docs/design/gpu.md explains why.
 #pragma once
 #include <span>
 
@@ -7,7 +7,7 @@
 
 namespace hr {
 
-// images [2 N, h, w, c] f32: overwrites the second N images with the mirror images of the first N.
+// Overwrites the second N of `images` [2 N, h, w, c] f32 with the mirror images of the first N.
 void append_mirrored(Context& cx, const Tensor& images);
 
 // Averages maps [2 N, h, w, K] f32 of pictures and of their mirror images; returns [N, h, w, K]. mirror [K] i32 is the

@@ -82,7 +82,7 @@ struct GaussianTargets {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH(MirrorColumns)
 HR_FOR_EACH(FlipAverage)
 HR_FOR_EACH(GaussianTargets)

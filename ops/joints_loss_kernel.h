@@ -55,7 +55,7 @@ struct SquaredErrorBackward {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_REDUCE_ROWS(SquaredError<float>)
 HR_REDUCE_ROWS(SquaredError<bf16>)
 HR_FOR_EACH(SquaredErrorBackward<float>)

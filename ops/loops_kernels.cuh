@@ -111,8 +111,8 @@ __global__ void __launch_bounds__(kColumnThreads* kColumnStrands)
   const int c = static_cast<int>(blockIdx.x) * kColumnThreads + static_cast<int>(threadIdx.x);
   const int y = static_cast<int>(threadIdx.y), strands = static_cast<int>(blockDim.y);
   State& mine = states[y * kColumnThreads + static_cast<int>(threadIdx.x)];
-  // A strand takes a run of neighbouring parts. Then neighbouring strands are added pairwise. Strands without parts
-  // come last.
+  // Each strand (the threads of one threadIdx.y) adds a run of consecutive parts. Then the sums of neighbouring strands
+  // are added pairwise. If there are fewer runs than strands, the last strands have nothing to add.
   const int64_t run = (parts + strands - 1) / strands;
   const int64_t begin = y * run, end = begin + run < parts ? begin + run : parts;
   if (c < channels && begin < end) {

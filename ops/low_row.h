@@ -1,4 +1,4 @@
-// Nearest upsampling, seen from the output.
+// The index arithmetic of nearest upsampling: from a pixel of the output to the pixel of the input.
 #pragma once
 #include "ops/lanes.h"
 

@@ -141,7 +141,7 @@ struct MaxPoolBackward {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH(MaxPoolForward<float>)
 HR_FOR_EACH(MaxPoolForward<bf16>)
 HR_FOR_EACH(MaxPoolValues<float>)

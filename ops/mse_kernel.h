@@ -38,7 +38,7 @@ struct SquaredDifferenceBackward {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_REDUCE_ROWS(SquaredDifference<float>)
 HR_REDUCE_ROWS(SquaredDifference<bf16>)
 HR_FOR_EACH_FLAT(SquaredDifferenceBackward<float>)

@@ -3,7 +3,7 @@
 
 namespace hr {
 
-// Sum over rows, for a bias.
+// Sums over the rows, which is the gradient of a bias.
 template <class T>
 struct ColumnSum {
   using Element = T;
@@ -31,7 +31,8 @@ struct ColumnTotal {
   HR_HD void finish(int64_t c, const State& s) const { y[c] = static_cast<float>(s.sum); }
 };
 
-// Sums of a reduction in double, [columns]: what is left of them is added in the same precision.
+// Adds the sums of the blocks for each column, in double. The results [columns] stay in double, because they are added
+// up in double too.
 struct ColumnTotalInDouble {
   struct State {
     double sum = 0;
@@ -57,7 +58,7 @@ struct ScaledTotal {
   HR_HD void finish(int64_t, const State& s) const { *y = static_cast<float>(scale * s.sum); }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_REDUCE_ROWS(ColumnSum<float>)
 HR_REDUCE_ROWS(ColumnSum<bf16>)
 HR_FOR_COLUMNS(ColumnTotal)

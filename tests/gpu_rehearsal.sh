@@ -4,8 +4,8 @@
 #
 #   tests/gpu_rehearsal.sh [FOLDER]    FOLDER [build-rehearsal] receives the root and the results of each stage
 #
-# The stages, each of which is checked at its end, are:
-#   build    `first` builds everything with the packages taken along and nvcc; nothing can run, and it must say so
+# There are four stages, and the results of each are checked at its end:
+#   build    `first` builds everything with nvcc and the carried packages; it must report that nothing can run
 #   whole    `first` with programs that contain the simulated GPU: every phase runs
 #   faults   the same while bench hangs in one phase and crashes in another: only these two phases may fail
 #   second   `second --before whole` with the same programs
@@ -35,7 +35,7 @@ if [ ! -f "$folder/build-deps.tar.xz" ]; then
   tar -C "$folder" -cJf "$folder/build-deps.tar.xz" build-deps
 fi
 
-# Copies the tree as it is, tracked files only.
+# Copies the tracked files with their uncommitted changes.
 rm -rf "$root/tree" && mkdir -p "$root/tree"
 git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$root/tree"
 cp "$folder/build-deps.tar.xz" "$root/tree/"
@@ -47,7 +47,7 @@ cp "$build/tests/hr_simulated_gpu_tests" "$sim/tests/hr_gpu_tests"
 cp "$build"/tests/simulated/* "$build/tools/synth" "$sim/tools/"
 tools/gpu_check.sh carry "$folder/carried.tar.xz" --no-build --build "$sim"
 rm -rf "$folder/programs" && tar -C "$folder" -xf "$folder/carried.tar.xz"
-# In place of the tracer, bench itself writes two launches of a graph with two kernels.
+# Since the tracer cannot run, the fake bench writes a trace of two launches of a graph with two kernels.
 mv "$folder/programs/bin/bench" "$folder/programs/bin/bench.real"
 cat >"$folder/programs/bin/bench" <<'BENCH'
 #!/bin/sh
@@ -107,7 +107,7 @@ inside() {
 # judge OUT EXPRESSION TEXT: checks a claim in Python over phases, a dictionary of name to record.
 failures=0
 judge() {
-  if python3 - "$root/tree/out-$1/results.json" "$2" <<'PY'; then echo "ok: $1: $3"; else echo "NOT SO: $1: $3" >&2; failures=$((failures + 1)); fi
+  if python3 - "$root/tree/out-$1/results.json" "$2" <<'PY'; then echo "ok: $1: $3"; else echo "FAILED: $1: $3" >&2; failures=$((failures + 1)); fi
 import json, sys
 results = json.load(open(sys.argv[1]))
 phases = results["phases"]
@@ -118,7 +118,7 @@ PY
 }
 files() {
   for name in log.txt results.json table.md logs.tgz; do
-    [ -s "$root/tree/out-$1/$name" ] || { echo "NOT SO: $1: there is no $name" >&2; failures=$((failures + 1)); }
+    [ -s "$root/tree/out-$1/$name" ] || { echo "FAILED: $1: there is no $name" >&2; failures=$((failures + 1)); }
   done
 }
 
@@ -135,7 +135,7 @@ for stage in ${STAGES:-build whole faults second}; do
       BUILD=whole PRETENDED=1 inside 3600 whole first --programs /tree/programs.tar.xz || true
       files whole
       for name in trace.txt trace.csv.gz; do
-        [ -s "$root/tree/out-whole/$name" ] || { echo "NOT SO: whole: there is no $name" >&2; failures=$((failures + 1)); }
+        [ -s "$root/tree/out-whole/$name" ] || { echo "FAILED: whole: there is no $name" >&2; failures=$((failures + 1)); }
       done
       judge whole 'not set(status) ^ {"machine","build","tests","train128","trace","torch","train256","infer128","infer1","kernels","diagnose","out_of_memory","synth","jpegs","ranks","memcheck","racecheck","ncu"}' "every phase was reached"
       judge whole 'not [n for n in status if status[n] == "failed"]' "no phase failed"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Uses the installed library as a user would: find_package, pkg-config, a plain C compiler, Python, the program `hrnet`.
-# The prefix was moved after the installation.
+# Uses the installed library as a user would: through find_package, pkg-config, a plain C compiler, Python and the
+# program `hrnet`. The library is installed and then moved to another folder, because it must be relocatable.
 #
 #   tests/install_test.sh BUILD FILES    BUILD: a build folder where everything was built; FILES: from make_files
 set -euo pipefail  # with pipefail, `| grep -q` would fail now and then, because it ends its producer early
@@ -10,7 +10,7 @@ examples=$source/docs/examples
 version=$(sed -n 's/#define HRNET_VERSION "\(.*\)"/\1/p' "$source/hrnet/version.h")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-fail() { echo "install_test: NOT SO: $*" >&2; exit 1; }
+fail() { echo "install_test: FAILED: $*" >&2; exit 1; }
 
 # flags FILE...: checks that none of our flags are in these files.
 flags() {

@@ -6,7 +6,7 @@
 #
 #   tests/package_test.sh [--work DIR] [RELEASE ...]    without a release: bookworm and trixie (Debian 12 and 13)
 #
-# What was made in DIR (default build-packages) stays there; the packages are DIR/RELEASE/*.deb.
+# Everything is made in DIR (default: build-packages) and kept there. The packages are DIR/RELEASE/*.deb.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=build-packages
@@ -20,7 +20,8 @@ work=$(realpath "$work")
 mirror=$(find /etc/apt -name '*.list' -o -name '*.sources' | sort |
   xargs sed -n 's/^URIs: *//p;s/^deb  *\(http[^ ]*\).*/\1/p' | sed -n 1p)
 
-# bare RELEASE ROOT: a new Debian root with apt-get set up as on this machine. The release is unpacked once.
+# bare RELEASE ROOT: makes a new Debian root in which apt-get is configured as on this machine. Each release is unpacked
+# only once and copied from then on.
 bare() {
   local plain=$work/$1/plain.tar
   mkdir -p "$work/$1"

@@ -73,7 +73,8 @@ class Control {
   static constexpr int kChannels = 2;
   void begin_collective(int channel);
   void end_collective(int channel);
-  // While an object of this type exists, this rank may take 20 times as long, for a checkpoint or an evaluation.
+  // While an object of this type exists, this rank may keep the others waiting 20 times as long as usual. Use it while
+  // it writes a checkpoint or evaluates.
   class Busy {
    public:
     explicit Busy(Control* control) : control_(control) { set(true); }

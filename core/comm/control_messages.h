@@ -1,5 +1,5 @@
-// This header declares the messages that the server of the control connection (core/comm/control_server.h) and its
-// clients (core/comm/control.h) exchange, and the time limits that both apply.
+// The messages that the server of the control connection (core/comm/control_server.h) and its clients
+// (core/comm/control.h) exchange, and the time limits that both apply.
 #pragma once
 #include <string>
 #include <string_view>
@@ -45,18 +45,19 @@ std::string describe(int rank, const std::string& host, int pid);
 std::string pack(const Failure& f);
 Failure unpack_failure(std::string_view payload);
 
-// A thread that was itself stopped, or that got no processor time on a busy machine, must not mistake its own absence
-// for silence of the others. This measures the absence, so that it can be forgiven.
+// Measures how long this thread did not run, because its process was stopped or the machine was busy. Messages that it
+// could not read meanwhile must not count as silence of the other processes, so this time is added to their deadlines.
 class OwnAbsence {
  public:
   explicit OwnAbsence(Milliseconds beat) : allowed_(2 * beat + Milliseconds(500)) {}
-  // Call once per round of the loop. Returns how much time to forgive all others.
+  // Call once per round of the loop. Returns the time by which to extend the deadlines of all others.
   Clock::duration round() {
     const auto now = Clock::now(), before = last_;
     last_ = now;
     return now - before > allowed_ ? now - before : Clock::duration{};
   }
-  // The time of the last round. Silence must be judged at this time, because an absence after it has not been forgiven.
+  // Returns the time of the last round. Silence must be judged at this time, because an absence after it has not been
+  // measured yet.
   Clock::time_point last() const { return last_; }
 
  private:

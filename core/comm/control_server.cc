@@ -337,7 +337,7 @@ void Control::Server::judge_progress(int c) {
     if (peer == nullptr) continue;
     if (peer->waited[c] > timeout_ && (waiter == nullptr || peer->entered[c] > waiter->entered[c])) waiter = peer;
     if (late == nullptr || peer->entered[c] < late->entered[c]) late = peer;
-    // A rank that itself waits in a gather, or in this collective, does nothing long meanwhile, whatever it announced.
+    // A rank that waits in a gather or in this collective does nothing long, even if it has said that it is busy.
     busy = busy || (peer->busy && peer->gathers.empty() && peer->waited[c] == Milliseconds(0));
   }
   if (waiter == nullptr) return;

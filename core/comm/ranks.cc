@@ -18,7 +18,7 @@ void check_shared(bool condition, fmt::format_string<Args...> format, Args&&... 
   if (!condition) throw SharedRankError(fmt::format(format, std::forward<Args>(args)...));
 }
 
-// The same for an option of ours.
+// Throws Error with the field of a setting, unless the condition holds.
 template <class... Args>
 void check_shared_field(bool condition, const char* field, fmt::format_string<Args...> format, Args&&... args) {
   if (!condition) throw SharedRankError(field, fmt::format(format, std::forward<Args>(args)...));

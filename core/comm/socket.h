@@ -45,8 +45,8 @@ class Descriptor {
 Descriptor listen_on(int port, bool loopback_only = false, const std::string& name = "");
 int port_of(const Descriptor& listener);
 
-// Tries until the deadline, because the other side may not have started yet. Throws Error with the system's last
-// reason.
+// Connects, and tries again until the deadline, because the other side may not have started yet. Throws Error with the
+// system's reason for the last failure.
 Descriptor connect_to(const std::string& host, int port, Clock::time_point deadline, const std::string& name = "");
 
 Descriptor accept_from(const Descriptor& listener);   // The result is not open if no connection is waiting.

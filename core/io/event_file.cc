@@ -72,13 +72,13 @@ void EventFile::scalar(std::string_view tag, int64_t step, double value) {
   event(step, kSummary, summary);
 }
 
-void EventFile::image(std::string_view tag, int64_t step, std::string_view png, int height, int width) {
+void EventFile::image(std::string_view tag, int64_t step, std::string_view file, int height, int width) {
   std::string image, entry, summary;
   ProtoWriter picture(image);
   picture.integer(kHeight, height);
   picture.integer(kWidth, width);
   picture.integer(kColorspace, kRgb);
-  picture.bytes(kEncoded, png);
+  picture.bytes(kEncoded, file);
   ProtoWriter writer(entry);
   writer.bytes(kTag, tag);
   writer.bytes(kImage, image);

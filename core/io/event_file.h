@@ -21,8 +21,8 @@ class EventFile {
 
   const fs::path& path() const { return path_; }
   void scalar(std::string_view tag, int64_t step, double value);
-  // Adds an image. `png` is a complete PNG file in RGB with this many rows and columns.
-  void image(std::string_view tag, int64_t step, std::string_view png, int height, int width);
+  // Adds an image. `file` is a complete PNG or JPEG file in RGB with this many rows and columns.
+  void image(std::string_view tag, int64_t step, std::string_view file, int height, int width);
 
  private:
   void event(int64_t step, uint32_t field, std::string_view value);

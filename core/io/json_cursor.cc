@@ -124,8 +124,8 @@ bool JsonCursor::member(std::string_view& key) {
 
 bool JsonCursor::item() { return next(']'); }
 
-// Scans a number's text. If the digits as one whole number and a decimal exponent represent it exactly, it returns
-// these. Returns the end of the text and leaves p_ at its start.
+// Scans the text of a number. Sets `digits` (all digits as one whole number) and `exponent` (a power of ten); `exact`
+// tells whether they represent the number exactly. Returns the end of the text and leaves p_ at its start.
 inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool& exact, bool& whole, bool& negative) {
   const char* p = p_;
   negative = *p == '-';

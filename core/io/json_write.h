@@ -98,7 +98,7 @@ class JsonWriter {
   std::vector<Open> open_;
 };
 
-// Returns the value as a JSON writer expects what may be missing: nothing if it is not finite.
+// Returns the value, or nullopt if it is not finite, which JsonWriter writes as null.
 std::optional<double> if_finite(double v);
 
 }  // namespace hr

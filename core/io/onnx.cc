@@ -96,8 +96,10 @@ struct OnnxFile::Parser {
       case f::tensor::external_data:
       case f::tensor::data_location:
         if (r.field() == f::tensor::external_data || r.integer() != 0) {
-          fail("{}: its tensors lie in other files (external data), which are never opened; save it as one file",
-               where);
+          fail(
+              "{}: its tensors lie in other files (external data), which are never opened; save it as one file "
+              "(torch.onnx.export(..., external_data=False))",
+              where);
         }
         break;
       default:

@@ -35,7 +35,7 @@ constexpr StorageType kStorageTypes[] = {
     {"QUInt2x4Storage", std::nullopt, 1},
 };
 
-// torch.float32 and its aliases, in the names of _rebuild_tensor_v3.
+// The names of torch's element types, including aliases, as _rebuild_tensor_v3 receives them.
 constexpr struct {
   std::string_view name;
   DType dtype;
@@ -340,7 +340,8 @@ Id Calls::tensor(Id callee, const std::vector<Id>& arguments, size_t fewest, siz
     refuse("a tensor of {} with strides {} from element {} on leaves its storage of {} elements", brackets(t.shape),
            brackets(t.stride), offset, available);
   }
-  // Written out, a view of repeated elements could have any size. No model needs one that is larger than its file.
+  // A view with repeated elements (stride 0) could have any size when it is copied to dense memory. No model needs one
+  // that is larger than its file.
   const uint64_t largest = std::max({view.count * whole.element_size, file_size_, kRepeated});
   if (numel * size > largest) {
     refuse("a tensor of {} repeats its storage of {} elements up to {} bytes; {} are accepted for this file",

@@ -55,7 +55,7 @@ class Values {
     uint64_t tensor_bytes = 0;  // The size of all tensors in it, written out.
     uint32_t values = 0;        // The number of values in it; shared ones are counted each time.
     uint16_t height = 0;
-    // True while it is being converted; a request for it then comes from inside it and closes a cycle.
+    // True while the value is being converted. If it is requested meanwhile, the value contains itself.
     bool open = false;
   };
 

@@ -1,5 +1,5 @@
-// This is the wire format of Protocol Buffers. A message is a list of fields, each with a number, a wire type and a
-// value. Only the caller knows what a field number means (core/io/onnx.cc).
+// Reads and writes the wire format of Protocol Buffers. A message is a list of fields, each with a number, a wire type
+// and a value. Only the caller knows what a field number means (core/io/onnx.cc).
 #pragma once
 #include <cstddef>
 #include <cstdint>

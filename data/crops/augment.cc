@@ -34,7 +34,7 @@ Augmentation draw_augmentation(Recipe recipe, Philox& random, const AugmentOptio
   if (recipe == Recipe::official) {
     out.half_body = half && labelled_joints > options.half_body_min_joints;
     out.upper_first =
-        // A normal and not a uniform draw, as in the published recipe, which tries the upper half in 69 % of cases.
+        // The published recipe draws from a normal distribution here, so it prefers the upper half in 69 % of cases.
         random.normal() < 0.5;
     out.scale = std::clamp(random.normal(1, options.scale), 1 - options.scale, 1 + options.scale);
     const double rotation = std::clamp(random.normal(0, options.rotation), -2 * options.rotation, 2 * options.rotation);
@@ -369,7 +369,8 @@ Region reach_official(const CenterScale& place, std::span<const double> joints, 
   const double aspect = static_cast<double>(w) / h;
   const double grown = augment != nullptr ? 1 + augment->scale : 1;
   const double degrees = augment != nullptr ? 2 * augment->rotation : 0;
-  // scale[1] equals the size of the width except for rounding. The larger of both is valid for every encoding.
+  // scale[0] and scale[1] describe the same crop and differ only by rounding. The larger one is large enough for every
+  // encoding.
   const auto region = [&](const CenterScale& at) {
     const double width = std::max<double>(at.scale[0], at.scale[1] * aspect) * 200 * grown;
     return swept(at.center[0], at.center[1], width, width / aspect, degrees, picture_width, picture_height);

@@ -6,12 +6,13 @@
 
 namespace hr {
 
-// Draws the targets of one person. joints: [K][x, y, v] in crop pixels; the map is a quarter of the crop. mu =
-// trunc(x/4 + 0.5). The window mu-3s..mu+3s is drawn where it overlaps the map, also for joints outside of it. heatmap:
-// [h, w, K], overwritten; weight: [K].
+// Draws the targets of one person. `joints` is [K][x, y, v] in crop pixels, `heatmap` is [h, w, K] at a quarter of the
+// crop's size, and `weight` is [K]; both outputs are overwritten. With s = sigma, a joint's Gaussian has its centre at
+// mu = trunc(x/4 + 0.5) and is drawn in the window mu-3s..mu+3s as far as that overlaps the map, even if the joint
+// itself is outside of the map.
 // official: weight min(v, 1); a joint is dropped (weight 0) if mu-3s >= size or mu+3s+1 < 0.
 // seed: weight v * joint_weights; dropped if mu-3s > size-1 or mu+3s < 0.
-// They differ at mu = -3s-1, where the official weight stays although nothing is drawn.
+// The two recipes differ at mu = -3s-1, where the official one keeps the weight although nothing is drawn.
 // Encoding::dark draws about x/4 itself, over the whole map; Encoding::udp about x (w-1)/(4w-1), in the window of the
 // nearest whole pixel. Both drop joints by the same comparisons.
 // An output that is an empty span is skipped. profiles [w + h, K], overwritten: the 1-D Gaussians along x, then along

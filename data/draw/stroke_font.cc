@@ -9,20 +9,22 @@
 namespace hr {
 namespace {
 
-constexpr float kGap = 3.5F;  // Between the ink of two letters.
-constexpr int kArcSteps = 8;  // Segments of a curve.
+constexpr float kGap = 3.5F;  // The distance between the outlines of two letters.
+constexpr int kArcSteps = 8;  // The number of straight segments that approximate a curve.
 
-// width: of the ink. Commands of an outline, each followed by its numbers:
-//   M x y             begins a stroke
-//   L x y             a straight line
-//   h x y, v x y      a quarter of an ellipse that leaves horizontally (vertically) and arrives vertically
-//   (horizontally) C x y x y x y     a cubic Bezier curve
+// `width` is the width of the outline, without the gap to the next letter. `path` is a list of commands. Each command
+// is a letter that is followed by the coordinates of its points; the last of them becomes the current point.
+//   M x y                begins a new stroke at (x, y).
+//   L x y                draws a straight line to (x, y).
+//   h x y                draws a quarter of an ellipse that starts horizontally and ends vertically.
+//   v x y                draws a quarter of an ellipse that starts vertically and ends horizontally.
+//   C x y x y x y        draws a cubic Bezier curve with two control points and an end point.
 struct Outline {
   float width;
   const char* path;
 };
 
-// From ' ' to '~'.
+// The outlines of the characters from ' ' to '~'.
 constexpr std::array<Outline, 95> kOutlines = {{
     {1.5F, ""},                                                        // space
     {0, "M0 0 L0 9.6 M0 14"},                                          // !

@@ -1,12 +1,14 @@
-// The letters of draw_text: strokes of even width with rounded ends, for printable ASCII. The outlines are our own.
+// The font of draw_text(), for printable ASCII. Letters are drawn as strokes of constant width with rounded ends. The
+// outlines were made for this library, so no licence of a font applies.
 #pragma once
 #include <string_view>
 #include <vector>
 
 namespace hr {
 
-// Units of the outlines: a capital letter is kCapital high, y points downwards from its top, and kXHeight is the top of
-// a small x. Letters such as g reach down to kDescender.
+// The y coordinates of the outlines, in their own units. y points downwards: the top of a capital letter is at 0, the
+// baseline at kCapital, the top of a small x at kXHeight, and the bottom of letters such as g at kDescender. Lines of
+// text are kLine apart.
 struct StrokeFont {
   static constexpr float kCapital = 14, kXHeight = 4, kDescender = 18, kLine = 22;
 };
@@ -15,18 +17,19 @@ struct StrokePoint {
   float x = 0, y = 0;
 };
 
-// A polyline; a dot is a stroke of one point.
+// A polyline. A stroke of one point is a dot.
 using Stroke = std::vector<StrokePoint>;
 
 struct Glyph {
-  float advance = 0;  // From the origin of this letter to that of the next one.
+  float advance = 0;  // The distance from the origin of this letter to that of the next one.
   std::vector<Stroke> strokes;
 };
 
-// Any character that is not printable ASCII gives the question mark. Thread-safe.
+// Returns the glyph of a character, or the question mark for a character that is not printable ASCII. The reference
+// stays valid. Thread-safe.
 const Glyph& glyph_of(char character);
 
-// The width of one line of text, in units.
+// Returns the width of one line of text, in the units of the outlines.
 float stroke_text_width(std::string_view line);
 
 }  // namespace hr

@@ -46,8 +46,8 @@ class AnnotationReader {
   }
 
  private:
-  // Handles an entry that cannot be used: it is an Error, or is named and left out. Entries without a usable id are
-  // identified by their position in the file, counted below zero.
+  // Handles an entry that cannot be used: throws Error, or records the entry and leaves it out. An entry without a
+  // usable id is identified by a negative number that gives its position in the file.
   void leave_out(BadSamples::Kind kind, std::optional<int64_t> id, size_t index, const std::string& place,
                  const std::string& why) {
     const std::string message = fmt::format("{}: {}: {}", in_.path(), place, why);
@@ -315,7 +315,7 @@ class AnnotationReader {
   std::string trouble(const CocoAnnotation& a) const {
     const size_t n = a.keypoints.size();
     if (n == 0) {
-      // If the caller needs joints, a person must have some. If every category is kept, only some of them have joints.
+      // If the caller needs joints, a person must have some. If all categories are kept, some of them may have none.
       if (joints_ == 0 || categories_.empty()) return {};
       return fmt::format("no keypoints; expected {} ({} joints x 3)", 3 * joints_, joints_);
     }
@@ -333,8 +333,8 @@ class AnnotationReader {
     return {};
   }
 
-  // Of a category only the id is always needed. Problems with the other fields are kept for callers that need its
-  // skeleton.
+  // Only the id of a category is always needed. Problems with the other fields are recorded and concern only callers
+  // that need the skeleton of the category.
   void read_categories() {
     CocoCategory category;
     bool id = false;

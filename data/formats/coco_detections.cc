@@ -1,4 +1,4 @@
-// Result files in COCO's form (data/formats/coco.h).
+// Reads result files in COCO's format (declared in data/formats/coco.h).
 #include "data/formats/strict_entries.h"
 
 namespace hr {

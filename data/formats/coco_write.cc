@@ -1,4 +1,4 @@
-// Annotation files in COCO's form.
+// Writes annotation files in COCO's format.
 #include <array>
 #include <cmath>
 #include <ranges>

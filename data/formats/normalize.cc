@@ -1,4 +1,4 @@
-// Normalisation of pixels (data/formats/image.h).
+// Normalises pixels (declared in data/formats/image.h).
 #include <algorithm>
 
 #include "core/error.h"

@@ -1,4 +1,4 @@
-// PNG, BMP, GIF and PNM by stb_image, for data/formats/image.h.
+// Reads PNG, BMP, GIF and PNM with stb_image, for data/formats/image.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>

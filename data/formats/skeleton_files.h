@@ -1,4 +1,4 @@
-// The text of data/formats/skeletons/*.json, compiled into the program by CMake.
+// The texts of data/formats/skeletons/*.json, which CMake compiles into the library.
 #pragma once
 #include <string_view>
 #include <vector>

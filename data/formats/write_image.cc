@@ -1,4 +1,4 @@
-// Writing of pictures (data/formats/image.h).
+// Writes pictures (declared in data/formats/image.h).
 #include <cstdlib>
 #include <string>
 

@@ -1,4 +1,4 @@
-// The content of a pack as it lies in the file: for the writer and the reader (data/pack/pack.h describes the format).
+// The structures of a pack file, which the writer and the reader share. data/pack/pack.h describes the format.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -13,9 +13,9 @@ namespace hr {
 inline constexpr std::string_view kPackMagic = "HRPACK\r\n";
 inline constexpr uint64_t kPackHeaderBytes = 64, kPackAlignment = 64, kPackSlack = 16;
 
-// Part of a picture, decoded.
+// A decoded part of a picture.
 struct PackBlock {
-  uint32_t image = 0;  // An index.
+  uint32_t image = 0;  // The index of the picture in the list of images.
   Region region;
   uint64_t offset = 0, sum = 0;
   uint64_t bytes() const { return static_cast<uint64_t>(region.area()) * 3; }
@@ -49,7 +49,7 @@ std::string pack_index_text(const PackIndex& index);
 // before `pixels_end`; `where` begins the messages.
 PackIndex read_pack_index(std::span<const std::byte> bytes, const std::string& where, uint64_t pixels_end);
 
-// Where the index stands, and its checksum.
+// The position of the index in the file, and its checksum.
 struct PackHeader {
   uint64_t offset = 0, size = 0, sum = 0;
 };

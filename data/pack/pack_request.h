@@ -1,4 +1,4 @@
-// Whether a pack contains what a program asks of it.
+// Checks that a pack contains everything that a program needs.
 #pragma once
 #include <string>
 

@@ -1,4 +1,4 @@
-// This header gives FFmpeg's objects owners and turns its errors into text. Only the files of this folder include
+// Wraps FFmpeg's objects in owning pointers and converts its error codes to text. Only the files of this folder include
 // FFmpeg's headers.
 #pragma once
 extern "C" {

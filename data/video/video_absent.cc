@@ -40,5 +40,6 @@ void VideoWriter::write(const ImageView&, double) {}
 void VideoWriter::finish() {}
 int64_t VideoWriter::frames() const { return 0; }
 const std::string& VideoWriter::codec() const { return state_->codec; }
+std::string VideoWriter::sound_problem() const { return {}; }
 
 }  // namespace hr

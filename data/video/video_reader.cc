@@ -70,6 +70,9 @@ std::string address(const std::string& source) {
   return is_stream_name(source) ? source : "file:" + source;
 }
 
+constexpr const char* kNoParts =
+    "the server gives no parts of a file, so an MP4 must have its index in front (ffmpeg -movflags +faststart)";
+
 }  // namespace
 
 bool has_video() { return true; }
@@ -114,7 +117,8 @@ struct VideoReader::State {
 
   void open();
   void open_codec();
-  void note_damage(const std::string& what);
+  void note_damage(const std::string& what, bool ends_the_video = false);
+  bool cannot_seek() const;
   bool feed();
   bool decode();
   double next_seconds();
@@ -162,6 +166,8 @@ void VideoReader::State::open() {
   for (unsigned i = 0; i < context->nb_streams; ++i) {
     if (context->streams[i] != stream) context->streams[i]->discard = AVDISCARD_ALL;
   }
+  // Only the header of the MP4 was read: what the video is stands in the index at the end.
+  check(stream->codecpar->width > 0 || !cannot_seek(), "{}: its index cannot be reached: {}", source, kNoParts);
   open_codec();
   const AVRational rate = stream->avg_frame_rate.num > 0 ? stream->avg_frame_rate : stream->r_frame_rate;
   const bool timed = context->duration != AV_NOPTS_VALUE && context->duration > 0;
@@ -192,11 +198,21 @@ void VideoReader::State::open_codec() {
   info.orientation = stream_orientation(*stream);
   info.width = info.orientation >= 5 ? p.height : p.width;
   info.height = info.orientation >= 5 ? p.width : p.height;
+  const AVRational shape = av_guess_sample_aspect_ratio(input.get(), stream, nullptr);
+  if (shape.num > 0 && shape.den > 0)
+    info.pixel = info.orientation >= 5 ? PixelShape{shape.den, shape.num} : PixelShape{shape.num, shape.den};
 }
 
-void VideoReader::State::note_damage(const std::string& what) {
+// The first error is the one that is told, except that the reason for the end of the video replaces it.
+void VideoReader::State::note_damage(const std::string& what, bool ends_the_video) {
   const std::lock_guard lock(mutex);
-  if (damaged++ == 0) damage = what;
+  if (damaged++ == 0 || ends_the_video) damage = what;
+}
+
+// Returns whether the source is an MP4 file on a server that gives no parts of files.
+bool VideoReader::State::cannot_seek() const {
+  return input->pb != nullptr && (input->pb->seekable & AVIO_SEEKABLE_NORMAL) == 0 &&
+         std::string_view(input->iformat->name).starts_with("mov");
 }
 
 // Sends the next packet of the video to the decoder. Returns false if there are no more packets.
@@ -208,9 +224,13 @@ bool VideoReader::State::feed() {
     const int code = stopping() ? AVERROR_EXIT : av_read_frame(input.get(), packet.get());
     if (code == AVERROR(EAGAIN)) continue;
     if (code < 0) {
-      if (code != AVERROR_EOF && code != AVERROR_EXIT) note_damage(ffmpeg::why(code));
-      if (code == AVERROR_EXIT && !stopping())
-        note_damage(fmt::format("nothing came for {:.0f} s", options.patience_seconds));
+      if (code != AVERROR_EOF && code != AVERROR_EXIT) {
+        const bool first = index == 0 && cannot_seek();
+        note_damage(first ? fmt::format("{}: {}", ffmpeg::why(code), kNoParts) : ffmpeg::why(code));
+      }
+      if (code == AVERROR_EXIT && !stopping()) {
+        note_damage(fmt::format("nothing came for {:.0f} s", options.patience_seconds), true);
+      }
       if (code == AVERROR_INVALIDDATA && ++errors_in_a_row < kPatience) continue;
       avcodec_send_packet(codec.get(), nullptr);
       return false;

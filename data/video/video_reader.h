@@ -12,12 +12,20 @@
 
 namespace hr {
 
+// The shape of a pixel as it is to be shown. Old television and some cameras have pixels that are not square: 16:11 is
+// wider than high.
+struct PixelShape {
+  int width = 1, height = 1;
+  bool operator==(const PixelShape&) const = default;
+};
+
 struct VideoInfo {
   // The frames have this size in pixels after the rotation that the file asks for has been applied.
   int width = 0, height = 0;
   double fps = 0;  // This is the average number of frames per second, or 0 if it is unknown.
   // This is the number of frames that the file's header states, which may be wrong, or 0 if it is unknown.
   int64_t frames = 0;
+  PixelShape pixel;     // Of the upright frames. The frames themselves are not stretched.
   int orientation = 1;  // The frames have already been turned by this EXIF orientation (1 to 8).
   // This is true for a camera or a stream that goes on whether or not its frames are taken.
   bool live = false;
@@ -36,8 +44,8 @@ struct VideoReaderOptions {
   int64_t max_pixels = default_max_pixels;
   // If true, frames that are not taken in time are dropped. Without a value the reader decides by the kind of source.
   std::optional<bool> live;
-  // This function is called before each frame and while the reader waits for the source, also from other threads. The
-  // video ends when it returns true.
+  // This function is called before each frame and while the reader waits for the source, also from other threads. If it
+  // returns true, the reader behaves as at the end of the video.
   std::function<bool()> interrupted;
   double patience_seconds = 20;  // A stream that sends nothing for this many seconds has ended.
 };
@@ -67,7 +75,8 @@ class VideoReader {
   bool next(VideoFrame& frame);
 
   const VideoInfo& info() const;
-  // damaged() is the number of errors in the data so far, and damage() is FFmpeg's description of the first one.
+  // damaged() is the number of errors in the data so far, and damage() is FFmpeg's description of the first one, or the
+  // reason for which the source has ended too early.
   int64_t damaged() const;
   std::string damage() const;
   // Returns how many frames of a live source were dropped because they were not taken in time.

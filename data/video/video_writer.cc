@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "data/video/ffmpeg.h"
+#include "data/video/sound_copy.h"
 
 namespace hr {
 namespace {
@@ -40,6 +41,8 @@ struct VideoWriter::State {
   ffmpeg::Frame frame{av_frame_alloc()};
   ffmpeg::Converter converter;
   AVStream* stream = nullptr;
+  std::unique_ptr<ffmpeg::SoundCopy> sound;
+  std::string no_sound;  // The sound could not even be begun, for this reason.
   int64_t frames = 0, last = -1;
   bool finished = false;
 
@@ -48,6 +51,7 @@ struct VideoWriter::State {
     part += ".part";
   }
   ~State() {
+    sound.reset();
     output.reset();
     if (std::error_code ignored; !finished) fs::remove(part, ignored);
   }
@@ -56,6 +60,7 @@ struct VideoWriter::State {
     check(code >= 0, "{}: {}: {}", path.string(), what, ffmpeg::why(code));
   }
   void open(const VideoWriterOptions& o);
+  void begin_file(const AVCodec* encoder, const VideoWriterOptions& o, bool with_sound);
   void open_codec(const AVCodec* encoder, const VideoWriterOptions& o);
   void encode(const AVFrame* picture);
 };
@@ -68,6 +73,7 @@ void VideoWriter::State::open_codec(const AVCodec* encoder, const VideoWriterOpt
   codec->width = (width + 1) / 2 * 2;
   codec->height = (height + 1) / 2 * 2;
   codec->pix_fmt = AV_PIX_FMT_YUV420P;
+  codec->sample_aspect_ratio = {o.pixel.width, o.pixel.height};
   codec->time_base = {1, h264 ? 90000 : 60000};  // MPEG-4 allows no finer time base.
   codec->framerate = av_d2q(std::isfinite(o.fps) && o.fps > 0 ? std::min(o.fps, 1000.0) : 25.0, 60000);
   codec->thread_count = o.threads;
@@ -89,6 +95,27 @@ void VideoWriter::State::open_codec(const AVCodec* encoder, const VideoWriterOpt
   need(code, "the encoder cannot be started");
 }
 
+// Creates the file and writes its header.
+void VideoWriter::State::begin_file(const AVCodec* encoder, const VideoWriterOptions& o, bool with_sound) {
+  sound.reset();
+  output.reset();
+  ffmpeg::forget_complaints();
+  AVFormatContext* context = nullptr;
+  need(avformat_alloc_output_context2(&context, nullptr, "mp4", nullptr), "MP4 cannot be written");
+  output.reset(context);
+  context->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;  // FFmpeg's name for some sounds in MP4, such as FLAC.
+  open_codec(encoder, o);
+  stream = avformat_new_stream(context, nullptr);
+  check(stream != nullptr, "{}: no memory", path.string());
+  need(avcodec_parameters_from_context(stream->codecpar, codec.get()), "the encoder's settings cannot be stored");
+  stream->time_base = codec->time_base;
+  stream->avg_frame_rate = codec->framerate;
+  stream->sample_aspect_ratio = codec->sample_aspect_ratio;
+  if (with_sound) sound = std::make_unique<ffmpeg::SoundCopy>(o.sound_of, *context);
+  need(avio_open(&context->pb, ("file:" + part.string()).c_str(), AVIO_FLAG_WRITE), "cannot be created");
+  need(avformat_write_header(context, nullptr), "its header cannot be written");
+}
+
 void VideoWriter::State::open(const VideoWriterOptions& o) {
   ffmpeg::be_quiet();
   ffmpeg::forget_complaints();
@@ -96,18 +123,17 @@ void VideoWriter::State::open(const VideoWriterOptions& o) {
         "{}: a video of {} x {} pixels cannot be written; 1 to {} a side are possible", path.string(), width, height,
         kMostSide);
   check(o.quality >= 0 && o.quality <= 51, "{}: quality {}, expected 0 to 51", path.string(), o.quality);
+  check(o.pixel.width > 0 && o.pixel.height > 0, "{}: a pixel of {} x {}, expected a shape such as 1 x 1",
+        path.string(), o.pixel.width, o.pixel.height);
   const AVCodec* encoder = find_encoder(path.string(), o.codec);
-  AVFormatContext* context = nullptr;
-  need(avformat_alloc_output_context2(&context, nullptr, "mp4", nullptr), "MP4 cannot be written");
-  output.reset(context);
-  open_codec(encoder, o);
-  stream = avformat_new_stream(context, nullptr);
-  check(stream != nullptr, "{}: no memory", path.string());
-  need(avcodec_parameters_from_context(stream->codecpar, codec.get()), "the encoder's settings cannot be stored");
-  stream->time_base = codec->time_base;
-  stream->avg_frame_rate = codec->framerate;
-  need(avio_open(&context->pb, ("file:" + part.string()).c_str(), AVIO_FLAG_WRITE), "cannot be created");
-  need(avformat_write_header(context, nullptr), "its header cannot be written");
+  try {
+    begin_file(encoder, o, !o.sound_of.empty());
+  } catch (const Error&) {
+    if (sound == nullptr || !sound->copies()) throw;
+    // The header of a file with this sound cannot be written, so that the video does without it.
+    no_sound = "does not fit into MP4";
+    begin_file(encoder, o, false);
+  }
   frame->format = codec->pix_fmt;
   frame->width = codec->width;
   frame->height = codec->height;
@@ -158,6 +184,7 @@ void VideoWriter::write(const ImageView& picture, double seconds) {
   const int64_t tick = std::llround(seconds / av_q2d(s.codec->time_base));
   s.last = s.frame->pts = std::max(tick, s.last + 1);
   s.frame->pict_type = AV_PICTURE_TYPE_NONE;
+  if (s.sound) s.sound->write_until(seconds);
   s.encode(s.frame.get());
   ++s.frames;
 }
@@ -172,6 +199,9 @@ void VideoWriter::finish() {
     s.finished = true;
     return;
   }
+  // The last picture is shown for as long as one of a steady video.
+  if (s.sound)
+    s.sound->write_until(static_cast<double>(s.last) * av_q2d(s.codec->time_base) + 1 / av_q2d(s.codec->framerate));
   ffmpeg::forget_complaints();
   s.encode(nullptr);
   s.need(av_write_trailer(s.output.get()), "its end cannot be written");
@@ -183,5 +213,8 @@ void VideoWriter::finish() {
 
 int64_t VideoWriter::frames() const { return state_->frames; }
 const std::string& VideoWriter::codec() const { return state_->codec_name; }
+std::string VideoWriter::sound_problem() const {
+  return state_->sound != nullptr ? state_->sound->problem() : state_->no_sound;
+}
 
 }  // namespace hr

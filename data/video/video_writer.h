@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "data/formats/image.h"
+#include "data/video/video_reader.h"
 
 namespace hr {
 
@@ -20,13 +20,17 @@ struct VideoWriterOptions {
   int quality = 21;
   std::string preset = "veryfast";  // The preset of libx264 trades speed for size.
   int threads = 0;                  // The encoder uses this many threads; with 0 it chooses the number.
+  PixelShape pixel;                 // Players show the pixels in this shape.
+  // If this is not empty, the sound of this file is copied, as far as the pictures reach. Both must count their times
+  // from the beginning of that file, as VideoReader does.
+  fs::path sound_of;
 };
 
 // Not thread-safe. The file is written as NAME.part and gets its own name when it is finished.
 class VideoWriter {
  public:
-  // Throws Error if the file cannot be created, if the encoder does not exist, or if a side is not in 1 to 16384
-  // pixels.
+  // Throws Error if the file cannot be created, if the encoder does not exist, if a side is not in 1 to 16384 pixels,
+  // or if a side of the pixels' shape is not above 0.
   VideoWriter(const fs::path& path, int width, int height, const VideoWriterOptions& options = {});
   // Finishes the file if finish() was not called. Errors are ignored in that case.
   ~VideoWriter();
@@ -43,6 +47,9 @@ class VideoWriter {
 
   int64_t frames() const;
   const std::string& codec() const;  // Returns the codec in use, h264 or mpeg4.
+  // Says why the sound of `sound_of` is not, or not completely, in the video: "is coded as pcm_s16le, which does not
+  // fit into MP4". Empty if it is there, or if the file has no sound.
+  std::string sound_problem() const;
 
  private:
   struct State;

@@ -1,6 +1,6 @@
-"""The joints of a person who fills a picture, through the C interface: pose.py WEIGHTS PICTURE
+"""Finds the joints of a person who fills a picture, through the C interface: pose.py WEIGHTS PICTURE
 
-The library is looked for where the system looks; HRNET_LIBRARY=/path/libhrnet.so.0 names another.
+The library is searched for where the system keeps libraries. HRNET_LIBRARY=/path/libhrnet.so.0 selects another one.
 """
 import ctypes
 import os

@@ -22,7 +22,7 @@ struct TracedOps {
     double epsilon;
   };
   struct Term {
-    uint64_t x, scale;  // The scale identifies the Norm that is applied to x; 0 means that x is used as it is.
+    uint64_t x, scale;  // The scale identifies the Norm that is applied to x; 0 means that none is applied.
     int up;
   };
   struct Fuse {

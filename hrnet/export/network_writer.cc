@@ -28,12 +28,13 @@ class Writer {
 
   void operator()(const TracedOps::Conv& op) {
     const auto found = layers_.filters.find(op.filter);
-    check(found != layers_.filters.end(), "export: a convolution uses a filter that is no parameter of the network");
+    check(found != layers_.filters.end(), "export: the filter of a convolution is not a parameter of the network");
     const NetworkLayers::Filter& filter = found->second;
     std::vector<Part> parts;
     for (const std::string& module : filter.modules) parts.push_back(convolution(op, filter, module));
     if (parts.size() > 1) {
-      check(!op.silu && !op.relu && op.add == 0, "export: {}: several modules in one convolution that is not the last",
+      check(!op.silu && !op.relu && op.add == 0,
+            "export: {}: a convolution that joins several modules must have no activation and no addition",
             filter.modules[0]);
       values_[op.y] = std::move(parts);
       return;
@@ -46,7 +47,7 @@ class Writer {
   }
 
   void operator()(const TracedOps::Norm& op) {
-    check(values_.count(op.x) != 0, "export: a batch norm that follows no convolution");
+    check(values_.count(op.x) != 0, "export: a batch norm does not follow a convolution");
   }
 
   void operator()(const TracedOps::Fuse& op) {

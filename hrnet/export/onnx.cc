@@ -164,11 +164,13 @@ class Exporter {
   std::vector<float> expected_;
 };
 
-// Names the file that is written until the check has passed. The destructor removes it.
+// Names the file that is written until the check has passed. The destructor removes it; the constructor removes the one
+// that an export left behind which was killed.
 struct Unchecked {
   fs::path path;
-  explicit Unchecked(const fs::path& out) : path(out.string() + ".unchecked") {}
-  ~Unchecked() {
+  explicit Unchecked(const fs::path& out) : path(out.string() + ".unchecked") { remove(); }
+  ~Unchecked() { remove(); }
+  void remove() const {
     std::error_code ignored;
     fs::remove(path, ignored);
   }
@@ -188,6 +190,7 @@ void require_small(const fs::path& out, double relative, double tolerance, const
 
 OnnxReport export_onnx(const WeightFile& weights, const fs::path& out, const OnnxOptions& options,
                        const WriteProgress& progress) {
+  const Unchecked unchecked(out);
   Context cx;
   Exporter exporter(onnx_network(cx, weights, options), options);
   exporter.run_network(cx);
@@ -204,7 +207,6 @@ OnnxReport export_onnx(const WeightFile& weights, const fs::path& out, const Onn
   }
   OnnxBuilder builder(options.half);
   exporter.write(cx, builder);
-  const Unchecked unchecked(out);
   write_onnx(unchecked.path, builder.model, progress);
   {
     const OnnxFile file(unchecked.path);
@@ -218,7 +220,7 @@ OnnxReport export_onnx(const WeightFile& weights, const fs::path& out, const Onn
     constexpr double most_pixels = 1e-3;
     check(
         report.pixels <= most_pixels,
-        "{}: the graph decodes its output otherwise than the house does, by up to {:.2g} pixels. No file was written; "
+        "{}: the graph decodes its output differently from this library, by up to {:.2g} pixels. No file was written; "
         "this is an error of the program",
         out.string(), report.pixels);
     report.nodes = file.model().nodes.size();

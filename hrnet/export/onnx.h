@@ -38,8 +38,8 @@ struct OnnxReport {
   int batch = 0;
   double difference = 0, largest = 0;
   double relative() const { return largest > 0 ? difference / largest : difference; }
-  // With `decode`, this is the largest difference to this library's own decoding of the same heatmaps or table, in
-  // pixels.
+  // With `decode`, this is the largest difference, in pixels, to what this library decodes from the same heatmaps or
+  // the same table.
   double pixels = 0;
   // With `half`, `difference` describes the graph with weights in float32, and `rounding` is the largest difference of
   // the file with float16 weights, relative to `largest`.

@@ -99,7 +99,7 @@ void choose_size(OnnxNetwork& net, const OnnxOptions& o, std::array<int, 2> othe
 OnnxNetwork pose_network(Context& cx, const WeightFile& file, const OnnxOptions& o) {
   check(!is_int8(file), "{}: weights of 8 bits cannot be exported; use the float32 weights that they were made from",
         file.path().string());
-  const std::shared_ptr<PoseModel> model = load_model(cx, file, o.model, o.joints, o.color);
+  const std::shared_ptr<PoseModel> model = load_model(cx, file, o.model, o.joints, o.color, Purpose::training);
   const WeightInfo info = weight_info(file, !o.fixed_size);
   OnnxNetwork net;
   net.name = model->name();

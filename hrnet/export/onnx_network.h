@@ -1,4 +1,4 @@
-// This is a weight file's network as the export needs it: a function that runs it, the names of its tensors, and the
+// Prepares the network of a weight file for the export: a function that runs it, the names of its tensors, and the
 // metadata that another program needs to use it.
 #pragma once
 #include <array>

@@ -23,7 +23,7 @@ Shape together(const Shape& a, const Shape& b) {
     const size_t lead = shape.size() - one->size();
     for (size_t i = 0; i < one->size(); ++i) {
       int64_t& d = shape[lead + i];
-      check(d == (*one)[i] || d == 1 || (*one)[i] == 1, "shapes {} and {} do not go together", to_string(a),
+      check(d == (*one)[i] || d == 1 || (*one)[i] == 1, "shapes {} and {} cannot be broadcast", to_string(a),
             to_string(b));
       d = std::max(d, (*one)[i]);
     }
@@ -103,15 +103,16 @@ OnnxArray onnx_unary(const std::string& op, const OnnxArray& x) {
   } else if (op == "Sign") {
     all([](float v) { return v > 0 ? 1.0F : v < 0 ? -1.0F : 0.0F; });
   } else {
-    fail("an op that is not known");
+    fail("this op with one input is not supported");
   }
   return y;
 }
 
 OnnxArray onnx_binary(const std::string& op, const OnnxArray& a, const OnnxArray& b) {
-  check(a.dtype == b.dtype, "element types {} and {} do not go together", name_of(a.dtype), name_of(b.dtype));
+  check(a.dtype == b.dtype, "expected two inputs of one element type, got {} and {}", name_of(a.dtype),
+        name_of(b.dtype));
   const bool compares = op == "Greater" || op == "Less" || op == "And", real = a.dtype == DType::f32;
-  check((op == "And") == (a.dtype == DType::boolean), "a value of {}", name_of(a.dtype));
+  check((op == "And") == (a.dtype == DType::boolean), "the element type {} is not supported", name_of(a.dtype));
   OnnxArray y = made(compares ? DType::boolean : a.dtype, together(a.shape, b.shape));
   const auto run = [&](auto f) {
     if (real && compares) {
@@ -144,7 +145,7 @@ OnnxArray onnx_binary(const std::string& op, const OnnxArray& a, const OnnxArray
     check(std::find(b.integers.begin(), b.integers.end(), 0) == b.integers.end(), "division of whole numbers by 0");
     map_two(a.integers, a.shape, b.integers, b.shape, y.shape, y.integers, modulo);
   } else {
-    fail("an op that is not known");
+    fail("this op with two inputs is not supported");
   }
   return y;
 }
@@ -161,7 +162,7 @@ OnnxArray onnx_where(const OnnxArray& condition, const OnnxArray& a, const OnnxA
 
 OnnxArray onnx_cast(const OnnxArray& x, int64_t type) {
   constexpr int64_t to_f32 = 1, to_i64 = 7;
-  check(type == to_f32 || type == to_i64, "a conversion to the element type {}", type);
+  check(type == to_f32 || type == to_i64, "expected a conversion to element type 1 (float) or 7 (int64), got {}", type);
   OnnxArray y = made(type == to_f32 ? DType::f32 : DType::i64, x.shape);
   const auto copy = [](const auto& from, auto& to) {
     using To = typename std::remove_reference_t<decltype(to)>::value_type;
@@ -174,8 +175,8 @@ OnnxArray onnx_cast(const OnnxArray& x, int64_t type) {
 
 OnnxArray onnx_transpose(const OnnxArray& x, const std::vector<int64_t>& permutation) {
   const size_t rank = x.shape.size();
-  check(rank > 0 && permutation.size() == rank && x.dtype == DType::f32, "a transposition of {} with {} axes",
-        to_string(x.shape), permutation.size());
+  check(rank > 0 && permutation.size() == rank && x.dtype == DType::f32,
+        "expected an f32 array and all of its axes, got {} and {} axes", to_string(x.shape), permutation.size());
   if (numel(x.shape) == 0) return made(DType::f32, x.shape);
   Shape stride(rank, 1), shape(rank), step(rank), at(rank, 0);
   for (size_t i = rank; i-- > 1;) stride[i - 1] = stride[i] * x.shape[i];
@@ -210,24 +211,25 @@ OnnxArray onnx_reshape(OnnxArray x, const std::vector<int64_t>& asked) {
   for (int64_t& d : shape) {
     if (d == -1) d = known > 0 ? numel(x.shape) / known : 0;
   }
-  check(numel(shape) == numel(x.shape), "{} cannot become {}", to_string(x.shape), to_string(asked));
+  check(numel(shape) == numel(x.shape), "an array of shape {} cannot be reshaped to {}", to_string(x.shape),
+        to_string(asked));
   x.shape = std::move(shape);
   return x;
 }
 
 OnnxArray onnx_concat(const std::vector<const OnnxArray*>& parts, int64_t axis) {
-  check(!parts.empty() && axis >= 0 && axis < static_cast<int64_t>(parts[0]->shape.size()), "a concatenation along {}",
-        axis);
+  check(!parts.empty() && axis >= 0 && axis < static_cast<int64_t>(parts[0]->shape.size()),
+        "the inputs have no axis {}", axis);
   const auto along = static_cast<size_t>(axis);
   Shape shape = parts[0]->shape;
   shape[along] = 0;
   for (const OnnxArray* p : parts) {
     Shape other = p->shape;
-    check(other.size() == shape.size() && p->dtype == DType::f32, "a part of {} {}", to_string(p->shape),
-          name_of(p->dtype));
+    check(other.size() == shape.size() && p->dtype == DType::f32, "expected f32 inputs of one rank, got {} {}",
+          to_string(p->shape), name_of(p->dtype));
     shape[along] += other[along];
     other[along] = parts[0]->shape[along];
-    check(other == parts[0]->shape, "{} and {} differ in more than the axis {}", to_string(p->shape),
+    check(other == parts[0]->shape, "shapes {} and {} differ in another axis than {}", to_string(p->shape),
           to_string(parts[0]->shape), axis);
   }
   OnnxArray y = made(DType::f32, shape);
@@ -245,7 +247,8 @@ OnnxArray onnx_concat(const std::vector<const OnnxArray*>& parts, int64_t axis) 
 OnnxArray onnx_slice(const OnnxArray& x, const OnnxSlice& s) {
   check(x.dtype == DType::f32 && s.axis >= 0 && s.axis < static_cast<int64_t>(x.shape.size()) && s.start >= 0 &&
             s.step >= 1,
-        "a slice of {} along {} from {} in steps of {}", to_string(x.shape), s.axis, s.start, s.step);
+        "a slice of shape {} along axis {} from {} in steps of {} is not supported", to_string(x.shape), s.axis,
+        s.start, s.step);
   const auto along = static_cast<size_t>(s.axis);
   const int64_t end = std::min(s.end, x.shape[along]);
   Shape shape = x.shape;
@@ -264,15 +267,15 @@ OnnxArray onnx_slice(const OnnxArray& x, const OnnxSlice& s) {
 OnnxArray onnx_gather_elements(const OnnxArray& x, const OnnxArray& indices, int64_t axis) {
   const size_t rank = x.shape.size();
   check(rank > 0 && axis == static_cast<int64_t>(rank) - 1 && indices.shape.size() == rank && x.dtype == DType::f32,
-        "elements of {} by indices {} along {}; only the last axis is known", to_string(x.shape),
+        "shape {}, indices {}, axis {}: only f32 arrays and the last axis are supported", to_string(x.shape),
         to_string(indices.shape), axis);
-  check(std::equal(x.shape.begin(), x.shape.end() - 1, indices.shape.begin()), "{} and {} differ in more than the axis",
-        to_string(x.shape), to_string(indices.shape));
+  check(std::equal(x.shape.begin(), x.shape.end() - 1, indices.shape.begin()),
+        "shapes {} and {} differ in another axis than the last", to_string(x.shape), to_string(indices.shape));
   OnnxArray y = made(DType::f32, indices.shape);
   const int64_t size = x.shape.back(), each = indices.shape.back();
   for (size_t i = 0; i < y.reals.size(); ++i) {
     const int64_t index = indices.integers[i] < 0 ? indices.integers[i] + size : indices.integers[i];
-    check(index >= 0 && index < size, "index {} of {} elements", indices.integers[i], size);
+    check(index >= 0 && index < size, "index {} is outside of {} elements", indices.integers[i], size);
     y.reals[i] = x.reals[static_cast<size_t>(static_cast<int64_t>(i) / each * size + index)];
   }
   return y;
@@ -280,7 +283,8 @@ OnnxArray onnx_gather_elements(const OnnxArray& x, const OnnxArray& indices, int
 
 namespace {
 Shape reduced(const OnnxArray& x, bool keep) {
-  check(x.dtype == DType::f32 && !x.shape.empty() && x.shape.back() > 0, "a maximum of {}", to_string(x.shape));
+  check(x.dtype == DType::f32 && !x.shape.empty() && x.shape.back() > 0,
+        "expected an f32 array that is not empty, got shape {}", to_string(x.shape));
   Shape shape = x.shape;
   shape.pop_back();
   if (keep) shape.push_back(1);
@@ -309,7 +313,7 @@ OnnxArray onnx_max(const OnnxArray& x, bool keep) {
 }
 
 OnnxArray onnx_repeat(const OnnxArray& x, int64_t times) {
-  check(x.shape.size() == 4 && x.dtype == DType::f32, "a resize of {}", to_string(x.shape));
+  check(x.shape.size() == 4 && x.dtype == DType::f32, "expected f32 [N, C, H, W], got shape {}", to_string(x.shape));
   const int64_t h = x.shape[2] * times, w = x.shape[3] * times;
   OnnxArray y = made(DType::f32, {x.shape[0], x.shape[1], h, w});
   float* to = y.reals.data();

@@ -39,13 +39,13 @@ class Runner {
   const OnnxArray& at(const std::string& name) {
     if (const auto found = values_.find(name); found != values_.end()) return found->second;
     const auto tensor = tensors_.find(name);
-    check(tensor != tensors_.end(), "a value {} that nothing has made", name);
+    check(tensor != tensors_.end(), "no node, input or tensor gives the value {}", name);
     return values_[name] = array_of(*tensor->second);
   }
 
   void run(const OnnxNode& n) {
     try {
-      check(n.outputs.size() == 1 && n.domain.empty(), "expected one output and an op of the standard");
+      check(n.outputs.size() == 1 && n.domain.empty(), "expected one output, and an op of ONNX's standard domain");
       set(n.outputs[0], value(n));
     } catch (const Error& e) {
       fail("onnx: node {} ({}): {}", n.name, n.op, e.what());
@@ -80,7 +80,7 @@ class Runner {
       const auto last = static_cast<int64_t>(in(n, 0).shape.size()) - 1;
       const bool keep = of<int64_t>(n, "keepdims") != 0;
       check(op == "ArgMax" ? of<int64_t>(n, "axis") == last : of<Ints>(n, "axes") == Ints{last},
-            "only the last axis is known");
+            "only the last axis is supported");
       return op == "ArgMax" ? onnx_argmax(in(n, 0), keep) : onnx_max(in(n, 0), keep);
     }
     if (op == "Concat") {
@@ -133,7 +133,7 @@ class Runner {
     };
     if (group != nullptr && *group != 1) {
       check(*group == x.dim(3) && w.shape[1] == 1 && w.shape[0] == *group && w.shape[2] == w.shape[3] && !transposed,
-            "group {}: only depthwise convolutions are known", *group);
+            "group {}: of grouped convolutions only depthwise ones are supported", *group);
       const OnnxArray by_tap = onnx_transpose(w, {2, 3, 1, 0});  // [k, k, 1, C]
       const Tensor filter = tensor(by_tap, {w.shape[2], w.shape[3], *group});
       return channels_first(depthwise_conv2d(cx_, x, filter, {.stride = stride, .pad = pad, .bias = b}));
@@ -154,7 +154,8 @@ class Runner {
     const auto& variance = in(n, 4).reals;
     check(y.shape.size() == 4 && weight.size() == static_cast<size_t>(y.shape[1]) && bias.size() == weight.size() &&
               mean.size() == weight.size() && variance.size() == weight.size(),
-          "{} numbers for {}", weight.size(), to_string(y.shape));
+          "expected [N, C, H, W] and C numbers in each parameter, got shape {} and {} numbers", to_string(y.shape),
+          weight.size());
     const double epsilon = of<float>(n, "epsilon");
     const auto pixels = static_cast<size_t>(y.shape[2] * y.shape[3]);
     for (size_t i = 0; i < y.reals.size(); ++i) {
@@ -173,11 +174,11 @@ class Runner {
   OnnxArray resize(const OnnxNode& n) {
     check(of<std::string>(n, "mode") == "nearest" && of<std::string>(n, "nearest_mode") == "floor" &&
               of<std::string>(n, "coordinate_transformation_mode") == "asymmetric",
-          "only the nearest neighbour by asymmetric, rounded down coordinates is known");
+          "only mode nearest with asymmetric coordinates, rounded down, is supported");
     const std::vector<float>& scales = in(n, 2).reals;
     check(scales.size() == 4 && scales[0] == 1 && scales[1] == 1 && scales[2] == scales[3] && scales[2] >= 1 &&
               scales[2] == std::floor(scales[2]),
-          "scales [{}]: expected 1, 1 and twice a whole number", fmt::join(scales, ", "));
+          "scales [{}]: expected 1, 1 and the same whole number twice", fmt::join(scales, ", "));
     return onnx_repeat(in(n, 0), static_cast<int64_t>(scales[2]));
   }
 
@@ -186,7 +187,7 @@ class Runner {
     const Ints &starts = in(n, 1).integers, &ends = in(n, 2).integers, &axes = in(n, 3).integers,
                &steps = in(n, 4).integers;
     check(starts.size() == ends.size() && starts.size() == axes.size() && starts.size() == steps.size(),
-          "lists of different lengths");
+          "starts, ends, axes and steps differ in length");
     for (size_t i = 0; i < starts.size(); ++i) y = onnx_slice(y, {axes[i], starts[i], ends[i], steps[i]});
     return y;
   }

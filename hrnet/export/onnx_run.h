@@ -1,5 +1,5 @@
-// This is a plain evaluator of the ONNX graphs that this folder writes. The export checks a file with it before the
-// file gets its final name. It supports only the ops that are written, and it is not optimised for speed.
+// A plain evaluator of ONNX graphs. The export runs a file with it and compares the results before the file gets its
+// final name. It supports only the ops that this folder writes, and it is not optimised for speed.
 #pragma once
 #include <map>
 #include <string>

@@ -10,8 +10,8 @@ namespace hr {
 struct DecodingOptions {
   std::string codec;          // Empty: the codec of the weights, or else quarter.
   int blur = 0;               // Kernel size for dark and udp; 0: 11, or 17 for inputs of 384 rows and more.
-  bool flip = true;           // Average with the heatmaps of the mirrored picture.
-  std::optional<bool> shift;  // Shift the mirrored heatmaps by a column first; nullopt: yes, except for udp.
+  bool flip = true;           // Averages the heatmaps with those of the mirrored picture.
+  std::optional<bool> shift;  // Shifts the mirrored heatmaps by one column before that; nullopt: yes, except for udp.
 };
 struct Decoding {
   DecodeOptions decode;

@@ -67,7 +67,7 @@ PoseNetwork load_pose_network(const fs::path& weights, const PoseOptions& o) {
 
 struct Found {
   Pose pose;
-  std::vector<float> keypoints;  // As the network gave them.
+  std::vector<float> keypoints;  // The result of the network, before suppression.
   double rank = 0;               // The score that suppression sorts by.
   double area = 0;               // Of the padded box, in square pixels.
 };

@@ -105,7 +105,9 @@ struct Tracker::Track {
   int hits = 1;
   double first_time = 0, last_time = 0;
   BoxMotion motion;
-  Box last_box;  // Box of the last detection, to which last_joints belong.
+  Box last_box;      // The box to which last_joints belong: that of the last detection, or the carried one.
+  Box smoothed_box;  // The box to which the smoothed joints belong.
+  double smoothed_time = 0;
   double score = 0;
   int64_t category = 1;
   std::shared_ptr<const Skeleton> skeleton;
@@ -125,8 +127,10 @@ struct Tracker::Track {
     return joints;
   }
 
-  void smooth(const TrackerOptions& o, double dt) {
+  void smooth(const TrackerOptions& o, double seconds) {
+    const double dt = seconds - smoothed_time;
     smoothed = last_joints;
+    smoothed_time = seconds;
     if (!o.smooth || last_joints.empty()) return;
     filters.resize(last_joints.size());
     const Box b = motion.box();
@@ -159,11 +163,20 @@ struct Tracker::Track {
     motion.correct(d.box);
     last_box = d.box;
     last_joints = d.joints;
-    smooth(o, seconds - last_time);
+    smooth(o, seconds);
+    smoothed_box = motion.box();
     take(d, index);
     last_time = seconds;
     matched = true;
     ++hits;
+  }
+
+  void carry(Pose& pose, double seconds, const TrackerOptions& o) {
+    if (pose.joints.empty()) return;
+    last_box = smoothed_box = pose.box;
+    last_joints = pose.joints;
+    smooth(o, seconds);
+    pose.joints = smoothed;
   }
 };
 
@@ -217,10 +230,13 @@ struct Tracker::Frame {
   std::vector<std::vector<Joint>> expected = {};  // Joints of each track, moved to that box.
 };
 
-void Tracker::check_frame(double seconds, std::span<const Pose> detections) const {
+void Tracker::check_time(double seconds) const {
   check(std::isfinite(seconds), "Tracker: the time of a frame is {}; expected a finite number of seconds", seconds);
   check(!started_ || seconds >= now_,
         "Tracker: the time goes back from {} s to {} s; call restart() before another video", now_, seconds);
+}
+
+void Tracker::check_poses(std::span<const Pose> detections) const {
   for (size_t i = 0; i < detections.size(); ++i) {
     const Pose& d = detections[i];
     check(finite(d.box) && std::isfinite(d.score), "Tracker: detection {} has a box or a score that is not finite", i);
@@ -300,10 +316,10 @@ void Tracker::start_tracks(const Frame& frame, const std::vector<int>& open) {
     if (d.score < options_.new_score) continue;
     Track t;
     t.motion.start(d.box);
-    t.first_time = t.last_time = frame.seconds;
-    t.last_box = d.box;
+    t.first_time = t.last_time = t.smoothed_time = frame.seconds;
+    t.last_box = t.smoothed_box = d.box;
     t.last_joints = d.joints;
-    t.smooth(options_, 0);
+    t.smooth(options_, frame.seconds);
     t.take(d, j);
     t.matched = true;
     tracks_.push_back(std::move(t));
@@ -348,7 +364,8 @@ void Tracker::end_duplicates(double seconds) {
 }
 
 std::vector<TrackedPerson> Tracker::update(double seconds, std::span<const Pose> detections) {
-  check_frame(seconds, detections);
+  check_time(seconds);
+  check_poses(detections);
   const bool first_frame = !started_;
   const Frame frame = begin_frame(seconds, detections);
   std::vector<int> high, low;
@@ -388,14 +405,23 @@ std::vector<TrackedPerson> Tracker::predict(double seconds) const {
   for (const Track& t : tracks_) {
     if (t.state != Track::State::seen || seconds - t.last_time > options_.max_lost_seconds) continue;
     BoxMotion motion = t.motion;
-    const Box from = motion.box();
     motion.predict(seconds - now_, false);
-    people.push_back(t.person(motion.box(), t.moved(t.smoothed, from, motion.box()), seconds));
+    people.push_back(t.person(motion.box(), t.moved(t.smoothed, t.smoothed_box, motion.box()), seconds));
     people.back().detection = -1;
   }
   std::sort(people.begin(), people.end(),
             [](const TrackedPerson& a, const TrackedPerson& b) { return a.track < b.track; });
   return people;
+}
+
+void Tracker::carry(double seconds, std::span<Pose> poses) {
+  check_time(seconds);
+  check_poses(poses);
+  for (Pose& pose : poses) {
+    const auto same = [&](const Track& t) { return t.state == Track::State::seen && t.id == pose.track; };
+    const auto track = std::find_if(tracks_.begin(), tracks_.end(), same);
+    if (track != tracks_.end()) track->carry(pose, seconds, options_);
+  }
 }
 
 void Tracker::restart() {

@@ -22,7 +22,7 @@ struct TrackerOptions {
   // Detections with at least `high_score` are associated first, with all tracks. Detections between `low_score` and
   // `high_score` then only continue tracks that were seen in the previous frame. Other detections are ignored.
   double high_score = 0.6, low_score = 0.1;
-  double new_score = 0.7;  // A detection without a track starts one from this score on.
+  double new_score = 0.7;  // A detection that matches no track starts a new one if it has at least this score.
   // Pairs with a lower likeness are not associated: in the first association (where the likeness is multiplied by the
   // score), in the second one, and for tracks that were seen only once.
   double first_likeness = 0.1, second_likeness = 0.5, tentative_likeness = 0.3;
@@ -69,6 +69,13 @@ class Tracker {
   // move with the box. The tracker does not change. Throws Error if the time is not finite or before the last frame.
   std::vector<TrackedPerson> predict(double seconds) const;
 
+  // Smooths the joints that were found in boxes of predict(), on a frame on which no detector ran. Each pose names its
+  // person by `track`; a pose of anyone who is not among the people of the last frame stays as it is. The joints pass
+  // the same filters as those of update() and are what the next detections are compared with, but boxes, ids and ages
+  // do not change. Throws Error if the time is not finite or before the previous frame, if a number of a pose is not
+  // finite, if a box has no area, or if a pose has another number of joints than there are sigmas.
+  void carry(double seconds, std::span<Pose> poses);
+
   // Ends all tracks, for example at a cut. The next frame may have any time; ids are still not reused.
   void restart();
 
@@ -78,7 +85,8 @@ class Tracker {
  private:
   struct Track;
   struct Frame;
-  void check_frame(double seconds, std::span<const Pose> detections) const;
+  void check_time(double seconds) const;
+  void check_poses(std::span<const Pose> poses) const;
   Frame begin_frame(double seconds, std::span<const Pose> detections);
   double likeness(const Frame& frame, int track, int detection) const;
   void associate(const Frame& frame, bool (*takes_part)(const Track&), std::vector<int>& open, double least,

@@ -62,7 +62,7 @@ void check_finite(const WeightFile& file, const PoseModel& model) {
 }  // namespace
 
 std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::string name, std::optional<int> joints,
-                                      const std::string& color) {
+                                      const std::string& color, Purpose purpose) {
   const WeightInfo info = weight_info(file, false);
   const ModelGuess guess = guess_model(file);
   if (name.empty()) {
@@ -84,7 +84,7 @@ std::unique_ptr<PoseModel> load_model(Context& cx, const WeightFile& file, std::
   }
   // The size of the network follows from the file alone, so the file must have all tensors before memory is allocated.
   check_weights(file, *declare_model(name, *joints));
-  auto model = make_model(cx, name, *joints, 0, Init::none);
+  auto model = make_model(cx, name, *joints, 0, Init::none, purpose);
   load_weights(file, *model);
   check_finite(file, *model);
   set_color(*model, color, info.color);

@@ -43,7 +43,7 @@ HighResolutionModule::HighResolutionModule(ParameterStore& store, const std::str
     for (size_t j = 0; j < n; ++j) {
       const std::string prefix = fmt::format("{}.fuse_layers.{}.{}", name, i, j);
       if (j > i) row[j].emplace_back(store, prefix + ".0", prefix + ".1", ConvShape{channels[j], channels[i], 1, 1, 0});
-      // To go down in resolution, all convolutions but the last keep the channels of the source branch.
+      // A lower resolution is reached by several convolutions. All but the last keep the channels of the source branch.
       for (size_t k = 0; j < i && k < i - j; ++k) {
         const std::string link = fmt::format("{}.{}", prefix, k);
         const int64_t out = k + 1 == i - j ? channels[i] : channels[j];

@@ -53,7 +53,7 @@ bool is_classification_part(std::string_view name) {
   return std::any_of(std::begin(prefixes), std::end(prefixes), [&](auto p) { return name.starts_with(p); });
 }
 
-// Whether a pose network has this entry on top of its backbone.
+// Tells whether a pose network has this entry in addition to those of its backbone.
 bool is_pose_part(std::string_view name) {
   return name.starts_with("final_layer.") || name.starts_with("deconv_layers.");
 }

@@ -42,9 +42,10 @@ std::unique_ptr<PoseModel> declare_model(const std::string& name, int joints) {
   return model;
 }
 
-std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed, Init init) {
+std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed, Init init,
+                                      Purpose purpose) {
   auto model = declare_model(name, joints);
-  model->parameters().allocate(cx, seed, init);
+  model->parameters().allocate(cx, seed, init, purpose);
   return model;
 }
 

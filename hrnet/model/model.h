@@ -39,6 +39,6 @@ class PoseModel : public Model {
 std::unique_ptr<PoseModel> declare_model(const std::string& name, int joints);
 // The same, with memory from cx and initial values drawn from `seed`.
 std::unique_ptr<PoseModel> make_model(Context& cx, const std::string& name, int joints, uint64_t seed = 0,
-                                      Init init = Init::official);
+                                      Init init = Init::official, Purpose purpose = Purpose::training);
 
 }  // namespace hr

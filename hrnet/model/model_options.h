@@ -6,8 +6,7 @@
 
 namespace hr {
 
-// Plain settings; the fields that Error names are these. A setting that is left open (empty, nullopt) is taken from the
-// weight file.
+// Errors name a setting by its field. A setting that is left open (empty, nullopt) is taken from the weight file.
 struct ModelOptions {
   std::string weights;         // Weight file: safetensors, PyTorch's .pth or ONNX.
   std::string model;           // hrnet_wC, pose_resnet50, pose_resnet101 or pose_resnet152.

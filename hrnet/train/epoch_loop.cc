@@ -7,6 +7,8 @@
 #include "core/error.h"
 #include "core/stopwatch.h"
 #include "data/crops/crop_writer.h"
+#include "eval/heatmap_accuracy.h"
+#include "hrnet/train/sample_picture.h"
 
 namespace hr {
 
@@ -32,6 +34,7 @@ struct EpochLoop::Running {
   double started = now();
   int64_t samples = 0;  // Samples submitted since the start, of all ranks.
   double lr = 0;
+  double accuracy = std::numeric_limits<double>::quiet_NaN();  // Of the last step.
 };
 
 void EpochLoop::take_loss(RunState& state, Running& running) {
@@ -71,7 +74,21 @@ EpochStatus EpochLoop::status(const RunState& state, const Running& running) con
           .loss = state.samples > 0 ? state.mean_loss() : std::numeric_limits<double>::quiet_NaN(),
           .lr = running.lr,
           .samples_per_second = static_cast<double>(running.samples) / seconds,
-          .wait_share = loader_.wait_seconds() / seconds};
+          .wait_share = loader_.wait_seconds() / seconds,
+          .accuracy = running.accuracy};
+}
+
+// Returns the accuracy of the newest step, whose heatmaps are on the device, and tells the observer about its samples.
+double EpochLoop::look_at(const Batch& batch, bool last, EpochStatus s) {
+  const std::vector<float> maps = step_.heatmaps();
+  const std::vector<float> targets = target_heatmaps(batch, batch.size);
+  const Heatmaps predicted{maps.data(), batch.size, batch.h / 4, batch.w / 4, batch.joints};
+  const Heatmaps wanted{targets.data(), batch.size, batch.h / 4, batch.w / 4, batch.joints};
+  s.accuracy = heatmap_accuracy(predicted, wanted);
+  if (last) {
+    observer_.samples(s, sample_picture(batch, wanted, predicted, *options_.skeleton, options_.decode, options_.bgr));
+  }
+  return s.accuracy;
 }
 
 void EpochLoop::run(RunState& state, const StopRequest& stop, const std::function<void()>& save) {
@@ -98,8 +115,12 @@ void EpochLoop::run(RunState& state, const StopRequest& stop, const std::functio
     save_due = save_due || (options_.checkpoint_every > 0 && state.step % options_.checkpoint_every == 0);
     const bool save_now = save_due && update && !last;
     if (save_now) save_due = false;
-    while ((must_stop || last || save_now) && !running.steps.empty()) take_loss(state, running);
+    const bool printed = options_.print_freq > 0 && state.step % options_.print_freq == 0;
+    const bool look = options_.skeleton != nullptr && (printed || last);
+    while ((must_stop || last || save_now || look) && !running.steps.empty()) take_loss(state, running);
     if (state.samples == 0) continue;  // There is no loss to show yet.
+    running.accuracy = std::numeric_limits<double>::quiet_NaN();
+    if (look) running.accuracy = look_at(batch, last, status(state, running));
     observer_.stepped(status(state, running));
     if (must_stop && !last) return;
     if (save_now) save();

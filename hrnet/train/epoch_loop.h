@@ -23,6 +23,12 @@ class EpochLoop {
     int checkpoint_every = 0;  // Steps between checkpoints within the epoch; 0: none.
     int accumulate = 1;        // Steps whose gradients make one update; the last update of an epoch may have fewer.
     fs::path last_checkpoint;  // The error about a loss that is not finite names this file if it exists.
+    // Null: the observer gets neither accuracies nor pictures of samples. Must outlive the loop. The step must keep its
+    // heatmaps.
+    const Skeleton* skeleton = nullptr;
+    int print_freq = 0;  // Steps between two accuracies within an epoch; 0: only the last step has one.
+    DecodeOptions decode = {};
+    bool bgr = false;  // The images have blue first.
   };
   // All references must outlive the loop.
   EpochLoop(PoseTrainStep& step, Loader& loader, World& world, TrainObserver& observer, Options options)
@@ -38,6 +44,7 @@ class EpochLoop {
  private:
   struct Running;  // The steps whose losses are still on the device.
   void take_loss(RunState& state, Running& running);
+  double look_at(const Batch& batch, bool last, EpochStatus status);
   [[noreturn]] void fail_at(const RunState& state, int64_t step, const std::vector<int64_t>& annotations, double loss);
   EpochStatus status(const RunState& state, const Running& running) const;
 

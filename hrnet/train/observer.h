@@ -1,10 +1,12 @@
 // Receives what a training run reports while it works. The run prints nothing itself.
 #pragma once
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/file.h"
+#include "data/formats/image.h"
 #include "hrnet/train/history.h"
 #include "hrnet/validate/run_validation.h"
 
@@ -18,6 +20,10 @@ struct EpochStatus {
   double lr = 0;                  // Learning rate of the last step.
   double samples_per_second = 0;  // Samples per second of all ranks.
   double wait_share = 0;          // Share of the time that was spent waiting for data.
+  // Accuracy of the heatmaps of the last step's batch (eval/heatmap_accuracy.h), with several ranks of rank 0's part.
+  // It is only computed every `print_freq` steps and in the last step of an epoch; otherwise, and if no joint has a
+  // target, it is NaN.
+  double accuracy = std::numeric_limits<double>::quiet_NaN();
 };
 
 // Derive from it and override the calls of interest. They come from the thread that trains, on rank 0 only.
@@ -33,6 +39,9 @@ class TrainObserver {
   virtual void epoch_begins(const EpochStatus&) {}
   virtual void stepped(const EpochStatus&) {}
   virtual void epoch_trained(const EpochStatus&) {}
+  // Some samples of the last step of an epoch, with their targets and what the network predicted in that step
+  // (hrnet/train/sample_picture.h). Called before epoch_trained.
+  virtual void samples(const EpochStatus&, const Image& /*picture*/) {}
 
   virtual void validating(const PeopleProgress&) {}
   // `last` tells that this is the last epoch of the run. `remarks` is empty if the remarks are those of the previous

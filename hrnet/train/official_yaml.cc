@@ -165,7 +165,10 @@ std::vector<OfficialEntry> read_official_yaml(const std::string& text, const std
               text.size(), kMostBytes);
   Builder builder(name);
   try {
-    std::istringstream stream(text);
+    // The library takes the end of the last line for a quote that is missing, so the text is given without that end and
+    // without the blank lines after it.
+    const size_t last = text.find_last_not_of(" \t\r\n");
+    std::istringstream stream(text.substr(0, text.find_first_of("\r\n", last == std::string::npos ? 0 : last)));
     YAML::Parser parser(stream);
     check_field(parser.HandleNextDocument(builder) && builder.root() != nullptr, "cfg", "{}: holds no settings", name);
     const NodePtr root = builder.root();
@@ -177,7 +180,9 @@ std::vector<OfficialEntry> read_official_yaml(const std::string& text, const std
     flatten(*root, "", name, entries);
     return entries;
   } catch (const YAML::Exception& e) {
-    fail_field("cfg", "{}, line {}: is not valid YAML: {}", name, e.mark.line + 1, e.msg);
+    const bool open = e.msg == YAML::ErrorMsg::EOF_IN_SCALAR;
+    fail_field("cfg", "{}, line {}: is not valid YAML: {}", name, e.mark.line + 1,
+               open ? "a quoted text is never closed" : e.msg);
   }
 }
 

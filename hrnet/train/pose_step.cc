@@ -3,12 +3,14 @@
 #include "core/crop_slot.h"
 #include "core/error.h"
 #include "ops/crop.h"
+#include "ops/elementwise.h"
 #include "ops/heatmaps.h"
 
 namespace hr {
 namespace {
 
-Tensor pose_loss(Context& cx, const PoseModel& model, const Inputs& in, JointsLoss kind) {
+template <class Keep>
+Tensor pose_loss(Context& cx, const PoseModel& model, const Inputs& in, JointsLoss kind, const Keep& keep) {
   Tensor images, targets;
   if (in.contains("sources")) {
     const auto h = static_cast<int>(in.constant(0)), w = static_cast<int>(in.constant(1));
@@ -20,6 +22,7 @@ Tensor pose_loss(Context& cx, const PoseModel& model, const Inputs& in, JointsLo
     targets = in["targets"];
   }
   const Tensor heatmaps = model.forward(cx, images);
+  keep(cx, heatmaps);
   return joints_loss(cx, heatmaps, targets, in["weights"], kind);
 }
 
@@ -27,12 +30,34 @@ Tensor pose_loss(Context& cx, const PoseModel& model, const Inputs& in, JointsLo
 
 PoseTrainStep::PoseTrainStep(const Context& cx, PoseModel& model, Optimizer& optimizer, JointsLoss loss,
                              DataParallel* parallel)
+    : PoseTrainStep(std::make_shared<Kept>(), cx, model, optimizer, loss, parallel) {}
+
+PoseTrainStep::PoseTrainStep(std::shared_ptr<Kept> kept, const Context& cx, PoseModel& model, Optimizer& optimizer,
+                             JointsLoss loss, DataParallel* parallel)
     : TrainStep(
-          cx, optimizer, [&model, loss](Context& step, const Inputs& in) { return pose_loss(step, model, in, loss); },
+          cx, optimizer,
+          [&model, loss, kept, home = cx](Context& step, const Inputs& in) {
+            return pose_loss(step, model, in, loss, [&](Context& at, const Tensor& maps) {
+              if (!kept->on) return;
+              // The memory does not come from the step's arena, where the backward pass reuses that of the heatmaps. It
+              // is allocated in the first step of a shape, which is never captured.
+              Tensor& copy = kept->by_shape[{maps.dim(0), maps.dim(1), maps.dim(2)}];
+              if (!copy.defined()) copy = home.empty(maps.shape(), DType::f32);
+              copy_or_add(at, maps, copy, false);
+            });
+          },
           parallel),
+      kept_(std::move(kept)),
       joints_(model.joints()) {
   check(&optimizer.store() == &model.parameters(), "training step: the optimiser belongs to another model than {}",
         model.name());
+}
+
+std::vector<float> PoseTrainStep::heatmaps() {
+  check(pending() == 0, "training step: {} losses are pending; take them with wait() before the heatmaps", pending());
+  const auto found = kept_->by_shape.find(newest_);
+  check(found != kept_->by_shape.end(), "training step: no heatmaps are kept; call keep_heatmaps() before the step");
+  return to_host(context(), found->second);
 }
 
 StepBatch PoseTrainStep::step_batch(const TrainBatch& b) const {

@@ -1,7 +1,11 @@
 // The training step of a pose network. The batch has images and target heatmaps, or the data from which the device
 // makes them. It adapts hrnet/train/train_step.h, which describes how steps run.
 #pragma once
+#include <array>
+#include <map>
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "hrnet/model/model.h"
 #include "hrnet/train/train_step.h"
@@ -30,12 +34,34 @@ class PoseTrainStep : public TrainStep {
   // Throws Error if the batch has both images and sources, or if the size of an array does not fit n, h, w and the
   // model's joints.
   void submit(const TrainBatch& batch, double lr, Gradients gradients = Gradients::update) {
+    newest_ = {batch.n, batch.h / 4, batch.w / 4};
     TrainStep::submit(step_batch(batch), lr, gradients);
   }
-  double operator()(const TrainBatch& batch, double lr) { return TrainStep::operator()(step_batch(batch), lr); }
+  double operator()(const TrainBatch& batch, double lr) {
+    newest_ = {batch.n, batch.h / 4, batch.w / 4};
+    return TrainStep::operator()(step_batch(batch), lr);
+  }
+
+  // From now on keeps a copy of the heatmaps that each step computes: before the update, with the batch's statistics.
+  // It costs n * h/4 * w/4 * joints * 4 bytes for each shape of a batch, and one copy of them per step. Must be called
+  // before the first step.
+  void keep_heatmaps() { kept_->on = true; }
+  // The kept heatmaps [n, h/4, w/4, joints] of the step that was submitted last, in host memory. Throws Error if the
+  // losses were not all taken, or if no heatmaps are kept.
+  std::vector<float> heatmaps();
 
  private:
+  // The copies, by n, h and w of the heatmaps. Captured steps know their addresses.
+  struct Kept {
+    bool on = false;
+    std::map<std::array<int64_t, 3>, Tensor> by_shape;
+  };
+  PoseTrainStep(std::shared_ptr<Kept> kept, const Context& cx, PoseModel& model, Optimizer& optimizer, JointsLoss loss,
+                DataParallel* parallel);
   StepBatch step_batch(const TrainBatch& batch) const;
+
+  std::shared_ptr<Kept> kept_;
+  std::array<int64_t, 3> newest_{};
   int joints_;
 };
 

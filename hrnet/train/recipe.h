@@ -1,4 +1,4 @@
-// The plain settings of how a pose network is trained.
+// The settings with which a pose network is trained.
 #pragma once
 #include <array>
 #include <optional>
@@ -14,8 +14,8 @@
 
 namespace hr {
 
-// The fields that Error names are these. Settings that are left open (model, joints, fixed_size, color) are taken from
-// the weights or the checkpoint, or else are hrnet_w32, the skeleton's joints and 256 x 192; decide_recipe
+// Errors name a setting by its field. Settings that are left open (model, joints, fixed_size, color) are taken from the
+// weights or the checkpoint; without these they are hrnet_w32, the skeleton's joints and 256 x 192. decide_recipe
 // (hrnet/train/decide.h) fills them in. A run that is resumed or only tested also takes the skeleton from the
 // checkpoint, unless keypoints_path names one.
 struct TrainRecipe : ModelOptions, DataOptions {
@@ -75,14 +75,14 @@ struct TrainRecipe : ModelOptions, DataOptions {
   DatasetOptions dataset_options(bool augment, bool bgr) const;
 };
 
-// Sets what has become usual since HRNet's recipe was published: AdamW without decay on norms and biases, a warm-up, a
-// learning rate that falls along a cosine in the second half, clipping, a moving average of the weights, UDP's crops,
-// photometric changes and dropped rectangles. docs/guide/training.md gives the source of each value. `recipe`, which
-// selects how the data is prepared, becomes official.
+// Sets the choices that have become common since HRNet's recipe was published: AdamW without decay on norms and biases,
+// a warm-up, a learning rate that falls along a cosine in the second half, clipping, a moving average of the weights,
+// UDP's crops, photometric changes and dropped rectangles. docs/guide/training.md gives the source of each value.
+// `recipe`, which selects how the data is prepared, becomes official.
 void use_modern_recipe(TrainRecipe& recipe);
 
-// Everything that influences the weights, for require_agreement. It has hashes of the files, since paths may differ
-// between hosts but contents may not.
+// Returns everything that influences the weights, for require_agreement(). Files are represented by hashes, because
+// their paths may differ between hosts but their contents may not.
 Facts facts_of(const TrainRecipe& recipe, const World& world);
 
 }  // namespace hr

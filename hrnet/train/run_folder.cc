@@ -70,7 +70,9 @@ void RunFolder::write_config(const TrainRecipe& r, const Started& f) const {
   json.member("lr_gamma", r.lr_gamma);
   json.member("schedule", r.schedule);
   json.member("lr_final", r.lr_final);
+  // A short run has a shorter warm-up than the recipe asks for, and the seed's asks for none by this name.
   json.member("warmup_steps", r.rates().warmup_steps);
+  json.member("warmup_steps_used", r.rates().warmup_length(f.updates_per_epoch));
   json.member("optimizer", r.decay() != 0 ? "AdamW" : "Adam");
   json.member("weight_decay", r.decay());
   json.member("decay_on", r.decay_on);

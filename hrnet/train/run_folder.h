@@ -31,6 +31,7 @@ class RunFolder {
   struct Started {
     std::string train_annotations, val_annotations, skeleton;
     int start_epoch = 0, batch_size = 0, ranks = 1, threads = 0;
+    int64_t updates_per_epoch = 1;  // Of the weights.
     Device device;
   };
   void write_config(const TrainRecipe& recipe, const Started& started) const;

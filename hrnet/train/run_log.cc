@@ -1,10 +1,12 @@
 #include "hrnet/train/run_log.h"
 
 #include <chrono>
+#include <cmath>
 
 #include "core/error.h"
 #include "core/io/json.h"
 #include "core/io/json_write.h"
+#include "data/formats/encode_jpeg.h"
 
 namespace hr {
 namespace {
@@ -72,11 +74,13 @@ void RunLog::numbers(std::string_view kind, const EpochStatus& s) {
     json.member("step", s.step);
     json.member("steps", s.steps);
     json.member("loss", if_finite(s.loss));
+    json.member("accuracy", if_finite(s.accuracy));
     json.member("lr", s.lr);
     json.member("samples_per_second", JsonFixed{s.samples_per_second, 2});
     json.member("data_wait", JsonFixed{s.wait_share, 4});
   }));
   scalar("train_loss", s.loss);
+  if (!std::isnan(s.accuracy)) scalar("train_acc", s.accuracy);
   scalar("lr", s.lr);
   scalar("speed/samples_per_second", s.samples_per_second);
   scalar("speed/data_wait", s.wait_share);
@@ -102,6 +106,14 @@ void RunLog::epoch_trained(const EpochStatus& s) {
   next_.epoch_trained(s);
   step_ = s.epoch * s.steps + s.step;
   numbers("step", s);
+}
+
+void RunLog::samples(const EpochStatus& s, const Image& picture) {
+  next_.samples(s, picture);
+  // At this quality a heatmap's edge looks as in a PNG, which would be five times as large and slow to make.
+  if (events_)
+    events_->image("train/samples", s.epoch * s.steps + s.step, encode_jpeg(picture, 90), picture.height,
+                   picture.width);
 }
 
 void RunLog::validating(const PeopleProgress& p) {

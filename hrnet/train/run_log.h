@@ -31,6 +31,7 @@ class RunLog : public TrainObserver {
   void epoch_begins(const EpochStatus& status) override;
   void stepped(const EpochStatus& status) override;
   void epoch_trained(const EpochStatus& status) override;
+  void samples(const EpochStatus& status, const Image& picture) override;
   void validating(const PeopleProgress& progress) override;
   void validated(const Validated& validated) override;
   void remark(const std::string& text) override;

@@ -46,7 +46,7 @@ struct Control {
 
 size_t bytes_of(const HostArray& a) { return static_cast<size_t>(numel(a.shape)) * size_of(a.dtype); }
 
-// Batches with equal keys can run the same plan.
+// Returns a text that describes the shapes and types of a batch. Batches with equal texts can run the same plan.
 std::string key_of(const StepBatch& batch) {
   std::string key;
   for (const HostArray& a : batch.arrays) key += fmt::format("{}:{}{};", a.name, name_of(a.dtype), to_string(a.shape));
@@ -105,7 +105,7 @@ struct TrainStep::Slot {
   Slot& operator=(const Slot&) = delete;
 
   size_t bytes;
-  const Plan* plan = nullptr;  // Of the step for which the slot is used.
+  const Plan* plan = nullptr;  // The plan of the step that uses the slot.
   std::byte* staged = nullptr;
   Control* control = nullptr;  // Pinned, like status.
   float* status = nullptr;
@@ -130,7 +130,7 @@ TrainStep::~TrainStep() {
   try {
     while (!running_.empty()) finish_oldest();
   } catch (const Error&) {
-    // The device has failed. wait() has reported that.
+    // The device has failed, which wait() has already reported.
     running_.clear();
   }
   for (auto& [key, plan] : plans_) {
@@ -265,7 +265,7 @@ void TrainStep::submit_cpu(Plan& plan, const StepBatch& batch, double lr) {
   *plan.stop.data<float>() = stop_requested_ ? 1.0f : 0.0f;
   const uint64_t version = store_.version;
   run(plan);
-  // The step is over, so no cache can have seen a version in between.
+  // The version may go back here: the step is over, so no cache can contain values of the versions in between.
   if (!std::isfinite(*plan.loss.data<float>())) store_.version = version;
   take(plan, plan.status.data<float>());
 }
@@ -312,7 +312,7 @@ void TrainStep::submit_gpu(Plan& plan, const StepBatch& batch, double lr) {
   cuda::copy(slot->status, plan.status.raw(), plan.status.bytes(), cuda::Copy::device_to_host, cx_.stream);
   cuda::record(slot->done, cx_.stream);
   running_.push_back(std::move(slot));
-  // After this the caller may overwrite the batch. Steps submitted before keep the GPU busy meanwhile.
+  // The caller may overwrite the batch after this wait. The GPU stays busy with the steps that were submitted before.
   cuda::synchronize(running_.back()->arrived);
 }
 

@@ -59,7 +59,8 @@ struct StepBatch {
   int64_t samples() const;  // The first dim of the first array that has one row per sample; 0 if there is none.
 };
 
-// A batch on the device, for a loss function, which reads it by position or by name. It is valid only during the call.
+// A batch on the device, as a loss function receives it. Arrays are read by position or by name. It is valid only
+// during the call.
 class Inputs {
  public:
   Inputs(std::span<const Tensor> tensors, std::span<const std::string> names, std::span<const int64_t> constants)

@@ -34,7 +34,11 @@ TrainEnd Trainer::run(const StopRequest& stop) {
                   .epochs = recipe_.epochs,
                   .checkpoint_every = recipe_.checkpoint_every,
                   .accumulate = recipe_.accumulate,
-                  .last_checkpoint = folder_->last()});
+                  .last_checkpoint = folder_->last(),
+                  .skeleton = world_.first() ? &skeleton_ : nullptr,
+                  .print_freq = recipe_.print_freq,
+                  .decode = recipe_.decoding().decode,
+                  .bgr = model_->bgr_input()});
   TrainEnd end;
   while (state_.epoch < recipe_.epochs && !end.stopped()) {
     end.early = agreed_to_end_early();
@@ -59,7 +63,7 @@ TrainEnd Trainer::run(const StopRequest& stop) {
 }
 
 void Trainer::finish_epoch() {
-  const int64_t updates = (static_cast<int64_t>(loader_->batches()) + recipe_.accumulate - 1) / recipe_.accumulate;
+  const int64_t updates = updates_per_epoch();
   EpochRecord record{.epoch = state_.epoch,
                      .loss = state_.mean_loss(),
                      .lr = recipe_.rates().at(state_.epoch, updates - 1, updates),
@@ -84,6 +88,10 @@ void Trainer::finish_epoch() {
   if (recipe_.keep_all) save(fmt::format("epoch_{}.safetensors", record.epoch), true);
   observer_.epoch_finished(folder_->path(), state_.history);
   save("last.safetensors", true);  // Saved last, since a checkpoint must not claim what is not done.
+}
+
+int64_t Trainer::updates_per_epoch() const {
+  return (static_cast<int64_t>(loader_->batches()) + recipe_.accumulate - 1) / recipe_.accumulate;
 }
 
 bool Trainer::validation_is_due() const {
@@ -192,6 +200,7 @@ Trainer::Trainer(TrainRecipe asked, World& world, TrainObserver& observer, Conte
                                   .batch_size = batch_size_,
                                   .ranks = world_.size(),
                                   .threads = compute_threads(),
+                                  .updates_per_epoch = updates_per_epoch(),
                                   .device = cx_.device});
 }
 
@@ -225,6 +234,7 @@ void Trainer::start() {
   if (parallel_) share_start();
   step_.emplace(cx_, *model_, *optimizer_, r.is_seed() ? JointsLoss::seed : JointsLoss::official,
                 parallel_ ? &*parallel_ : nullptr);
+  if (world_.first() && !r.test_only) step_->keep_heatmaps();
   runner_.emplace(cx_, *model_, skeleton_.mirror(),
                   HeatmapRunner::Options{.flip = r.flip, .shift = r.decoding().shift});
   observer_.fact("model", fmt::format("{}: {:.1f} M parameters, {}, {}, input {} x {}, recipe {}", model_->name(),

@@ -40,9 +40,9 @@ struct TrainEnd {
 class Trainer {
  public:
   // Opens all files and builds everything, so that errors in the user's input are found before training begins. Weights
-  // are loaded first, since a misfit shows at once, while annotations take seconds. With several ranks each constructs
-  // a trainer, and only rank 0 writes files and calls its observer. World and observer must outlive the trainer. Throws
-  // Error, which names the field if a setting is wrong. Not thread-safe.
+  // are loaded first, because that takes little time, while reading annotations takes seconds. With several ranks each
+  // constructs a trainer, and only rank 0 writes files and calls its observer. World and observer must outlive the
+  // trainer. Throws Error, which names the field if a setting is wrong. Not thread-safe.
   Trainer(TrainRecipe recipe, World& world, TrainObserver& observer, Context::Listener listener = {});
   ~Trainer();
   Trainer(const Trainer&) = delete;
@@ -59,15 +59,17 @@ class Trainer {
   const TrainRecipe& recipe() const { return recipe_; }  // With all open settings decided.
   const RunFolder& folder() const { return *folder_; }
   const RunState& state() const { return state_; }
+  const PoseDataset& val() const { return data_->val(); }  // The people of the validation.
 
  private:
   void start();        // Sets the initial weights, or loads `weights` or `resume`.
   void share_start();  // Copies rank 0's start to all ranks.
   void make_loader();
+  int64_t updates_per_epoch() const;
   bool validation_is_due() const;
   bool validate(EpochRecord& record);  // Returns whether it is the best one so far.
-  // Whether the score has not risen for `patience` validations; `newest` is counted after the history. Only rank 0
-  // knows the scores.
+  // Tells whether the score has not risen for `patience` validations, of which `newest` is the last if it is given.
+  // Only rank 0 knows the scores.
   bool out_of_patience(const EpochRecord* newest = nullptr) const;
   bool agreed_to_end_early() const;  // The same on all ranks.
   void finish_epoch();
@@ -93,7 +95,7 @@ class Trainer {
   std::optional<Loader> loader_;
   RunState state_;
   int batch_size_;    // People per step on this rank.
-  std::string told_;  // Remarks of the last validation.
+  std::string told_;  // The remarks of the last validation, which are reported only when they change.
 };
 
 // Trains in a single process, without other ranks.

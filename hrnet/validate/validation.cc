@@ -23,7 +23,7 @@ namespace {
 
 using Kind = SplitFiles::Kind;
 
-// The text of validation.json, which grows as the numbers become known.
+// The text of validation.json. Members are appended as soon as their values are known.
 struct Document {
   std::string text;
   JsonWriter json{text, {.lines = 1, .python_reals = true, .non_finite = true}};

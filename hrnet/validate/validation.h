@@ -18,7 +18,7 @@
 
 namespace hr {
 
-// Plain settings; the fields that Error names are these.
+// The settings of a validation. Errors name a setting by its field.
 struct ValidationOptions : ModelOptions, DataOptions {
   std::string mpii_truth;  // gt_valid.mat; empty: the one beside MPII's annotations.
   std::string person_det;  // Detected boxes as a COCO result list; empty: annotated boxes.

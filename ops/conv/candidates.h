@@ -9,17 +9,19 @@
 
 namespace hr {
 
-// A tier is only used if no candidate of the earlier tiers runs.
-//   ready     the libraries' ready-made kernels for the whole problem. For an f32 gradient of a filter from bf16 these
-//             include cuDNN's kernels that compute it in bf16, after which it is widened (", widened"): on an H200 the
-//             one kernel that computes it in f32 takes ten times as long
-//   apart     a ready-made kernel for the convolution alone, then a pass for summand, bias and ReLU (", epilogue
-//   apart") compiled  kernels that cuDNN compiles at run time, which takes seconds rounded   f32 from bf16 with a
-//   result that is rounded to bf16 on the way (", rounded") all       everything above at once, to find out what the
-//   shorter search misses
+// The kinds of candidates. A tier is used only if no candidate of the earlier tiers runs. The text in parentheses is
+// appended to the names of its candidates.
+//   ready      Ready-made kernels of the libraries for the whole problem. If the f32 gradient of a filter is computed
+//              from bf16, these include kernels of cuDNN that compute it in bf16, after which it is widened to f32
+//              (", widened"), because on an H200 the only kernel that computes it in f32 takes ten times as long.
+//   apart      A ready-made kernel for the convolution alone, followed by a pass of ours that adds the summand and the
+//              bias and applies ReLU (", epilogue apart").
+//   compiled   Kernels that cuDNN compiles at run time, which takes seconds.
+//   rounded    For an f32 result from bf16: a kernel with a bf16 result, which is widened to f32 (", rounded").
+//   all        All of the above at once, for finding out what the shorter search misses.
 enum class ConvTier { ready, apart, compiled, rounded, all };
 
-// The libraries in the order in which they are asked: cuDNN first. None is null.
+// The libraries, in the order in which they are asked for candidates: cuDNN first. No pointer is null.
 using ConvLibraries = std::vector<ConvLibrary*>;
 
 // Returns at most `at_most` candidates of each library.

@@ -37,7 +37,7 @@ class ConvPlanMemory {
   // choice that find() returned before is replaced, because a caller that measures again could not use it. If the file
   // cannot be written, the listener is told, once.
   std::string put(const std::string& problem, const std::string& candidate);
-  // Whether every choice so far could be written.
+  // Tells whether every choice so far could be written.
   bool kept() const { return !told_; }
 
  private:

@@ -38,8 +38,8 @@ class ParameterGradient {
   Tensor target_;
 };
 
-// The bytes and operations of a convolution: it moves two activations and the filter; a multiplication and an addition
-// count as two operations.
+// The bytes and operations of a convolution, for profiles. It reads or writes two activations and the filter. A
+// multiplication and an addition count as two operations.
 double conv_bytes(const ConvGeometry& g) {
   const double in = static_cast<double>(g.n * g.h * g.w * g.ci),
                out = static_cast<double>(g.n * g.out_h() * g.out_w() * g.co);
@@ -67,7 +67,7 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
   const bool bias_learns = in.bias.defined() && in.bias.requires_grad();
   if (in.filter.requires_grad() || bias_learns) {
     std::optional<ParameterGradient> filter, bias;
-    Tensor unwanted;  // The primitive computes both gradients. This receives that of a frozen filter.
+    Tensor unwanted;  // The primitive always computes both gradients; this one receives that of a frozen filter.
     if (in.filter.requires_grad()) {
       filter.emplace(cx, in.filter);
     } else {

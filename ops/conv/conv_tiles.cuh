@@ -1,4 +1,4 @@
-// What our own convolution kernels have in common: tiles of pixels with their border, and how they come into shared
+// The parts that our own convolution kernels share: tiles of pixels with their border, and copying them into shared
 // memory (ops/conv/tile_conv_kernels.cuh, ops/conv/stem_conv_kernels.cuh).
 #pragma once
 #include "core/dtype.h"

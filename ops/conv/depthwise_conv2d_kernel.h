@@ -48,7 +48,7 @@ struct DepthwiseForward {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH(DepthwiseForward<float>)
 HR_FOR_EACH(DepthwiseForward<bf16>)
 

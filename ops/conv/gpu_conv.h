@@ -1,5 +1,5 @@
-// The convolutions of a GPU. Asks the libraries for candidates, measures them once per shape on the caller's own
-// buffers, and runs the fastest. It does not depend on any library itself.
+// Runs convolutions on a GPU: asks the libraries for candidates, measures them once per shape on the caller's own
+// buffers, and runs the fastest. It depends on no library itself.
 #pragma once
 #include <memory>
 

@@ -83,7 +83,7 @@ struct OccupyDevice {
   }
 };
 
-// What a GPU runs.
+// The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_FOR_EACH_FLAT(SwapFilterEnds<float>)
 HR_FOR_EACH(ConvEpilogue<float, float>)
 HR_FOR_EACH(ConvEpilogue<bf16, bf16>)

@@ -1,4 +1,5 @@
-// The questions to a library of a GPU about a convolution, and its answers. ops/conv/candidates asks them.
+// The interface to a library that computes convolutions on a GPU: a problem, and the library's candidates for computing
+// it. ops/conv/candidates uses it.
 #pragma once
 #include <functional>
 #include <limits>

@@ -15,9 +15,9 @@
 
 namespace hr::winograd {
 
-constexpr int kTile = 4;     // A tile has this many rows and columns of outputs.
-constexpr int kPatch = 6;    // A tile's patch has this many rows and columns of inputs.
-constexpr int kPoints = 36;  // A patch and a filter have this many products.
+constexpr int kTile = 4;     // The rows and columns of outputs in a tile.
+constexpr int kPatch = 6;    // The rows and columns of inputs in the patch of a tile.
+constexpr int kPoints = 36;  // The elements of a transformed patch, and so the products of a patch and a filter.
 
 // A problem is y [n, out_h, out_w, k] = act(conv(x [n, h, w, c]) + bias? + add?) by the formula of ConvAct. The
 // pointers must stay valid while the loops use it.

@@ -1,4 +1,4 @@
-// The collectives in host memory: one process and several processes give the same answers.
+// Tests the collectives in host memory, with one process and with several.
 #include "core/comm/gloo.h"
 
 #include <gtest/gtest.h>

@@ -148,4 +148,4 @@ if [ "$failures" -gt 0 ]; then
   echo "$failures checks failed"
   exit 1
 fi
-echo "all as it should be"
+echo "all checks passed"

@@ -1,4 +1,4 @@
-// How a process learns its rank: the variables of torchrun, mpirun and srun.
+// Tests how a process determines its rank from the variables of torchrun, mpirun and srun.
 #include "core/comm/ranks.h"
 
 #include <gtest/gtest.h>

@@ -30,7 +30,7 @@ double number(const std::string& text) {
   return value;
 }
 
-// Reads everything value by value: the sum of all numbers, and all strings one after the other.
+// Reads a text value by value. Returns the sum of all numbers, and all strings one after the other.
 void walk(JsonCursor& json, double& sum, std::string& strings, int depth = 0) {
   switch (json.kind()) {
     case JsonCursor::Kind::object: {

@@ -21,7 +21,7 @@ std::string message_of(const std::function<void()>& body) {
   return "";
 }
 
-// From an exact copy on the heap: "" or the reason.
+// Opens an exact copy on the heap. Returns "" or the reason of the refusal.
 std::string why_refused(const std::string& bytes) {
   const std::vector<char> copy(bytes.begin(), bytes.end());
   return message_of([&] { OnnxFile(std::as_bytes(std::span(copy)), "f.onnx"); });
@@ -178,7 +178,8 @@ TEST(Onnx, RefusesEverySizeThatDoesNotFit) {
   expect_words(why_refused(with_tensor(many + f32 + name)), {"more than 64 dimensions"});
   expect_words(why_refused(with_tensor(field(1, 2) + f32 + name + raw8 + field(4, std::string(8, 'x')))), {"twice"});
   expect_words(why_refused(with_tensor(f32 + name + field(7, 5))), {"whole ones"});
-  expect_words(why_refused(with_tensor(f32 + name + field(13, std::string("x")))), {"external data", "never opened"});
+  expect_words(why_refused(with_tensor(f32 + name + field(13, std::string("x")))),
+               {"external data", "never opened", "external_data=False"});
   expect_words(why_refused(with_tensor(f32 + name + field(14, 1))), {"external data"});
   const std::string one = field(5, f32 + name + field(9, std::string(4, 'x')));
   expect_words(why_refused(field(1, 8) + field(7, one + one)), {"\"t\" occurs twice"});

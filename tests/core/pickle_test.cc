@@ -207,7 +207,7 @@ TEST(Pickle, TensorsOfEveryStorageType) {
   for (const auto& [type, name] : types) {
     EXPECT_EQ(run(program(tensor(storage(type, "0", 6), 0, {2, 3}, {3, 1}))), std::string(name) + "[2, 3]");
   }
-  // A type that torch has and DType does not is data, not an error.
+  // An element type that torch has and DType lacks gives an inert object, not an error.
   EXPECT_TRUE(run(program(tensor(storage("ComplexFloatStorage", "0", 6), 0, {6}, {1})))
                   .starts_with("<torch._utils._rebuild_tensor_v2("));
   EXPECT_NE(run(program(tensor(storage("NotAStorage", "0", 6), 0, {6}, {1}))).find("unknown type"), std::string::npos);
@@ -273,7 +273,7 @@ TEST(Pickle, ATensorMayNotLeaveItsStorage) {
 }
 
 TEST(Pickle, TensorsThatShareStoragesMayNotAddUp) {
-  // 100 names for one tensor of 1 MiB: written out, these are 100 MiB.
+  // 100 entries share one tensor of 1 MiB. Copied separately, they would take 100 MiB.
   std::vector<std::pair<std::string, std::string>> entries;
   entries.emplace_back("0", tensor(storage("FloatStorage", "0", 1), 0, {512, 512}, {0, 0}) + "q\x01");
   for (int i = 1; i < 100; ++i) entries.emplace_back(std::to_string(i), "h\x01");

@@ -1,4 +1,4 @@
-// What crops can show, and how people are grouped into batches, changes no pixel.
+// Tests that decoding only the parts that crops can show, and grouping people of one picture, change no pixel.
 #include <gtest/gtest.h>
 
 #include "data/loader.h"

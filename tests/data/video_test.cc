@@ -1,4 +1,4 @@
-// Videos are written, read back, damaged, turned and cut.
+// Tests videos that are written and read back, and videos that are damaged, rotated or cut off.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -6,12 +6,18 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "data/video/video_reader.h"
-#include "data/video/video_writer.h"
+#include "tests/data/made_video.h"
 #include "tests/support/oracle.h"
+#include "tests/support/sound.h"
 
 namespace hr {
 namespace {
+
+using test::index_first;
+using test::picture;
+using test::read_video;
+using test::steady;
+using test::write_video;
 
 class Video : public testing::Test {
  protected:
@@ -20,19 +26,6 @@ class Video : public testing::Test {
   }
   const fs::path folder = test::temporary_folder();
 };
-
-// A quiet picture whose corners have different colours; `n` makes it lighter.
-Image picture(int w, int h, int n = 0) {
-  Image image(w, h);
-  for (int y = 0; y < h; ++y) {
-    for (int x = 0; x < w; ++x) {
-      image.at(x, y)[0] = static_cast<uint8_t>(x * 2 >= w ? 200 : 40);
-      image.at(x, y)[1] = static_cast<uint8_t>(y * 2 >= h ? 190 : 50);
-      image.at(x, y)[2] = static_cast<uint8_t>(30 + n * 5);
-    }
-  }
-  return image;
-}
 
 // The largest difference in the middle of the four quarters, where no edge blurs.
 int difference(const Image& a, const Image& b) {
@@ -45,25 +38,6 @@ int difference(const Image& a, const Image& b) {
     }
   }
   return most;
-}
-
-void write_video(const fs::path& path, int w, int h, const std::vector<double>& times,
-                 const VideoWriterOptions& options = {}) {
-  VideoWriter video(path, w, h, options);
-  for (size_t i = 0; i < times.size(); ++i) video.write(picture(w, h, static_cast<int>(i)), times[i]);
-  video.finish();
-}
-
-std::vector<VideoFrame> read_video(VideoReader& video) {
-  std::vector<VideoFrame> frames;
-  for (VideoFrame frame; video.next(frame);) frames.push_back(frame);
-  return frames;
-}
-
-std::vector<double> steady(int n, double fps = 25) {
-  std::vector<double> times;
-  for (int i = 0; i < n; ++i) times.push_back(i / fps);
-  return times;
 }
 
 TEST_F(Video, ComesBackFrameForFrame) {
@@ -222,7 +196,7 @@ TEST_F(Video, WhatIsNoVideoIsOneMessage) {
   EXPECT_NE(message_of("camera:77").find("no such camera"), std::string::npos);
 }
 
-// Where FFmpeg can go on it does, and says how often it had to.
+// If FFmpeg can continue after damaged data, the reader does so and counts the errors.
 TEST_F(Video, DamagedPacketsArePassedOver) {
   write_video(folder / "a.mp4", 64, 48, steady(60), {.codec = "mpeg4"});
   std::string bytes = read_file(folder / "a.mp4");
@@ -235,27 +209,6 @@ TEST_F(Video, DamagedPacketsArePassedOver) {
   EXPECT_LE(frames, 60U);
   EXPECT_GT(video.damaged(), 0);
   EXPECT_NE(video.damage(), "");
-}
-
-uint32_t big_endian(const std::string& bytes, size_t at) {
-  uint32_t v = 0;
-  for (int k = 0; k < 4; ++k) v = v << 8 | static_cast<uint8_t>(bytes[at + k]);
-  return v;
-}
-
-// The index (moov) in front of the data, as the web wants it.
-std::string index_first(const std::string& bytes) {
-  const size_t data = bytes.find("mdat") - 4, index = data + big_endian(bytes, data);
-  std::string moov = bytes.substr(index);
-  for (size_t table = moov.find("stco"); table != std::string::npos; table = moov.find("stco", table + 4)) {
-    for (uint32_t i = 0; i < big_endian(moov, table + 8); ++i) {
-      const size_t at = table + 12 + i * 4;
-      const auto moved = static_cast<uint32_t>(big_endian(moov, at) + moov.size());
-      for (int k = 0; k < 4; ++k) moov[at + k] = static_cast<char>(moved >> (24 - 8 * k));
-    }
-  }
-  const size_t head = bytes.find("ftyp") - 4, head_end = head + big_endian(bytes, head);
-  return bytes.substr(0, head_end) + moov + bytes.substr(head_end, index - head_end);
 }
 
 TEST_F(Video, ACutVideoWhoseIndexStandsInFrontPlaysUpToTheCut) {
@@ -295,6 +248,66 @@ TEST_F(Video, OfALiveSourceTheOldestFramesAreDroppedAndCounted) {
   EXPECT_EQ(last, 199) << "the newest frame is never dropped";
   EXPECT_EQ(given + video.dropped(), 200);
   EXPECT_GT(video.dropped(), 10);
+}
+
+TEST_F(Video, KeepsTheShapeOfPixels) {
+  for (const char* codec : {"", "mpeg4"}) {
+    write_video(folder / "a.mp4", 64, 48, steady(3), {.codec = codec, .pixel = {16, 11}});
+    VideoReader video((folder / "a.mp4").string());
+    EXPECT_EQ(video.info().pixel, (PixelShape{16, 11})) << codec;
+    EXPECT_EQ(video.info().width, 64);
+  }
+  write_video(folder / "square.mp4", 64, 48, steady(3));
+  EXPECT_EQ(VideoReader((folder / "square.mp4").string()).info().pixel, PixelShape());
+  EXPECT_THROW(VideoWriter(folder / "b.mp4", 64, 48, {.pixel = {0, 1}}), Error);
+}
+
+TEST_F(Video, SoundIsCopiedAsFarAsThePicturesReach) {
+  write_file(folder / "a.mp3", test::made_mp3(150));  // 3.92 s
+  const test::Sound whole = test::sound_of(folder / "a.mp3");
+  ASSERT_EQ(whole.packets.size(), 150U);
+  {
+    VideoWriter video(folder / "all.mp4", 32, 32, {.sound_of = folder / "a.mp3"});
+    for (const double t : steady(100)) video.write(picture(32, 32), t);
+    video.finish();
+    EXPECT_EQ(video.sound_problem(), "");
+  }
+  const test::Sound all = test::sound_of(folder / "all.mp4");
+  EXPECT_EQ(all.codec, "mp3");
+  ASSERT_EQ(all.packets.size(), whole.packets.size());
+  for (size_t i = 0; i < all.packets.size(); ++i) {
+    EXPECT_EQ(all.packets[i].bytes, whole.packets[i].bytes) << i;
+    EXPECT_NEAR(all.packets[i].seconds, whole.packets[i].seconds, 1e-4) << i;
+  }
+  VideoReader back((folder / "all.mp4").string());
+  EXPECT_EQ(read_video(back).size(), 100U);
+  {
+    VideoWriter video(folder / "half.mp4", 32, 32, {.sound_of = folder / "a.mp3"});
+    for (const double t : steady(50)) video.write(picture(32, 32), t);
+    video.finish();
+  }
+  const test::Sound half = test::sound_of(folder / "half.mp4");
+  ASSERT_GT(half.packets.size(), 10U);
+  EXPECT_NEAR(half.packets.back().seconds, 2, 0.05);
+}
+
+TEST_F(Video, SoundThatMp4CannotHoldIsAProblemButNoError) {
+  write_file(folder / "a.wav", test::made_wav(1));
+  write_video(folder / "silent.mp4", 32, 32, steady(5));
+  write_file(folder / "text.txt", "no video at all");
+  const auto problem = [&](const char* source) {
+    VideoWriter video(folder / "out.mp4", 32, 32, {.sound_of = folder / source});
+    for (const double t : steady(10)) video.write(picture(32, 32), t);
+    video.finish();
+    VideoReader back((folder / "out.mp4").string());
+    EXPECT_EQ(read_video(back).size(), 10U) << source;
+    EXPECT_TRUE(test::sound_of(folder / "out.mp4").packets.empty());
+    return video.sound_problem();
+  };
+  EXPECT_EQ(problem("a.wav"), "is coded as pcm_u8, which does not fit into MP4");
+  EXPECT_EQ(problem("silent.mp4"), "");
+  EXPECT_NE(problem("missing.mp4").find("cannot be read: No such file"), std::string::npos);
+  EXPECT_NE(problem("text.txt"), "");
 }
 
 TEST_F(Video, EndsWhenItIsInterrupted) {

@@ -1,4 +1,4 @@
-// pycocotools' own results on ten datasets, and result files that it (or we) must refuse.
+// Compares with pycocotools' own results on ten datasets, and tests result files that must be refused.
 #include <gtest/gtest.h>
 
 #include <algorithm>

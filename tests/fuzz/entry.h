@@ -25,7 +25,7 @@ inline void require(bool holds, const char* what, const std::string& detail = {}
   std::abort();
 }
 
-// The message of a refusal names the file, in one line that fits a terminal.
+// Requires that the message of an Error names the file and is one line of limited length.
 inline void require_clear(const Error& e) {
   const std::string text = e.what();
   require(text.find("fuzzed") != std::string::npos && text.find('\n') == std::string::npos && text.size() < 2000,

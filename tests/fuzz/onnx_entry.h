@@ -1,5 +1,5 @@
-// ONNX files of unknown origin: what is done with them, small ones to start from, and changes that keep the lengths of
-// nested messages right.
+// Fuzzing of the ONNX reader: the function under test, small files to start from, and mutations that keep the lengths
+// of nested messages correct.
 #pragma once
 #include <unistd.h>
 
@@ -99,7 +99,7 @@ inline std::map<std::string, std::string> onnx_seeds() {
                tensor("backbone.backbone.stem.conv.conv.weight", {2, 2, 1, 1}),
                tensor("half", {3, 2, 1, 1}, DType::f16)};
   seeds["folded"] = written(m);
-  // Numbers as varints and as packed floats, the form of small constants in PyTorch's files.
+  // These fields hold numbers as varints and as packed floats, as small constants are stored in PyTorch's files.
   std::string tensors, graph, model;
   for (const auto& [field, type] : {std::pair<uint32_t, int64_t>{7, 7}, {5, 10}, {4, 1}}) {
     std::string t;
@@ -118,8 +118,8 @@ inline std::map<std::string, std::string> onnx_seeds() {
   return seeds;
 }
 
-// Changes the bytes of one message somewhere inside of `message`: change(text) is called for it, and the lengths of all
-// messages around it are made right. below(n) draws a number below n.
+// Mutates one message that is nested somewhere in `message`: calls change(text) for its bytes and then corrects the
+// lengths of all messages that contain it. below(n) draws a random number below n.
 template <class Below, class Change>
 std::string mutate_message(const std::string& message, int depth, const Below& below, const Change& change) {
   struct Field {
@@ -145,7 +145,7 @@ std::string mutate_message(const std::string& message, int depth, const Below& b
   ProtoWriter(length).header(f.number, f.end - f.begin);
   const std::string inner = mutate_message(message.substr(f.begin, f.end - f.begin), depth - 1, below, change);
   ProtoWriter(header).header(f.number, inner.size());
-  if (f.begin < length.size()) return change(message);  // not the shortest form of these numbers
+  if (f.begin < length.size()) return change(message);  // the tag or length is not in its shortest form
   return message.substr(0, f.begin - length.size()) + header + inner + message.substr(f.end);
 }
 

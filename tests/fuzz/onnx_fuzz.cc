@@ -1,4 +1,4 @@
-// libFuzzer target: ONNX. Two of three inputs are changed inside of a message.
+// The libFuzzer target for ONNX. Two of three mutations change a nested message and keep its file well-formed.
 #include "tests/fuzz/onnx_entry.h"
 #include "tests/fuzz/target.h"
 

@@ -198,6 +198,29 @@ TEST_F(GpuStep, SourcesTrainAsImagesDoEagerlyAndAsAGraph) {
   EXPECT_EQ(losses, train(test::device_context(), "hrnet_w8", 6, 1e-3, true, batches[1]).losses);
 }
 
+// The kept heatmaps of captured steps are those of steps that run eagerly, and keeping them changes no number.
+TEST_F(GpuStep, KeptHeatmapsAreThoseOfTheNewestStep) {
+  const std::vector<Data> data{{4, 64, 64, 17, 1}, {2, 64, 64, 17, 5}};
+  Context cx = test::device_context();
+  const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch),
+             alike = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
+  Optimizer optimizer(cx, model->parameters(), {}), own(cx, alike->parameters(), {});
+  PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
+  step.keep_heatmaps();
+  for (int i = 0; i < 8; ++i) {  // Of each shape: eager, captured, launched twice.
+    const Data& d = data[static_cast<size_t>(i % 2)];
+    PoseTrainStep fresh(cx, *alike, own, JointsLoss::official);
+    fresh.keep_heatmaps();
+    EXPECT_EQ(step(d.batch(), 1e-3), fresh(d.batch(), 1e-3)) << i;
+    EXPECT_TRUE(step.heatmaps() == fresh.heatmaps()) << i;
+    EXPECT_EQ(step.heatmaps().size(), d.targets.size());
+  }
+  step.submit(data[0].batch(), 1e-3);
+  EXPECT_THROW(step.heatmaps(), Error);
+  step.wait();
+  EXPECT_EQ(step.heatmaps().size(), data[0].targets.size());
+}
+
 TEST_F(GpuModel, HeatmapsOfSourcesAreThoseOfImages) {
   test::MadeSet made(3);
   made.options.input_w = 64;
@@ -293,8 +316,8 @@ TEST_F(GpuStep, GoldenTrajectory) {
   }
 }
 
-// Among other batches there are some whose loss is not finite, with several steps in flight. Everything ends as it does
-// without them, so they changed neither parameters nor running statistics, nor the step numbers of later steps.
+// Mixes batches whose loss is not finite with ordinary ones, with several steps in flight. The final state must equal
+// that of a run without these batches: they change neither parameters nor running statistics nor the count of steps.
 TEST_F(GpuStep, BatchesWithoutAFiniteLossLeaveNoTrace) {
   const Data a(2, 64, 64, 17, 1), b(2, 64, 64, 17, 5), c(2, 64, 64, 17, 9);
   Data nan_pixel = a, infinite_target = b;
@@ -338,7 +361,7 @@ TEST_F(GpuStep, OutOfMemorySaysWhichBatchWouldFit) {
   Context cx = test::device_context();
   auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);
   Optimizer optimizer(cx, model->parameters(), {});
-  // All memory but 600 MiB is taken.
+  // Takes all device memory except 600 MiB.
   const std::unique_ptr<void, decltype(&cuda::deallocate)> taken(cuda::allocate(cuda::free_bytes() - (600u << 20)),
                                                                  &cuda::deallocate);
   std::string message;

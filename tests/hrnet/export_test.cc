@@ -30,7 +30,7 @@ void expect_words(const std::string& text, std::initializer_list<const char*> wo
   for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " in: " << text;
 }
 
-// A pose network whose weights follow from their names, as a file.
+// Writes the weights of a pose network to a file. The numbers are computed from the names of the entries.
 fs::path write_pose(const std::string& name, int joints, const std::map<std::string, std::string>& metadata = {}) {
   Context cx;
   const auto model = declare_model(name, joints);
@@ -54,7 +54,8 @@ size_t count(const OnnxModel& model, const std::string& op) {
       std::count_if(model.nodes.begin(), model.nodes.end(), [&](const auto& n) { return n.op == op; }));
 }
 
-// Batches of three are checked by export_onnx itself; here it is seen that the check ran and what it found.
+// export_onnx() itself compares the results for a batch of three. This function checks that it did so and that the
+// differences were small.
 void expect_exact(const OnnxReport& r) {
   EXPECT_EQ(r.batch % 2, 1) << "an odd batch";
   EXPECT_GT(r.largest, 0);
@@ -121,7 +122,7 @@ TEST(OnnxExport, AnExportedFileOpensLikeTheWeightsThatItWasMadeFrom) {
     EXPECT_EQ(guess_model(again).what, "hrnet_w4 with 5 joints");
     EXPECT_EQ(weight_info(again).color, "bgr");
     EXPECT_TRUE(near(pose_output(again, 2, 64, 32), expected, keep ? 0 : 1e-5)) << keep;
-    // And a second export of it gives the same network.
+    // The exported network can be exported again.
     expect_exact(export_onnx(again, test::temporary_folder() / "again.onnx"));
   }
   const WeightFile yolox(test::write_yolox({8, 2, true, 3}));
@@ -166,7 +167,8 @@ TEST(OnnxExport, ToHalfIsTheNearestHalfToEven) {
   for (const auto& [value, bits] : known) EXPECT_EQ(to_half(value), bits) << value;
 }
 
-// Filters that float16 turns into 0 and that their batch norms, kept apart, make large again.
+// The filters are so small that float16 rounds them to 0, and the batch norms, which are not folded, would scale them
+// up again.
 TEST(OnnxExport, AGraphThatGivesOtherNumbersLeavesNoFileAndTheOldOneStays) {
   auto entries = test::yolox_by_formula({8, 1, false, 3});
   for (auto& [name, e] : entries) {
@@ -217,7 +219,21 @@ TEST(OnnxExport, WhatDoesNotFitIsRefused) {
   EXPECT_FALSE(fs::exists(out));
 }
 
-// Peaks in the middle, at borders and corners, ties, and maps without a positive number.
+// A killed export leaves the file that it had not checked yet.
+TEST(OnnxExport, WhatAKilledExportLeftIsRemovedByTheNext) {
+  const fs::path folder = test::temporary_folder(), left = folder / "w.onnx.unchecked";
+  const WeightFile file(write_pose("hrnet_w4", 17));
+  for (const bool fails : {false, true}) {
+    write_file(left, "half a graph");
+    const std::string why = message_of([&] {
+      export_onnx(file, folder / "w.onnx", {.fixed_size = {{fails ? 60 : 64, 64}}});
+    });
+    EXPECT_EQ(why.find("fixed_size") != std::string::npos, fails) << why;
+    EXPECT_FALSE(fs::exists(left)) << fails;
+  }
+}
+
+// The maps have peaks in the middle, at borders and in corners; some have ties, and some have no positive number.
 TEST(OnnxDecode, JointsAreThoseOfDecode) {
   constexpr int n = 2, k = 7, h = 6, w = 5;
   std::vector<float> maps(n * h * w * k);  // [n, h, w, k]
@@ -267,14 +283,15 @@ std::string torch_node(const std::string& module, const std::string& op) {
     const bool number = part.find_first_not_of("0123456789") == std::string::npos;
     if (!number) scope.clear();
     scope.append(number ? "." : "").append(part);
-    // A ModuleList is never called itself: its first scope has a number.
+    // A ModuleList is never called itself, so no scope has its name alone; the number of the element is part of it.
     if (number || (scope != "branches" && scope != "fuse_layers")) text.append("/").append(scope);
     at = dot + 1;
   }
   return text + "/" + op;
 }
 
-// What torch.onnx.export makes of a network in eval mode: batch norm folded, tensors without names.
+// Changes an exported network to the form that torch.onnx.export writes for a network in eval mode: batch norms are
+// folded, and tensors have numbers instead of names.
 OnnxModel as_torch_writes_it(const OnnxFile& file, bool node_names) {
   OnnxModel m = file.model();
   std::map<std::string, std::string> renamed;

@@ -112,6 +112,21 @@ TEST(PoseModel, StartsFromTheOfficialInitialisation) {
   EXPECT_FALSE(test::same_bytes(make_model(cx, "hrnet_w8", 17, 4)->parameters().values, model->parameters().values));
 }
 
+// Folding into memory of its own, beside gradients that nobody asks for, took three times the memory of the weights.
+TEST(PoseModel, InferenceTakesTheMemoryOfOneSetOfWeights) {
+  Context cx;
+  cx.exact = true;  // Every filter is packed, the worst case.
+  const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch, Purpose::inference);
+  const auto weights = static_cast<double>(model->parameters().values.bytes());
+  Context step = cx;
+  const auto activations = std::make_shared<CachingAllocator>();
+  step.allocator = activations;
+  model->forward(step, step.zeros({1, 64, 64, 3}, DType::f32));
+  const auto host = std::dynamic_pointer_cast<CachingAllocator>(cx.allocator);
+  ASSERT_NE(host, nullptr);
+  EXPECT_LT(static_cast<double>(host->peak_bytes()), 2.3 * weights) << "the weights and at most one packed copy";
+}
+
 TEST(PoseModel, TorchsInitialisationIsUniformByFanInWithTheOfficialHead) {
   Context cx;
   const auto model = make_model(cx, "hrnet_w8", 17, 3, Init::torch);

@@ -324,6 +324,12 @@ TEST(OfficialYaml, BadTextIsOneMessageWithItsPlace) {
   EXPECT_TRUE(contains(message("a: 1\nb: [1, 2\n"), "a.yaml, line")) << message("a: 1\nb: [1, 2\n");
   EXPECT_TRUE(contains(message("a: 1\nb: [1, 2\n"), "is not valid YAML"));
   EXPECT_TRUE(contains(message("a: \"open"), "is not valid YAML"));
+  // The library takes the end of a line before the end of the file for the closing quote.
+  for (const char* open :
+       {"a: 1\nb: \"open\n", "a: 1\nb: 'open  \n\n", "a: \"open\n  ", "a: 'open\nb: 2\r\n", "a: {b: \"open # c\n"}) {
+    EXPECT_TRUE(contains(message(open), "a quoted text is never closed")) << open << message(open);
+  }
+  EXPECT_EQ(message("a: 'it''s'\n\n# it's\n"), "");
   EXPECT_TRUE(contains(message("a: 1\n\tb: 2\n"), "is not valid YAML"));
   EXPECT_TRUE(contains(message("a: *nobody\n"), "is not valid YAML"));
   EXPECT_TRUE(contains(message("a: 1\nb: 2\na: 3\n"), "line 3: a is given twice"));

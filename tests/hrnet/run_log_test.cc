@@ -1,4 +1,5 @@
-// metrics.jsonl and TensorBoard's event files: what stands in them, and that resuming neither loses nor doubles a line.
+// Tests the content of metrics.jsonl and of TensorBoard's event files, and that resuming a run neither loses nor
+// repeats a line.
 #include "hrnet/train/run_log.h"
 
 #include <gtest/gtest.h>
@@ -34,8 +35,25 @@ uint64_t masked(std::string_view bytes) {
   return static_cast<uint32_t>((crc >> 15 | crc << 17) + 0xa282ead8u);
 }
 
-// The records of an event file, whose lengths and checksums must be right. The first one names the version.
-std::vector<Scalar> scalars_of(const fs::path& path) {
+struct Picture {
+  std::string tag;
+  int64_t step = 0, height = 0, width = 0, colours = 0;
+  std::string file;
+};
+
+Picture picture_in(ProtoReader image) {
+  Picture picture;
+  while (image.next()) {
+    if (image.field() == 1) picture.height = image.integer();
+    if (image.field() == 2) picture.width = image.integer();
+    if (image.field() == 3) picture.colours = image.integer();
+    if (image.field() == 4) picture.file = image.text();
+  }
+  return picture;
+}
+
+// Reads the records of an event file and checks their lengths and checksums. The first record states the version.
+std::vector<Scalar> scalars_of(const fs::path& path, std::vector<Picture>* pictures = nullptr) {
   const std::string file = read_file(path);
   std::string_view left = file;
   std::vector<Scalar> scalars;
@@ -54,6 +72,7 @@ std::vector<Scalar> scalars_of(const fs::path& path) {
     ProtoReader event(std::as_bytes(std::span(message.data(), message.size())), name);
     Scalar scalar{};
     bool found = false;
+    std::optional<Picture> picture;
     while (event.next()) {
       if (event.field() == 2) scalar.step = event.integer();
       if (event.field() == 3) version = event.text();
@@ -64,9 +83,13 @@ std::vector<Scalar> scalars_of(const fs::path& path) {
       while (value.next()) {
         if (value.field() == 1) scalar.tag = value.text();
         if (value.field() == 2) scalar.value = value.real(), found = true;
+        if (value.field() == 4) picture = picture_in(value.message());
       }
     }
     if (found) scalars.push_back(scalar);
+    if (!picture || pictures == nullptr) continue;
+    picture->tag = scalar.tag, picture->step = scalar.step;
+    pictures->push_back(*picture);
   }
   EXPECT_EQ(version, "brain.Event:2");
   return scalars;
@@ -88,7 +111,7 @@ std::vector<rapidjson::Document> lines_of(const fs::path& folder) {
   return lines;
 }
 
-// What a run of two epochs of three steps tells, from a position on.
+// Makes the calls of a run of two epochs with three steps each, beginning at a position.
 void tell(RunLog& log, const fs::path& folder, int first_epoch, int64_t first_step) {
   std::vector<EpochRecord> history;
   for (int epoch = first_epoch; epoch < 2; ++epoch) {
@@ -97,8 +120,10 @@ void tell(RunLog& log, const fs::path& folder, int first_epoch, int64_t first_st
     while (s.step < s.steps) {
       ++s.step;
       s.loss = 0.5 / static_cast<double>(s.step + 3 * epoch);
+      s.accuracy = s.step == 1 ? std::numeric_limits<double>::quiet_NaN() : 0.25 * static_cast<double>(s.step);
       log.stepped(s);
     }
+    log.samples(s, Image(30 + epoch, 20));
     log.epoch_trained(s);
     EpochRecord& record = history.emplace_back(EpochRecord{.epoch = epoch, .loss = s.loss, .lr = s.lr});
     record.stats = {0.5, 0.75, 0.25, -1, 0.125, 0.5, 0.5, 0.5, 0.5, std::numeric_limits<double>::quiet_NaN()};
@@ -142,6 +167,62 @@ TEST(RunLog, LinesAndEventsHoldTheNumbersOfTheRun) {
   EXPECT_EQ(std::count(scalars.begin(), scalars.end(), Scalar{"train_loss", 6, 0.5f / 6}), 1);
   EXPECT_EQ(std::count(scalars.begin(), scalars.end(), Scalar{"valid/AP", 3, 0.5f}), 1);
   EXPECT_EQ(std::count(scalars.begin(), scalars.end(), Scalar{"lr", 6, 1e-3f}), 1);
+}
+
+TEST(RunLog, TheAccuracyHasTheOfficialTag) {
+  const fs::path folder = test::temporary_folder();
+  TrainObserver silent;
+  RunLog log(silent, 1);
+  log.open(folder, std::nullopt);
+  tell(log, folder, 0, 0);
+  const auto lines = lines_of(folder);
+  EXPECT_TRUE(lines[0]["accuracy"].IsNull());  // JSON has no NaN
+  EXPECT_EQ(lines[1]["accuracy"].GetDouble(), 0.5);
+  std::vector<Scalar> accuracies;
+  for (const Scalar& scalar : scalars_of(event_file_in(folder))) {
+    if (scalar.tag == "train_acc") accuracies.push_back(scalar);
+  }
+  const std::vector<Scalar> expected{
+      {"train_acc", 2, 0.5f}, {"train_acc", 3, 0.75f}, {"train_acc", 5, 0.5f}, {"train_acc", 6, 0.75f}};
+  EXPECT_EQ(accuracies, expected);
+}
+
+TEST(RunLog, EveryEpochHasAPictureOfItsSamples) {
+  const fs::path folder = test::temporary_folder();
+  TrainObserver silent;
+  RunLog log(silent, 0);
+  log.open(folder, std::nullopt);
+  tell(log, folder, 0, 0);
+  std::vector<Picture> pictures;
+  scalars_of(event_file_in(folder), &pictures);
+  ASSERT_EQ(pictures.size(), 2u);
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    const Picture& p = pictures[static_cast<size_t>(epoch)];
+    EXPECT_EQ(p.tag, "train/samples");
+    EXPECT_EQ(p.step, 3 * (epoch + 1));
+    EXPECT_EQ(p.colours, 3);  // RGB
+    const Image image = decode_image(std::as_bytes(std::span(p.file)), "the picture");
+    EXPECT_EQ(image.width, 30 + epoch);
+    EXPECT_EQ(image.height, 20);
+    EXPECT_EQ(p.width, image.width);
+    EXPECT_EQ(p.height, image.height);
+  }
+  // A resumed run adds a file; TensorBoard joins the files of a folder.
+  RunLog resumed(silent, 0);
+  RunState position;
+  position.begin(1);
+  resumed.open(folder, position);
+  tell(resumed, folder, 1, 0);
+  size_t files = 0, all = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (!entry.path().filename().string().starts_with("events.")) continue;
+    std::vector<Picture> of_file;
+    scalars_of(entry.path(), &of_file);
+    all += of_file.size();
+    ++files;
+  }
+  EXPECT_EQ(files, 2u);
+  EXPECT_EQ(all, 3u);
 }
 
 TEST(RunLog, AResumedRunHasTheLinesOfAnUninterruptedOne) {

@@ -286,6 +286,58 @@ TEST(Smoothing, StartsAnewWithTheTrackAndSkipsUnseenJoints) {
   EXPECT_EQ(again.joints[0].x, d.joints[0].x);  // found again: starts again
 }
 
-// Only processor time is measured, so that other load does not count.
+// A person at rest whose joints shake: it makes no difference to the joints whether the detector saw a frame, or the
+// pose was found where the tracker expected the person.
+TEST(Smoothing, PosesBetweenDetectionsPassTheSameFilter) {
+  Tracker seen, carried;
+  std::mt19937 random(11);
+  std::normal_distribution<double> noise(0, 2);
+  for (int f = 0; f < 40; ++f) {
+    Pose d = person(100, 60);
+    d.joints = pose(d.box, 0);
+    for (Joint& j : d.joints) j.x += static_cast<float>(noise(random));
+    const double t = f / 25.0;
+    const auto want = seen.update(t, std::vector{d}).at(0);
+    std::vector<Joint> got;
+    if (f % 3 == 0) {
+      got = carried.update(t, std::vector{d}).at(0).joints;
+    } else {
+      const auto expected = carried.predict(t).at(0);
+      EXPECT_NEAR(expected.box.x, 100, 1e-6);
+      std::vector<Pose> found{{expected.box, 0.9, d.joints, expected.track}, {{500, 60, 40, 100}, 0.9, d.joints, 77}};
+      carried.carry(t, found);
+      EXPECT_EQ(found[0].track, 1);
+      EXPECT_EQ(found[1].joints[0].x, d.joints[0].x) << "nobody has the number 77";
+      got = found[0].joints;
+    }
+    ASSERT_EQ(got.size(), 17u);
+    for (size_t k = 0; k < 17; ++k) EXPECT_NEAR(got[k].x, want.joints[k].x, 1e-3) << "frame " << f << ", joint " << k;
+    if (f > 0) {
+      EXPECT_NE(got[0].x, d.joints[0].x);
+    }
+  }
+  std::vector<Pose> early{{{100, 60, 40, 100}, 0.9, {}, 1}};
+  EXPECT_THROW(carried.carry(0, early), Error);
+}
+
+// A walking person is predicted from the last pose, also if that one was found between two detections.
+TEST(Tracker, TheNextBoxIsPredictedWithTheJointsOfACarriedPose) {
+  Tracker tracker({.smooth = false});
+  for (int f = 0; f < 30; ++f) {
+    Pose d = person(5.0 * f, 60);
+    d.joints = pose(d.box, 0);
+    if (f < 20 || f % 3 == 0) {
+      tracker.update(f / 25.0, std::vector{d});
+      continue;
+    }
+    const auto expected = tracker.predict(f / 25.0).at(0);
+    std::vector<Pose> found{{expected.box, 0.9, pose(expected.box, 0.3), expected.track}};
+    tracker.carry(f / 25.0, found);
+    const auto next = tracker.predict((f + 0.5) / 25.0).at(0);
+    const std::vector<Joint> want = pose(next.box, 0.3);
+    for (size_t k = 0; k < 17; ++k) EXPECT_NEAR(next.joints[k].x, want[k].x, 0.5) << f;
+  }
+}
+
 }  // namespace
 }  // namespace hr

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "hrnet/model/model.h"
 #include "hrnet/train/pose_step.h"
 #include "nn/layers.h"
 #include "ops/elementwise.h"
@@ -299,6 +300,28 @@ TEST(PoseTrainStep, RefusesAnotherModelsOptimiser) {
   Adam adam(net);
   const auto model = make_model(cx, "hrnet_w2", 17);
   EXPECT_THROW(PoseTrainStep(cx, *model, adam, JointsLoss::official), Error);
+}
+
+TEST(PoseTrainStep, KeepsTheHeatmapsFromWhichTheLossWasMade) {
+  Context cx;
+  const auto model = make_model(cx, "hrnet_w2", 3, 1, Init::torch);
+  Optimizer optimizer(cx, model->parameters(), {});
+  PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
+  const std::vector<float> ones(2 * 3, 1.0F);
+  const auto run = [&](int n) {
+    const auto count = static_cast<size_t>(n);
+    const std::vector<float> x = numbers(count * 32 * 64 * 3, 1), y = numbers(count * 8 * 16 * 3, 2);
+    const double loss =
+        step({.images = x, .targets = y, .weights = std::span(ones).first(count * 3), .n = n, .h = 32, .w = 64}, 1e-2);
+    const std::vector<float> maps = step.heatmaps();
+    ASSERT_EQ(maps.size(), y.size());
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += (static_cast<double>(maps[i]) - y[i]) * (maps[i] - y[i]);
+    EXPECT_NEAR(loss, 0.5 * sum / static_cast<double>(y.size()), 1e-5 * loss);
+  };
+  step.keep_heatmaps();
+  EXPECT_TRUE(contains(error_of([&] { step.heatmaps(); }), "keep_heatmaps()"));
+  for (const int n : {2, 2, 1, 2}) run(n);
 }
 
 }  // namespace

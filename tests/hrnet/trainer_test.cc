@@ -131,7 +131,7 @@ TEST(Trainer, AResumedRunWritesTheBytesOfAnUninterruptedOne) {
     EXPECT_EQ(part.stop_reason, 7);
     EXPECT_EQ(part.step, 2);
     r.resume = last_of(r);
-    r.workers = 2 - r.workers;  // the batches do not depend on it
+    r.workers = 2 - r.workers;  // the batches do not depend on the number of workers
   }
   EXPECT_EQ(stops, 2);
   EXPECT_EQ(read_file(last_of(r)), read_file(last_of(whole)));
@@ -152,6 +152,50 @@ TrainRecipe with_everything(const fs::path& output) {
 }
 
 std::vector<std::byte> copy_of(const ArrayView& a) { return {a.bytes.begin(), a.bytes.end()}; }
+
+// What a run tells about its samples.
+struct SampleWatcher : TrainObserver {
+  std::map<std::pair<int, int64_t>, double> accuracies;  // By epoch and step; NaN: not measured.
+  std::vector<Image> pictures;
+  void stepped(const EpochStatus& s) override { accuracies[{s.epoch, s.step}] = s.accuracy; }
+  void samples(const EpochStatus& s, const Image& picture) override {
+    EXPECT_EQ(s.step, s.steps);
+    pictures.push_back(picture);
+  }
+};
+
+TEST(Trainer, TellsAccuracyAndSamplesWhereItIsAskedTo) {
+  const fs::path root = test::temporary_folder();
+  SampleWatcher watching;
+  TrainRecipe r = tiny(root / "watched");
+  r.print_freq = 2;
+  r.init = "torch";
+  train(r, watching);
+  std::vector<std::pair<int, int64_t>> measured;
+  for (const auto& [step, accuracy] : watching.accuracies) {
+    if (std::isnan(accuracy)) continue;
+    measured.push_back(step);
+    EXPECT_GE(accuracy, 0);
+    EXPECT_LE(accuracy, 1);
+  }
+  EXPECT_EQ(measured, (std::vector<std::pair<int, int64_t>>{{0, 2}, {0, 3}, {1, 2}, {1, 3}}));
+  ASSERT_EQ(watching.pictures.size(), 2u);
+  EXPECT_EQ(watching.pictures[0].width, 4 * 64 + 3 * 4);  // Four panels and the gaps between them.
+  EXPECT_NE(watching.pictures[0].rgb, watching.pictures[1].rgb);
+
+  // Looking changes nothing, and a run that continues sees the same.
+  SampleWatcher first, second;
+  TrainRecipe half = tiny(root / "half");
+  half.init = "torch";
+  half.epochs = 1;
+  train(half, first);
+  half.epochs = 2;
+  half.resume = last_of(half);
+  train(half, second);
+  ASSERT_EQ(second.pictures.size(), 1u);
+  EXPECT_EQ(second.pictures[0].rgb, watching.pictures[1].rgb);
+  EXPECT_EQ((second.accuracies[{1, 3}]), (watching.accuracies[{1, 3}]));
+}
 
 TEST(Trainer, AResumedRunWithEverythingAddedWritesTheSameBytes) {
   const fs::path root = test::temporary_folder();
@@ -182,7 +226,7 @@ TEST(Trainer, AResumedRunWithEverythingAddedWritesTheSameBytes) {
   EXPECT_EQ(read_file(root / "cut" / "best.safetensors"), read_file(root / "whole" / "best.safetensors"));
 }
 
-// Each setting changes the weights: the test above would not notice one that does nothing.
+// Each setting must change the weights, because the test above would not notice a setting that does nothing.
 TEST(Trainer, EverySettingThatIsAddedChangesTheWeights) {
   const fs::path root = test::temporary_folder();
   TrainObserver silent;

@@ -20,8 +20,9 @@ struct Layer {
   Context cx;
   ParameterStore store;
   ConvBn conv;
-  explicit Layer(ConvShape shape, uint64_t seed = 1) : conv(store, "conv1", "bn1", shape) {
-    store.allocate(cx, seed);
+  explicit Layer(ConvShape shape, uint64_t seed = 1, Purpose purpose = Purpose::training)
+      : conv(store, "conv1", "bn1", shape) {
+    store.allocate(cx, seed, Init::official, purpose);
     const auto fill = [&](const Tensor& t, double lo, double hi) {
       const Values v = test::random_values(t.numel(), ++seed, DType::f32, lo, hi);
       for (int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] = static_cast<float>(v[i]);
@@ -60,6 +61,27 @@ TEST(ConvBn, FoldedAndUnfoldedInferenceAgree) {
         EXPECT_TRUE(test::close(test::values(folded), expected, 600 * 0x1p-24 * (1 + test::max_abs(expected))));
       }
     }
+  }
+}
+
+TEST(ConvBn, AModelForInferenceFoldsIntoItsOwnWeights) {
+  for (const ConvShape& shape : kShapes) {
+    Layer both(shape), one(shape, 1, Purpose::inference);
+    const Tensor x = both.input({2, 7, 5, shape.in});
+    const Tensor expected = both.conv(both.cx, x);
+    EXPECT_TRUE(test::same_bytes(one.conv(one.cx, x), expected));
+    EXPECT_FALSE(test::same_bytes(one.store.values, both.store.values)) << "folded in place";
+    EXPECT_FALSE(one.store.grads.defined());
+    Tape tape;
+    EXPECT_THROW(one.store.bind(tape), Error);
+    ++one.store.version;  // Folding what is folded already changes no bit.
+    EXPECT_TRUE(test::same_bytes(one.conv(one.cx, x), expected));
+    // Weights that are loaded anew are folded anew.
+    Layer other(shape, 5);
+    const fs::path file = test::temporary_folder() / "w.safetensors";
+    save_state_dict(file, other.store, {});
+    load_matching(WeightFile(file), one.store);
+    EXPECT_TRUE(test::same_bytes(one.conv(one.cx, x), other.conv(other.cx, x)));
   }
 }
 

@@ -77,6 +77,11 @@ TEST(Schedule, WarmsUpOverStepsOfTheRun) {
   const Schedule shortened{.lr = 1, .milestones = {}, .epochs = 10, .warmup_steps = 1000, .short_warmup = true};
   EXPECT_DOUBLE_EQ(shortened.at(0, 5, 20), 0.5005) << "a twentieth of 200 steps";
   EXPECT_DOUBLE_EQ(shortened.at(0, 10, 20), 1);
+  EXPECT_EQ(s.warmup_length(20), 30);
+  EXPECT_EQ(shortened.warmup_length(20), 10);
+  EXPECT_EQ((Schedule{.warmup = true}.warmup_length(20)), 19) << "the seed's is within the first epoch";
+  EXPECT_EQ((Schedule{.warmup = true}.warmup_length(5000)), 1000);
+  EXPECT_EQ(Schedule{}.warmup_length(20), 0);
 }
 
 // Two parameters of which one is a bias, and gradients.

@@ -130,7 +130,7 @@ TEST(ConvPlanMemory, DamagedLinesAreLeftOutAndTheOthersCount) {
 }
 
 TEST(ConvPlanMemory, WhatCannotBeReadOrWrittenIsNoError) {
-  const fs::path folder = test::temporary_folder();  // a folder is in the place of the file
+  const fs::path folder = test::temporary_folder();  // the path of the file is a folder, so it cannot be written
   {
     ConvPlanMemory memory(folder, "heading");
     memory.put(kProblem, "cuDNN eng0");

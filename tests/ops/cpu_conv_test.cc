@@ -35,7 +35,7 @@ struct Ways {
   }
 };
 
-// Where the estimate is too close to call.
+// A convolution for which the estimate is too close to 1 to decide.
 ConvGeometry close_call() {
   const Winograd winograd;
   for (const int64_t c : {256, 224, 192, 160, 128, 96, 64}) {
@@ -110,7 +110,7 @@ TEST(CpuConv, ACloseCallIsMeasuredOnceAndRemembered) {
   }
 }
 
-// A measurement that cannot be kept would be another one in the next run.
+// A measurement that cannot be stored could give another choice in the next run, so nothing is measured then.
 TEST(CpuConv, WithoutAFileTheEstimateDecides) {
   if (!Winograd().exists()) GTEST_SKIP() << "no AVX2";
   const Ways ways(close_call());

@@ -91,7 +91,7 @@ TEST(CopyOrAdd, OverwritesOrAdds) {
   }
 }
 
-// With no rows there is no first part to begin with.
+// The reduction starts from the sum of the first block of rows, which does not exist if there are no rows.
 TEST(ColumnSum, OfNoRowsIsRefused) {
   Context cx;
   const Tensor y = cx.zeros({5}, DType::f32);
@@ -165,7 +165,7 @@ TEST(Elementwise, ReluPassesItsGradientWhereXIsPositive) {
   EXPECT_TRUE(std::isnan(test::values(relu(cx, test::make(cx, {1}, DType::f32, {std::nan("")})))[0]));
 }
 
-// If a value is both operands, two addends meet: x x has the derivative 2 x.
+// If a value is both operands, both of its gradients must be added: x * x has the derivative 2 x.
 TEST(Elementwise, AValueThatIsBothOperandsGetsBothGradients) {
   test::Recording r;
   const Values v = test::random_values(9, 1), dy = test::random_values(9, 2);
@@ -188,7 +188,7 @@ TEST(Elementwise, RefusesOperandsThatDoNotGoTogether) {
   }
 }
 
-// The gradient of a parameter is on the slab, from which no later step removes it, so every op must write it there.
+// The gradient of a parameter lies in the gradient slab, which the optimiser reads. Every op must write it there.
 TEST(AddGradient, ReachesABoundLeafFromEveryElementwiseOp) {
   const auto gradient = [](const std::function<Tensor(Context&, const Tensor&)>& use) {
     test::Recording r;

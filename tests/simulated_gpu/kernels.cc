@@ -1,4 +1,4 @@
-// ops/gpu_loops.h on the simulated device: the CPU's loops run every functor when its turn in the stream comes.
+// Implements ops/gpu_loops.h on the simulated device: each launch is queued in its stream and then runs the CPU's loop.
 #include <cstring>
 
 #include "ops/conv/tile_conv_launch.h"
@@ -34,7 +34,7 @@ void for_each_flat(cuda::Stream stream, int64_t n, const F& f) {
 //
 #include "ops/all_kernels.h"
 
-// Our own convolution kernels are computed as those of the libraries.
+// Our own convolution kernels are computed in the same way as those of the libraries (tests/support/conv_stand_in.h).
 namespace hr::gpu {
 namespace {
 

@@ -1,4 +1,4 @@
-// The simulator finds the mistakes that it is made to find.
+// Tests that the simulator detects the mistakes for which it was made.
 #include "tests/simulated_gpu/simulator.h"
 
 #include <gtest/gtest.h>

@@ -27,8 +27,8 @@ namespace hr::test {
 
 struct ChildResult {
   std::string said;     // the text that the work returned or threw
-  bool threw = false;   // it threw something else than bad_alloc
-  bool exited = false;  // it ended by itself: no signal, no bad_alloc
+  bool threw = false;   // it threw another exception than bad_alloc
+  bool exited = false;  // it ended normally: not by a signal and not with bad_alloc
   double seconds = 0;   // of processor time inside the work
   int64_t grown = 0;    // bytes by which the resident memory rose above its start
 };

@@ -9,12 +9,14 @@
 #include "tests/support/checkpoints.h"
 #include "tests/support/formula.h"
 #include "tests/support/oracle.h"
+#include "tests/support/pth_samples.h"
 #include "tools/cli/flag_names.h"
 #include "tools/cli/model_options.h"
 
 namespace hr {
 namespace {
 
+using test::bits;
 using test::PthBuilder;
 using test::Values;
 using namespace test::pickled;  // NOLINT(google-build-using-namespace)
@@ -32,12 +34,6 @@ void expect_words(const std::string& text, std::initializer_list<const char*> wo
   for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " in: " << text;
 }
 
-std::vector<std::byte> bits(const ArrayView& a) {
-  std::vector<std::byte> out(static_cast<size_t>(a.numel()) * size_of(a.dtype));
-  a.copy_to(out);
-  return out;
-}
-
 void expect_same_tensors(const WeightFile& a, const WeightFile& b) {
   ASSERT_EQ(a.names(), b.names());
   for (const std::string& name : a.names()) {
@@ -47,8 +43,12 @@ void expect_same_tensors(const WeightFile& a, const WeightFile& b) {
   }
 }
 
-void convert_file(const fs::path& from, const fs::path& to) {
-  convert({.input = from.string(), .output = to.string()});
+void convert_file(const fs::path& from, const fs::path& to, const std::string& color = "") {
+  ConvertOptions options;
+  options.input = from.string();
+  options.output = to.string();
+  options.color = color;
+  convert(options);
 }
 
 // Converts there and back. Every step has the same tensors in the same order.
@@ -133,7 +133,7 @@ TEST(Convert, ColourOrderAndInputSizeTravelWithTheWeights) {
   // A .pth has no place for it, but the flag on the way back records it.
   convert_file(folder / "best.safetensors", folder / "best.pth");
   EXPECT_FALSE(load_model(cx, folder / "best.pth")->bgr_input());
-  convert({.input = (folder / "best.pth").string(), .output = (folder / "again.safetensors").string(), .color = "bgr"});
+  convert_file(folder / "best.pth", folder / "again.safetensors", "bgr");
   EXPECT_TRUE(load_model(cx, folder / "again.safetensors")->bgr_input());
 }
 

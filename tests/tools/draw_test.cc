@@ -93,7 +93,7 @@ TEST(Draw, TextLeavesInkInsideItsBox) {
   }
 }
 
-// The letters of before were made of rectangles, and an oblique stroke was a staircase.
+// Letters used to consist of rectangles, so that an oblique stroke was a staircase.
 TEST(Draw, LettersHaveSmoothEdges) {
   Image image = canvas(60, 60);
   draw_text(image, 5, 5, "V", 40, kWhite);
@@ -112,7 +112,7 @@ TEST(Draw, EveryPrintableCharacterHasALetterOfItsOwn) {
     Image image = canvas(40, 40);
     draw_text(image, 10, 8, std::string(1, c), 16, kWhite);
     EXPECT_GT(brightness(image), 2) << c;
-    if (c == 'l' || c == '|') continue;  // l is the stroke of I.
+    if (c == 'l' || c == '|') continue;  // These consist of the same stroke as I.
     for (const auto& other : seen) EXPECT_NE(image.rgb, other) << c;
     seen.push_back(image.rgb);
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Tests tools/gpu_check.sh with stand-ins for the programs, the GPU and its tools: what it does if some of them hang,
-crash or fail, and that nothing counts as passed or measured that was not."""
+"""Tests tools/gpu_check.sh with stand-ins for the programs, the GPU and its tools. Some of them hang, crash or fail.
+The tests check that the script goes on, and that nothing is reported as passed or measured that was not."""
 import json
 import os
 import shutil
@@ -88,14 +88,15 @@ while [ $# -gt 0 ]; do [ "$1" = --log-file ] && printf '"ID","Kernel"\\n"","ns"\
 
 
 def made_trace(launches=4, kernels=200):
-    """Writes launches that follow each other, some of whose kernels run in parallel and change places."""
+    """Makes a trace of launches that follow each other. Some kernels run in parallel, so that their order differs from
+    launch to launch."""
     lines = [f"n\t{i}\tvoid hr::gpu::detail::for_each_kernel<hr::F{i % 20}>(int)" for i in range(kernels)]
     at = 1000
     for launch in range(launches):
         order = [0] + list(range(1, kernels))
         if launch % 2: order[10], order[11] = order[11], order[10]
         for i, name in enumerate(order):
-            # The first name comes again within a launch, as the first kernel of a launch may.
+            # The first kernel of a launch may be used again within the launch, so its name occurs twice here.
             number = 0 if name in (0, 50) else 1 + name * name % 19
             lines.append(f"k\t{at}\t{at + 1500}\t{7 + i % 2}\t1\t{number}\t1\t1\t1\t1\t0")
             at += 1000

@@ -1,4 +1,4 @@
-// predict on videos, alone and among pictures: every frame, its time, its people, and everything that is written.
+// Tests predict on videos, alone and together with pictures: frames, times, people, and all files that are written.
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
@@ -14,8 +14,11 @@
 #include "data/video/video_writer.h"
 #include "hrnet/model/model.h"
 #include "nn/state_dict.h"
+#include "tests/data/made_video.h"
+#include "tests/support/http_server.h"
 #include "tests/support/oracle.h"
 #include "tests/support/program.h"
+#include "tests/support/sound.h"
 #include "tests/support/yolox.h"
 #include "tools/predict/number_files.h"
 #include "tools/predict/overlay.h"
@@ -33,6 +36,10 @@ class PredictVideo : public testing::Test {
     if (!has_video()) GTEST_SKIP() << "built without FFmpeg";
     Context cx;
     const auto model = make_model(cx, "hrnet_w2", 17, 3, Init::torch);
+    // All heatmaps are lifted, so that the joints have scores that count.
+    for (const Parameter& p : model->parameters().parameters()) {
+      if (p.name == "final_layer.bias") std::fill_n(p.value.data<float>(), p.value.numel(), 0.5F);
+    }
     save_state_dict(in / "w.safetensors", model->parameters(), {{"input_h", "64"}, {"input_w", "64"}});
     // Its scores are near 1/4 everywhere, so that it finds up to a hundred people in any picture.
     detector = test::write_yolox({.stem = 8, .depth = 1, .classes = 1});
@@ -151,9 +158,9 @@ TEST_F(PredictVideo, BadInputsAreTheirOwnMessageAndLoseNothing) {
 
 TEST_F(PredictVideo, OddSizesAndOneFrame) {
   write_image(in / "dot.png", picture(1, 1));
-  write_image(in / "tall.png", picture(17, 400));
+  write_image(in / "tall.png", picture(17, 4000));
   write_video(in / "dot.mp4", 1, 1, {0});
-  write_video(in / "tall.mp4", 17, 400, {0});
+  write_video(in / "tall.mp4", 17, 4000, {0});
   std::string inputs;
   for (const char* name : {"dot.png", "tall.png", "dot.mp4", "tall.mp4"}) inputs += file(name) + " ";
   for (const std::string& more : {std::string(), looking()}) {
@@ -161,6 +168,79 @@ TEST_F(PredictVideo, OddSizesAndOneFrame) {
     EXPECT_EQ(e.status, 0) << e.output;
     EXPECT_EQ(times_of(in / "out/tall_mp4_pose.mp4").size(), 1U);
   }
+}
+
+// The frames of 8K are larger than a queue of the pipeline, which therefore holds one at a time.
+TEST_F(PredictVideo, EightK) {
+  write_image(in / "b.jpg", picture(7680, 4320));
+  VideoWriter video(in / "a.mp4", 7680, 4320, {.codec = "mpeg4"});
+  for (int i = 0; i < 3; ++i) video.write(picture(7680, 4320, i), i * 0.04);
+  video.finish();
+  const Ended e = run(command(file("a.mp4") + " " + file("b.jpg"), looking() + "--track"));
+  EXPECT_EQ(e.status, 0) << e.output;
+  VideoReader overlay((in / "out/a_pose.mp4").string());
+  EXPECT_EQ(overlay.info().width, 7680);
+  EXPECT_EQ(overlay.info().height, 4320);
+  EXPECT_EQ(overlay.info().frames, 3);
+  EXPECT_TRUE(fs::exists(in / "out/b_pose.jpg"));
+}
+
+TEST_F(PredictVideo, TheOverlayHasTheSoundAndTheShapeOfPixelsOfItsVideo) {
+  write_file(in / "a.mp3", test::made_mp3(100));
+  VideoWriter video(in / "a.mp4", 64, 48, {.pixel = {16, 11}, .sound_of = in / "a.mp3"});
+  for (int i = 0; i < 50; ++i) video.write(picture(64, 48, i), i * 0.04);
+  video.finish();
+  const Ended e = run(command(file("a.mp4")));
+  ASSERT_EQ(e.status, 0) << e.output;
+  EXPECT_EQ(VideoReader((in / "out/a_pose.mp4").string()).info().pixel, (PixelShape{16, 11}));
+  const test::Sound before = test::sound_of(in / "a.mp4"), after = test::sound_of(in / "out/a_pose.mp4");
+  ASSERT_GT(before.packets.size(), 70U);
+  ASSERT_EQ(after.packets.size(), before.packets.size());
+  for (size_t i = 0; i < before.packets.size(); ++i) {
+    EXPECT_EQ(after.packets[i].bytes, before.packets[i].bytes);
+    EXPECT_NEAR(after.packets[i].seconds, before.packets[i].seconds, 1e-4);
+  }
+}
+
+// What came before the cut, or before the connection broke, is done.
+TEST_F(PredictVideo, OfAVideoThatBreaksOffTheBeginningIsDone) {
+  std::vector<double> times;
+  for (int i = 0; i < 60; ++i) times.push_back(i * 0.04);
+  write_video(in / "a.mp4", 160, 120, times);
+  const std::string whole = test::index_first(read_file(in / "a.mp4"));
+  write_file(in / "cut.mp4", whole.substr(0, (whole.find("mdat") + whole.size()) / 2));
+  Ended e = run(command(file("cut.mp4")));
+  EXPECT_EQ(e.status, 0) << e.output;
+  const size_t done = times_of(in / "out/cut_pose.mp4").size();
+  EXPECT_GT(done, 5U);
+  EXPECT_LT(done, 60U);
+  EXPECT_NE(e.output.find(fmt::format("people in {} frames", done)), std::string::npos) << e.output;
+  EXPECT_NE(e.output.find("note       " + file("cut.mp4")), std::string::npos) << e.output;
+
+  const test::HttpServer server(whole, test::HttpServer::Kind::ranges);
+  e = run("env -u http_proxy no_proxy=127.0.0.1 " + command(server.address("street.mp4")));
+  EXPECT_EQ(e.status, 0) << e.output;
+  EXPECT_NE(e.output.find("60 people in 60 frames"), std::string::npos) << e.output;
+}
+
+// A picture with a hundred boxes, and a detector that finds a hundred people.
+TEST_F(PredictVideo, AHundredPeople) {
+  write_image(in / "crowd.png", picture(640, 480));
+  std::string boxes = "[";
+  for (int i = 0; i < 100; ++i) {
+    boxes += fmt::format(R"({}{{"file_name": "crowd.png", "bbox": [{}, {}, 40, 60]}})", i == 0 ? "" : ", ",
+                         10 + 60 * (i % 10), 5 + 45 * (i / 10));
+  }
+  write_file(in / "boxes.json", boxes + "]");
+  Ended e = run(command(file("crowd.png"), "--boxes " + file("boxes.json")));
+  EXPECT_EQ(e.status, 0) << e.output;
+  EXPECT_NE(e.output.find("100 people in 1 picture"), std::string::npos) << e.output;
+  EXPECT_EQ(parse_json_file(in / "out/poses.json").Size(), 100U);
+  write_video(in / "a.mp4", 640, 480, {0, 0.1});
+  e = run(command(file("a.mp4"), looking() + "--track --mot " + file("mot")));
+  EXPECT_EQ(e.status, 0) << e.output;
+  const auto tracks = read_mot(in / "mot/a.txt", MotKind::result);
+  EXPECT_EQ(std::count_if(tracks.begin(), tracks.end(), [](const MotBox& b) { return b.frame == 1; }), 100);
 }
 
 // The detector finds a hundred people in each of three frames; the last one is a video in which it finds nobody.
@@ -177,7 +257,7 @@ TEST_F(PredictVideo, ACrowdAndNobody) {
   EXPECT_EQ(parse_json_file(in / "out/poses.json").Size(), 0U);
 }
 
-// Between two frames with the detector the same people stand, under the same numbers.
+// In the frames between two runs of the detector the same people are found, with the same numbers.
 TEST_F(PredictVideo, TheTrackerCarriesPeopleBetweenDetections) {
   std::vector<double> times;
   for (int i = 0; i < 10; ++i) times.push_back(i * 0.1);
@@ -195,6 +275,26 @@ TEST_F(PredictVideo, TheTrackerCarriesPeopleBetweenDetections) {
   EXPECT_EQ(ids[1].count(-1), 0U);
 }
 
+// Joints are smoothed in frames with the detector and in those between.
+TEST_F(PredictVideo, JointsAreSmoothedBetweenDetectionsToo) {
+  std::vector<double> times;
+  for (int i = 0; i < 7; ++i) times.push_back(i * 0.04);
+  write_video(in / "a.mp4", 160, 120, times);
+  std::map<std::string, std::vector<std::string>> lines;
+  for (const char* how : {"--smooth", "--no-smooth"}) {
+    const Ended e = run(command(file("a.mp4"), looking() + "--every 3 --csv " + file("people.csv") + " " + how));
+    ASSERT_EQ(e.status, 0) << e.output;
+    lines[how] = lines_of(read_file(in / "people.csv"));
+  }
+  ASSERT_EQ(lines["--smooth"].size(), lines["--no-smooth"].size());
+  std::set<int> smoothed;
+  for (size_t i = 1; i < lines["--smooth"].size(); ++i) {
+    const std::string& line = lines["--smooth"][i];
+    if (line != lines["--no-smooth"][i]) smoothed.insert(std::atoi(line.c_str() + line.find(',') + 1));
+  }
+  for (int frame = 1; frame < 7; ++frame) EXPECT_EQ(smoothed.count(frame), 1U) << frame;
+}
+
 TEST_F(PredictVideo, ContradictionsAreToldBeforeAnythingIsRead) {
   write_video(in / "a.mp4", 32, 32, {0});
   Ended e = run(command(file("a.mp4"), "--track"));
@@ -206,7 +306,7 @@ TEST_F(PredictVideo, ContradictionsAreToldBeforeAnythingIsRead) {
   EXPECT_NE(e.output.find("--boxes knows the people of pictures"), std::string::npos) << e.output;
 }
 
-// A signal in the middle: the frames that were done make a whole video and a whole list.
+// After a signal in the middle of a video, the frames that are done form a complete video and a complete list.
 TEST_F(PredictVideo, CtrlCKeepsWhatWasDone) {
   std::vector<double> times;
   for (int i = 0; i < 2000; ++i) times.push_back(i * 0.04);

@@ -1,8 +1,9 @@
-// report.html: well-formed, complete in itself, and honest about what is missing.
+// Tests that report.html is well-formed and self-contained, and that it says what is missing.
 #include "tools/report/report.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -14,6 +15,7 @@
 #include "tests/support/oracle.h"
 #include "tools/plot/history_plot.h"
 #include "tools/programs/train.h"
+#include "tools/report/page_frame.h"
 #include "tools/report/run_report.h"
 #include "tools/report/worst_pictures.h"
 #include "tools/synth/synth.h"
@@ -25,7 +27,7 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 bool contains(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
 
-// Why the elements of a page do not nest properly; empty if they do.
+// Returns the reason if the elements of a page do not nest properly, otherwise an empty text.
 std::string nesting_error(std::string_view page) {
   static const std::set<std::string> empty_elements = {"meta", "img", "br"};
   std::vector<std::string> open;
@@ -34,7 +36,7 @@ std::string nesting_error(std::string_view page) {
       at = page.find('>', at);
       continue;
     }
-    // A quoted attribute may hold a >.
+    // A quoted attribute may contain the character '>'.
     size_t end = at + 1;
     for (bool quoted = false; end < page.size() && (quoted || page[end] != '>'); ++end)
       quoted = quoted != (page[end] == '"');
@@ -79,7 +81,7 @@ std::vector<EpochRecord> history(int epochs) {
   return records;
 }
 
-// A folder with the files of a run that the report is made from.
+// Makes a run folder with the files from which the report is made.
 fs::path run_folder(const std::string& metrics = "") {
   const fs::path folder = test::temporary_folder();
   write_file(folder / "config.json",
@@ -89,9 +91,9 @@ fs::path run_folder(const std::string& metrics = "") {
   return folder;
 }
 
-std::string page_of(const fs::path& folder, const std::vector<EpochRecord>& records, bool ended = false) {
+std::string page_of(const fs::path& folder, const std::vector<EpochRecord>& records, const std::string& ending = "") {
   RunReport report;
-  report.write(folder, records, ended);
+  report.write(folder, records, ending);
   return read_file(folder / "report.html");
 }
 
@@ -148,6 +150,27 @@ TEST(Report, AFullPageIsWellFormedAndLoadsNothing) {
   EXPECT_EQ(page, report_html(d));
 }
 
+// A line break within a quoted text makes a browser drop this rule and the next one.
+TEST(Report, QuotedTextsOfTheStyleEndOnTheirLine) {
+  std::string_view style = kPageStyle;
+  while (!style.empty()) {
+    const std::string_view line = style.substr(0, style.find('\n'));
+    EXPECT_EQ(std::count(line.begin(), line.end(), '"') % 2, 0) << line;
+    style.remove_prefix(std::min(style.size(), line.size() + 1));
+  }
+}
+
+TEST(Report, AnAnalysisWithoutAnyPersonFoundSaysSo) {
+  ReportData data;
+  data.analysis.emplace();
+  data.analysis->people = 3;
+  const std::string page = report_html(data);
+  expect_good_page(page);
+  EXPECT_TRUE(contains(page, "0 of 3 people found"));
+  EXPECT_TRUE(contains(page, "No person was found, so no joint can be judged."));
+  EXPECT_FALSE(contains(page, "By joint"));
+}
+
 TEST(Report, NamesAreEscaped) {
   const std::string evil = "<script>alert('x')</script>&\"\x01";
   ReportData d;
@@ -170,11 +193,11 @@ TEST(Report, NamesAreEscaped) {
 }
 
 TEST(Report, AnEmptyHistorySaysSo) {
-  const std::string page = page_of(run_folder(), {}, true);
+  const std::string page = page_of(run_folder(), {}, "stopped by Ctrl-C at epoch 1, step 3");
   expect_good_page(page);
   EXPECT_TRUE(contains(page, "No epoch is finished yet."));
   EXPECT_TRUE(contains(page, "This run has not been validated yet."));
-  EXPECT_TRUE(contains(page, "0 of 4 epochs, stopped"));
+  EXPECT_TRUE(contains(page, "0 of 4 epochs, stopped by Ctrl-C at epoch 1, step 3"));
   expect_good_page(page_of(test::temporary_folder(), {}));  // A folder without any file.
 }
 
@@ -183,10 +206,11 @@ TEST(Report, ARunWithoutValidationSaysSo) {
   for (EpochRecord& r : records) r.stats.clear();
   const std::string page = page_of(run_folder(), records);
   expect_good_page(page);
+  EXPECT_TRUE(contains(page, "2 of 4 epochs, going on when this page was written"));
   EXPECT_TRUE(contains(page, "This run has not been validated yet."));
   EXPECT_TRUE(contains(page, ">not validated yet</text>"));
   EXPECT_TRUE(contains(page, "0.020000"));
-  EXPECT_TRUE(contains(page, "74.4"));  // What is published stands there all the same.
+  EXPECT_TRUE(contains(page, "74.4"));  // The published results are listed nevertheless.
 }
 
 TEST(Report, WhatIsNotANumberIsCalledSo) {
@@ -218,7 +242,7 @@ TEST(Report, PckhIsInPercent) {
   EXPECT_FALSE(contains(page, "OKS AP"));
 }
 
-TEST(Report, OwnNumbersStandBesidePublishedOnes) {
+TEST(Report, OwnNumbersAreComparedWithPublishedOnes) {
   const std::string page = page_of(run_folder(), history(3));
   const size_t own = page.find("<tr class=\"own\"><td class=\"n\">20.00</td><td>256 x 192</td><td>val2017</td>");
   ASSERT_NE(own, std::string::npos);
@@ -226,11 +250,11 @@ TEST(Report, OwnNumbersStandBesidePublishedOnes) {
   EXPECT_TRUE(published_results("hrnet_w2", "AP", 64, 64).empty());
   const auto large = published_results("hrnet_w48", "AP", 384, 288);
   ASSERT_EQ(large.size(), 3U);
-  EXPECT_EQ(large[0].percent, 76.3);  // The same input first.
+  EXPECT_EQ(large[0].percent, 76.3);  // Results of the same input size come first.
   for (const PublishedResult& r : large) EXPECT_FALSE(r.source.empty());
 }
 
-// A resumed run tells of all its epochs, and a line that a crash has cut off does no harm.
+// The report of a resumed run contains all epochs, and a line that a crash has cut off is ignored.
 TEST(Report, SpeedsComeFromTheWholeCourse) {
   const std::string metrics =
       "{\"kind\":\"fact\",\"label\":\"model\",\"text\":\"x\"}\n"
@@ -303,7 +327,54 @@ TEST(Report, ARunLeavesAPageWithPicturesAndChecksums) {
   EXPECT_LE(pictures, 5);
 }
 
-// A page that cannot be written costs one message, and neither the training nor its weights.
+TEST(Report, SaysHonestlyWhyARunEnded) {
+  TrainOptions o = tiny(test::temporary_folder());
+  o.epochs = 9;
+  o.lr = 1e-9;  // The score stays as it is.
+  o.patience = 1;
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(train(o), 0);
+  testing::internal::GetCapturedStdout();
+  const fs::path page = fs::path(o.output_dir) / "report.html";
+  expect_good_page(read_file(page));
+  EXPECT_TRUE(contains(read_file(page),
+                       "2 of 9 epochs, ended early because the score had not risen for 1 validation "
+                       "(--patience)"));
+
+  // A folder in the place of the poses makes the validation of the next run fail after its first epoch.
+  o.patience = 0;
+  o.epochs = 1;
+  const fs::path poses = fs::path(o.output_dir) / "key_results.json";
+  fs::remove(poses);
+  fs::create_directories(poses / "in_the_way");
+  testing::internal::CaptureStdout();
+  EXPECT_THROW(train(o), Error);
+  testing::internal::GetCapturedStdout();
+  expect_good_page(read_file(page));
+  EXPECT_TRUE(contains(read_file(page), "0 of 1 epochs, ended by an error: "));
+  EXPECT_TRUE(contains(read_file(page), "No epoch is finished yet."));
+}
+
+TEST(Report, AModelThatIsOnlyTestedHasAPageToo) {
+  TrainOptions o = tiny(test::temporary_folder());
+  o.epochs = 1;
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(train(o), 0);
+  o.weights = (fs::path(o.output_dir) / "best.safetensors").string();
+  o.output_dir = (fs::path(o.output_dir) / "test").string();
+  o.test_only = true;
+  EXPECT_EQ(train(o), 0);
+  EXPECT_TRUE(contains(testing::internal::GetCapturedStdout(), "key_results.json, report.html\n"));
+  const std::string page = read_file(fs::path(o.output_dir) / "report.html");
+  expect_good_page(page);
+  EXPECT_TRUE(contains(page, "hrnet_w2 on val2017"));
+  EXPECT_TRUE(contains(page, "Validation of " + o.weights));
+  EXPECT_TRUE(contains(page, sha256_of(o.weights)));
+  EXPECT_TRUE(contains(page, "Where the errors come from"));
+  EXPECT_FALSE(contains(page, "Course of the training"));
+}
+
+// If the page cannot be written, the run prints one note, continues to train and writes its weights.
 TEST(Report, AFailureIsToldOnceAndTheTrainingContinues) {
   const TrainOptions o = tiny(test::temporary_folder());
   fs::create_directories(fs::path(o.output_dir) / "report.html" / "in_the_way");

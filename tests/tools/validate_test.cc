@@ -304,6 +304,10 @@ TEST(Validate, ATestListGivesServerFilesAndNoNumbers) {
   EXPECT_FALSE(fs::exists(folder / "out/validation.md"));
   EXPECT_EQ(read_coco_detections(folder / "out/results/keypoints_test-dev2017_results_0.json").size(), 1u);
   EXPECT_FALSE(parse_json_file(folder / "out/validation.json").HasMember("stats"));
+  const std::string page = read_file(folder / "out/report.html");
+  EXPECT_TRUE(contains(page, "hrnet_w2 on test-dev2017")) << page.substr(0, page.find("<section"));
+  EXPECT_TRUE(contains(page, "There are no annotations, so there are no numbers."));
+  EXPECT_TRUE(contains(page, "There is nothing to compare."));
   write_file(det, "[]");
   expect_refused(command + " --person-det " + det.string(),
                  {"--person-det", "det.json", "the list of detections is empty"});

@@ -1,4 +1,5 @@
-// The program bench: how fast the engine is, as a ratio to the convolution primitives' own time in the same run.
+// The program bench measures the speed of the library, among others as a ratio to the time inside convolution
+// primitives in the same run.
 #include <array>
 
 #include "core/error.h"

@@ -108,9 +108,10 @@ class Lone {
   std::vector<std::vector<double>> ready_;
 };
 
-// All-reduces without a training step, in seconds: of the gradient, of this rank's processor meanwhile, of 8 bytes.
+// The durations of all-reduces outside of a training step, in seconds: of the whole gradient (wall time, and processor
+// time of this rank) and of 8 bytes.
 struct Measured {
-  std::vector<double> gradient, gradient_cpu, small;  // all-reduces by themselves: seconds, this rank's processor's
+  std::vector<double> gradient, gradient_cpu, small;  // one number per repeat
 };
 
 Measured time_all_reduces(const BenchComm& o, Comm& comm, const Context& cx, const Tensor& gradient) {
@@ -135,8 +136,8 @@ Measured time_all_reduces(const BenchComm& o, Comm& comm, const Context& cx, con
   return m;
 }
 
-// The variants run in turn, so that other load on the machine meets all of them alike. `witness` of the first one may
-// be null; `lone` gets what it has recorded.
+// Runs the variants in turn, so that other load on the machine affects all of them alike. The `witness` of the first
+// variant may be null; otherwise its records are written to `lone`.
 void run_in_turn(const BenchComm& o, Comm& comm, const TrainBatch& batch,
                  const std::vector<std::unique_ptr<Variant>>& variants, Witness* witness, Lone& lone) {
   for (int i = 0; i < o.warmup + o.repeats; ++i) {

@@ -1,4 +1,4 @@
-// bench --mode comm and --mode scaling: what communication between ranks costs, measured and predicted.
+// bench --mode comm measures the cost of communication between ranks, and --mode scaling predicts it.
 #pragma once
 #include <array>
 #include <string>
@@ -19,11 +19,11 @@ struct BenchComm {
 };
 void add_comm_options(CLI::App& app, BenchComm& options);
 
-// Runs training steps on all ranks at once, in three variants that take turns: without exchange, with gradients
-// averaged while backward runs, and with gradients averaged after it. Reports medians of: what averaging adds to a
-// step, with and without overlap, as a share of the step; how long a step waits at its end; an all-reduce of the whole
-// gradient and one of 8 bytes, both outside of a step; on the CPU also the prediction (tools/bench/scaling.h). Exit
-// status as run_ranks().
+// Runs training steps on all ranks at once, in three variants in turn: without exchange, with gradients averaged while
+// backward runs, and with gradients averaged after backward. Reports medians of the time that averaging adds to a step
+// (with and without overlap, as a share of the step), of the time that a step waits at its end, and of all-reduces of
+// the whole gradient and of 8 bytes outside of a step. On the CPU it also prints the prediction
+// (tools/bench/scaling.h). Returns the exit status of run_ranks().
 int bench_comm(const BenchComm& options);
 
 // Prints the tables of docs/design/scaling.md: a step of `step_ms` on 8 to 1,024 GPUs (tools/bench/scaling.h).

@@ -1,4 +1,5 @@
-// How long evaluation takes on data of COCO val2017's size, compared with copying the files' bytes and with RapidJSON.
+// Measures how long evaluation takes on data of COCO val2017's size, compared with copying the bytes of the files and
+// with RapidJSON.
 #pragma once
 
 namespace hr {

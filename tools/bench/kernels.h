@@ -1,4 +1,4 @@
-// bench --mode kernels: the time and bytes of a training step (or of inference) by kind of kernel.
+// bench --mode kernels prints the time and bytes of a training step (or of inference) by kind of kernel.
 #pragma once
 #include <array>
 #include <string>

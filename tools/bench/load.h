@@ -1,4 +1,4 @@
-// How long loading weights takes, compared with copying the same bytes once.
+// Measures how long loading weights takes, compared with copying the same bytes once.
 #pragma once
 #include <string>
 

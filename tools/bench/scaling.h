@@ -9,7 +9,7 @@
 
 namespace hr {
 
-// One rank's step without other ranks, in seconds. The sum of the parts is the step.
+// The duration of a step of one rank alone, in seconds. It is the sum of its parts.
 struct LoneStep {
   double until_backward = 0, backward = 0, after = 0;
   // When each parameter's gradient is ready, in seconds from the start of backward: [position on the slab, seconds],
@@ -35,9 +35,9 @@ struct Network {
   double host_seconds_per_byte = 0;  // of the rank's own processor while it exchanges (Gloo; 0 where a GPU computes)
 };
 
-// The time in which all ranks sum `bytes` each: reduce-scatter within the hosts, all-reduce of the parts between them,
-// all-gather within the hosts. 2 (n - 1) / n of the bytes cross each rank's link, and no algorithm sends less (Patarasu
-// & Yuan 2009).
+// Returns the time of an all-reduce of `bytes` bytes: reduce-scatter within the hosts, all-reduce of the parts between
+// the hosts, all-gather within the hosts. 2 (n - 1) / n of the bytes cross each rank's link, and no algorithm sends
+// less (Patarasu and Yuan 2009).
 double all_reduce_seconds(const Network& network, double bytes);
 
 struct PredictedStep {

@@ -105,6 +105,76 @@ void print_step(const BenchStep& o, const Timing& t, const Context& cx) {
   fmt::print("  peak memory       {:9.1f} MiB\n", static_cast<double>(t.peak_bytes) / (1 << 20));
 }
 
+// Times the calls of body() on the CPU, beside what the backend's clock counts inside of them.
+template <class Body>
+void time_on_cpu(Context& cx, const BenchStep& o, const Body& body, Timing& t) {
+  ConvBackend& backend = conv_backend(cx);
+  std::vector<double> total, conv, reorder, ratio;
+  for (int i = 0; i < o.warmup + o.repeats; ++i) {
+    backend.clock = {};
+    const double start = now();
+    body();
+    const double seconds = now() - start;
+    if (i < o.warmup) continue;
+    total.push_back(seconds);
+    conv.push_back(backend.clock.primitives);
+    reorder.push_back(backend.clock.reorders);
+    ratio.push_back(seconds / backend.clock.primitives);
+  }
+  t.seconds = median(total), t.conv = median(conv), t.reorder = median(reorder), t.over_conv = median(ratio);
+}
+
+void time_training(Context& cx, PoseModel& model, const TrainBatch& batch, const BenchStep& o, Timing& t) {
+  Optimizer optimizer(cx, model.parameters(), {});
+  const size_t parameter_bytes = cx.allocator->peak_bytes();
+  PoseTrainStep step(cx, model, optimizer, JointsLoss::official);
+  if (cx.device.is_cuda()) {
+    for (int i = 0; i < std::max(o.warmup, 3); ++i) step(batch, 1e-3);  // to record, capture and launch once each
+    const double start = now();
+    for (int i = 0; i < o.repeats; ++i) {
+      step.submit(batch, 1e-3);
+      while (step.ready()) step.wait();
+    }
+    while (step.pending() > 0) step.wait();
+    t.seconds = (now() - start) / o.repeats;
+  } else {
+    time_on_cpu(
+        cx, o, [&] { step(batch, 1e-3); }, t);
+  }
+  t.peak_bytes = step.peak_bytes() + parameter_bytes;
+}
+
+void time_inference(Context& cx, const PoseModel& model, const TrainBatch& batch, const BenchStep& o, Timing& t) {
+  const int n = batch.n, h = batch.h, w = batch.w;
+  const size_t parameter_bytes = cx.allocator->peak_bytes();
+  const Tensor input = cx.empty({n, h, w, 3}, DType::f32);
+  cx.upload(input, std::as_bytes(batch.images));
+  if (!cx.device.is_cuda()) {
+    Context inference = cx;
+    const auto arena = std::make_shared<Arena>(cx.allocator);
+    inference.allocator = arena;
+    const auto forward = [&] {
+      arena->begin_step();
+      { const Tensor y = model.forward(inference, input); }
+      arena->end_step();
+    };
+    time_on_cpu(cx, o, forward, t);
+    t.peak_bytes = cx.allocator->peak_bytes();  // Weights, packed filters, and activations.
+    return;
+  }
+  t.seconds = time_graph(cx, model, input, o, t.peak_bytes);
+  t.peak_bytes += parameter_bytes;
+  HeatmapRunner runner(cx, model, std::vector<int>(static_cast<size_t>(model.joints())), {.flip = false});
+  for (int i = 0; i < std::max(o.warmup, 3); ++i) runner(batch.images, n, h, w);  // as above
+  const double start = now();
+  for (int i = 0; i < o.repeats; ++i) {
+    if (runner.full()) runner.wait();
+    runner.submit(batch.images, n, h, w);
+  }
+  while (runner.pending() > 0) runner.wait();
+  t.with_copies = (now() - start) / o.repeats;
+}
+
 }  // namespace
 
 void bench_step(const BenchStep& o) {
@@ -114,10 +184,11 @@ void bench_step(const BenchStep& o) {
                              .tf32 = o.tf32,
                              .exact = o.exact,
                              .listener = print_remark});
-  const bool gpu = cx.device.is_cuda();
-  const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1], joints = 17;
-  std::unique_ptr<PoseModel> model =
-      o.weights.empty() ? make_model(cx, o.model, joints, 1) : load_model(cx, fs::path(o.weights));
+  const int n = o.batch_size, h = o.fixed_size[0], w = o.fixed_size[1];
+  const Purpose purpose = o.training ? Purpose::training : Purpose::inference;
+  std::unique_ptr<PoseModel> model = o.weights.empty() ? make_model(cx, o.model, 17, 1, Init::official, purpose)
+                                                       : load_model(cx, WeightFile(o.weights), {}, {}, {}, purpose);
+  const int joints = model->joints();
   Philox rng(1, 0, 0);
   HostBuffer<float> images(batch_memory(cx.device)), targets = images;
   images.resize(static_cast<size_t>(n) * h * w * 3);
@@ -127,76 +198,22 @@ void bench_step(const BenchStep& o) {
   for (float& v : targets) v = static_cast<float>(rng.uniform());
   const bool eight_bits = o.dtype == "int8" || (!o.weights.empty() && is_int8(WeightFile(o.weights)));
   if (o.dtype == "int8" && o.weights.empty()) model = quantised(*model, images, n, h, w);
-  const TrainBatch batch{images, targets, weights, n, h, w};
 
   Timing t;
-  std::vector<double> total, conv, reorder, ratio;
-  const auto measure = [&](ConvBackend& backend, const auto& body) {
-    for (int i = 0; i < o.warmup + o.repeats; ++i) {
-      backend.clock = {};
-      const double start = now();
-      body();
-      const double seconds = now() - start;
-      if (i < o.warmup) continue;
-      total.push_back(seconds);
-      conv.push_back(backend.clock.primitives);
-      reorder.push_back(backend.clock.reorders);
-      ratio.push_back(seconds / backend.clock.primitives);
-    }
-    t.seconds = median(total), t.conv = median(conv), t.reorder = median(reorder), t.over_conv = median(ratio);
-  };
   t.backend = conv_backend(cx).description();
+  const TrainBatch batch{images, targets, weights, n, h, w};
   if (o.training) {
-    Optimizer optimizer(cx, model->parameters(), {});
-    const size_t parameter_bytes = cx.allocator->peak_bytes();
-    PoseTrainStep step(cx, *model, optimizer, JointsLoss::official);
-    if (gpu) {
-      for (int i = 0; i < std::max(o.warmup, 3); ++i) step(batch, 1e-3);  // to record, capture and launch once each
-      const double start = now();
-      for (int i = 0; i < o.repeats; ++i) {
-        step.submit(batch, 1e-3);
-        while (step.ready()) step.wait();
-      }
-      while (step.pending() > 0) step.wait();
-      t.seconds = (now() - start) / o.repeats;
-    } else {
-      measure(conv_backend(cx), [&] { step(batch, 1e-3); });
-    }
-    t.peak_bytes = step.peak_bytes() + parameter_bytes;
+    time_training(cx, *model, batch, o, t);
   } else {
-    const size_t parameter_bytes = cx.allocator->peak_bytes();
-    const Tensor input = cx.empty({n, h, w, 3}, DType::f32);
-    cx.upload(input, std::as_bytes(std::span(images)));
-    if (gpu) {
-      t.seconds = time_graph(cx, *model, input, o, t.peak_bytes);
-      HeatmapRunner runner(cx, *model, std::vector<int>(joints), {.flip = false});
-      for (int i = 0; i < std::max(o.warmup, 3); ++i) runner(images, n, h, w);  // as above
-      const double start = now();
-      for (int i = 0; i < o.repeats; ++i) {
-        if (runner.full()) runner.wait();
-        runner.submit(images, n, h, w);
-      }
-      while (runner.pending() > 0) runner.wait();
-      t.with_copies = (now() - start) / o.repeats;
-    } else {
-      Context inference = cx;
-      const auto arena = std::make_shared<Arena>(cx.allocator);
-      inference.allocator = arena;
-      measure(conv_backend(cx), [&] {
-        arena->begin_step();
-        { const Tensor y = model->forward(inference, input); }
-        arena->end_step();
-      });
-      t.peak_bytes = arena->peak_bytes();
-    }
-    t.peak_bytes += parameter_bytes;
+    time_inference(cx, *model, batch, o, t);
   }
-
+  BenchStep shown = o;
   if (eight_bits) {
     t.over_conv = 0;
-    t.backend = "8-bit integers";
+    t.backend = "own 8-bit kernels";
+    shown.dtype = "int8";
   }
-  print_step(o, t, cx);
+  print_step(shown, t, cx);
 }
 
 }  // namespace hr

@@ -1,4 +1,4 @@
-// bench --mode train and --mode inference: how fast a step is, on random numbers.
+// bench --mode train and --mode inference measure the speed of a step on random numbers.
 #pragma once
 #include <array>
 #include <string>

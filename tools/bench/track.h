@@ -1,4 +1,4 @@
-// bench --mode track: how many frames per second the tracker processes on one core, without a network.
+// bench --mode track measures how many frames per second the tracker processes on one core, without a network.
 #pragma once
 
 namespace hr {

@@ -1,4 +1,4 @@
-// How many times as fast Winograd's convolutions are as oneDNN's direct ones on this processor.
+// Compares the speed of Winograd's convolutions with that of oneDNN's direct ones on this processor.
 #pragma once
 #include <array>
 #include <string>

@@ -1,4 +1,4 @@
-// The pictures of the contact sheets: a crop with its joints, and one under its target heatmaps.
+// Draws the pictures of the contact sheets: a crop with its joints, and a crop below its target heatmaps.
 #pragma once
 #include <string>
 
@@ -12,7 +12,7 @@ Image with_joints(Image crop, const Skeleton& skeleton, const Placement& placeme
 // Returns the crop in grey below its target heatmaps.
 Image with_targets(const Image& crop, const Sample& sample, int joints);
 
-// The caption of an augmented crop, such as "x1.12 -8 deg flip".
+// Returns the caption of an augmented crop, which lists its random values, such as "x1.12 -8 deg flip".
 std::string what_was_drawn(const Augmentation& augmentation);
 
 }  // namespace hr

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -182,6 +183,9 @@ std::string version() {
 
 int run_program(std::string_view name, int argc, const char* const* argv,
                 const std::function<void(CLI::App&)>& add_options, const std::function<int()>& body) {
+  // A write beyond the limit of the shell (ulimit -f) then fails with a reason instead of killing the program, which
+  // would leave a temporary file behind.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     CLI::App app("", std::string(name));
     app.option_defaults()->always_capture_default();

@@ -1,4 +1,4 @@
-// What every main() shares: options, --help, and how errors are reported.
+// The parts that every main() shares: options, --help and the reporting of errors.
 //
 //   struct Options { std::string output; int people = 3; };
 //   int main(int argc, char** argv) {

@@ -8,6 +8,46 @@
 
 namespace hr {
 
+namespace {
+// The flags of targets and augmentation, which only training has.
+void add_target_options(CLI::App& app, DataOptions& o) {
+  add_seed(app, o.seed);
+  app.add_option("--codec", o.codec,
+                 "target heatmaps: quarter (HRNet's, the joint is rounded to a pixel), dark (at the exact joint) or "
+                 "udp (with crops of its own)")
+      ->check(CLI::IsMember({"quarter", "dark", "udp"}));
+  app.add_option("--cache-mib", o.cache_mib,
+                 "MiB of memory for decoded parts of pictures, so that they are decoded only once")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--no-augment", o.no_augment, "use crops without augmentation");
+  app.add_option("--scale-factor", o.scale_factor, "augmentation: spread of the scale, 0.25 for about 0.75 to 1.25")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 0.9));
+  app.add_option("--rot-factor", o.rot_factor, "augmentation: spread of the rotation in degrees")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 90.0));
+  app.add_flag("--mirror,!--no-mirror", o.mirror,
+               "augmentation: mirror half of the people (on by default; --no-mirror turns it off)");
+  app.add_option("--half-body-joints", o.half_body_joints,
+                 "augmentation, official recipe: half body only with more labelled joints than this")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option(
+         "--photometric", o.photometric,
+         "augmentation, in neither recipe: strength of changes in brightness, contrast, saturation and hue, 0 to 1")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--coarse-dropout", o.coarse_dropout,
+                 "augmentation, in neither recipe: share of crops with black rectangles in them")
+      ->type_name("X")
+      ->check(CLI::Range(0.0, 1.0));
+}
+}  // namespace
+
 void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags, const std::function<void()>& modern) {
   app.add_option("--data-path", o.data_path,
                  "dataset: a folder with train2017/, val2017/ (or train2017.zip ...) and annotations/, or a file that "
@@ -56,41 +96,7 @@ void add_data_options(CLI::App& app, DataOptions& o, DataFlags flags, const std:
                  "most megapixels of a picture; larger ones are refused before they take memory")
       ->type_name("X")
       ->check(CLI::Range(0.001, 16384.0));
-  if (flags != DataFlags::training) return;
-  add_seed(app, o.seed);
-  app.add_option("--codec", o.codec,
-                 "target heatmaps: quarter (HRNet's, the joint is rounded to a pixel), dark (at the exact joint) or "
-                 "udp (with crops of its own)")
-      ->check(CLI::IsMember({"quarter", "dark", "udp"}));
-  app.add_option("--cache-mib", o.cache_mib,
-                 "MiB of memory for decoded parts of pictures, so that they are decoded only once")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  app.add_flag("--no-augment", o.no_augment, "use crops without augmentation");
-  app.add_option("--scale-factor", o.scale_factor, "augmentation: spread of the scale, 0.25 for about 0.75 to 1.25")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 0.9));
-  app.add_option("--rot-factor", o.rot_factor, "augmentation: spread of the rotation in degrees")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 90.0));
-  app.add_flag("--mirror,!--no-mirror", o.mirror,
-               "augmentation: mirror half of the people (on by default; --no-mirror turns it off)");
-  app.add_option("--half-body-joints", o.half_body_joints,
-                 "augmentation, official recipe: half body only with more labelled joints than this")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option(
-         "--photometric", o.photometric,
-         "augmentation, in neither recipe: strength of changes in brightness, contrast, saturation and hue, 0 to 1")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--coarse-dropout", o.coarse_dropout,
-                 "augmentation, in neither recipe: share of crops with black rectangles in them")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1.0));
+  if (flags == DataFlags::training) add_target_options(app, o);
 }
 
 void print_note(const std::string& text) { fmt::print("note       {}\n", with_flags(text)); }

@@ -7,7 +7,7 @@
 namespace hr {
 namespace {
 
-// These settings have flags with other names, or are something that only a program can be asked to do.
+// The settings whose flags have other names, and the names in messages that stand for a command of a program.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kRenamed = {{
     {"compare", "`convert --info`"},
     {"input_size", "--fixed-size"},

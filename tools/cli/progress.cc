@@ -14,8 +14,8 @@ namespace hr {
 namespace {
 
 constexpr double kRedraw = 0.1;     // seconds between two redraws of the bar
-constexpr double kLineEvery = 10;   // plain lines are at least so many seconds apart,
-constexpr double kLineAtMost = 60;  // and come after a tenth of the work or so many seconds
+constexpr double kLineEvery = 10;   // plain lines are at least this many seconds apart,
+constexpr double kLineAtMost = 60;  // and follow after a tenth of the work or after this many seconds
 constexpr int kBar = 24;
 
 int terminal_columns(int fd) {

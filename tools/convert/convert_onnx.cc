@@ -8,7 +8,7 @@
 namespace hr {
 
 void convert_to_onnx(const ConvertOptions& o, const WeightFile& file) {
-  std::optional<PatientProgress> line;  // for the writing alone; the check has no end that could be foretold
+  std::optional<PatientProgress> line;  // shows the writing only, because the check reports no progress
   const OnnxReport r = export_onnx(file, o.output,
                                    {.keep_bn = o.keep_bn,
                                     .decode = o.decode,

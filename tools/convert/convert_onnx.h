@@ -1,4 +1,4 @@
-// What the program convert does for an output that ends in .onnx.
+// The part of the program convert that writes ONNX files.
 #pragma once
 #include "nn/weights.h"
 #include "tools/programs/convert.h"

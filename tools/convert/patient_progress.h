@@ -1,4 +1,4 @@
-// A progress line for work that usually takes a moment only.
+// A progress line for work that usually ends within a moment.
 #pragma once
 #include <chrono>
 #include <memory>

@@ -10,9 +10,9 @@
 namespace hr {
 
 struct WeightReportOptions {
-  std::string model;          // list how the file differs from this network; empty: the one that the file is for
-  std::optional<int> joints;  // of that network; nullopt: the weights'
-  bool all = false;           // every row of long tables
+  std::string model;          // the network to compare the file with; if empty, the one that the file seems to be for
+  std::optional<int> joints;  // the number of joints of that network; without a value, that of the weights
+  bool all = false;           // prints every row of long tables
 };
 
 // Describes container, wrapper, model, joints, colour order, parameters, SHA-256 and the tensor table (abridged unless
@@ -28,8 +28,8 @@ std::string hash_in_name(const fs::path& path);
 std::string grouped(int64_t number);
 // Describes the optimiser state in a file, for example "Adam moments, ours" or "none".
 std::string optimizer_in_words(const WeightFile& file);
-// Returns the order of the input's channels: the one that was asked for, else the file's, else the architecture's.
-// Empty: not known.
+// Returns the order of the input's channels, "rgb" or "bgr": the one that was asked for, else that of the file, else
+// that of the architecture. Returns an empty text if it is not known.
 std::string color_of(const WeightInfo& info, const std::string& asked);
 // Returns at most 60 characters of a text.
 std::string shortened(const std::string& text);

@@ -1,5 +1,5 @@
-// What programs share that may run as several ranks: the flags, starting the ranks, joining them, and reporting the
-// errors of any of them.
+// The parts that programs with several ranks share: the flags, starting and joining the ranks, and reporting the errors
+// of any rank.
 #pragma once
 #include <functional>
 #include <string>

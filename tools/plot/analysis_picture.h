@@ -8,6 +8,7 @@
 
 namespace hr {
 
+// Draws the analysis under the given title. The size of the picture follows from the number of joints.
 Image analysis_picture(const PoseAnalysis& analysis, const std::string& title);
 
 }  // namespace hr

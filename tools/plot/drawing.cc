@@ -51,7 +51,7 @@ std::string colour(Tone tone) {
   return fmt::format("var(--{},#{:02x}{:02x}{:02x})", tone.name, c.r, c.g, c.b);
 }
 
-// A coordinate of SVG, where the centre of the first pixel is at 0.5.
+// Formats a coordinate for SVG, where the centre of the first pixel is at 0.5 and not at 0.
 std::string place(float v) {
   std::string text = fmt::format("{:.2f}", v + 0.5F);
   while (text.back() == '0') text.pop_back();
@@ -69,7 +69,7 @@ std::string svg_line(const Mark& s) {
 }
 
 std::string svg_words(const Mark& s) {
-  // Capitals are about 0.72 of the font's size high.
+  // In common fonts, the height of capitals is about 0.72 of the font size.
   const Point at = s.points[0];
   const float x = s.upwards ? at.x + s.size : at.x, y = s.upwards ? at.y : at.y + s.size;
   const char* anchor = s.anchor == Anchor::start ? "start" : s.anchor == Anchor::middle ? "middle" : "end";

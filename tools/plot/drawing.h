@@ -1,4 +1,4 @@
-// A plot as a list of shapes: the one description from which pixels and SVG are made.
+// A picture as a list of shapes, from which both pixels and SVG are made.
 #pragma once
 #include <string>
 #include <string_view>
@@ -8,8 +8,8 @@
 
 namespace hr {
 
-// A colour by its role. In SVG it is the CSS variable `--name`, so that a page can have light and dark colours; where
-// the page does not define the variable, and in pixels, it is `color`.
+// A colour with a role. In SVG it is the CSS variable `--name`, so that a page can define light and dark colours. In
+// pixels, and on a page that does not define the variable, it is `color`.
 struct Tone {
   std::string_view name;
   Color color;
@@ -31,8 +31,8 @@ struct Mark {
     rectangle,  // points: top-left corner, width and height
     line,       // points: a polyline; size: its width
     dot,        // points: the centre; size: the radius
-    text,       // points: the top of the capitals, at the anchor; size: the height of capital letters
-    hover       // points: top-left corner, width and height; text: what a page shows for a pointer there; no pixels
+    text,       // points: the top of the capitals, at the anchor; size: the height of the capitals
+    hover       // points: top-left corner, width and height; text: shown by a page when the pointer is there
   };
   Kind kind = Kind::rectangle;
   Tone tone = tone::ink;
@@ -40,7 +40,7 @@ struct Mark {
   float size = 1;
   std::string text;
   Anchor anchor = Anchor::start;
-  bool bold = false, upwards = false;  // upwards: the text is read from below to above, and begins at the point.
+  bool bold = false, upwards = false;  // upwards: the text runs from bottom to top, and its top is towards the left.
 };
 
 struct Drawing {
@@ -54,15 +54,16 @@ struct Drawing {
   void hover(float x, float y, float w, float h, std::string text);
 };
 
-// The drawing on white. The same drawing gives the same bytes.
+// Paints the drawing on a white background. Hover areas are not painted. The same drawing gives the same bytes.
 Image paint(const Drawing& drawing);
 
-// An <svg> element for a page of HTML, which scales with its container. `label` says in words what it shows. Shapes for
-// hovering are invisible rectangles of class "hit" with a <title>, which browsers show as a tooltip. The same drawing
-// gives the same text.
+// Returns an <svg> element for an HTML page, which scales with its container. `label` describes the drawing in words,
+// for screen readers. Hover areas become invisible rectangles of class "hit" with a <title>, which browsers show as a
+// tooltip. The same drawing gives the same text.
 std::string svg_text(const Drawing& drawing, std::string_view label);
 
-// Text for HTML and XML, in attributes too: & < > " ' are escaped, and bytes that XML does not allow become '?'.
+// Escapes a text for HTML and XML, including their attributes: & < > " ' become entities, and control characters that
+// XML does not allow become '?'.
 std::string escaped(std::string_view text);
 
 }  // namespace hr

@@ -65,7 +65,7 @@ std::vector<EpochSpeed> epoch_speeds(std::string_view metrics) {
     };
     const double epoch = number("epoch"), rate = number("samples_per_second"), wait = number("data_wait");
     if (!(epoch >= 1 && epoch <= 1e9 && rate >= 0 && wait >= 0)) continue;
-    // The last line of an epoch is about all of it.
+    // The last line of an epoch describes the whole epoch and replaces the earlier ones.
     const int index = static_cast<int>(epoch) - 1;
     by_epoch[index] = {index, rate, std::min(wait, 1.0)};
   }

@@ -12,9 +12,9 @@
 namespace hr {
 namespace {
 
-// Differences of numbers up to here, margins included, are finite.
+// The difference of two numbers up to this magnitude is finite even with the margins of an axis added.
 constexpr double kLargest = 1e300;
-// Above so many points a series is a line without dots.
+// A series of more points than this is drawn as a line without a dot at each point.
 constexpr size_t kDots = 40;
 
 struct Range {
@@ -28,10 +28,10 @@ struct Range {
 
 bool within(double v, const std::array<double, 2>& range) { return v >= range[0] && v <= range[1]; }
 
-// Whether point i of a series is shown.
+// Tells whether point i of a series is shown.
 bool usable(const Panel& panel, const Series& series, size_t i) {
   const double x = series.x[i], y = series.y[i];
-  if (!(std::abs(x) <= kLargest && std::abs(y) <= kLargest)) return false;  // NaN too
+  if (!(std::abs(x) <= kLargest && std::abs(y) <= kLargest)) return false;  // false for NaN too
   if (series.right) return within(y, panel.right_range);
   if (panel.y_range && !within(y, *panel.y_range)) return false;
   return !panel.log_y || y > 0;
@@ -45,8 +45,8 @@ void widen(Range& range, double least) {
   }
 }
 
-// The ends of the axis on the left. Numbers that hardly differ are shown as the flat line that they are: the axis spans
-// a tenth of them at least.
+// Returns the ends of the axis on the left. The axis spans at least a tenth of the numbers, so that numbers that hardly
+// differ appear as a nearly flat line and not as large fluctuations.
 Range left_range(const Panel& panel) {
   Range y;
   for (const Series& series : panel.series) {
@@ -116,7 +116,7 @@ class PanelPlot {
   size_t listed() const {
     size_t count = 0;
     for (const Series& series : panel_.series) count += series.name.empty() ? 0 : 1;
-    return count > 1 ? count : 0;  // The title names a single series.
+    return count > 1 ? count : 0;  // A single series needs no legend, because the title names it.
   }
 
   void place(double x, double y, double w, double h) {
@@ -200,14 +200,15 @@ class PanelPlot {
     }
   }
 
-  // Lines between neighbours that are both there. False if there is no point at all.
+  // Draws lines between neighbouring points of which neither is a gap. Returns false if all points are gaps.
   bool draw_series(const Series& series, Tone tone) {
     std::vector<Point> joined;
     std::vector<Point> dots;
     const float line = text_ / 4;
     const auto end_of_line = [&] {
       if (joined.size() > 1) out_.line(joined, line, tone);
-      if (joined.size() == 1 && series.x.size() > kDots) dots.push_back(joined[0]);  // Alone between two gaps.
+      // A point between two gaps has no line, so it gets a dot.
+      if (joined.size() == 1 && series.x.size() > kDots) dots.push_back(joined[0]);
       joined.clear();
     };
     std::optional<Point> last;
@@ -221,7 +222,7 @@ class PanelPlot {
       if (series.x.size() <= kDots) dots.push_back(*last);
     }
     end_of_line();
-    if (last && series.x.size() > kDots) dots.push_back(*last);  // Where it stands now.
+    if (last && series.x.size() > kDots) dots.push_back(*last);  // The dot shows where the series ends.
     for (const Point& dot : dots) out_.dot(dot, text_ * 0.38F, tone);
     return last.has_value();
   }
@@ -232,7 +233,7 @@ class PanelPlot {
     return fmt::format("\n{} {}", series.name.empty() ? panel_.title : series.name, number);
   }
 
-  // One area for every x, as wide as it is nearer to this x than to its neighbours.
+  // Adds one hover area for every x. It covers the places that are nearer to this x than to its neighbours.
   void add_hover(float left, float top, float width, float height) {
     std::map<double, std::string> columns;
     for (const Series& series : panel_.series) {
@@ -260,7 +261,7 @@ class PanelPlot {
   std::vector<Tick> left_ticks_, right_ticks_;
 };
 
-// The number of columns with which panels come closest to 3:2.
+// Returns the number of columns that makes the aspect ratio of the panels closest to 3:2.
 int columns_for(int count, double width, double height) {
   int best = 1;
   double least = std::numeric_limits<double>::infinity();

@@ -1,4 +1,4 @@
-// The numbers at the axes of a plot.
+// Chooses the numbers at the axes of a plot.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 namespace hr {
 namespace {
 
-// 1e-5 rather than 1e-05.
+// Removes the zeros of an exponent: 1e-05 becomes 1e-5.
 std::string short_exponent(std::string text) {
   const size_t e = text.find('e');
   if (e == std::string::npos) return text;
@@ -19,12 +19,12 @@ std::string short_exponent(std::string text) {
   return text;
 }
 
-// Short and exact enough for a tick on its own: 0.001, 2.5, 40, 1e-5.
+// Formats a number with four significant digits, without regard to its neighbours: 0.001, 2.5, 40, 1e-5.
 std::string tick_label(double value) {
   return short_exponent(fmt::format("{:.4g}", std::abs(value) < 1e-300 ? 0.0 : value));
 }
 
-// Labels with the same number of decimals, as many as the step needs.
+// Formats a number with as many decimals as the step needs, so that all labels of an axis have the same number of them.
 std::string tick_label(double value, double step) {
   const double largest = std::abs(value);
   if (!(step >= 1e-5 && largest < 1e6)) return tick_label(value);
@@ -67,7 +67,7 @@ std::vector<Tick> linear_ticks(double lo, double hi, int wanted, bool whole) {
     values.clear();
     for (double v = std::ceil(lo - 1e-9); v <= hi + 1e-9 && values.size() < 100; ++v) values.push_back(v);
   } else if (values.size() < 3) {
-    // A step of 5 where one of 2 would leave room: one number alone does not tell the scale.
+    // One or two numbers hardly show the scale of an axis, so a smaller step is tried.
     values = nice_ticks(lo, hi, wanted + 2);
     if (whole) std::erase_if(values, [](double v) { return v != std::round(v); });
   }

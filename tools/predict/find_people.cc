@@ -75,9 +75,7 @@ PoseStage::PoseStage(PoseEstimator& estimator, const PredictOptions& o)
   tracker_options_.low_score = std::min(kFaint, o.box_score);
   tracker_options_.new_score = std::min(1.0, o.box_score + 0.1);  // ByteTrack uses the same margin.
   tracker_options_.sigmas = estimator.skeleton().sigmas;
-  // Joints in frames between two detections come from the network without the tracker, so smoothing is switched off for
-  // all frames.
-  tracker_options_.smooth = o.smooth && o.every == 1;
+  tracker_options_.smooth = o.smooth;
 }
 
 bool PoseStage::ends_group(const Frame& frame) const { return track_ && every_ > 1 && frame.detected; }
@@ -90,14 +88,15 @@ void PoseStage::carry_on(Frame& frame) const {
   }
 }
 
-// Gives the poses their track numbers. A frame that the detector has seen keeps only the poses of people whom the
-// tracker knows.
+// Gives the poses their track numbers and smooths their joints. A frame that the detector has seen keeps only the poses
+// of people whom the tracker knows.
 void PoseStage::follow(Frame& frame) {
   if (!frame.detected) {
     for (Pose& pose : frame.poses) {
       const Frame::Person* person = find(frame, pose.box);
       pose.track = person != nullptr ? person->track : 0;
     }
+    if (tracker_) tracker_->carry(frame.seconds, frame.poses);
     return;
   }
   if (!tracker_) tracker_.emplace(tracker_options_);

@@ -1,4 +1,4 @@
-// These stages run the networks: they find people and their joints, and they track people through a video.
+// The stages of predict that run the networks: they find people and their joints, and track people through a video.
 #pragma once
 #include <mutex>
 #include <optional>

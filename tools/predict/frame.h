@@ -7,6 +7,7 @@
 
 #include "data/formats/image.h"
 #include "data/pose.h"
+#include "data/video/video_reader.h"
 #include "hrnet/infer/pose_estimator.h"
 
 namespace hr {
@@ -27,6 +28,7 @@ struct Frame {
   int64_t index = 0;   // The index counts the frames of the video from 0.
   double seconds = 0;  // The time counts from the beginning of the video.
   double fps = 0;      // This is the video's frame rate, or 0 if it is unknown.
+  PixelShape pixel;    // This is the shape of the video's pixels.
   // At the end of a live source, this is the number of frames that were dropped because they came too fast.
   int64_t dropped = 0;
   std::string error;  // If this is not empty, the input cannot be used.

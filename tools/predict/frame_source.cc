@@ -47,6 +47,7 @@ bool FrameSource::next_of_video(Frame& frame) {
       frame.seconds = next.seconds;
       frame.fps = video_->info().fps;
       frame.live = video_->info().live;
+      frame.pixel = video_->info().pixel;
       return true;
     }
   } catch (const OutOfMemory&) {

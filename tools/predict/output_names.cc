@@ -9,6 +9,22 @@
 #include "data/video/video_reader.h"
 
 namespace hr {
+namespace {
+
+// The name of a file with its ending as part of the name: street_jpg for street.jpg.
+std::string name_with_ending(const fs::path& file) {
+  std::string name = file.stem().string();
+  const std::string ending = file.extension().string();
+  if (!ending.empty()) name.append(1, '_').append(ending, 1);
+  return name;
+}
+
+// The name preceded by that of the folder.
+std::string below(const fs::path& folder, const std::string& name) {
+  return folder.filename().string().append(1, '_').append(name);
+}
+
+}  // namespace
 
 std::vector<std::string> output_names(const std::vector<Input>& inputs) {
   std::vector<fs::path> pictures;
@@ -33,23 +49,21 @@ std::vector<std::string> output_names(const std::vector<Input>& inputs) {
   }
   for (const size_t i : same) {
     const fs::path whole = fs::weakly_canonical(pictures[i]);
-    const std::string ending = whole.extension().string();
-    std::string name = whole.stem().string() + (ending.empty() ? "" : "_" + ending.substr(1));
+    std::string name = name_with_ending(whole);
     // Tells whether another input of the same name would get this candidate, too.
     const auto shared = [&](const std::string& candidate, int folders) {
       return std::any_of(same.begin(), same.end(), [&](size_t j) {
         if (j == i) return false;
         const fs::path other = fs::weakly_canonical(pictures[j]);
-        const std::string end = other.extension().string();
-        std::string theirs = other.stem().string() + (end.empty() ? "" : "_" + end.substr(1));
+        std::string theirs = name_with_ending(other);
         fs::path up = other.parent_path();
-        for (int k = 0; k < folders; ++k, up = up.parent_path()) theirs = up.filename().string() + "_" + theirs;
+        for (int k = 0; k < folders; ++k, up = up.parent_path()) theirs = below(up, theirs);
         return theirs == candidate;
       });
     };
     int folders = 0;
     for (fs::path up = whole.parent_path(); shared(name, folders) && up.has_relative_path(); up = up.parent_path()) {
-      name = up.filename().string() + "_" + name;
+      name = below(up, name);
       ++folders;
     }
     names[i] = name;

@@ -55,6 +55,7 @@ void Outputs::take(Frame& frame) {
     ++video_frames_;
     ++frames_of_input_;
   }
+  last_is_picture_ = !frame.video;
   ++frames_;
   people_ += static_cast<int64_t>(frame.poses.size());
   write_numbers(frame);
@@ -65,8 +66,12 @@ void Outputs::write_overlay(Frame& frame) {
   const fs::path file = folder_ / (names_[frame.input] + (frame.video ? "_pose.mp4" : "_pose.jpg"));
   if (!frame.video) return write_image(file, frame.image);
   if (overlay_ == nullptr) {
-    overlay_ = std::make_unique<VideoWriter>(file, frame.image.width, frame.image.height,
-                                             VideoWriterOptions{.fps = frame.fps > 0 ? frame.fps : 25});
+    const std::string& source = inputs_[frame.input].source;
+    overlay_ = std::make_unique<VideoWriter>(
+        file, frame.image.width, frame.image.height,
+        VideoWriterOptions{.fps = frame.fps > 0 ? frame.fps : 25,
+                           .pixel = frame.pixel,
+                           .sound_of = is_stream_name(source) ? fs::path() : fs::path(source)});
   }
   overlay_->write(frame.image, frame.seconds);
 }
@@ -92,10 +97,17 @@ void Outputs::write_numbers(const Frame& frame) {
   if (o_.json_lines) print_line(json_line(frame, source));
 }
 
+void Outputs::finish_overlay(const std::string& source) {
+  if (!overlay_) return;
+  overlay_->finish();
+  if (const std::string why = overlay_->sound_problem(); !why.empty())
+    notes_.push_back(fmt::format("{}: its sound {}", source, why));
+  overlay_.reset();
+}
+
 void Outputs::take_end(Frame& frame) {
   const std::string& source = inputs_[frame.input].source;
-  if (overlay_) overlay_->finish();
-  overlay_.reset();
+  finish_overlay(source);
   if (mot_) mot_->commit();
   mot_.reset();
   const int64_t frames = std::exchange(frames_of_input_, 0);

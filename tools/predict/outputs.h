@@ -32,10 +32,12 @@ class Outputs {
   int64_t frames() const { return frames_; }  // Returns the number of pictures and video frames.
   int64_t people() const { return people_; }
   bool has_video_frames() const { return video_frames_ > 0; }
+  bool last_is_picture() const { return last_is_picture_; }
 
  private:
   void take_end(Frame& frame);
   void write_overlay(Frame& frame);
+  void finish_overlay(const std::string& source);
   void write_numbers(const Frame& frame);
   void refuse(const std::string& why);
   std::string written() const;
@@ -51,6 +53,7 @@ class Outputs {
   std::unique_ptr<VideoWriter> overlay_;  // This is the overlay of the current video.
   std::vector<std::string> bad_, damaged_, notes_;
   size_t pictures_taken_ = 0, pictures_done_ = 0, videos_done_ = 0;
+  bool last_is_picture_ = false;
   int64_t frames_ = 0, video_frames_ = 0, frames_of_input_ = 0, people_ = 0, next_image_id_ = 1;
 };
 

@@ -97,7 +97,7 @@ void Pipeline::pose() {
 
 void Pipeline::draw() {
   while (std::optional<Frame> frame = posed_.pop()) {
-    if (o_.overlay && !frame->end && frame->error.empty())
+    if ((o_.overlay || p_.window != nullptr) && !frame->end && frame->error.empty())
       timed(drawing, [&] { return draw_people(*frame, o_.threshold), true; });
     const size_t bytes = frame->bytes();
     if (!drawn_.push(*std::move(frame), bytes)) return;
@@ -110,8 +110,15 @@ void Pipeline::write() {
   while (std::optional<Frame> frame = drawn_.pop()) {
     taken += frame->end ? 0 : 1;
     timed(writing, [&] { return p_.outputs.take(*frame), true; });
+    show(*frame);
     p_.progress.update(taken, note());
   }
+}
+
+// A paused window holds up the stages before it, too, since their queues are bounded. A camera is not held up.
+void Pipeline::show(const Frame& frame) {
+  if (p_.window == nullptr || frame.end || !frame.error.empty()) return;
+  p_.window->show(frame.image, frame.pixel, !frame.live, [this] { return p_.stop.reason() != 0 || error_.any(); });
 }
 
 std::string Pipeline::note() const {

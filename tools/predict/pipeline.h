@@ -14,6 +14,7 @@
 #include "tools/predict/find_people.h"
 #include "tools/predict/frame_source.h"
 #include "tools/predict/outputs.h"
+#include "tools/predict/window.h"
 
 namespace hr {
 
@@ -27,6 +28,7 @@ class Pipeline {
     Progress& progress;
     // When a stop is requested, frames that no network has started on are dropped.
     const StopRequest& stop;
+    Window* window = nullptr;  // This is null if nothing is shown.
   };
   Pipeline(const PredictOptions& options, const Parts& parts);
 
@@ -44,6 +46,7 @@ class Pipeline {
   void pose();
   void draw();
   void write();
+  void show(const Frame& frame);
   std::vector<Frame> next_group();
   bool unwanted(const Frame& frame) const;
   void stop_all();

@@ -38,7 +38,7 @@ void add_predict_options(CLI::App& app, PredictOptions& o) {
                "written from the second frame on in which they are found");
   app.add_option("--every", o.every,
                  "the detector looks at every N-th frame of a video, and the tracker carries the boxes between "
-                 "(implies --track; joints are then not smoothed)")
+                 "(implies --track)")
       ->type_name("N")
       ->check(CLI::Range(1, 1000));
   app.add_flag("--smooth,!--no-smooth", o.smooth, "smooth tracked joints (on by default)");
@@ -52,6 +52,9 @@ void add_predict_options(CLI::App& app, PredictOptions& o) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--output-dir", o.output_dir, "folder for overlays and poses.json")->type_name("DIR");
   app.add_flag("--overlay,!--no-overlay", o.overlay, "draw people on their pictures (on by default)");
+  app.add_flag("--show", o.show,
+               "also show every picture and frame in a window, as soon as it is done: q or Esc ends early, with what "
+               "was done written; space pauses files; the last picture stays until q. Needs SDL2 and a display");
   app.add_option("--csv", o.csv,
                  "also a table, a line per person: input, frame (from 0), seconds, track (0: none), score, left, top, "
                  "width, height, and x, y, score of each joint")

@@ -1,4 +1,4 @@
-// Contact sheets of what the network sees, and a summary of a dataset.
+// The program browse draws contact sheets of the crops that a network sees, and writes a summary of the dataset.
 #pragma once
 #include <array>
 #include <string>

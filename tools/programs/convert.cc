@@ -26,7 +26,7 @@ std::map<std::string, std::string> metadata_for(const WeightFile& file, const st
   return metadata;
 }
 
-// Options that only make sense for an output of another kind.
+// Checks that no option is set that applies only to another kind of output. Throws Error that names the field.
 void check_options(const ConvertOptions& o, bool onnx, bool safetensors) {
   for (const auto& [field, given] : {std::pair{"keep_bn", o.keep_bn},
                                      {"decode", o.decode},

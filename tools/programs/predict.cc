@@ -13,6 +13,8 @@
 namespace hr {
 namespace {
 
+constexpr int kWindowEnded = -1;  // This is the reason of a stop that no signal has asked for.
+
 void check_options(const PredictOptions& o, const std::vector<Input>& inputs) {
   const bool videos = std::any_of(inputs.begin(), inputs.end(), [](const Input& i) { return i.video; });
   check(o.boxes.empty() || o.detector.empty(), "--boxes and --detector both say where people are; choose one");
@@ -28,11 +30,11 @@ std::vector<fs::path> pictures_of(const std::vector<Input>& inputs) {
   return pictures;
 }
 
-// What was done of a long video is kept, whatever ended it.
+// Finishes the files of a video that an error interrupted, so that the frames that are done can be used.
 void keep_what_is_done(Outputs& outputs) noexcept {
   try {
     if (outputs.has_video_frames()) outputs.finish();
-  } catch (const std::exception&) {  // The first error is the one to tell.
+  } catch (const std::exception&) {  // Only the error that interrupted the video is reported.
   }
 }
 
@@ -48,6 +50,8 @@ int predict(const PredictOptions& options) {
   }
   check_options(o, inputs);
   settle_precision(o, {}, print_remark);
+  std::optional<Window> window;
+  if (o.show) window.emplace("predict", [] { OrderlyEnd::stop().request(kWindowEnded); });
   PoseEstimator estimator = make_estimator(o);
   std::optional<PersonDetector> detector;
   if (!o.detector.empty()) detector.emplace(make_detector(o));
@@ -61,7 +65,9 @@ int predict(const PredictOptions& options) {
   Outputs outputs(o, inputs, boxes, estimator.skeleton());
   Progress progress("predict", count_frames(inputs));
   try {
-    Pipeline(o, {source, detector ? &*detector : nullptr, estimator, outputs, progress, stop}).run();
+    Pipeline(o,
+             {source, detector ? &*detector : nullptr, estimator, outputs, progress, stop, window ? &*window : nullptr})
+        .run();
   } catch (...) {
     keep_what_is_done(outputs);
     throw;
@@ -70,7 +76,15 @@ int predict(const PredictOptions& options) {
   outputs.finish();
   const int status = outputs.report();
   if (stop.reason() == 0) {
+    // Everything is written. A last picture stays, since it would hardly be seen otherwise.
+    if (window && outputs.last_is_picture()) window->wait([&] { return stop.reason() != 0; });
     end.restore();
+    return status;
+  }
+  if (stop.reason() == kWindowEnded) {
+    end.restore();
+    fmt::print(stderr, "predict: the window was closed after {}; what was done is written\n",
+               counted(outputs.frames(), "frame"));
     return status;
   }
   fmt::print(stderr, "predict: stopped after {}; what was done is written\n", counted(outputs.frames(), "frame"));

@@ -13,7 +13,7 @@ struct PredictOptions : ModelOptions {
   std::string boxes, detector, output_dir = "predictions", on_bad_sample;
   int batch_size = 16, workers = 2;
   double threshold = 0.2, box_score = 0.3;
-  bool track = false, smooth = true, overlay = true;
+  bool track = false, smooth = true, overlay = true, show = false;
   int every = 1;                   // of a video: every how many frames the detector runs
   std::string openpose, csv, mot;  // folder, file, folder; empty: not written
   bool json_lines = false;         // on stdout

@@ -14,15 +14,22 @@ namespace {
 
 int run(Trainer& trainer, TrainOutput& output) {
   OrderlyEnd orderly_end;
-  const TrainEnd end = trainer.run(OrderlyEnd::stop());
+  const TrainEnd end = [&] {
+    try {
+      return trainer.run(OrderlyEnd::stop());
+    } catch (const std::exception& error) {
+      output.failed(error.what(), trainer.folder());
+      throw;
+    }
+  }();
   if (!end.stopped()) orderly_end.restore();
-  output.ended(end, trainer.folder());
+  output.ended(end, trainer);
   return end.stopped() ? 128 + (end.stop_reason == SIGTERM ? SIGTERM : SIGINT) : 0;
 }
 
 int test(Trainer& trainer, TrainOutput& output, bool first) {
   const ValidationRun result = trainer.test();
-  if (first) output.tested(result, trainer.model().name(), trainer.folder());
+  if (first) output.tested(result, trainer);
   return 0;
 }
 

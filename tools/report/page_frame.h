@@ -1,4 +1,4 @@
-// The parts of a report that are the same in every page: colours, layout, and the script that shows numbers under the
+// The parts of a report that are the same in every page: the style sheet, and the script that shows the numbers at the
 // pointer.
 #pragma once
 
@@ -14,8 +14,8 @@ inline constexpr const char* kPageStyle = R"css(
   --series-4:#ee6677; --series-5:#a98be0; --series-6:#b0b0b0;
   --good:#3f8a4e; --jitter:#b98a14; --inversion:#3f72ba; --swap:#8449a6; --miss:#b8403a; } }
 * { box-sizing:border-box; }
-body { margin:0; background:var(--page); color:var(--ink); font:15px/1.5 system-ui,-apple-system,"Segoe
-  UI",sans-serif; }
+body { margin:0; background:var(--page); color:var(--ink);
+  font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif; }
 main { max-width:1180px; margin:0 auto; padding:20px 16px 48px; }
 h1 { font-size:26px; line-height:1.2; margin:8px 0 2px; overflow-wrap:anywhere; }
 h2 { font-size:18px; margin:0 0 10px; }
@@ -73,8 +73,8 @@ summary { cursor:pointer; color:var(--link); margin-top:10px; }
   -webkit-print-color-adjust:exact; } h2 { break-after:avoid; } .pictures { grid-template-columns:1fr 1fr; } }
 )css";
 
-// Takes the texts of the areas' <title> elements, which every browser shows as a tooltip after a while, and shows them
-// at once beside the pointer or the finger.
+// Shows the text of an area's <title> element immediately, beside the pointer or the finger. Browsers show it as a
+// tooltip too, but only after a delay, so the script removes the <title> elements.
 inline constexpr const char* kPageScript = R"js(
 (function () {
   var tip = document.getElementById("tip");

@@ -1,4 +1,4 @@
-// Published accuracies of the networks that we have, few and with their sources.
+// A small table of published accuracies of this library's networks, each with its source.
 #pragma once
 #include <string>
 #include <string_view>
@@ -16,7 +16,7 @@ struct PublishedResult {
   std::string source;
 };
 
-// The results of this network with this measure ("AP" or "PCKh@0.5"); those of the same input size come first.
+// Returns the published results of a network for a measure ("AP" or "PCKh@0.5"), those of the given input size first.
 std::vector<PublishedResult> published_results(std::string_view network, std::string_view measure, int height,
                                                int width);
 

@@ -40,7 +40,7 @@ std::string size_of(uint64_t bytes) {
   return size < 1e6 ? fmt::format("{:.1f} kB", size / 1e3) : fmt::format("{:.1f} MB", size / 1e6);
 }
 
-// The page, section by section.
+// Writes the page, one member function per section.
 class Page {
  public:
   explicit Page(const ReportData& data) : d_(data) {}
@@ -146,7 +146,7 @@ class Page {
   }
 
   void published() {
-    open("Beside published numbers");
+    open("Comparison with published numbers");
     if (!d_.published_remark.empty()) note(d_.published_remark);
     if (!d_.published.empty()) {
       const std::string& measure = d_.published.front().measure;
@@ -188,10 +188,14 @@ class Page {
   void analysis(const PoseAnalysis& a) {
     open("Where the errors come from");
     note(
-        fmt::format("{}{} of {} people found; {} detections, of which {} duplicates and {} background. The bars are "
-                    "percent of the labelled joints of people that were found; how many these are stands behind them.",
+        fmt::format("{}{} of {} people were found. Of {} detections, {} are duplicates and {} show no person. Each bar "
+                    "divides the labelled joints of people that were found, in percent; their number follows the bar.",
                     d_.training ? "At the last validation: " : "", a.people_found, a.people, a.detections, a.duplicates,
                     a.background));
+    if (a.all.joints() == 0) {
+      note("No person was found, so no joint can be judged.");
+      return close();
+    }
     out_ += "<div class=\"legend\">";
     static constexpr const char* meaning[] = {"as good as an annotator", "near the joint, not at it",
                                               "left and right confused", "another person's joint", "near no joint"};
@@ -229,7 +233,7 @@ class Page {
       out_ += fmt::format(
           "<span>{}</span><div class=\"bar\"><span style=\"width:{:.2f}%;background:var(--good)\"></span></div>"
           "<span class=\"n\">{}</span>\n",
-          escaped(name), width, std::isfinite(percent) ? number(percent, 1) : "not visible on anybody");
+          escaped(name), width, std::isfinite(percent) ? number(percent, 1) : "not visible on any person");
     }
     out_ += "</div>\n";
     close();
@@ -239,8 +243,7 @@ class Page {
     if (d_.worst.empty()) return;
     open(fmt::format("The worst {}", counted(static_cast<int64_t>(d_.worst.size()), "picture")));
     note(
-        "Left: annotated, hollow joints are hidden ones. Right: predicted, hollow joints have a score of at most "
-        "0.2. " +
+        "Left: annotations; hollow joints are hidden. Right: predictions; hollow joints have a score of at most 0.2. " +
         d_.worst_rule);
     out_ += "<div class=\"pictures\">\n";
     for (const ReportPicture& p : d_.worst) {

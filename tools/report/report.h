@@ -1,5 +1,5 @@
-// A page of HTML about a training run or a validation, complete in itself: no script, font or picture comes from
-// elsewhere. It is readable on a phone and on paper, light and dark.
+// An HTML page about a training run or a validation. It is self-contained: it loads no script, font or picture from
+// elsewhere. It is readable on a phone and on paper, and follows the light or dark mode of the browser.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -25,7 +25,8 @@ struct ReportFile {
   std::string sha256;  // 64 hexadecimal digits, or a remark why there are none.
 };
 
-// Numbers of one measurement, in the order of ReportData::measures. NaN: not a number; below 0: nothing to find.
+// The numbers of one measurement, in the order of ReportData::measures. A value below 0 means that there was nothing to
+// find, as in the evaluators.
 struct ReportNumbers {
   std::string name;  // For example "epoch 7, the best".
   std::vector<double> values;
@@ -38,34 +39,36 @@ struct ReportTable {
 
 using ReportPairs = std::vector<std::pair<std::string, std::string>>;
 
-// Texts are plain; the page escapes them. A part that is empty is left out, or the page says that there is nothing.
+// The content of a page. All texts are plain: report_html() escapes them for HTML. An empty part is left out, or the
+// page says that there is nothing to show.
 struct ReportData {
   std::string title;       // "hrnet_w32 on val2017"
   std::string subtitle;    // "Training run, 5 of 210 epochs"
   ReportPairs headline;    // A few numbers in large letters: name and value.
   ReportPairs conditions;  // What was measured and how.
   std::vector<std::string> remarks;
-  bool training = false;  // Curves are expected.
+  bool training = false;  // The page is about a training run, which has curves.
   std::vector<Panel> curves;
   ReportTable epochs;
   bool pckh = false;  // The numbers are in percent.
   std::vector<std::string> measures;
-  std::vector<ReportNumbers> numbers;  // Empty: not validated.
+  std::vector<ReportNumbers> numbers;  // Empty if nothing was validated.
   std::vector<PublishedResult> published;
-  std::string published_remark;  // What to mind in a comparison, or why there is none.
+  std::string published_remark;  // What limits the comparison, or why there is none.
   std::optional<PoseAnalysis> analysis;
   std::vector<std::pair<std::string, double>> joints;  // PCKh@0.5 by joint, in percent.
   std::vector<ReportPicture> worst;
-  std::string worst_rule;  // What makes a picture bad.
+  std::string worst_rule;  // The measure by which the worst pictures were chosen.
   ReportPairs configuration;
   std::vector<ReportFile> files;
-  std::string command;  // A line for a shell.
+  std::string command;  // The command line, quoted for a shell.
   ReportPairs origin;   // Program, machine, time.
 };
 
+// Returns the whole page as HTML.
 std::string report_html(const ReportData& data);
 
-// For images in data: URLs.
+// Returns the bytes in base64, as a picture in a data: URL needs them.
 std::string base64(std::string_view bytes);
 
 }  // namespace hr

@@ -20,9 +20,9 @@ namespace hr {
 namespace {
 
 constexpr const char* kOksRule =
-    "Worst is the picture whose people have the smallest mean of the best OKS of any pose.";
+    "The worst picture is the one with the smallest mean, over its people, of the best OKS of any pose.";
 constexpr const char* kDistanceRule =
-    "Worst is the picture whose labelled joints are farthest off in relation to the size of the person.";
+    "The worst picture is the one with the largest mean error of labelled joints, relative to the size of the person.";
 
 std::string sha256_of(const fs::path& path) {
   const MappedFile file(path);
@@ -47,7 +47,7 @@ ReportPairs origin() {
           {"written", local_time()}};
 }
 
-// The analysis, the numbers by joint and the pictures of what was measured.
+// Adds the error analysis, the accuracy of each joint and the worst pictures.
 void add_measured(const PoseDataset& data, const std::vector<PersonResult>& results, bool pckh,
                   const std::vector<double>& joints, CocoRules rules, ReportData& page) {
   page.worst_rule = pckh ? kDistanceRule : kOksRule;
@@ -77,21 +77,20 @@ struct Network {
   bool detected_boxes = false;
 };
 
-// Published results of the network, and this one in front of them.
+// Adds the published results of the network, preceded by the result of this page.
 void add_published(const Network& network, double percent, ReportData& page) {
   const std::string measure = page.pckh ? "PCKh@0.5" : "AP";
   page.published = published_results(network.name, measure, network.height, network.width);
   if (page.published.empty()) {
-    page.published_remark = fmt::format("No published {} of {} is known to this program.", measure, network.name);
+    page.published_remark = fmt::format("This program knows no published {} of {}.", measure, network.name);
     return;
   }
   const std::string boxes = page.pckh                ? "annotated centre and scale"
                             : network.detected_boxes ? "detected"
                                                      : "ground truth";
   page.published_remark =
-      "Numbers can be compared only if set, boxes and input are the same: ground-truth boxes alone give about 2 AP "
-      "more "
-      "than detected ones.";
+      "Numbers can be compared only if set, boxes and input are the same. Ground-truth boxes alone give an AP that is "
+      "about 2 points higher than with detected boxes.";
   if (percent >= 0 || std::isnan(percent)) {
     page.published.insert(page.published.begin(), {.network = network.name,
                                                    .height = network.height,
@@ -122,13 +121,7 @@ std::string text_of(const ReportPairs& pairs, std::string_view name) {
   return "";
 }
 
-std::string set_of(const std::string& annotations) {
-  std::string stem = fs::path(annotations).stem().string();
-  if (stem.starts_with("person_keypoints_")) stem.erase(0, std::string_view("person_keypoints_").size());
-  return stem;
-}
-
-// The accuracy that a table or a card names: AP from 0 to 1, or PCKh in percent.
+// Formats an accuracy: AP from 0 to 1, or PCKh in percent.
 std::string score_text(double score, bool pckh) {
   if (std::isnan(score)) return "not a number";
   return score < 0 ? "nothing to find" : fmt::format("{:.{}f}", score, pckh ? 2 : 4);
@@ -153,7 +146,8 @@ ReportTable epoch_table(const std::vector<EpochRecord>& history, const std::vect
   return t;
 }
 
-// The numbers of the best epoch and of the last one that was validated. Returns the best one.
+// Adds the numbers of the best epoch and of the last one that was validated. Returns the record of the best epoch, or
+// null if no epoch was validated.
 const EpochRecord* add_numbers(const std::vector<EpochRecord>& history, ReportData& page) {
   const EpochRecord *best = nullptr, *last = nullptr;
   for (const EpochRecord& r : history) {
@@ -197,7 +191,7 @@ void add_headline(const std::vector<EpochRecord>& history, const std::vector<Epo
   }
 }
 
-// The remarks that the earlier parts of a resumed run have left in metrics.jsonl come first.
+// Returns the remarks that the earlier parts of a resumed run have written to metrics.jsonl.
 std::vector<std::string> earlier_remarks(const fs::path& folder) {
   std::vector<std::string> remarks;
   const fs::path path = folder / "metrics.jsonl";
@@ -255,21 +249,21 @@ void RunReport::add_files(const fs::path& folder, bool ended, ReportData& page) 
   }
   if (fs::exists(last)) {
     page.files.push_back({"last.safetensors", fs::file_size(last),
-                          ended ? sha256_of(last) : "changes with every epoch; told here when the run has ended"});
+                          ended ? sha256_of(last) : "changes with every epoch; shown here when the run has ended"});
   }
 }
 
-ReportData RunReport::data(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended) {
+ReportData RunReport::data(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending) {
   ReportData page = measured_;
   page.training = true;
   add_configuration(folder, page);
   const std::string model = text_of(page.configuration, "model");
-  const std::string set = set_of(text_of(page.configuration, "val_annotations"));
+  const std::string set = set_name_of(text_of(page.configuration, "val_annotations"));
   page.title = model.empty() ? "Training run" : set.empty() ? model : fmt::format("{} on {}", model, set);
   const std::string epochs = text_of(page.configuration, "epochs");
   const int done = history.empty() ? 0 : history.back().epoch + 1;
-  page.subtitle = fmt::format("Training run in {}: {} of {} epochs{}", folder.string(), done, epochs,
-                              ended ? std::to_string(done) == epochs ? ", finished" : ", stopped" : "");
+  page.subtitle = fmt::format("Training run in {}: {} of {} epochs, {}", folder.string(), done, epochs,
+                              ending.empty() ? "going on when this page was written" : ending);
   for (const std::string& text : earlier_remarks(folder)) page.remarks.push_back(with_flags(text));
   for (const std::string& text : remarks_) {
     if (std::ranges::find(page.remarks, with_flags(text)) == page.remarks.end())
@@ -287,14 +281,14 @@ ReportData RunReport::data(const fs::path& folder, const std::vector<EpochRecord
   if (best != nullptr) percent = best->pckh ? best->stats[7] : 100 * best->stats[0];
   add_published(network, percent, page);
   for (const auto& [label, text] : facts_) page.conditions.emplace_back(label, with_flags(text));
-  add_files(folder, ended, page);
+  add_files(folder, !ending.empty(), page);
   page.command = command_line();
   page.origin = origin();
   return page;
 }
 
-void RunReport::write(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended) {
-  write_file(folder / "report.html", report_html(data(folder, history, ended)));
+void RunReport::write(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending) {
+  write_file(folder / "report.html", report_html(data(folder, history, ending)));
 }
 
 ReportData validation_report(const ReportPairs& description, const ValidationReport& report, const PoseDataset& data,
@@ -325,6 +319,12 @@ ReportData validation_report(const ReportPairs& description, const ValidationRep
   page.command = command_line();
   page.origin = origin();
   return page;
+}
+
+std::string set_name_of(const std::string& annotations) {
+  std::string stem = fs::path(annotations).stem().string();
+  if (stem.starts_with("person_keypoints_")) stem.erase(0, std::string_view("person_keypoints_").size());
+  return stem;
 }
 
 std::string command_line() {

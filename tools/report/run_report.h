@@ -1,4 +1,4 @@
-// report.html of a training run and of a validation: what they tell, put together for the page.
+// Collects the content of report.html, for a training run and for a validation.
 #pragma once
 #include <map>
 #include <string>
@@ -11,20 +11,25 @@
 
 namespace hr {
 
-// What a training run has told so far. The page is written from it and from the files of the run's folder: config.json
-// says what was asked for, metrics.jsonl how fast the epochs were, also those before the run was resumed.
+// The content of a training run's report so far. The page is made from it and from the files in the run folder:
+// config.json contains the configuration, and metrics.jsonl the speed of every epoch, including the epochs before the
+// run was resumed.
 class RunReport {
  public:
   void fact(std::string_view label, const std::string& text) { facts_.emplace_back(label, text); }
   void remark(const std::string& text);
   // Analyses the poses and draws the worst pictures. Throws Error if the annotations cannot be compared with them.
   void validated(const TrainObserver::Validated& validated);
-  // Writes report.html in one step. `ended`: no more epoch will come, and the checksums of all weight files are told.
-  // Throws Error if the file cannot be written.
-  void write(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended);
+  // Writes report.html, replacing an older one in one step. `ending` says how the run ended, for example "finished";
+  // the page then lists the checksums of all weight files. It is empty while the run goes on. Throws Error if the file
+  // cannot be written.
+  void write(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending = "");
 
-  // The page's content, as write() gives it to report_html.
-  ReportData data(const fs::path& folder, const std::vector<EpochRecord>& history, bool ended);
+  // Returns the content that write() passes to report_html().
+  ReportData data(const fs::path& folder, const std::vector<EpochRecord>& history, const std::string& ending);
+
+  // Returns what was told about the start of the run.
+  const ReportPairs& facts() const { return facts_; }
 
  private:
   void add_configuration(const fs::path& folder, ReportData& data) const;
@@ -36,11 +41,15 @@ class RunReport {
   std::string best_sha256_;  // Computed once for each best validation.
 };
 
-// report.html of a validation. `description` is Validation::description().
+// Returns the content of report.html for a validation. `description` is Validation::description(). Throws Error if the
+// weight file cannot be read, and the errors of the evaluators.
 ReportData validation_report(const ReportPairs& description, const ValidationReport& report, const PoseDataset& data,
                              bool detected_boxes, const fs::path& weights);
 
-// The command line of this process, quoted for a shell.
+// Returns the name of a set from its annotation file: val2017 for person_keypoints_val2017.json.
+std::string set_name_of(const std::string& annotations);
+
+// Returns the command line of this process, quoted for a shell, or an empty text where there is no /proc.
 std::string command_line();
 
 }  // namespace hr

@@ -16,7 +16,7 @@ namespace hr {
 namespace {
 
 constexpr size_t kMostBytes = 40'000;
-constexpr double kMostWidth = 320, kMostHeight = 300;  // Of one half, in pixels.
+constexpr double kMostWidth = 320, kMostHeight = 300;  // The largest size of each of the two halves, in pixels.
 
 struct Extent {
   double x0 = 1e9, y0 = 1e9, x1 = -1e9, y1 = -1e9;
@@ -27,13 +27,13 @@ struct Extent {
   }
 };
 
-// The people of a picture as [joints, 3] each: annotated, and predicted.
+// The people of a picture, annotated and predicted. Each has [joints, 3] numbers: x, y, and visibility or score.
 struct Scene {
   int image_index = 0;
   std::vector<std::vector<float>> annotated, predicted;
 };
 
-// The part of the picture where the people are, with a margin.
+// Returns the part of the picture that contains the people and a margin around them.
 Region region_of(const Scene& scene, int width, int height) {
   Extent all;
   for (const auto& people : {scene.annotated, scene.predicted}) {
@@ -75,8 +75,8 @@ Image with_people(const Image& background, const Skeleton& skeleton, std::vector
   return image;
 }
 
-// Decodes the part of the picture that is shown, and sets `part` to it. A pack has only the surroundings of people:
-// where it lacks pixels, the surroundings of one of them are shown.
+// Decodes the part of the picture that will be shown, and sets `part` to it. A pack contains only the surroundings of
+// people. If it lacks pixels of the part, the largest surroundings of one person are shown instead.
 ImageView pixels_of(const PoseDataset& data, const Scene& scene, SampleWorkspace& workspace, Region& part) {
   const CocoImage& info = data.annotations().images.at(static_cast<size_t>(scene.image_index));
   int width = info.width, height = info.height;
@@ -127,8 +127,8 @@ std::string small_jpeg(Image image) {
   }
 }
 
-// Poses worth drawing, the best first: as many as there are people, and beyond them those with a score that is not
-// negligible, since a detector proposes many boxes.
+// Returns the poses to draw, the best first: as many as there are people, and further ones only if their score is not
+// negligible, because a detector proposes many boxes.
 std::vector<std::vector<float>> drawn(std::vector<const PersonResult*> poses, size_t annotated) {
   std::ranges::stable_sort(poses, std::greater<>{}, [](const PersonResult* p) { return p->score; });
   std::vector<std::vector<float>> people;

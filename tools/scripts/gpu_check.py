@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests and measures on a GPU what a few minutes allow, the most important things first.
+"""Tests and measures as much on a GPU as a few minutes allow, the most important things first.
 
 The GPU may be lent for minutes only, on a machine without a network that keeps no files. Therefore each phase has a
 time limit of its own, a phase that hangs or crashes does not stop the others, and after every phase all results are in

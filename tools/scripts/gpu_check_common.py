@@ -109,7 +109,7 @@ def json_lines(path):
 
 
 def read_test_xml(path):
-    """Returns passed, failed or skipped, or None if the file does not tell, as after a crash."""
+    """Returns "passed", "failed" or "skipped", or None if the file does not contain a result, as after a crash."""
     try:
         cases = xml.etree.ElementTree.parse(path).getroot().findall(".//testcase")
     except (OSError, xml.etree.ElementTree.ParseError):

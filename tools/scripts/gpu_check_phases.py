@@ -383,7 +383,7 @@ class Check(Runner):
         return self.sanitize("racecheck", self.quick_first(n for n in self.test_names() if re.match(r"Gpu(Ops|Tile\w*)\.", n)), 5)
 
     def phase_ncu(self):
-        """Reads hardware counters of our kernels in the forward pass. The first step is skipped; it has about 2,100."""
+        """Reads hardware counters of our kernels in the forward pass. The launches of the first step are skipped."""
         ncu = shutil.which("ncu", path=self.environment()["PATH"])
         if not ncu:
             raise LeftOut("there is no ncu")
@@ -401,7 +401,8 @@ class Check(Runner):
         return f"{rows - 2} kernels"
 
     def phase_switches(self):
-        """Measures each switch at each of its values, several times in turn, so that a drift of the clock meets all."""
+        """Measures each switch at each of its values, several times in turn, so that a drift of the GPU's clock affects
+        all values alike."""
         switches = SWITCHES + self.options.switch
         until = time.monotonic() + self.most("switches")
         table = self.results["switches"]

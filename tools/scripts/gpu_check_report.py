@@ -1,4 +1,4 @@
-"""Makes the table of tools/gpu_check.sh: results beside goals and floors, for docs/measured/gpu.md."""
+"""Makes the table of tools/gpu_check.sh for docs/measured/gpu.md: results beside goals and lower bounds of the time."""
 import json
 import os
 import statistics
@@ -17,11 +17,12 @@ OWN_BYTES = 51.6e9     # read and written by our own kernels in a training step 
 
 
 def convolution_floor(bandwidth):
-    """Returns the least seconds of all convolutions of that step: each layer takes the time of its bytes or of its
-    operations, whichever is longer.
+    """Returns a lower bound, in seconds, for the time of all convolutions of that step. Each layer takes at least the
+    time to move its bytes and at least the time of its operations.
 
-    This is a fit, exact at 3.0 TB/s (11.8 ms) and 4.3 TB/s (9.4 ms): the time of layers that are bound by bytes scales
-    with the bandwidth, that of the others does not."""
+    The bound was computed layer by layer for 3.0 TB/s (11.8 ms) and 4.3 TB/s (9.4 ms). Other bandwidths are fitted to
+    these: the time of layers that are limited by memory is inversely proportional to the bandwidth, and the time of the
+    others is constant."""
     return 3.86e-3 + 23.8e9 / bandwidth
 
 

@@ -3,9 +3,10 @@
 
   onnx_compare.py --forward build/tools/forward w32.safetensors:w32.onnx [WEIGHTS:ONNX ...]
 
-Prints one row of a Markdown table for each pair: the largest difference of the outputs as a part of the largest number
-of the native output, for each runtime (pip install onnx onnxruntime openvino numpy). The inputs are random numbers in
-the range that the file's metadata tells. Nothing here is needed to build or run the programs. The exit status is 1 if a difference is above --most.
+Prints one row of a Markdown table for each pair. For each runtime it contains the largest difference to the output of
+`forward`, relative to the largest number of that output. The inputs are random numbers in the range that the file's
+metadata states. The exit status is 1 if a difference is above --most. The script needs the packages onnx, onnxruntime,
+openvino and numpy (pip install); building and running the programs needs none of them.
 """
 import argparse
 import json
@@ -48,7 +49,7 @@ def onnx_runtime(path, name, x):
 def openvino(path, name, x):
     import openvino as ov
 
-    # The default may compute in bfloat16 where the processor has it.
+    # By default, OpenVINO may compute in bfloat16 if the processor supports it.
     core = ov.Core()
     model = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [np.array(v) for v in model({name: x}).values()]

@@ -11,9 +11,12 @@ set -euo pipefail
 
 hr_libraries=(libdnnl-dev libjpeg62-turbo-dev libstb-dev rapidjson-dev libcli11-dev libfmt-dev libgtest-dev
   libminizip-dev zlib1g-dev libssl-dev libyaml-cpp-dev libgloo-dev)
-# For videos. Not unpacked by --into: they bring two hundred others along, and a build without them works, too.
+# Packages for reading and writing videos. --into does not unpack them, because they depend on many other packages and a
+# build without them works, too.
 hr_video_libraries=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev)
-hr_packages=(g++ cmake ninja-build pkg-config "${hr_libraries[@]}" "${hr_video_libraries[@]}")
+# For the window of predict --show. Not unpacked either: only its headers are needed, and a build without works, too.
+hr_window_libraries=(libsdl2-dev)
+hr_packages=(g++ cmake ninja-build pkg-config "${hr_libraries[@]}" "${hr_video_libraries[@]}" "${hr_window_libraries[@]}")
 
 install_packages() {
   local missing=() package
@@ -28,7 +31,7 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Unpacks the libraries and those that they are linked with, without those that every machine with a compiler has.
+# Unpacks the libraries and their dependencies, except those that every machine with a compiler has.
 unpack_packages() {
   local folder=$1 packages deb headers
   mkdir -p "$folder/debs"

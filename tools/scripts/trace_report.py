@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tables from the file of tools/bench/cupti_trace.cc: time by kernel, and busy time, gaps and streams of one
-launch of the graph.
+"""Makes tables from the file that tools/bench/cupti_trace.cc writes: the time of each kernel, and the busy time, the
+gaps and the streams of one launch of the graph.
 
     tools/scripts/trace_report.py trace.csv[.gz] [ROWS, default 40]
 """

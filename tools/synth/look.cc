@@ -1,4 +1,4 @@
-// The looks and the clothes of a synthetic person.
+// Draws the appearance and the clothes of a synthetic person at random.
 #include <algorithm>
 
 #include "tools/synth/figure_detail.h"
@@ -50,7 +50,7 @@ Look make_look(Philox& rng) {
   look.skin = varied(rng, skins[rng.below(skins.size())], 0.06);
   do {
     look.hair = varied(rng, hairs[rng.below(hairs.size())], 0.12);
-  } while (distance(look.hair, look.skin) < 90);  // the hairline must be seen, since it tells front from back
+  } while (distance(look.hair, look.skin) < 90);  // the hairline must be visible, because it shows front or back
   look.iris = {uniform(rng, 15, 70), uniform(rng, 15, 70), uniform(rng, 15, 80)};
   look.shirt.base = random_color(rng);
   do {

@@ -6,7 +6,7 @@
 namespace hr {
 namespace {
 
-// The flags of what a recipe may have in addition.
+// Adds the flags of the settings that a recipe may have in addition.
 void add_recipe_extras(CLI::App& app, TrainOptions& o) {
   app.add_option("--schedule", o.schedule,
                  "how the learning rate falls: multi-step (at --lr-steps), cosine (over the whole run) or flat-cosine "
@@ -48,7 +48,7 @@ void add_recipe_extras(CLI::App& app, TrainOptions& o) {
                "show the people in a new order in every epoch (on by default; --no-shuffle turns it off)");
 }
 
-// Drops what a configuration file says about the start of the run where flags contradict it.
+// Drops the settings of a configuration file about the start of the run that contradict the flags.
 void prefer_flags(const CLI::App& app, TrainOptions& o) {
   if (o.config.file.empty()) return;
   const auto given = [&app](const char* flag) { return app.get_option(flag)->count() > 0; };

@@ -1,5 +1,6 @@
 #include "tools/train/train_output.h"
 
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 
@@ -11,8 +12,48 @@ namespace hr {
 namespace {
 
 std::string note_of(const EpochStatus& s) {
-  return fmt::format("loss {:.6f}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%", s.loss, s.lr, s.samples_per_second,
-                     100 * s.wait_share);
+  const std::string accuracy = std::isnan(s.accuracy) ? "" : fmt::format("  acc {:.3f}", s.accuracy);
+  return fmt::format("loss {:.6f}{}  lr {:.1e}  {:.1f} img/s  data wait {:.0f}%", s.loss, accuracy, s.lr,
+                     s.samples_per_second, 100 * s.wait_share);
+}
+
+std::string stopper_of(const TrainEnd& end) { return end.stop_reason == SIGTERM ? "SIGTERM" : "Ctrl-C"; }
+
+// How a run ended, for its report.
+std::string ending_of(const TrainEnd& end, int patience) {
+  if (end.stopped()) {
+    return fmt::format("stopped by {} at epoch {}, step {}", stopper_of(end), end.epoch + 1, end.step);
+  }
+  if (end.early) {
+    return fmt::format("ended early because the score had not risen for {} (--patience)",
+                       counted(patience, "validation"));
+  }
+  return "finished";
+}
+
+// The report of a model that is only tested.
+ReportData tested_page(const ValidationRun& run, const Trainer& trainer, const ReportPairs& facts) {
+  const TrainRecipe& recipe = trainer.recipe();
+  ValidationReport report;
+  report.remarks = coco_remark_list(run.coco);
+  report.model = trainer.model().name();
+  report.set = set_name_of(trainer.val().annotations().path);
+  report.input_h = recipe.input_h();
+  report.input_w = recipe.input_w();
+  report.pckh = run.pckh.has_value();
+  if (run.pckh) {
+    for (const char* name : pckh_columns()) report.stat_names.emplace_back(name);
+    report.stats.assign(run.pckh->table.begin(), run.pckh->table.end());
+    report.joints = run.pckh->joints;
+  } else {
+    report.stat_names.assign(kOfficialStatNames.begin(), kOfficialStatNames.end());
+    report.stats.assign(run.coco.stats.begin(), run.coco.stats.end());
+  }
+  report.results = run.results;
+  ReportPairs description;
+  for (const auto& [label, text] : facts) description.emplace_back(label, with_flags(text));
+  return validation_report(description, report, trainer.val(), !recipe.person_det.empty(),
+                           recipe.resume.empty() ? recipe.weights : recipe.resume);
 }
 
 void print_table(const ValidationRun& run, const std::string& model) {
@@ -27,13 +68,12 @@ void TrainOutput::end_bar() {
   checking_.clear();
 }
 
-void TrainOutput::guarded(const std::function<void()>& work) {
+void TrainOutput::guarded(const std::function<void()>& work, std::string_view trouble) {
   try {
     work();
   } catch (const std::exception& error) {
     if (report_trouble_.empty()) {
-      fmt::print("  note: the report cannot be made, the training continues without it: {}\n",
-                 with_flags(error.what()));
+      fmt::print("  note: {}: {}\n", trouble, with_flags(error.what()));
     }
     report_trouble_ = error.what();
   }
@@ -108,15 +148,18 @@ void TrainOutput::more_bad_samples(size_t count, const std::string& list) {
 void TrainOutput::epoch_finished(const fs::path& folder, const std::vector<EpochRecord>& history) {
   history_ = history;
   guarded([&] { plot_history(folder / "curves.png", history, read_epoch_speeds(folder)); });
-  guarded([&] { report_.write(folder, history, false); });
+  guarded([&] { report_.write(folder, history); });
 }
 
-void TrainOutput::ended(const TrainEnd& end, const RunFolder& folder) {
+void TrainOutput::ended(const TrainEnd& end, const Trainer& trainer) {
   bar_.reset();
-  if (folder.writes()) guarded([&] { report_.write(folder.path(), history_, true); });
+  const RunFolder& folder = trainer.folder();
+  if (folder.writes()) {
+    guarded([&] { report_.write(folder.path(), history_, ending_of(end, trainer.recipe().patience)); });
+  }
   if (end.stopped()) {
-    fmt::print("stopped by {} at epoch {}, step {}. Continue with the same flags and\n  --resume {}\n",
-               end.stop_reason == SIGTERM ? "SIGTERM" : "Ctrl-C", end.epoch, end.step, folder.last().string());
+    fmt::print("stopped by {} at epoch {}, step {}. Continue with the same flags and\n  --resume {}\n", stopper_of(end),
+               end.epoch, end.step, folder.last().string());
   } else {
     fmt::print(
         "wrote {}/: last.safetensors, best.safetensors ({} {:.4f}), {}, key_results.json, config.json, "
@@ -127,10 +170,23 @@ void TrainOutput::ended(const TrainEnd& end, const RunFolder& folder) {
   std::fflush(stdout);
 }
 
-void TrainOutput::tested(const ValidationRun& run, const std::string& model, const RunFolder& folder) {
-  print_table(run, model);
+void TrainOutput::failed(const std::string& why, const RunFolder& folder) {
+  end_bar();
+  if (!folder.writes()) return;
+  try {
+    report_.write(folder.path(), history_, "ended by an error: " + with_flags(why));
+  } catch (const std::exception&) {
+    // The caller reports the error that matters. Where it is a full disk, this is the same one again.
+  }
+}
+
+void TrainOutput::tested(const ValidationRun& run, const Trainer& trainer) {
+  print_table(run, trainer.model().name());
   for (const std::string& line : coco_remark_list(run.coco)) fmt::print("remark: {}\n", with_flags(line));
-  fmt::print("wrote {}\n", (folder.path() / "key_results.json").string());
+  const fs::path& folder = trainer.folder().path();
+  guarded([&] { write_file(folder / "report.html", report_html(tested_page(run, trainer, report_.facts()))); },
+          "the report cannot be made");
+  fmt::print("wrote {}{}\n", (folder / "key_results.json").string(), report_trouble_.empty() ? ", report.html" : "");
 }
 
 }  // namespace hr

@@ -25,14 +25,17 @@ class TrainOutput : public TrainObserver {
   void more_bad_samples(size_t count, const std::string& list) override;
   void epoch_finished(const fs::path& folder, const std::vector<EpochRecord>& history) override;
 
-  void ended(const TrainEnd& end, const RunFolder& folder);
-  // Prints the scores of a model that is only tested.
-  void tested(const ValidationRun& run, const std::string& model, const RunFolder& folder);
+  void ended(const TrainEnd& end, const Trainer& trainer);
+  // The run is ending with an error, which the caller reports; the report of the run says so too.
+  void failed(const std::string& why, const RunFolder& folder);
+  // Prints the scores of a model that is only tested, and writes the report of the validation.
+  void tested(const ValidationRun& run, const Trainer& trainer);
 
  private:
   // Runs `work` for the report or the curves. A failure, such as a full disk, is told once and does not end the
   // training, because both can be made again from the history.
-  void guarded(const std::function<void()>& work);
+  void guarded(const std::function<void()>& work,
+               std::string_view trouble = "the report cannot be made, the training continues without it");
   void end_bar();  // ends the bar of the check
 
   int print_freq_;
