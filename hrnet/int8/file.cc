@@ -150,7 +150,7 @@ std::unique_ptr<PoseModel> load_int8_model(const Context& cx, const WeightFile& 
   Int8Graph graph;
   {
     Context temporary;
-    const std::unique_ptr<PoseModel> model = make_model(temporary, name, joints, 0, Init::none);
+    const std::unique_ptr<PoseModel> model = make_model(temporary, name, joints, 0, Init::none, Purpose::inference);
     bgr = model->bgr_input();
     graph = int8_graph(*model);
   }

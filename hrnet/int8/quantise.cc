@@ -127,7 +127,7 @@ QuantiseReport quantise_file(const WeightFile& file, const fs::path& output, con
   check(!is_int8(file), "{}: holds weights of 8 bits already; use the float32 weights that they were made from",
         file.path().string());
   Context cx;
-  const std::unique_ptr<PoseModel> model = load_model(cx, file, {}, {}, o.color);
+  const std::unique_ptr<PoseModel> model = load_model(cx, file, {}, {}, o.color, Purpose::training);
   const WeightInfo info = weight_info(file);
   const int h = info.input_h.value_or(256), w = info.input_w.value_or(192);
   std::optional<Skeleton> skeleton = carried_skeleton(file);

@@ -152,6 +152,9 @@ int8::Problem Int8Conv::problem(const Call& call, const Phase& phase) const {
   p.out_h = out.h / every;
   p.out_w = out.w / every;
   p.k = shape_.out;
+  p.in_h = in.h;
+  p.row_stride = stride;
+  p.first_row = phase.first_row;
   p.weights = phase.packed.data();
   p.bias = bias_.data();
   p.scale = scale_.data();

@@ -68,6 +68,17 @@ struct Group {
   int64_t y = 0, x = 0;
 };
 
+// The rows of taps that are computed.
+struct Rows {
+  int64_t begin = 0, end = 0;
+};
+
+// Returns the rows of taps of which some are inside of the picture, for outputs in the rows [first, last].
+HR_INLINE Rows rows_inside(const Problem& p, int64_t first, int64_t last) {
+  return {std::clamp<int64_t>(-(last * p.row_stride + p.first_row), 0, p.tap_rows),
+          std::clamp<int64_t>(p.in_h - (first * p.row_stride + p.first_row), 0, p.tap_rows)};
+}
+
 HR_INLINE const uint8_t* input_of(const Problem& p, int64_t n, Group g) {
   return p.x + n * p.image_step + g.y * p.row_step + g.x * p.pixel_step;
 }
@@ -81,14 +92,14 @@ HR_VNNI HR_INLINE void add_products(__m512i& sum, __m512i bytes, __m512i weights
 // Multiplies G groups of pixels by V vectors of 16 output channels. The sums stay in registers.
 template <int G, int V>
 HR_VNNI HR_INLINE void multiply_vnni(const Problem& p, const uint8_t* const (&base)[G], const int8_t* w, int64_t k0,
-                                     __m512i (&sums)[G * kGroup][V]) {
+                                     Rows rows, __m512i (&sums)[G * kGroup][V]) {
   const int64_t pixel = p.pixel_step;
 #pragma GCC unroll 12
   for (int i = 0; i < G * kGroup; ++i) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v) sums[i][v] = _mm512_loadu_si512(p.bias + k0 + v * 16);
   }
-  for (int64_t r = 0; r < p.tap_rows; ++r) {
+  for (int64_t r = rows.begin; r < rows.end; ++r) {
     const uint8_t* in[G];
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) in[g] = base[g] + r * p.tap_row_step;
@@ -187,11 +198,13 @@ HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&gr
 
 template <int G, int V>
 HR_VNNI HR_INLINE void groups_vnni(const Problem& p, int64_t n, const Group (&groups)[4], const int8_t* w, int64_t k0) {
+  // The groups are in the order of their rows.
+  const Rows rows = rows_inside(p, groups[0].y, groups[G - 1].y);
   const uint8_t* base[G];
 #pragma GCC unroll 4
   for (int g = 0; g < G; ++g) base[g] = input_of(p, n, groups[g]);
   __m512i sums[G * kGroup][V];
-  multiply_vnni<G, V>(p, base, w, k0, sums);
+  multiply_vnni<G, V>(p, base, w + rows.begin * p.steps * kBlock * 4, k0, rows, sums);
   finish_vnni<G, V>(p, n, groups, k0, sums);
 }
 

@@ -25,6 +25,9 @@ struct Problem {
   int64_t tap_row_step = 0;    // Bytes from one row of taps to the next.
   int64_t steps = 0;           // The taps of a row are 4 * steps bytes that follow each other.
   int64_t out_h = 0, out_w = 0, k = 0;
+  // The taps of output row y are at the input rows y row_stride + first_row + [0, tap_rows). Rows outside of [0, in_h)
+  // are zeros in memory, so a loop may leave them out.
+  int64_t in_h = 0, row_stride = 1, first_row = 0;
 
   const int8_t* weights = nullptr;  // [blocks][tap_rows][steps][kBlock][4]
   const int32_t* bias = nullptr;    // [blocks * kBlock]

@@ -207,11 +207,13 @@ void bench_step(const BenchStep& o) {
   } else {
     time_inference(cx, *model, batch, o, t);
   }
+  BenchStep shown = o;
   if (eight_bits) {
     t.over_conv = 0;
-    t.backend = "8-bit integers";
+    t.backend = "own 8-bit kernels";
+    shown.dtype = "int8";
   }
-  print_step(o, t, cx);
+  print_step(shown, t, cx);
 }
 
 }  // namespace hr
