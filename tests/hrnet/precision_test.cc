@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "ops/conv/dnnl_conv.h"
 #include "tests/support/oracle.h"
 
