@@ -111,7 +111,7 @@ void settle_precision(ModelOptions& o, const PrecisionWork& work,
     if (o.model.empty()) name = weight_info(file, false).model.value_or(name);
   }
   check_field(asked != "int8" || eight_bits, "precision",
-              "int8: {} has no weights of 8 bits; make some with `convert --calibrate`", o.weights);
+              "int8: {} has no weights of 8 bits; make some with convert and `calibrate`", o.weights);
   check_field(!eight_bits || asked == "int8" || asked == "auto", "precision",
               "{}: {} holds weights of 8 bits, which always compute with 8-bit integers", asked, o.weights);
   if (asked == "bf16") o.amp = true;

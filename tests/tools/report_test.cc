@@ -166,7 +166,7 @@ TEST(Report, AnAnalysisWithoutAnyPersonFoundSaysSo) {
   data.analysis->people = 3;
   const std::string page = report_html(data);
   expect_good_page(page);
-  EXPECT_TRUE(contains(page, "0 of 3 people found"));
+  EXPECT_TRUE(contains(page, "0 of 3 people were found"));
   EXPECT_TRUE(contains(page, "No person was found, so no joint can be judged."));
   EXPECT_FALSE(contains(page, "By joint"));
 }
