@@ -76,8 +76,8 @@ def contestants(o, batch):
     """Yields names and commands; each command prints seconds, or JSON with the member seconds."""
     size = [str(v) for v in o.size]
     ours = [o.bench, "--model", o.model, "--fixed-size", *size, "--batch-size", str(batch), "--json"]
-    ours += ["--threads", str(o.threads), "--repeats", str(REPEATS), "--warmup", str(WARMUP)]
-    infer = [*ours, "--mode", "inference"]
+    ours += ["--threads", str(o.threads)]
+    infer = [*ours, "--mode", "inference", "--repeats", str(REPEATS), "--warmup", str(WARMUP)]
     yield "hrnet.cpp, float32", infer
     yield "hrnet.cpp, float32, --exact", [*infer, "--exact"]
     if o.int8:
@@ -90,12 +90,12 @@ def contestants(o, batch):
     ):
         if path and importlib.util.find_spec(name):
             yield title, [*this, name, path, str(batch), *size, str(o.threads)]
-    if o.torch_train and importlib.util.find_spec("torch"):
-        yield "hrnet.cpp, training step", [*ours, "--mode", "train"]
+    if o.torch_train and batch > 1 and importlib.util.find_spec("torch"):
+        yield "hrnet.cpp, training step", [*ours, "--mode", "train", "--repeats", "3", "--warmup", "1"]
         torch = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_torch.py")
         yield "PyTorch, training step", [
             sys.executable, torch, "--model", o.model, "--batch", str(batch), "--size", *size, "--mode", "train",
-            "--device", "cpu", "--variant", "eager",
+            "--device", "cpu", "--variant", "eager", "--warmup", "1", "--steps", "3", "--threads", str(o.threads),
         ]  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def main():
     p.add_argument("--onnx", help="the model, exported by convert")
     p.add_argument("--int8", help="the model with 8-bit weights, made by convert --calibrate")
     p.add_argument("--openvino-int8", help="the model quantised for OpenVINO")
-    p.add_argument("--torch-train", action="store_true", help="also compare a training step with PyTorch's")
+    p.add_argument("--torch-train", action="store_true", help="also compare a training step with PyTorch's, where the batch is above 1")
     p.add_argument("--size", type=int, nargs=2, default=[256, 192])
     p.add_argument("--batch", type=int, nargs="+", default=[8, 1])
     p.add_argument("--rounds", type=int, default=5)
@@ -137,7 +137,7 @@ def main():
     p.add_argument("--beside", action="store_true", help="measure also beside one busy process")
     o = p.parse_args()
     missing = [n for n in ("onnxruntime", "openvino", "torch") if not importlib.util.find_spec(n)]
-    print(f"load before: {os.getloadavg()[0]:.1f}; not installed: {', '.join(missing) or 'nothing'}")
+    print(f"load before: {os.getloadavg()[0]:.1f}; not installed: {', '.join(missing) or 'nothing'}", flush=True)
     table(o, "")
     if o.beside:
         busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
