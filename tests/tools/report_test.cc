@@ -13,12 +13,12 @@
 #include "core/io/json.h"
 #include "data/formats/encode_jpeg.h"
 #include "tests/support/oracle.h"
+#include "tests/tools/tiny_run.h"
 #include "tools/plot/history_plot.h"
 #include "tools/programs/train.h"
 #include "tools/report/page_frame.h"
 #include "tools/report/run_report.h"
 #include "tools/report/worst_pictures.h"
-#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {
@@ -278,22 +278,7 @@ TEST(Report, SpeedsComeFromTheWholeCourse) {
 }
 
 TrainOptions tiny(const fs::path& root) {
-  synth({.output = (root / "data").string(),
-         .train_images = 8,
-         .val_images = 5,
-         .seed = 5,
-         .sizes = {{160, 120}},
-         .threads = 1});
-  TrainOptions o;
-  o.data_path = (root / "data").string();
-  o.output_dir = (root / "run").string();
-  o.model = "hrnet_w2";
-  o.fixed_size = {64, 64};
-  o.batch_size = 6;
-  o.epochs = 2;
-  o.workers = 1;
-  o.flip = false;
-  return o;
+  return test::tiny_run(test::tiny_data(root / "data", 8, 5), root / "run", 2);
 }
 
 std::string sha256_of(const fs::path& path) {

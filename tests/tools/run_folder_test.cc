@@ -4,29 +4,14 @@
 #include "core/io/json.h"
 #include "tests/support/oracle.h"
 #include "tests/support/program.h"
+#include "tests/tools/tiny_run.h"
 #include "tools/programs/train.h"
-#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {
 
 TrainOptions tiny(const fs::path& root) {
-  synth({.output = (root / "data").string(),
-         .train_images = 10,
-         .val_images = 3,
-         .seed = 5,
-         .sizes = {{160, 120}},
-         .threads = 1});
-  TrainOptions o;
-  o.data_path = (root / "data").string();
-  o.output_dir = (root / "run").string();
-  o.model = "hrnet_w2";
-  o.fixed_size = {64, 64};
-  o.batch_size = 6;
-  o.epochs = 1;
-  o.workers = 1;
-  o.flip = false;
-  return o;
+  return test::tiny_run(test::tiny_data(root / "data", 10, 3), root / "run", 1);
 }
 
 TEST(RunFolder, TheConfigurationSaysHowLongTheWarmUpReallyIs) {

@@ -18,35 +18,22 @@
 #include "hrnet/train/history.h"
 #include "nn/state_dict.h"
 #include "tests/support/oracle.h"
+#include "tests/tools/tiny_run.h"
 #include "tools/cli/flag_names.h"
 #include "tools/programs/validate.h"
-#include "tools/synth/synth.h"
 
 namespace hr {
 namespace {
 
 // 10 pictures to train on, made once per test program.
 const fs::path& data() {
-  static const fs::path folder = [] {
-    fs::path path = test::temporary_folder() / "data";
-    synth(
-        {.output = path.string(), .train_images = 10, .val_images = 3, .seed = 5, .sizes = {{160, 120}}, .threads = 1});
-    return path;
-  }();
+  static const fs::path folder = test::tiny_data(test::temporary_folder() / "data", 10, 3);
   return folder;
 }
 
 TrainOptions tiny(const fs::path& output) {
-  TrainOptions o;
-  o.data_path = data().string();
-  o.output_dir = output.string();
-  o.model = "hrnet_w2";
-  o.fixed_size = {64, 64};
-  o.batch_size = 6;
-  o.epochs = 4;
+  TrainOptions o = test::tiny_run(data(), output, 4);
   o.lr_steps = {3};
-  o.workers = 1;
-  o.flip = false;
   return o;
 }
 
