@@ -12,6 +12,7 @@
 #include "data/pack/pack.h"
 #include "tests/data/jpeg.h"
 #include "tests/support/oracle.h"
+#include "tests/tools/tiny_run.h"
 #include "tools/cli/flag_names.h"
 #include "tools/programs/browse.h"
 #include "tools/programs/coco_eval.h"
@@ -109,15 +110,8 @@ TEST(Datasets, SkeletonsComeFromWhereTheyAreSaid) {
 }
 
 TrainOptions tiny(const fs::path& data, const fs::path& output) {
-  TrainOptions o;
-  o.data_path = data.string();
-  o.output_dir = output.string();
-  o.model = "hrnet_w2";
-  o.fixed_size = {64, 64};
-  o.batch_size = 6;
-  o.epochs = 2;
+  TrainOptions o = test::tiny_run(data, output, 2);
   o.lr_steps = {1};
-  o.flip = false;
   return o;
 }
 
