@@ -14,9 +14,9 @@ namespace hr {
 // ("/layer1/layer1.0/conv1/Conv") tells the module. Both forms are read, and so are equal tensors that the exporter
 // stored only once.
 //
-// Where batch norm was folded, this struct adds the entries of an identity batch norm whose bias is the convolution's
-// bias: weight 1, running_mean 0 and running_var 1 - epsilon. The file therefore loads like any other state dict of the
-// network.
+// If the exporter folded batch norm into a convolution, this struct adds the entries of an identity batch norm whose
+// bias is the convolution's bias: weight 1, running_mean 0 and running_var 1 - epsilon. The file therefore loads like
+// any other state dict of the network.
 struct OnnxWeights {
   // The file must outlive this object, whose arrays are views of it. Throws Error if the tensors have no names, or if
   // the file contains no convolution.

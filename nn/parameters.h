@@ -27,7 +27,7 @@ enum class Init {
   none,      // Filters stay 0, since weights will be loaded.
 };
 
-// What a model's memory is meant for.
+// Says what a model will be used for, which decides how much memory it allocates.
 enum class Purpose {
   training,
   // There is no memory for gradients, and layers fold batch norm into the memory of the parameters when they first run.

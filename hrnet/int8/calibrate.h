@@ -9,7 +9,7 @@
 
 namespace hr {
 
-// How the range [0, r] of a tensor follows from its values:
+// Selects how the range [0, r] of a tensor is computed from the values that it had on the calibration pictures:
 //   max         r is the largest value.
 //   percentile  All but a hundred-thousandth of the values are at most r.
 //   mse         r has the smallest mean squared error of rounding and limiting.

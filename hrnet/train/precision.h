@@ -7,7 +7,7 @@
 
 namespace hr {
 
-// What the precision is chosen for.
+// Describes the work for which settle_precision() chooses the precision.
 struct PrecisionWork {
   bool training = false;
   std::string model = "hrnet_w32";  // The network if the options name none and there is no weight file.

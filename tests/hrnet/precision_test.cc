@@ -1,4 +1,5 @@
-// How the setting `precision` is settled before a program computes.
+// Tests that `precision` is resolved to float32, bf16 or int8 before a program computes, and that contradictions are
+// refused.
 #include "hrnet/train/precision.h"
 
 #include <gtest/gtest.h>

@@ -153,7 +153,7 @@ TrainRecipe with_everything(const fs::path& output) {
 
 std::vector<std::byte> copy_of(const ArrayView& a) { return {a.bytes.begin(), a.bytes.end()}; }
 
-// What a run tells about its samples.
+// Records the accuracies and sample pictures that a run reports.
 struct SampleWatcher : TrainObserver {
   std::map<std::pair<int, int64_t>, double> accuracies;  // By epoch and step; NaN: not measured.
   std::vector<Image> pictures;

@@ -202,7 +202,7 @@ TEST_F(PredictVideo, TheOverlayHasTheSoundAndTheShapeOfPixelsOfItsVideo) {
   }
 }
 
-// What came before the cut, or before the connection broke, is done.
+// The frames before the cut, or before the connection broke, are processed and written.
 TEST_F(PredictVideo, OfAVideoThatBreaksOffTheBeginningIsDone) {
   std::vector<double> times;
   for (int i = 0; i < 60; ++i) times.push_back(i * 0.04);

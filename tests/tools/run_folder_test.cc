@@ -1,4 +1,4 @@
-// What a run writes into its folder, and what it says when it cannot.
+// Tests which files a run writes into its folder, and which message the user gets if it cannot write them.
 #include <gtest/gtest.h>
 
 #include "core/io/json.h"
