@@ -143,8 +143,8 @@ TEST(JsonCursor, NumbersAreTheNearestDouble) {
 // before and behind the point, with every separator, and at the end of the text.
 TEST(JsonCursor, NumbersOfAListAreThoseTakenAlone) {
   Philox rng(6, 0, 0);
-  std::vector<std::string> texts = {"0",    "0.0", "0.50", "9999999", "99999.9", "9.99999", "00",    "01",
-                                    "01.5", "1.",  ".5",   "1..2",    "1.2.3",   "1e2",     "1.5e1", "1E",
+  std::vector<std::string> texts = {"0",    "0.0", "0.50", "9999999", "99999.9", "9.99999", "00", "01",  "01.5",
+                                    "1.",   ".5",  "1..2", "1.2.3",   "1e2",     "1.5e1",   "1E", "2E2", "1.5E1",
                                     "-1.5", "-0",  "-",    "1a",      "1.a",     "12:",     "NaN"};
   for (int before = 1; before <= 9; ++before) {
     for (int behind = 0; behind <= 9; ++behind) {
