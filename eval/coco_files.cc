@@ -33,7 +33,7 @@ class Entries final : public EntryFile {
   }
 
   // For example "people.json: annotations[12] (id 5)" or "results.json: entry [3]".
-  std::string place() const { return fmt::format("{}: {}", path(), EntryFile::place()); }
+  EntryPlace place() const { return {*this, true}; }
 
   // Takes the next number (true and false are 1 and 0, as in Python); for another value returns nothing and skips it.
   std::optional<double> number() {
@@ -50,6 +50,13 @@ class Entries final : public EntryFile {
       return false;
     }
     out.reserve(usual_);
+    const size_t start = json.offset();
+    if (json.numbers(out)) {
+      usual_ = std::max(usual_, out.size());
+      return true;
+    }
+    out.clear();
+    json.back_to(start);
     bool all = true;
     json.enter_list();
     while (json.item()) {

@@ -67,14 +67,13 @@ awk '/^```sh/ {on = 1; next} /^```/ {on = 0} on' "$source_folder/docs/guide/own_
 count=0
 while IFS= read -r command; do
   case $command in
-    *tools/scripts/*) command=${command/tools\/scripts/$source_folder\/tools\/scripts} ;;
     build/tools/*) command=${command/build\/tools/$programs} ;;
     *) echo "not a command of the project: $command" && exit 1 ;;
   esac
   command=${command/--epochs 60/--epochs 1 --workers 1}
   echo "+ $command"
   eval "$command" </dev/null >output 2>&1 || { cat output && exit 1; }
-  case $command in *to_coco.py*) count=$((count + 1)) && cp -r own "own$count" ;; esac
+  case $command in *tools/to_coco*) count=$((count + 1)) && cp -r own "own$count" ;; esac
 done <commands
 [ "$count" = 3 ] || { echo "expected 3 exports, found $count" && exit 1; }
 
@@ -112,7 +111,7 @@ for a in coco["annotations"]:
     del a["area"]
 json.dump(coco, open("roboflow.json", "w"))
 PY
-python3 "$source_folder/tools/scripts/to_coco.py" roboflow.json --output own4 >/dev/null
+"$programs/to_coco" roboflow.json --output own4 >/dev/null
 python3 - <<'PY'
 import json
 assert all(json.load(open(f"own1/{p}.json")) == json.load(open(f"own4/{p}.json")) for p in ("train", "val"))
@@ -122,12 +121,12 @@ PY
 refused() {
   local message=$1
   shift
-  if python3 "$source_folder/tools/scripts/to_coco.py" "$@" >output 2>&1; then echo "accepted: $*" && exit 1; fi
+  if "$programs/to_coco" "$@" >output 2>&1; then echo "accepted: $*" && exit 1; fi
   [ "$(wc -l <output)" = 1 ] && grep -q "$message" output || { cat output && exit 1; }
 }
 echo '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "box"}]}' >boxes.json
 refused "draw skeletons" boxes.json --output none
-refused "No such file" nowhere.json --output none
-refused "holds no points" look --output none
-refused "labelme's files are given as a folder" "$(ls pictures/*.json | head -n 1)" --output none
+refused "nowhere.json" nowhere.json --output none
+refused "no JSON file of labelme" look --output none
+refused "name the folder that holds its files" "$(ls pictures/*.json | head -n 1)" --output none
 echo "every command of the guide ran"

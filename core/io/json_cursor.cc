@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -124,11 +126,10 @@ bool JsonCursor::member(std::string_view& key) {
 
 bool JsonCursor::item() { return next(']'); }
 
-// Scans the text of a number. Sets `digits` (all digits as one whole number) and `exponent` (a power of ten); `exact`
-// tells whether they represent the number exactly. Returns the end of the text and leaves p_ at its start.
-inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool& exact, bool& whole, bool& negative) {
+// Scans the text of a number and leaves p_ at its start.
+inline JsonCursor::Scanned JsonCursor::scan_number() {
   const char* p = p_;
-  negative = *p == '-';
+  const bool negative = *p == '-';
   p += negative ? 1 : 0;
   uint64_t value = 0;
   const char* const first = p;
@@ -141,8 +142,8 @@ inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool
   };
   if (integer_digits == 0) wrong("expected a digit");
   if (integer_digits > 1 && *first == '0') wrong("a number may not start with 0");
-  whole = true;
-  exponent = 0;
+  bool whole = true;
+  int exponent = 0;
   if (p != end_ && *p == '.') {
     whole = false;
     const char* const fraction = ++p;
@@ -152,7 +153,7 @@ inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool
     exponent = static_cast<int>(std::min<ptrdiff_t>(p - fraction, 1000000));
     exponent = -exponent;
   }
-  exact = count <= 19;  // Leading zeros are counted too. Such numbers only take the slower path.
+  const bool exact = count <= 19;  // Leading zeros are counted too. Such numbers only take the slower path.
   if (p != end_ && (*p == 'e' || *p == 'E')) {
     whole = false;
     ++p;
@@ -167,8 +168,7 @@ inline const char* JsonCursor::scan_number(uint64_t& digits, int& exponent, bool
     if (p == power) wrong("expected a digit in the exponent");
     exponent += minus ? -written : written;
   }
-  digits = value;
-  return p;
+  return {p, value, exponent, exact, whole, negative};
 }
 
 // Converts every number that the fast path cannot convert exactly. The text is a well-formed number.
@@ -179,6 +179,21 @@ double JsonCursor::slow_number(const char* end) const {
     const std::string text(p_, end);
     value = std::strtod(text.c_str(), nullptr);
   }
+  return value;
+}
+
+// Takes a scanned number.
+inline double JsonCursor::take(const Scanned& number) {
+  double value = 0;
+  // Both factors are exact, so that the single rounding of the product or quotient gives the nearest double.
+  if (number.exact && number.digits <= kExactWhole && number.exponent >= -22 && number.exponent <= 22) {
+    value = static_cast<double>(number.digits);
+    value = number.exponent < 0 ? value / kExactPowers[-number.exponent] : value * kExactPowers[number.exponent];
+    value = number.negative ? -value : value;
+  } else {
+    value = slow_number(number.end);
+  }
+  p_ = number.end;
   return value;
 }
 
@@ -193,36 +208,18 @@ inline double JsonCursor::real() {
     word("Infinity");
     return negative ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
   }
-  uint64_t digits = 0;
-  int exponent = 0;
-  bool exact = false, whole = false, negative = false;
-  const char* const end = scan_number(digits, exponent, exact, whole, negative);
-  double value = 0;
-  // Both factors are exact, so that the single rounding of the product or quotient gives the nearest double.
-  if (exact && digits <= kExactWhole && exponent >= -22 && exponent <= 22) {
-    value = static_cast<double>(digits);
-    value = exponent < 0 ? value / kExactPowers[-exponent] : value * kExactPowers[exponent];
-    value = negative ? -value : value;
-  } else {
-    value = slow_number(end);
-  }
-  p_ = end;
-  return value;
+  return take(scan_number());
 }
 
 JsonNumber JsonCursor::number() {
   ahead();
-  JsonNumber number;
-  uint64_t digits = 0;
-  int exponent = 0;
-  bool exact = false, negative = false;
-  if (is_digit(*p_) || (*p_ == '-' && end_ - p_ > 1 && is_digit(p_[1]))) {
-    scan_number(digits, exponent, exact, number.is_whole, negative);
-  }
-  number.real = real();
+  if (*p_ == 'N' || *p_ == 'I' || (*p_ == '-' && end_ - p_ > 1 && p_[1] == 'I')) return {.real = real()};
+  const Scanned scanned = scan_number();
+  JsonNumber number{.real = take(scanned)};
   constexpr auto limit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-  if (number.is_whole && exact && digits <= limit) {
-    number.whole = negative ? -static_cast<int64_t>(digits) : static_cast<int64_t>(digits);
+  if (scanned.whole && scanned.exact && scanned.digits <= limit) {
+    number.is_whole = true;
+    number.whole = scanned.negative ? -static_cast<int64_t>(scanned.digits) : static_cast<int64_t>(scanned.digits);
   } else {
     number.is_whole = std::abs(number.real) <= 0x1p53 && number.real == std::floor(number.real);
     if (number.is_whole) number.whole = static_cast<int64_t>(number.real);
@@ -230,11 +227,54 @@ JsonNumber JsonCursor::number() {
   return number;
 }
 
+// Takes a number of at most seven characters, such as "304.17", that a separator follows; otherwise returns false and
+// takes nothing. Eight characters are converted at once, because the loops over digits of the general way end after a
+// different number of digits each time, which the processor cannot predict.
+inline bool JsonCursor::short_number(double& value) {
+  if constexpr (std::endian::native != std::endian::little) return false;
+  if (end_ - p_ < 8) return false;
+  constexpr uint64_t every = 0x0101010101010101;
+  uint64_t text = 0;
+  std::memcpy(&text, p_, 8);
+  const uint64_t digits = text ^ (every * '0');
+  uint64_t others =
+      (((digits & every * 0x7F) + every * (0x7F - 9)) | digits) & every * 0x80;  // A bit per other character.
+  if (others == 0) return false;
+  const int whole = std::countr_zero(others) / 8;  // The number of digits before the point.
+  if (whole == 0 || (whole > 1 && *p_ == '0')) return false;
+  int end = whole, fraction = 0;
+  uint64_t packed = digits & ((uint64_t{1} << 8 * whole) - 1);
+  if (p_[whole] == '.') {
+    others &= others - 1;
+    if (others == 0) return false;
+    end = std::countr_zero(others) / 8;
+    fraction = end - whole - 1;
+    if (fraction == 0) return false;
+    const uint64_t behind = digits & ((uint64_t{1} << 8 * end) - 1);
+    packed |= behind >> 8 * (whole + 1) << 8 * whole;
+  }
+  const char next = p_[end];
+  if (next != ',' && next != ']' && next != ' ' && next != '\n' && next != '\r') return false;
+  // The last digit becomes the highest byte. Then neighbours are joined to numbers of two, four and eight digits.
+  packed <<= 8 * (8 - whole - fraction);
+  packed = (packed * 10 + (packed >> 8)) & 0x00FF00FF00FF00FF;
+  packed = (packed * 100 + (packed >> 16)) & 0x0000FFFF0000FFFF;
+  packed = (packed * 10000 + (packed >> 32)) & 0xFFFFFFFF;
+  value = static_cast<double>(packed) / kExactPowers[fraction];
+  p_ += end;
+  return true;
+}
+
 bool JsonCursor::numbers(std::vector<double>& out) {
   enter_list();
   while (item()) {
-    if (kind() != Kind::number) return false;
-    out.push_back(real());
+    space();
+    double value = 0;
+    if (!short_number(value)) {
+      if (kind() != Kind::number) return false;
+      value = real();
+    }
+    out.push_back(value);
   }
   return true;
 }
@@ -343,10 +383,7 @@ void JsonCursor::skip() {
     } else if (c == 'n') {
       null();
     } else if (is_digit(c) || (c == '-' && end_ - p_ > 1 && p_[1] != 'I')) {
-      uint64_t digits = 0;
-      int exponent = 0;
-      bool exact = false, whole = false, negative = false;
-      p_ = scan_number(digits, exponent, exact, whole, negative);
+      p_ = scan_number().end;
     } else if (c == '-' || c == 'N' || c == 'I') {
       real();
     } else {

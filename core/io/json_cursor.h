@@ -60,7 +60,16 @@ class JsonCursor {
   char ahead();  // Skips white space and returns the next character. Throws Error at the end of the text.
   void word(std::string_view);  // Takes one of true, false and null.
   double real();                // Takes a number as a double only.
-  const char* scan_number(uint64_t& digits, int& exponent, bool& exact, bool& whole, bool& negative);
+  struct Scanned {
+    const char* end = nullptr;  // Of the text.
+    uint64_t digits = 0;        // All digits as one whole number,
+    int exponent = 0;           // to be multiplied with this power of ten.
+    bool exact = false;         // Whether these two represent the number exactly.
+    bool whole = false, negative = false;
+  };
+  Scanned scan_number();
+  double take(const Scanned& number);
+  bool short_number(double& value);
   double slow_number(const char* end) const;
   std::string_view scan_string();
   void key();  // Takes the key and the colon of a member of a skipped object.

@@ -147,7 +147,7 @@ class AnnotationReader {
     };
     const auto end = [&] {
       if (why.empty() && !id) why = "no \"id\"";
-      if (!why.empty()) return leave_out(BadSamples::Kind::picture, id, in_.index(), in_.place(), why);
+      if (!why.empty()) return leave_out(BadSamples::Kind::picture, id, in_.index(), in_.place().text(), why);
       out_.images.push_back(std::move(image));
       image_index_.push_back(in_.index());
     };
@@ -252,7 +252,7 @@ class AnnotationReader {
       }
       if (kept && !e.why_no_box.empty()) why = e.why_no_box;
     }
-    if (!why.empty()) return leave_out(BadSamples::Kind::annotation, e.id, in_.index(), in_.place(), why);
+    if (!why.empty()) return leave_out(BadSamples::Kind::annotation, e.id, in_.index(), in_.place().text(), why);
     if (common_ == 0) common_ = a.keypoints.size();
     if (!a.has_area) a.area = a.box.w * a.box.h;
     if (!e.num_keypoints) {

@@ -4,9 +4,10 @@
 
 namespace hr {
 
-std::string EntryFile::place() const {
-  const std::string entry = fmt::format("{}[{}]", section_.empty() ? "entry " : section_, index_);
-  return id_ ? fmt::format("{} (id {})", entry, *id_) : entry;
+std::string EntryPlace::text() const {
+  std::string out = with_path ? file.path_ + ": " : "";
+  out += fmt::format("{}[{}]", file.section_.empty() ? "entry " : file.section_, file.index_);
+  return file.id_ ? fmt::format("{} (id {})", out, *file.id_) : out;
 }
 
 std::string EntryFile::got() {

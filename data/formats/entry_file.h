@@ -20,6 +20,17 @@ struct WrongValue {
   std::string why;
 };
 
+class EntryFile;
+
+// The place of the current entry, for messages: "annotations[12] (id 5)" or "entry [3]". Checks of every entry name it,
+// so it becomes text only when a message is formatted. Valid until the file goes on to the next entry.
+struct EntryPlace {
+  const EntryFile& file;
+  bool with_path = false;  // Whether the path of the file stands in front: "people.json: entry [3]".
+
+  std::string text() const;
+};
+
 class EntryFile {
  public:
   using Kind = JsonCursor::Kind;
@@ -67,8 +78,8 @@ class EntryFile {
     json.finish();
   }
 
-  std::string place() const;  // For example "annotations[12] (id 5)" or "entry [3]".
-  std::string got();          // Describes the next value, which is not the expected one.
+  EntryPlace place() const { return {*this}; }
+  std::string got();  // Describes the next value, which is not the expected one.
   // Both throw WrongValue with the name of the field.
   [[noreturn]] void wrong(std::string_view expected);
   [[noreturn]] void wrong(std::string_view expected, double found) const;
@@ -81,6 +92,7 @@ class EntryFile {
   size_t index() const { return index_; }  // Of the entry in its list.
 
  private:
+  friend EntryPlace;
   void release();  // Gives memory of the file back that was read.
 
   std::string path_;
@@ -108,3 +120,11 @@ class EntryIds {
 };
 
 }  // namespace hr
+
+template <>
+struct fmt::formatter<hr::EntryPlace> : fmt::formatter<std::string> {
+  template <class Context>
+  auto format(const hr::EntryPlace& place, Context& context) const {
+    return fmt::formatter<std::string>::format(place.text(), context);
+  }
+};

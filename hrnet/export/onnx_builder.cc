@@ -23,7 +23,7 @@ uint16_t to_half(float value) {
 std::string OnnxBuilder::node(const std::string& op, std::vector<std::string> inputs,
                               std::vector<OnnxAttribute> attributes, std::string_view layer) {
   const std::string name = layer.empty() ? fmt::format("{}_{}", op, count_++) : std::string(layer);
-  const std::string value = name + ".out";
+  std::string value = name + ".out";
   model.nodes.push_back({.op = op,
                          .name = name,
                          .inputs = std::move(inputs),
@@ -61,20 +61,20 @@ std::string OnnxBuilder::weight(const std::string& name, Shape shape, std::vecto
 }
 
 std::string OnnxBuilder::constant(std::initializer_list<int64_t> list) {
-  const std::string name = fmt::format("ints_{}", fmt::join(list, "_"));
+  std::string name = fmt::format("ints_{}", fmt::join(list, "_"));
   if (has_tensor(name)) return name;
   const auto& kept = ints_.emplace_back(list);
   return add(name, DType::i64, {static_cast<int64_t>(kept.size())}, std::as_bytes(std::span(kept)));
 }
 
 std::string OnnxBuilder::scalar(float number) {
-  const std::string name = fmt::format("float_{}", number);
+  std::string name = fmt::format("float_{}", number);
   if (has_tensor(name)) return name;
   return floats(name, {}, {number});
 }
 
 std::string OnnxBuilder::scalar(int64_t number) {
-  const std::string name = fmt::format("int_{}", number);
+  std::string name = fmt::format("int_{}", number);
   if (has_tensor(name)) return name;
   const auto& kept = ints_.emplace_back(1, number);
   return add(name, DType::i64, {}, std::as_bytes(std::span(kept)));

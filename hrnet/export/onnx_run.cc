@@ -95,7 +95,7 @@ class Runner {
   Tensor channels_last(const OnnxArray& x) {
     check(x.shape.size() == 4, "expected [N, C, H, W], got {}", to_string(x.shape));
     const OnnxArray turned = onnx_transpose(x, {0, 2, 3, 1});
-    const Tensor t = cx_.empty(turned.shape, DType::f32);
+    Tensor t = cx_.empty(turned.shape, DType::f32);
     cx_.upload(t, std::as_bytes(std::span(turned.reals)));
     return t;
   }
@@ -127,7 +127,7 @@ class Runner {
     const Tensor* b = bias.defined() ? &bias : nullptr;
     const auto* group = n.find<int64_t>("group");
     const auto tensor = [&](const OnnxArray& a, Shape shape) {
-      const Tensor t = cx_.empty(std::move(shape), DType::f32);
+      Tensor t = cx_.empty(std::move(shape), DType::f32);
       cx_.upload(t, std::as_bytes(std::span(a.reals)));
       return t;
     };

@@ -94,7 +94,7 @@ void RangeHistogram::add(const float* values, int64_t count) {
   }
   while (most >= width_ * kBins && most > 0) {
     for (int i = 0; i < kBins / 2; ++i)
-      bins_[static_cast<size_t>(i)] = bins_[static_cast<size_t>(2 * i)] + bins_[static_cast<size_t>(2 * i + 1)];
+      bins_[static_cast<size_t>(i)] = bins_[2 * static_cast<size_t>(i)] + bins_[2 * static_cast<size_t>(i) + 1];
     std::fill(bins_.begin() + kBins / 2, bins_.end(), 0);
     width_ *= 2;
   }

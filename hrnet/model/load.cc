@@ -70,7 +70,7 @@ std::string sister_network(const WeightFile& file) {
   if (any({"ocr_", "aux_head.", "last_layer."})) return "HRNet for segmentation";
   // A facial landmark head is convolution, normalisation, activation, convolution. A classification head has other
   // names, such as head.0.0.
-  if (shape_of(file, "head.0.weight").size() > 0 && file.contains("head.3.weight")) return "facial landmark HRNet";
+  if (!shape_of(file, "head.0.weight").empty() && file.contains("head.3.weight")) return "facial landmark HRNet";
   return "";
 }
 

@@ -29,7 +29,7 @@ class Trial {
     images_.assign(static_cast<size_t>(n_) * static_cast<size_t>(h_ * w_ * 3), 0.5F);
     if (!work.training) return;
     targets_.assign(static_cast<size_t>(n_) * static_cast<size_t>(h_ / 4 * (w_ / 4) * kJoints), 0.5F);
-    weights_.assign(static_cast<size_t>(n_ * kJoints), 1.0F);
+    weights_.assign(static_cast<size_t>(n_) * kJoints, 1.0F);
     optimizer_ = std::make_unique<Optimizer>(cx_, model_->parameters(), AdamStep{});
     step_ = std::make_unique<PoseTrainStep>(cx_, *model_, *optimizer_, JointsLoss::official);
   }

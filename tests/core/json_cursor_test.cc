@@ -139,6 +139,57 @@ TEST(JsonCursor, NumbersAreTheNearestDouble) {
   EXPECT_EQ(number("Infinity"), HUGE_VAL);
 }
 
+// Short numbers in lists have a way of their own, which must agree with that of numbers taken alone: for every length
+// before and behind the point, with every separator, and at the end of the text.
+TEST(JsonCursor, NumbersOfAListAreThoseTakenAlone) {
+  Philox rng(6, 0, 0);
+  std::vector<std::string> texts = {"0",    "0.0", "0.50", "9999999", "99999.9", "9.99999", "00", "01",  "01.5",
+                                    "1.",   ".5",  "1..2", "1.2.3",   "1e2",     "1.5e1",   "1E", "2E2", "1.5E1",
+                                    "-1.5", "-0",  "-",    "1a",      "1.a",     "12:",     "NaN"};
+  for (int before = 1; before <= 9; ++before) {
+    for (int behind = 0; behind <= 9; ++behind) {
+      for (int i = 0; i < 20; ++i) {
+        std::string text;
+        for (int k = 0; k < before + behind; ++k) {
+          if (k == before) text += '.';
+          text += static_cast<char>('0' + (k == 0 && before > 1 ? 1 + rng.below(9) : rng.below(10)));
+        }
+        texts.push_back(text);
+      }
+    }
+  }
+  const auto result = [](const auto& take) {
+    try {
+      return fmt::format("{}", take());
+    } catch (const Error&) {
+      return std::string("refused");
+    }
+  };
+  for (const std::string& text : texts) {
+    const std::string alone = result([&] {
+      JsonCursor json(text, "n");
+      const double value = json.number().real;
+      json.finish();
+      return std::bit_cast<uint64_t>(value);
+    });
+    for (const char* behind : {"]", ",7]", " ]", "\n, 7]", "\r]          ", ", 123.456, 7]", "\t,7]"}) {
+      for (const char* ahead : {"[", "[ ", "[5,", "[5, "}) {
+        const std::string list = ahead + text + behind;
+        const std::vector<char> exact(list.begin(), list.end());  // AddressSanitizer sees any read behind its end.
+        EXPECT_EQ(result([&] {
+                    JsonCursor json({exact.data(), exact.size()}, "n");
+                    std::vector<double> all;
+                    check(json.numbers(all), "not a number");
+                    json.finish();
+                    return std::bit_cast<uint64_t>(all.at(ahead[1] == '5' ? 1 : 0));
+                  }),
+                  alone)
+            << list;
+      }
+    }
+  }
+}
+
 TEST(JsonCursor, SaysWhichWholeNumberWasMeant) {
   const auto whole = [](const std::string& text) {
     const JsonNumber n = JsonCursor(text, "n").number();

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "tests/data/made_video.h"
 #include "tests/support/oracle.h"
+#include "tests/support/remux.h"
 #include "tests/support/sound.h"
 
 namespace hr {
@@ -289,6 +290,29 @@ TEST_F(Video, SoundIsCopiedAsFarAsThePicturesReach) {
   const test::Sound half = test::sound_of(folder / "half.mp4");
   ASSERT_GT(half.packets.size(), 10U);
   EXPECT_NEAR(half.packets.back().seconds, 2, 0.05);
+}
+
+// Recordings of television and of cameras: no table of contents, times that do not begin at 0, and usually cut.
+TEST_F(Video, MpegTsIsReadAndOneThatIsCutGivesTheFramesBefore) {
+  write_video(folder / "a.mp4", 64, 48, steady(60));
+  test::remux(folder / "a.mp4", folder / "a.ts");
+  VideoReader whole((folder / "a.ts").string());
+  const std::vector<VideoFrame> frames = read_video(whole);
+  ASSERT_EQ(frames.size(), 60U);
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_NEAR(frames[i].seconds, i / 25.0, 1e-3);
+    EXPECT_LE(difference(frames[i].image, picture(64, 48, i)), 12) << i;
+  }
+  const std::string bytes = read_file(folder / "a.ts");
+  // One recording ends and another begins within a packet of 188 bytes.
+  write_file(folder / "cut.ts", bytes.substr(0, bytes.size() / 2 / 188 * 188 + 50));
+  VideoReader cut((folder / "cut.ts").string());
+  const size_t some = read_video(cut).size();
+  EXPECT_GT(some, 10U);
+  EXPECT_LT(some, 60U);
+  write_file(folder / "late.ts", bytes.substr(77));
+  VideoReader late((folder / "late.ts").string());
+  EXPECT_GT(read_video(late).size(), 10U);
 }
 
 TEST_F(Video, SoundThatMp4CannotHoldIsAProblemButNoError) {

@@ -21,7 +21,7 @@ namespace {
 
 // Pictures of both splits with one person each, in COCO's layout.
 fs::path made_data(int train_pictures) {
-  const fs::path root = test::temporary_folder() / "data";
+  fs::path root = test::temporary_folder() / "data";
   fs::create_directories(root / "annotations");
   Philox random(3, 0, 0);
   for (const auto& [split, pictures] : {std::pair{"train", train_pictures}, {"val", 2}}) {

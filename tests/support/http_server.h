@@ -7,8 +7,10 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -30,9 +32,11 @@ class HttpServer {
     at.sin_family = AF_INET;
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof at;
-    ::bind(listener_, reinterpret_cast<sockaddr*>(&at), size);
-    ::listen(listener_, 8);
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&at), &size);
+    auto* address = reinterpret_cast<sockaddr*>(&at);
+    if (::bind(listener_, address, size) != 0 || ::listen(listener_, 8) != 0 ||
+        ::getsockname(listener_, address, &size) != 0) {
+      throw std::system_error(errno, std::generic_category(), "the test's HTTP server cannot listen");
+    }
     port_ = ntohs(at.sin_port);
     thread_ = std::thread([this] { serve(); });
   }

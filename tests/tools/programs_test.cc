@@ -53,7 +53,7 @@ void expect_refused(const std::string& command, std::initializer_list<const char
 
 TEST(Programs, HelpIsForNewcomers) {
   for (const char* name : {"train", "validate", "predict", "detect", "synth", "forward", "bench", "coco_eval",
-                           "convert", "pack", "browse", "track", "track_eval"}) {
+                           "convert", "pack", "browse", "track", "track_eval", "to_coco"}) {
     const Ended e = run(program(name) + " --help");
     EXPECT_EQ(e.status, 0) << name;
     EXPECT_NE(e.output.find("Example:"), std::string::npos) << name;

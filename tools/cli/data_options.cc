@@ -36,13 +36,13 @@ void add_target_options(CLI::App& app, DataOptions& o) {
   app.add_option("--prob-half-body", o.prob_half_body, "augmentation: share of people cropped to half their body")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0));
-  app.add_option(
-         "--photometric", o.photometric,
-         "augmentation, in neither recipe: strength of changes in brightness, contrast, saturation and hue, 0 to 1")
+  app.add_option("--photometric", o.photometric,
+                 "augmentation, only in the modern recipe (0.5): strength of changes in brightness, contrast, "
+                 "saturation and hue, 0 to 1")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--coarse-dropout", o.coarse_dropout,
-                 "augmentation, in neither recipe: share of crops with black rectangles in them")
+                 "augmentation, only in the modern recipe (0.5): share of crops with black rectangles in them")
       ->type_name("X")
       ->check(CLI::Range(0.0, 1.0));
 }

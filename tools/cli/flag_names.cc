@@ -43,6 +43,7 @@ constexpr std::string_view kSame[] = {
     "fill_in",
     "image_thre",
     "in_vis_thre",
+    "val_every",
     "init",
     "no_pretrained",
     "test_only",

@@ -46,6 +46,7 @@ constexpr Line kLines[] = {
     {"track_eval", "HOTA, IDF1 and MOTA of a track file"},
     {"convert", "weight files into other formats"},
     {"browse", "the samples of a dataset as training sees them"},
+    {"to_coco", "annotations from the export of a labelling tool"},
     {"pack", "a dataset in one file that loads faster"},
     {"synth", "a small dataset to try everything with"},
     {"forward", "the output of a network for a given input"},
