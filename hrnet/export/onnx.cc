@@ -67,7 +67,7 @@ class Exporter {
   void write(Context& cx, OnnxBuilder& b) const {
     Context traced = cx;
     NetworkTrace trace;
-    traced.trace = &trace;
+    if (!net_.write) traced.trace = &trace;
     const Tensor images = random_images(cx, net_, 1);
     const Tensor result = net_.forward(traced, images);
     OnnxModel& m = b.model;
@@ -77,7 +77,8 @@ class Exporter {
     m.metadata = net_.metadata;
     const OnnxValue::Dim batch{.symbol = "batch"};
     m.inputs.push_back({net_.input, DType::f32, {batch, {3}, {net_.h}, {net_.w}}});
-    const std::string value = write_network(b, trace, net_.layers, images, net_.input, result, options_.keep_bn);
+    const std::string value =
+        net_.write ? net_.write(b) : write_network(b, trace, net_.layers, images, net_.input, result, options_.keep_bn);
     if (!net_.codec) {
       b.rename(value, options_.decode ? kRaw : net_.output);
       if (options_.decode) b.rename(add_boxes(b, kRaw, net_.h, net_.w), net_.output);
@@ -195,10 +196,12 @@ OnnxReport export_onnx(const WeightFile& weights, const fs::path& out, const Onn
   Exporter exporter(onnx_network(cx, weights, options), options);
   exporter.run_network(cx);
   OnnxReport report{.network = exporter.network().name, .batch = kBatch};
+  report.int8 = static_cast<bool>(exporter.network().write);
   const auto note = [&](const Difference& d) {
     report.difference = d.largest_difference;
     report.largest = d.largest;
-    require_small(out, report.relative(), kOnnxTolerance, "with weights in float32");
+    report.int8 ? require_small(out, report.relative(), kOnnxInt8Tolerance, "with weights of 8 bits")
+                : require_small(out, report.relative(), kOnnxTolerance, "with weights in float32");
   };
   if (options.half) {
     OnnxBuilder full(false);

@@ -3,8 +3,9 @@
 // HRNet and PoseResNet map `input` [batch, 3, H, W] to `heatmaps` [batch, joints, H/4, W/4]. With `decode` the graph
 // returns `joints` [batch, joints, 2], x and y in pixels of the input, and `scores` [batch, joints]. YOLOX maps
 // `images` [batch, 3, H, W] to `output` [batch, anchors, 5 + classes]; with `decode` its boxes are centre and size in
-// pixels of the input, as the official project's --decode_in_inference makes them. The file's metadata says how
-// pictures are converted to inputs.
+// pixels of the input, as the official project's --decode_in_inference makes them. Weights of 8 bits
+// (hrnet/int8/file.h) become a graph with QuantizeLinear and DequantizeLinear. The file's metadata says how pictures
+// are converted to inputs.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -37,6 +38,7 @@ struct OnnxReport {
   // absolute number of that output.
   int batch = 0;
   double difference = 0, largest = 0;
+  bool int8 = false;  // The weights have 8 bits.
   double relative() const { return largest > 0 ? difference / largest : difference; }
   // With `decode`, this is the largest difference, in pixels, to what this library decodes from the same heatmaps or
   // the same table.
@@ -49,6 +51,8 @@ struct OnnxReport {
 // These are the largest accepted differences of the check, relative to the largest number. They allow for float32 sums
 // in another order, and for rounding to float16.
 inline constexpr double kOnnxTolerance = 1e-4, kOnnxHalfTolerance = 2e-2;
+// A float32 sum in another order may be rounded to the neighbouring byte, and later layers carry that on.
+inline constexpr double kOnnxInt8Tolerance = 5e-2;
 
 // Exports the network on the CPU to the file `out`. Throws Error if the weights are not a supported network, if an
 // option does not fit, or if the check finds another result than the network's. In that case no new file is left

@@ -18,7 +18,9 @@ using Ints = std::vector<int64_t>;
 OnnxArray array_of(const NamedArray& tensor) {
   const ArrayView view{.dtype = tensor.dtype, .shape = tensor.shape, .bytes = tensor.bytes};
   OnnxArray a{.dtype = DType::f32, .shape = tensor.shape, .reals = {}, .integers = {}};
-  if (tensor.dtype == DType::i64) {
+  // Bytes and int32 are the whole numbers of DequantizeLinear.
+  if (tensor.dtype == DType::i64 || tensor.dtype == DType::i32 || tensor.dtype == DType::i8 ||
+      tensor.dtype == DType::u8) {
     a.dtype = DType::i64;
     a.integers = view.to_i64();
   } else {
@@ -71,6 +73,12 @@ class Runner {
     if (op == "MaxPool") return max_pool(n);
     if (op == "Resize") return resize(n);
     if (op == "Where") return onnx_where(in(n, 0), in(n, 1), in(n, 2));
+    if (op == "QuantizeLinear") return onnx_quantize(in(n, 0), in(n, 1), in(n, 2));
+    if (op == "DequantizeLinear") {
+      const auto* axis = n.find<int64_t>("axis");
+      return onnx_dequantize(in(n, 0), in(n, 1), n.inputs.size() > 2 ? &in(n, 2) : nullptr,
+                             axis != nullptr ? *axis : 1);
+    }
     if (op == "Cast") return onnx_cast(in(n, 0), of<int64_t>(n, "to"));
     if (op == "Transpose") return onnx_transpose(in(n, 0), of<Ints>(n, "perm"));
     if (op == "Reshape") return onnx_reshape(in(n, 0), in(n, 1).integers);
