@@ -63,7 +63,7 @@ class Writer {
   void set(int v, std::string result) {
     if (graph_.values[static_cast<size_t>(v)].bytes) {
       const auto [scale, zero] = step_names(v);
-      result = b_.node("QuantizeLinear", {result, scale, zero});
+      result = b_.node("QuantizeLinear", {result, scale, zero}, {}, fmt::format("quantize_{}", v));
       result = b_.node("DequantizeLinear", {result, scale, zero});
     }
     values_[static_cast<size_t>(v)] = std::move(result);

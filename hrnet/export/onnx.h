@@ -9,6 +9,7 @@
 #pragma once
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -29,6 +30,13 @@ struct OnnxOptions {
   std::optional<int> joints;
 };
 
+// The comparison of all tensors of bytes of a graph with those of the network that it was made from.
+struct Int8Check {
+  int64_t bytes = 0;      // The number of bytes of all these tensors.
+  int64_t differing = 0;  // So many of them differ.
+  int steps = 0;          // The largest difference.
+};
+
 struct OnnxReport {
   std::string network, input, outputs;  // Examples are "hrnet_w32", "input [batch, 3, 256, 192]" and "heatmaps [...]".
   size_t nodes = 0;
@@ -38,7 +46,10 @@ struct OnnxReport {
   // absolute number of that output.
   int batch = 0;
   double difference = 0, largest = 0;
-  bool int8 = false;  // The weights have 8 bits.
+  // With weights of 8 bits every tensor of bytes is compared with the network's and then replaced by it, so
+  // `difference` is that of the float32 parts.
+  bool int8 = false;
+  Int8Check bytes_check;
   double relative() const { return largest > 0 ? difference / largest : difference; }
   // With `decode`, this is the largest difference, in pixels, to what this library decodes from the same heatmaps or
   // the same table.
@@ -51,8 +62,8 @@ struct OnnxReport {
 // These are the largest accepted differences of the check, relative to the largest number. They allow for float32 sums
 // in another order, and for rounding to float16.
 inline constexpr double kOnnxTolerance = 1e-4, kOnnxHalfTolerance = 2e-2;
-// A float32 sum in another order may be rounded to the neighbouring byte, and later layers carry that on.
-inline constexpr double kOnnxInt8Tolerance = 5e-2;
+// A float32 sum in another order may be rounded to the neighbouring byte. At most so many of the bytes may be.
+inline constexpr double kOnnxDifferingBytes = 0.01;
 
 // Exports the network on the CPU to the file `out`. Throws Error if the weights are not a supported network, if an
 // option does not fit, or if the check finds another result than the network's. In that case no new file is left

@@ -5,10 +5,8 @@
 
 #include "core/error.h"
 #include "core/io/json_write.h"
-#include "hrnet/export/int8_writer.h"
 #include "hrnet/infer/person_detector.h"
 #include "hrnet/infer/weight_info.h"
-#include "hrnet/int8/file.h"
 #include "hrnet/model/yolox.h"
 #include "hrnet/version.h"
 #include "nn/permute.h"
@@ -104,10 +102,9 @@ void add_int8(OnnxNetwork& net, const WeightFile& file, const OnnxOptions& o) {
               file.path().string());
   check_field(!o.half, "half", "{} holds weights of 8 bits, which are smaller than those of float16",
               file.path().string());
-  const auto parts = std::make_shared<const Int8File>(file);
-  net.write = [parts, input = net.input](OnnxBuilder& b) {
-    return write_int8_network(b, parts->graph(), *parts, input);
-  };
+  net.int8_file = std::make_shared<const Int8File>(file);
+  net.int8 = std::make_shared<Int8Network>(net.int8_file->graph(), *net.int8_file);
+  net.forward = [model = net.int8](Context& c, const Tensor& images) { return model->run(c, images); };
   net.metadata["precision"] = "int8";
 }
 
@@ -147,8 +144,7 @@ OnnxNetwork detector_network(Context& cx, const WeightFile& file, const YoloxInf
   net.name = yolox_name(info.shape);
   choose_size(net, o, detector_input(info));
   if (is_int8(file)) {
-    const std::shared_ptr<Int8Network> model = load_int8_detector(cx, file);
-    net.forward = [model](Context& c, const Tensor& images) { return model->run(c, images); };
+    load_int8_detector(cx, file);  // Checks that the graph is that of this network.
   } else {
     const std::shared_ptr<Yolox> model = load_yolox(cx, file);
     for (const Yolox::Filter& f : model->filters())

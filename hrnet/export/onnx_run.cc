@@ -31,7 +31,7 @@ OnnxArray array_of(const NamedArray& tensor) {
 
 class Runner {
  public:
-  Runner(Context& cx, const OnnxModel& model) : cx_(cx) {
+  Runner(Context& cx, const OnnxModel& model, const OnnxVisit& visit) : cx_(cx), visit_(visit) {
     for (const NamedArray& tensor : model.tensors) tensors_.emplace(tensor.name, &tensor);
   }
 
@@ -48,7 +48,9 @@ class Runner {
   void run(const OnnxNode& n) {
     try {
       check(n.outputs.size() == 1 && n.domain.empty(), "expected one output, and an op of ONNX's standard domain");
-      set(n.outputs[0], value(n));
+      OnnxArray result = value(n);
+      if (visit_) visit_(n, result);
+      set(n.outputs[0], std::move(result));
     } catch (const Error& e) {
       fail("onnx: node {} ({}): {}", n.name, n.op, e.what());
     }
@@ -201,6 +203,7 @@ class Runner {
   }
 
   Context& cx_;
+  const OnnxVisit& visit_;
   std::unordered_map<std::string, const NamedArray*> tensors_;
   std::unordered_map<std::string, OnnxArray> values_;
 };
@@ -208,14 +211,14 @@ class Runner {
 }  // namespace
 
 OnnxArrays run_onnx(Context& cx, const OnnxModel& model, const OnnxArrays& inputs,
-                    const std::vector<std::string>& wanted) {
+                    const std::vector<std::string>& wanted, const OnnxVisit& visit) {
   // A value is freed after the last node that reads it.
   std::unordered_map<std::string, size_t> last;
   for (size_t i = 0; i < model.nodes.size(); ++i) {
     for (const std::string& name : model.nodes[i].inputs) last[name] = i;
   }
   for (const std::string& name : wanted) last[name] = model.nodes.size();
-  Runner runner(cx, model);
+  Runner runner(cx, model, visit);
   for (const auto& [name, value] : inputs) runner.set(name, value);
   for (size_t i = 0; i < model.nodes.size(); ++i) {
     runner.run(model.nodes[i]);

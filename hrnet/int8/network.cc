@@ -144,6 +144,13 @@ void Int8Network::fill_border(const Int8Plan& plan, size_t index, int64_t image)
   int8_fill_border(plan.layout(y), image, static_cast<uint8_t>(step_of(y).zero), bytes_of(y));
 }
 
+void Int8Network::tell(const Int8Plan& plan, const Int8Plan::Level& level) const {
+  for (const Int8Plan::Job& job : level.jobs) {
+    const int y = graph_.nodes[job.node].y;
+    if (job.border) observer_(y, plan.layout(y), bytes_of(y));
+  }
+}
+
 // Computes rows of a sum or a concatenation.
 void Int8Network::terms(const Int8Plan& plan, const Node& node, int64_t n, int64_t first, int64_t last) const {
   constexpr size_t kMost = 8;
@@ -249,6 +256,10 @@ void Int8Network::compute(Context& cx, const Int8Plan& plan, const float* images
                                           [](int64_t at, const Int8Plan::Job& j) { return at < j.end; });
         const int64_t own = i - (job == level.jobs.begin() ? 0 : (job - 1)->end);
         job->border ? fill_border(plan, job->node, own) : piece(plan, images, job->node, own);
+      }
+      if (observer_) {
+#pragma omp single
+        tell(plan, level);
       }
     }
   }

@@ -1,6 +1,7 @@
 // Runs a network with 8-bit integers on the CPU.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,10 @@ class Int8Network {
   // Yolox::forward gives it. Throws Error if there is no memory, or if the network cannot be computed at this size.
   Tensor run(Context& cx, const Tensor& images);
 
+  // Is told every tensor of bytes once it is computed, pass by pass, on the thread that computes. For checks.
+  using Observer = std::function<void(int value, const Int8Layout& layout, const uint8_t* bytes)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+
   const Int8Graph& graph() const { return graph_; }
   // The bytes of activations that are kept, and those of the weights.
   size_t activation_bytes() const { return arena_bytes_; }
@@ -50,6 +55,7 @@ class Int8Network {
   void heads(Context& cx, const Int8Plan& plan, const std::vector<Tensor>& inputs, const Tensor& result, int64_t first);
   void piece(const Int8Plan& plan, const float* images, size_t node, int64_t index) const;
   void terms(const Int8Plan& plan, const Int8Graph::Node& node, int64_t n, int64_t first, int64_t last) const;
+  void tell(const Int8Plan& plan, const Int8Plan::Level& level) const;
   void fill_border(const Int8Plan& plan, size_t node, int64_t image) const;
   const Int8Step& step_of(int value) const { return steps_[static_cast<size_t>(value)]; }
   uint8_t* bytes_of(int v) const { return reinterpret_cast<uint8_t*>(data_[static_cast<size_t>(v)]); }
@@ -63,6 +69,7 @@ class Int8Network {
   std::unique_ptr<Arena> arena_;                  // The activations of the largest plan.
   size_t arena_bytes_ = 0, weight_bytes_ = 0;
   std::vector<std::byte*> data_;  // By value, during a run.
+  Observer observer_;
 };
 
 }  // namespace hr
