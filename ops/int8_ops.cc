@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "core/cpu_level.h"
 
@@ -81,6 +82,27 @@ void int8_sum_row(std::span<const Int8Term> terms, const Int8Layout& out, int64_
       }
     }
   });
+}
+
+void int8_fill_border(const Int8Layout& l, int64_t n, uint8_t zero, uint8_t* bytes) {
+  if (n == 0) std::memset(bytes, zero, static_cast<size_t>(l.first()));
+  uint8_t* image = bytes + l.first() + n * l.image();
+  for (int64_t y = 0; y < l.h; ++y)
+    std::memset(image + y * l.row() + l.w * l.pixel(), zero, static_cast<size_t>(l.pixel()));
+  std::memset(image + l.h * l.row(), zero, static_cast<size_t>(l.row()));
+}
+
+void int8_concat_row(std::span<const Int8Term> terms, std::span<const int64_t> channels, const Int8Layout& out,
+                     int64_t n, int64_t y, uint8_t* bytes) {
+  uint8_t* to = bytes + out.first() + n * out.image() + y * out.row();
+  for (size_t t = 0; t < terms.size(); ++t) {
+    const int up = terms[t].up;
+    const Int8Layout in{out.n, out.h >> up, out.w >> up, channels[t]};
+    const uint8_t* from = pixel_of(terms[t].bytes, in, n, y >> up, 0);
+    for (int64_t x = 0; x < out.w; ++x)
+      std::memcpy(to + x * out.pixel(), from + (x >> up) * in.pixel(), static_cast<size_t>(channels[t]));
+    to += channels[t];
+  }
 }
 
 void int8_max_pool_row(const Int8Layout& in, const uint8_t* x, const MaxPool2d& o, const Int8Layout& out, int64_t n,

@@ -21,6 +21,13 @@ struct Int8Term {
 void int8_sum_row(std::span<const Int8Term> terms, const Int8Layout& out, int64_t n, int64_t y, uint8_t* bytes,
                   float out_scale, float* floats);
 
+// Fills the border of image n with the byte `zero`; for image 0 also the part of the border before it.
+void int8_fill_border(const Int8Layout& layout, int64_t n, uint8_t zero, uint8_t* bytes);
+
+// Writes the channels of the terms beside each other. Every term has the step of the result, and only bytes.
+void int8_concat_row(std::span<const Int8Term> terms, std::span<const int64_t> channels, const Int8Layout& out,
+                     int64_t n, int64_t y, uint8_t* bytes);
+
 // Max pooling of bytes. Padding counts as the smallest value, 0.
 void int8_max_pool_row(const Int8Layout& in, const uint8_t* x, const MaxPool2d& options, const Int8Layout& out,
                        int64_t n, int64_t y, uint8_t* to);

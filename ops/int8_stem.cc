@@ -6,6 +6,7 @@
 
 #include "core/cpu_level.h"
 #include "core/error.h"
+#include "ops/conv/int8_silu.h"
 
 // The functions below take vectors by reference or are always inlined, so no calling convention is involved.
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -44,6 +45,20 @@ HR_INLINE void store_bytes(const Vector& v, int64_t count, uint8_t* to) {
   }
 }
 
+// The last step from sums to bytes.
+struct Ending {
+  float inverse, zero;
+  bool silu;
+};
+
+HR_INLINE Vector in_steps(const Vector& sum, const Ending& end) {
+  if (!end.silu) return sum * end.inverse;
+  float numbers[kLanes];
+  std::memcpy(numbers, &sum, sizeof(sum));
+  for (float& v : numbers) v = int8::silu(v) * end.inverse + end.zero;
+  return load(numbers);
+}
+
 struct Taps {
   const float* const* rows;  // The padded input rows.
   int64_t count = 0, length = 0, pixel_step = 0;
@@ -72,8 +87,8 @@ HR_INLINE void multiply(const Taps& t, int64_t x, Vector (&sums)[kPixels][V]) {
 }
 
 template <int V>
-HR_INLINE void compute(const Taps& t, int64_t pixels, const float* bias, float inverse, int64_t channels, int64_t x0,
-                       int64_t pixel, uint8_t* to) {
+HR_INLINE void compute(const Taps& t, int64_t pixels, const float* bias, const Ending& end, int64_t channels,
+                       int64_t x0, int64_t pixel, uint8_t* to) {
   Vector sums[kPixels][V];
 #pragma GCC unroll 6
   for (int i = 0; i < kPixels; ++i) {
@@ -86,26 +101,27 @@ HR_INLINE void compute(const Taps& t, int64_t pixels, const float* bias, float i
     if (i >= pixels) break;
 #pragma GCC unroll 2
     for (int v = 0; v < V; ++v)
-      store_bytes(sums[i][v] * inverse, channels - v * kLanes, to + (x0 + i) * pixel + v * kLanes);
+      store_bytes(in_steps(sums[i][v], end), channels - v * kLanes, to + (x0 + i) * pixel + v * kLanes);
   }
 }
 
 }  // namespace
 
-Int8Stem::Int8Stem(const Int8Conv::Shape& s, std::span<const float> filter, std::span<const float> bias,
-                   float out_scale)
-    : shape_(s) {
+Int8Stem::Int8Stem(const Int8Conv::Shape& s, std::span<const float> filter, std::span<const float> bias, Int8Step out,
+                   bool silu)
+    : shape_(s), zero_(static_cast<float>(out.zero)), silu_(silu) {
   check(!s.transposed && s.in > 0 && s.out > 0 && s.kernel > 0 && s.stride > 0 && s.pad >= 0 && s.pad < s.kernel,
         "int8: this first convolution is not supported");
   const int64_t taps = static_cast<int64_t>(s.kernel) * s.kernel * s.in;
   check(static_cast<int64_t>(filter.size()) == s.out * taps && static_cast<int64_t>(bias.size()) == s.out,
         "int8: {} weights and {} biases do not fit a first convolution of {} channels with {} weights each",
         filter.size(), bias.size(), s.out, taps);
-  check(std::isfinite(out_scale) && out_scale > 0, "int8: the scale {} is not positive", out_scale);
+  check(std::isfinite(out.scale) && out.scale > 0, "int8: the scale {} is not positive", out.scale);
+  check(out.zero >= 0 && out.zero <= (silu ? 255 : 0), "int8: the zero {} is not possible", out.zero);
   vectors_ = (s.out + kLanes - 1) / kLanes;
   weights_.assign(static_cast<size_t>(taps * vectors_ * kLanes), 0.0F);
   bias_.assign(static_cast<size_t>(vectors_ * kLanes), 0.0F);
-  inverse_ = 1.0F / out_scale;
+  inverse_ = 1.0F / out.scale;
   for (int64_t o = 0; o < s.out; ++o) {
     bias_[static_cast<size_t>(o)] = bias[static_cast<size_t>(o)];
     for (int64_t t = 0; t < taps; ++t)
@@ -129,6 +145,7 @@ void Int8Stem::row(const float* images, int64_t h, int64_t w, const Int8Layout& 
   }
   uint8_t* to = bytes + out.first() + n * out.image() + y * out.row();
   const int64_t step = vectors_ * kLanes;
+  const Ending end{inverse_, zero_, silu_};
   at_cpu_level([&] {
     for (int64_t v = 0; v < vectors_; v += 2) {
       const Taps taps{rows.data(),
@@ -141,9 +158,9 @@ void Int8Stem::row(const float* images, int64_t h, int64_t w, const Int8Layout& 
       const int64_t channels = shape_.out - v * kLanes;
       for (int64_t x = 0; x < out.w; x += kPixels) {
         if (v + 1 < vectors_) {
-          compute<2>(taps, out.w - x, bias, inverse_, channels, x, out.pixel(), to + v * kLanes);
+          compute<2>(taps, out.w - x, bias, end, channels, x, out.pixel(), to + v * kLanes);
         } else {
-          compute<1>(taps, out.w - x, bias, inverse_, channels, x, out.pixel(), to + v * kLanes);
+          compute<1>(taps, out.w - x, bias, end, channels, x, out.pixel(), to + v * kLanes);
         }
       }
     }

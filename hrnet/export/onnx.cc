@@ -5,6 +5,8 @@
 
 #include "core/error.h"
 #include "core/philox.h"
+#include "hrnet/export/int8_check.h"
+#include "hrnet/export/int8_writer.h"
 #include "hrnet/export/onnx_decode.h"
 #include "hrnet/export/onnx_network.h"
 #include "hrnet/export/onnx_run.h"
@@ -67,7 +69,7 @@ class Exporter {
   void write(Context& cx, OnnxBuilder& b) const {
     Context traced = cx;
     NetworkTrace trace;
-    traced.trace = &trace;
+    if (!net_.int8) traced.trace = &trace;
     const Tensor images = random_images(cx, net_, 1);
     const Tensor result = net_.forward(traced, images);
     OnnxModel& m = b.model;
@@ -77,7 +79,9 @@ class Exporter {
     m.metadata = net_.metadata;
     const OnnxValue::Dim batch{.symbol = "batch"};
     m.inputs.push_back({net_.input, DType::f32, {batch, {3}, {net_.h}, {net_.w}}});
-    const std::string value = write_network(b, trace, net_.layers, images, net_.input, result, options_.keep_bn);
+    const std::string value = net_.int8
+                                  ? write_int8_network(b, net_.int8->graph(), *net_.int8_file, net_.input)
+                                  : write_network(b, trace, net_.layers, images, net_.input, result, options_.keep_bn);
     if (!net_.codec) {
       b.rename(value, options_.decode ? kRaw : net_.output);
       if (options_.decode) b.rename(add_boxes(b, kRaw, net_.h, net_.w), net_.output);
@@ -103,13 +107,15 @@ class Exporter {
     if (net_.codec) expected_ = turned(expected_, y.dim(0), y.dim(1) * y.dim(2), y.dim(3));
   }
 
-  Difference check_graph(Context& cx, const OnnxModel& model, double& pixels) const {
+  Difference check_graph(Context& cx, const OnnxModel& model, double& pixels, Int8Check& bytes) const {
     OnnxArray in{.dtype = DType::f32, .shape = {kBatch, 3, net_.h, net_.w}, .reals = {}, .integers = {}};
     in.reals = turned(to_host(cx, images_), kBatch, int64_t{net_.h} * net_.w, 3);
     const std::string raw = options_.decode && !net_.codec ? kRaw : net_.output;
     std::vector<std::string> wanted{raw};
     for (const OnnxValue& v : model.outputs) wanted.push_back(v.name);
-    const OnnxArrays got = run_onnx(cx, model, {{net_.input, in}}, wanted);
+    const OnnxArrays got = net_.int8
+                               ? run_onnx_beside(cx, model, *net_.int8, images_, {{net_.input, in}}, wanted, bytes)
+                               : run_onnx(cx, model, {{net_.input, in}}, wanted);
     if (options_.decode) pixels = net_.codec ? joints_difference(got) : boxes_difference(got);
     return compare_numbers(got.at(raw).reals, expected_);
   }
@@ -195,28 +201,35 @@ OnnxReport export_onnx(const WeightFile& weights, const fs::path& out, const Onn
   Exporter exporter(onnx_network(cx, weights, options), options);
   exporter.run_network(cx);
   OnnxReport report{.network = exporter.network().name, .batch = kBatch};
+  report.int8 = exporter.network().int8 != nullptr;
   const auto note = [&](const Difference& d) {
     report.difference = d.largest_difference;
     report.largest = d.largest;
-    require_small(out, report.relative(), kOnnxTolerance, "with weights in float32");
+    require_small(out, report.relative(), kOnnxTolerance, report.int8 ? "of bytes" : "with weights in float32");
   };
   if (options.half) {
     OnnxBuilder full(false);
     exporter.write(cx, full);
-    note(exporter.check_graph(cx, full.model, report.pixels));
+    note(exporter.check_graph(cx, full.model, report.pixels, report.bytes_check));
   }
   OnnxBuilder builder(options.half);
   exporter.write(cx, builder);
   write_onnx(unchecked.path, builder.model, progress);
   {
     const OnnxFile file(unchecked.path);
-    const Difference d = exporter.check_graph(cx, file.model(), report.pixels);
+    const Difference d = exporter.check_graph(cx, file.model(), report.pixels, report.bytes_check);
     if (options.half) {
       report.rounding = d.largest > 0 ? d.largest_difference / d.largest : d.largest_difference;
       require_small(out, report.rounding, kOnnxHalfTolerance, "with weights in float16");
     } else {
       note(d);
     }
+    const Int8Check& b = report.bytes_check;
+    check(
+        b.steps <= 1 && static_cast<double>(b.differing) <= kOnnxDifferingBytes * static_cast<double>(b.bytes),
+        "{}: {} of {} bytes differ from the network's, by up to {} steps; a few by one step are rounding. No file was "
+        "written; this is an error of the program",
+        out.string(), b.differing, b.bytes, b.steps);
     constexpr double most_pixels = 1e-3;
     check(
         report.pixels <= most_pixels,

@@ -3,11 +3,13 @@
 // HRNet and PoseResNet map `input` [batch, 3, H, W] to `heatmaps` [batch, joints, H/4, W/4]. With `decode` the graph
 // returns `joints` [batch, joints, 2], x and y in pixels of the input, and `scores` [batch, joints]. YOLOX maps
 // `images` [batch, 3, H, W] to `output` [batch, anchors, 5 + classes]; with `decode` its boxes are centre and size in
-// pixels of the input, as the official project's --decode_in_inference makes them. The file's metadata says how
-// pictures are converted to inputs.
+// pixels of the input, as the official project's --decode_in_inference makes them. Weights of 8 bits
+// (hrnet/int8/file.h) become a graph with QuantizeLinear and DequantizeLinear. The file's metadata says how pictures
+// are converted to inputs.
 #pragma once
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -28,6 +30,13 @@ struct OnnxOptions {
   std::optional<int> joints;
 };
 
+// The comparison of all tensors of bytes of a graph with those of the network that it was made from.
+struct Int8Check {
+  int64_t bytes = 0;      // The number of bytes of all these tensors.
+  int64_t differing = 0;  // So many of them differ.
+  int steps = 0;          // The largest difference.
+};
+
 struct OnnxReport {
   std::string network, input, outputs;  // Examples are "hrnet_w32", "input [batch, 3, 256, 192]" and "heatmaps [...]".
   size_t nodes = 0;
@@ -37,6 +46,10 @@ struct OnnxReport {
   // absolute number of that output.
   int batch = 0;
   double difference = 0, largest = 0;
+  // With weights of 8 bits every tensor of bytes is compared with the network's and then replaced by it, so
+  // `difference` is that of the float32 parts.
+  bool int8 = false;
+  Int8Check bytes_check;
   double relative() const { return largest > 0 ? difference / largest : difference; }
   // With `decode`, this is the largest difference, in pixels, to what this library decodes from the same heatmaps or
   // the same table.
@@ -49,6 +62,8 @@ struct OnnxReport {
 // These are the largest accepted differences of the check, relative to the largest number. They allow for float32 sums
 // in another order, and for rounding to float16.
 inline constexpr double kOnnxTolerance = 1e-4, kOnnxHalfTolerance = 2e-2;
+// A float32 sum in another order may be rounded to the neighbouring byte. At most so many of the bytes may be.
+inline constexpr double kOnnxDifferingBytes = 0.01;
 
 // Exports the network on the CPU to the file `out`. Throws Error if the weights are not a supported network, if an
 // option does not fit, or if the check finds another result than the network's. In that case no new file is left

@@ -47,6 +47,21 @@ std::string OnnxBuilder::floats(const std::string& name, Shape shape, std::vecto
   return add(name, DType::f32, std::move(shape), std::as_bytes(std::span(kept)));
 }
 
+std::string OnnxBuilder::bytes(const std::string& name, Shape shape, std::vector<int8_t> numbers) {
+  const auto& kept = bytes_.emplace_back(std::move(numbers));
+  return add(name, DType::i8, std::move(shape), std::as_bytes(std::span(kept)));
+}
+
+std::string OnnxBuilder::bytes(const std::string& name, Shape shape, std::vector<uint8_t> numbers) {
+  const auto& kept = unsigned_bytes_.emplace_back(std::move(numbers));
+  return add(name, DType::u8, std::move(shape), std::as_bytes(std::span(kept)));
+}
+
+std::string OnnxBuilder::ints(const std::string& name, Shape shape, std::vector<int32_t> numbers) {
+  const auto& kept = short_ints_.emplace_back(std::move(numbers));
+  return add(name, DType::i32, std::move(shape), std::as_bytes(std::span(kept)));
+}
+
 std::string OnnxBuilder::weight(const std::string& name, Shape shape, std::vector<float> numbers) {
   if (!half_) return floats(name, std::move(shape), std::move(numbers));
   auto& kept = halves_.emplace_back();

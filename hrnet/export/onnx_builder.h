@@ -26,6 +26,9 @@ class OnnxBuilder {
   // These functions add a tensor and return its name. The builder owns the numbers and must outlive the use of its
   // model.
   std::string floats(const std::string& name, Shape shape, std::vector<float> numbers);
+  std::string bytes(const std::string& name, Shape shape, std::vector<int8_t> numbers);
+  std::string bytes(const std::string& name, Shape shape, std::vector<uint8_t> numbers);
+  std::string ints(const std::string& name, Shape shape, std::vector<int32_t> numbers);
   // Adds the filter of a convolution, as float16 if `half` is set. Throws Error if a number is too large for float16.
   std::string weight(const std::string& name, Shape shape, std::vector<float> numbers);
   // Equal constants share one tensor: constant({1, 2}) is always "ints_1_2".
@@ -47,6 +50,9 @@ class OnnxBuilder {
   std::deque<std::vector<float>> floats_;
   std::deque<std::vector<uint16_t>> halves_;
   std::deque<std::vector<int64_t>> ints_;
+  std::deque<std::vector<int32_t>> short_ints_;
+  std::deque<std::vector<int8_t>> bytes_;
+  std::deque<std::vector<uint8_t>> unsigned_bytes_;
 };
 
 // Returns the nearest float16. Ties round to even; magnitudes of 65520 and more give infinity.

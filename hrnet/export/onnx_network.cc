@@ -96,15 +96,25 @@ void choose_size(OnnxNetwork& net, const OnnxOptions& o, std::array<int, 2> othe
   net.w = w;
 }
 
+// Sets what a file of 8-bit weights adds to a network.
+void add_int8(OnnxNetwork& net, const WeightFile& file, const OnnxOptions& o) {
+  check_field(!o.keep_bn, "keep_bn", "{} holds weights of 8 bits, into which batch norm is folded",
+              file.path().string());
+  check_field(!o.half, "half", "{} holds weights of 8 bits, which are smaller than those of float16",
+              file.path().string());
+  net.int8_file = std::make_shared<const Int8File>(file);
+  net.int8 = std::make_shared<Int8Network>(net.int8_file->graph(), *net.int8_file);
+  net.forward = [model = net.int8](Context& c, const Tensor& images) { return model->run(c, images); };
+  net.metadata["precision"] = "int8";
+}
+
 OnnxNetwork pose_network(Context& cx, const WeightFile& file, const OnnxOptions& o) {
-  check(!is_int8(file), "{}: weights of 8 bits cannot be exported; use the float32 weights that they were made from",
-        file.path().string());
   const std::shared_ptr<PoseModel> model = load_model(cx, file, o.model, o.joints, o.color, Purpose::training);
   const WeightInfo info = weight_info(file, !o.fixed_size);
   OnnxNetwork net;
   net.name = model->name();
   choose_size(net, o, {info.input_h.value_or(256), info.input_w.value_or(192)});
-  net.layers = layers_of(model);
+  if (!is_int8(file)) net.layers = layers_of(model);
   net.forward = [model](Context& c, const Tensor& images) { return model->forward(c, images); };
   net.input = "input";
   net.output = "heatmaps";
@@ -118,6 +128,7 @@ OnnxNetwork pose_network(Context& cx, const WeightFile& file, const OnnxOptions&
   m["codec"] = codec_name(*net.codec);
   add_normalisation(m, true);
   add_skeleton(m, file, o, model->joints());
+  if (is_int8(file)) add_int8(net, file, o);
   return net;
 }
 
@@ -129,14 +140,18 @@ OnnxNetwork detector_network(Context& cx, const WeightFile& file, const YoloxInf
                                      {"codec", !o.codec.empty()}}) {
     check_field(!given, field, "is for pose networks; {} is {}", file.path().string(), info.describe());
   }
-  const std::shared_ptr<Yolox> model = load_yolox(cx, file);
   OnnxNetwork net;
-  net.name = model->name();
+  net.name = yolox_name(info.shape);
   choose_size(net, o, detector_input(info));
-  for (const Yolox::Filter& f : model->filters())
-    net.layers.filters[f.id] = {f.modules, f.norm, Yolox::kBatchNormEpsilon, f.over_blocks};
-  net.layers.numbers = [&file](const std::string& name) { return file.at(name).to_f32(); };
-  net.forward = [model](Context& c, const Tensor& images) { return model->forward(c, images); };
+  if (is_int8(file)) {
+    load_int8_detector(cx, file);  // Checks that the graph is that of this network.
+  } else {
+    const std::shared_ptr<Yolox> model = load_yolox(cx, file);
+    for (const Yolox::Filter& f : model->filters())
+      net.layers.filters[f.id] = {f.modules, f.norm, Yolox::kBatchNormEpsilon, f.over_blocks};
+    net.layers.numbers = [&file](const std::string& name) { return file.at(name).to_f32(); };
+    net.forward = [model](Context& c, const Tensor& images) { return model->forward(c, images); };
+  }
   net.input = "images";
   net.output = "output";
   const bool plain = info.input() == YoloxInput::bgr_255;
@@ -153,6 +168,7 @@ OnnxNetwork detector_network(Context& cx, const WeightFile& file, const YoloxInf
     m["names"] = json(names);
   }
   add_normalisation(m, !plain);
+  if (is_int8(file)) add_int8(net, file, o);
   return net;
 }
 

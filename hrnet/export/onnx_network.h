@@ -11,6 +11,7 @@
 #include "eval/decode.h"
 #include "hrnet/export/network_writer.h"
 #include "hrnet/export/onnx.h"
+#include "hrnet/int8/file.h"
 #include "nn/weights.h"
 
 namespace hr {
@@ -19,6 +20,10 @@ struct OnnxNetwork {
   std::string name;  // An example is "hrnet_w32".
   int h = 0, w = 0;
   NetworkLayers layers;
+  // A network with 8-bit integers, and the file that it comes from; null for other networks, whose graph is recorded
+  // from a run.
+  std::shared_ptr<const Int8File> int8_file;
+  std::shared_ptr<Int8Network> int8;
   // Maps images [N, h, w, 3] in f32 to heatmaps [N, h/4, w/4, joints] or a detector's table [N, A, 5 + classes].
   std::function<Tensor(Context& cx, const Tensor& images)> forward;
   std::string input, output;   // These are the names of the graph's values.

@@ -160,6 +160,40 @@ OnnxArray onnx_where(const OnnxArray& condition, const OnnxArray& a, const OnnxA
   return y;
 }
 
+OnnxArray onnx_quantize(const OnnxArray& x, const OnnxArray& scale, const OnnxArray& zero) {
+  check(x.dtype == DType::f32 && scale.reals.size() == 1 && zero.integers.size() == 1 && scale.reals[0] > 0,
+        "expected an f32 array, one positive scale and one zero");
+  OnnxArray y = made(DType::i64, x.shape);
+  constexpr float least = 0, most = 255;
+  const auto offset = static_cast<float>(zero.integers[0]);
+  for (size_t i = 0; i < y.integers.size(); ++i) {
+    const float v = std::nearbyint(x.reals[i] / scale.reals[0]) + offset;
+    check(!std::isnan(v), "a number to be rounded is not a number");
+    y.integers[i] = static_cast<int64_t>(std::clamp(v, least, most));
+  }
+  return y;
+}
+
+OnnxArray onnx_dequantize(const OnnxArray& x, const OnnxArray& scale, const OnnxArray* zero, int64_t axis) {
+  const size_t steps = scale.reals.size(), rank = x.shape.size();
+  const bool one = steps == 1 && scale.shape.empty();
+  check(x.dtype != DType::f32 && (one || (axis >= 0 && static_cast<size_t>(axis) < rank &&
+                                          x.shape[static_cast<size_t>(axis)] == static_cast<int64_t>(steps))),
+        "expected whole numbers and one scale, or one for each index along the axis {}; got {} scales for {}", axis,
+        steps, to_string(x.shape));
+  check(zero == nullptr || zero->integers.size() == steps, "expected as many zeros as scales");
+  size_t inner = 1;
+  if (!one) {
+    for (size_t d = static_cast<size_t>(axis) + 1; d < rank; ++d) inner *= static_cast<size_t>(x.shape[d]);
+  }
+  OnnxArray y = made(DType::f32, x.shape);
+  for (size_t i = 0; i < y.reals.size(); ++i) {
+    const size_t at = one ? 0 : i / inner % steps;
+    y.reals[i] = static_cast<float>(x.integers[i] - (zero != nullptr ? zero->integers[at] : 0)) * scale.reals[at];
+  }
+  return y;
+}
+
 OnnxArray onnx_cast(const OnnxArray& x, int64_t type) {
   constexpr int64_t to_f32 = 1, to_i64 = 7;
   check(type == to_f32 || type == to_i64, "expected a conversion to element type 1 (float) or 7 (int64), got {}", type);

@@ -14,6 +14,12 @@ OnnxArray onnx_unary(const std::string& op, const OnnxArray& x);
 OnnxArray onnx_binary(const std::string& op, const OnnxArray& a, const OnnxArray& b);
 OnnxArray onnx_where(const OnnxArray& condition, const OnnxArray& a, const OnnxArray& b);
 
+// Rounds to a whole number of steps, to the even one in the middle, and limits it to the bytes 0 to 255. The step and
+// the zero are single numbers.
+OnnxArray onnx_quantize(const OnnxArray& x, const OnnxArray& scale, const OnnxArray& zero);
+// (x - zero) * scale, with one step for all numbers or one for each index along `axis`. Without `zero` it is 0.
+OnnxArray onnx_dequantize(const OnnxArray& x, const OnnxArray& scale, const OnnxArray* zero, int64_t axis);
+
 OnnxArray onnx_cast(const OnnxArray& x, int64_t type);  // `type` is ONNX's number of the element type.
 OnnxArray onnx_transpose(const OnnxArray& x, const std::vector<int64_t>& permutation);
 // A 0 in `shape` keeps the dimension of x; -1 may occur once and takes the remaining elements.

@@ -18,7 +18,9 @@ using Ints = std::vector<int64_t>;
 OnnxArray array_of(const NamedArray& tensor) {
   const ArrayView view{.dtype = tensor.dtype, .shape = tensor.shape, .bytes = tensor.bytes};
   OnnxArray a{.dtype = DType::f32, .shape = tensor.shape, .reals = {}, .integers = {}};
-  if (tensor.dtype == DType::i64) {
+  // Bytes and int32 are the whole numbers of DequantizeLinear.
+  if (tensor.dtype == DType::i64 || tensor.dtype == DType::i32 || tensor.dtype == DType::i8 ||
+      tensor.dtype == DType::u8) {
     a.dtype = DType::i64;
     a.integers = view.to_i64();
   } else {
@@ -29,7 +31,7 @@ OnnxArray array_of(const NamedArray& tensor) {
 
 class Runner {
  public:
-  Runner(Context& cx, const OnnxModel& model) : cx_(cx) {
+  Runner(Context& cx, const OnnxModel& model, const OnnxVisit& visit) : cx_(cx), visit_(visit) {
     for (const NamedArray& tensor : model.tensors) tensors_.emplace(tensor.name, &tensor);
   }
 
@@ -46,7 +48,9 @@ class Runner {
   void run(const OnnxNode& n) {
     try {
       check(n.outputs.size() == 1 && n.domain.empty(), "expected one output, and an op of ONNX's standard domain");
-      set(n.outputs[0], value(n));
+      OnnxArray result = value(n);
+      if (visit_) visit_(n, result);
+      set(n.outputs[0], std::move(result));
     } catch (const Error& e) {
       fail("onnx: node {} ({}): {}", n.name, n.op, e.what());
     }
@@ -71,6 +75,12 @@ class Runner {
     if (op == "MaxPool") return max_pool(n);
     if (op == "Resize") return resize(n);
     if (op == "Where") return onnx_where(in(n, 0), in(n, 1), in(n, 2));
+    if (op == "QuantizeLinear") return onnx_quantize(in(n, 0), in(n, 1), in(n, 2));
+    if (op == "DequantizeLinear") {
+      const auto* axis = n.find<int64_t>("axis");
+      return onnx_dequantize(in(n, 0), in(n, 1), n.inputs.size() > 2 ? &in(n, 2) : nullptr,
+                             axis != nullptr ? *axis : 1);
+    }
     if (op == "Cast") return onnx_cast(in(n, 0), of<int64_t>(n, "to"));
     if (op == "Transpose") return onnx_transpose(in(n, 0), of<Ints>(n, "perm"));
     if (op == "Reshape") return onnx_reshape(in(n, 0), in(n, 1).integers);
@@ -193,6 +203,7 @@ class Runner {
   }
 
   Context& cx_;
+  const OnnxVisit& visit_;
   std::unordered_map<std::string, const NamedArray*> tensors_;
   std::unordered_map<std::string, OnnxArray> values_;
 };
@@ -200,14 +211,14 @@ class Runner {
 }  // namespace
 
 OnnxArrays run_onnx(Context& cx, const OnnxModel& model, const OnnxArrays& inputs,
-                    const std::vector<std::string>& wanted) {
+                    const std::vector<std::string>& wanted, const OnnxVisit& visit) {
   // A value is freed after the last node that reads it.
   std::unordered_map<std::string, size_t> last;
   for (size_t i = 0; i < model.nodes.size(); ++i) {
     for (const std::string& name : model.nodes[i].inputs) last[name] = i;
   }
   for (const std::string& name : wanted) last[name] = model.nodes.size();
-  Runner runner(cx, model);
+  Runner runner(cx, model, visit);
   for (const auto& [name, value] : inputs) runner.set(name, value);
   for (size_t i = 0; i < model.nodes.size(); ++i) {
     runner.run(model.nodes[i]);

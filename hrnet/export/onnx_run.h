@@ -1,6 +1,7 @@
 // A plain evaluator of ONNX graphs. The export runs a file with it and compares the results before the file gets its
 // final name. It supports only the ops that this folder writes, and it is not optimised for speed.
 #pragma once
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -22,7 +23,9 @@ using OnnxArrays = std::map<std::string, OnnxArray>;
 // Runs all nodes on the graph's inputs and returns the values named in `wanted`. Convolutions and pooling run as ops of
 // cx, which must be on the CPU. Throws Error, with the node's name, if an op or attribute is not supported or a shape
 // does not fit.
+// `visit` may look at the result of each node and change it.
+using OnnxVisit = std::function<void(const OnnxNode& node, OnnxArray& result)>;
 OnnxArrays run_onnx(Context& cx, const OnnxModel& model, const OnnxArrays& inputs,
-                    const std::vector<std::string>& wanted);
+                    const std::vector<std::string>& wanted, const OnnxVisit& visit = {});
 
 }  // namespace hr

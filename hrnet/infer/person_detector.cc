@@ -8,7 +8,9 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "data/crops/letterbox.h"
+#include "hrnet/int8/file.h"
 #include "hrnet/model/make_context.h"
+#include "hrnet/train/precision.h"
 
 namespace hr {
 namespace {
@@ -165,15 +167,29 @@ std::vector<DetectedBox> decode_boxes(std::span<const float> output, int h, int 
   return boxes;
 }
 
+namespace {
+Context context_of(const fs::path& weights, const DetectorOptions& o) {
+  ModelOptions m;
+  m.weights = weights.string();
+  m.device = o.device;
+  m.precision = o.precision;
+  m.amp = o.bf16;
+  settle_precision(m, {}, [](const std::string&) {});
+  return make_context({.device = o.device, .amp = m.amp, .pin_threads = false, .exact = o.exact});
+}
+}  // namespace
+
 PersonDetector::PersonDetector(const fs::path& weights, const DetectorOptions& options)
-    : PersonDetector(
-          make_context({.device = options.device, .amp = options.bf16, .pin_threads = false, .exact = options.exact}),
-          weights, options) {}
+    : PersonDetector(context_of(weights, options), weights, options) {}
 
 PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const DetectorOptions& options)
     : cx_(cx), options_(options) {
   const WeightFile file(weights);
-  network_ = load_yolox(cx_, file);
+  if (is_int8(file) && yolox_info(file)) {
+    eight_bits_ = load_int8_detector(cx_, file);
+  } else {
+    network_ = load_yolox(cx_, file);
+  }
   info_ = *yolox_info(file);
   wanted_ = wanted_classes(options.classes, info_, weights);
   if (!options_.input) options_.input = info_.input();
@@ -184,6 +200,10 @@ PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const
         "detector: the input's height and width must be multiples of 32, got {} x {}", options_.input_h,
         options_.input_w);
 }
+
+PersonDetector::~PersonDetector() = default;
+PersonDetector::PersonDetector(PersonDetector&&) noexcept = default;
+PersonDetector& PersonDetector::operator=(PersonDetector&&) noexcept = default;
 
 std::vector<DetectedBox> PersonDetector::operator()(const ImageView& picture) {
   return std::move((*this)(std::span(&picture, 1))[0]);
@@ -206,7 +226,8 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   });
   const Tensor images = cx_.empty({n, h, w, 3}, DType::f32);
   cx_.upload(images, std::as_bytes(std::span(numbers)));
-  const std::vector<float> output = to_host(cx_, network_->forward(cx_, images));
+  const std::vector<float> output =
+      to_host(cx_, network_ ? network_->forward(cx_, images) : eight_bits_->run(cx_, images));
   const size_t rows = output.size() / pictures.size();
   for (size_t i = 0; i < pictures.size(); ++i) {
     const Letterbox box = letterbox_for(pictures[i].width, pictures[i].height, w, h);

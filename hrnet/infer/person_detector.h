@@ -1,6 +1,7 @@
 // Detects people (or other objects) in pictures with a YOLOX network.
 //   PersonDetector people("yolox_s.pth", {.device = "cuda"});
 //   for (const DetectedBox& found : people(read_image("street.jpg"))) ...
+// The weights may be those of 8 bits that quantise_file (hrnet/int8/quantise.h) makes.
 #pragma once
 #include <memory>
 #include <optional>
@@ -14,6 +15,8 @@
 
 namespace hr {
 
+class Int8Network;
+
 struct DetectorOptions {
   int input_h = 0, input_w = 0;  // Multiples of 32; 0: the size the weights were published with (detector_input).
   double confidence = 0.1;       // Boxes with a lower score are dropped.
@@ -23,8 +26,11 @@ struct DetectorOptions {
   std::vector<std::string> classes = {"person"};  // Names, or numbers from 0; empty: all classes.
   std::optional<YoloxInput> input;                // nullopt: recognised from the stem's weights.
   std::string device = "cpu";                     // cpu, cuda or cuda:N; ignored if a context is given.
-  bool bf16 = false;                              // bf16 activations; ignored if a context is given.
-  bool exact = false;                             // Context::exact; ignored if a context is given.
+  // auto, f32, bf16 or int8, by the rules of settle_precision (hrnet/train/precision.h); empty: as `bf16` and the
+  // weights say. Ignored if a context is given.
+  std::string precision;
+  bool bf16 = false;   // bf16 activations; ignored if a context is given.
+  bool exact = false;  // Context::exact; ignored if a context is given.
 };
 
 struct DetectedBox {
@@ -52,6 +58,9 @@ class PersonDetector {
   // Uses the device, precision and threads of the context. Throws Error if the file holds no detector, if it has no
   // class of a name in `classes`, or if the input size is not a multiple of 32.
   PersonDetector(const Context& cx, const fs::path& weights, const DetectorOptions& options = {});
+  ~PersonDetector();
+  PersonDetector(PersonDetector&&) noexcept;
+  PersonDetector& operator=(PersonDetector&&) noexcept;
 
   // Boxes with the best score first. Pictures of several sizes may share a batch. An Image converts to an ImageView of
   // all its pixels. Throws Error if a picture is empty or only a part of its pixels is in memory.
@@ -70,6 +79,7 @@ class PersonDetector {
   DetectorOptions options_;
   std::vector<uint8_t> wanted_;  // 1 for each class that was asked for
   std::unique_ptr<Yolox> network_;
+  std::unique_ptr<Int8Network> eight_bits_;  // Exactly one of the two is set.
 };
 
 // The steps of detection, as the official code has them. This one scales a picture into the top left corner of [h, w,

@@ -17,6 +17,7 @@
 #include "hrnet/infer/weight_info.h"
 #include "hrnet/model/load.h"
 #include "hrnet/model/make_context.h"
+#include "hrnet/train/precision.h"
 
 namespace hr {
 namespace {
@@ -53,14 +54,20 @@ PoseNetwork load_pose_network(const fs::path& weights, const PoseOptions& o) {
   check(o.batch_size >= 1, "batch_size is {}; expected at least 1", o.batch_size);
   const WeightFile file(weights);
   PoseNetwork n{.weights = weights.string()};
-  n.cx = make_context({.device = o.device, .amp = o.bf16, .pin_threads = false, .tf32 = o.tf32, .exact = o.exact});
+  const WeightInfo info = weight_info(file, o.input_h == 0 || o.input_w == 0);
+  n.input_h = checked_side("input_h", o.input_h != 0 ? o.input_h : info.input_h.value_or(256));
+  n.input_w = checked_side("input_w", o.input_w != 0 ? o.input_w : info.input_w.value_or(192));
+  ModelOptions m;
+  m.weights = n.weights;
+  m.device = o.device;
+  m.precision = o.precision;
+  m.amp = o.bf16;
+  settle_precision(m, {.h = n.input_h, .w = n.input_w}, [](const std::string&) {});
+  n.cx = make_context({.device = o.device, .amp = m.amp, .pin_threads = false, .tf32 = o.tf32, .exact = o.exact});
   const ModelGuess guess = guess_model(file);
   check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", n.weights, guess.what);
   n.model = load_model(n.cx, file, {}, {}, o.color);
   n.skeleton = std::make_shared<const Skeleton>(choose_skeleton(file, o.skeleton, n.model->joints()));
-  const WeightInfo info = weight_info(file, o.input_h == 0 || o.input_w == 0);
-  n.input_h = checked_side("input_h", o.input_h != 0 ? o.input_h : info.input_h.value_or(256));
-  n.input_w = checked_side("input_w", o.input_w != 0 ? o.input_w : info.input_w.value_or(192));
   n.decoding = choose_decoding({.codec = o.codec, .flip = o.flip_test}, info.codec, n.weights, n.input_h);
   return n;
 }

@@ -67,7 +67,10 @@ class People {
 };
 
 struct PoseOptions {
-  std::string device = "cpu";    // cpu, cuda or cuda:N.
+  std::string device = "cpu";  // cpu, cuda or cuda:N.
+  // auto, f32, bf16 or int8, by the rules of settle_precision (hrnet/train/precision.h); empty: as `bf16` and the
+  // weights say.
+  std::string precision;
   bool bf16 = false;             // bf16 activations; weights stay float32.
   bool tf32 = false;             // On a GPU, let float32 convolutions round their inputs to TF32.
   bool exact = false;            // On the CPU, sum float32 convolutions directly, never by Winograd's method.
@@ -95,7 +98,8 @@ struct PoseRequest {
 class PoseEstimator {
  public:
   // Throws Error if the file holds no pose network or is damaged, if an option does not fit it, if there is no such
-  // device, or if bf16 is asked for and the GPU has none. It never uses another device or precision than asked for.
+  // device, if bf16 is asked for and the GPU has none, or if the precision does not fit the weights. It never uses
+  // another device or precision than asked for.
   explicit PoseEstimator(const fs::path& weights, const PoseOptions& options = {});
   // Of a network that the caller has loaded; batch_size and oks_nms are those of PoseOptions.
   PoseEstimator(PoseNetwork network, int batch_size, std::optional<double> oks_nms);

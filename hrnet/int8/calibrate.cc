@@ -8,22 +8,38 @@
 namespace hr {
 namespace {
 
-// Passes the results of `fuse` to the histograms, in the order of the calls.
+// Passes the results of sums, and of convolutions with SiLU, to the distributions, in the order of the calls.
 class RangeTrace final : public OpTrace {
  public:
-  explicit RangeTrace(std::vector<RangeHistogram>& histograms) : histograms_(histograms) {}
-  void conv(const TracedConv&) override {}
-  void batch_norm(const Tensor&, const BatchNormState&, const Normalised&) override {}
-  void fuse(std::span<const FuseTerm>, Act, const Tensor& y) override {
-    check(next_ < histograms_.size(), "int8: the network has more sums than its graph");
-    histograms_[next_++].add(y.data<float>(), y.numel());
+  RangeTrace(const std::vector<std::string>& observed,
+             std::map<std::string, Int8Calibrator::Distribution>& distributions)
+      : observed_(observed), distributions_(distributions) {}
+  void conv(const TracedConv& c) override {
+    if (c.silu) add(c.y, true);
   }
+  void batch_norm(const Tensor&, const BatchNormState&, const Normalised&) override {}
+  void fuse(std::span<const FuseTerm>, Act, const Tensor& y) override { add(y, false); }
   void max_pool(const Tensor&, const MaxPool2d&, const Tensor&) override {}
   void concat(std::span<const ConcatTerm>, const Tensor&) override {}
   void put_pixels(const Tensor&, const Tensor&, const TablePart&) override {}
 
  private:
-  std::vector<RangeHistogram>& histograms_;
+  void add(const Tensor& y, bool negative) {
+    check(next_ < observed_.size(), "int8: the network has more results than its graph");
+    const std::string& name = observed_[next_++];
+    if (name.empty()) return;
+    Int8Calibrator::Distribution& d = distributions_[name];
+    const float* values = y.data<float>();
+    d.above.add(values, y.numel());
+    if (!negative) return;
+    turned_.assign(values, values + y.numel());
+    for (float& v : turned_) v = -v;
+    d.below.add(turned_.data(), y.numel());
+  }
+
+  const std::vector<std::string>& observed_;
+  std::map<std::string, Int8Calibrator::Distribution>& distributions_;
+  std::vector<float> turned_;
   size_t next_ = 0;
 };
 
@@ -42,10 +58,10 @@ bool has_entry(const PoseModel& model, const std::string& name) {
 }
 
 // Returns the filter [o, kh, kw, i] and the bias of a node, with its batch norm folded in.
-Int8Parameters::Float folded(const PoseModel& model, const Int8Graph::Node& node) {
+Int8Float folded(const PoseModel& model, const Int8Graph::Node& node) {
   const std::span<const float> filter = numbers_of(model, node.name + ".weight");
   const auto outs = static_cast<size_t>(node.shape.out);
-  Int8Parameters::Float f{{filter.begin(), filter.end()}, std::vector<float>(outs, 0.0F)};
+  Int8Float f{{filter.begin(), filter.end()}, std::vector<float>(outs, 0.0F)};
   if (node.norm.empty()) {
     if (!has_entry(model, node.name + ".bias")) return f;
     const std::span<const float> bias = numbers_of(model, node.name + ".bias");
@@ -105,7 +121,7 @@ void RangeHistogram::add(const float* values, int64_t count) {
   }
 }
 
-float RangeHistogram::range(RangeMethod method) const {
+float RangeHistogram::range(RangeMethod method, float below) const {
   check(count_ > 0, "int8: there are no values to choose a range by");
   check(bad_ == 0, "int8: activations are not finite, so the weights are damaged or their training has diverged");
   if (largest_ <= 0) return 1;
@@ -126,7 +142,7 @@ float RangeHistogram::range(RangeMethod method) const {
   double best = -1;
   float chosen = largest_;
   for (int i = kCandidates / 16; i <= kCandidates; ++i) {
-    const double range = static_cast<double>(largest_) * i / kCandidates, step = range / 255;
+    const double range = static_cast<double>(largest_) * i / kCandidates, step = (below + range) / 255;
     double error = 0;
     for (int b = 0; b < kBins; ++b) {
       const double value = (b + 0.5) * width_, over = value - range;
@@ -141,32 +157,40 @@ float RangeHistogram::range(RangeMethod method) const {
 }
 
 Int8Calibrator::Int8Calibrator(const PoseModel& model)
-    : model_(model), graph_(int8_graph(model)), histograms_(graph_.fused.size()) {}
+    : forward_([&model](Context& cx, const Tensor& images) { model.forward(cx, images); }), graph_(int8_graph(model)) {
+  for (const Int8Graph::Node& node : graph_.nodes) {
+    if (node.kind != Int8Graph::Kind::sum && node.kind != Int8Graph::Kind::pool)
+      weights_[node.name] = folded(model, node);
+  }
+}
+
+Int8Calibrator::Int8Calibrator(const Yolox& model)
+    : forward_([&model](Context& cx, const Tensor& images) { model.forward(cx, images); }),
+      graph_(int8_graph(model, weights_)) {}
 
 void Int8Calibrator::add(const Tensor& images) {
-  RangeTrace trace(histograms_);
+  RangeTrace trace(graph_.observed, distributions_);
   Context cx;
   cx.trace = &trace;
-  model_.forward(cx, images);
+  forward_(cx, images);
 }
 
 Int8Parameters Int8Calibrator::parameters(RangeMethod method) const {
   Int8Parameters p;
   for (const Int8Graph::Node& node : graph_.nodes) {
-    if (node.kind == Int8Graph::Kind::sum || node.kind == Int8Graph::Kind::pool) continue;
-    Int8Parameters::Float f = folded(model_, node);
+    const auto found = weights_.find(node.name);
     if (node.kind == Int8Graph::Kind::conv) {
-      p.convs[node.name] = quantise_weights(f.filter, f.bias);
-    } else {
-      p.floats[node.name] = std::move(f);
+      p.convs[node.name] = quantise_weights(found->second.filter, found->second.bias);
+    } else if (node.kind != Int8Graph::Kind::sum && found != weights_.end()) {
+      p.floats_of[node.name] = found->second;
     }
   }
-  for (size_t i = 0; i < histograms_.size(); ++i) p.ranges[graph_.fused[i]] = histograms_[i].range(method);
-  // The input of the head is no tensor of bytes, so its range is not needed.
-  std::erase_if(p.ranges, [&](const auto& entry) {
-    return std::none_of(graph_.values.begin(), graph_.values.end(),
-                        [&](const Int8Graph::Value& v) { return v.bytes && v.range == entry.first; });
-  });
+  check(!distributions_.empty(), "int8: there are no values to choose a range by");
+  for (const auto& [name, d] : distributions_) {
+    // Few numbers are below 0 and their size is small, so all of them are kept.
+    const float below = d.below.largest();
+    p.ranges[name] = {-below, d.above.range(method, below)};
+  }
   return p;
 }
 

@@ -1,11 +1,13 @@
-// Quantises a pose network: collects the ranges of its activations from pictures, and rounds its weights.
+// Quantises a network: collects the ranges of its activations from pictures, and rounds its weights.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "hrnet/int8/network.h"
+#include "hrnet/int8/parameters.h"
 
 namespace hr {
 
@@ -23,9 +25,11 @@ RangeMethod parse_range_method(std::string_view name);
 class RangeHistogram {
  public:
   void add(const float* values, int64_t count);
-  // Returns the range by the method. It is 1 if all values were 0. Throws Error if there were none, or if one was not
-  // finite.
-  float range(RangeMethod method) const;
+  // Returns the range by the method. It is 1 if all values were 0. The step of rounding is (below + range) / 255, where
+  // `below` is the size of negative numbers that are kept apart. Throws Error if there were no values, or if one was
+  // not finite.
+  float range(RangeMethod method, float below = 0) const;
+  float largest() const { return largest_; }
 
  private:
   static constexpr int kBins = 4096;
@@ -41,17 +45,24 @@ class Int8Calibrator {
   // The model must evaluate in float32 on the CPU and outlive the calibrator. Throws Error if its network cannot be
   // computed with 8-bit integers.
   explicit Int8Calibrator(const PoseModel& model);
+  explicit Int8Calibrator(const Yolox& model);
 
-  // images [N, H, W, 3] f32, normalised as for the network.
+  // images [N, H, W, 3] f32, as the network expects them.
   void add(const Tensor& images);
   // Returns the rounded network. Throws Error if no images were added or if a number is not finite.
   Int8Parameters parameters(RangeMethod method) const;
   const Int8Graph& graph() const { return graph_; }
 
+  // The distributions of the numbers above 0 and of those below.
+  struct Distribution {
+    RangeHistogram above, below;
+  };
+
  private:
-  const PoseModel& model_;
+  std::function<void(Context& cx, const Tensor& images)> forward_;
+  Int8Floats weights_;  // Before the graph, whose recording fills it.
   Int8Graph graph_;
-  std::vector<RangeHistogram> histograms_;  // In the order of Int8Graph::fused.
+  std::map<std::string, Distribution> distributions_;  // By the name of the range.
 };
 
 }  // namespace hr

@@ -30,7 +30,8 @@ class Builder {
       }
     }
     for (const TracedOp& op : ops) std::visit([&](const auto& traced) { add(traced); }, op);
-    check(graph_.output >= 0, "int8: the network does not end in a convolution");
+    check(has_head_, "int8: the network does not end in a convolution");
+    set_levels(graph_);
     return std::move(graph_);
   }
 
@@ -59,17 +60,7 @@ class Builder {
     return index;
   }
 
-  void push(Node node) {
-    const auto after = [&](int v) {
-      if (v >= 0) node.level = std::max(node.level, level_of_[static_cast<size_t>(v)] + 1);
-    };
-    after(node.x);
-    after(node.add);
-    for (const Int8Graph::Term& t : node.terms) after(t.value);
-    level_of_.resize(graph_.values.size(), 0);
-    level_of_[static_cast<size_t>(node.y)] = node.level;
-    graph_.nodes.push_back(std::move(node));
-  }
+  void push(Node node) { graph_.nodes.push_back(std::move(node)); }
 
   Node conv_node(const TracedOps::Conv& op) {
     check(!op.depthwise && !op.silu && op.kernel_h == op.kernel_w, "int8: {}: this convolution is not supported",
@@ -93,7 +84,8 @@ class Builder {
     node.kind = Kind::head;
     check(node.x >= 0 && !graph_.values[static_cast<size_t>(node.x)].bytes && !op.relu && op.add == 0,
           "int8: {}: the head of this network is not supported", node.name);
-    node.y = graph_.output = new_value(op.y, op.out, false, "");
+    node.y = new_value(op.y, op.out, false, "");
+    has_head_ = true;
     push(std::move(node));
   }
 
@@ -121,8 +113,9 @@ class Builder {
       parts.push_back({found->second, norm.name, -1, t.up});
     }
     check(!name.empty(), "int8: a sum without a convolution is not supported");
-    graph_.fused.push_back(name);
     const bool bytes = op.y != head_input_;
+    // The input of the head is no tensor of bytes, so its range is not needed.
+    graph_.observed.push_back(bytes ? name : "");
     // The last convolution of full resolution adds one other term of full resolution in its epilogue.
     const auto host = std::find_if(parts.rbegin(), parts.rend(), [](const Part& p) { return p.conv && p.up == 0; });
     const bool full = std::all_of(parts.begin(), parts.end(), [](const Part& p) { return p.up == 0; });
@@ -157,14 +150,14 @@ class Builder {
           node.name);
     node.norm = parts[host].norm;
     node.add = other;
-    node.relu = true;
+    node.act = Int8Graph::Act::relu;
     node.y = new_value(op.y, channels, bytes, bytes ? name : "");
     push(std::move(node));
   }
 
   void plain_sum(const TracedOps::Fuse& op, const std::vector<Part>& parts, int64_t channels, bool bytes,
                  const std::string& name) {
-    Node node{.kind = Kind::sum, .name = name, .relu = true};
+    Node node{.kind = Kind::sum, .name = name, .act = Int8Graph::Act::relu};
     for (const Part& part : parts) node.terms.push_back({part.conv ? float_term(part) : part.value, part.up});
     node.y = new_value(op.y, channels, bytes, bytes ? name : "");
     push(std::move(node));
@@ -186,11 +179,25 @@ class Builder {
   std::map<uint64_t, Norm> norms_;           // The key is the id of Normalised::scale.
   std::map<uint64_t, const TracedOps::Conv*> convs_;
   std::map<uint64_t, int> values_;
-  std::vector<int> level_of_;  // Of values.
+  bool has_head_ = false;
   Int8Graph graph_;
 };
 
 }  // namespace
+
+void set_levels(Int8Graph& graph) {
+  std::vector<int> level_of(graph.values.size(), -1);
+  for (Node& node : graph.nodes) {
+    node.level = 0;
+    const auto after = [&](int v) {
+      if (v >= 0) node.level = std::max(node.level, level_of[static_cast<size_t>(v)] + 1);
+    };
+    after(node.x);
+    after(node.add);
+    for (const Int8Graph::Term& t : node.terms) after(t.value);
+    level_of[static_cast<size_t>(node.y)] = node.level;
+  }
+}
 
 Int8Graph int8_graph(const PoseModel& model) {
   // The size does not matter for the graph; this is the smallest that a pose network accepts.

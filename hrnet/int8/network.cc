@@ -1,12 +1,13 @@
 #include "hrnet/int8/network.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "core/error.h"
+#include "core/parallel.h"
+#include "ops/concat.h"
 #include "ops/int8_ops.h"
 
 namespace hr {
@@ -15,268 +16,268 @@ namespace {
 using Kind = Int8Graph::Kind;
 using Node = Int8Graph::Node;
 
-struct Free {
-  void operator()(std::byte* p) const { std::free(p); }
-};
-using Memory = std::unique_ptr<std::byte, Free>;
+// A batch is computed in passes of at most so many images, or two for each thread, because the memory of activations
+// grows with a pass and the speed does not.
+constexpr int64_t kImagesPerPass = 4;
 
-Memory zeros(size_t bytes) {
-  const size_t rounded = (bytes + 63) / 64 * 64;
-  Memory memory(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
-  if (memory == nullptr) throw std::bad_alloc();
-  std::memset(memory.get(), 0, rounded);
-  return memory;
+// The rows of a detector's table are the pixels of its maps, one map after the other. Returns the first row of each
+// map, and at the end the number of all rows.
+std::vector<int64_t> first_rows(const Int8Graph& graph, const Int8Plan& plan) {
+  std::vector<int64_t> pixels;
+  for (const Node& node : graph.nodes) {
+    if (node.kind != Kind::head) continue;
+    const auto map = static_cast<size_t>(node.map);
+    const int64_t own = plan.layout(node.y).h * plan.layout(node.y).w;
+    pixels.resize(std::max(pixels.size(), map + 1), 0);
+    check(pixels[map] == 0 || pixels[map] == own, "int8: {}: its map has another size than others of its place",
+          node.name);
+    pixels[map] = own;
+  }
+  std::vector<int64_t> rows{0};
+  for (const int64_t some : pixels) rows.push_back(rows.back() + some);
+  return rows;
 }
 
-// A sum's piece of work has about this many elements.
-constexpr int64_t kElements = 32 << 10;
-
-int64_t rows_per_piece(const Int8Layout& l) {
-  return std::max<int64_t>(1, kElements / std::max<int64_t>(1, l.w * l.c));
+// Returns memory for the result of n images.
+Tensor make_result(Context& cx, const Int8Graph& graph, const Int8Plan& plan, int64_t n) {
+  if (graph.columns > 0) return cx.empty({n, first_rows(graph, plan).back(), graph.columns}, DType::f32);
+  const Node& head =
+      *std::find_if(graph.nodes.begin(), graph.nodes.end(), [](const Node& node) { return node.kind == Kind::head; });
+  const Int8Layout& map = plan.layout(head.y);
+  return cx.empty({n, map.h, map.w, map.c}, DType::f32);
 }
 
 }  // namespace
 
-// A plan holds the memory and the order of work for inputs of one shape.
-struct Int8Network::Plan {
-  int64_t n = 0, h = 0, w = 0;
-  std::vector<Int8Layout> layouts;  // By value. Floats are dense; their border is not used.
-  std::vector<std::byte*> data;     // By value; null for the input of the head, which belongs to the call.
-  std::vector<Memory> memory;
-  size_t bytes = 0;
-
-  struct Job {
-    size_t node = 0;
-    int64_t end = 0;  // The job's pieces are those from the end of the job before to this one.
-  };
-  struct Level {
-    std::vector<Job> jobs;
-  };
-  std::vector<Level> levels;
-
-  uint8_t* bytes_of(int v) const { return reinterpret_cast<uint8_t*>(data[static_cast<size_t>(v)]); }
-  float* floats_of(int v) const { return reinterpret_cast<float*>(data[static_cast<size_t>(v)]); }
-  const Int8Layout& layout(int v) const { return layouts[static_cast<size_t>(v)]; }
-
-  void allocate(const Int8Graph& graph);
+struct Int8Network::Arena {
+  explicit Arena(size_t bytes) {
+    constexpr size_t kAlign = 64;
+    const size_t rounded = std::max<size_t>(1, (bytes + kAlign - 1) / kAlign) * kAlign;
+    data = static_cast<std::byte*>(std::aligned_alloc(kAlign, rounded));
+    if (data == nullptr) throw std::bad_alloc();
+    // The loops read some bytes without using them, which nobody may have written.
+    std::memset(data, 0, rounded);
+  }
+  ~Arena() { std::free(data); }
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  std::byte* data = nullptr;
 };
-
-// A value's memory is used again by values of later levels, when all nodes that read it have been computed. The border
-// of bytes must stay zero, so only values of the same layout share memory.
-void Int8Network::Plan::allocate(const Int8Graph& graph) {
-  struct Block {
-    Int8Layout layout;
-    bool bytes;
-    size_t size;
-    int free_after;
-    std::byte* data;
-  };
-  const size_t count = graph.values.size();
-  std::vector<int> made(count, 0), last(count, 0);
-  const Node* head = nullptr;
-  for (const Node& node : graph.nodes) {
-    made[static_cast<size_t>(node.y)] = node.level;
-    const auto read = [&](int v) {
-      if (v >= 0) last[static_cast<size_t>(v)] = std::max(last[static_cast<size_t>(v)], node.level);
-    };
-    read(node.x);
-    read(node.add);
-    for (const Int8Graph::Term& t : node.terms) read(t.value);
-    if (node.kind == Kind::head) head = &node;
-  }
-  std::vector<size_t> order;
-  for (size_t v = 0; v < count; ++v) {
-    if (head == nullptr || (static_cast<int>(v) != head->x && static_cast<int>(v) != head->y)) order.push_back(v);
-  }
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return made[a] < made[b]; });
-  std::vector<Block> blocks;
-  data.assign(count, nullptr);
-  for (const size_t v : order) {
-    const Int8Layout& l = layouts[v];
-    const bool is_bytes = graph.values[v].bytes;
-    const size_t size = is_bytes ? static_cast<size_t>(l.bytes()) : static_cast<size_t>(l.n * l.h * l.w * l.c) * 4;
-    const auto fits = [&](const Block& b) {
-      return b.free_after < made[v] && b.bytes == is_bytes &&
-             (is_bytes ? b.layout == l : b.size >= size && b.size <= 2 * size);
-    };
-    auto found = std::find_if(blocks.begin(), blocks.end(), fits);
-    if (found == blocks.end()) {
-      memory.push_back(zeros(size));
-      bytes += size;
-      found = blocks.insert(blocks.end(), {l, is_bytes, size, 0, memory.back().get()});
-    }
-    found->free_after = last[v];
-    data[v] = found->data;
-  }
-}
 
 Int8Network::~Int8Network() = default;
 
-Int8Network::Int8Network(Int8Graph graph, const Int8Parameters& parameters) : graph_(std::move(graph)) {
-  for (const Int8Graph::Value& v : graph_.values) {
-    scales_.push_back(0.0F);
-    if (!v.bytes) continue;
-    const auto found = parameters.ranges.find(v.range);
-    check(found != parameters.ranges.end(), "int8: there is no range of {}", v.range);
-    check(std::isfinite(found->second) && found->second > 0, "int8: the range of {} is {}", v.range, found->second);
-    scales_.back() = found->second / 255;
-  }
-  const Context home;
-  for (const Node& node : graph_.nodes) {
-    std::unique_ptr<Int8Conv>& conv = convs_.emplace_back();
-    const auto& s = node.shape;
-    if (node.kind == Kind::conv) {
-      const auto found = parameters.convs.find(node.name);
-      check(found != parameters.convs.end(), "int8: there are no weights of {}", node.name);
-      try {
-        conv = std::make_unique<Int8Conv>(s, found->second, scale_of(node.x), scale_of(node.y));
-      } catch (const Error& e) {
-        fail("{}: {}", node.name, e.what());
-      }
+Int8Network::Int8Network(Int8Graph graph, const Int8Source& source) : graph_(std::move(graph)) {
+  for (const Int8Graph::Value& v : graph_.values)
+    steps_.push_back(v.bytes ? source.range(v.range).step(v.range) : Int8Step());
+  convs_.resize(graph_.nodes.size());
+  ops_.resize(graph_.nodes.size());
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    try {
+      load(source, i);
+    } catch (const Error& e) {
+      const std::string& name = graph_.nodes[i].name;
+      if (std::string_view(e.what()).find(name) != std::string_view::npos) throw;
+      fail("{}: {}", name, e.what());
     }
-    if (node.kind != Kind::stem && node.kind != Kind::head) continue;
-    const auto found = parameters.floats.find(node.name);
-    check(found != parameters.floats.end(), "int8: there are no weights of {}", node.name);
-    const Int8Parameters::Float& from = found->second;
+  }
+}
+
+void Int8Network::load(const Int8Source& source, size_t index) {
+  const Node& node = graph_.nodes[index];
+  const auto& s = node.shape;
+  const bool silu = node.act == Int8Graph::Act::silu;
+  if (node.kind == Kind::conv) {
+    check(silu || node.add < 0 || step_of(node.add).zero == 0, "int8: a summand with another zero than 0 needs SiLU");
+    convs_[index] = std::make_unique<Int8Conv>(s, source.conv(node), step_of(node.x), step_of(node.y), silu);
+    weight_bytes_ += convs_[index]->weight_bytes();
+    return;
+  }
+  if (node.kind == Kind::sum) {
+    check(step_of(node.y).zero == 0, "int8: a sum with another zero than 0");
+    for (const Int8Graph::Term& t : node.terms)
+      check(step_of(t.value).zero == 0, "int8: a term with another zero than 0");
+  }
+  if (node.kind == Kind::sum || node.kind == Kind::pool || node.kind == Kind::concat) return;
+  const Int8Float from = source.floats(node);
+  if (node.kind == Kind::stem) {
+    ops_[index].stem = std::make_unique<Int8Stem>(s, from.filter, from.bias, step_of(node.y), silu);
+    weight_bytes_ += ops_[index].stem->weight_bytes();
+  } else if (node.kind == Kind::depthwise) {
+    ops_[index].depthwise =
+        std::make_unique<Int8Depthwise>(s, from.filter, from.bias, step_of(node.x), step_of(node.y));
+    weight_bytes_ += ops_[index].depthwise->weight_bytes();
+  } else {
     check(static_cast<int64_t>(from.filter.size()) == s.out * s.kernel * s.kernel * s.in &&
               static_cast<int64_t>(from.bias.size()) == s.out,
           "int8: {}: {} weights and {} biases have another size", node.name, from.filter.size(), from.bias.size());
-    if (node.kind == Kind::stem) {
-      stems_[node.name] = std::make_unique<Int8Stem>(s, from.filter, from.bias, scale_of(node.y));
-      continue;
-    }
-    FloatConv& to = floats_[node.name];
+    const Context home;
+    FloatConv& to = ops_[index].head;
     to.filter = home.empty({s.out, s.kernel, s.kernel, s.in}, DType::f32);
     to.bias = home.empty({s.out}, DType::f32);
     home.upload(to.filter, std::as_bytes(std::span(from.filter)));
     home.upload(to.bias, std::as_bytes(std::span(from.bias)));
+    weight_bytes_ += to.filter.bytes() + to.bias.bytes();
   }
 }
 
-float Int8Network::scale_of(int value) const { return scales_[static_cast<size_t>(value)]; }
-
-size_t Int8Network::activation_bytes() const {
-  size_t bytes = 0;
-  for (const auto& p : plans_) bytes += p->bytes;
-  return bytes;
-}
-
-Int8Network::Plan& Int8Network::plan(int64_t n, int64_t h, int64_t w) {
-  // A run alternates between full batches and a last one at most, so two plans are kept.
-  constexpr size_t kPlans = 2;
+const Int8Plan& Int8Network::plan(int64_t n, int64_t h, int64_t w) {
+  constexpr size_t kPlans = 4;
   const auto found =
-      std::find_if(plans_.begin(), plans_.end(), [&](const auto& p) { return p->n == n && p->h == h && p->w == w; });
+      std::find_if(plans_.begin(), plans_.end(), [&](const auto& p) { return p.n == n && p.h == h && p.w == w; });
   if (found != plans_.end()) {
     std::rotate(plans_.begin(), found, found + 1);
-    return *plans_.front();
+    return plans_.front();
   }
   while (plans_.size() >= kPlans) plans_.pop_back();
-  auto made = std::make_unique<Plan>();
-  made->n = n;
-  made->h = h;
-  made->w = w;
-  made->layouts.resize(graph_.values.size());
-  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
-    const Node& node = graph_.nodes[i];
-    Int8Layout in{n, h, w, 3};
-    if (node.kind == Kind::sum) {
-      const Int8Graph::Term& t = node.terms.front();
-      const Int8Layout& l = made->layout(t.value);
-      in = {n, l.h << t.up, l.w << t.up, l.c};
-    } else if (node.x >= 0) {
-      in = made->layout(node.x);
-    }
-    Int8Layout out = in;
-    if (node.kind == Kind::pool) {
-      out.h = (in.h + 2 * node.pool.pad - node.pool.kernel) / node.pool.stride + 1;
-      out.w = (in.w + 2 * node.pool.pad - node.pool.kernel) / node.pool.stride + 1;
-    } else if (node.kind != Kind::sum) {
-      const auto& s = node.shape;
-      const auto side = [&](int64_t a) { return s.transposed ? 2 * a : (a + 2 * s.pad - s.kernel) / s.stride + 1; };
-      out = {n, side(in.h), side(in.w), s.out};
-    }
-    made->layouts[static_cast<size_t>(node.y)] = out;
-    if (node.kind == Kind::head) continue;
-    if (made->levels.size() <= static_cast<size_t>(node.level))
-      made->levels.resize(static_cast<size_t>(node.level) + 1);
-    auto& jobs = made->levels[static_cast<size_t>(node.level)].jobs;
-    const int64_t rows = rows_per_piece(out);
-    const int64_t pieces = convs_[i] != nullptr ? convs_[i]->pieces(in) : n * ((out.h + rows - 1) / rows);
-    jobs.push_back({i, (jobs.empty() ? 0 : jobs.back().end) + pieces});
+  Int8Plan made = plan_int8(graph_, convs_, n, h, w);
+  if (made.bytes > arena_bytes_) {
+    arena_.reset();
+    arena_bytes_ = 0;
+    arena_ = std::make_unique<Arena>(made.bytes);
+    arena_bytes_ = made.bytes;
   }
-  made->allocate(graph_);
-  plans_.insert(plans_.begin(), std::move(made));
-  return *plans_.front();
+  return *plans_.insert(plans_.begin(), std::move(made));
 }
 
-void Int8Network::piece(const Plan& plan, const float* images, size_t index, int64_t at) const {
-  const Node& node = graph_.nodes[index];
+void Int8Network::fill_border(const Int8Plan& plan, size_t index, int64_t image) const {
+  const int y = graph_.nodes[index].y;
+  int8_fill_border(plan.layout(y), image, static_cast<uint8_t>(step_of(y).zero), bytes_of(y));
+}
+
+void Int8Network::tell(const Int8Plan& plan, const Int8Plan::Level& level) const {
+  for (const Int8Plan::Job& job : level.jobs) {
+    const int y = graph_.nodes[job.node].y;
+    if (job.border) observer_(y, plan.layout(y), bytes_of(y));
+  }
+}
+
+// Computes rows of a sum or a concatenation.
+void Int8Network::terms(const Int8Plan& plan, const Node& node, int64_t n, int64_t first, int64_t last) const {
+  constexpr size_t kMost = 8;
+  Int8Term terms[kMost];
+  int64_t channels[kMost];
+  const size_t count = std::min(node.terms.size(), kMost);
+  for (size_t t = 0; t < count; ++t) {
+    const Int8Graph::Term& from = node.terms[t];
+    const bool bytes = graph_.values[static_cast<size_t>(from.value)].bytes;
+    channels[t] = plan.layout(from.value).c;
+    terms[t].up = from.up;
+    terms[t].bytes = bytes ? bytes_of(from.value) : nullptr;
+    terms[t].floats = bytes ? nullptr : floats_of(from.value);
+    terms[t].scale = bytes ? step_of(from.value).scale : 1.0F;
+  }
   const Int8Layout& out = plan.layout(node.y);
   const bool bytes = graph_.values[static_cast<size_t>(node.y)].bytes;
+  for (int64_t y = first; y < last; ++y) {
+    if (node.kind == Kind::concat) {
+      int8_concat_row(std::span(terms, count), std::span(channels, count), out, n, y, bytes_of(node.y));
+    } else {
+      int8_sum_row(std::span(terms, count), out, n, y, bytes ? bytes_of(node.y) : nullptr, step_of(node.y).scale,
+                   bytes ? nullptr : floats_of(node.y));
+    }
+  }
+}
+
+void Int8Network::piece(const Int8Plan& plan, const float* images, size_t index, int64_t at) const {
+  const Node& node = graph_.nodes[index];
+  const Int8Layout& out = plan.layout(node.y);
   if (node.kind == Kind::conv) {
-    Int8Conv::Call call{.in = plan.layout(node.x), .x = plan.bytes_of(node.x), .relu = node.relu};
-    bytes ? void(call.y_u8 = plan.bytes_of(node.y)) : void(call.y_f32 = plan.floats_of(node.y));
+    Int8Conv::Call call{.in = plan.layout(node.x), .x = bytes_of(node.x), .relu = node.act == Int8Graph::Act::relu};
+    const bool bytes = graph_.values[static_cast<size_t>(node.y)].bytes;
+    bytes ? void(call.y_u8 = bytes_of(node.y)) : void(call.y_f32 = floats_of(node.y));
     if (node.add >= 0) {
       const bool add_bytes = graph_.values[static_cast<size_t>(node.add)].bytes;
-      add_bytes ? void(call.add_u8 = plan.bytes_of(node.add)) : void(call.add_f32 = plan.floats_of(node.add));
-      call.add_scale = add_bytes ? scale_of(node.add) : 1.0F;
+      add_bytes ? void(call.add_u8 = bytes_of(node.add)) : void(call.add_f32 = floats_of(node.add));
+      call.add_scale = add_bytes ? step_of(node.add).scale : 1.0F;
+      call.add_zero = step_of(node.add).zero;
     }
     convs_[index]->run(call, at);
     return;
   }
   const int64_t rows = rows_per_piece(out), parts = (out.h + rows - 1) / rows, n = at / parts;
   const int64_t first = at % parts * rows, last = std::min(out.h, first + rows);
-  if (node.kind == Kind::stem) {
-    const Int8Stem& conv = *stems_.at(node.name);
-    for (int64_t y = first; y < last; ++y) conv.row(images, plan.h, plan.w, out, n, y, plan.bytes_of(node.y));
-    return;
-  }
-  if (node.kind == Kind::pool) {
-    for (int64_t y = first; y < last; ++y)
-      int8_max_pool_row(plan.layout(node.x), plan.bytes_of(node.x), node.pool, out, n, y, plan.bytes_of(node.y));
-    return;
-  }
-  Int8Term terms[8];
-  const size_t count = std::min(node.terms.size(), std::size(terms));
-  for (size_t t = 0; t < count; ++t) {
-    const Int8Graph::Term& from = node.terms[t];
-    const bool term_bytes = graph_.values[static_cast<size_t>(from.value)].bytes;
-    terms[t].up = from.up;
-    terms[t].bytes = term_bytes ? plan.bytes_of(from.value) : nullptr;
-    terms[t].floats = term_bytes ? nullptr : plan.floats_of(from.value);
-    terms[t].scale = term_bytes ? scale_of(from.value) : 1.0F;
-  }
+  if (node.kind == Kind::sum || node.kind == Kind::concat) return terms(plan, node, n, first, last);
   for (int64_t y = first; y < last; ++y) {
-    int8_sum_row(std::span(terms, count), out, n, y, bytes ? plan.bytes_of(node.y) : nullptr, scale_of(node.y),
-                 bytes ? nullptr : plan.floats_of(node.y));
+    if (node.kind == Kind::stem) {
+      ops_[index].stem->row(images, plan.h, plan.w, out, n, y, bytes_of(node.y));
+    } else if (node.kind == Kind::depthwise) {
+      ops_[index].depthwise->row(plan.layout(node.x), bytes_of(node.x), out, n, y, bytes_of(node.y));
+    } else {
+      int8_max_pool_row(plan.layout(node.x), bytes_of(node.x), node.pool, out, n, y, bytes_of(node.y));
+    }
   }
 }
 
-Tensor Int8Network::run(Context& cx, const Tensor& images) {
-  Plan& p = plan(images.dim(0), images.dim(1), images.dim(2));
-  const Node& head = graph_.nodes.back();
-  check(head.kind == Kind::head, "int8: the network does not end in a convolution");
-  const Int8Layout& in = p.layout(head.x);
-  const Tensor last = cx.empty({in.n, in.h, in.w, in.c}, DType::f32);
-  p.data[static_cast<size_t>(head.x)] = reinterpret_cast<std::byte*>(last.raw());
-  const auto* pixels = images.data<float>();
+void Int8Network::heads(Context& cx, const Int8Plan& plan, const std::vector<Tensor>& inputs, const Tensor& result,
+                        int64_t first) {
+  const std::vector<int64_t> rows = first_rows(graph_, plan);
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    const Node& node = graph_.nodes[i];
+    if (node.kind != Kind::head) continue;
+    FloatConv& conv = ops_[i].head;
+    const Tensor map =
+        conv2d(cx, inputs[static_cast<size_t>(node.x)], conv.filter,
+               {.stride = node.shape.stride, .pad = node.shape.pad, .bias = &conv.bias, .packed = &conv.packed});
+    if (graph_.columns == 0) {
+      std::memcpy(result.data<float>() + first * (result.numel() / result.dim(0)), map.data<float>(), map.bytes());
+      continue;
+    }
+    const int64_t each = result.dim(1) * result.dim(2);
+    put_pixels(cx, map, result.view({plan.n, result.dim(1), result.dim(2)}, first * each),
+               {.first_row = rows[static_cast<size_t>(node.map)],
+                .first_column = node.column,
+                .plain = node.sigmoid ? 0 : node.shape.out});
+  }
+}
+
+// Computes the images of one pass, whose first one is `first` of the result.
+void Int8Network::compute(Context& cx, const Int8Plan& plan, const float* images, const Tensor& result, int64_t first) {
+  data_.assign(graph_.values.size(), nullptr);
+  for (size_t v = 0; v < data_.size(); ++v) {
+    if (plan.offsets[v] != Int8Plan::kOutside) data_[v] = arena_->data + plan.offsets[v];
+  }
+  std::vector<Tensor> inputs(graph_.values.size());
+  for (const Node& node : graph_.nodes) {
+    if (node.kind != Kind::head) continue;
+    const auto v = static_cast<size_t>(node.x);
+    const Int8Layout& in = plan.layout(node.x);
+    if (!inputs[v].defined()) inputs[v] = cx.empty({in.n, in.h, in.w, in.c}, DType::f32);
+    data_[v] = reinterpret_cast<std::byte*>(inputs[v].raw());
+  }
   // All levels run in one parallel region, because starting a team for each of them costs more than a barrier. A piece
   // goes to the next thread that is free, so a thread that was interrupted holds up no other for long.
 #pragma omp parallel
   {
-    for (const Plan::Level& level : p.levels) {
+    for (const Int8Plan::Level& level : plan.levels) {
       const int64_t pieces = level.jobs.empty() ? 0 : level.jobs.back().end;
 #pragma omp for schedule(dynamic)
       for (int64_t i = 0; i < pieces; ++i) {
         const auto job = std::upper_bound(level.jobs.begin(), level.jobs.end(), i,
-                                          [](int64_t at, const Plan::Job& j) { return at < j.end; });
-        piece(p, pixels, job->node, i - (job == level.jobs.begin() ? 0 : (job - 1)->end));
+                                          [](int64_t at, const Int8Plan::Job& j) { return at < j.end; });
+        const int64_t own = i - (job == level.jobs.begin() ? 0 : (job - 1)->end);
+        job->border ? fill_border(plan, job->node, own) : piece(plan, images, job->node, own);
+      }
+      if (observer_) {
+#pragma omp single
+        tell(plan, level);
       }
     }
   }
-  FloatConv& conv = floats_.at(head.name);
-  return conv2d(cx, last, conv.filter,
-                {.stride = head.shape.stride, .pad = head.shape.pad, .bias = &conv.bias, .packed = &conv.packed});
+  heads(cx, plan, inputs, result, first);
+}
+
+Tensor Int8Network::run(Context& cx, const Tensor& images) {
+  const int64_t n = images.dim(0), h = images.dim(1), w = images.dim(2);
+  check(n > 0, "int8: a batch without images");
+  const int64_t most = std::max<int64_t>(kImagesPerPass, 2 * compute_threads());
+  const int64_t passes = (n + most - 1) / most, each = (n + passes - 1) / passes;
+  Tensor result;
+  for (int64_t first = 0; first < n; first += each) {
+    const Int8Plan& p = plan(std::min(each, n - first), h, w);
+    if (first == 0) result = make_result(cx, graph_, p, n);
+    compute(cx, p, images.data<float>() + first * h * w * 3, result, first);
+  }
+  return result;
 }
 
 }  // namespace hr

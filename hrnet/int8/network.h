@@ -1,58 +1,75 @@
-// Runs a pose network with 8-bit integers on the CPU.
+// Runs a network with 8-bit integers on the CPU.
 #pragma once
-#include <map>
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "hrnet/int8/graph.h"
+#include "hrnet/int8/parameters.h"
+#include "hrnet/int8/plan.h"
 #include "ops/conv/conv2d.h"
+#include "ops/int8_depthwise.h"
 #include "ops/int8_stem.h"
 
 namespace hr {
-
-// The numbers of a quantised network. The keys are names of nodes of its graph.
-struct Int8Parameters {
-  struct Float {
-    std::vector<float> filter, bias;  // [o, kh, kw, i] and [o]; batch norm is folded.
-  };
-  std::map<std::string, Int8Weights> convs;
-  std::map<std::string, Float> floats;  // The stem and the head.
-  std::map<std::string, float> ranges;  // The value of the byte 255.
-};
 
 // Not thread-safe: the object keeps the memory of activations between calls. It computes with the OpenMP threads of the
 // caller. The results depend neither on the number of threads nor on the other images of a batch.
 class Int8Network {
  public:
   // Throws Error if a node's parameters are missing, have another size, or cannot be used.
-  Int8Network(Int8Graph graph, const Int8Parameters& parameters);
+  Int8Network(Int8Graph graph, const Int8Source& source);
   ~Int8Network();
   Int8Network(const Int8Network&) = delete;
   Int8Network& operator=(const Int8Network&) = delete;
 
-  // images [N, H, W, 3] f32 -> heatmaps [N, H/4, W/4, joints] f32. Throws Error if there is no memory.
+  // images [N, H, W, 3] f32 -> heatmaps [N, H/4, W/4, joints] f32, or a detector's table [N, A, columns] as
+  // Yolox::forward gives it. Throws Error if there is no memory, or if the network cannot be computed at this size.
   Tensor run(Context& cx, const Tensor& images);
 
-  // The bytes of activations that are kept.
-  size_t activation_bytes() const;
+  // Is told every tensor of bytes once it is computed, pass by pass, on the thread that computes. For checks.
+  using Observer = std::function<void(int value, const Int8Layout& layout, const uint8_t* bytes)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+
+  const Int8Graph& graph() const { return graph_; }
+  // The bytes of activations that are kept, and those of the weights.
+  size_t activation_bytes() const { return arena_bytes_; }
+  size_t weight_bytes() const { return weight_bytes_; }
 
  private:
-  struct Plan;
+  struct Arena;
   struct FloatConv {
     Tensor filter, bias;
     PackedFilters packed;
   };
-  Plan& plan(int64_t n, int64_t h, int64_t w);
-  void piece(const Plan& plan, const float* images, size_t node, int64_t index) const;
-  float scale_of(int value) const;
+  // The computation of a node, by its kind.
+  struct Op {
+    std::unique_ptr<Int8Stem> stem;
+    std::unique_ptr<Int8Depthwise> depthwise;
+    FloatConv head;
+  };
+  void load(const Int8Source& source, size_t node);
+  const Int8Plan& plan(int64_t n, int64_t h, int64_t w);
+  void compute(Context& cx, const Int8Plan& plan, const float* images, const Tensor& result, int64_t first);
+  void heads(Context& cx, const Int8Plan& plan, const std::vector<Tensor>& inputs, const Tensor& result, int64_t first);
+  void piece(const Int8Plan& plan, const float* images, size_t node, int64_t index) const;
+  void terms(const Int8Plan& plan, const Int8Graph::Node& node, int64_t n, int64_t first, int64_t last) const;
+  void tell(const Int8Plan& plan, const Int8Plan::Level& level) const;
+  void fill_border(const Int8Plan& plan, size_t node, int64_t image) const;
+  const Int8Step& step_of(int value) const { return steps_[static_cast<size_t>(value)]; }
+  uint8_t* bytes_of(int v) const { return reinterpret_cast<uint8_t*>(data_[static_cast<size_t>(v)]); }
+  float* floats_of(int v) const { return reinterpret_cast<float*>(data_[static_cast<size_t>(v)]); }
 
   Int8Graph graph_;
   std::vector<std::unique_ptr<Int8Conv>> convs_;  // By node; null if the node is no convolution of bytes.
-  std::map<std::string, std::unique_ptr<Int8Stem>> stems_;
-  std::map<std::string, FloatConv> floats_;   // The head.
-  std::vector<float> scales_;                 // By value; 0 for floats.
-  std::vector<std::unique_ptr<Plan>> plans_;  // The most recently used one first.
+  std::vector<Op> ops_;                           // By node.
+  std::vector<Int8Step> steps_;                   // By value; the scale is 0 for floats.
+  std::vector<Int8Plan> plans_;                   // The most recently used one first. One runs at a time.
+  std::unique_ptr<Arena> arena_;                  // The activations of the largest plan.
+  size_t arena_bytes_ = 0, weight_bytes_ = 0;
+  std::vector<std::byte*> data_;  // By value, during a run.
+  Observer observer_;
 };
 
 }  // namespace hr

@@ -10,7 +10,9 @@
 #include "data/formats/find_pictures.h"
 #include "data/formats/image.h"
 #include "hrnet/infer/decoding.h"
+#include "hrnet/infer/person_detector.h"
 #include "hrnet/infer/weight_info.h"
+#include "hrnet/int8/calibrate.h"
 #include "hrnet/int8/file.h"
 
 namespace hr {
@@ -120,12 +122,57 @@ double relative(const Context& cx, const Tensor& a, const Tensor& b) {
   return all > 0 ? std::sqrt(error / all) : 0;
 }
 
+// Finds the pictures of a folder, or of a dataset in COCO's layout.
+std::vector<fs::path> detector_pictures(const std::string& data) {
+  check(fs::is_directory(data), "{}: expected a folder of pictures to calibrate a detector by", data);
+  for (const char* split : {"train2017", "val2017"}) {
+    for (const fs::path& folder : {fs::path(data) / split, fs::path(data) / "images" / split}) {
+      if (fs::is_directory(folder)) return find_pictures({folder.string()}).pictures;
+    }
+  }
+  return find_pictures({data}).pictures;
+}
+
+QuantiseReport quantise_detector(const WeightFile& file, const fs::path& output, const QuantiseOptions& o,
+                                 const std::function<void(int64_t done, int64_t all)>& progress) {
+  const YoloxInfo info = *yolox_info(file);
+  Context cx;
+  const std::unique_ptr<Yolox> model = load_yolox(cx, file);
+  const auto [h, w] = detector_input(info);
+  const std::vector<fs::path> found = detector_pictures(o.calibrate);
+  const size_t most = o.people == 0 ? found.size() : std::min(found.size(), static_cast<size_t>(o.people));
+  Int8Calibrator calibrator(*model);
+  const Tensor picture = cx.empty({1, h, w, 3}, DType::f32);
+  for (size_t i = 0; i < most; ++i) {
+    const Image image = read_image(found[i * found.size() / most], Orientation::apply);
+    detector_picture(image, info.input(), h, w, {picture.data<float>(), static_cast<size_t>(picture.numel())});
+    calibrator.add(picture);
+    if (progress) progress(static_cast<int64_t>(i + 1), static_cast<int64_t>(most));
+  }
+  const Int8Parameters parameters = calibrator.parameters(o.method);
+  save_int8(output, calibrator.graph(), parameters,
+            {{"model", model->name()},
+             {"input", info.input() == YoloxInput::bgr_255 ? "bgr_255" : "rgb_normalised"},
+             {"source", file.path().filename().string()},
+             {"source_sha256", file.sha256()},
+             {"ranges", std::string(name_of(o.method))},
+             {"calibrated_by", fmt::format("{} pictures of {}", most, fs::path(o.calibrate).filename().string())}});
+  QuantiseReport report{.network = info.describe(), .detector = true};
+  report.people = most;
+  report.convolutions = parameters.convs.size();
+  report.bytes = static_cast<int64_t>(fs::file_size(output));
+  const std::unique_ptr<Int8Network> quantised = load_int8_detector(cx, WeightFile(output));
+  report.difference = relative(cx, quantised->run(cx, picture), model->forward(cx, picture));
+  return report;
+}
+
 }  // namespace
 
 QuantiseReport quantise_file(const WeightFile& file, const fs::path& output, const QuantiseOptions& o,
                              const std::function<void(int64_t done, int64_t all)>& progress) {
   check(!is_int8(file), "{}: holds weights of 8 bits already; use the float32 weights that they were made from",
         file.path().string());
+  if (yolox_info(file)) return quantise_detector(file, output, o, progress);
   Context cx;
   const std::unique_ptr<PoseModel> model = load_model(cx, file, {}, {}, o.color, Purpose::training);
   const WeightInfo info = weight_info(file);

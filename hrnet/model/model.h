@@ -1,5 +1,6 @@
 // Pose networks, which turn normalised images into heatmaps.
 #pragma once
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,8 @@ class PoseModel : public Model {
   // weights, so the code that loads them may change it.
   bool bgr_input() const { return bgr_input_; }
   void set_bgr_input(bool bgr) { bgr_input_ = bgr; }
+  // The bytes of memory that the network holds beside its parameters and the context's allocator.
+  virtual size_t held_bytes() const { return 0; }
 
  protected:
   PoseModel(std::string name, int joints, bool bgr_input)

@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "core/error.h"
+#include "hrnet/model/load.h"
 #include "nn/layers.h"
 #include "nn/state_dict.h"
 #include "ops/concat.h"
@@ -28,6 +29,7 @@ constexpr std::array<Named, 6> kSizes = {{{"yolox_nano", 16, 1, true},
                                           {"yolox_l", 64, 3, false},
                                           {"yolox_x", 80, 4, false}}};
 
+constexpr double kNormalisedStem = 0.3;  // YoloxInfo::stem_size of networks with normalised input.
 constexpr const char* kStem = "backbone.backbone.stem.conv";
 
 // Batch norm of one convolution as scale and shift per output channel.
@@ -123,6 +125,11 @@ std::optional<YoloxInfo> yolox_info(const WeightFile& file) {
   while (depth <= kMaxDepth && file.contains(fmt::format("backbone.backbone.dark2.1.m.{}.conv1.conv.weight", depth)))
     ++depth;
   info.shape.depth = within("bottlenecks of dark2", depth, kMaxDepth);
+  // In a file of 8-bit weights batch norm is folded in, and the metadata tells the input (hrnet/int8/file.h).
+  if (const auto input = file.metadata().find("input"); input != file.metadata().end() && is_int8(file)) {
+    info.stem_size = input->second == "rgb_normalised" ? kNormalisedStem : 0;
+    return info;
+  }
   // A file without the stem's batch norm is refused later, when it is loaded.
   for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"}) {
     const ArrayView* array = file.find(std::string(kStem) + ".bn" + part);
@@ -423,6 +430,9 @@ std::unique_ptr<Yolox> load_yolox(const Context& cx, const WeightFile& file, con
   const std::optional<YoloxInfo> info = yolox_info(file);
   check(info.has_value(), "{}: holds no YOLOX in the official project's layout; expected tensors such as {}",
         file.path().string(), std::string(kStem) + ".conv.weight");
+  check(!is_int8(file),
+        "{}: holds weights of 8 bits, which are for inference only; use the float32 weights that they were made from",
+        file.path().string());
   check(asked.empty() || asked == yolox_name(info->shape), "{}: this is {}; you asked for {}", file.path().string(),
         info->describe(), asked);
   auto model = std::make_unique<Yolox>(info->shape);

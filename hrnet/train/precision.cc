@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "hrnet/infer/person_detector.h"
 #include "hrnet/infer/weight_info.h"
 #include "hrnet/train/pose_step.h"
 #include "ops/conv/choice.h"
@@ -20,12 +21,20 @@ using Clock = std::chrono::steady_clock;
 // A network with everything that a step or a forward pass needs.
 class Trial {
  public:
-  Trial(bool bf16_on, const std::string& name, const PrecisionWork& work) : n_(work.training ? 2 : 4) {
+  // `detector` is the file of a detector's weights, or empty.
+  Trial(bool bf16_on, const std::string& name, const PrecisionWork& work, const std::string& detector)
+      : n_(!detector.empty() ? 1
+           : work.training   ? 2
+                             : 4) {
     constexpr int kJoints = 17;
     cx_.precision = bf16_on ? DType::bf16 : DType::f32;
-    model_ = make_model(cx_, name, kJoints, 1, Init::torch);
     h_ = work.h;
     w_ = work.w;
+    if (!detector.empty()) {
+      detector_ = load_yolox(cx_, WeightFile(detector));
+    } else {
+      model_ = make_model(cx_, name, kJoints, 1, Init::torch);
+    }
     images_.assign(static_cast<size_t>(n_) * static_cast<size_t>(h_ * w_ * 3), 0.5F);
     if (!work.training) return;
     targets_.assign(static_cast<size_t>(n_) * static_cast<size_t>(h_ / 4 * (w_ / 4) * kJoints), 0.5F);
@@ -41,7 +50,7 @@ class Trial {
     } else {
       const Tensor x = cx_.empty({n_, h_, w_, 3}, DType::f32);
       cx_.upload(x, std::as_bytes(std::span(images_)));
-      model_->forward(cx_, x);
+      detector_ ? detector_->forward(cx_, x) : model_->forward(cx_, x);
     }
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
@@ -53,13 +62,14 @@ class Trial {
   int n_ = 0, h_ = 0, w_ = 0;
   Context cx_;
   std::unique_ptr<PoseModel> model_;
+  std::unique_ptr<Yolox> detector_;  // Exactly one of the two is set.
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<PoseTrainStep> step_;
   std::vector<float> images_, targets_, weights_;
 };
 
 // Returns whether bf16 is faster on this processor, and tells the measured speeds.
-bool bf16_is_faster(const std::string& name, const PrecisionWork& work,
+bool bf16_is_faster(const std::string& name, const PrecisionWork& work, const std::string& detector,
                     const std::function<void(const std::string&)>& remark) {
   const char* what = work.training ? "training" : "inference";
   if (!dnnl_has_bf16()) {
@@ -74,7 +84,7 @@ bool bf16_is_faster(const std::string& name, const PrecisionWork& work,
                        *known == "bf16" ? "bf16" : "float32", what));
     return *known == "bf16";
   }
-  Trial plain(false, name, work), rounded(true, name, work);
+  Trial plain(false, name, work, detector), rounded(true, name, work, detector);
   constexpr int kRounds = 3;
   double best_plain = 0, best_rounded = 0;
   for (int round = 0; round <= kRounds; ++round) {
@@ -93,10 +103,11 @@ bool bf16_is_faster(const std::string& name, const PrecisionWork& work,
 
 }  // namespace
 
-void settle_precision(ModelOptions& o, const PrecisionWork& work,
+void settle_precision(ModelOptions& o, const PrecisionWork& asked_work,
                       const std::function<void(const std::string& text)>& remark) {
   const std::string asked = std::exchange(o.precision, {});
   if (asked.empty()) return;
+  PrecisionWork work = asked_work;
   const bool known = asked == "auto" || asked == "f32" || asked == "bf16" || asked == "int8";
   check_field(known, "precision", "{}: expected auto, f32, bf16 or int8", asked);
   check_field(!o.amp || asked == "bf16" || asked == "auto", "precision", "{} contradicts `amp`; leave one of them out",
@@ -105,10 +116,18 @@ void settle_precision(ModelOptions& o, const PrecisionWork& work,
               "int8 is for inference; train in float32 or bf16, and convert the weights afterwards");
   std::string name = o.model.empty() ? work.model : o.model;
   bool eight_bits = false;
+  std::string detector;
   if (!o.weights.empty() && (asked != "bf16" || !work.training)) {
     const WeightFile file(o.weights);
     eight_bits = is_int8(file);
-    if (o.model.empty()) name = weight_info(file, false).model.value_or(name);
+    if (const std::optional<YoloxInfo> info = yolox_info(file)) {
+      detector = o.weights;
+      name = yolox_name(info->shape);
+      work.h = detector_input(*info)[0];
+      work.w = detector_input(*info)[1];
+    } else if (o.model.empty()) {
+      name = weight_info(file, false).model.value_or(name);
+    }
   }
   check_field(asked != "int8" || eight_bits, "precision",
               "int8: {} has no weights of 8 bits; make some with convert and `calibrate`", o.weights);
@@ -124,7 +143,7 @@ void settle_precision(ModelOptions& o, const PrecisionWork& work,
   }
   check_field(work.ranks == 1, "precision", "auto: several ranks on CPUs might choose differently; name f32 or bf16");
   if (o.threads > 0) set_compute_threads(o.threads);
-  o.amp = bf16_is_faster(name, work, remark);
+  o.amp = bf16_is_faster(name, work, detector, remark);
 }
 
 }  // namespace hr

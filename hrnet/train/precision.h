@@ -11,11 +11,11 @@ namespace hr {
 struct PrecisionWork {
   bool training = false;
   std::string model = "hrnet_w32";  // The network if the options name none and there is no weight file.
-  int h = 256, w = 192;             // The input in pixels.
+  int h = 256, w = 192;             // The input in pixels. A detector is measured at the size of its weights.
   int ranks = 1;                    // Ranks that compute together.
 };
 
-// Turns ModelOptions::precision into `amp` and empties it:
+// Turns ModelOptions::precision into `amp` and empties it. The weights are those of a pose network or of a detector:
 //   empty  `amp` stays.
 //   f32    float32; the weights must not have 8 bits.
 //   bf16   the same as `amp`.

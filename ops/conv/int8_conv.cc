@@ -36,8 +36,8 @@ Int8Weights quantise_weights(std::span<const float> filter, std::span<const floa
   return w;
 }
 
-Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, float in_scale, float out_scale)
-    : shape_(s), out_scale_(out_scale) {
+Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, Int8Step in, Int8Step out, bool silu)
+    : shape_(s), in_(in), out_(out), silu_(silu) {
   const auto positive = [](float v) { return std::isfinite(v) && v > 0; };
   check(s.in > 0 && s.out > 0 && s.kernel > 0 && s.stride > 0 && s.pad >= 0, "int8: a convolution without a size");
   check(s.transposed ? s.kernel == 4 && s.stride == 2 && s.pad == 1 : s.pad <= 1 && s.kernel <= 7,
@@ -50,8 +50,11 @@ Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, float in_scale, f
             weights.bias.size() == outs,
         "int8: {} weights, {} scales and {} biases do not fit {} channels of {} weights", weights.values.size(),
         weights.scale.size(), weights.bias.size(), s.out, each);
-  check(positive(in_scale) && (out_scale == 0 || positive(out_scale)), "int8: scales {} and {} are not positive",
-        in_scale, out_scale);
+  check(positive(in.scale) && (out.scale == 0 || positive(out.scale)), "int8: scales {} and {} are not positive",
+        in.scale, out.scale);
+  const int most_in = s.transposed ? 0 : 255, most_out = silu && out.scale > 0 ? 255 : 0;
+  check(in.zero >= 0 && in.zero <= most_in && out.zero >= 0 && out.zero <= most_out,
+        "int8: the zeros {} and {}; expected at most {} and {}", in.zero, out.zero, most_in, most_out);
 
   const auto padded = static_cast<size_t>(ceil_div(s.out, int8::kBlock) * int8::kBlock);
   bias_.assign(padded, 0);
@@ -59,11 +62,15 @@ Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, float in_scale, f
   for (size_t o = 0; o < outs; ++o) {
     check(positive(weights.scale[o]) && std::isfinite(weights.bias[o]),
           "int8: output channel {} has the scale {} and the bias {}", o, weights.scale[o], weights.bias[o]);
-    const double unit = static_cast<double>(in_scale) * weights.scale[o];
+    const double unit = static_cast<double>(in.scale) * weights.scale[o];
+    // What the input's zero adds to the sum is the same everywhere, because it also fills the border.
+    int64_t weight_sum = 0;
+    for (size_t i = 0; i < static_cast<size_t>(each); ++i)
+      weight_sum += weights.values[o * static_cast<size_t>(each) + i];
     // Half a step of the sum is the error of rounding the bias, which is far below that of the weights.
-    bias_[o] =
-        static_cast<int32_t>(std::clamp(std::nearbyint(weights.bias[o] / unit), -double{kMostBias}, double{kMostBias}));
-    scale_[o] = static_cast<float>(out_scale == 0 ? unit : unit / out_scale);
+    const double bias = std::nearbyint(weights.bias[o] / unit) - static_cast<double>(in.zero * weight_sum);
+    bias_[o] = static_cast<int32_t>(std::clamp(bias, -double{kMostBias}, double{kMostBias}));
+    scale_[o] = static_cast<float>(out.scale == 0 || silu ? unit : unit / out.scale);
     check(std::isfinite(scale_[o]), "int8: the scale of output channel {} is not finite", o);
   }
   if (!s.transposed) {
@@ -106,6 +113,12 @@ int64_t Int8Conv::out_h(int64_t h) const {
   return shape_.transposed ? 2 * h : (h + 2 * shape_.pad - shape_.kernel) / shape_.stride + 1;
 }
 int64_t Int8Conv::out_w(int64_t w) const { return out_h(w); }
+
+size_t Int8Conv::weight_bytes() const {
+  size_t bytes = bias_.size() * sizeof(int32_t) + scale_.size() * sizeof(float);
+  for (const Phase& phase : phases_) bytes += phase.packed.size();
+  return bytes;
+}
 
 double Int8Conv::multiplications(const Int8Layout& in) const {
   const int64_t pixels = shape_.transposed ? in.h * in.w : out_h(in.h) * out_w(in.w);
@@ -159,7 +172,17 @@ int8::Problem Int8Conv::problem(const Call& call, const Phase& phase) const {
   p.bias = bias_.data();
   p.scale = scale_.data();
   p.relu = call.relu;
-  p.add_scale = call.add_scale / (out_scale_ == 0 ? 1.0F : out_scale_);
+  p.add_scale = call.add_scale / (out_.scale == 0 ? 1.0F : out_.scale);
+  p.silu = silu_;
+  if (silu_ && out_.scale != 0) {
+    p.silu_scale = 1.0F / out_.scale;
+    p.silu_offset = static_cast<float>(out_.zero) - static_cast<float>(call.add_zero) * p.add_scale;
+  }
+  if (in_.zero != 0) {
+    constexpr int64_t kNoEnd = int64_t{1} << 40;
+    p.in_h = kNoEnd;
+    p.first_row = 0;
+  }
   if (call.y_u8 != nullptr) {
     const int64_t first = out.first() + phase.out_row * out.row() + phase.out_column * out.pixel();
     p.out_image = out.image();

@@ -11,6 +11,14 @@
 
 namespace hr {
 
+// How bytes stand for numbers: number = (byte - zero) * scale. A scale of 0 stands for float32.
+struct Int8Step {
+  float scale = 0;
+  int zero = 0;
+  Int8Step(float s = 0, int z = 0) : scale(s), zero(z) {}  // NOLINT: implicit
+  bool operator==(const Int8Step&) const = default;
+};
+
 // The layout of quantised activations [n, h, w, c] in memory: NHWC with a border of zeros, so that a convolution reads
 // its padding like any other pixel. Neighbouring rows share one column of the border, and neighbouring images one row.
 // The number of channels is rounded up to a multiple of 4.
@@ -45,11 +53,12 @@ class Int8Conv {
     int kernel = 3, stride = 1, pad = 1;
     bool transposed = false;
   };
-  // `in_scale` and `out_scale` are the values of one step of the input's and output's bytes; out_scale 0 means that the
-  // output is float32. Convolutions may have any kernel with pad <= 1; transposed ones must be 4x4 with stride 2 and
-  // pad 1. Throws Error for other shapes, for sizes that do not agree, for scales that are not positive and finite, and
-  // for so many weights that the 32-bit sums could overflow.
-  Int8Conv(const Shape& shape, const Int8Weights& weights, float in_scale, float out_scale);
+  // `in` and `out` are the steps of the input's and output's bytes; the scale 0 of `out` means that the output is
+  // float32. Convolutions may have any kernel with pad <= 1; transposed ones must be 4x4 with stride 2 and pad 1, and
+  // the zero of their input must be 0. Only results of a SiLU may have another zero than 0. Throws Error for other
+  // shapes, for sizes that do not agree, for scales that are not positive and finite, for zeros outside of [0, 255],
+  // and for so many weights that the 32-bit sums could overflow.
+  Int8Conv(const Shape& shape, const Int8Weights& weights, Int8Step in, Int8Step out, bool silu = false);
 
   // The operands of one call. x is a quantised tensor; y and add have the output's shape.
   struct Call {
@@ -58,10 +67,12 @@ class Int8Conv {
     uint8_t* y_u8 = nullptr;  // In the layout Int8Layout; its border is not written.
     float* y_f32 = nullptr;   // Dense [n, h, w, out].
     bool relu = false;        // For y_f32; y_u8 is never negative.
-    // At most one summand: bytes of the value add_scale each, or floats, dense and not for transposed convolutions.
+    // At most one summand: bytes of the value add_scale each, or floats, dense and not for transposed convolutions. It
+    // is added after a SiLU and before a ReLU. Only a summand of a SiLU may have another zero than 0.
     const uint8_t* add_u8 = nullptr;
     const float* add_f32 = nullptr;
     float add_scale = 1;
+    int add_zero = 0;
   };
   int64_t out_h(int64_t h) const;
   int64_t out_w(int64_t w) const;
@@ -74,6 +85,8 @@ class Int8Conv {
   void run_all(const Call& call, int8::Path path = int8::best_path()) const;
 
   const Shape& shape() const { return shape_; }
+  // The bytes of memory that the weights take.
+  size_t weight_bytes() const;
   // Multiplications of one call.
   double multiplications(const Int8Layout& in) const;
 
@@ -95,7 +108,8 @@ class Int8Conv {
   std::vector<Phase> phases_;
   std::vector<int32_t> bias_;
   std::vector<float> scale_;
-  float out_scale_ = 0;
+  Int8Step in_, out_;
+  bool silu_ = false;
 };
 
 }  // namespace hr

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/cpu_level.h"
+#include "ops/conv/int8_silu.h"
 
 #if defined(__x86_64__)
 // GCC 12 warns of the undefined operands in its own header (GCC bug 105593).
@@ -26,8 +27,10 @@ constexpr float kRound = 8388608.0F;
 void finish(const Problem& p, int64_t n, int64_t y, int64_t x, int64_t k, int32_t sum) {
   const int64_t at = n * p.out_image + y * p.out_row + x * p.out_pixel + k;
   float v = static_cast<float>(sum) * p.scale[k];
+  if (p.silu) v = silu(v) * p.silu_scale;
   if (p.add_u8 != nullptr) v = v + static_cast<float>(p.add_u8[at]) * p.add_scale;
   if (p.add_f32 != nullptr) v = v + p.add_f32[((n * p.out_h + y) * p.out_w + x) * p.k + k] * p.add_scale;
+  if (p.silu) v = v + p.silu_offset;
   // The comparisons are those of the vector instructions, for which the maximum of -0 and 0 is the second operand.
   const float positive = v > 0.0F ? v : 0.0F;
   if (p.y_u8 != nullptr) {
@@ -126,6 +129,24 @@ HR_VNNI HR_INLINE void multiply_vnni(const Problem& p, const uint8_t* const (&ba
   }
 }
 
+// The same operations as those of silu() in int8_silu.h.
+HR_VNNI HR_INLINE __m512 silu_vnni(__m512 v) {
+  const auto number = [](float x) HR_VNNI { return _mm512_set1_ps(x); };
+  const __m512 limited = _mm512_min_ps(_mm512_max_ps(v, number(-kSiluMost)), number(kSiluMost));
+  const __m512 t = _mm512_mul_ps(limited, number(kMinusLog2E));
+  const __m512 shifted = _mm512_add_ps(t, number(kSiluRound));
+  const __m512 r = _mm512_sub_ps(t, _mm512_sub_ps(shifted, number(kSiluRound)));
+  __m512 power = number(kPower5);
+  power = _mm512_add_ps(_mm512_mul_ps(power, r), number(kPower4));
+  power = _mm512_add_ps(_mm512_mul_ps(power, r), number(kPower3));
+  power = _mm512_add_ps(_mm512_mul_ps(power, r), number(kPower2));
+  power = _mm512_add_ps(_mm512_mul_ps(power, r), number(kPower1));
+  power = _mm512_add_ps(_mm512_mul_ps(power, r), number(1.0F));
+  const __m512i exponent =
+      _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23), _mm512_set1_epi32(kOneBits));
+  return _mm512_div_ps(v, _mm512_add_ps(number(1.0F), _mm512_mul_ps(power, _mm512_castsi512_ps(exponent))));
+}
+
 // The epilogue consists of passes over the registers, so that each question is asked once for all of them. Pixels
 // beyond the end of a row have an empty mask.
 template <int G, int V>
@@ -150,6 +171,14 @@ HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&gr
     at[g] = n * p.out_image + groups[g].y * p.out_row + groups[g].x * p.out_pixel + k0;
     dense[g] = ((n * p.out_h + groups[g].y) * p.out_w + groups[g].x) * p.k + k0;
   }
+  if (p.silu) {
+    const __m512 silu_scale = _mm512_set1_ps(p.silu_scale);
+#pragma GCC unroll 12
+    for (int i = 0; i < G * kGroup; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) values[i][v] = _mm512_mul_ps(silu_vnni(values[i][v]), silu_scale);
+    }
+  }
   const __m512 add_scale = _mm512_set1_ps(p.add_scale);
   if (p.add_u8 != nullptr) {
 #pragma GCC unroll 12
@@ -171,6 +200,14 @@ HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&gr
         const __m512 add = _mm512_maskz_loadu_ps(mask_of(i, v), from + v * 16);
         values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(add, add_scale));
       }
+    }
+  }
+  if (p.silu) {
+    const __m512 offset = _mm512_set1_ps(p.silu_offset);
+#pragma GCC unroll 12
+    for (int i = 0; i < G * kGroup; ++i) {
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) values[i][v] = _mm512_add_ps(values[i][v], offset);
     }
   }
   if (p.y_u8 != nullptr) {

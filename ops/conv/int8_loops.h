@@ -1,6 +1,7 @@
 // These are the inner loops of convolutions with 8-bit integers on the CPU, compiled for one instruction set each. The
-// activations are unsigned bytes whose zero is 0, because they follow a ReLU. The weights are signed bytes, and the
-// sums are 32-bit integers, which are exact. The epilogue uses only single multiplications and additions in a fixed
+// activations are unsigned bytes. Their zero is 0 after a ReLU and another byte after a SiLU, whose results may be
+// negative; the biases then contain what that byte adds to the sums. The weights are signed bytes, and the sums are
+// 32-bit integers, which are exact. The epilogue uses only single multiplications and additions in a fixed
 // order. Therefore all instruction sets give the same bits.
 #pragma once
 #include <cstdint>
@@ -14,8 +15,10 @@ constexpr int kGroup = 3;
 
 // A problem is one correlation over bytes. With `sum` the integer sum over the taps of x and the weights,
 //   v = float(sum + bias[k]) scale[k]  (+ float(add) add_scale)
-// and the result is round(v) limited to [0, 255], or v itself, or max(v, 0). Rounding goes to the nearest integer, and
-// to the even one in the middle. The pointers must stay valid while the loops use them.
+// and the result is round(v) limited to [0, 255], or v itself, or max(v, 0). With SiLU it is
+//   v = silu(float(sum + bias[k]) scale[k]) silu_scale (+ the same summand) + silu_offset
+// Rounding goes to the nearest integer, and to the even one in the middle. The pointers must stay valid while the loops
+// use them.
 struct Problem {
   const uint8_t* x = nullptr;  // The first tap of the output (0, 0) of image 0.
   int64_t image_step = 0;      // Bytes from one image to the next.
@@ -26,7 +29,8 @@ struct Problem {
   int64_t steps = 0;           // The taps of a row are 4 * steps bytes that follow each other.
   int64_t out_h = 0, out_w = 0, k = 0;
   // The taps of output row y are at the input rows y row_stride + first_row + [0, tap_rows). Rows outside of [0, in_h)
-  // are zeros in memory, so a loop may leave them out.
+  // are zeros in memory, so a loop may leave them out. If the zero of the input is another byte than 0, in_h is so
+  // large that none is left out.
   int64_t in_h = 0, row_stride = 1, first_row = 0;
 
   const int8_t* weights = nullptr;  // [blocks][tap_rows][steps][kBlock][4]
@@ -42,6 +46,8 @@ struct Problem {
   // This summand is dense: element = ((n out_h + y) out_w + x) k + channel.
   const float* add_f32 = nullptr;
   float add_scale = 0;
+  bool silu = false;
+  float silu_scale = 1, silu_offset = 0;
 
   int64_t blocks() const { return (k + kBlock - 1) / kBlock; }
 };

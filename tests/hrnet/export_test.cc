@@ -8,6 +8,8 @@
 #include "hrnet/export/onnx_decode.h"
 #include "hrnet/export/onnx_run.h"
 #include "hrnet/infer/weight_info.h"
+#include "hrnet/int8/calibrate.h"
+#include "hrnet/int8/file.h"
 #include "hrnet/model/load.h"
 #include "tests/support/formula.h"
 #include "tests/support/yolox.h"
@@ -62,6 +64,14 @@ void expect_exact(const OnnxReport& r) {
   EXPECT_LE(r.relative(), 1e-5);
 }
 
+// export_onnx() compares every tensor of bytes with the network's own.
+void expect_same_bytes(const OnnxReport& r) {
+  EXPECT_TRUE(r.int8);
+  EXPECT_GT(r.bytes_check.bytes, 100'000);
+  EXPECT_LE(r.bytes_check.steps, 1);
+  EXPECT_LE(static_cast<double>(r.bytes_check.differing), 1e-3 * static_cast<double>(r.bytes_check.bytes));
+}
+
 TEST(OnnxExport, PoseNetworksGiveTheSameHeatmapsFoldedAndWithBatchNorm) {
   const struct {
     const char* name;
@@ -87,6 +97,128 @@ TEST(OnnxExport, PoseNetworksGiveTheSameHeatmapsFoldedAndWithBatchNorm) {
     EXPECT_TRUE(near(pose_output(WeightFile(out), 1, 32, 32), pose_output(file, 1, 32, 32), 1e-5)) << "as weights";
     expect_exact(export_onnx(file, out, {.keep_bn = true, .fixed_size = c.size}));
     EXPECT_EQ(count(OnnxFile(out).model(), "BatchNormalization"), c.norms);
+  }
+}
+
+const OnnxNode* maker_of(const OnnxModel& model, const std::string& value) {
+  const auto found =
+      std::find_if(model.nodes.begin(), model.nodes.end(), [&](const OnnxNode& n) { return n.outputs[0] == value; });
+  return found == model.nodes.end() ? nullptr : &*found;
+}
+
+const NamedArray& tensor_of(const OnnxModel& model, const std::string& name) {
+  const auto found =
+      std::find_if(model.tensors.begin(), model.tensors.end(), [&](const auto& t) { return t.name == name; });
+  check(found != model.tensors.end(), "no tensor {}", name);
+  return *found;
+}
+
+std::vector<float> floats_of(const ArrayView& view) {
+  if (view.dtype == DType::f32) return view.to_f32();
+  const std::vector<int64_t> whole = view.to_i64();
+  return {whole.begin(), whole.end()};
+}
+std::vector<float> floats_of(const NamedArray& t) {
+  return floats_of(ArrayView{.dtype = t.dtype, .shape = t.shape, .bytes = t.bytes});
+}
+
+// Checks that bytes go into and come out of every convolution whose weights are bytes, with the scales of the file.
+void expect_quantised(const OnnxModel& model, const WeightFile& file) {
+  size_t convolutions = 0, results = 0;
+  for (const OnnxNode& n : model.nodes) {
+    if (n.op == "QuantizeLinear") {
+      const std::string range = n.inputs[1].substr(0, n.inputs[1].rfind(".scale"));
+      const std::vector<float> both = file.at(range + ".range").to_f32();
+      EXPECT_EQ(floats_of(tensor_of(model, n.inputs[1])), std::vector<float>{(both[1] - both[0]) / 255}) << n.name;
+      EXPECT_EQ(tensor_of(model, n.inputs[2]).dtype, DType::u8);
+      const float zero = floats_of(tensor_of(model, n.inputs[2]))[0];
+      EXPECT_EQ(zero, std::round(-both[0] / ((both[1] - both[0]) / 255)));
+      EXPECT_NE(zero == 0, both[0] < 0) << "negative numbers need a zero above 0";
+      ++results;
+      continue;
+    }
+    if (n.op != "Conv" && n.op != "ConvTranspose") continue;
+    const bool bytes = file.at(n.name + ".weight").dtype == DType::i8;
+    const OnnxNode *input = maker_of(model, n.inputs[0]), *weight = maker_of(model, n.inputs[1]);
+    if (!bytes) {
+      EXPECT_EQ(weight, nullptr) << n.name << " has weights in float32";
+      continue;
+    }
+    ++convolutions;
+    ASSERT_TRUE(input != nullptr && weight != nullptr) << n.name;
+    EXPECT_EQ(input->op, "DequantizeLinear") << n.name;
+    EXPECT_EQ(maker_of(model, input->inputs[0])->op, "QuantizeLinear") << n.name;
+    EXPECT_EQ(weight->op, "DequantizeLinear") << n.name;
+    ASSERT_NE(weight->find<int64_t>("axis"), nullptr);
+    EXPECT_EQ(*weight->find<int64_t>("axis"), n.op == "Conv" ? 0 : 1);
+    const NamedArray& stored = tensor_of(model, weight->inputs[0]);
+    EXPECT_EQ(stored.dtype, DType::i8);
+    EXPECT_EQ(floats_of(stored), floats_of(file.at(n.name + ".weight"))) << n.name;
+    const std::vector<float> scale = file.at(n.name + ".weight_scale").to_f32();
+    EXPECT_EQ(floats_of(tensor_of(model, weight->inputs[1])), scale) << n.name;
+    // The bias is exact in units of the sums.
+    const OnnxNode* bias = maker_of(model, n.inputs[2]);
+    ASSERT_NE(bias, nullptr) << n.name;
+    EXPECT_EQ(tensor_of(model, bias->inputs[0]).dtype, DType::i32);
+    const float in_scale = floats_of(tensor_of(model, input->inputs[1]))[0];
+    const std::vector<float> units = floats_of(tensor_of(model, bias->inputs[1])),
+                             whole = floats_of(tensor_of(model, bias->inputs[0])),
+                             expected = file.at(n.name + ".bias").to_f32();
+    for (size_t o = 0; o < units.size(); ++o) {
+      EXPECT_FLOAT_EQ(units[o], in_scale * scale[o]);
+      EXPECT_NEAR(whole[o] * units[o], expected[o], 0.51 * units[o] + 1e-6 * std::abs(expected[o])) << n.name;
+    }
+  }
+  EXPECT_GT(convolutions, 20u);
+  EXPECT_GT(results, 20u);
+  size_t stored = 0;
+  for (const std::string& name : file.names()) stored += file.at(name).dtype == DType::i8 ? 1 : 0;
+  EXPECT_EQ(convolutions, stored) << "every convolution of the file";
+}
+
+TEST(OnnxExport, WeightsOf8BitsBecomeAGraphWithQuantizeAndDequantize) {
+  Context cx;
+  for (const char* name : {"hrnet_w4", "pose_resnet50"}) {
+    SCOPED_TRACE(name);
+    const fs::path weights = write_pose(name, 5), quantised = test::temporary_folder() / "w.int8.safetensors",
+                   out = test::temporary_folder() / "w.onnx";
+    const auto model = load_model(cx, WeightFile(weights), {}, {}, {}, Purpose::training);
+    Int8Calibrator calibrator(*model);
+    calibrator.add(test::input_by_formula(cx, 2, 64, 64));
+    save_int8(quantised, calibrator.graph(), calibrator.parameters(RangeMethod::max),
+              {{"model", name}, {"joints", "5"}, {"color", "rgb"}, {"codec", "udp"}});
+    const WeightFile file(quantised);
+    const OnnxReport r = export_onnx(file, out, {.fixed_size = {{64, 96}}});
+    expect_exact(r);
+    expect_same_bytes(r);
+    const OnnxFile onnx(out);
+    EXPECT_EQ(onnx.model().opset, 17);
+    EXPECT_EQ(onnx.model().metadata.at("precision"), "int8");
+    EXPECT_EQ(onnx.model().metadata.at("codec"), "udp");
+    EXPECT_EQ(onnx.model().metadata.at("source_sha256"), file.sha256());
+    expect_quantised(onnx.model(), file);
+    expect_words(message_of([&] { export_onnx(file, out, {.keep_bn = true}); }), {"batch norm is folded"});
+    expect_words(message_of([&] { export_onnx(file, out, {.half = true}); }), {"8 bits"});
+  }
+}
+
+TEST(OnnxExport, DetectorsOf8BitsBecomeSuchAGraph) {
+  Context cx;
+  for (const YoloxShape& shape : {YoloxShape{8, 1, false, 3}, YoloxShape{8, 1, true, 3}}) {
+    SCOPED_TRACE(yolox_name(shape));
+    const auto model = load_yolox(cx, WeightFile(test::write_yolox(shape)));
+    Int8Calibrator calibrator(*model);
+    calibrator.add(test::input_by_formula(cx, 2, 64, 64));
+    const fs::path quantised = test::temporary_folder() / "y.int8.safetensors",
+                   out = test::temporary_folder() / "y.onnx";
+    save_int8(quantised, calibrator.graph(), calibrator.parameters(RangeMethod::max),
+              {{"model", model->name()}, {"input", "rgb_normalised"}});
+    const WeightFile file(quantised);
+    const OnnxReport r = export_onnx(file, out, {.decode = true, .fixed_size = {{64, 96}}});
+    expect_exact(r);
+    expect_same_bytes(r);
+    EXPECT_LE(r.pixels, 1e-3);
+    expect_quantised(OnnxFile(out).model(), file);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "hrnet/infer/weight_info.h"
+#include "hrnet/int8/calibrate.h"
 #include "hrnet/int8/file.h"
 #include "tests/support/oracle.h"
 
@@ -124,8 +125,13 @@ TEST(RangeHistogram, RefusesValuesThatAreNotFinite) {
   EXPECT_THROW(h.range(RangeMethod::mse), Error);
 }
 
+Int8Graph read_graph(const fs::path& path) {
+  const WeightFile file(path);
+  return Int8File(file).graph();
+}
+
 // A quantised file of a small network, and what its network computes before it is saved.
-class Int8File : public testing::Test {
+class Int8WeightFile : public testing::Test {
  protected:
   void SetUp() override {
     const auto model = lively_model(cx, "hrnet_w4");
@@ -160,7 +166,7 @@ class Int8File : public testing::Test {
   std::vector<float> expected;
 };
 
-TEST_F(Int8File, ComputesTheSameBitsAfterItWasSavedAndLoaded) {
+TEST_F(Int8WeightFile, ComputesTheSameBitsAfterItWasSavedAndLoaded) {
   const auto loaded = load_model(cx, path);
   EXPECT_EQ(loaded->name(), "hrnet_w4");
   EXPECT_EQ(loaded->joints(), 5);
@@ -168,7 +174,71 @@ TEST_F(Int8File, ComputesTheSameBitsAfterItWasSavedAndLoaded) {
   EXPECT_EQ(to_host(cx, loaded->forward(cx, images)), expected);
 }
 
-TEST_F(Int8File, IsRefusedWithTheReasonOnAGpuUnderBf16AndForTraining) {
+TEST_F(Int8WeightFile, OfAnEarlierVersionWithoutAGraphIsRefusedWithWhatToDo) {
+  const SafetensorsFile file(path);
+  std::vector<NamedArray> arrays;
+  for (const std::string& name : file.names()) {
+    const ArrayView& view = file.at(name);
+    arrays.push_back({name, view.dtype, view.shape, view.bytes});
+  }
+  auto kept = file.metadata();
+  ASSERT_EQ(kept.erase("graph"), 1u);
+  const fs::path old = folder / "old.safetensors";
+  write_safetensors(old, arrays, kept);
+  EXPECT_NE(error_of([&] { load_model(cx, old); }).find("convert the float32 weights again"), std::string::npos);
+}
+
+TEST_F(Int8WeightFile, HasTheGraphThatWasRecorded) {
+  const Int8Graph read = read_graph(path);
+  EXPECT_EQ(int8_graph_text(read), int8_graph_text(graph));
+  ASSERT_EQ(read.nodes.size(), graph.nodes.size());
+  for (size_t i = 0; i < read.nodes.size(); ++i) EXPECT_EQ(read.nodes[i].level, graph.nodes[i].level) << i;
+}
+
+TEST_F(Int8WeightFile, ADamagedGraphIsRefused) {
+  const std::string good = int8_graph_text(graph);
+  ASSERT_NO_THROW(parse_int8_graph(good, "g"));
+  const auto refused = [&](const std::string& from, const std::string& to, const std::string& why) {
+    std::string text = good;
+    const size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    text.replace(at, from.size(), to);
+    const std::string error = error_of([&] { parse_int8_graph(text, "g"); });
+    EXPECT_TRUE(error.starts_with("g") && error.find(why) != std::string::npos) << to << ": " << error;
+  };
+  refused("\"version\":1", "\"version\":2", "`version`");
+  refused("\"kind\":\"stem\"", "\"kind\":\"step\"", "expected one of stem, conv");
+  refused("\"x\":0", "\"x\":7", "does not exist before it");
+  refused("\"x\":0", "\"x\":99999", "`x` is no number from 0 to");
+  refused("\"in\":64", "\"in\":63", "another number of channels");
+  refused("\"y\":1,", "\"y\":0,", "that of another node");
+  refused("\"kernel\":3", "\"kernel\":9", "`kernel`");
+  refused("\"terms\":[[", "\"terms\":[[-", "`terms`");
+  refused("[64,1,\"conv1\"]", "[64,0,\"conv1\"]", "wrong type");
+  refused("\"kind\":\"head\"", "\"kind\":\"conv\"", "wrong type");
+  for (size_t i = 0; i < good.size(); i += 97)
+    EXPECT_THROW(parse_int8_graph(std::string_view(good).substr(0, i), "g"), Error) << i;
+}
+
+TEST_F(Int8WeightFile, TakesNoMoreMemoryForABatchThanForAPass) {
+  const auto loaded = load_model(cx, path);
+  const auto held = [&](int64_t n) {
+    loaded->forward(cx, random_images(cx, n, 64, 64, 1));
+    return loaded->held_bytes();
+  };
+  const int threads = compute_threads();
+  set_compute_threads(1);
+  const size_t weights = loaded->held_bytes(), one = held(1) - weights, four = held(4) - weights;
+  EXPECT_GT(weights, 0u);
+  EXPECT_GT(four, 3 * one);
+  EXPECT_LT(four, 5 * one);
+  EXPECT_EQ(held(16) - weights, four) << "16 images are computed in passes of 4";
+  // At most eight tensors of the largest size, 256 bytes for each pixel of the heatmaps, are alive at the same time.
+  EXPECT_LT(one, size_t{16} * 16 * 256 * 8);
+  set_compute_threads(threads);
+}
+
+TEST_F(Int8WeightFile, IsRefusedWithTheReasonOnAGpuUnderBf16AndForTraining) {
   Context gpu = cx;
   gpu.device = {Device::Type::cuda, 0};
   EXPECT_NE(error_of([&] { load_model(gpu, path); }).find("run on the CPU only"), std::string::npos);
@@ -189,7 +259,7 @@ TEST_F(Int8File, IsRefusedWithTheReasonOnAGpuUnderBf16AndForTraining) {
   EXPECT_NE(error_of([&] { loaded->forward(training, images); }).find("for inference on the CPU"), std::string::npos);
 }
 
-TEST_F(Int8File, DamagedFilesAreRefusedWithTheNameOfTheEntry) {
+TEST_F(Int8WeightFile, DamagedFilesAreRefusedWithTheNameOfTheEntry) {
   const auto refused = [&](const std::string& part) {
     save();
     const std::string error = error_of([&] { load_model(cx, path); });
@@ -204,7 +274,7 @@ TEST_F(Int8File, DamagedFilesAreRefusedWithTheNameOfTheEntry) {
   parameters.convs[conv].scale[1] = -1;
   refused("the scale -1");
   parameters = good;
-  parameters.ranges[conv] = 0;
+  parameters.ranges[conv].high = 0;
   refused("the range of " + conv);
   parameters = good;
   parameters.ranges.erase(conv);

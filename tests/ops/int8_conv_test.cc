@@ -10,6 +10,8 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "ops/int8_depthwise.h"
+#include "ops/int8_ops.h"
 #include "ops/int8_stem.h"
 
 namespace hr {
@@ -178,6 +180,114 @@ TEST(Int8Conv, EqualsThePlainLoopBitByBitOnEveryPath) {
           if (c.shape.transposed && add == Add::floats) continue;
           if (floats && add == Add::bytes) continue;
           check_case(c, add, floats, path);
+        }
+      }
+    }
+  }
+}
+
+double silu(double v) { return v / (1 + std::exp(-v)); }
+
+// Fills the border of the input with its zero, as the networks do.
+void fill_border(Bytes& t, int zero) {
+  for (int64_t n = 0; n < t.layout.n; ++n) int8_fill_border(t.layout, n, static_cast<uint8_t>(zero), t.data.data());
+}
+
+// A convolution with SiLU, whose input, summand and output have a zero of their own, in double precision.
+TEST(Int8Conv, WithSiluAndZerosIsWithinOneStepAndHasTheSameBitsOnEveryPath) {
+  constexpr int kIn = 37, kAdd = 11, kOut = 5;
+  for (const Case& c : {Case{{32, 32, 3, 1, 1}, 1, 7, 5}, Case{{18, 20, 3, 1, 1}, 2, 5, 13},
+                        Case{{5, 49, 3, 2, 1}, 1, 6, 3}, Case{{64, 33, 1, 1, 0}, 2, 3, 11}}) {
+    for (const bool floats : {false, true}) {
+      SCOPED_TRACE(testing::Message() << c << " floats " << floats);
+      Problem p(c);
+      for (float& s : p.weights.scale) s *= 0.05F;
+      fill_border(p.x, kIn);
+      const Int8Step out = floats ? Int8Step() : Int8Step(p.out_scale, kOut);
+      const Int8Conv conv(c.shape, p.weights, {p.in_scale, kIn}, out, true);
+      std::vector<std::vector<uint8_t>> bytes;
+      std::vector<std::vector<float>> reals;
+      for (const int8::Path path : {int8::Path::plain, int8::Path::avx2, int8::Path::vnni}) {
+        if (!int8::has_path(path)) continue;
+        bytes.emplace_back(p.add.data.size(), 0);
+        reals.emplace_back(p.add_f32.size(), 0.0F);
+        Int8Conv::Call call{.in = p.x.layout, .x = p.x.data.data()};
+        floats ? void(call.y_f32 = reals.back().data()) : void(call.y_u8 = bytes.back().data());
+        if (!floats) call.add_u8 = p.add.data.data(), call.add_scale = p.add_scale, call.add_zero = kAdd;
+        conv.run_all(call, path);
+        EXPECT_EQ(bytes.back(), bytes.front());
+        EXPECT_EQ(reals.back(), reals.front());
+      }
+      Bytes y(p.add.layout);
+      y.data = bytes.front();
+      size_t at = 0, inside = 0;
+      for (int64_t n = 0; n < c.n; ++n) {
+        for (int64_t oy = 0; oy < p.out_h; ++oy) {
+          for (int64_t ox = 0; ox < p.out_w; ++ox) {
+            for (int64_t o = 0; o < c.shape.out; ++o, ++at) {
+              const auto k = static_cast<size_t>(o);
+              double sum = 0;
+              for (int64_t ky = 0; ky < c.shape.kernel; ++ky) {
+                for (int64_t kx = 0; kx < c.shape.kernel; ++kx) {
+                  const int64_t iy = oy * c.shape.stride - c.shape.pad + ky,
+                                ix = ox * c.shape.stride - c.shape.pad + kx;
+                  if (iy < 0 || iy >= c.h || ix < 0 || ix >= c.w) continue;
+                  for (int64_t i = 0; i < c.shape.in; ++i)
+                    sum += (p.x.at(n, iy, ix, i) - kIn) *
+                           p.weights.values[static_cast<size_t>(
+                               ((o * c.shape.kernel + ky) * c.shape.kernel + kx) * c.shape.in + i)];
+                }
+              }
+              const double unit = static_cast<double>(p.in_scale) * p.weights.scale[k];
+              double v = silu((sum + std::nearbyint(p.weights.bias[k] / unit)) * unit);
+              if (floats) {
+                ASSERT_NEAR(reals.front()[at], v, 2e-5 * std::max(1.0, std::abs(v)));
+                continue;
+              }
+              v += (p.add.at(n, oy, ox, o) - kAdd) * static_cast<double>(p.add_scale);
+              const double steps = v / p.out_scale + kOut;
+              ASSERT_NEAR(y.at(n, oy, ox, o), std::clamp(steps, 0.0, 255.0), 0.501);
+              inside += steps > 0 && steps < 255 ? 1 : 0;
+            }
+          }
+        }
+      }
+      EXPECT_TRUE(floats || inside > at / 10) << "most results were limited, so nothing was tested";
+    }
+  }
+}
+
+TEST(Int8Depthwise, IsWithinOneStepOfTheSumInDoublePrecision) {
+  constexpr int kIn = 21, kOut = 9;
+  for (const Case& c :
+       {Case{{7, 7, 3, 1, 1}, 2, 5, 4}, Case{{40, 40, 3, 2, 1}, 1, 9, 6}, Case{{33, 33, 5, 1, 1}, 1, 7, 7}}) {
+    SCOPED_TRACE(testing::Message() << c);
+    Problem p({{c.shape.in, c.shape.out, 3, c.shape.stride, c.shape.pad}, c.n, c.h, c.w});
+    fill_border(p.x, kIn);
+    const int64_t taps = int64_t{c.shape.kernel} * c.shape.kernel;
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal(0, 0.3F);
+    std::vector<float> filter(static_cast<size_t>(c.shape.in * taps)), bias(static_cast<size_t>(c.shape.in));
+    for (float& v : filter) v = normal(random);
+    for (float& v : bias) v = normal(random);
+    const Int8Depthwise conv(c.shape, filter, bias, {p.in_scale, kIn}, {p.out_scale, kOut});
+    const auto side = [&](int64_t a) { return (a + 2 * c.shape.pad - c.shape.kernel) / c.shape.stride + 1; };
+    Bytes y({c.n, side(c.h), side(c.w), c.shape.out});
+    for (int64_t n = 0; n < c.n; ++n) {
+      for (int64_t oy = 0; oy < y.layout.h; ++oy) {
+        conv.row(p.x.layout, p.x.data.data(), y.layout, n, oy, y.data.data());
+        for (int64_t ox = 0; ox < y.layout.w; ++ox) {
+          for (int64_t o = 0; o < c.shape.out; ++o) {
+            double sum = bias[static_cast<size_t>(o)];
+            for (int64_t t = 0; t < taps; ++t) {
+              const int64_t iy = oy * c.shape.stride - c.shape.pad + t / c.shape.kernel,
+                            ix = ox * c.shape.stride - c.shape.pad + t % c.shape.kernel;
+              if (iy < 0 || iy >= c.h || ix < 0 || ix >= c.w) continue;
+              sum += (p.x.at(n, iy, ix, o) - kIn) * static_cast<double>(p.in_scale) *
+                     filter[static_cast<size_t>(o * taps + t)];
+            }
+            ASSERT_NEAR(y.at(n, oy, ox, o), std::clamp(silu(sum) / p.out_scale + kOut, 0.0, 255.0), 0.501);
+          }
         }
       }
     }

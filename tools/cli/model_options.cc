@@ -25,6 +25,15 @@ void add_weights(CLI::App& app, ModelOptions& o) {
       ->type_name("FILE");
 }
 
+void add_precision(CLI::App& app, std::string& precision, bool& amp) {
+  app.add_option("--precision", precision,
+                 "f32, bf16 (activations; weights, statistics and moments stay float32), int8 (weights that `convert "
+                 "--calibrate` made; they need no flag) or auto: the faster of f32 and bf16, measured once on this "
+                 "processor [default: f32]")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
+  app.add_flag("--amp", amp, "the same as --precision bf16");
+}
+
 void add_network_options(CLI::App& app, ModelOptions& o) {
   app.add_option(
          "--model", o.model,
@@ -33,12 +42,7 @@ void add_network_options(CLI::App& app, ModelOptions& o) {
   app.add_option("--num-joints", o.joints, "number of joints of the network [default: the weights']")
       ->type_name("N")
       ->check(CLI::PositiveNumber);
-  app.add_option("--precision", o.precision,
-                 "f32, bf16 (activations; weights, statistics and moments stay float32), int8 (weights that `convert "
-                 "--calibrate` made; they need no flag) or auto: the faster of f32 and bf16, measured once on this "
-                 "processor [default: f32]")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
-  app.add_flag("--amp", o.amp, "the same as --precision bf16");
+  add_precision(app, o.precision, o.amp);
   app.add_flag("--tf32", o.tf32,
                "on a GPU: let float32 convolutions round their inputs to TF32 (faster, about 3 digits)");
   app.add_flag("--exact", o.exact,

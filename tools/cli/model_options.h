@@ -20,6 +20,8 @@ namespace hr {
 // has set a policy.
 void limit_openmp_spinning(char** argv);
 
+// Adds --precision and --amp.
+void add_precision(CLI::App& app, std::string& precision, bool& amp);
 // Adds --model, --num-joints, --device, --amp, --tf32, --threads.
 void add_network_options(CLI::App& app, ModelOptions& options);
 // Adds those, and the flags that pictures and people need: --fixed-size (--resize-hw), --keypoints-path

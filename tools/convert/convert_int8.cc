@@ -19,9 +19,11 @@ void convert_to_int8(const ConvertOptions& o, const WeightFile& file) {
   line.reset();
   fmt::print("{} -> {}: {}, {} of 8 bits, {:.1f} MiB\n", o.input, o.output, r.network,
              counted(static_cast<int64_t>(r.convolutions), "convolution"), static_cast<double>(r.bytes) / (1 << 20));
-  fmt::print("  ranges  of {} by {}\n", counted(static_cast<int64_t>(r.people), "person", "people"), o.ranges);
-  fmt::print("  check   read back; the heatmaps of the last people differ by {:.1f} % (root mean square)\n",
-             100 * r.difference);
+  const auto count = static_cast<int64_t>(r.people);
+  fmt::print("  ranges  of {} by {}\n", r.detector ? counted(count, "picture") : counted(count, "person", "people"),
+             o.ranges);
+  fmt::print("  check   read back; the {} differ by {:.1f} % (root mean square)\n",
+             r.detector ? "numbers of the last picture" : "heatmaps of the last people", 100 * r.difference);
 }
 
 }  // namespace hr

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "core/counted.h"
 #include "hrnet/export/onnx.h"
 #include "tools/convert/patient_progress.h"
 
@@ -31,6 +32,10 @@ void convert_to_onnx(const ConvertOptions& o, const WeightFile& file) {
       "  check  read back and run on {} random inputs; the largest difference to the network is {:.1e} of the "
       "largest number\n",
       r.batch, r.relative());
+  if (r.int8) {
+    fmt::print("  check  of {} bytes of activations {} differ, by at most {}\n", r.bytes_check.bytes,
+               r.bytes_check.differing, counted(r.bytes_check.steps, "step"));
+  }
   if (o.half) fmt::print("  check  with weights in float16 it is {:.1e}\n", r.rounding);
   if (o.decode)
     fmt::print("  check  decoded as by the other programs; the largest difference is {:.1e} pixels\n", r.pixels);

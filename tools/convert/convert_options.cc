@@ -16,6 +16,7 @@ void add_convert_options(CLI::App& app, ConvertOptions& o) {
            "convert pose_hrnet_w48_384x288.pth w48.onnx --fixed-size 384 288 --decode\n"
            "convert yolox_s.pth yolox_s.onnx\n"
            "convert runs/w32/best.safetensors w32.int8.safetensors --calibrate data/coco2017\n"
+           "convert w32.int8.safetensors w32_qdq.onnx\n"
            "convert --info hrnet_w32-36af842e.pth");
   app.add_option("input", o.input, "weight file to read")->required()->type_name("IN");
   app.add_option("output", o.output, "file to write: .safetensors, .pth or .onnx")->type_name("OUT");
@@ -45,12 +46,13 @@ void add_convert_options(CLI::App& app, ConvertOptions& o) {
                  "for .onnx: how a peak becomes a coordinate with --decode: argmax, quarter or msra [default: the "
                  "weights', else quarter]")
       ->type_name("NAME");
-  app.add_option("--calibrate", o.calibrate,
-                 "write weights of 8 bits, with the ranges of activations that these people give: a dataset folder, a "
-                 "file that `pack` made, or a folder of pictures of one person each")
+  app.add_option(
+         "--calibrate", o.calibrate,
+         "write weights of 8 bits, with the ranges of activations that these people give: a dataset folder, a "
+         "file that `pack` made, or a folder of pictures of one person each; for a detector, a folder of pictures")
       ->type_name("DATA");
   app.add_option("--calibrate-people", o.calibrate_people,
-                 "with --calibrate: number of people, spread over DATA; 0 takes all")
+                 "with --calibrate: number of people (for a detector: pictures), spread over DATA; 0 takes all")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--ranges", o.ranges,

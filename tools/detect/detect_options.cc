@@ -1,4 +1,5 @@
 #include "tools/cli/cli.h"
+#include "tools/cli/model_options.h"
 #include "tools/programs/detect.h"
 
 namespace hr {
@@ -19,7 +20,8 @@ void add_detect_options(CLI::App& app, DetectOptions& o) {
   app.add_option("--images", o.images,
                  "folder or zip file of the dataset's pictures, if it does not have the usual name")
       ->type_name("DIR");
-  app.add_option("--detector", o.detector, "YOLOX weights: nano, tiny, s, m, l or x, as published (.pth)")
+  app.add_option("--detector", o.detector,
+                 "YOLOX weights: nano, tiny, s, m, l or x, as published (.pth), or those of 8 bits that `convert` made")
       ->required()
       ->type_name("FILE");
   app.add_option("--output", o.output, "COCO result file to write")->type_name("FILE");
@@ -49,7 +51,7 @@ void add_detect_options(CLI::App& app, DetectOptions& o) {
                  "[default: guessed from the weights of the stem]")
       ->check(CLI::IsMember({"bgr", "rgb"}));
   app.add_option("--batch-size", o.batch_size, "pictures per step")->type_name("N")->check(CLI::PositiveNumber);
-  app.add_flag("--amp", o.amp, "use bf16 activations");
+  add_precision(app, o.precision, o.amp);
   app.add_flag("--exact", o.exact,
                "on the CPU: sum float32 convolutions directly; Winograd's method is faster and rounds differently");
   add_device(app, o.device);

@@ -28,9 +28,10 @@ const Frame::Person* find(const Frame& frame, const Box& box) {
 }  // namespace
 
 PersonDetector make_detector(const PredictOptions& o) {
-  return {make_context(context_options(o)),
-          o.detector,
-          {.confidence = o.track ? std::min(kFaint, o.box_score) : o.box_score}};
+  // The precision is that of the pose network. A detector of 8 bits computes with them beside any other.
+  ContextOptions context = context_options(o);
+  if (is_int8(WeightFile(o.detector))) context.amp = false;
+  return {make_context(context), o.detector, {.confidence = o.track ? std::min(kFaint, o.box_score) : o.box_score}};
 }
 
 PoseEstimator make_estimator(const PredictOptions& o) {

@@ -5,6 +5,7 @@
 
 #include "core/counted.h"
 #include "core/error.h"
+#include "hrnet/train/precision.h"
 #include "tools/cli/flag_names.h"
 #include "tools/cli/model_options.h"
 #include "tools/cli/progress.h"
@@ -20,6 +21,13 @@ void detect(const DetectOptions& options) {
             std::ranges::all_of(o.input_size, [](int v) { return v >= 32 && v <= 4096 && v % 32 == 0; }),
         "--input-size {}: expected height and width from 32 to 4096, multiples of 32", fmt::join(o.input_size, " "));
   const DetectWork work = detect_work(o);
+  ModelOptions network;
+  network.weights = o.detector;
+  network.device = o.device;
+  network.threads = o.threads;
+  network.precision = o.precision;
+  network.amp = o.amp;
+  settle_precision(network, {}, print_remark);
   DetectorOptions detector_options{
       .confidence = o.confidence, .nms = o.nms, .at_most = o.at_most, .classes = o.classes};
   if (!o.input_size.empty()) detector_options.input_h = o.input_size[0], detector_options.input_w = o.input_size[1];
@@ -27,7 +35,7 @@ void detect(const DetectOptions& options) {
     detector_options.input = o.preprocessing == "bgr" ? YoloxInput::bgr_255 : YoloxInput::rgb_normalised;
   PersonDetector detector(
       make_context(
-          {.device = o.device, .amp = o.amp, .threads = o.threads, .exact = o.exact, .listener = print_remark}),
+          {.device = o.device, .amp = network.amp, .threads = o.threads, .exact = o.exact, .listener = print_remark}),
       o.detector, detector_options);
   const YoloxShape& shape = detector.info().shape;
   fmt::print("detector   {}: {}, input {} x {}, {}\n", o.detector, detector.info().describe(), detector.input_h(),

@@ -16,7 +16,7 @@ struct DetectOptions {
   std::string preprocessing;    // bgr or rgb; empty: as the weights need it
   double confidence = 0.001, nms = 0.65, draw_threshold = 0.3;
   int at_most = 100, batch_size = 1, threads = 0;
-  std::string device = "cpu";
+  std::string device = "cpu", precision;  // auto, f32, bf16 or int8; empty: as `amp` says
   bool amp = false, exact = false;
 };
 void add_detect_options(CLI::App& app, DetectOptions& options);

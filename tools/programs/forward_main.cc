@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "hrnet/int8/file.h"
 #include "hrnet/model/yolox.h"
 #include "hrnet/train/precision.h"
 #include "tools/cli/cli.h"
@@ -46,7 +47,8 @@ void forward(const Options& options) {
   const hr::Tensor x = cx.empty({n, h, w, 3}, hr::DType::f32);
   cx.upload(x, std::as_bytes(std::span(nhwc)));
   if (hr::yolox_info(weights) || hr::yolox_shape(o.model)) {
-    const hr::Tensor y = hr::load_yolox(cx, weights, o.model)->forward(cx, x);
+    const hr::Tensor y = hr::is_int8(weights) ? hr::load_int8_detector(cx, weights)->run(cx, x)
+                                              : hr::load_yolox(cx, weights, o.model)->forward(cx, x);
     const std::vector<float> out = hr::to_host(cx, y);
     const hr::NamedArray output{"output", hr::DType::f32, y.shape(), std::as_bytes(std::span(out))};
     return hr::write_safetensors(o.output, std::span(&output, 1));
