@@ -2,6 +2,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include "core/gpu_switches.h"
 #include "ops/instantiate.h"
 #include "ops/loops_kernels.cuh"
 
@@ -24,9 +25,10 @@ template <class F>
 void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f) {
   if (rows == 0) return;
   const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), detail::kRowsAtOnce<F>);
+  const bool reverse = reversed_loops().elements;
   detail::for_lanes<F>(l.lanes, [&]<int N>() {
-    detail::for_each_kernel<F, N>
-        <<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(f, rows, static_cast<int>(channels));
+    const auto kernel = reverse ? detail::for_each_kernel<F, N, true> : detail::for_each_kernel<F, N, false>;
+    kernel<<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(f, rows, static_cast<int>(channels));
   });
   cuda::check_launch("for_each");
 }
@@ -35,9 +37,10 @@ template <class F>
 void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const F& f, float* partial) {
   if (rows == 0) return;
   const RowsLaunch l = launch_reduction(rows, channels, sizeof(typename F::Element));
+  const int flags = reversed_loops().sums ? kReverse : 0;
   detail::for_lanes<F>(l.lanes, [&]<int N>() {
     detail::reduce_rows_kernel<F, N><<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(
-        f, rows, static_cast<int>(block_rows(rows)), static_cast<int>(channels), partial);
+        f, rows, static_cast<int>(block_rows(rows)), static_cast<int>(channels), flags, partial);
   });
   cuda::check_launch("reduce_rows");
 }

@@ -21,6 +21,9 @@ constexpr int kThreads = 256;             // Per block.
 constexpr int64_t kGridCap = 4224;        // 32 blocks for each of 132 multiprocessors. The kernels loop over the rest.
 constexpr int64_t kGridMax = 2147483647;  // The limit of gridDim.x.
 
+// Flags of a launch.
+constexpr int kReverse = 1;  // The rows, or the blocks of a reduction, are taken from the last to the first.
+
 struct RowsLaunch {
   uint32_t blocks = 0, threads_x = 1, threads_y = 1;
   int lanes = 1;  // Channels per thread and access.

@@ -24,15 +24,22 @@ inline constexpr int kRowsAtOnce = rows_ahead<F> > 0 ? rows_ahead<F> : 1;
 // Calls use(one) for the rows row, row + stride, ... below `end`, kRowsAtOnce<F> of them at once, with all reads before
 // the first use. one(terms...) applies the functor to a row. Groups contain only existing rows. With a bounds check
 // inside the group the compiler would delay each load until after its check, and the loads would no longer overlap.
-template <class V, class F, class Use>
+// If Reverse, the rows are row, row - stride, ... down to 0. This is a parameter of the template, because a direction
+// in a register made two functors spill.
+template <class V, bool Reverse, class F, class Use>
 HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_t c, const Use& use) {
+  // As an unsigned number a negative row is above `end`. (A comparison with 0 made one functor spill.)
+  const auto exists = [&](int64_t r) {
+    return Reverse ? static_cast<uint64_t>(r) < static_cast<uint64_t>(end) : r < end;
+  };
+  const int64_t step = Reverse ? -stride : stride;
   constexpr int kRows = kRowsAtOnce<F>;
   if constexpr (kRows > 1) {
-    for (; row + (kRows - 1) * stride < end; row += kRows * stride) {
+    for (; exists(row + (kRows - 1) * step); row += kRows * step) {
       decltype(f.row(row)) at[kRows];
       decltype(f.template read<V>(at[0], c)) in[kRows];
       HR_UNROLL for (int u = 0; u < kRows; ++u) {
-        at[u] = f.row(row + u * stride);
+        at[u] = f.row(row + u * step);
         in[u] = f.template read<V>(at[u], c);
       }
       HR_UNROLL for (int u = 0; u < kRows; ++u) {
@@ -40,17 +47,17 @@ HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_
       }
     }
   }
-  for (; row < end; row += stride) use([&](auto*... terms) { run<V>(f, f.row(row), c, terms...); });
+  for (; exists(row); row += step) use([&](auto*... terms) { run<V>(f, f.row(row), c, terms...); });
 }
 
-template <class F, int N>
+template <class F, int N, bool Reverse>
 // Allows 64 registers. The compiler would choose 40, with which some functors spill.
 __global__ void __launch_bounds__(kThreads, 4) for_each_kernel(const F f, int64_t rows, int channels) {
   using V = typename ValueOf<N>::type;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.y;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   for (int c = static_cast<int>(threadIdx.x) * N; c < channels; c += static_cast<int>(blockDim.x) * N)
-    for_rows<V>(f, first, stride, rows, c, [](const auto& one) { one(); });
+    for_rows<V, Reverse>(f, Reverse ? rows - 1 - first : first, stride, rows, c, [](const auto& one) { one(); });
 }
 
 // Each thread sums every blockDim.y-th row of the block. The strands of one channel group are then added pairwise, in
@@ -58,10 +65,12 @@ __global__ void __launch_bounds__(kThreads, 4) for_each_kernel(const F f, int64_
 template <class F, int N>
 // Allows 80 registers. The compiler would choose 40, with which some functors spill.
 __global__ void __launch_bounds__(kThreads, 3)
-    reduce_rows_kernel(const F f, int64_t rows, int block, int channels, float* __restrict__ partial) {
+    reduce_rows_kernel(const F f, int64_t rows, int block, int channels, int flags, float* __restrict__ partial) {
   using V = typename ValueOf<N>::type;
   __shared__ float strands[F::kSums * N * kThreads];
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * block;
+  // Only the order of the blocks is reversed. That of the rows within a block decides how the sums are rounded.
+  const unsigned part = (flags & kReverse) != 0 ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+  const int64_t begin = static_cast<int64_t>(part) * block;
   const int64_t end = begin + block < rows ? begin + block : rows;
   const int thread = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
   for (int first = 0; first < channels; first += static_cast<int>(blockDim.x) * N) {
@@ -69,7 +78,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     V sums[F::kSums];
     HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] = Lanes<V>::fill(0);
     if (c < channels) {
-      for_rows<V>(f, begin + threadIdx.y, blockDim.y, end, c, [&](const auto& one) {
+      for_rows<V, false>(f, begin + threadIdx.y, blockDim.y, end, c, [&](const auto& one) {
         V terms[F::kSums];
         one(terms);
         HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] += terms[s];
@@ -92,7 +101,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     }
     if (threadIdx.y == 0 && c < channels) {
       HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
-        float* out = partial + (static_cast<int64_t>(blockIdx.x) * F::kSums + s) * channels + c;
+        float* out = partial + (static_cast<int64_t>(part) * F::kSums + s) * channels + c;
         V total;
         HR_UNROLL for (int i = 0; i < N; ++i) set_lane(total, i, strands[(s * N + i) * kThreads + thread]);
         store<V>(out, total);

@@ -83,21 +83,24 @@ void for_lanes(int lanes, const Body& body) {
 
 // The launches of ops/for_each.cuh.
 template <class F>
-void gpu_for_each(int64_t rows, int64_t channels, const F& f) {
+void gpu_for_each(int64_t rows, int64_t channels, const F& f, int flags = 0) {
   const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), gpu::detail::kRowsAtOnce<F>);
   for_lanes<F>(l.lanes, [&]<int N>() {
-    launch(l.blocks, {l.threads_x, l.threads_y}, false,
-           [&] { gpu::detail::for_each_kernel<F, N>(f, rows, static_cast<int>(channels)); });
+    launch(l.blocks, {l.threads_x, l.threads_y}, false, [&] {
+      const auto kernel = (flags & kReverse) != 0 ? gpu::detail::for_each_kernel<F, N, true>
+                                                  : gpu::detail::for_each_kernel<F, N, false>;
+      kernel(f, rows, static_cast<int>(channels));
+    });
   });
 }
 template <class F>
-std::vector<float> gpu_reduce_rows(int64_t rows, int64_t channels, const F& f) {
+std::vector<float> gpu_reduce_rows(int64_t rows, int64_t channels, const F& f, int flags = 0) {
   const RowsLaunch l = launch_reduction(rows, channels, sizeof(typename F::Element));
   std::vector<float> partial(l.blocks * F::kSums * channels, -1);
   for_lanes<F>(l.lanes, [&]<int N>() {
     launch(l.blocks, {l.threads_x, l.threads_y}, true, [&] {
       gpu::detail::reduce_rows_kernel<F, N>(f, rows, static_cast<int>(block_rows(rows)), static_cast<int>(channels),
-                                            partial.data());
+                                            flags, partial.data());
     });
   });
   return partial;
@@ -165,6 +168,36 @@ TEST(GpuLoops, VisitEveryElementOnce) {
     std::vector<int> flat(static_cast<size_t>(n));
     gpu_for_each_flat(n, CountFlat{flat.data()});
     ASSERT_EQ(std::count(flat.begin(), flat.end(), 1), n) << n;
+  }
+}
+
+// Notes the order in which the rows are visited by the threads of the first channel.
+struct Order {
+  using Element = float;
+  std::vector<int64_t>* order;
+  int64_t row(int64_t r) const { return r; }
+  template <class V>
+  void one(int64_t at, int64_t c) const {
+    if (c == 0) order->push_back(at);
+  }
+};
+
+TEST(GpuLoops, AReversedLoopVisitsEveryRowOnceFromTheLastToTheFirst) {
+  for (const int64_t rows : {1, 2, 5, 300, 1025}) {
+    std::vector<int64_t> forwards, backwards;
+    gpu_for_each(rows, 32, Order{&forwards});
+    gpu_for_each(rows, 32, Order{&backwards}, kReverse);
+    for (int64_t& row : backwards) row = rows - 1 - row;
+    EXPECT_EQ(forwards, backwards) << rows;
+    ASSERT_EQ(static_cast<int64_t>(forwards.size()), rows);
+    EXPECT_EQ(forwards.front(), 0);
+  }
+  for (const int64_t channels : {1, 3, 8, 18, 32, 264}) {
+    for (const int64_t rows : {1, 2, 5, 257}) {
+      std::vector<int> seen(static_cast<size_t>(rows * channels));
+      gpu_for_each(rows, channels, Count{seen.data(), channels}, kReverse);
+      ASSERT_EQ(std::count(seen.begin(), seen.end(), 1), rows * channels) << rows << " x " << channels;
+    }
   }
 }
 
@@ -263,6 +296,20 @@ TEST(GpuLoops, ReductionWritesItsOutputsToo) {
   EXPECT_EQ(dz, cpu_dz);
   // The sums are of 256 numbers below 4, in another order.
   EXPECT_TRUE(test::close(numbers(gpu), test::values(cpu.sums), 256 * 4 * 0x1p-24));
+}
+
+TEST(GpuLoops, AReversedReductionGivesTheSameBits) {
+  for (const int64_t channels : {1, 18, 32}) {
+    for (const int64_t rows : {1, 64, 65, 400, 1100}) {
+      SCOPED_TRACE(fmt::format("{} x {}", rows, channels));
+      const auto x = random<bf16>(rows * channels, 1), dz = random<bf16>(rows * channels, 2);
+      const auto mean = random<float>(channels, 3);
+      const ShiftedMoments<bf16> moments{x.data(), channels, block_rows(rows)};
+      EXPECT_EQ(gpu_reduce_rows(rows, channels, moments, kReverse), gpu_reduce_rows(rows, channels, moments));
+      const NormReduce<bf16, false> sums{dz.data(), x.data(), mean.data(), nullptr, nullptr, channels};
+      EXPECT_EQ(gpu_reduce_rows(rows, channels, sums, kReverse), gpu_reduce_rows(rows, channels, sums));
+    }
+  }
 }
 
 template <class T, int Up>

@@ -1,0 +1,35 @@
+// The environment variables that switch changes of the CUDA backend on.
+#include "core/gpu_switches.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "core/error.h"
+
+namespace hr {
+namespace {
+
+TEST(GpuSwitches, AreOffUnlessTheEnvironmentSaysOtherwise) {
+  ::unsetenv("HRNET_REVERSE");
+  EXPECT_FALSE(reversed_loops().elements || reversed_loops().sums);
+  ::setenv("HRNET_REVERSE", "", 1);
+  EXPECT_FALSE(reversed_loops().elements || reversed_loops().sums);
+  ::setenv("HRNET_REVERSE", "elements", 1);
+  EXPECT_TRUE(reversed_loops().elements && !reversed_loops().sums);
+  ::setenv("HRNET_REVERSE", "sums", 1);
+  EXPECT_TRUE(!reversed_loops().elements && reversed_loops().sums);
+  ::setenv("HRNET_REVERSE", "both", 1);
+  EXPECT_TRUE(reversed_loops().elements && reversed_loops().sums);
+  ::setenv("HRNET_REVERSE", "1", 1);
+  try {
+    reversed_loops();
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(), "HRNET_REVERSE=1: expected none or elements or sums or both");
+  }
+  ::unsetenv("HRNET_REVERSE");
+}
+
+}  // namespace
+}  // namespace hr
