@@ -26,4 +26,6 @@ ReversedLoops reversed_loops() {
   return {.elements = (which & 1) != 0, .sums = (which & 2) != 0};
 }
 
+bool coefficients_in_registers() { return choice("HRNET_COEFFICIENTS", {"rows", "registers"}) == 1; }
+
 }  // namespace hr

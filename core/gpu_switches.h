@@ -14,4 +14,8 @@ struct ReversedLoops {
 };
 ReversedLoops reversed_loops();
 
+// HRNET_COEFFICIENTS = rows or registers: whether a thread loads the coefficients of its channels again for every row,
+// or once, from a grid that is resident as a whole. The results do not depend on it.
+bool coefficients_in_registers();
+
 }  // namespace hr

@@ -24,10 +24,15 @@ void for_lanes(int lanes, const Body& body) {
 template <class F>
 void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f) {
   if (rows == 0) return;
-  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), detail::kRowsAtOnce<F>);
-  const bool reverse = reversed_loops().elements;
+  const bool reverse = reversed_loops().elements, keep = keeps_coefficients<F> && coefficients_in_registers();
+  const RowsLaunch l =
+      launch_rows(rows, channels, sizeof(typename F::Element), detail::kRowsAtOnce<F>, keep ? kKeepingGrid : kGridCap);
   detail::for_lanes<F>(l.lanes, [&]<int N>() {
-    const auto kernel = reverse ? detail::for_each_kernel<F, N, true> : detail::for_each_kernel<F, N, false>;
+    auto kernel = reverse ? detail::for_each_kernel<F, N, true, false> : detail::for_each_kernel<F, N, false, false>;
+    if constexpr (keeps_coefficients<F>) {
+      if (keep)
+        kernel = reverse ? detail::for_each_kernel<F, N, true, true> : detail::for_each_kernel<F, N, false, true>;
+    }
     kernel<<<l.blocks, dim3(l.threads_x, l.threads_y), 0, stream>>>(f, rows, static_cast<int>(channels));
   });
   cuda::check_launch("for_each");

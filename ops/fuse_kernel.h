@@ -44,6 +44,30 @@ struct FuseForward {
     HR_UNROLL for (int t = 0; t < Terms; ++t) in.x[t] = Fetched<V, T>(at.x[t] + c);
     return in;
   }
+  static constexpr bool kKeepsCoefficients = Terms <= 2, kLoadsCoefficients = true;
+  template <class V>
+  struct Coefficients {
+    V scale[Terms], shift[Terms];  // Undefined for a term without normalisation.
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    Coefficients<V> k;
+    HR_UNROLL for (int t = 0; t < Terms; ++t) {
+      if (scale[t] != nullptr) k.scale[t] = load<V>(scale[t] + c), k.shift[t] = load<V>(shift[t] + c);
+    }
+    return k;
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c, const In<V>& in, const Coefficients<V>& k) const {
+    V sum;
+    HR_UNROLL for (int t = 0; t < Terms; ++t) {
+      V v = in.x[t].value();
+      if (scale[t] != nullptr) v = v * k.scale[t] + k.shift[t];
+      sum = t == 0 ? v : sum + v;
+    }
+    store<V>(at.y + c, at_least(sum, Lanes<V>::fill(floor)));
+  }
+  // Loads the coefficients where it uses them, because all at once would take too many registers.
   template <class V>
   HR_HD void one(const Row& at, int64_t c, const In<V>& in) const {
     V sum;
@@ -108,27 +132,34 @@ struct MaskedSumReduce {
   struct In {
     typename MaskedSum<T, Addends>::template In<V> masked;
     Fetched<V, T> x;
-    V mean;
   };
   HR_HD int64_t row(int64_t r) const { return masked.row(r); }
   template <class V>
   HR_HD In<V> read(int64_t at, int64_t c) const {
-    return {masked.template read<V>(at, c), Fetched<V, T>(x + at + c), load<V>(mean + c)};
+    return {masked.template read<V>(at, c), Fetched<V, T>(x + at + c)};
   }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c, const In<V>& in, V* terms) const {
+  struct Coefficients {
+    V mean;
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    return {load<V>(mean + c)};
+  }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in, const Coefficients<V>& k, V* terms) const {
     const V g = masked.template value<V>(in.masked);
     store<V>(masked.dz + at + c, g);
     terms[0] = rounded<T>(g);  // Uses the values that later passes will read from memory.
-    terms[1] = terms[0] * (in.x.value() - in.mean);
+    terms[1] = terms[0] * (in.x.value() - k.mean);
   }
 };
 
 // Applies the mask of y = relu(scale * x + shift) to dz. y is computed again exactly as FuseForward computed it, which
 // saves reading it and writing the masked gradient.
 template <class V>
-HR_HD V passed(V dz, V x, const float* scale, const float* shift) {
-  return where_positive(x * load<V>(scale) + load<V>(shift), dz);
+HR_HD V passed(V dz, V x, V scale, V shift) {
+  return where_positive(x * scale + shift, dz);
 }
 
 // Only the two reductions of batch normalisation. If Relu, the mask of ReLU has not yet been applied to dz.
@@ -153,12 +184,23 @@ struct NormReduce {
     return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
   }
   template <class V>
-  HR_HD void one(int64_t, int64_t c, const In<V>& in, V* terms) const {
+  struct Coefficients {
+    V mean, scale, shift;  // The last two are undefined without Relu.
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    Coefficients<V> k;
+    k.mean = load<V>(mean + c);
+    if constexpr (Relu) k.scale = load<V>(scale + c), k.shift = load<V>(shift + c);
+    return k;
+  }
+  template <class V>
+  HR_HD void one(int64_t, int64_t, const In<V>& in, const Coefficients<V>& k, V* terms) const {
     const V xs = in.x.value();
     V g = in.dz.value();
-    if constexpr (Relu) g = passed(g, xs, scale + c, shift + c);
+    if constexpr (Relu) g = passed(g, xs, k.scale, k.shift);
     terms[0] = g;
-    terms[1] = g * (xs - load<V>(mean + c));
+    terms[1] = g * (xs - k.mean);
   }
 };
 
@@ -266,11 +308,22 @@ struct NormBackward {
     return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
   }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c, const In<V>& in) const {
+  struct Coefficients {
+    V mean, a, b, d, scale, shift;  // The last two are undefined without Relu.
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    Coefficients<V> k;
+    k.mean = load<V>(mean + c), k.a = load<V>(a + c), k.b = load<V>(b + c), k.d = load<V>(d + c);
+    if constexpr (Relu) k.scale = load<V>(scale + c), k.shift = load<V>(shift + c);
+    return k;
+  }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in, const Coefficients<V>& k) const {
     const V xs = in.x.value();
     V g = in.dz.value();
-    if constexpr (Relu) g = passed(g, xs, scale + c, shift + c);
-    store<V>(dx + at + c, load<V>(a + c) * g + load<V>(b + c) * (xs - load<V>(mean + c)) + load<V>(d + c));
+    if constexpr (Relu) g = passed(g, xs, k.scale, k.shift);
+    store<V>(dx + at + c, k.a * g + k.b * (xs - k.mean) + k.d);
   }
 };
 

@@ -21,18 +21,37 @@ struct ValueOf<1> {
 template <class F>
 inline constexpr int kRowsAtOnce = rows_ahead<F> > 0 ? rows_ahead<F> : 1;
 
+struct NoCoefficients {};
+template <class V, bool Keep, class F>
+HR_HD auto kept_coefficients(const F& f, int64_t c) {
+  if constexpr (Keep) {
+    return f.template coefficients<V>(c);
+  } else {
+    return NoCoefficients();
+  }
+}
+
 // Calls use(one) for the rows row, row + stride, ... below `end`, kRowsAtOnce<F> of them at once, with all reads before
 // the first use. one(terms...) applies the functor to a row. Groups contain only existing rows. With a bounds check
 // inside the group the compiler would delay each load until after its check, and the loads would no longer overlap.
 // If Reverse, the rows are row, row - stride, ... down to 0. This is a parameter of the template, because a direction
-// in a register made two functors spill.
-template <class V, bool Reverse, class F, class Use>
+// in a register made two functors spill. If Keep, the coefficients are loaded once (ops/kernel.h).
+template <class V, bool Reverse, bool Keep, class F, class Use>
 HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_t c, const Use& use) {
   // As an unsigned number a negative row is above `end`. (A comparison with 0 made one functor spill.)
   const auto exists = [&](int64_t r) {
     return Reverse ? static_cast<uint64_t>(r) < static_cast<uint64_t>(end) : r < end;
   };
   const int64_t step = Reverse ? -stride : stride;
+  const auto kept = kept_coefficients<V, Keep>(f, c);
+  // Processes one row that was read already.
+  const auto finish = [&](const auto& at, const auto& in, auto*... terms) {
+    if constexpr (Keep) {
+      f.template one<V>(at, c, in, kept, terms...);
+    } else {
+      run_read<V>(f, at, c, in, terms...);
+    }
+  };
   constexpr int kRows = kRowsAtOnce<F>;
   if constexpr (kRows > 1) {
     for (; exists(row + (kRows - 1) * step); row += kRows * step) {
@@ -43,21 +62,32 @@ HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_
         in[u] = f.template read<V>(at[u], c);
       }
       HR_UNROLL for (int u = 0; u < kRows; ++u) {
-        use([&](auto*... terms) { f.template one<V>(at[u], c, in[u], terms...); });
+        use([&](auto*... terms) { finish(at[u], in[u], terms...); });
       }
     }
   }
-  for (; exists(row); row += step) use([&](auto*... terms) { run<V>(f, f.row(row), c, terms...); });
+  for (; exists(row); row += step) {
+    const auto at = f.row(row);
+    use([&](auto*... terms) {
+      if constexpr (rows_ahead < F >> 0) {
+        finish(at, f.template read<V>(at, c), terms...);
+      } else {
+        f.template one<V>(at, c, terms...);
+      }
+    });
+  }
 }
 
-template <class F, int N, bool Reverse>
-// Allows 64 registers. The compiler would choose 40, with which some functors spill.
-__global__ void __launch_bounds__(kThreads, 4) for_each_kernel(const F f, int64_t rows, int channels) {
+template <class F, int N, bool Reverse, bool Keep>
+// Allows 64 registers. The compiler would choose 40, with which some functors spill. A thread that keeps coefficients
+// may have 80.
+__global__ void __launch_bounds__(kThreads, Keep ? kKeepingBlocks : 4)
+    for_each_kernel(const F f, int64_t rows, int channels) {
   using V = typename ValueOf<N>::type;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.y;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   for (int c = static_cast<int>(threadIdx.x) * N; c < channels; c += static_cast<int>(blockDim.x) * N)
-    for_rows<V, Reverse>(f, Reverse ? rows - 1 - first : first, stride, rows, c, [](const auto& one) { one(); });
+    for_rows<V, Reverse, Keep>(f, Reverse ? rows - 1 - first : first, stride, rows, c, [](const auto& one) { one(); });
 }
 
 // Each thread sums every blockDim.y-th row of the block. The strands of one channel group are then added pairwise, in
@@ -78,7 +108,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     V sums[F::kSums];
     HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] = Lanes<V>::fill(0);
     if (c < channels) {
-      for_rows<V, false>(f, begin + threadIdx.y, blockDim.y, end, c, [&](const auto& one) {
+      for_rows<V, false, keeps_coefficients<F>>(f, begin + threadIdx.y, blockDim.y, end, c, [&](const auto& one) {
         V terms[F::kSums];
         one(terms);
         HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] += terms[s];

@@ -29,6 +29,12 @@ TEST(GpuSwitches, AreOffUnlessTheEnvironmentSaysOtherwise) {
     EXPECT_STREQ(e.what(), "HRNET_REVERSE=1: expected none or elements or sums or both");
   }
   ::unsetenv("HRNET_REVERSE");
+
+  ::unsetenv("HRNET_COEFFICIENTS");
+  EXPECT_FALSE(coefficients_in_registers());
+  ::setenv("HRNET_COEFFICIENTS", "registers", 1);
+  EXPECT_TRUE(coefficients_in_registers());
+  ::unsetenv("HRNET_COEFFICIENTS");
 }
 
 }  // namespace

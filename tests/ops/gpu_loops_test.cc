@@ -82,13 +82,22 @@ void for_lanes(int lanes, const Body& body) {
 }
 
 // The launches of ops/for_each.cuh.
+struct Way {
+  bool reverse = false, keep = false;
+  int64_t most = kGridCap;  // blocks
+};
 template <class F>
-void gpu_for_each(int64_t rows, int64_t channels, const F& f, int flags = 0) {
-  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), gpu::detail::kRowsAtOnce<F>);
+void gpu_for_each(int64_t rows, int64_t channels, const F& f, Way way = {}) {
+  const RowsLaunch l = launch_rows(rows, channels, sizeof(typename F::Element), gpu::detail::kRowsAtOnce<F>, way.most);
   for_lanes<F>(l.lanes, [&]<int N>() {
     launch(l.blocks, {l.threads_x, l.threads_y}, false, [&] {
-      const auto kernel = (flags & kReverse) != 0 ? gpu::detail::for_each_kernel<F, N, true>
-                                                  : gpu::detail::for_each_kernel<F, N, false>;
+      auto kernel = way.reverse ? gpu::detail::for_each_kernel<F, N, true, false>
+                                : gpu::detail::for_each_kernel<F, N, false, false>;
+      if constexpr (keeps_coefficients<F>) {
+        if (way.keep)
+          kernel = way.reverse ? gpu::detail::for_each_kernel<F, N, true, true>
+                               : gpu::detail::for_each_kernel<F, N, false, true>;
+      }
       kernel(f, rows, static_cast<int>(channels));
     });
   });
@@ -186,7 +195,7 @@ TEST(GpuLoops, AReversedLoopVisitsEveryRowOnceFromTheLastToTheFirst) {
   for (const int64_t rows : {1, 2, 5, 300, 1025}) {
     std::vector<int64_t> forwards, backwards;
     gpu_for_each(rows, 32, Order{&forwards});
-    gpu_for_each(rows, 32, Order{&backwards}, kReverse);
+    gpu_for_each(rows, 32, Order{&backwards}, {.reverse = true});
     for (int64_t& row : backwards) row = rows - 1 - row;
     EXPECT_EQ(forwards, backwards) << rows;
     ASSERT_EQ(static_cast<int64_t>(forwards.size()), rows);
@@ -195,7 +204,7 @@ TEST(GpuLoops, AReversedLoopVisitsEveryRowOnceFromTheLastToTheFirst) {
   for (const int64_t channels : {1, 3, 8, 18, 32, 264}) {
     for (const int64_t rows : {1, 2, 5, 257}) {
       std::vector<int> seen(static_cast<size_t>(rows * channels));
-      gpu_for_each(rows, channels, Count{seen.data(), channels}, kReverse);
+      gpu_for_each(rows, channels, Count{seen.data(), channels}, {.reverse = true});
       ASSERT_EQ(std::count(seen.begin(), seen.end(), 1), rows * channels) << rows << " x " << channels;
     }
   }
@@ -399,6 +408,55 @@ void expect_rows_ahead(int64_t rows, int64_t channels) {
   gpu_for_each(rows, channels, backward(gpu_dx));
   for_each(cx, rows, channels, backward(cpu_dx));
   EXPECT_TRUE(test::close(numbers(gpu_dx), numbers(cpu_dx), 4 * u));
+}
+
+// Coefficients that a thread loads once for all its rows, and again for its next group of channels.
+template <class T, class Functor>
+void expect_kept_coefficients(int64_t rows, int64_t channels, const Functor& functor) {
+  std::vector<T> expected(rows * channels);
+  gpu_for_each(rows, channels, functor(expected.data()));
+  for (const bool reverse : {false, true}) {
+    for (const int64_t most : {int64_t{1}, int64_t{3}, kKeepingGrid}) {
+      std::vector<T> kept(rows * channels);
+      gpu_for_each(rows, channels, functor(kept.data()), {.reverse = reverse, .keep = true, .most = most});
+      EXPECT_EQ(numbers(kept), numbers(expected)) << rows << " x " << channels << " on " << most << " blocks";
+    }
+  }
+}
+
+template <class T>
+void expect_kept_coefficients(int64_t rows, int64_t channels) {
+  const auto x = random<T>(rows * channels, 1), dz = random<T>(rows * channels, 2);
+  const auto scale = random<float>(channels, 3), shift = random<float>(channels, 4), mean = random<float>(channels, 5);
+  const auto a = random<float>(channels, 6), b = random<float>(channels, 7), d = random<float>(channels, 8);
+  expect_kept_coefficients<T>(rows, channels, [&](T* y) {
+    return FuseForward<T, 2>{.x = {x.data(), dz.data()},
+                             .scale = {scale.data(), nullptr},
+                             .shift = {shift.data(), nullptr},
+                             .up = {},
+                             .y = y,
+                             .h = static_cast<uint32_t>(rows),
+                             .w = 1,
+                             .channels = channels,
+                             .floor = 0};
+  });
+  expect_kept_coefficients<T>(rows, channels, [&](T* dx) {
+    return NormBackward<T, true>{dz.data(), x.data(), mean.data(), scale.data(), shift.data(),
+                                 a.data(),  b.data(), d.data(),    dx,           channels};
+  });
+  expect_kept_coefficients<T>(rows, channels, [&](T* dx) {
+    return NormBackward<T, false>{dz.data(), x.data(), mean.data(), nullptr, nullptr,
+                                  a.data(),  b.data(), d.data(),    dx,      channels};
+  });
+}
+
+TEST(GpuLoops, KeptCoefficientsGiveTheSameBits) {
+  for (const int64_t channels : {1, 18, 32, 2056}) {
+    for (const int64_t rows : {1, 129, 700}) {
+      expect_kept_coefficients<float>(rows, channels);
+      expect_kept_coefficients<bf16>(rows, channels);
+    }
+  }
 }
 
 TEST(GpuLoops, ReadingRowsAheadChangesNothing) {

@@ -30,6 +30,7 @@ SWITCHES = [
     Switch("HRNET_CONV_CANDIDATES", [None, "10"], plans=True),
     # Changes whose gain is only predicted (docs/design/gpu.md, "Switched changes").
     Switch("HRNET_REVERSE", [None, "elements", "sums", "both"]),
+    Switch("HRNET_COEFFICIENTS", [None, "registers"]),
 ]
 
 
