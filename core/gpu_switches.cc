@@ -26,6 +26,16 @@ ReversedLoops reversed_loops() {
   return {.elements = (which & 1) != 0, .sums = (which & 2) != 0};
 }
 
+DependentLaunch dependent_launch() {
+  return static_cast<DependentLaunch>(choice("HRNET_DEPENDENT_LAUNCH", {"off", "end", "start"}));
+}
+
 bool coefficients_in_registers() { return choice("HRNET_COEFFICIENTS", {"rows", "registers"}) == 1; }
+
+bool filter_gradient_slab() { return choice("HRNET_FILTER_SLAB", {"off", "on"}) == 1; }
+
+bool relu_bits() { return choice("HRNET_RELU_BITS", {"off", "on"}) == 1; }
+
+bool bf16_crops() { return choice("HRNET_BF16_CROPS", {"off", "on"}) == 1; }
 
 }  // namespace hr

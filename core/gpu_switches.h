@@ -14,8 +14,27 @@ struct ReversedLoops {
 };
 ReversedLoops reversed_loops();
 
+// HRNET_DEPENDENT_LAUNCH = off, end or start: whether our kernels are launched before the kernel in front of them has
+// ended and wait for it themselves (programmatic dependent launch; from sm_90 on). `end` and `start` say when a kernel
+// of ours lets the next one be launched: when its blocks end, or when they have begun. The results do not depend on it.
+enum class DependentLaunch { off, end, start };
+DependentLaunch dependent_launch();
+
 // HRNET_COEFFICIENTS = rows or registers: whether a thread loads the coefficients of its channels again for every row,
 // or once, from a grid that is resident as a whole. The results do not depend on it.
 bool coefficients_in_registers();
+
+// HRNET_FILTER_SLAB = off or on: whether filter gradients that a library makes in bf16 are collected in one slab and
+// widened by one kernel, in place of one kernel for each. Only where one rank trains. The results do not depend on it,
+// except that the choice of a convolution's kernel no longer counts the time of widening.
+bool filter_gradient_slab();
+
+// HRNET_RELU_BITS = off or on: whether `fuse` writes one bit for each output of a sum in bf16, which says whether ReLU
+// let it pass, so that the backward pass need not read the outputs. The results do not depend on it.
+bool relu_bits();
+
+// HRNET_BF16_CROPS = off or on: whether crops that the device makes for training in bf16 are written in bf16, in place
+// of float32 and a conversion. The results do not depend on it.
+bool bf16_crops();
 
 }  // namespace hr

@@ -27,7 +27,8 @@ constexpr int kKeepingBlocks = 3;
 constexpr int64_t kKeepingGrid = 132 * kKeepingBlocks;
 
 // Flags of a launch.
-constexpr int kReverse = 1;  // The rows, or the blocks of a reduction, are taken from the last to the first.
+constexpr int kReverse = 1;     // The blocks of a reduction are taken from the last to the first.
+constexpr int kStartsNext = 2;  // The next kernel of the stream may be launched as soon as all blocks have begun.
 
 struct RowsLaunch {
   uint32_t blocks = 0, threads_x = 1, threads_y = 1;

@@ -1,11 +1,21 @@
 // The loops of ops/for_each.h as CUDA kernels. Their launch parameters come from ops/launch_grid.h.
 // tests/ops/gpu_loops_test.cc compiles this file for the CPU, with one CPU thread per CUDA thread. Therefore it may
-// only use the built-in variables, __shared__ and __syncthreads() of CUDA.
+// only use the built-in variables, __shared__, __syncthreads() and the two functions of wait_for_predecessor() of CUDA.
 #pragma once
 #include "ops/kernel.h"
 
 namespace hr::gpu {
 namespace detail {
+
+// The first thing that every kernel does. A kernel that was launched before the one in front of it has ended must not
+// touch memory before that has (programmatic dependent launch, core/gpu_switches.h); in other launches the wait returns
+// at once. With kStartsNext the next kernel may be launched from now on, otherwise when the blocks end.
+__device__ inline void wait_for_predecessor(int flags) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+  if ((flags & kStartsNext) != 0) cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
 
 // The value type of a thread: Floats<N>, or a float for a single channel.
 template <int N>
@@ -82,8 +92,9 @@ template <class F, int N, bool Reverse, bool Keep>
 // Allows 64 registers. The compiler would choose 40, with which some functors spill. A thread that keeps coefficients
 // may have 80.
 __global__ void __launch_bounds__(kThreads, Keep ? kKeepingBlocks : 4)
-    for_each_kernel(const F f, int64_t rows, int channels) {
+    for_each_kernel(const F f, int64_t rows, int channels, int flags) {
   using V = typename ValueOf<N>::type;
+  wait_for_predecessor(flags);
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.y;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   for (int c = static_cast<int>(threadIdx.x) * N; c < channels; c += static_cast<int>(blockDim.x) * N)
@@ -98,6 +109,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     reduce_rows_kernel(const F f, int64_t rows, int block, int channels, int flags, float* __restrict__ partial) {
   using V = typename ValueOf<N>::type;
   __shared__ float strands[F::kSums * N * kThreads];
+  wait_for_predecessor(flags);
   // Only the order of the blocks is reversed. That of the rows within a block decides how the sums are rounded.
   const unsigned part = (flags & kReverse) != 0 ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
   const int64_t begin = static_cast<int64_t>(part) * block;
@@ -143,8 +155,9 @@ __global__ void __launch_bounds__(kThreads, 3)
 
 template <class F>
 __global__ void __launch_bounds__(kColumnThreads* kColumnStrands)
-    for_columns_kernel(const F f, int64_t parts, int channels) {
+    for_columns_kernel(const F f, int64_t parts, int channels, int flags) {
   using State = typename F::State;
+  wait_for_predecessor(flags);
   alignas(State) __shared__ unsigned char memory[sizeof(State) * kColumnThreads * kColumnStrands];
   State* states = reinterpret_cast<State*>(memory);
   const int c = static_cast<int>(blockIdx.x) * kColumnThreads + static_cast<int>(threadIdx.x);
@@ -168,8 +181,9 @@ __global__ void __launch_bounds__(kColumnThreads* kColumnStrands)
 }
 
 template <class F, int N>
-__global__ void __launch_bounds__(kThreads) for_each_flat_kernel(const F f, int64_t n) {
+__global__ void __launch_bounds__(kThreads) for_each_flat_kernel(const F f, int64_t n, int flags) {
   using V = typename ValueOf<N>::type;
+  wait_for_predecessor(flags);
   const int64_t vectors = n / N, work = vectors + n % N;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < work; i += stride) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "core/error.h"
 
@@ -35,6 +36,22 @@ TEST(GpuSwitches, AreOffUnlessTheEnvironmentSaysOtherwise) {
   ::setenv("HRNET_COEFFICIENTS", "registers", 1);
   EXPECT_TRUE(coefficients_in_registers());
   ::unsetenv("HRNET_COEFFICIENTS");
+
+  ::unsetenv("HRNET_DEPENDENT_LAUNCH");
+  EXPECT_EQ(dependent_launch(), DependentLaunch::off);
+  ::setenv("HRNET_DEPENDENT_LAUNCH", "start", 1);
+  EXPECT_EQ(dependent_launch(), DependentLaunch::start);
+  ::unsetenv("HRNET_DEPENDENT_LAUNCH");
+  for (const auto& [name, on] : {std::pair{"HRNET_FILTER_SLAB", filter_gradient_slab},
+                                 std::pair{"HRNET_RELU_BITS", relu_bits}, std::pair{"HRNET_BF16_CROPS", bf16_crops}}) {
+    ::unsetenv(name);
+    EXPECT_FALSE(on()) << name;
+    ::setenv(name, "on", 1);
+    EXPECT_TRUE(on()) << name;
+    ::setenv(name, "yes", 1);
+    EXPECT_THROW(on(), Error) << name;
+    ::unsetenv(name);
+  }
 }
 
 }  // namespace
