@@ -4,7 +4,10 @@
 
 #include <barrier>
 #include <bit>
+#include <functional>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 #include "ops/adam_kernel.h"
 #include "ops/batch_norm_kernel.h"
@@ -26,7 +29,21 @@ thread_local Index threadIdx;
 Index blockIdx, blockDim, gridDim;
 std::barrier<>* block_barrier = nullptr;
 void __syncthreads() { block_barrier->arrive_and_wait(); }
+// The kernel in front of the one that runs. It runs when the first thread waits for it, which is as late as possible.
+std::function<void()> predecessor;
+std::mutex predecessor_mutex;
+int waits = 0, next_starts = 0;
+void cudaGridDependencySynchronize() {
+  const std::lock_guard lock(predecessor_mutex);
+  ++waits;
+  if (predecessor) std::exchange(predecessor, nullptr)();
+}
+void cudaTriggerProgrammaticLaunchCompletion() {
+  const std::lock_guard lock(predecessor_mutex);
+  ++next_starts;
+}
 }  // namespace
+#define __device__
 #define __global__
 #define __launch_bounds__(...)
 #define __shared__ static
@@ -84,6 +101,7 @@ void for_lanes(int lanes, const Body& body) {
 // The launches of ops/for_each.cuh.
 struct Way {
   bool reverse = false, keep = false;
+  int flags = 0;
   int64_t most = kGridCap;  // blocks
 };
 template <class F>
@@ -98,7 +116,7 @@ void gpu_for_each(int64_t rows, int64_t channels, const F& f, Way way = {}) {
           kernel = way.reverse ? gpu::detail::for_each_kernel<F, N, true, true>
                                : gpu::detail::for_each_kernel<F, N, false, true>;
       }
-      kernel(f, rows, static_cast<int>(channels));
+      kernel(f, rows, static_cast<int>(channels), way.flags);
     });
   });
 }
@@ -115,16 +133,16 @@ std::vector<float> gpu_reduce_rows(int64_t rows, int64_t channels, const F& f, i
   return partial;
 }
 template <class F>
-void gpu_for_columns(int64_t parts, int64_t channels, const F& f) {
+void gpu_for_columns(int64_t parts, int64_t channels, const F& f, int flags = 0) {
   const ColumnsLaunch l = launch_columns(parts, channels);
   launch(l.blocks, {kColumnThreads, l.strands}, true,
-         [&] { gpu::detail::for_columns_kernel<F>(f, parts, static_cast<int>(channels)); });
+         [&] { gpu::detail::for_columns_kernel<F>(f, parts, static_cast<int>(channels), flags); });
 }
 template <class F>
-void gpu_for_each_flat(int64_t n, const F& f) {
+void gpu_for_each_flat(int64_t n, const F& f, int flags = 0) {
   constexpr int kFull = static_cast<int>(16 / sizeof(typename F::Element));
   const FlatLaunch l = launch_flat(n, kFull);
-  launch(l.blocks, {l.threads, 1}, false, [&] { gpu::detail::for_each_flat_kernel<F, kFull>(f, n); });
+  launch(l.blocks, {l.threads, 1}, false, [&] { gpu::detail::for_each_flat_kernel<F, kFull>(f, n, flags); });
 }
 
 template <class T>
@@ -410,6 +428,136 @@ void expect_rows_ahead(int64_t rows, int64_t channels) {
   EXPECT_TRUE(test::close(numbers(gpu_dx), numbers(cpu_dx), 4 * u));
 }
 
+// Every kernel may be launched before the one in front of it has ended, so it must not read or write before it has
+// waited for that. Here the kernel in front of it makes all its inputs, and runs when the first thread waits.
+TEST(GpuLoops, KernelsTouchNothingBeforeTheKernelInFrontOfThemHasEnded) {
+  const int64_t rows = 200, channels = 16;
+  const auto x = random<bf16>(rows * channels, 1), dz = random<bf16>(rows * channels, 2);
+  const auto numbers_of = [&](uint64_t seed) { return random<float>(channels, seed); };
+  const auto a = numbers_of(3), b = numbers_of(4);
+  struct Memory {
+    std::vector<bf16> x, dz, y;
+    std::vector<float> a, b, sums;
+  };
+  const auto made = [&] { return Memory{x, dz, std::vector<bf16>(x.size()), a, b, std::vector<float>(3 * channels)}; };
+  // Calls `kernel` on memory that the kernel in front of it still has to fill, for every kind of launch.
+  const auto expect = [&](const char* what, auto&& kernel) {
+    SCOPED_TRACE(what);
+    Memory expected = made();
+    const std::vector<float> partials = kernel(expected, 0);
+    for (const int flags : {0, kStartsNext}) {
+      const float nan = std::numeric_limits<float>::quiet_NaN();
+      Memory memory;
+      memory.x.assign(x.size(), from_float<bf16>(nan));
+      memory.dz = memory.y = memory.x;
+      memory.a.assign(a.size(), nan);
+      memory.b = memory.a;
+      memory.sums.assign(3 * channels, nan);
+      // The addresses stay the same: a launch captures them before the kernel in front of it runs.
+      predecessor = [&] {
+        const Memory from = made();
+        std::copy(from.x.begin(), from.x.end(), memory.x.begin());
+        std::copy(from.dz.begin(), from.dz.end(), memory.dz.begin());
+        std::copy(from.y.begin(), from.y.end(), memory.y.begin());
+        std::copy(from.a.begin(), from.a.end(), memory.a.begin());
+        std::copy(from.b.begin(), from.b.end(), memory.b.begin());
+        std::copy(from.sums.begin(), from.sums.end(), memory.sums.begin());
+      };
+      waits = next_starts = 0;
+      EXPECT_EQ(kernel(memory, flags), partials);
+      EXPECT_GT(waits, 0);
+      EXPECT_EQ(next_starts, flags == kStartsNext ? waits : 0);
+      if (predecessor) std::exchange(predecessor, nullptr)();
+      EXPECT_EQ(numbers(memory.y), numbers(expected.y));
+      EXPECT_EQ(memory.sums, expected.sums);
+    }
+  };
+  for (const bool keep : {false, true}) {
+    expect(keep ? "elements, kept coefficients" : "elements", [&](Memory& m, int flags) {
+      const NormBackward<bf16, true> f{m.dz.data(), m.x.data(), m.a.data(), m.a.data(), m.b.data(),
+                                       m.a.data(),  m.b.data(), m.b.data(), m.y.data(), channels};
+      gpu_for_each(rows, channels, f, {.keep = keep, .flags = flags});
+      return std::vector<float>();
+    });
+  }
+  expect("a reduction", [&](Memory& m, int flags) {
+    const NormReduce<bf16, true> f{m.dz.data(), m.x.data(), m.a.data(), m.a.data(), m.b.data(), channels};
+    return gpu_reduce_rows(rows, channels, f, flags);
+  });
+  const std::vector<float> sums = random<float>(4 * 2 * channels, 7);
+  expect("a merge", [&](Memory& m, int flags) {
+    gpu_for_columns(4, channels,
+                    NormCoefficients<float>{.sums = sums.data(),
+                                            .rows = rows,
+                                            .channels = channels,
+                                            .count = nullptr,
+                                            .batch_statistics = true,
+                                            .weight = m.a.data(),
+                                            .inv_std = m.b.data(),
+                                            .dweight = nullptr,
+                                            .dbias = nullptr,
+                                            .accumulate_weight = false,
+                                            .accumulate_bias = false,
+                                            .a = m.sums.data(),
+                                            .b = m.sums.data() + channels,
+                                            .d = m.sums.data() + 2 * channels},
+                    flags);
+    return std::vector<float>();
+  });
+  expect("a flat array", [&](Memory& m, int flags) {
+    gpu_for_each_flat(rows * channels, Add<bf16>{m.x.data(), m.dz.data(), m.y.data()}, flags);
+    return std::vector<float>();
+  });
+}
+
+// The bits of ReLU in place of the outputs.
+TEST(GpuLoops, BitsMaskAsTheOutputsDo) {
+  Context cx;
+  for (const int64_t channels : {8, 24, 32}) {
+    for (const int64_t rows : {1, 3, 130}) {
+      SCOPED_TRACE(fmt::format("{} x {}", rows, channels));
+      auto x = random<bf16>(rows * channels, 1);
+      const auto other = random<bf16>(rows * channels, 2), dy = random<bf16>(rows * channels, 3);
+      x[0] = from_float<bf16>(std::numeric_limits<float>::quiet_NaN());
+      x.back() = bf16(-to_float(other.back()));  // the sum is 0
+      const auto scale = std::vector<float>(channels, 1), shift = std::vector<float>(channels, 0);
+      const auto mean = random<float>(channels, 5);
+      std::vector<bf16> y(x.size()), bits_y(x.size()), dz(x.size()), bits_dz(x.size());
+      std::vector<uint8_t> bits(x.size() / 8, 0xaa), cpu_bits(bits.size(), 0x55);
+      const auto forward = [&]<bool Bits>(std::vector<bf16>& to, std::vector<uint8_t>& signs) {
+        return FuseForward<bf16, 2, Bits>{.x = {x.data(), other.data()},
+                                          .scale = {scale.data(), nullptr},
+                                          .shift = {shift.data(), nullptr},
+                                          .up = {},
+                                          .y = to.data(),
+                                          .h = static_cast<uint32_t>(rows),
+                                          .w = 1,
+                                          .channels = channels,
+                                          .floor = 0,
+                                          .bits = signs.data()};
+      };
+      gpu_for_each(rows, channels, forward.template operator()<false>(y, bits));
+      gpu_for_each(rows, channels, forward.template operator()<true>(bits_y, bits));
+      EXPECT_EQ(std::memcmp(y.data(), bits_y.data(), y.size() * sizeof(bf16)), 0);
+      for_each(cx, rows, channels, forward.template operator()<true>(bits_y, cpu_bits));
+      EXPECT_EQ(bits, cpu_bits);
+      const auto backward = [&]<bool Bits>(std::vector<bf16>& to) {
+        return MaskedSumReduce<bf16, 1, Bits>{
+            {.dy = {dy.data()}, .y = y.data(), .dz = to.data(), .channels = channels, .bits = bits.data()},
+            x.data(),
+            mean.data()};
+      };
+      const auto sums = gpu_reduce_rows(rows, channels, backward.template operator()<false>(dz));
+      const auto bits_sums = gpu_reduce_rows(rows, channels, backward.template operator()<true>(bits_dz));
+      EXPECT_EQ(std::memcmp(sums.data(), bits_sums.data(), sums.size() * sizeof(float)), 0);
+      EXPECT_EQ(numbers(dz), numbers(bits_dz));
+      std::vector<bf16> cpu_dz(x.size());
+      for_each(cx, rows, channels, backward.template operator()<true>(cpu_dz).masked);
+      EXPECT_EQ(numbers(dz), numbers(cpu_dz));
+    }
+  }
+}
+
 // Coefficients that a thread loads once for all its rows, and again for its next group of channels.
 template <class T, class Functor>
 void expect_kept_coefficients(int64_t rows, int64_t channels, const Functor& functor) {
@@ -498,7 +646,7 @@ TEST(GpuLoops, OtherFunctorsGiveTheCpusNumbers) {
     const auto normal = random<float>(3 * 256, 9);
     std::vector<float> gpu(2 * 7 * 3 * static_cast<size_t>(width)), cpu(gpu.size());
     const auto functor = [&](std::vector<float>& images) {
-      return CropWarp{
+      return CropWarp<float>{
           sources.data(), normal.data(), images.data(), static_cast<int64_t>(slot), 7, static_cast<uint32_t>(width)};
     };
     gpu_for_each(2 * height, int64_t{3} * width, functor(gpu));
