@@ -72,19 +72,14 @@ TEST_F(GpuSwitched, StepsGiveTheSameBits) {
   const Data one(1), two(5);
   const std::vector<TrainBatch> batches{one.batch(), two.batch()};
   const Context cx = test::device_context(DType::bf16);
-  for (const char* name : {"hrnet_w8", "pose_resnet50"}) {
-    const Bytes plain = trained(cx, name, batches);
-    for (const auto& [variable, value] :
-         std::initializer_list<std::pair<const char*, const char*>>{{"HRNET_REVERSE", "both"},
-                                                                    {"HRNET_COEFFICIENTS", "registers"},
-                                                                    {"HRNET_DEPENDENT_LAUNCH", "end"},
-                                                                    {"HRNET_DEPENDENT_LAUNCH", "start"},
-                                                                    {"HRNET_FILTER_SLAB", "on"},
-                                                                    {"HRNET_RELU_BITS", "on"}}) {
-      SCOPED_TRACE(fmt::format("{}, {}={}", name, variable, value));
-      const Switched switched{{variable, value}};
-      expect_equal(trained(cx, name, batches), plain);
-    }
+  const Bytes plain = trained(cx, "hrnet_w8", batches);
+  const std::pair<const char*, const char*> switches[] = {
+      {"HRNET_REVERSE", "both"},           {"HRNET_COEFFICIENTS", "registers"}, {"HRNET_DEPENDENT_LAUNCH", "end"},
+      {"HRNET_DEPENDENT_LAUNCH", "start"}, {"HRNET_FILTER_SLAB", "on"},         {"HRNET_RELU_BITS", "on"}};
+  for (const auto& [name, value] : switches) {
+    SCOPED_TRACE(fmt::format("{}={}", name, value));
+    const Switched switched{{name, value}};
+    expect_equal(trained(cx, "hrnet_w8", batches), plain);
   }
 }
 
@@ -99,6 +94,40 @@ TEST_F(GpuSwitched, AllTogetherGiveTheSameBits) {
                           {"HRNET_FILTER_SLAB", "on"},
                           {"HRNET_RELU_BITS", "on"}};
   expect_equal(trained(cx, "hrnet_w8", batches), plain);
+}
+
+TEST_F(GpuSwitched, CropsInBf16AreTheRoundedOnes) {
+  Context cx = test::device_context(DType::bf16);
+  const Tensor normal = cx.empty({3, 256}, DType::f32);
+  const test::Values values = test::random_values(3 * 256, 1);
+  const std::vector<float> table(values.begin(), values.end());
+  cx.upload(normal, std::as_bytes(std::span(table)));
+  for (const int w : {33, 38, 48}) {  // 1, 2 and 4 numbers per thread
+    const test::Crops crops = test::random_crops(16, w, 45, static_cast<uint64_t>(w));
+    const Tensor sources = cx.empty({crops.n, static_cast<int64_t>(CropSource::slot_bytes(w, 45))}, DType::u8);
+    cx.upload(sources, std::as_bytes(std::span(crops.sources)));
+    const Tensor wide = cx.empty({crops.n, 45, w, 3}, DType::f32), half = cx.empty(wide.shape(), DType::bf16);
+    crop(cx, sources, normal, wide);
+    crop(cx, sources, normal, half);
+    EXPECT_TRUE(test::bytes_of(cx, half) == test::bytes_of(cx, cast(cx, wide, DType::bf16))) << w;
+  }
+}
+
+// The batches are crop sources, so that a step makes its pictures itself.
+TEST_F(GpuSwitched, AStepWithCropsInBf16GivesTheSameBits) {
+  const int joints = 17, h = 64, w = 64;
+  test::Crops crops = test::random_crops(2, w, h, 3);
+  const test::Values values = test::random_values(3 * 256, 1), sides = test::random_values(2 * 32 * joints, 2);
+  const std::vector<float> table(values.begin(), values.end()), weights(2 * joints, 1.0f);
+  const std::vector<double> profiles(sides.begin(), sides.end());
+  TrainBatch batch{.weights = weights, .n = 2, .h = h, .w = w};
+  batch.sources = crops.sources;
+  batch.normal = table;
+  batch.profiles = profiles;
+  const Context cx = test::device_context(DType::bf16);
+  const Bytes plain = trained(cx, "hrnet_w8", {batch});
+  const Switched switched{{"HRNET_BF16_CROPS", "on"}};
+  expect_equal(trained(cx, "hrnet_w8", {batch}), plain);
 }
 
 // One filter that is used twice, so its second gradient is added to the first, which is still in bf16 then.
