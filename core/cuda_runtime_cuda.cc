@@ -1,6 +1,7 @@
 #include <cuda_runtime_api.h>
 
 #include "core/cuda.h"
+#include "core/launch_order.h"
 
 namespace hr::cuda {
 
@@ -117,7 +118,10 @@ Stream create_stream() {
   expect(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "stream");
   return s;
 }
-void destroy_stream(Stream stream) noexcept { cudaStreamDestroy(stream); }
+void destroy_stream(Stream stream) noexcept {
+  note_other_work(stream);
+  cudaStreamDestroy(stream);
+}
 
 Event create_event(bool timing) {
   cudaEvent_t e = nullptr;
@@ -126,7 +130,10 @@ Event create_event(bool timing) {
 }
 void destroy_event(Event event) noexcept { cudaEventDestroy(event); }
 void record(Event event, Stream stream) { expect(cudaEventRecord(event, stream), "event record"); }
-void wait(Stream stream, Event event) { expect(cudaStreamWaitEvent(stream, event, 0), "event wait"); }
+void wait(Stream stream, Event event) {
+  note_other_work(stream);
+  expect(cudaStreamWaitEvent(stream, event, 0), "event wait");
+}
 bool done(Event event) {
   const cudaError_t status = cudaEventQuery(event);
   if (status == cudaErrorNotReady) {
@@ -146,14 +153,20 @@ float elapsed_ms(Event begin, Event end) {
 
 void copy(void* to, const void* from, size_t bytes, Copy kind, Stream stream) {
   constexpr cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
+  note_other_work(stream);
   expect(cudaMemcpyAsync(to, from, bytes, kinds[static_cast<int>(kind)], stream), "copy");
 }
-void zero(void* to, size_t bytes, Stream stream) { expect(cudaMemsetAsync(to, 0, bytes, stream), "memset"); }
+void zero(void* to, size_t bytes, Stream stream) {
+  note_other_work(stream);
+  expect(cudaMemsetAsync(to, 0, bytes, stream), "memset");
+}
 
 void begin_capture(Stream stream) {
+  note_other_work(stream);
   expect(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin of a graph capture");
 }
 Graph end_capture(Stream stream) {
+  note_other_work(stream);
   cudaGraph_t graph = nullptr;
   expect(cudaStreamEndCapture(stream, &graph), "graph capture");
   cudaGraphExec_t executable = nullptr;
@@ -163,12 +176,16 @@ Graph end_capture(Stream stream) {
   return executable;
 }
 void abort_capture(Stream stream) noexcept {
+  note_other_work(stream);
   cudaGraph_t graph = nullptr;
   cudaStreamEndCapture(stream, &graph);
   if (graph != nullptr) cudaGraphDestroy(graph);
   cudaGetLastError();
 }
-void launch(Graph graph, Stream stream) { expect(cudaGraphLaunch(graph, stream), "graph launch"); }
+void launch(Graph graph, Stream stream) {
+  note_other_work(stream);
+  expect(cudaGraphLaunch(graph, stream), "graph launch");
+}
 void destroy_graph(Graph graph) noexcept { cudaGraphExecDestroy(graph); }
 
 void check_launch(const char* what) { expect(cudaGetLastError(), what); }

@@ -5,13 +5,14 @@
 namespace hr {
 
 // A row of the loop is a row of a crop, and a channel is one of its 3 w numbers.
+template <class T>
 struct CropWarp {
   using Element = float;
   static constexpr const char* kName = "crops";
-  double bytes_per_element() const { return 5; }
+  double bytes_per_element() const { return 1 + sizeof(T); }
   const uint8_t* sources;  // [n, slot].
   const float* normal;     // [3, 256].
-  float* images;           // [n, h, w, 3].
+  T* images;               // [n, h, w, 3].
   int64_t slot;            // In bytes.
   uint32_t h, w;
 
@@ -19,7 +20,7 @@ struct CropWarp {
     CropSource part;
     const int32_t *column_x, *column_y;
     const uint8_t* pixels;
-    float* to;
+    T* to;
     int32_t x, y;
   };
   HR_HD Row row(int64_t r) const {
@@ -39,7 +40,7 @@ struct CropWarp {
   HR_HD void one(const Row& at, int64_t c) const {
     for (int64_t lane = c; lane < c + Lanes<V>::kCount; ++lane) {
       const uint32_t x = static_cast<uint32_t>(lane) / 3;
-      at.to[lane] = value(at, x, static_cast<uint32_t>(lane) - 3 * x);
+      at.to[lane] = from_float<T>(value(at, x, static_cast<uint32_t>(lane) - 3 * x));
     }
   }
   HR_HD float value(const Row& at, uint32_t x, uint32_t channel) const {
@@ -63,6 +64,7 @@ struct CropWarp {
 };
 
 // The functors that a GPU runs, each with its loop (ops/kernel.h).
-HR_FOR_EACH(CropWarp)
+HR_FOR_EACH(CropWarp<float>)
+HR_FOR_EACH(CropWarp<bf16>)
 
 }  // namespace hr

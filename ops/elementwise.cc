@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "ops/conv/backend.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise_kernel.h"
 #include "ops/for_each.h"
@@ -165,6 +166,12 @@ void copy_or_add(Context& cx, const Tensor& from, const Tensor& to, bool add) {
   const float* a = from.data<float>();
   float* b = to.data<float>();
   if (add) {
+    // The first addend may still be in bf16 (HalfGradients).
+    HalfGradients* halves = cx.ops != nullptr ? static_cast<ConvBackend&>(*cx.ops).halves : nullptr;
+    if (halves != nullptr && halves->marked(b)) {
+      for_each_flat(cx, to.numel(), Convert<bf16, float>{halves->place(b), b});
+      halves->mark(b, to.numel(), 0);
+    }
     for_each_flat(cx, to.numel(), Add<float>{a, b, b});
   } else {
     for_each_flat(cx, to.numel(), Convert<float, float>{a, b});

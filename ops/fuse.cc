@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "core/comm/comm.h"
+#include "core/gpu_switches.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/for_each.h"
@@ -22,7 +23,8 @@ struct SavedTerm {
 
 struct Saved {
   std::vector<SavedTerm> terms;
-  Tensor y;  // Needed for the mask of ReLU; undefined without ReLU.
+  Tensor y;     // Needed for the mask of ReLU; undefined without ReLU, and where there are bits.
+  Tensor bits;  // [rows, C / 8] u8: the mask of ReLU, if the forward pass wrote it.
   uint64_t id = 0;
   Shape shape;
 };
@@ -42,23 +44,45 @@ void for_count(size_t count, const Body& body) {
   }
 }
 
-template <class T>
-void forward(const Context& cx, const std::vector<FuseTerm>& terms, const Tensor& y, Act act) {
+template <class T, int Terms, bool Bits>
+void forward(const Context& cx, const std::vector<FuseTerm>& terms, const Tensor& y, Act act, const Tensor& bits) {
   const int64_t channels = y.dim(3);
-  for_count(terms.size(), [&]<int N>() {
-    FuseForward<T, N> f{.y = y.data<T>(),
-                        .h = static_cast<uint32_t>(y.dim(1)),
-                        .w = static_cast<uint32_t>(y.dim(2)),
-                        .channels = channels,
-                        .floor = act == Act::relu ? 0.0f : -std::numeric_limits<float>::infinity()};
-    for (int t = 0; t < N; ++t) {
-      f.x[t] = terms[t].x.data<T>();
-      f.up[t] = terms[t].up;
-      f.scale[t] = terms[t].norm != nullptr ? terms[t].norm->scale.data<float>() : nullptr;
-      f.shift[t] = terms[t].norm != nullptr ? terms[t].norm->shift.data<float>() : nullptr;
+  FuseForward<T, Terms, Bits> f{.y = y.data<T>(),
+                                .h = static_cast<uint32_t>(y.dim(1)),
+                                .w = static_cast<uint32_t>(y.dim(2)),
+                                .channels = channels,
+                                .floor = act == Act::relu ? 0.0f : -std::numeric_limits<float>::infinity(),
+                                .bits = Bits ? bits.data<uint8_t>() : nullptr};
+  for (int t = 0; t < Terms; ++t) {
+    f.x[t] = terms[t].x.data<T>();
+    f.up[t] = terms[t].up;
+    f.scale[t] = terms[t].norm != nullptr ? terms[t].norm->scale.data<float>() : nullptr;
+    f.shift[t] = terms[t].norm != nullptr ? terms[t].norm->shift.data<float>() : nullptr;
+  }
+  for_each(cx, y.numel() / channels, channels, f);
+}
+
+// The masked sum of the addends of a gradient, written to dz, and the reductions for the term `first`, which may be
+// null.
+template <class T, bool Bits>
+Partials masked_sum(const Context& cx, const Saved& saved, const std::vector<Tensor>& addends, const SavedTerm* first,
+                    const Tensor& dz) {
+  const int64_t channels = saved.shape[3], rows = numel(saved.shape) / channels;
+  Partials sums;
+  for_count(addends.size(), [&]<int N>() {
+    MaskedSum<T, N, Bits> masked{.y = Bits ? nullptr : saved.y.data<T>(),
+                                 .dz = dz.data<T>(),
+                                 .channels = channels,
+                                 .bits = Bits ? saved.bits.data<uint8_t>() : nullptr};
+    for (int a = 0; a < N; ++a) masked.dy[a] = addends[a].data<T>();
+    if (first != nullptr) {
+      const MaskedSumReduce<T, N, Bits> f{masked, first->x.data<T>(), first->norm.mean.data<float>()};
+      sums = reduce_rows(cx, rows, channels, f);
+    } else {
+      for_each(cx, rows, channels, masked);
     }
-    for_each(cx, y.numel() / channels, channels, f);
   });
+  return sums;
 }
 
 // The place to which the gradient of a learned tensor is written.
@@ -138,7 +162,7 @@ template <class T>
 void backward(Context& cx, const Saved& saved) {
   std::vector<Tensor> addends = cx.tape->take(saved.id);
   if (addends.empty()) return;
-  const int64_t channels = saved.shape[3], rows = numel(saved.shape) / channels;
+  const int64_t channels = saved.shape[3];
   if (addends.size() > 4) {
     Tensor rest = sum(cx, std::span(addends).subspan(3));
     addends.resize(3);
@@ -151,7 +175,7 @@ void backward(Context& cx, const Saved& saved) {
   for (const SavedTerm& term : saved.terms) {
     if (term.normalised && term.up == 0 && first == nullptr) first = &term;
   }
-  const bool relu = saved.y.defined();
+  const bool relu = saved.y.defined() || saved.bits.defined();
   // ReLU of one normalised tensor that is used once: only the two passes for that tensor need the masked gradient, and
   // they apply the mask themselves.
   const bool mask_later = relu && addends.size() == 1 && saved.terms.size() == 1 && first != nullptr;
@@ -161,16 +185,10 @@ void backward(Context& cx, const Saved& saved) {
     dz = addends.size() == 1 ? std::move(addends[0]) : sum(cx, addends);
   } else {
     dz = addends[0].unique() ? addends[0] : cx.empty(saved.shape, addends[0].dtype());
-    for_count(addends.size(), [&]<int N>() {
-      MaskedSum<T, N> masked{.y = saved.y.data<T>(), .dz = dz.data<T>(), .channels = channels};
-      for (int a = 0; a < N; ++a) masked.dy[a] = addends[a].data<T>();
-      if (first != nullptr) {
-        const MaskedSumReduce<T, N> f{masked, first->x.data<T>(), first->norm.mean.data<float>()};
-        first_sums = reduce_rows(cx, rows, channels, f);
-      } else {
-        for_each(cx, rows, channels, masked);
-      }
-    });
+    if constexpr (sizeof(T) == sizeof(bf16)) {
+      if (saved.bits.defined()) first_sums = masked_sum<T, true>(cx, saved, addends, first, dz);
+    }
+    if (saved.y.defined()) first_sums = masked_sum<T, false>(cx, saved, addends, first, dz);
   }
   addends.clear();
 
@@ -237,11 +255,23 @@ Tensor fuse(Context& cx, const std::vector<FuseTerm>& terms, Act act) {
   }
 
   Tensor y = cx.empty(shape, x0.dtype());
-  for_dtype("fuse", y.dtype(), [&]<class T>() { forward<T>(cx, terms, y, act); });
+  // A single term often needs no mask, because the passes for it compute the mask again. For four terms the bits would
+  // take more registers than there are.
+  Tensor bits;
+  if (cx.recording() && requires_grad && act == Act::relu && (terms.size() == 2 || terms.size() == 3) &&
+      y.dtype() == DType::bf16 && shape[3] % 8 == 0 && relu_bits()) {
+    bits = cx.empty({y.numel() / 8}, DType::u8);
+    terms.size() == 2 ? forward<bf16, 2, true>(cx, terms, y, act, bits)
+                      : forward<bf16, 3, true>(cx, terms, y, act, bits);
+  } else {
+    for_dtype("fuse", y.dtype(), [&]<class T>() {
+      for_count(terms.size(), [&]<int N>() { forward<T, N, false>(cx, terms, y, act, {}); });
+    });
+  }
   if (cx.trace != nullptr) cx.trace->fuse(terms, act, y);
   if (cx.recording() && requires_grad) {
     y.set_requires_grad(true);
-    Saved saved{.y = act == Act::relu ? y : Tensor(), .id = y.id(), .shape = shape};
+    Saved saved{.y = act == Act::relu && !bits.defined() ? y : Tensor(), .bits = bits, .id = y.id(), .shape = shape};
     for (const FuseTerm& t : terms) {
       saved.terms.push_back({t.x, t.norm != nullptr ? *t.norm : Normalised(), t.norm != nullptr, t.up});
     }

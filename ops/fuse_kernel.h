@@ -6,12 +6,65 @@ namespace hr {
 
 constexpr int kMaxTerms = 4;
 
-template <class T, int Terms>
+#ifndef __CUDACC__
+// Like lane() and set_lane() of ops/lanes.h, for the CPU's vectors.
+HR_HD float lane(const Floats8& v, int i) { return v[i]; }
+HR_HD float lane(const Floats16& v, int i) { return v[i]; }
+HR_HD void set_lane(Floats8& v, int i, float to) { v[i] = to; }
+HR_HD void set_lane(Floats16& v, int i, float to) { v[i] = to; }
+#endif
+
+// One bit for each of 8 neighbouring channels: whether the number is positive. Only for whole bytes.
+template <class V>
+HR_HD void store_signs(uint8_t* bits, const V& v) {
+  if constexpr (Lanes<V>::kCount % 8 == 0) {
+    HR_UNROLL for (int byte = 0; byte < Lanes<V>::kCount / 8; ++byte) {
+      unsigned signs = 0;
+      HR_UNROLL for (int i = 0; i < 8; ++i) signs |= (lane(v, 8 * byte + i) > 0 ? 1u : 0u) << i;
+      bits[byte] = static_cast<uint8_t>(signs);
+    }
+  }
+}
+
+// The bits of store_signs for the channels of one V.
+template <class V>
+class FetchedSigns {
+ public:
+  FetchedSigns() = default;
+  HR_HD explicit FetchedSigns(const uint8_t* bits) {
+    HR_UNROLL for (int byte = 0; byte < kBytes; ++byte) bytes_[byte] = bits[byte];
+  }
+  // Returns v where the bit is set, 0 elsewhere.
+  HR_HD V pass(V v) const {
+    HR_UNROLL for (int i = 0; i < Lanes<V>::kCount; ++i) {
+      if ((bytes_[i / 8] >> i % 8 & 1) == 0) set_lane(v, i, 0);
+    }
+    return v;
+  }
+
+ private:
+  static constexpr int kBytes = (Lanes<V>::kCount + 7) / 8;
+  uint8_t bytes_[kBytes];
+};
+
+// What a functor keeps of a mask until it is used: the bits, or the numbers themselves.
+template <class V, class T, bool Bits>
+struct MaskOf {
+  using type = Fetched<V, T>;
+};
+template <class V, class T>
+struct MaskOf<V, T, true> {
+  using type = FetchedSigns<V>;
+};
+
+// If Bits, the functor also writes one bit for each output, which says whether it is positive. The number of channels
+// must then be a multiple of 8.
+template <class T, int Terms, bool Bits = false>
 struct FuseForward {
   using Element = T;
   static constexpr const char* kName = "fuse: forward";
   double bytes_per_element() const {
-    double terms = 1;
+    double terms = Bits ? 1 + 0.125 / sizeof(T) : 1;
     for (int t = 0; t < Terms; ++t) terms += 1.0 / (1 << 2 * up[t]);
     return terms * sizeof(T);
   }
@@ -21,12 +74,13 @@ struct FuseForward {
   T* y;
   uint32_t h, w;
   int64_t channels;
-  float floor;  // 0 for ReLU, -inf for no activation.
+  float floor;              // 0 for ReLU, -inf for no activation.
+  uint8_t* bits = nullptr;  // [rows, channels / 8] if Bits.
 
   static constexpr int kAhead = Terms == 1 ? 2 : 1;
   struct Row {
     const T* x[Terms];
-    T* y;
+    int64_t y;
   };
   template <class V>
   struct In {
@@ -35,7 +89,7 @@ struct FuseForward {
   HR_HD Row row(int64_t r) const {
     Row at;
     HR_UNROLL for (int t = 0; t < Terms; ++t) at.x[t] = x[t] + low_row(r, h, w, up[t]) * channels;
-    at.y = y + r * channels;
+    at.y = r * channels;
     return at;
   }
   template <class V>
@@ -44,6 +98,30 @@ struct FuseForward {
     HR_UNROLL for (int t = 0; t < Terms; ++t) in.x[t] = Fetched<V, T>(at.x[t] + c);
     return in;
   }
+  static constexpr bool kKeepsCoefficients = Terms <= 2, kLoadsCoefficients = true;
+  template <class V>
+  struct Coefficients {
+    V scale[Terms], shift[Terms];  // Undefined for a term without normalisation.
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    Coefficients<V> k;
+    HR_UNROLL for (int t = 0; t < Terms; ++t) {
+      if (scale[t] != nullptr) k.scale[t] = load<V>(scale[t] + c), k.shift[t] = load<V>(shift[t] + c);
+    }
+    return k;
+  }
+  template <class V>
+  HR_HD void one(const Row& at, int64_t c, const In<V>& in, const Coefficients<V>& k) const {
+    V sum;
+    HR_UNROLL for (int t = 0; t < Terms; ++t) {
+      V v = in.x[t].value();
+      if (scale[t] != nullptr) v = v * k.scale[t] + k.shift[t];
+      sum = t == 0 ? v : sum + v;
+    }
+    write<V>(at, c, at_least(sum, Lanes<V>::fill(floor)));
+  }
+  // Loads the coefficients where it uses them, because all at once would take too many registers.
   template <class V>
   HR_HD void one(const Row& at, int64_t c, const In<V>& in) const {
     V sum;
@@ -52,39 +130,57 @@ struct FuseForward {
       if (scale[t] != nullptr) v = v * load<V>(scale[t] + c) + load<V>(shift[t] + c);
       sum = t == 0 ? v : sum + v;
     }
-    store<V>(at.y + c, at_least(sum, Lanes<V>::fill(floor)));
+    write<V>(at, c, at_least(sum, Lanes<V>::fill(floor)));
+  }
+  template <class V>
+  HR_HD void write(const Row& at, int64_t c, const V& v) const {
+    store<V>(y + at.y + c, v);
+    if constexpr (Bits) store_signs<V>(bits + (at.y + c) / 8, rounded<T>(v));
   }
 };
 
-// dz = sum of the addends of dy where y > 0, which is the derivative of ReLU. dz may be one of the addends.
-template <class T, int Addends>
+// dz = sum of the addends of dy where y > 0, which is the derivative of ReLU. dz may be one of the addends. If Bits,
+// the bits that FuseForward wrote say where y > 0.
+template <class T, int Addends, bool Bits = false>
 struct MaskedSum {
   using Element = T;
   static constexpr const char* kName = "fuse: backward, mask";
-  double bytes_per_element() const { return (Addends + 2.0) * sizeof(T); }
+  double bytes_per_element() const { return (Addends + 1.0) * sizeof(T) + (Bits ? 0.125 : sizeof(T)); }
   const T* dy[Addends];
   const T* y;
   T* dz;
   int64_t channels;
+  const uint8_t* bits = nullptr;  // [rows, channels / 8] in place of y if Bits.
 
   static constexpr int kAhead = 1;
   template <class V>
+  using Mask = typename MaskOf<V, T, Bits>::type;
+  template <class V>
   struct In {
-    Fetched<V, T> dy[Addends], y;
+    Fetched<V, T> dy[Addends];
+    Mask<V> mask;
   };
   HR_HD int64_t row(int64_t r) const { return r * channels; }
   template <class V>
   HR_HD In<V> read(int64_t at, int64_t c) const {
     In<V> in;
     HR_UNROLL for (int a = 0; a < Addends; ++a) in.dy[a] = Fetched<V, T>(dy[a] + at + c);
-    in.y = Fetched<V, T>(y + at + c);
+    if constexpr (Bits) {
+      in.mask = Mask<V>(bits + (at + c) / 8);
+    } else {
+      in.mask = Mask<V>(y + at + c);
+    }
     return in;
   }
   template <class V>
   HR_HD V value(const In<V>& in) const {
     V g = in.dy[0].value();
     HR_UNROLL for (int a = 1; a < Addends; ++a) g += in.dy[a].value();
-    return where_positive(in.y.value(), g);
+    if constexpr (Bits) {
+      return in.mask.pass(g);
+    } else {
+      return where_positive(in.mask.value(), g);
+    }
   }
   template <class V>
   HR_HD void one(int64_t at, int64_t c, const In<V>& in) const {
@@ -93,42 +189,49 @@ struct MaskedSum {
 };
 
 // The same, and in the same pass the two reductions of batch normalisation: the sums of dz and of dz * (x - mean).
-template <class T, int Addends>
+template <class T, int Addends, bool Bits = false>
 struct MaskedSumReduce {
   using Element = T;
   static constexpr const char* kName = "fuse: backward, mask + sums";
   double bytes_per_element() const { return masked.bytes_per_element() + sizeof(T); }
   static constexpr int kSums = 2;
-  MaskedSum<T, Addends> masked;
+  MaskedSum<T, Addends, Bits> masked;
   const T* x;
   const float* mean;
 
   static constexpr int kAhead = 1;
   template <class V>
   struct In {
-    typename MaskedSum<T, Addends>::template In<V> masked;
+    typename MaskedSum<T, Addends, Bits>::template In<V> masked;
     Fetched<V, T> x;
-    V mean;
   };
   HR_HD int64_t row(int64_t r) const { return masked.row(r); }
   template <class V>
   HR_HD In<V> read(int64_t at, int64_t c) const {
-    return {masked.template read<V>(at, c), Fetched<V, T>(x + at + c), load<V>(mean + c)};
+    return {masked.template read<V>(at, c), Fetched<V, T>(x + at + c)};
   }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c, const In<V>& in, V* terms) const {
+  struct Coefficients {
+    V mean;
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    return {load<V>(mean + c)};
+  }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in, const Coefficients<V>& k, V* terms) const {
     const V g = masked.template value<V>(in.masked);
     store<V>(masked.dz + at + c, g);
     terms[0] = rounded<T>(g);  // Uses the values that later passes will read from memory.
-    terms[1] = terms[0] * (in.x.value() - in.mean);
+    terms[1] = terms[0] * (in.x.value() - k.mean);
   }
 };
 
 // Applies the mask of y = relu(scale * x + shift) to dz. y is computed again exactly as FuseForward computed it, which
 // saves reading it and writing the masked gradient.
 template <class V>
-HR_HD V passed(V dz, V x, const float* scale, const float* shift) {
-  return where_positive(x * load<V>(scale) + load<V>(shift), dz);
+HR_HD V passed(V dz, V x, V scale, V shift) {
+  return where_positive(x * scale + shift, dz);
 }
 
 // Only the two reductions of batch normalisation. If Relu, the mask of ReLU has not yet been applied to dz.
@@ -153,12 +256,23 @@ struct NormReduce {
     return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
   }
   template <class V>
-  HR_HD void one(int64_t, int64_t c, const In<V>& in, V* terms) const {
+  struct Coefficients {
+    V mean, scale, shift;  // The last two are undefined without Relu.
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    Coefficients<V> k;
+    k.mean = load<V>(mean + c);
+    if constexpr (Relu) k.scale = load<V>(scale + c), k.shift = load<V>(shift + c);
+    return k;
+  }
+  template <class V>
+  HR_HD void one(int64_t, int64_t, const In<V>& in, const Coefficients<V>& k, V* terms) const {
     const V xs = in.x.value();
     V g = in.dz.value();
-    if constexpr (Relu) g = passed(g, xs, scale + c, shift + c);
+    if constexpr (Relu) g = passed(g, xs, k.scale, k.shift);
     terms[0] = g;
-    terms[1] = g * (xs - load<V>(mean + c));
+    terms[1] = g * (xs - k.mean);
   }
 };
 
@@ -266,11 +380,22 @@ struct NormBackward {
     return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
   }
   template <class V>
-  HR_HD void one(int64_t at, int64_t c, const In<V>& in) const {
+  struct Coefficients {
+    V mean, a, b, d, scale, shift;  // The last two are undefined without Relu.
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    Coefficients<V> k;
+    k.mean = load<V>(mean + c), k.a = load<V>(a + c), k.b = load<V>(b + c), k.d = load<V>(d + c);
+    if constexpr (Relu) k.scale = load<V>(scale + c), k.shift = load<V>(shift + c);
+    return k;
+  }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in, const Coefficients<V>& k) const {
     const V xs = in.x.value();
     V g = in.dz.value();
-    if constexpr (Relu) g = passed(g, xs, scale + c, shift + c);
-    store<V>(dx + at + c, load<V>(a + c) * g + load<V>(b + c) * (xs - load<V>(mean + c)) + load<V>(d + c));
+    if constexpr (Relu) g = passed(g, xs, k.scale, k.shift);
+    store<V>(dx + at + c, k.a * g + k.b * (xs - k.mean) + k.d);
   }
 };
 
@@ -293,6 +418,15 @@ struct NormBackward {
   HR_FOR_EACH(NormBackward<T, true>)
 HR_FUSE(float)
 HR_FUSE(bf16)
+#define HR_MASK_BITS(N)                 \
+  HR_FOR_EACH(MaskedSum<bf16, N, true>) \
+  HR_REDUCE_ROWS(MaskedSumReduce<bf16, N, true>)
+HR_FOR_EACH(FuseForward<bf16, 2, true>)
+HR_FOR_EACH(FuseForward<bf16, 3, true>)
+HR_MASK_BITS(1)
+HR_MASK_BITS(2)
+HR_MASK_BITS(3)
+HR_MASK_BITS(4)
 HR_FOR_COLUMNS(NormCoefficients<float>)
 HR_FOR_COLUMNS(NormCoefficients<double>)
 HR_FOR_COLUMNS(RankSums)

@@ -54,4 +54,14 @@ void mean_of_kept(Context& cx, const Tensor& grad, const Tensor& sum, const Tens
   for_each_flat(cx, 1, CountKept{kept.data<float>(), loss.data<float>(), n, true});
 }
 
+void widen_gradients(Context& cx, HalfGradients& halves) {
+  if (halves.marks != halves.uploaded) {
+    cx.upload(halves.device_marks, std::as_bytes(std::span(halves.marks)));
+    halves.uploaded = halves.marks;
+  }
+  for_each_flat(cx, halves.grads.numel(),
+                WidenMarked{halves.half.data<bf16>(), halves.device_marks.data<uint8_t>(), halves.grads.data<float>()});
+  std::fill(halves.marks.begin(), halves.marks.end(), uint8_t{0});
+}
+
 }  // namespace hr

@@ -2,6 +2,7 @@
 // over several batches. They run on the device and read the loss there, so a captured graph can contain them.
 #pragma once
 #include "core/context.h"
+#include "ops/conv/backend.h"
 
 namespace hr {
 
@@ -21,5 +22,9 @@ void keep_gradient(Context& cx, const Tensor& grad, const Tensor& sum, const Ten
 // `grad` is unchanged, but `kept` still becomes 0.
 void mean_of_kept(Context& cx, const Tensor& grad, const Tensor& sum, const Tensor& kept, const Tensor& loss,
                   int64_t samples);
+
+// Widens all marked gradients of the slab, and unmarks them. The marks are uploaded if they are others than in the last
+// call, which a captured step must not do: its first run, which is not captured, must have had the same marks.
+void widen_gradients(Context& cx, HalfGradients& halves);
 
 }  // namespace hr

@@ -93,11 +93,26 @@ struct CountKept {
   }
 };
 
+// grads = half where the mark of the block of 16 elements is set.
+struct WidenMarked {
+  using Element = bf16;
+  static constexpr const char* kName = "filter gradients, widened";
+  double bytes_per_element() const { return sizeof(bf16) + sizeof(float) + 1.0 / 16; }
+  const bf16* half;
+  const uint8_t* marks;
+  float* grads;
+  template <class V>
+  HR_HD void one(int64_t i) const {
+    if (marks[i / 16] != 0) store<V>(grads + i, load<V>(half + i));
+  }
+};
+
 // The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_REDUCE_ROWS(SquaredGradient)
 HR_FOR_COLUMNS(ClipFactor)
 HR_FOR_EACH_FLAT(KeepGradient)
 HR_FOR_EACH_FLAT(MeanOfKept)
 HR_FOR_EACH_FLAT(CountKept)
+HR_FOR_EACH_FLAT(WidenMarked)
 
 }  // namespace hr

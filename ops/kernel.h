@@ -26,11 +26,41 @@ template <class F>
 requires requires { F::kAhead; }
 inline constexpr int rows_ahead<F> = F::kAhead;
 
+// If the arithmetic of a functor that is split has numbers that depend on the channel alone, coefficients<V>(c) loads
+// them and one<V>(at, c, loaded, coefficients) uses them. The loop decides whether it loads them for every row, or once
+// for all rows of a thread, which costs registers. It cannot be left to the compiler, because as far as it knows the
+// stores may change them. A functor with kLoadsCoefficients also has one<V>(at, c, loaded), which loads them itself.
+template <class F>
+inline constexpr bool has_coefficients = requires {
+  typename F::template Coefficients<float>;
+};
+template <class F>
+inline constexpr bool loads_coefficients = !has_coefficients<F>;
+template <class F>
+requires requires { F::kLoadsCoefficients; }
+inline constexpr bool loads_coefficients<F> = F::kLoadsCoefficients;
+// Whether a thread has the registers to keep them.
+template <class F>
+inline constexpr bool keeps_coefficients = has_coefficients<F>;
+template <class F>
+requires requires { F::kKeepsCoefficients; }
+inline constexpr bool keeps_coefficients<F> = F::kKeepsCoefficients;
+
+// Processes one row that was read already, and loads its coefficients.
+template <class V, class F, class At, class In, class... Terms>
+HR_HD void run_read(const F& f, const At& at, int64_t c, const In& in, Terms*... terms) {
+  if constexpr (loads_coefficients<F>) {
+    f.template one<V>(at, c, in, terms...);
+  } else {
+    f.template one<V>(at, c, in, f.template coefficients<V>(c), terms...);
+  }
+}
+
 // Processes one row. `terms` are the sums of a reduction.
 template <class V, class F, class At, class... Terms>
 HR_HD void run(const F& f, const At& at, int64_t c, Terms*... terms) {
   if constexpr (rows_ahead < F >> 0) {
-    f.template one<V>(at, c, f.template read<V>(at, c), terms...);
+    run_read<V>(f, at, c, f.template read<V>(at, c), terms...);
   } else {
     f.template one<V>(at, c, terms...);
   }

@@ -21,6 +21,15 @@ constexpr int kThreads = 256;             // Per block.
 constexpr int64_t kGridCap = 4224;        // 32 blocks for each of 132 multiprocessors. The kernels loop over the rest.
 constexpr int64_t kGridMax = 2147483647;  // The limit of gridDim.x.
 
+// A loop whose threads keep the coefficients of their channels has a grid that is resident as a whole, so that each
+// thread has many rows: this many blocks for each of 132 multiprocessors.
+constexpr int kKeepingBlocks = 3;
+constexpr int64_t kKeepingGrid = 132 * kKeepingBlocks;
+
+// Flags of a launch.
+constexpr int kReverse = 1;     // The blocks of a reduction are taken from the last to the first.
+constexpr int kStartsNext = 2;  // The next kernel of the stream may be launched as soon as all blocks have begun.
+
 struct RowsLaunch {
   uint32_t blocks = 0, threads_x = 1, threads_y = 1;
   int lanes = 1;  // Channels per thread and access.
@@ -33,14 +42,15 @@ constexpr int lanes_for(int64_t channels, size_t element_bytes) {
 }
 
 // Every row is visited exactly once: row = block * threads_y + y, then in strides of blocks * threads_y. `ahead` is the
-// number of rows that a thread processes at once.
-constexpr RowsLaunch launch_rows(int64_t rows, int64_t channels, size_t element_bytes, int ahead = 1) {
+// number of rows that a thread processes at once, `most` the largest grid.
+constexpr RowsLaunch launch_rows(int64_t rows, int64_t channels, size_t element_bytes, int ahead = 1,
+                                 int64_t most = kGridCap) {
   RowsLaunch l{.lanes = lanes_for(channels, element_bytes)};
   const int64_t groups = channels / l.lanes;
   l.threads_x = static_cast<uint32_t>(std::min<int64_t>(groups, kThreads));
   l.threads_y = kThreads / l.threads_x;
   const int64_t each = int64_t{l.threads_y} * ahead, blocks = (rows + each - 1) / each;
-  l.blocks = static_cast<uint32_t>(std::min(blocks, kGridCap));
+  l.blocks = static_cast<uint32_t>(std::min(blocks, most));
   return l;
 }
 

@@ -1,11 +1,21 @@
 // The loops of ops/for_each.h as CUDA kernels. Their launch parameters come from ops/launch_grid.h.
 // tests/ops/gpu_loops_test.cc compiles this file for the CPU, with one CPU thread per CUDA thread. Therefore it may
-// only use the built-in variables, __shared__ and __syncthreads() of CUDA.
+// only use the built-in variables, __shared__, __syncthreads() and the two functions of wait_for_predecessor() of CUDA.
 #pragma once
 #include "ops/kernel.h"
 
 namespace hr::gpu {
 namespace detail {
+
+// The first thing that every kernel does. A kernel that was launched before the one in front of it has ended must not
+// touch memory before that has (programmatic dependent launch, core/gpu_switches.h); in other launches the wait returns
+// at once. With kStartsNext the next kernel may be launched from now on, otherwise when the blocks end.
+__device__ inline void wait_for_predecessor(int flags) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+  if ((flags & kStartsNext) != 0) cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
 
 // The value type of a thread: Floats<N>, or a float for a single channel.
 template <int N>
@@ -21,36 +31,74 @@ struct ValueOf<1> {
 template <class F>
 inline constexpr int kRowsAtOnce = rows_ahead<F> > 0 ? rows_ahead<F> : 1;
 
+struct NoCoefficients {};
+template <class V, bool Keep, class F>
+HR_HD auto kept_coefficients(const F& f, int64_t c) {
+  if constexpr (Keep) {
+    return f.template coefficients<V>(c);
+  } else {
+    return NoCoefficients();
+  }
+}
+
 // Calls use(one) for the rows row, row + stride, ... below `end`, kRowsAtOnce<F> of them at once, with all reads before
 // the first use. one(terms...) applies the functor to a row. Groups contain only existing rows. With a bounds check
 // inside the group the compiler would delay each load until after its check, and the loads would no longer overlap.
-template <class V, class F, class Use>
+// If Reverse, the rows are row, row - stride, ... down to 0. This is a parameter of the template, because a direction
+// in a register made two functors spill. If Keep, the coefficients are loaded once (ops/kernel.h).
+template <class V, bool Reverse, bool Keep, class F, class Use>
 HR_HD void for_rows(const F& f, int64_t row, int64_t stride, int64_t end, int64_t c, const Use& use) {
+  // As an unsigned number a negative row is above `end`. (A comparison with 0 made one functor spill.)
+  const auto exists = [&](int64_t r) {
+    return Reverse ? static_cast<uint64_t>(r) < static_cast<uint64_t>(end) : r < end;
+  };
+  const int64_t step = Reverse ? -stride : stride;
+  const auto kept = kept_coefficients<V, Keep>(f, c);
+  // Processes one row that was read already.
+  const auto finish = [&](const auto& at, const auto& in, auto*... terms) {
+    if constexpr (Keep) {
+      f.template one<V>(at, c, in, kept, terms...);
+    } else {
+      run_read<V>(f, at, c, in, terms...);
+    }
+  };
   constexpr int kRows = kRowsAtOnce<F>;
   if constexpr (kRows > 1) {
-    for (; row + (kRows - 1) * stride < end; row += kRows * stride) {
+    for (; exists(row + (kRows - 1) * step); row += kRows * step) {
       decltype(f.row(row)) at[kRows];
       decltype(f.template read<V>(at[0], c)) in[kRows];
       HR_UNROLL for (int u = 0; u < kRows; ++u) {
-        at[u] = f.row(row + u * stride);
+        at[u] = f.row(row + u * step);
         in[u] = f.template read<V>(at[u], c);
       }
       HR_UNROLL for (int u = 0; u < kRows; ++u) {
-        use([&](auto*... terms) { f.template one<V>(at[u], c, in[u], terms...); });
+        use([&](auto*... terms) { finish(at[u], in[u], terms...); });
       }
     }
   }
-  for (; row < end; row += stride) use([&](auto*... terms) { run<V>(f, f.row(row), c, terms...); });
+  for (; exists(row); row += step) {
+    const auto at = f.row(row);
+    use([&](auto*... terms) {
+      if constexpr (rows_ahead < F >> 0) {
+        finish(at, f.template read<V>(at, c), terms...);
+      } else {
+        f.template one<V>(at, c, terms...);
+      }
+    });
+  }
 }
 
-template <class F, int N>
-// Allows 64 registers. The compiler would choose 40, with which some functors spill.
-__global__ void __launch_bounds__(kThreads, 4) for_each_kernel(const F f, int64_t rows, int channels) {
+template <class F, int N, bool Reverse, bool Keep>
+// Allows 64 registers. The compiler would choose 40, with which some functors spill. A thread that keeps coefficients
+// may have 80.
+__global__ void __launch_bounds__(kThreads, Keep ? kKeepingBlocks : 4)
+    for_each_kernel(const F f, int64_t rows, int channels, int flags) {
   using V = typename ValueOf<N>::type;
+  wait_for_predecessor(flags);
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.y;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   for (int c = static_cast<int>(threadIdx.x) * N; c < channels; c += static_cast<int>(blockDim.x) * N)
-    for_rows<V>(f, first, stride, rows, c, [](const auto& one) { one(); });
+    for_rows<V, Reverse, Keep>(f, Reverse ? rows - 1 - first : first, stride, rows, c, [](const auto& one) { one(); });
 }
 
 // Each thread sums every blockDim.y-th row of the block. The strands of one channel group are then added pairwise, in
@@ -58,10 +106,13 @@ __global__ void __launch_bounds__(kThreads, 4) for_each_kernel(const F f, int64_
 template <class F, int N>
 // Allows 80 registers. The compiler would choose 40, with which some functors spill.
 __global__ void __launch_bounds__(kThreads, 3)
-    reduce_rows_kernel(const F f, int64_t rows, int block, int channels, float* __restrict__ partial) {
+    reduce_rows_kernel(const F f, int64_t rows, int block, int channels, int flags, float* __restrict__ partial) {
   using V = typename ValueOf<N>::type;
   __shared__ float strands[F::kSums * N * kThreads];
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * block;
+  wait_for_predecessor(flags);
+  // Only the order of the blocks is reversed. That of the rows within a block decides how the sums are rounded.
+  const unsigned part = (flags & kReverse) != 0 ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+  const int64_t begin = static_cast<int64_t>(part) * block;
   const int64_t end = begin + block < rows ? begin + block : rows;
   const int thread = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x);
   for (int first = 0; first < channels; first += static_cast<int>(blockDim.x) * N) {
@@ -69,7 +120,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     V sums[F::kSums];
     HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] = Lanes<V>::fill(0);
     if (c < channels) {
-      for_rows<V>(f, begin + threadIdx.y, blockDim.y, end, c, [&](const auto& one) {
+      for_rows<V, false, keeps_coefficients<F>>(f, begin + threadIdx.y, blockDim.y, end, c, [&](const auto& one) {
         V terms[F::kSums];
         one(terms);
         HR_UNROLL for (int s = 0; s < F::kSums; ++s) sums[s] += terms[s];
@@ -92,7 +143,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     }
     if (threadIdx.y == 0 && c < channels) {
       HR_UNROLL for (int s = 0; s < F::kSums; ++s) {
-        float* out = partial + (static_cast<int64_t>(blockIdx.x) * F::kSums + s) * channels + c;
+        float* out = partial + (static_cast<int64_t>(part) * F::kSums + s) * channels + c;
         V total;
         HR_UNROLL for (int i = 0; i < N; ++i) set_lane(total, i, strands[(s * N + i) * kThreads + thread]);
         store<V>(out, total);
@@ -104,8 +155,9 @@ __global__ void __launch_bounds__(kThreads, 3)
 
 template <class F>
 __global__ void __launch_bounds__(kColumnThreads* kColumnStrands)
-    for_columns_kernel(const F f, int64_t parts, int channels) {
+    for_columns_kernel(const F f, int64_t parts, int channels, int flags) {
   using State = typename F::State;
+  wait_for_predecessor(flags);
   alignas(State) __shared__ unsigned char memory[sizeof(State) * kColumnThreads * kColumnStrands];
   State* states = reinterpret_cast<State*>(memory);
   const int c = static_cast<int>(blockIdx.x) * kColumnThreads + static_cast<int>(threadIdx.x);
@@ -129,8 +181,9 @@ __global__ void __launch_bounds__(kColumnThreads* kColumnStrands)
 }
 
 template <class F, int N>
-__global__ void __launch_bounds__(kThreads) for_each_flat_kernel(const F f, int64_t n) {
+__global__ void __launch_bounds__(kThreads) for_each_flat_kernel(const F f, int64_t n, int flags) {
   using V = typename ValueOf<N>::type;
+  wait_for_predecessor(flags);
   const int64_t vectors = n / N, work = vectors + n % N;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < work; i += stride) {

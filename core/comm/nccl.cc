@@ -9,6 +9,7 @@
 #include "core/comm/nccl_api.h"
 #include "core/cuda.h"
 #include "core/error.h"
+#include "core/launch_order.h"
 
 namespace hr {
 namespace {
@@ -88,6 +89,7 @@ class NcclComm final : public Comm {
   void broadcast(const Tensor& t, int root, void* stream) override {
     expect_device("broadcast", t);
     call("ncclBroadcast", kCaller, [&](nccl::Comm comm) {
+      cuda::note_other_work(static_cast<cuda::Stream>(stream));
       return api().broadcast(t.raw(), t.raw(), t.bytes(), nccl::kUint8, root, comm, stream);
     });
   }
@@ -98,6 +100,7 @@ class NcclComm final : public Comm {
               "all_gather: {} ranks with {} of {} each do not fill {} of {}", size(), mine.numel(),
               name_of(mine.dtype()), all.numel(), name_of(all.dtype()));
     call("ncclAllGather", kCaller, [&](nccl::Comm comm) {
+      cuda::note_other_work(static_cast<cuda::Stream>(stream));
       return api().all_gather(mine.raw(), all.raw(), mine.bytes(), nccl::kUint8, comm, stream);
     });
   }
@@ -220,6 +223,7 @@ class NcclComm final : public Comm {
     hr::check(t.dtype() == DType::f32 || t.dtype() == DType::f64, "all_reduce: expected f32 or f64 elements, got {}",
               name_of(t.dtype()));
     call("ncclAllReduce", which, [&](nccl::Comm comm) {
+      cuda::note_other_work(static_cast<cuda::Stream>(stream));
       return api().all_reduce(t.raw(), t.raw(), static_cast<size_t>(t.numel()),
                               t.dtype() == DType::f32 ? nccl::kFloat32 : nccl::kFloat64,
                               op == Reduce::mean ? nccl::kAvg : nccl::kSum, comm, stream);

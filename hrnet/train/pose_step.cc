@@ -2,6 +2,7 @@
 
 #include "core/crop_slot.h"
 #include "core/error.h"
+#include "core/gpu_switches.h"
 #include "ops/crop.h"
 #include "ops/elementwise.h"
 #include "ops/heatmaps.h"
@@ -14,7 +15,7 @@ Tensor pose_loss(Context& cx, const PoseModel& model, const Inputs& in, JointsLo
   Tensor images, targets;
   if (in.contains("sources")) {
     const auto h = static_cast<int>(in.constant(0)), w = static_cast<int>(in.constant(1));
-    images = cx.empty({in["sources"].dim(0), h, w, 3}, DType::f32);
+    images = cx.empty({in["sources"].dim(0), h, w, 3}, bf16_crops() ? cx.precision : DType::f32);
     crop(cx, in["sources"], in["normal"], images);
     targets = gaussian_targets(cx, in["profiles"], h / 4, w / 4);
   } else {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/gpu_switches.h"
 #include "ops/conv/backend.h"
 #include "ops/elementwise.h"
 #include "ops/gradients.h"
@@ -211,7 +212,12 @@ void TrainStep::run(Plan& plan) {
     whole = gpu || std::isfinite(*plan.loss.data<float>());
     if (whole) {
       if (parallel_ != nullptr) parallel_->hold(plan.part != Plan::Part::alone);
+      collect_halves(step, plan);
       tape_.backward(step, loss, one_);
+      if (plan.halves) {
+        widen_gradients(step, *plan.halves);
+        conv_backend(step).halves = nullptr;
+      }
       use_gradients(step, plan);
     } else {
       tape_.clear();
@@ -219,12 +225,30 @@ void TrainStep::run(Plan& plan) {
     }
   } catch (...) {
     tape_.clear();
+    if (plan.halves) conv_backend(step).halves = nullptr;
     plan.arena->abort_step();
     throw;
   }
   // A step that was cut short must not become the plan of later steps.
   whole ? plan.arena->end_step() : plan.arena->abort_step();
   cx_.ops = step.ops;
+}
+
+void TrainStep::collect_halves(Context& step, Plan& plan) {
+  // With several ranks each gradient is sent as soon as it is complete, so it cannot wait for the others.
+  const bool wanted = cx_.device.is_cuda() && cx_.precision == DType::bf16 && parallel_ == nullptr;
+  if (!plan.halves && wanted && plan.graph == nullptr && !plan.arena->replaying() && filter_gradient_slab()) {
+    const Context& home = store_.home();
+    const Shape shape = store_.grads.shape();
+    if (!halves_.defined()) halves_ = home.zeros(shape, DType::bf16);
+    const int64_t blocks = store_.grads.numel() / HalfGradients::kBlock;
+    plan.halves = std::make_shared<HalfGradients>();
+    plan.halves->grads = store_.grads;
+    plan.halves->half = halves_;
+    plan.halves->marks.assign(static_cast<size_t>(blocks), 0);
+    plan.halves->device_marks = home.empty({blocks}, DType::u8);
+  }
+  if (plan.halves) conv_backend(step).halves = plan.halves.get();
 }
 
 void TrainStep::use_gradients(Context& step, Plan& plan) {

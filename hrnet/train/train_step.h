@@ -26,6 +26,8 @@
 
 namespace hr {
 
+struct HalfGradients;
+
 // One array of a batch, in the caller's memory: dense, with the dims in memory order. The memory must stay valid until
 // submit() returns; HostArray does not copy it.
 struct HostArray {
@@ -157,14 +159,17 @@ class TrainStep {
     Tensor loss;                   // View [1] of status.
     std::shared_ptr<Arena> arena;  // Its plan is valid for one batch shape.
     cuda::Graph graph = nullptr;
-    std::vector<int64_t> counted;  // How much a step raises each num_batches_tracked.
+    std::shared_ptr<HalfGradients> halves;  // Of a step that collects filter gradients in bf16; else null.
+    std::vector<int64_t> counted;           // How much a step raises each num_batches_tracked.
   };
-  struct Slot;  // A batch in flight to the GPU.
+  Tensor halves_;  // [parameters] bf16: HalfGradients::half of all plans; undefined until it is needed.
+  struct Slot;     // A batch in flight to the GPU.
 
   Plan& plan_for(const StepBatch& batch, Plan::Part part = Plan::Part::alone);
   Plan make_plan(const StepBatch& batch) const;
   Tensor forward(Context& step, const Plan& plan);  // Computes the loss.
   void run(Plan& plan);                             // Runs one step, or records it for a graph.
+  void collect_halves(Context& step, Plan& plan);   // Lets filter gradients be collected in bf16, if they shall be.
   void use_gradients(Context& step, Plan& plan);    // Keeps the gradients or updates with them, after backward.
   void submit_cpu(Plan& plan, const StepBatch& batch, double lr);
   void submit_gpu(Plan& plan, const StepBatch& batch, double lr);

@@ -1,6 +1,8 @@
 // The interface between conv2d and the libraries: oneDNN on the CPU (ops/conv/dnnl_conv), cuDNN and cuBLASLt on a GPU
 // (ops/conv/gpu_conv).
 #pragma once
+#include <algorithm>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -55,6 +57,30 @@ struct ConvClock {
   int64_t calls = 0;
 };
 
+// Gradients of filters in bf16, collected in a slab that is laid out like the slab of all gradients, until one kernel
+// widens them all (ops/gradients.h).
+struct HalfGradients {
+  Tensor grads;                // [n] f32: the slab of all gradients, n a multiple of kBlock.
+  Tensor half;                 // [n] bf16, zero between the parameters.
+  std::vector<uint8_t> marks;  // [n / kBlock]: 1 where the gradient of this step is in `half`.
+  Tensor device_marks;         // The same on the device, as of the last step.
+  std::vector<uint8_t> uploaded;
+  static constexpr int64_t kBlock = 16;
+
+  // Returns the place of this gradient in `half`; null if it is not in the slab.
+  bf16* place(const float* gradient) const {
+    const float* begin = grads.data<float>();
+    return gradient >= begin && gradient < begin + grads.numel() ? half.data<bf16>() + (gradient - begin) : nullptr;
+  }
+  void mark(const float* gradient, int64_t count, uint8_t as) {
+    const int64_t first = (gradient - grads.data<float>()) / kBlock, blocks = (count + kBlock - 1) / kBlock;
+    std::fill_n(marks.begin() + first, blocks, as);
+  }
+  bool marked(const float* gradient) const {
+    return place(gradient) != nullptr && marks[static_cast<size_t>((gradient - grads.data<float>()) / kBlock)] != 0;
+  }
+};
+
 class ConvBackend : public OpState {
  public:
   // Computes y by the formula of ConvAct. bias is [co] f32, add has the shape and type of y. `packed` may be null.
@@ -74,6 +100,9 @@ class ConvBackend : public OpState {
   // kernels, all ranks run the one that rank 0 chooses, so that a run with the same ranks gives the same bytes
   // whichever of them measured. The first call of each shape is then a collective. Null: each rank chooses for itself.
   Comm* ranks = nullptr;
+
+  // Set during a backward pass: where filter gradients in bf16 are collected. Null: they are widened one by one.
+  HalfGradients* halves = nullptr;
 };
 
 // Returns the context's backend, which is made at the first use: oneDNN or cuDNN, by the device. Throws Error if cuDNN

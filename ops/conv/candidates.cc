@@ -31,11 +31,12 @@ ConvCandidate widened(const ConvProblem& p, ConvCandidate inner) {
                                                                    void* workspace) {
     auto* rounded = reinterpret_cast<bf16*>(static_cast<std::byte*>(workspace) + offset);
     ConvBuffers half = buffers;
-    half.out = rounded;
+    half.out = buffers.half != nullptr ? buffers.half : rounded;
     compute(cx, half, workspace);
+    if (buffers.half != nullptr) return;
     for_each_flat(cx, count, Convert<bf16, float>{rounded, static_cast<float*>(buffers.out)});
   };
-  return {std::move(inner.name), offset + count * static_cast<int64_t>(sizeof(bf16)), run};
+  return {std::move(inner.name), offset + count * static_cast<int64_t>(sizeof(bf16)), run, true};
 }
 
 template <class From, class To>

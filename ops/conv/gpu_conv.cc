@@ -95,7 +95,9 @@ class GpuConv final : public ConvBackend {
     Tensor swapped;
     if (g.transposed) swapped = cx.empty({g.co * g.kh * g.kw * g.ci}, DType::f32);
     float* f32 = g.transposed ? swapped.data<float>() : dfilter;
-    run(cx, p, {.x = x, .y = dy, .out = f32});
+    bf16* half = halves != nullptr && !g.transposed ? halves->place(dfilter) : nullptr;
+    const ConvCandidate& candidate = run(cx, p, {.x = x, .y = dy, .out = f32, .half = half});
+    if (half != nullptr && candidate.writes_half) halves->mark(dfilter, g.co * g.kh * g.kw * g.ci, 1);
     if (g.transposed) swap_filter(cx, f32, dfilter, g.ci, g.kh * g.kw, g.co);
     if (dbias == nullptr) return;
     const int64_t rows = g.n * g.out_h() * g.out_w();
@@ -177,7 +179,7 @@ class GpuConv final : public ConvBackend {
     return target->raw();
   }
 
-  void run(const Context& cx, const ConvProblem& p, const ConvBuffers& buffers) {
+  const ConvCandidate& run(const Context& cx, const ConvProblem& p, const ConvBuffers& buffers) {
     const std::string name = to_string(p);
     const bool shared = ranks != nullptr && ranks->size() > 1;
     auto& known = shared ? agreed_ : chosen_;
@@ -190,6 +192,7 @@ class GpuConv final : public ConvBackend {
     const Tensor workspace = cx.empty({std::max<int64_t>(candidate.workspace, 1)}, DType::u8);
     candidate.run(cx, buffers, workspace.raw());
     ++clock.calls;
+    return candidate;
   }
 
   // Returns rank 0's choice. This rank's own earlier choices are ignored, so that all ranks ask for the same problems

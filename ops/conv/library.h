@@ -28,6 +28,9 @@ std::string to_string(const ConvProblem& problem);
 struct ConvBuffers {
   const void *x = nullptr, *filter = nullptr, *y = nullptr;  // The one that is written is null.
   void* out = nullptr;
+  // Pass backward_filter with an f32 result: where a candidate that computes it in bf16 shall leave that, in place of
+  // widening it to `out`. Null: it always writes `out`.
+  bf16* half = nullptr;
   // [co], of the type of y. With another type the libraries have few kernels, or compile one.
   const void* bias = nullptr;
   const void* add = nullptr;  // Has the shape and type of y, and is never y itself.
@@ -42,6 +45,7 @@ struct ConvCandidate {
   // Submits the work to cx.stream. Neither waits nor allocates, so that it can be captured. Throws Error if the library
   // refuses.
   std::function<void(const Context& cx, const ConvBuffers& buffers, void* workspace)> run;
+  bool writes_half = false;  // It leaves its result in ConvBuffers::half, if that is given.
 };
 
 // Selects which kernels of a library are requested.

@@ -1,31 +1,50 @@
 // Implements ops/gpu_loops.h on the simulated device: each launch is queued in its stream and then runs the CPU's loop.
 #include <cstring>
 
+#include "core/gpu_switches.h"
+#include "core/launch_order.h"
 #include "ops/conv/tile_conv_launch.h"
 #include "ops/for_each.h"
 #include "tests/simulated_gpu/simulator.h"
 #include "tests/support/conv_stand_in.h"
 
 namespace hr::gpu {
+namespace {
+
+// As the launches of ops/for_each.cuh. The kernels of ops/loops_kernels.cuh wait before they do anything else.
+void queue(cuda::Stream stream, std::function<void()> loop) {
+  const bool dependent = dependent_launch() != DependentLaunch::off && cuda::ends_with_kernel(stream);
+  if (dependent) {
+    simulator::enqueue_dependent(stream, [loop = std::move(loop)](const std::function<void()>& wait) {
+      wait();
+      loop();
+    });
+  } else {
+    simulator::enqueue(stream, std::move(loop));
+  }
+  cuda::note_kernel(stream);
+}
+
+}  // namespace
 
 template <class F>
 void for_each(cuda::Stream stream, int64_t rows, int64_t channels, const F& f) {
-  simulator::enqueue(stream, [=] { hr::for_each(Context(), rows, channels, f); });
+  queue(stream, [=] { hr::for_each(Context(), rows, channels, f); });
 }
 template <class F>
 void reduce_rows(cuda::Stream stream, int64_t rows, int64_t channels, const F& f, float* partial) {
-  simulator::enqueue(stream, [=] {
+  queue(stream, [=] {
     const Partials p = hr::reduce_rows(Context(), rows, channels, f);
     std::memcpy(partial, p.sums.raw(), p.sums.bytes());
   });
 }
 template <class F>
 void for_columns(cuda::Stream stream, int64_t parts, int64_t channels, const F& f) {
-  simulator::enqueue(stream, [=] { hr::for_columns(Context(), parts, channels, f); });
+  queue(stream, [=] { hr::for_columns(Context(), parts, channels, f); });
 }
 template <class F>
 void for_each_flat(cuda::Stream stream, int64_t n, const F& f) {
-  simulator::enqueue(stream, [=] { hr::for_each_flat(Context(), n, f); });
+  queue(stream, [=] { hr::for_each_flat(Context(), n, f); });
 }
 
 }  // namespace hr::gpu

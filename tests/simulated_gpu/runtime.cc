@@ -1,6 +1,7 @@
 // core/cuda.h on the simulated device.
 #include <cstring>
 
+#include "core/launch_order.h"
 #include "tests/simulated_gpu/streams.h"
 
 namespace hr {
@@ -23,6 +24,9 @@ auto locked(const Body& body) {
 namespace simulator {
 void enqueue(cuda::Stream stream, std::function<void()> kernel) {
   locked([&](Simulator& s) { s.enqueue(stream, std::move(kernel)); });
+}
+void enqueue_dependent(cuda::Stream stream, DependentKernel kernel) {
+  locked([&](Simulator& s) { s.enqueue_dependent(stream, std::move(kernel)); });
 }
 bool protects_memory() { return Simulator::protects(); }
 void set_order(const std::string& order) {
@@ -72,6 +76,7 @@ Stream create_stream() {
   return stream;
 }
 void destroy_stream(Stream stream) noexcept {
+  note_other_work(stream);
   locked([&](Simulator& s) { s.remove(stream); });
   delete stream;
 }
@@ -81,6 +86,7 @@ void record(Event event, Stream stream) {
   locked([&](Simulator& s) { s.record(event, stream); });
 }
 void wait(Stream stream, Event event) {
+  note_other_work(stream);
   locked([&](Simulator& s) { s.wait(stream, event); });
 }
 bool done(Event event) {
@@ -96,21 +102,27 @@ float elapsed_ms(Event begin, Event end) {
   return locked([&](Simulator& s) { return s.elapsed_ms(begin, end); });
 }
 void copy(void* to, const void* from, size_t bytes, Copy kind, Stream stream) {
+  note_other_work(stream);
   locked([&](Simulator& s) { s.copy(to, from, bytes, kind, stream); });
 }
 void zero(void* to, size_t bytes, Stream stream) {
+  note_other_work(stream);
   locked([&](Simulator& s) { s.enqueue(stream, [to, bytes] { std::memset(to, 0, bytes); }); });
 }
 void begin_capture(Stream stream) {
+  note_other_work(stream);
   locked([&](Simulator& s) { s.begin_capture(stream); });
 }
 Graph end_capture(Stream stream) {
+  note_other_work(stream);
   return locked([&](Simulator& s) { return s.end_capture(stream); });
 }
 void abort_capture(Stream stream) noexcept {
+  note_other_work(stream);
   locked([&](Simulator& s) { s.abort_capture(stream); });
 }
 void launch(Graph graph, Stream stream) {
+  note_other_work(stream);
   locked([&](Simulator& s) { s.launch(graph, stream); });
 }
 void destroy_graph(Graph graph) noexcept {

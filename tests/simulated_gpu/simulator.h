@@ -7,6 +7,8 @@
 //    from a seed), so that a missing event, or memory that is reused too early, gives another result.
 //  * New device memory is full of NaNs, and the program crashes if the host accesses it. Pinned memory is read and
 //    written when the copy runs, not when it is queued.
+//  * A kernel that is launched as a dependent of the one in front of it may begin before that one has run, up to the
+//    place where it waits for it.
 //  * A captured graph runs its nodes in any order that its edges allow. Within a capture, calls that CUDA refuses are
 //    refused: waiting, allocating, pageable copies, events from outside, forks that are not joined.
 //
@@ -22,6 +24,10 @@ namespace hr::simulator {
 
 // Queues a kernel on a stream.
 void enqueue(cuda::Stream stream, std::function<void()> kernel);
+// Queues a kernel that may begin before the one in front of it has ended (programmatic dependent launch). It calls its
+// argument where it waits for that.
+using DependentKernel = std::function<void(const std::function<void()>& wait)>;
+void enqueue_dependent(cuda::Stream stream, DependentKernel kernel);
 // Tells whether the host is kept from accessing device memory. It is not where the system has no transparent huge
 // pages.
 bool protects_memory();

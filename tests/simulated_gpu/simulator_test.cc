@@ -126,6 +126,61 @@ TEST_F(Simulator, AGraphRunsAgainAndAgainWithItsForks) {
   cuda::destroy_graph(graph);
 }
 
+// A kernel that is launched as a dependent of another one, with and without the wait for it. With it, results are the
+// same in every order. Without it, the kernel reads what was there before, in a stream and in a graph.
+TEST_F(Simulator, AMissingWaitOfADependentKernelShows) {
+  const auto run = [](const std::string& order, bool waits, bool captured) {
+    simulator::set_order(order);
+    Machine m;
+    cuda::zero(m.device, sizeof(Floats), m.a);
+    cuda::synchronize(m.a);
+    if (captured) cuda::begin_capture(m.a);
+    simulator::enqueue(m.a, [p = m.device] { p[0] += 1; });
+    for (int i = 1; i < 4; ++i) {
+      simulator::enqueue_dependent(m.a, [p = m.device, i, waits](const std::function<void()>& wait) {
+        if (waits) wait();
+        p[i] = 2 * p[i - 1];
+      });
+    }
+    if (captured) {
+      const cuda::Graph graph = cuda::end_capture(m.a);
+      cuda::launch(graph, m.a);
+      m.first(m.a);
+      cuda::destroy_graph(graph);
+    } else {
+      m.first(m.a);
+    }
+    return *m.pinned;
+  };
+  const Floats right{1, 2, 4, 8};
+  for (const bool captured : {false, true}) {
+    for (const char* order : {"lazy", "eager", "1", "2", "3"}) {
+      SCOPED_TRACE(fmt::format("{}{}", order, captured ? ", captured" : ""));
+      EXPECT_EQ(run(order, true, captured), right);
+    }
+    EXPECT_NE(run("lazy", false, captured), right);
+    int seen = 0;
+    for (int seed = 1; seed <= 20; ++seed) seen += run(std::to_string(seed), false, captured) != right ? 1 : 0;
+    EXPECT_GT(seen, 0);
+    EXPECT_EQ(run("eager", false, captured), right) << "this order takes no freedom";
+  }
+}
+
+TEST_F(Simulator, ADependentLaunchBehindAJoinIsRefused) {
+  Machine m;
+  cuda::begin_capture(m.a);
+  m.add(m.a, 1);
+  cuda::record(m.event, m.a);
+  cuda::wait(m.b, m.event);
+  m.add(m.b, 1);
+  m.add(m.a, 1);
+  cuda::record(m.event, m.b);
+  cuda::wait(m.a, m.event);
+  expect_refused("behind 2 nodes",
+                 [&] { simulator::enqueue_dependent(m.a, [](const std::function<void()>& wait) { wait(); }); });
+  cuda::abort_capture(m.a);
+}
+
 TEST_F(Simulator, ACaptureRefusesWhatCudaRefuses) {
   Machine m;
   const auto capture = [&](const std::function<void()>& body) {

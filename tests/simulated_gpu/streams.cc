@@ -122,11 +122,23 @@ void Simulator::enqueue(CUstream_st* stream, std::function<void()> work) {
   if (stream == nullptr) fail("simulated GPU: work on no stream");
   if (stream->capture) {
     Capture& c = *stream->capture;
-    c.nodes.push_back({std::move(work), stream->heads});
+    c.nodes.push_back({.work = std::move(work), .after = stream->heads});
     stream->heads = {c.nodes.size() - 1};
     return;
   }
   push(*stream, {.work = std::move(work)});
+}
+
+void Simulator::enqueue_dependent(CUstream_st* stream, simulator::DependentKernel kernel) {
+  if (stream->capture) {
+    // CUDA knows such an edge between two kernels only, so the program must not ask for it after a join.
+    if (stream->heads.size() != 1) fail("simulated GPU: a dependent launch behind {} nodes", stream->heads.size());
+    Capture& c = *stream->capture;
+    c.nodes.push_back({.after = stream->heads, .dependent = std::move(kernel)});
+    stream->heads = {c.nodes.size() - 1};
+    return;
+  }
+  push(*stream, {.dependent = std::move(kernel)});
 }
 
 void Simulator::record(CUevent_st* event, CUstream_st* stream) {
@@ -313,9 +325,20 @@ void Simulator::advance(CUstream_st& stream) {
   const Op op = std::move(stream.queue.front());
   stream.queue.pop_front();
   if (op.after) finish(*op.after);
-  if (op.work) {
+  if (op.work || op.dependent) {
     const Open open(*this);
-    op.work();
+    bool ran = false;
+    const auto run = [&] {
+      if (std::exchange(ran, true)) return;
+      // Whatever op.dependent waits for has run, because it is the first op of the stream.
+      op.work ? op.work() : op.dependent([] {});
+    };
+    if (!stream.queue.empty() && stream.queue.front().dependent && begins_early()) {
+      const Op next = std::move(stream.queue.front());
+      stream.queue.pop_front();
+      next.dependent(run);
+    }
+    run();
   }
   if (op.mark) {
     op.mark->done = true;
@@ -336,9 +359,23 @@ void Simulator::run(const std::vector<Capture::Node>& nodes) {
     const size_t at = lazy_ ? ready.size() - 1 : eager_ ? 0 : random_.below(ready.size());
     const size_t n = ready[at];
     ready.erase(ready.begin() + static_cast<ptrdiff_t>(at));
-    nodes[n].work();
-    for (const size_t after : next[n]) {
-      if (--missing[after] == 0) ready.push_back(after);
+    const auto early =
+        std::find_if(next[n].begin(), next[n].end(), [&](size_t i) { return static_cast<bool>(nodes[i].dependent); });
+    bool ran = false;
+    const auto run_node = [&] {
+      if (std::exchange(ran, true)) return;
+      nodes[n].work ? nodes[n].work() : nodes[n].dependent([] {});
+    };
+    std::vector<size_t> done{n};
+    if (early != next[n].end() && begins_early()) {
+      nodes[*early].dependent(run_node);
+      done.push_back(*early);
+    }
+    run_node();
+    for (const size_t d : done) {
+      for (const size_t after : next[d]) {
+        if (--missing[after] == 0 && std::find(done.begin(), done.end(), after) == done.end()) ready.push_back(after);
+      }
     }
   }
 }

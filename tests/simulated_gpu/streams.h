@@ -24,8 +24,9 @@ struct Marker {
 };
 
 struct Op {
-  std::function<void()> work;           // may be empty
-  std::shared_ptr<Marker> after, mark;  // waits for one, signals the other
+  std::function<void()> work;                // may be empty
+  hr::simulator::DependentKernel dependent;  // in place of work: may begin before the op in front of it has run
+  std::shared_ptr<Marker> after, mark;       // waits for one, signals the other
 };
 
 // Work between begin_capture and end_capture.
@@ -35,6 +36,7 @@ struct Capture {
   struct Node {
     std::function<void()> work;
     std::set<size_t> after;
+    hr::simulator::DependentKernel dependent;  // in place of work: may begin before the one node in `after` has run
   };
   std::vector<Node> nodes;
   std::set<CUstream_st*> streams;
@@ -90,6 +92,7 @@ class Simulator {
   void remove(CUstream_st* stream);
 
   void enqueue(CUstream_st* stream, std::function<void()> work);
+  void enqueue_dependent(CUstream_st* stream, simulator::DependentKernel kernel);
 
   void record(CUevent_st* event, CUstream_st* stream);
 
@@ -143,6 +146,8 @@ class Simulator {
   static bool runnable(const CUstream_st& s);
   void finish(const Marker& marker);
   void finish(CUstream_st& stream);
+  // Tells whether a dependent kernel begins before the one in front of it: always, never, or by chance.
+  bool begins_early() { return lazy_ || (!eager_ && random_.below(2) == 0); }
   // Does the first op of the stream, and before it the work that it waits for.
   void advance(CUstream_st& stream);
   void run(const std::vector<Capture::Node>& nodes);

@@ -28,6 +28,12 @@ class Switch:
 SWITCHES = [
     Switch("HRNET_SIDE_STREAMS", [None, "0", "1"]),
     Switch("HRNET_CONV_CANDIDATES", [None, "10"], plans=True),
+    # Changes whose gain is only predicted (docs/design/gpu.md, "Switched changes").
+    Switch("HRNET_REVERSE", [None, "elements", "sums", "both"]),
+    Switch("HRNET_COEFFICIENTS", [None, "registers"]),
+    Switch("HRNET_DEPENDENT_LAUNCH", [None, "end", "start"]),
+    Switch("HRNET_FILTER_SLAB", [None, "on"], plans=True),
+    Switch("HRNET_RELU_BITS", [None, "on"]),
 ]
 
 
