@@ -41,7 +41,9 @@ int64_t rows_per_piece(const Int8Layout& l) {
 struct Int8Network::Plan {
   int64_t n = 0, h = 0, w = 0;
   std::vector<Int8Layout> layouts;  // By value. Floats are dense; their border is not used.
-  std::vector<std::byte*> data;     // By value; null for the input of the head, which belongs to the call.
+  std::vector<std::byte*> data;     // By value; null for the heatmaps, which belong to the call.
+  Tensor head_input;                // Floats.
+  std::vector<size_t> sizes;        // By value, the bytes of its memory.
   std::vector<Memory> memory;
   size_t bytes = 0;
 
@@ -91,6 +93,7 @@ void Int8Network::Plan::allocate(const Int8Graph& graph) {
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return made[a] < made[b]; });
   std::vector<Block> blocks;
   data.assign(count, nullptr);
+  sizes.assign(count, 0);
   for (const size_t v : order) {
     const Int8Layout& l = layouts[v];
     const bool is_bytes = graph.values[v].bytes;
@@ -107,6 +110,7 @@ void Int8Network::Plan::allocate(const Int8Graph& graph) {
     }
     found->free_after = last[v];
     data[v] = found->data;
+    sizes[v] = found->size;
   }
 }
 
@@ -171,7 +175,7 @@ Int8Network::Plan& Int8Network::plan(int64_t n, int64_t h, int64_t w) {
     return *plans_.front();
   }
   while (plans_.size() >= kPlans) plans_.pop_back();
-  auto made = std::make_unique<Plan>();
+  auto made = std::make_shared<Plan>();
   made->n = n;
   made->h = h;
   made->w = w;
@@ -205,6 +209,14 @@ Int8Network::Plan& Int8Network::plan(int64_t n, int64_t h, int64_t w) {
     jobs.push_back({i, (jobs.empty() ? 0 : jobs.back().end) + pieces});
   }
   made->allocate(graph_);
+  const Node& head = graph_.nodes.back();
+  if (head.kind == Kind::head) {
+    const Int8Layout& in = made->layout(head.x);
+    made->head_input = Context().empty({in.n, in.h, in.w, in.c}, DType::f32);
+    made->data[static_cast<size_t>(head.x)] = static_cast<std::byte*>(made->head_input.raw());
+    made->sizes[static_cast<size_t>(head.x)] = made->head_input.bytes();
+    made->bytes += made->head_input.bytes();
+  }
   plans_.insert(plans_.begin(), std::move(made));
   return *plans_.front();
 }
@@ -256,10 +268,11 @@ Tensor Int8Network::run(Context& cx, const Tensor& images) {
   Plan& p = plan(images.dim(0), images.dim(1), images.dim(2));
   const Node& head = graph_.nodes.back();
   check(head.kind == Kind::head, "int8: the network does not end in a convolution");
-  const Int8Layout& in = p.layout(head.x);
-  const Tensor last = cx.empty({in.n, in.h, in.w, in.c}, DType::f32);
-  p.data[static_cast<size_t>(head.x)] = reinterpret_cast<std::byte*>(last.raw());
   const auto* pixels = images.data<float>();
+  if (cx.loops != nullptr) {
+    record(*cx.loops, plans_.front(), pixels);
+    return finish(cx, p);
+  }
   // All levels run in one parallel region, because starting a team for each of them costs more than a barrier. A piece
   // goes to the next thread that is free, so a thread that was interrupted holds up no other for long.
 #pragma omp parallel
@@ -274,8 +287,41 @@ Tensor Int8Network::run(Context& cx, const Tensor& images) {
       }
     }
   }
+  return finish(cx, p);
+}
+
+// Adds the nodes to `loops`, each as one loop.
+void Int8Network::record(LoopRecorder& loops, const std::shared_ptr<Plan>& plan, const float* images) {
+  const auto range = [&](int v) {
+    return ByteRange(plan->data[static_cast<size_t>(v)], plan->sizes[static_cast<size_t>(v)]);
+  };
+  for (const Plan::Level& level : plan->levels) {
+    int64_t begin = 0;
+    for (const Plan::Job& job : level.jobs) {
+      const Node& node = graph_.nodes[job.node];
+      LoopOperands operands{.writes = {range(node.y)}};
+      if (node.kind == Kind::stem) {
+        operands.reads.push_back(ByteRange(reinterpret_cast<const std::byte*>(images),
+                                           static_cast<size_t>(plan->n * plan->h * plan->w * 3) * sizeof(float)));
+      } else if (node.x >= 0) {
+        operands.reads.push_back(range(node.x));
+      }
+      if (node.add >= 0) operands.reads.push_back(range(node.add));
+      for (const Int8Graph::Term& t : node.terms) operands.reads.push_back(range(t.value));
+      loops.add({.pieces = job.end - begin,
+                 .body = [this, plan, images, index = job.node](int64_t i,
+                                                                LoopWorker&) { piece(*plan, images, index, i); },
+                 .operands = std::move(operands)});
+      begin = job.end;
+    }
+  }
+}
+
+// Computes the head.
+Tensor Int8Network::finish(Context& cx, const Plan& plan) {
+  const Node& head = graph_.nodes.back();
   FloatConv& conv = floats_.at(head.name);
-  return conv2d(cx, last, conv.filter,
+  return conv2d(cx, plan.head_input, conv.filter,
                 {.stride = head.shape.stride, .pad = head.shape.pad, .bias = &conv.bias, .packed = &conv.packed});
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/loop_graph.h"
 #include "hrnet/int8/graph.h"
 #include "ops/conv/conv2d.h"
 #include "ops/int8_stem.h"
@@ -22,7 +23,8 @@ struct Int8Parameters {
 };
 
 // Not thread-safe: the object keeps the memory of activations between calls. It computes with the OpenMP threads of the
-// caller. The results depend neither on the number of threads nor on the other images of a batch.
+// caller, or records its loops in cx.loops. The results depend neither on the number of threads nor on the other images
+// of a batch.
 class Int8Network {
  public:
   // Throws Error if a node's parameters are missing, have another size, or cannot be used.
@@ -44,6 +46,8 @@ class Int8Network {
     PackedFilters packed;
   };
   Plan& plan(int64_t n, int64_t h, int64_t w);
+  void record(LoopRecorder& loops, const std::shared_ptr<Plan>& plan, const float* images);
+  Tensor finish(Context& cx, const Plan& plan);
   void piece(const Plan& plan, const float* images, size_t node, int64_t index) const;
   float scale_of(int value) const;
 
@@ -52,7 +56,7 @@ class Int8Network {
   std::map<std::string, std::unique_ptr<Int8Stem>> stems_;
   std::map<std::string, FloatConv> floats_;   // The head.
   std::vector<float> scales_;                 // By value; 0 for floats.
-  std::vector<std::unique_ptr<Plan>> plans_;  // The most recently used one first.
+  std::vector<std::shared_ptr<Plan>> plans_;  // The most recently used one first.
 };
 
 }  // namespace hr

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/io/json_write.h"
 #include "core/parallel.h"
+#include "core/planned_step.h"
 #include "core/philox.h"
 #include "core/stopwatch.h"
 #include "hrnet/infer/device_loader.h"
@@ -150,15 +151,12 @@ void time_inference(Context& cx, const PoseModel& model, const TrainBatch& batch
   const Tensor input = cx.empty({n, h, w, 3}, DType::f32);
   cx.upload(input, std::as_bytes(batch.images));
   if (!cx.device.is_cuda()) {
-    Context inference = cx;
-    const auto arena = std::make_shared<Arena>(cx.allocator);
-    inference.allocator = arena;
-    const auto forward = [&] {
-      arena->begin_step();
-      { const Tensor y = model.forward(inference, input); }
-      arena->end_step();
-    };
+    PlannedStep step(cx.allocator);
+    LoopTeam team(compute_threads());
+    conv_backend(cx);  // So that all steps have the same backend.
+    const auto forward = [&] { step(cx, team, 0, [&](Context& in) { model.forward(in, input); }); };
     time_on_cpu(cx, o, forward, t);
+    t.over_conv = 0;  // Recorded loops are not counted one by one.
     t.peak_bytes = cx.allocator->peak_bytes();  // Weights, packed filters, and activations.
     return;
   }
