@@ -96,7 +96,8 @@ struct LoopTeam::Scratch {
   }
 };
 
-// The state of one run. A thread that is late keeps it alive and finds nothing left to do, while the next run has begun.
+// The state of one run. A thread that is late keeps it alive and finds nothing left to do, while the next run has
+// begun.
 struct LoopTeam::Run {
   struct State {
     std::atomic<int64_t> next{0};  // The next piece that nobody has taken.

@@ -1,7 +1,7 @@
-// Parallel loops that are recorded once and run again and again on several threads: for the CPU what a CUDA graph is for
-// a GPU. A loop begins when the loops whose results it needs have ended, and not when all threads have reached a barrier.
-// So a thread that the system takes off its processor holds up only what needs the piece of work that it is computing;
-// the others go on with other branches of the network. docs/design/threads.md has the reasons and the rules.
+// Parallel loops that are recorded once and run again and again on several threads: for the CPU what a CUDA graph is
+// for a GPU. A loop begins when the loops whose results it needs have ended, and not when all threads have reached a
+// barrier. So a thread that the system takes off its processor holds up only what needs the piece of work that it is
+// computing; the others go on with other branches of the network. docs/design/threads.md has the reasons and the rules.
 //   LoopRecorder recorder;
 //   recorder.add({.pieces = 8, .body = [=](int64_t i, LoopWorker&) { ... }, .operands = LoopOperands{{x}, {y}}});
 //   LoopTeam team(2);
@@ -83,8 +83,8 @@ class LoopRecorder {
   std::optional<LoopOperands> operands_;
 };
 
-// The threads that run graphs. They sleep between two runs. Only one thread at a time may call run(). The threads are not
-// pinned to processors, whatever their creator is, so that the system can move a thread away from a busy processor.
+// The threads that run graphs. They sleep between two runs. Only one thread at a time may call run(). The threads are
+// not pinned to processors, whatever their creator is, so that the system can move a thread away from a busy processor.
 class LoopTeam {
  public:
   // The calling thread of run() is one of the threads. If the system refuses others, there are fewer. `arrives`, if it

@@ -27,8 +27,8 @@ class PlannedStep {
     Context step = cx;
     step.allocator = arena_;
     if (record) step.loops = &recorder;
-    // A new shape computes on separate memory. The block is idle meanwhile, so it is released; otherwise both would need
-    // memory at once.
+    // A new shape computes on separate memory. The block is idle meanwhile, so it is released; otherwise both would
+    // need memory at once.
     if (!record) block_->release();
     arena_->begin_step();
     try {

@@ -308,10 +308,10 @@ void Int8Network::record(LoopRecorder& loops, const std::shared_ptr<Plan>& plan,
       }
       if (node.add >= 0) operands.reads.push_back(range(node.add));
       for (const Int8Graph::Term& t : node.terms) operands.reads.push_back(range(t.value));
-      loops.add({.pieces = job.end - begin,
-                 .body = [this, plan, images, index = job.node](int64_t i,
-                                                                LoopWorker&) { piece(*plan, images, index, i); },
-                 .operands = std::move(operands)});
+      loops.add(
+          {.pieces = job.end - begin,
+           .body = [this, plan, images, index = job.node](int64_t i, LoopWorker&) { piece(*plan, images, index, i); },
+           .operands = std::move(operands)});
       begin = job.end;
     }
   }

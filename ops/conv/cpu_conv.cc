@@ -72,8 +72,8 @@ bool CpuConv::measure(const Context& cx, const std::string& problem, const Direc
   return memory_->put(problem, best_fast < best_direct ? kWinograd : kDirect) == kWinograd;
 }
 
-// Computes the convolution by direct(context, packed) or by fast(context), which give the same result except for rounding.
-// fast can be used only if it is `possible`.
+// Computes the convolution by direct(context, packed) or by fast(context), which give the same result except for
+// rounding. fast can be used only if it is `possible`.
 template <class Direct, class Fast>
 void CpuConv::run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast,
                   bool possible) {
@@ -116,7 +116,9 @@ void CpuConv::backward_data(const Context& cx, const ConvGeometry& g, const void
   run(
       cx, g, Pass::backward_data,
       [&](const Context& in, PackedFilters*) { direct_.backward_data(in, g, dy, filter, dx); },
-      [&](const Context& in) { winograd_.backward_data(in, g, static_cast<const float*>(dy), filter.f32, static_cast<float*>(dx)); });
+      [&](const Context& in) {
+        winograd_.backward_data(in, g, static_cast<const float*>(dy), filter.f32, static_cast<float*>(dx));
+      });
 }
 
 void CpuConv::backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
@@ -124,7 +126,9 @@ void CpuConv::backward_filter(const Context& cx, const ConvGeometry& g, const vo
   run(
       cx, g, Pass::backward_filter,
       [&](const Context& in, PackedFilters*) { direct_.backward_filter(in, g, x, dy, dfilter, dbias); },
-      [&](const Context&) { winograd_.backward_filter(g, static_cast<const float*>(x), static_cast<const float*>(dy), dfilter); },
+      [&](const Context&) {
+        winograd_.backward_filter(g, static_cast<const float*>(x), static_cast<const float*>(dy), dfilter);
+      },
       dbias == nullptr);
 }
 

@@ -147,8 +147,8 @@ struct DnnlConv::Impl {
     const memory::dims filter_dims{g.co, g.ci, g.kh, g.kw};
     const int64_t n = rows != nullptr ? 1 : g.n, h = rows != nullptr ? rows->in : g.h;
     const memory::desc src({n, g.ci, h, g.w}, src_type, tag::nhwc);
-    const memory::desc dst({n, g.co, rows != nullptr ? rows->out : g.out_h(), g.out_w()}, pass == Pass::forward ? type_of(g.dst) : src_type,
-                           tag::nhwc);
+    const memory::desc dst({n, g.co, rows != nullptr ? rows->out : g.out_h(), g.out_w()},
+                           pass == Pass::forward ? type_of(g.dst) : src_type, tag::nhwc);
     // The backward passes take the forward primitive as a hint. Its filter has the type of the activations.
     const memory::desc forward_filter(filter_dims, src_type, tag::any);
     const memory::desc filter(filter_dims, pass == Pass::filter ? memory::data_type::f32 : src_type, tag::any);
@@ -221,22 +221,22 @@ struct DnnlConv::Impl {
 #if DNNL_VERSION_MAJOR >= 3
       const typename Data::primitive_desc data(engine, algorithm, src, filter, dst, strides, pads, pads_after, forward);
 #else
-      const typename Data::primitive_desc data(typename Data::desc(algorithm, src, filter, dst, strides, pads, pads_after),
-                                               engine, forward);
+      const typename Data::primitive_desc data(
+          typename Data::desc(algorithm, src, filter, dst, strides, pads, pads_after), engine, forward);
 #endif
       c.filter = data.weights_desc();
       c.primitive = Data(data);
     } else {
 #if DNNL_VERSION_MAJOR >= 3
-      const typename Filter::primitive_desc weights(engine, algorithm, src, filter, bias, dst, strides, pads, pads_after,
-                                                    forward);
+      const typename Filter::primitive_desc weights(engine, algorithm, src, filter, bias, dst, strides, pads,
+                                                    pads_after, forward);
 #else
       // API v2 takes an empty bias for a bias without dimensions and refuses it.
       using Desc = typename Filter::desc;
-      const typename Filter::primitive_desc weights(bias.is_zero()
-                                                        ? Desc(algorithm, src, filter, dst, strides, pads, pads_after)
-                                                        : Desc(algorithm, src, filter, bias, dst, strides, pads, pads_after),
-                                                    engine, forward);
+      const typename Filter::primitive_desc weights(
+          bias.is_zero() ? Desc(algorithm, src, filter, dst, strides, pads, pads_after)
+                         : Desc(algorithm, src, filter, bias, dst, strides, pads, pads_after),
+          engine, forward);
 #endif
       c.filter = weights.diff_weights_desc();
       c.primitive = Filter(weights);
@@ -296,7 +296,8 @@ void DnnlConv::record(const Context& cx, const ConvGeometry& g, const void* x, C
     Tensor keeps;  // The packed filter.
     void* filter_data = nullptr;
   };
-  PackedFilters own;  // Its memory does not come from the step, because recording must not change what a step allocates.
+  PackedFilters
+      own;  // Its memory does not come from the step, because recording must not change what a step allocates.
   auto parts = std::make_shared<std::vector<Part>>();
   size_t scratch = 0;
   for (const Rows& rows : rows_of(g)) {
@@ -322,8 +323,8 @@ void DnnlConv::record(const Context& cx, const ConvGeometry& g, const void* x, C
     };
     const size_t to = picture * out_picture + static_cast<size_t>(part.rows.first_out) * out_row;
     std::unordered_map<int, memory> arguments{
-        {DNNL_ARG_SRC, memory(part.src, engine,
-                              at(x, picture * in_picture + static_cast<size_t>(part.rows.first_in) * in_row))},
+        {DNNL_ARG_SRC,
+         memory(part.src, engine, at(x, picture * in_picture + static_cast<size_t>(part.rows.first_in) * in_row))},
         {DNNL_ARG_WEIGHTS, memory(part.filter, engine, part.filter_data)},
         {DNNL_ARG_DST, memory(part.dst, engine, at(y, to))},
         {DNNL_ARG_SCRATCHPAD, memory(part.scratch, engine, worker.scratch)}};
@@ -340,10 +341,11 @@ void DnnlConv::record(const Context& cx, const ConvGeometry& g, const void* x, C
     return ByteRange(static_cast<const std::byte*>(data), data == nullptr ? 0 : size);
   };
   const size_t pictures = static_cast<size_t>(g.n), outputs = pictures * out_picture;
-  cx.loops->add({.pieces = g.n * count,
-                 .body = body,
-                 .scratch = scratch,
-                 .operands = LoopOperands{{bytes(x, pictures * in_picture), bytes(add, outputs)}, {bytes(y, outputs)}}});
+  cx.loops->add(
+      {.pieces = g.n * count,
+       .body = body,
+       .scratch = scratch,
+       .operands = LoopOperands{{bytes(x, pictures * in_picture), bytes(add, outputs)}, {bytes(y, outputs)}}});
 }
 
 DnnlConv::DnnlConv() : impl_(std::make_unique<Impl>()) {}

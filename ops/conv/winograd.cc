@@ -288,9 +288,9 @@ std::vector<Loop> Winograd::loops_by_channels(const Problem& p, const Plan& plan
                      .body =
                          [=, this](int64_t i, LoopWorker&) {
                            const int64_t begin = i / channel_parts * kTiles, c0 = i % channel_parts * kChannels;
-                           loops_->transform_inputs(
-                               p, start + begin, std::min(kTiles, shared - begin), c0, std::min(p.c, c0 + kChannels),
-                               {in.data + begin * in.row_stride, in.point_stride, in.row_stride});
+                           loops_->transform_inputs(p, start + begin, std::min(kTiles, shared - begin), c0,
+                                                    std::min(p.c, c0 + kChannels),
+                                                    {in.data + begin * in.row_stride, in.point_stride, in.row_stride});
                          },
                      .operands = LoopOperands{{operands.reads[0]}, {in_range}}});
     operands.reads[0] = in_range;
@@ -313,11 +313,11 @@ std::vector<Loop> Winograd::loops_by_channels(const Problem& p, const Plan& plan
       }
       loops_->transform_outputs(p, start + begin, count, k0, used, products);
     };
-    loops.push_back({.pieces = plan.blocks * ceil_div(shared, plan.tile_block),
-                     .body = body,
-                     .scratch = static_cast<size_t>(kPoints * (plan.filter_point() + plan.product_point())) *
-                                sizeof(float),
-                     .operands = std::move(operands)});
+    loops.push_back(
+        {.pieces = plan.blocks * ceil_div(shared, plan.tile_block),
+         .body = body,
+         .scratch = static_cast<size_t>(kPoints * (plan.filter_point() + plan.product_point())) * sizeof(float),
+         .operands = std::move(operands)});
   }
   return loops;
 }

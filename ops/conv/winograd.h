@@ -35,8 +35,8 @@ class Winograd {
   // transforms the filters again, because that takes less time than reading the transformed filters, which are four
   // times as large, from memory. Throws std::bad_alloc if there is no memory.
   // If cx.loops is set, forward() and backward_data() record their loops there.
-  void forward(const Context& cx, const ConvGeometry& g, const float* x, const float* filter, const float* bias, const float* add,
-               ConvAct act, float* y);
+  void forward(const Context& cx, const ConvGeometry& g, const float* x, const float* filter, const float* bias,
+               const float* add, ConvAct act, float* y);
   void backward_data(const Context& cx, const ConvGeometry& g, const float* dy, const float* filter, float* dx);
   void backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter);
 

@@ -85,7 +85,8 @@ TEST(LoopGraph, OnlyLoopsThatNeedEachOtherAreOrdered) {
   recorder.add(loop_on(a, b, [] {}));
   recorder.add({.pieces = 1, .body = [](int64_t, LoopWorker&) {}});  // It does not say what it reads and writes.
   recorder.add(loop_on(c, d, [] {}));
-  recorder.add(loop_on(c, d, [] {}, 0));  // It has no work and is dropped.
+  recorder.add(loop_on(
+      c, d, [] {}, 0));  // It has no work and is dropped.
   const auto graph = recorder.finish();
   EXPECT_EQ(graph->levels(), 3);
   EXPECT_EQ(graph->size(), 3U);
@@ -99,7 +100,9 @@ TEST(LoopGraph, AThreadThatIsLateHoldsUpOnlyWhatNeedsItsPiece) {
   std::atomic<bool> met{false};
   LoopRecorder recorder;
   recorder.add(loop_on(x, a, [ended = other_branch_ended.get_future().share()] { ended.wait(); }));
-  for (int i = 0; i < 5; ++i) recorder.add(loop_on(x, b, [] {}, 7));
+  for (int i = 0; i < 5; ++i)
+    recorder.add(loop_on(
+        x, b, [] {}, 7));
   recorder.add(loop_on(b, b, [&] { other_branch_ended.set_value(); }));
   Loop meet = loop_on(a, y, [&] { met = true; });
   meet.operands->reads.push_back(range(b));
@@ -115,7 +118,8 @@ TEST(LoopTeam, ARunDoesNotWaitForAThreadThatHasNoPiece) {
   std::atomic<int> done{0};
   const std::vector<int64_t> x(1), y(1);
   LoopRecorder recorder;
-  recorder.add(loop_on(x, y, [&] { ++done; }, 100));
+  recorder.add(loop_on(
+      x, y, [&] { ++done; }, 100));
   auto graph = recorder.finish();
   LoopTeam team(2, [&] { go.wait(); });
   for (int run = 1; run <= 3; ++run) {
@@ -156,7 +160,8 @@ TEST(LoopTeam, TheFirstExceptionOfAnyThreadReachesTheCaller) {
   }
 }
 
-// Both pieces of the first loop are under way at the same time, so they are on two threads, and the second thread throws.
+// Both pieces of the first loop are under way at the same time, so they are on two threads, and the second thread
+// throws.
 TEST(LoopTeam, AnExceptionOfAnotherThreadReachesTheCaller) {
   std::latch both(2);
   const std::vector<int64_t> x(1), a(1);
