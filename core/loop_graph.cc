@@ -67,6 +67,7 @@ std::shared_ptr<const LoopGraph> LoopRecorder::finish() {
   std::vector<int> position(count);
   for (size_t i = 0; i < count; ++i) position[order[i]] = static_cast<int>(i);
   auto graph = std::make_shared<LoopGraph>();
+  graph->owns_memory_ = std::exchange(owns_memory_, false);
   for (const size_t i : order) {
     for (int& t : then[i]) t = position[static_cast<size_t>(t)];
     graph->scratch_ = std::max(graph->scratch_, loops_[i].scratch);

@@ -52,6 +52,8 @@ class LoopRecorder;
 class LoopGraph {
  public:
   size_t size() const { return nodes_.size(); }
+  // Whether it keeps memory for activations that does not belong to the arena of the step.
+  bool owns_memory() const { return owns_memory_; }
   // The length of the longest chain of loops that need each other.
   int levels() const { return nodes_.empty() ? 0 : nodes_.back().level + 1; }
 
@@ -66,6 +68,7 @@ class LoopGraph {
   };
   std::vector<Node> nodes_;  // By level.
   size_t scratch_ = 0;
+  bool owns_memory_ = false;
 };
 
 // Not thread-safe.
@@ -74,6 +77,8 @@ class LoopRecorder {
   // A loop without operands gets those of set_operands(), if they are set.
   void add(Loop loop);
   void set_operands(std::optional<LoopOperands> operands) { operands_ = std::move(operands); }
+  // Call it if the loops keep memory for activations alive.
+  void set_owns_memory() { owns_memory_ = true; }
   // Two loops keep their order if one of them writes what the other one reads or writes. Loops without pieces are
   // dropped. The recorder is empty afterwards.
   std::shared_ptr<const LoopGraph> finish();
@@ -81,6 +86,7 @@ class LoopRecorder {
  private:
   std::vector<Loop> loops_;
   std::optional<LoopOperands> operands_;
+  bool owns_memory_ = false;
 };
 
 // The threads that run graphs. They sleep between two runs. Only one thread at a time may call run(). The threads are

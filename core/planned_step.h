@@ -44,7 +44,7 @@ class PlannedStep {
     moves_ = block_->moves();
     team.run(graph_);
   }
-  const Arena& arena() const { return *arena_; }
+  bool owns_memory() const { return graph_ != nullptr && graph_->owns_memory(); }
 
  private:
   std::shared_ptr<ArenaBlock> block_;

@@ -181,6 +181,16 @@ void HeatmapRunner::run_on_cpu(Shaped& s, const Buffers& io, int h, int w) {
   // The loops have the addresses of the weights and of io_.
   const uint64_t version = model_.parameters().version + (io_moves_ << 32);
   (*s.step)(cx_, *team_, version, [&](Context& step) { forward(step, io, h, w); });
+  // A run alternates between full batches and a last one at most, so two graphs that keep memory of their own are kept.
+  constexpr int kOwners = 2;
+  const auto owns = [](const auto& entry) { return entry.second.step->owns_memory(); };
+  while (std::ranges::count_if(shapes_, owns) > kOwners) {
+    auto oldest = shapes_.end();
+    for (auto it = shapes_.begin(); it != shapes_.end(); ++it) {
+      if (owns(*it) && (oldest == shapes_.end() || it->second.used < oldest->second.used)) oldest = it;
+    }
+    shapes_.erase(oldest);
+  }
 }
 
 void HeatmapRunner::run(Shaped& s, const Buffers& io, int h, int w) {

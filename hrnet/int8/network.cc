@@ -292,6 +292,7 @@ Tensor Int8Network::run(Context& cx, const Tensor& images) {
 
 // Adds the nodes to `loops`, each as one loop.
 void Int8Network::record(LoopRecorder& loops, const std::shared_ptr<Plan>& plan, const float* images) {
+  loops.set_owns_memory();
   const auto range = [&](int v) {
     return ByteRange(plan->data[static_cast<size_t>(v)], plan->sizes[static_cast<size_t>(v)]);
   };
