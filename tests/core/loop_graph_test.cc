@@ -8,6 +8,7 @@
 #include <latch>
 #include <numeric>
 #include <random>
+#include <utility>
 
 #include "core/error.h"
 
@@ -112,16 +113,22 @@ TEST(LoopGraph, AThreadThatIsLateHoldsUpOnlyWhatNeedsItsPiece) {
   EXPECT_TRUE(met);
 }
 
-// The thread is on its way to the first run until all runs have ended.
+// The thread is about to join the first run until all runs have ended.
 TEST(LoopTeam, ARunDoesNotWaitForAThreadThatHasNoPiece) {
-  std::latch go(1);
+  std::latch arrived(1), go(1);
   std::atomic<int> done{0};
   const std::vector<int64_t> x(1), y(1);
+  const auto body = [&] {
+    arrived.wait();
+    ++done;
+  };
   LoopRecorder recorder;
-  recorder.add(loop_on(
-      x, y, [&] { ++done; }, 100));
+  recorder.add(loop_on(x, y, body, 100));
   auto graph = recorder.finish();
-  LoopTeam team(2, [&] { go.wait(); });
+  LoopTeam team(2, [&, first = true]() mutable {
+    if (std::exchange(first, false)) arrived.count_down();
+    go.wait();
+  });
   for (int run = 1; run <= 3; ++run) {
     team.run(graph);
     EXPECT_EQ(done, 100 * run);
