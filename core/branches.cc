@@ -70,16 +70,20 @@ int side_stream_count(int by_default) {
 }
 
 Branches::Branches(Context& cx) : cx_(cx) {
+  if (!cx.device.is_cuda() && !cx.recording()) arena_ = arena_of(cx);
+  if (arena_ != nullptr) arena_->begin_branches();
   if (!cx.side_streams) return;
   cx.side_streams->fork(cx);
   if (cx.recording()) cx.tape->record([](Context& bx) { bx.side_streams->join(bx); });
 }
 
 Branches::~Branches() {
+  if (arena_ != nullptr && !joined_) arena_->end_branches();
   if (cx_.side_streams && !joined_) cx_.side_streams->abandon(cx_);
 }
 
 void Branches::enter(int branch) {
+  if (arena_ != nullptr) arena_->enter_branch(branch);
   if (!cx_.side_streams) return;
   cx_.side_streams->enter(cx_, branch);
   if (cx_.recording() && branch != current_) {
@@ -90,6 +94,7 @@ void Branches::enter(int branch) {
 
 void Branches::join() {
   joined_ = true;
+  if (arena_ != nullptr) arena_->end_branches();
   if (!cx_.side_streams) return;
   cx_.side_streams->join(cx_);
   if (cx_.recording()) {

@@ -1,7 +1,8 @@
 // Work that may run in parallel: HRNet's branches. On CUDA each branch runs on a stream of its own, which is forked
 // from the context's stream and joined again, in the forward pass and, through the tape, in the backward pass. A
-// captured graph keeps the fork. On the CPU, and while an arena is still recording, the branches run one after the
-// other.
+// captured graph keeps the fork. While an arena is still recording, and on the CPU, the branches run one after the
+// other; recorded loops of the CPU (core/loop_graph.h) run side by side, so without a tape the arena keeps their memory
+// apart.
 //   Branches branches(cx);
 //   for (int b = 0; b < n; ++b) { branches.enter(b); ... ops of branch b ... }
 //   branches.join();
@@ -52,6 +53,7 @@ class Branches {
 
  private:
   Context& cx_;
+  Arena* arena_ = nullptr;  // On the CPU, without a tape.
   int current_ = 0;
   bool joined_ = false;
 };

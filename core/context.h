@@ -20,6 +20,7 @@ struct OpState {
 };
 
 class SideStreams;
+class LoopRecorder;
 class Comm;
 class OpTrace;
 
@@ -42,6 +43,10 @@ struct Context {
   // The CUDA stream on which the ops run. Null on the CPU.
   cuda::Stream stream = nullptr;
   std::shared_ptr<SideStreams> side_streams;  // for independent branches (core/branches.h); null: one after another
+
+  // If it is set, ops of the forward pass on the CPU record their loops there and compute nothing (core/loop_graph.h).
+  // The memory of all tensors must stay as it is until the loops have run.
+  LoopRecorder* loops = nullptr;
 
   // Receives remarks for the user, for example that the choice of convolution kernels takes long. Called by the thread
   // that computes. If it is null, remarks are dropped.

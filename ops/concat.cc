@@ -28,6 +28,7 @@ Tensor concat(Context& cx, std::span<const ConcatTerm> terms) {
     int64_t first = 0;
     for (const ConcatTerm& t : terms) {
       const auto lanes = static_cast<int64_t>(16 / sizeof(T));
+      const Operands operands(cx, {&t.x}, y);
       for_each(cx, rows, t.x.dim(3),
                ConcatForward<T>{.x = t.x.data<T>(),
                                 .y = y.data<T>(),
@@ -54,6 +55,7 @@ void put_pixels(Context& cx, const Tensor& x, const Tensor& table, const TablePa
             part.first_column + channels <= table.dim(2),
         "put_pixels: {} does not fit into {} at row {}, column {}", to_string(x.shape()), to_string(table.shape()),
         part.first_row, part.first_column);
+  const Operands operands(cx, {&x}, table);
   for_each(cx, x.dim(0) * pixels, channels,
            PutPixels{.x = x.data<float>(),
                      .table = table.data<float>(),

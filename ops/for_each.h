@@ -12,6 +12,7 @@
 
 #include "core/context.h"
 #include "core/cpu_level.h"
+#include "core/loop_graph.h"
 #include "core/parallel.h"
 #include "ops/gpu_loops.h"
 #include "ops/kernel.h"
@@ -34,13 +35,57 @@ class Profiled {
   const Context& cx_;
 };
 
+inline ByteRange bytes_of(const Tensor& t) { return {static_cast<const std::byte*>(t.raw()), t.bytes()}; }
+
+// While this object exists, the recorded loops of an op are known to read and write only these tensors. Without it they
+// run apart from all others. Constant weights are left out.
+class Operands {
+ public:
+  Operands(const Context& cx, std::initializer_list<const Tensor*> reads, const Tensor& y) : recorder_(cx.loops) {
+    if (recorder_ == nullptr) return;
+    LoopOperands operands{.writes = {bytes_of(y)}};
+    for (const Tensor* x : reads) operands.reads.push_back(bytes_of(*x));
+    recorder_->set_operands(std::move(operands));
+  }
+  // The terms have a member x.
+  template <class Terms>
+  Operands(const Context& cx, const Terms& terms, const Tensor& y) : recorder_(cx.loops) {
+    if (recorder_ == nullptr) return;
+    LoopOperands operands{.writes = {bytes_of(y)}};
+    for (const auto& term : terms) operands.reads.push_back(bytes_of(term.x));
+    recorder_->set_operands(std::move(operands));
+  }
+  ~Operands() {
+    if (recorder_ != nullptr) recorder_->set_operands({});
+  }
+  Operands(const Operands&) = delete;
+  Operands& operator=(const Operands&) = delete;
+
+ private:
+  LoopRecorder* recorder_;
+};
+
+namespace detail {
+// Calls body(i) for each i in [0, n) on the CPU now, or records the loop. `worth` is the number of elements.
+template <class Body>
+void loop(const Context& cx, int64_t n, int64_t worth, const Body& body) {
+  if (cx.loops == nullptr) return parallel_for(n, worth, body);
+  constexpr int64_t kElements = 64 << 10;  // A piece has about this many.
+  const int64_t pieces = std::clamp<int64_t>(worth / kElements, 1, std::max<int64_t>(n, 1));
+  const int64_t each = (n + pieces - 1) / pieces;
+  cx.loops->add({.pieces = n > 0 ? (n + each - 1) / each : 0, .body = [n, each, body](int64_t piece, LoopWorker&) {
+                   for (int64_t i = piece * each; i < std::min(n, (piece + 1) * each); ++i) body(i);
+                 }});
+}
+}  // namespace detail
+
 // Calls f.one<V>(f.row(r), c) for every row r in [0, rows) and channel c in [0, channels).
 template <class F>
 void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
   const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
   if (cx.device.is_cuda()) return gpu::for_each(cx.stream, rows, channels, f);
   constexpr int64_t kChunk = 256;
-  parallel_for((rows + kChunk - 1) / kChunk, rows * channels, [&](int64_t chunk) {
+  detail::loop(cx, (rows + kChunk - 1) / kChunk, rows * channels, [f, rows, channels](int64_t chunk) {
     const int64_t end = std::min(rows, (chunk + 1) * kChunk);
     at_cpu_level([&] {
       for (int64_t row = chunk * kChunk; row < end; ++row) {
@@ -97,7 +142,7 @@ Partials reduce_rows(const Context& cx, int64_t rows, int64_t channels, const F&
     gpu::reduce_rows(cx.stream, rows, channels, f, partial);
     return partials;
   }
-  parallel_for(blocks, rows * channels, [&](int64_t block) {
+  detail::loop(cx, blocks, rows * channels, [=](int64_t block) {
     const int64_t begin = block * rows_each, end = std::min(rows, begin + rows_each);
     float* out = partial + block * F::kSums * channels;
     at_cpu_level([&] {
@@ -122,7 +167,7 @@ void for_columns(const Context& cx, int64_t parts, int64_t channels, const F& f)
   const Profiled profiled(cx, "merge of partial sums", 8.0 * static_cast<double>(parts * channels));
   if (cx.device.is_cuda()) return gpu::for_columns(cx.stream, parts, channels, f);
   constexpr int64_t kTile = 16;  // Channels that share cache lines.
-  parallel_for((channels + kTile - 1) / kTile, parts * channels, [&](int64_t tile) {
+  detail::loop(cx, (channels + kTile - 1) / kTile, parts * channels, [=](int64_t tile) {
     const int64_t first = tile * kTile, count = std::min(kTile, channels - first);
     at_cpu_level([&] {
       typename F::State state[kTile];
@@ -141,7 +186,7 @@ void for_each_flat(const Context& cx, int64_t n, const F& f) {
   const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(n));
   if (cx.device.is_cuda()) return gpu::for_each_flat(cx.stream, n, f);
   constexpr int64_t kChunk = 16384;
-  parallel_for((n + kChunk - 1) / kChunk, n, [&](int64_t chunk) {
+  detail::loop(cx, (n + kChunk - 1) / kChunk, n, [f, n](int64_t chunk) {
     const int64_t end = std::min(n, (chunk + 1) * kChunk);
     at_cpu_level([&] {
       int64_t i = chunk * kChunk;

@@ -59,6 +59,7 @@ void forward(const Context& cx, const std::vector<FuseTerm>& terms, const Tensor
     f.scale[t] = terms[t].norm != nullptr ? terms[t].norm->scale.data<float>() : nullptr;
     f.shift[t] = terms[t].norm != nullptr ? terms[t].norm->shift.data<float>() : nullptr;
   }
+  const Operands operands(cx, terms, y);
   for_each(cx, y.numel() / channels, channels, f);
 }
 

@@ -24,6 +24,7 @@ Tensor max_pool2d(Context& cx, const Tensor& x, const MaxPool2d& o) {
                        .pad = o.pad};
   Tensor y = cx.empty({x.dim(0), g.out_h, g.out_w, g.channels}, x.dtype());
   if (!cx.recording() || !x.requires_grad()) {
+    const Operands operands(cx, {&x}, y);
     for_dtype("max_pool2d", x.dtype(), [&]<class T>() {
       for_each(cx, y.numel() / g.channels, g.channels, MaxPoolValues<T>{x.data<T>(), y.data<T>(), g});
     });

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "data/crops/crop_writer.h"
+#include "ops/conv/backend.h"
 #include "ops/crop.h"
 #include "ops/elementwise.h"
 #include "ops/heatmaps.h"
@@ -121,10 +123,13 @@ HeatmapRunner::Shaped& HeatmapRunner::shaped(int n, int h, int w, bool sources) 
     cuda::synchronize(cx_.stream);  // A launch of the graph may be running.
     cuda::destroy_graph(std::exchange(s.graph, nullptr));
   }
-  // New weights are folded in an eager step, so the plan must not be replayed.
-  if (!s.arena || (cx_.device.is_cuda() && s.version != version)) {
-    s.arena = std::make_shared<Arena>(cx_.allocator, block_);
+  if (records_loops()) {
+    if (s.step == nullptr) s.step = std::make_unique<PlannedStep>(cx_.allocator, block_);
+    return s;
   }
+  // New weights are folded in an eager step, so the plan must not be replayed.
+  if (!s.arena || (cx_.device.is_cuda() && s.version != version))
+    s.arena = std::make_shared<Arena>(cx_.allocator, block_);
   s.version = version;
   return s;
 }
@@ -158,6 +163,28 @@ HeatmapRunner::Buffers HeatmapRunner::buffers(int n, int h, int w, size_t source
   return io;
 }
 
+void HeatmapRunner::forward(Context& step, const Buffers& io, int h, int w) {
+  Tensor images = io.images;
+  if (io.sources.defined()) {
+    const int64_t n = io.sources.dim(0);
+    images = step.empty({options_.flip ? 2 * n : n, h, w, 3}, DType::f32);
+    crop(step, io.sources, normal_, images.view({n, h, w, 3}));
+  }
+  if (options_.flip) append_mirrored(step, images);
+  Tensor maps = model_.forward(step, images);
+  if (options_.flip) maps = flip_average(step, maps, mirror_, options_.shift);
+  copy_or_add(step, maps, io.maps, false);
+}
+
+void HeatmapRunner::run_on_cpu(Shaped& s, const Buffers& io, int h, int w) {
+  if (!records_loops()) return run(s, io, h, w);
+  if (team_ == nullptr) team_ = std::make_unique<LoopTeam>(compute_threads());
+  conv_backend(cx_);  // All steps share the backend, which keeps the compiled primitives.
+  // The loops have the addresses of the weights and of io_.
+  const uint64_t version = model_.parameters().version + (io_moves_ << 32);
+  (*s.step)(cx_, *team_, version, [&](Context& step) { forward(step, io, h, w); });
+}
+
 void HeatmapRunner::run(Shaped& s, const Buffers& io, int h, int w) {
   Context step = cx_;
   step.allocator = s.arena;
@@ -166,16 +193,7 @@ void HeatmapRunner::run(Shaped& s, const Buffers& io, int h, int w) {
   if (!s.arena->replaying()) block_->release();
   s.arena->begin_step();
   try {
-    Tensor images = io.images;
-    if (io.sources.defined()) {
-      const int64_t n = io.sources.dim(0);
-      images = step.empty({options_.flip ? 2 * n : n, h, w, 3}, DType::f32);
-      crop(step, io.sources, normal_, images.view({n, h, w, 3}));
-    }
-    if (options_.flip) append_mirrored(step, images);
-    Tensor maps = model_.forward(step, images);
-    if (options_.flip) maps = flip_average(step, maps, mirror_, options_.shift);
-    copy_or_add(step, maps, io.maps, false);
+    forward(step, io, h, w);
   } catch (...) {
     s.arena->abort_step();
     throw;
@@ -240,7 +258,7 @@ void HeatmapRunner::submit(std::span<const float> images, std::span<const uint8_
   slot->maps = {io.maps.data<float>(), n, h / 4, w / 4, model_.joints()};
   if (!cx_.device.is_cuda()) {
     cx_.upload(to, from);
-    run(s, io, h, w);
+    run_on_cpu(s, io, h, w);
     running_.push_back(std::move(slot));
     return;
   }

@@ -8,6 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "core/loop_graph.h"
+#include "core/planned_step.h"
 #include "data/loader.h"
 #include "eval/decode.h"
 #include "hrnet/model/model.h"
@@ -22,7 +24,7 @@ namespace hr {
 //   }
 // On a GPU the upload, the network and the download of different batches then overlap, while the host decodes. The
 // first batch of a shape runs eagerly, and from the second on a captured graph is launched. On the CPU submit() does
-// all the work.
+// all the work, from the second batch of a shape on with recorded loops (core/loop_graph.h) and threads of its own.
 //
 // All shapes share one block of memory for activations, as large as the largest shape needs. When a new shape makes the
 // block move, each graph is captured again before its next use. Plans and graphs are kept for the kShapes shapes that
@@ -76,7 +78,8 @@ class HeatmapRunner {
  private:
   struct Slot;  // A batch in flight.
   struct Shaped {
-    std::shared_ptr<Arena> arena;  // Its plan is valid for one shape.
+    std::shared_ptr<Arena> arena;       // Its plan is valid for one shape.
+    std::unique_ptr<PlannedStep> step;  // In place of it where loops are recorded.
     cuda::Graph graph = nullptr;
     uint64_t version = 0;  // Version of the weights that are folded in the graph.
     uint64_t moves = 0;    // moves() when the graph was captured.
@@ -91,6 +94,9 @@ class HeatmapRunner {
   void submit(std::span<const float> images, std::span<const uint8_t> sources, int n, int h, int w);
   Shaped& shaped(int n, int h, int w, bool sources);
   Buffers buffers(int n, int h, int w, size_t source_bytes);
+  void forward(Context& step, const Buffers& io, int h, int w);
+  bool records_loops() const { return !cx_.device.is_cuda() && !model_.runs_by_itself(); }
+  void run_on_cpu(Shaped& s, const Buffers& io, int h, int w);
   void run(Shaped& s, const Buffers& io, int h, int w);           // Eagerly, or recorded for a graph.
   void run_on_gpu(Shaped& s, const Buffers& io, int h, int w);    // With the graph, if there is or can be one.
   void settle() noexcept;                                         // Waits for all work, also of a batch that failed.
@@ -108,6 +114,7 @@ class HeatmapRunner {
   uint64_t io_moves_ = 0;
   std::deque<std::unique_ptr<Slot>> running_;  // Oldest first.
   std::vector<std::unique_ptr<Slot>> free_slots_;
+  std::unique_ptr<LoopTeam> team_;  // On the CPU.
   cuda::Stream uploads_ = nullptr, downloads_ = nullptr;
 };
 

@@ -11,6 +11,8 @@
 #include "hrnet/int8/file.h"
 #include "hrnet/model/make_context.h"
 #include "hrnet/train/precision.h"
+#include "ops/conv/backend.h"
+#include "ops/elementwise.h"
 
 namespace hr {
 namespace {
@@ -209,6 +211,30 @@ std::vector<DetectedBox> PersonDetector::operator()(const ImageView& picture) {
   return std::move((*this)(std::span(&picture, 1))[0]);
 }
 
+// Computes the network's output for n normalised pictures.
+std::vector<float> PersonDetector::forward(std::span<const float> pictures, int64_t n) {
+  const int h = options_.input_h, w = options_.input_w;
+  if (cx_.device.is_cuda() || eight_bits_ != nullptr) {
+    const Tensor images = cx_.empty({n, h, w, 3}, DType::f32);
+    cx_.upload(images, std::as_bytes(pictures));
+    return to_host(cx_, network_ ? network_->forward(cx_, images) : eight_bits_->run(cx_, images));
+  }
+  if (plan_ == nullptr || plan_->images.dim(0) != n) {
+    plan_.reset();
+    plan_ = std::make_unique<Plan>(cx_.allocator);
+    plan_->images = cx_.empty({n, h, w, 3}, DType::f32);
+    plan_->output = cx_.empty({n, Yolox::anchors(h, w), 5 + static_cast<int64_t>(wanted_.size())}, DType::f32);
+    conv_backend(cx_);  // All steps share the backend, which keeps the compiled primitives.
+  }
+  if (team_ == nullptr) team_ = std::make_unique<LoopTeam>(compute_threads());
+  cx_.upload(plan_->images, std::as_bytes(pictures));
+  plan_->step(cx_, *team_, 0, [&](Context& step) {
+    const Tensor y = network_->forward(step, plan_->images);
+    copy_or_add(step, y.view(plan_->output.shape()), plan_->output, false);
+  });
+  return to_host(cx_, plan_->output);
+}
+
 std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const ImageView> pictures) {
   std::vector<std::vector<DetectedBox>> found;
   if (pictures.empty()) return found;
@@ -224,10 +250,7 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   parallel_for(n, static_cast<int64_t>(numbers.size()), [&](int64_t i) {
     detector_picture(pictures[i], *options_.input, h, w, std::span(numbers).subspan(i * each, each));
   });
-  const Tensor images = cx_.empty({n, h, w, 3}, DType::f32);
-  cx_.upload(images, std::as_bytes(std::span(numbers)));
-  const std::vector<float> output =
-      to_host(cx_, network_ ? network_->forward(cx_, images) : eight_bits_->run(cx_, images));
+  const std::vector<float> output = forward(numbers, n);
   const size_t rows = output.size() / pictures.size();
   for (size_t i = 0; i < pictures.size(); ++i) {
     const Letterbox box = letterbox_for(pictures[i].width, pictures[i].height, w, h);

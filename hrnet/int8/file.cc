@@ -46,6 +46,7 @@ class Int8PoseModel final : public PoseModel {
   Int8PoseModel(std::string name, int joints, bool bgr, Int8Graph graph, const Int8Source& source)
       : PoseModel(std::move(name), joints, bgr), network_(std::make_unique<Int8Network>(std::move(graph), source)) {}
 
+  bool runs_by_itself() const override { return true; }
   size_t held_bytes() const override { return network_->weight_bytes() + network_->activation_bytes(); }
 
  protected:

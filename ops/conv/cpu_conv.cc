@@ -54,6 +54,7 @@ bool CpuConv::measure(const Context& cx, const std::string& problem, const Direc
   Context apart = cx;
   apart.allocator = std::make_shared<CachingAllocator>();
   apart.profile = nullptr;
+  apart.loops = nullptr;
   PackedFilters packed;
   constexpr int kRounds = 7;
   double best_direct = 0, best_fast = 0;
@@ -62,7 +63,7 @@ bool CpuConv::measure(const Context& cx, const std::string& problem, const Direc
     direct(apart, &packed);
     const double t_direct = seconds_since(start);
     start = Clock::now();
-    fast();
+    fast(apart);
     const double t_fast = seconds_since(start);
     // The first round is a warm-up, in which oneDNN also compiles its kernels.
     best_direct = round <= 1 ? t_direct : std::min(best_direct, t_direct);
@@ -71,8 +72,8 @@ bool CpuConv::measure(const Context& cx, const std::string& problem, const Direc
   return memory_->put(problem, best_fast < best_direct ? kWinograd : kDirect) == kWinograd;
 }
 
-// Computes the convolution by direct(context, packed) or by fast(), which give the same result except for rounding.
-// fast() can be used only if it is `possible`.
+// Computes the convolution by direct(context, packed) or by fast(context), which give the same result except for
+// rounding. fast can be used only if it is `possible`.
 template <class Direct, class Fast>
 void CpuConv::run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast,
                   bool possible) {
@@ -88,7 +89,7 @@ void CpuConv::run(const Context& cx, const ConvGeometry& g, Pass pass, const Dir
   const ConvClock before = direct_.clock;
   const auto start = Clock::now();
   if (is_fast) {
-    fast();
+    fast(cx);
     clock.primitives += seconds_since(start);
   } else {
     direct(cx, nullptr);
@@ -105,8 +106,8 @@ void CpuConv::forward(const Context& cx, const ConvGeometry& g, const void* x, C
       [&](const Context& in, PackedFilters* apart) {
         direct_.forward(in, g, x, filter, bias, add, act, y, apart != nullptr ? apart : packed);
       },
-      [&] {
-        winograd_.forward(g, static_cast<const float*>(x), filter.f32, bias, static_cast<const float*>(add), act,
+      [&](const Context& in) {
+        winograd_.forward(in, g, static_cast<const float*>(x), filter.f32, bias, static_cast<const float*>(add), act,
                           static_cast<float*>(y));
       });
 }
@@ -115,7 +116,9 @@ void CpuConv::backward_data(const Context& cx, const ConvGeometry& g, const void
   run(
       cx, g, Pass::backward_data,
       [&](const Context& in, PackedFilters*) { direct_.backward_data(in, g, dy, filter, dx); },
-      [&] { winograd_.backward_data(g, static_cast<const float*>(dy), filter.f32, static_cast<float*>(dx)); });
+      [&](const Context& in) {
+        winograd_.backward_data(in, g, static_cast<const float*>(dy), filter.f32, static_cast<float*>(dx));
+      });
 }
 
 void CpuConv::backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
@@ -123,7 +126,9 @@ void CpuConv::backward_filter(const Context& cx, const ConvGeometry& g, const vo
   run(
       cx, g, Pass::backward_filter,
       [&](const Context& in, PackedFilters*) { direct_.backward_filter(in, g, x, dy, dfilter, dbias); },
-      [&] { winograd_.backward_filter(g, static_cast<const float*>(x), static_cast<const float*>(dy), dfilter); },
+      [&](const Context&) {
+        winograd_.backward_filter(g, static_cast<const float*>(x), static_cast<const float*>(dy), dfilter);
+      },
       dbias == nullptr);
 }
 

@@ -26,6 +26,7 @@ Tensor depthwise_conv2d(Context& cx, const Tensor& x, const Tensor& filter, cons
         "depthwise_conv2d has no derivative; run it without a tape");
   const int64_t out_h = (h + 2 * o.pad - k) / o.stride + 1, out_w = (w + 2 * o.pad - k) / o.stride + 1;
   Tensor y = cx.empty({x.dim(0), out_h, out_w, x.dim(3)}, x.dtype());
+  const Operands operands(cx, {&x}, y);
   for_dtype("depthwise_conv2d", x.dtype(), [&]<class T>() {
     for_each(cx, x.dim(0) * out_h * out_w, x.dim(3),
              DepthwiseForward<T>{.x = x.data<T>(),

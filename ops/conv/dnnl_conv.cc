@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/loop_graph.h"
+#include "core/parallel.h"
 
 namespace hr {
 namespace {
@@ -26,15 +28,58 @@ memory::data_type type_of(DType t) {
 
 enum class Pass { forward, data, filter };
 
-// The text of everything that selects a primitive.
-std::string key_of(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
-  return fmt::format("{}.{}.{}x{}x{}x{}.{}.{}x{}.{}.{}.{}{}{}{}{}", static_cast<int>(pass), g.transposed, g.n, g.h, g.w,
-                     g.ci, g.co, g.kh, g.kw, g.stride, g.pad, name_of(g.src), name_of(g.dst), bias, add,
-                     static_cast<int>(act));
+// Some rows of the output of one picture, as a convolution of their own for one thread.
+struct Rows {
+  int64_t first_in = 0, in = 0;    // The rows of the input that it reads.
+  int64_t first_out = 0, out = 0;  // The rows of the output.
+  int64_t above = 0, below = 0;    // Rows of padding.
+};
+
+// Divides the rows of one picture. The division depends on the shape alone, and so do the results.
+std::vector<Rows> rows_of(const ConvGeometry& g) {
+  if (g.transposed) return {{.in = g.h, .out = g.out_h(), .above = g.pad, .below = g.pad}};
+  constexpr int64_t kProducts = 6'000'000;  // A piece has about this many multiplications: 100 microseconds.
+  constexpr int64_t kPixels = 24;           // With fewer pixels, reading the filter takes longer than the arithmetic.
+  const int64_t per_row = g.out_w() * g.kh * g.kw * g.ci * g.co, rows = g.out_h();
+  const int64_t least = std::max(kProducts / per_row, (kPixels + g.out_w() - 1) / g.out_w());
+  const int64_t pieces = std::max<int64_t>(1, rows / std::max<int64_t>(1, least)), each = (rows + pieces - 1) / pieces;
+  std::vector<Rows> list;
+  for (int64_t first = 0; first < rows; first += each) {
+    Rows r{.first_out = first, .out = std::min(each, rows - first)};
+    const int64_t begin = first * g.stride - g.pad, end = begin + (r.out - 1) * g.stride + g.kh;
+    r.first_in = std::max<int64_t>(begin, 0);
+    r.in = std::min(end, g.h) - r.first_in;
+    r.above = r.first_in - begin;
+    r.below = std::max<int64_t>(end - g.h, 0);
+    list.push_back(r);
+  }
+  return list;
 }
+
+// The text of everything that selects a primitive.
+std::string key_of(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act, const Rows* rows) {
+  std::string key = fmt::format("{}.{}.{}x{}x{}x{}.{}.{}x{}.{}.{}.{}{}{}{}{}", static_cast<int>(pass), g.transposed,
+                                rows != nullptr ? 1 : g.n, g.h, g.w, g.ci, g.co, g.kh, g.kw, g.stride, g.pad,
+                                name_of(g.src), name_of(g.dst), bias, add, static_cast<int>(act));
+  if (rows != nullptr) key += fmt::format(".rows.{}.{}.{}.{}", rows->in, rows->out, rows->above, rows->below);
+  return key;
+}
+
+// Primitives that are made while this object exists compute with one thread, the one that executes them.
+class OneThread {
+ public:
+  OneThread() { set_compute_threads(1); }
+  ~OneThread() { set_compute_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_ = compute_threads();
+};
 
 struct Compiled {
   dnnl::primitive primitive;
+  memory::desc scratchpad;              // Memory that the caller must give it.
   memory::desc src, filter, bias, dst;  // The layouts that the primitive requires; the filter may be packed.
   memory::desc plain_filter;            // Our layout: f32, O.kh.kw.I.
   bool packs = false;
@@ -69,16 +114,16 @@ struct DnnlConv::Impl {
   Compilations compilations;
   std::unordered_map<std::string_view, Compilations::iterator> by_key;  // The keys are views of the keys in the list.
 
-  // The result is valid until the next call.
-  Compiled& compiled(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
-    std::string key = key_of(pass, g, bias, add, act);
+  // The result is valid until the next call. With `rows` it computes these rows of one picture.
+  Compiled& compiled(Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act, const Rows* rows = nullptr) {
+    std::string key = key_of(pass, g, bias, add, act, rows);
     if (const auto found = by_key.find(key); found != by_key.end()) {
       compilations.splice(compilations.begin(), compilations, found->second);
       return found->second->second;
     }
     Compiled made;  // It is stored only when it is complete, so that an exception leaves no partial entry.
     try {
-      build(made, pass, g, bias, add, act);
+      build(made, pass, g, bias, add, act, rows);
     } catch (const dnnl::error& e) {
       fail("convolution [{}, {}, {}, {}] -> {} channels, kernel {}x{}: oneDNN: {}", g.n, g.h, g.w, g.ci, g.co, g.kh,
            g.kw, e.what());
@@ -92,16 +137,18 @@ struct DnnlConv::Impl {
     return compilations.front().second;
   }
 
-  void build(Compiled& c, Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act) {
+  void build(Compiled& c, Pass pass, const ConvGeometry& g, bool bias, bool add, ConvAct act, const Rows* rows) {
     // In oneDNN 2.6 the bf16 filter gradient reads scratch memory that it never wrote if an image one pixel wide is
     // walked with a stride. A single output column needs no stride.
     const bool one_column = !g.transposed && g.w == 1 && g.w + 2 * g.pad == g.kw;
-    const memory::dims strides{g.stride, one_column ? 1 : g.stride}, pads{g.pad, g.pad};
+    const memory::dims strides{g.stride, one_column ? 1 : g.stride}, pads{rows != nullptr ? rows->above : g.pad, g.pad},
+        pads_after{rows != nullptr ? rows->below : g.pad, g.pad};
     const auto src_type = type_of(g.src);
     const memory::dims filter_dims{g.co, g.ci, g.kh, g.kw};
-    const memory::desc src({g.n, g.ci, g.h, g.w}, src_type, tag::nhwc);
-    const memory::desc dst({g.n, g.co, g.out_h(), g.out_w()}, pass == Pass::forward ? type_of(g.dst) : src_type,
-                           tag::nhwc);
+    const int64_t n = rows != nullptr ? 1 : g.n, h = rows != nullptr ? rows->in : g.h;
+    const memory::desc src({n, g.ci, h, g.w}, src_type, tag::nhwc);
+    const memory::desc dst({n, g.co, rows != nullptr ? rows->out : g.out_h(), g.out_w()},
+                           pass == Pass::forward ? type_of(g.dst) : src_type, tag::nhwc);
     // The backward passes take the forward primitive as a hint. Its filter has the type of the activations.
     const memory::desc forward_filter(filter_dims, src_type, tag::any);
     const memory::desc filter(filter_dims, pass == Pass::filter ? memory::data_type::f32 : src_type, tag::any);
@@ -121,15 +168,17 @@ struct DnnlConv::Impl {
     if (add) post.append_binary(dnnl::algorithm::binary_add, dst);
     if (act == ConvAct::relu) append(dnnl::algorithm::eltwise_relu, 0.0f);
     attributes.set_post_ops(post);
+    // By default, a primitive may only be executed by the thread that made it.
+    if (rows != nullptr) attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
 
     if (g.transposed) {
       build_pass<dnnl::deconvolution_forward, dnnl::deconvolution_backward_data, dnnl::deconvolution_backward_weights>(
           c, pass, dnnl::algorithm::deconvolution_direct, src, forward_filter, filter, bias_desc, dst, strides, pads,
-          attributes);
+          pads_after, attributes);
     } else {
       build_pass<dnnl::convolution_forward, dnnl::convolution_backward_data, dnnl::convolution_backward_weights>(
           c, pass, dnnl::algorithm::convolution_direct, src, forward_filter, filter, bias_desc, dst, strides, pads,
-          attributes);
+          pads_after, attributes);
     }
 
     c.src = src;
@@ -154,39 +203,40 @@ struct DnnlConv::Impl {
   void build_pass(Compiled& c, Pass pass, dnnl::algorithm algorithm, const memory::desc& src,
                   const memory::desc& forward_filter, const memory::desc& filter, const memory::desc& bias,
                   const memory::desc& dst, const memory::dims& strides, const memory::dims& pads,
-                  const dnnl::primitive_attr& attributes) {
+                  const memory::dims& pads_after, const dnnl::primitive_attr& attributes) {
 #if DNNL_VERSION_MAJOR >= 3
     const typename Forward::primitive_desc forward(engine, dnnl::prop_kind::forward_training, algorithm, src,
-                                                   forward_filter, bias, dst, strides, pads, pads, attributes);
+                                                   forward_filter, bias, dst, strides, pads, pads_after, attributes);
 #else
     const typename Forward::primitive_desc forward(
         typename Forward::desc(dnnl::prop_kind::forward_training, algorithm, src, forward_filter, bias, dst, strides,
-                               pads, pads),
+                               pads, pads_after),
         attributes, engine);
 #endif
     if (pass == Pass::forward) {
       c.filter = forward.weights_desc();
       c.primitive = Forward(forward);
+      c.scratchpad = forward.scratchpad_desc();
     } else if (pass == Pass::data) {
 #if DNNL_VERSION_MAJOR >= 3
-      const typename Data::primitive_desc data(engine, algorithm, src, filter, dst, strides, pads, pads, forward);
+      const typename Data::primitive_desc data(engine, algorithm, src, filter, dst, strides, pads, pads_after, forward);
 #else
-      const typename Data::primitive_desc data(typename Data::desc(algorithm, src, filter, dst, strides, pads, pads),
-                                               engine, forward);
+      const typename Data::primitive_desc data(
+          typename Data::desc(algorithm, src, filter, dst, strides, pads, pads_after), engine, forward);
 #endif
       c.filter = data.weights_desc();
       c.primitive = Data(data);
     } else {
 #if DNNL_VERSION_MAJOR >= 3
-      const typename Filter::primitive_desc weights(engine, algorithm, src, filter, bias, dst, strides, pads, pads,
-                                                    forward);
+      const typename Filter::primitive_desc weights(engine, algorithm, src, filter, bias, dst, strides, pads,
+                                                    pads_after, forward);
 #else
       // API v2 takes an empty bias for a bias without dimensions and refuses it.
       using Desc = typename Filter::desc;
-      const typename Filter::primitive_desc weights(bias.is_zero()
-                                                        ? Desc(algorithm, src, filter, dst, strides, pads, pads)
-                                                        : Desc(algorithm, src, filter, bias, dst, strides, pads, pads),
-                                                    engine, forward);
+      const typename Filter::primitive_desc weights(
+          bias.is_zero() ? Desc(algorithm, src, filter, dst, strides, pads, pads_after)
+                         : Desc(algorithm, src, filter, bias, dst, strides, pads, pads_after),
+          engine, forward);
 #endif
       c.filter = weights.diff_weights_desc();
       c.primitive = Filter(weights);
@@ -236,11 +286,74 @@ struct DnnlConv::Impl {
   }
 };
 
+void DnnlConv::record(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
+                      const void* add, ConvAct act, void* y, PackedFilters* packed) {
+  const OneThread one_thread;
+  struct Part {
+    Rows rows;
+    dnnl::primitive primitive;
+    memory::desc src, filter, bias, dst, scratch;
+    Tensor keeps;  // The packed filter.
+    void* filter_data = nullptr;
+  };
+  PackedFilters
+      own;  // Its memory does not come from the step, because recording must not change what a step allocates.
+  auto parts = std::make_shared<std::vector<Part>>();
+  size_t scratch = 0;
+  for (const Rows& rows : rows_of(g)) {
+    Compiled& c = impl_->compiled(Pass::forward, g, bias != nullptr, add != nullptr, act, &rows);
+    Tensor unused;
+    PackedFilters& kept = packed != nullptr ? *packed : own;
+    impl_->bring_filter(cx, c, filter.f32, &kept, unused, clock.reorders);
+    parts->push_back({rows, c.primitive, c.src, c.filter, c.bias, c.dst, c.scratchpad, {}, nullptr});
+    Part& part = parts->back();
+    part.filter_data = c.filter_memory.get_data_handle();
+    if (c.packs) part.keeps = kept.recent.front().filter;
+    scratch = std::max(scratch, c.scratchpad.get_size());
+  }
+  const auto count = static_cast<int64_t>(parts->size());
+  const auto in_row = static_cast<size_t>(g.w * g.ci) * size_of(g.src),
+             out_row = static_cast<size_t>(g.out_w() * g.co) * size_of(g.dst);
+  const size_t in_picture = in_row * static_cast<size_t>(g.h), out_picture = out_row * static_cast<size_t>(g.out_h());
+  const auto body = [=, engine = impl_->engine](int64_t piece, LoopWorker& worker) {
+    const Part& part = (*parts)[static_cast<size_t>(piece % count)];
+    const auto picture = static_cast<size_t>(piece / count);
+    const auto at = [](const void* base, size_t offset) {
+      return const_cast<std::byte*>(static_cast<const std::byte*>(base) + offset);
+    };
+    const size_t to = picture * out_picture + static_cast<size_t>(part.rows.first_out) * out_row;
+    std::unordered_map<int, memory> arguments{
+        {DNNL_ARG_SRC,
+         memory(part.src, engine, at(x, picture * in_picture + static_cast<size_t>(part.rows.first_in) * in_row))},
+        {DNNL_ARG_WEIGHTS, memory(part.filter, engine, part.filter_data)},
+        {DNNL_ARG_DST, memory(part.dst, engine, at(y, to))},
+        {DNNL_ARG_SCRATCHPAD, memory(part.scratch, engine, worker.scratch)}};
+    if (bias != nullptr) arguments[DNNL_ARG_BIAS] = memory(part.bias, engine, const_cast<float*>(bias));
+    if (add != nullptr) {
+      arguments[DNNL_ARG_ATTR_MULTIPLE_POST_OP(act == ConvAct::silu ? 1 : 0) | DNNL_ARG_SRC_1] =
+          memory(part.dst, engine, at(add, to));
+    }
+    dnnl::stream stream(engine);
+    part.primitive.execute(stream, arguments);
+    stream.wait();
+  };
+  const auto bytes = [](const void* data, size_t size) {
+    return ByteRange(static_cast<const std::byte*>(data), data == nullptr ? 0 : size);
+  };
+  const size_t pictures = static_cast<size_t>(g.n), outputs = pictures * out_picture;
+  cx.loops->add(
+      {.pieces = g.n * count,
+       .body = body,
+       .scratch = scratch,
+       .operands = LoopOperands{{bytes(x, pictures * in_picture), bytes(add, outputs)}, {bytes(y, outputs)}}});
+}
+
 DnnlConv::DnnlConv() : impl_(std::make_unique<Impl>()) {}
 DnnlConv::~DnnlConv() = default;
 
 void DnnlConv::forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                        const void* add, ConvAct act, void* y, PackedFilters* packed) {
+  if (cx.loops != nullptr) return record(cx, g, x, filter, bias, add, act, y, packed);
   Compiled& c = impl_->compiled(Pass::forward, g, bias != nullptr, add != nullptr, act);
   Tensor scratch;
   impl_->bring_filter(cx, c, filter.f32, packed, scratch, clock.reorders);

@@ -23,6 +23,9 @@ class DnnlConv final : public ConvBackend {
 
  private:
   struct Impl;
+  // Adds forward() to cx.loops, as pieces of some rows of one picture.
+  void record(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
+              const void* add, ConvAct act, void* y, PackedFilters* packed);
   std::unique_ptr<Impl> impl_;
 };
 

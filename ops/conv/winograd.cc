@@ -92,6 +92,11 @@ struct Winograd::Plan {
   int64_t input_point() const { return spread(shared_tiles * input_row); }
   int64_t filter_point() const { return spread(channels * width); }
   int64_t product_point() const { return spread(tile_block * width); }
+  // The threads share memory of this size: transformed inputs or transformed filters.
+  int64_t shared_floats() const {
+    if (by_channels) return kPoints * input_point();
+    return own_filters ? 0 : kPoints * blocks * filter_point();
+  }
 };
 
 Winograd::Winograd(CpuLevel level) : loops_(winograd::loops_at(level)) {}
@@ -166,15 +171,35 @@ Winograd::Plan Winograd::plan_of(const Problem& p) const {
   return plan;
 }
 
-void Winograd::run(const Problem& p, const Filters& filters) {
+void Winograd::run(const Context& cx, const Problem& p, const Filters& filters) {
+  const Plan plan = plan_of(p);
+  Tensor shared;
+  if (const int64_t floats = plan.shared_floats(); floats > 0) shared = cx.empty({floats}, DType::f32);
+  std::vector<Loop> loops =
+      plan.by_channels ? loops_by_channels(p, plan, filters, shared) : loops_by_tiles(p, plan, filters, shared);
+  if (cx.loops != nullptr) {
+    for (Loop& loop : loops) cx.loops->add(std::move(loop));
+    return;
+  }
   const auto threads = static_cast<size_t>(compute_threads());
   if (of_thread_.size() < threads) of_thread_.resize(threads);
-  const Plan plan = plan_of(p);
-  plan.by_channels ? run_by_channels(p, plan, filters) : run_by_tiles(p, plan, filters);
-}
-
-float* Winograd::scratch_of_thread(int64_t floats) {
-  return of_thread_[static_cast<size_t>(omp_get_thread_num())].get(floats);
+  size_t scratch = 0;
+  for (const Loop& loop : loops) scratch = std::max(scratch, loop.scratch);
+#pragma omp parallel
+  {
+    const int index = omp_get_thread_num();
+    LoopWorker worker{.index = index,
+                      .scratch = reinterpret_cast<std::byte*>(
+                          of_thread_[static_cast<size_t>(index)].get(static_cast<int64_t>(scratch / sizeof(float))))};
+    for (const Loop& loop : loops) {
+      worker.fresh = true;
+#pragma omp for schedule(dynamic)
+      for (int64_t i = 0; i < loop.pieces; ++i) {
+        loop.body(i, worker);
+        worker.fresh = false;
+      }
+    }
+  }
 }
 
 // Returns how many vectors of the block that starts at output channel k0 are in use.
@@ -182,110 +207,138 @@ int Winograd::vectors_of(const Problem& p, const Plan& plan, int64_t k0) const {
   return static_cast<int>(ceil_div(std::min(plan.width, p.k - k0), loops_->lanes));
 }
 
+namespace {
+
+ByteRange range(const float* data, int64_t floats) {
+  return {reinterpret_cast<const std::byte*>(data), data == nullptr ? 0 : static_cast<size_t>(floats) * sizeof(float)};
+}
+
+// The operands of the loop that computes y.
+LoopOperands operands_of(const Problem& p) {
+  const int64_t outputs = p.n * p.out_h * p.out_w * p.k;
+  return {{range(p.x, p.n * p.h * p.w * p.c), range(p.add, outputs)}, {range(p.y, outputs)}};
+}
+
+}  // namespace
+
 // Divides the work by tiles: a piece of work takes a few tiles from the inputs to the outputs. All filters are
 // transformed first, either once by all threads together or, with own_filters, by each thread for itself.
-void Winograd::run_by_tiles(const Problem& p, const Plan& plan, const Filters& from) {
+std::vector<Loop> Winograd::loops_by_tiles(const Problem& p, const Plan& plan, const Filters& from,
+                                           const Tensor& shared) const {
   // One piece of the filter transform covers this many input channels.
   constexpr int64_t kChannels = 64;
   const int64_t parts = ceil_div(p.c, kChannels), filter_pieces = ceil_div(p.k, loops_->lanes) * parts;
-  const int64_t pieces = ceil_div(p.tiles(), plan.tile_block), filter_block = kPoints * plan.filter_point();
-  const int64_t filter_floats = plan.blocks * filter_block;
-  float* shared = plan.own_filters ? nullptr : filters_.get(filter_floats);
-  const auto transform = [&](float* filters, int64_t i) {
+  const int64_t filter_block = kPoints * plan.filter_point(), filter_floats = plan.blocks * filter_block;
+  const int64_t tile_floats = kPoints * (plan.input_point() + plan.product_point());
+  const auto transform = [=, this](float* filters, int64_t i) {
     const int64_t k0 = i / parts * loops_->lanes, c0 = i % parts * kChannels;
     float* to = filters + k0 / plan.width * filter_block + c0 * plan.width + k0 % plan.width;
     loops_->transform_filters(p, from, k0, c0, std::min(p.c, c0 + kChannels), {to, plan.filter_point(), plan.width});
   };
-#pragma omp parallel
-  {
-    const int64_t tile_floats = kPoints * (plan.input_point() + plan.product_point());
-    float* scratch = scratch_of_thread(tile_floats + (plan.own_filters ? filter_floats : 0));
+  std::vector<Loop> loops;
+  LoopOperands operands = operands_of(p);
+  float* const all = plan.own_filters ? nullptr : shared.data<float>();
+  if (!plan.own_filters) {
+    loops.push_back({.pieces = filter_pieces,
+                     .body = [=](int64_t i, LoopWorker&) { transform(all, i); },
+                     .operands = LoopOperands{{}, {range(all, filter_floats)}}});
+    operands.reads.push_back(range(all, filter_floats));
+  }
+  const auto body = [=, this](int64_t i, LoopWorker& worker) {
+    auto* scratch = reinterpret_cast<float*>(worker.scratch);
     const Matrices<float> in{scratch, plan.input_point(), plan.input_row};
     const Matrices<float> products{scratch + kPoints * plan.input_point(), plan.product_point(), plan.width};
-    float* filters = plan.own_filters ? scratch + tile_floats : shared;
-    bool ready = !plan.own_filters;
-    if (!plan.own_filters) {
-#pragma omp for schedule(dynamic)
-      for (int64_t i = 0; i < filter_pieces; ++i) transform(filters, i);
+    float* filters = plan.own_filters ? scratch + tile_floats : all;
+    if (plan.own_filters && worker.fresh) {
+      for (int64_t f = 0; f < filter_pieces; ++f) transform(filters, f);
     }
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < pieces; ++i) {
-      if (!ready) {
-        for (int64_t f = 0; f < filter_pieces; ++f) transform(filters, f);
-        ready = true;
-      }
-      const int64_t first = i * plan.tile_block, count = std::min(plan.tile_block, p.tiles() - first);
-      loops_->transform_inputs(p, first, count, 0, p.c, in);
-      for (int64_t b = 0; b < plan.blocks; ++b) {
-        const int64_t k0 = b * plan.width;
-        const int used = vectors_of(p, plan, k0);
-        loops_->multiply(kPoints, count, p.c, used, in, {filters + b * filter_block, plan.filter_point(), plan.width},
-                         products, false);
-        loops_->transform_outputs(p, first, count, k0, used, products);
-      }
+    const int64_t first = i * plan.tile_block, count = std::min(plan.tile_block, p.tiles() - first);
+    loops_->transform_inputs(p, first, count, 0, p.c, in);
+    for (int64_t b = 0; b < plan.blocks; ++b) {
+      const int64_t k0 = b * plan.width;
+      const int used = vectors_of(p, plan, k0);
+      loops_->multiply(kPoints, count, p.c, used, in, {filters + b * filter_block, plan.filter_point(), plan.width},
+                       products, false);
+      loops_->transform_outputs(p, first, count, k0, used, products);
     }
-  }
+  };
+  loops.push_back({.pieces = ceil_div(p.tiles(), plan.tile_block),
+                   .body = body,
+                   .scratch = static_cast<size_t>(tile_floats + (plan.own_filters ? filter_floats : 0)) * sizeof(float),
+                   .operands = std::move(operands)});
+  return loops;
 }
 
 // Divides the work by output channels, for few tiles and many channels. The transformed filters would take four times
 // the memory of the filters and would come from the L3 cache or from memory. Therefore each piece of work, which is a
 // block of output channels for as many tiles as possible, transforms its own filters, a few input channels at a time.
 // The transformed inputs are shared by all pieces.
-void Winograd::run_by_channels(const Problem& p, const Plan& plan, const Filters& from) {
+std::vector<Loop> Winograd::loops_by_channels(const Problem& p, const Plan& plan, const Filters& from,
+                                              const Tensor& shared_inputs) const {
   // One piece of the input transform covers this many tiles and input channels.
   constexpr int64_t kTiles = 4, kChannels = 64;
   const int64_t channel_parts = ceil_div(p.c, kChannels);
-  const Matrices<float> in{inputs_.get(kPoints * plan.input_point()), plan.input_point(), plan.input_row};
-#pragma omp parallel
-  {
-    float* scratch = scratch_of_thread(kPoints * (plan.filter_point() + plan.product_point()));
-    const Matrices<float> filters{scratch, plan.filter_point(), plan.width};
-    const Matrices<float> products{scratch + kPoints * plan.filter_point(), plan.product_point(), plan.width};
-    for (int64_t start = 0; start < p.tiles(); start += plan.shared_tiles) {
-      const int64_t shared = std::min(plan.shared_tiles, p.tiles() - start);
-#pragma omp for schedule(dynamic)
-      for (int64_t i = 0; i < channel_parts * ceil_div(shared, kTiles); ++i) {
-        const int64_t begin = i / channel_parts * kTiles, c0 = i % channel_parts * kChannels;
-        loops_->transform_inputs(p, start + begin, std::min(kTiles, shared - begin), c0, std::min(p.c, c0 + kChannels),
-                                 {in.data + begin * in.row_stride, in.point_stride, in.row_stride});
-      }
-#pragma omp for schedule(dynamic)
-      for (int64_t i = 0; i < plan.blocks * ceil_div(shared, plan.tile_block); ++i) {
-        const int64_t k0 = i % plan.blocks * plan.width, begin = i / plan.blocks * plan.tile_block;
-        const int64_t count = std::min(plan.tile_block, shared - begin);
-        const int used = vectors_of(p, plan, k0);
-        for (int64_t c0 = 0; c0 < p.c; c0 += plan.channels) {
-          const int64_t c1 = std::min(p.c, c0 + plan.channels);
-          for (int v = 0; v < used; ++v) {
-            loops_->transform_filters(p, from, k0 + v * loops_->lanes, c0, c1,
-                                      {scratch + v * loops_->lanes, plan.filter_point(), plan.width});
-          }
-          loops_->multiply(kPoints, count, c1 - c0, used,
-                           {in.data + begin * in.row_stride + c0, in.point_stride, in.row_stride}, filters, products,
-                           c0 > 0);
+  const Matrices<float> in{shared_inputs.data<float>(), plan.input_point(), plan.input_row};
+  const ByteRange in_range = range(in.data, plan.shared_floats());
+  std::vector<Loop> loops;
+  for (int64_t start = 0; start < p.tiles(); start += plan.shared_tiles) {
+    const int64_t shared = std::min(plan.shared_tiles, p.tiles() - start);
+    LoopOperands operands = operands_of(p);
+    loops.push_back({.pieces = channel_parts * ceil_div(shared, kTiles),
+                     .body =
+                         [=, this](int64_t i, LoopWorker&) {
+                           const int64_t begin = i / channel_parts * kTiles, c0 = i % channel_parts * kChannels;
+                           loops_->transform_inputs(p, start + begin, std::min(kTiles, shared - begin), c0,
+                                                    std::min(p.c, c0 + kChannels),
+                                                    {in.data + begin * in.row_stride, in.point_stride, in.row_stride});
+                         },
+                     .operands = LoopOperands{{operands.reads[0]}, {in_range}}});
+    operands.reads[0] = in_range;
+    const auto body = [=, this](int64_t i, LoopWorker& worker) {
+      auto* scratch = reinterpret_cast<float*>(worker.scratch);
+      const Matrices<float> filters{scratch, plan.filter_point(), plan.width};
+      const Matrices<float> products{scratch + kPoints * plan.filter_point(), plan.product_point(), plan.width};
+      const int64_t k0 = i % plan.blocks * plan.width, begin = i / plan.blocks * plan.tile_block;
+      const int64_t count = std::min(plan.tile_block, shared - begin);
+      const int used = vectors_of(p, plan, k0);
+      for (int64_t c0 = 0; c0 < p.c; c0 += plan.channels) {
+        const int64_t c1 = std::min(p.c, c0 + plan.channels);
+        for (int v = 0; v < used; ++v) {
+          loops_->transform_filters(p, from, k0 + v * loops_->lanes, c0, c1,
+                                    {scratch + v * loops_->lanes, plan.filter_point(), plan.width});
         }
-        loops_->transform_outputs(p, start + begin, count, k0, used, products);
+        loops_->multiply(kPoints, count, c1 - c0, used,
+                         {in.data + begin * in.row_stride + c0, in.point_stride, in.row_stride}, filters, products,
+                         c0 > 0);
       }
-    }
+      loops_->transform_outputs(p, start + begin, count, k0, used, products);
+    };
+    loops.push_back(
+        {.pieces = plan.blocks * ceil_div(shared, plan.tile_block),
+         .body = body,
+         .scratch = static_cast<size_t>(kPoints * (plan.filter_point() + plan.product_point())) * sizeof(float),
+         .operands = std::move(operands)});
   }
+  return loops;
 }
 
-void Winograd::forward(const ConvGeometry& g, const float* x, const float* filter, const float* bias, const float* add,
-                       ConvAct act, float* y) {
+void Winograd::forward(const Context& cx, const ConvGeometry& g, const float* x, const float* filter, const float* bias,
+                       const float* add, ConvAct act, float* y) {
   Problem p = problem_of(g);
   p.x = x;
   p.bias = bias;
   p.add = add;
   p.act = act;
   p.y = y;
-  run(p, {.data = filter, .k_stride = 9 * g.ci, .c_stride = 1, .tap_stride = g.ci});
+  run(cx, p, {.data = filter, .k_stride = 9 * g.ci, .c_stride = 1, .tap_stride = g.ci});
 }
 
-void Winograd::backward_data(const ConvGeometry& g, const float* dy, const float* filter, float* dx) {
+void Winograd::backward_data(const Context& cx, const ConvGeometry& g, const float* dy, const float* filter,
+                             float* dx) {
   Problem p = problem_of(mirrored(g));
   p.x = dy;
   p.y = dx;
-  run(p, {.data = filter, .k_stride = 1, .c_stride = 9 * g.ci, .tap_stride = g.ci, .rotated = true});
+  run(cx, p, {.data = filter, .k_stride = 1, .c_stride = 9 * g.ci, .tap_stride = g.ci, .rotated = true});
 }
 
 // Proceeds in rounds of as many tiles as fit into the L3 cache. A round first transforms the inputs and the gradients

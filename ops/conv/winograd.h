@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/loop_graph.h"
 #include "ops/conv/library.h"
 #include "ops/conv/winograd_loops.h"
 
@@ -33,9 +34,10 @@ class Winograd {
   // These functions compute what ConvBackend's functions of the same names do. supports(g) must be true. Each call
   // transforms the filters again, because that takes less time than reading the transformed filters, which are four
   // times as large, from memory. Throws std::bad_alloc if there is no memory.
-  void forward(const ConvGeometry& g, const float* x, const float* filter, const float* bias, const float* add,
-               ConvAct act, float* y);
-  void backward_data(const ConvGeometry& g, const float* dy, const float* filter, float* dx);
+  // If cx.loops is set, forward() and backward_data() record their loops there.
+  void forward(const Context& cx, const ConvGeometry& g, const float* x, const float* filter, const float* bias,
+               const float* add, ConvAct act, float* y);
+  void backward_data(const Context& cx, const ConvGeometry& g, const float* dy, const float* filter, float* dx);
   void backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter);
 
  private:
@@ -55,9 +57,11 @@ class Winograd {
   struct Plan;
 
   Plan plan_of(const winograd::Problem& p) const;
-  void run(const winograd::Problem& p, const winograd::Filters& filters);
-  void run_by_tiles(const winograd::Problem& p, const Plan& plan, const winograd::Filters& from);
-  void run_by_channels(const winograd::Problem& p, const Plan& plan, const winograd::Filters& from);
+  void run(const Context& cx, const winograd::Problem& p, const winograd::Filters& filters);
+  std::vector<Loop> loops_by_tiles(const winograd::Problem& p, const Plan& plan, const winograd::Filters& from,
+                                   const Tensor& shared) const;
+  std::vector<Loop> loops_by_channels(const winograd::Problem& p, const Plan& plan, const winograd::Filters& from,
+                                      const Tensor& shared) const;
   float* scratch_of_thread(int64_t floats);
   int vectors_of(const winograd::Problem& p, const Plan& plan, int64_t k0) const;
 

@@ -25,7 +25,7 @@ struct Ways {
     DnnlConv dnnl;
     dnnl.forward(Context(), g, x.data(), {filter.data()}, nullptr, nullptr, ConvAct::none, direct.data(), nullptr);
     fast.resize(direct.size());
-    Winograd().forward(g, x.data(), filter.data(), nullptr, nullptr, ConvAct::none, fast.data());
+    Winograd().forward(Context(), g, x.data(), filter.data(), nullptr, nullptr, ConvAct::none, fast.data());
     EXPECT_FALSE(direct == fast) << "the test needs shapes that show the way";
   }
   std::string way(ConvBackend& conv, const Context& cx = Context()) const {
@@ -77,7 +77,7 @@ TEST(CpuConv, TheGradientsTakeWinogradsMethodToo) {
     return d;
   };
   Gradients fast{Floats(x.size()), Floats(filter.size()), Floats(g.co)};
-  Winograd().backward_data(g, dy.data(), filter.data(), fast.x.data());
+  Winograd().backward_data(Context(), g, dy.data(), filter.data(), fast.x.data());
   Winograd().backward_filter(g, x.data(), dy.data(), fast.filter.data());
   CpuConv conv({});
   DnnlConv dnnl;

@@ -167,7 +167,7 @@ class Guarded {
 Floats forward(Winograd& winograd, const ConvGeometry& g, const Floats& x, const Floats& filter,
                const float* bias = nullptr, const float* add = nullptr, ConvAct act = ConvAct::none) {
   Guarded y(y_size(g));
-  winograd.forward(g, x.data(), filter.data(), bias, add, act, y.data());
+  winograd.forward(Context(), g, x.data(), filter.data(), bias, add, act, y.data());
   return y.values();
 }
 
@@ -258,7 +258,7 @@ TEST(Winograd, TheDataGradientIsWithinTheBoundOfItsRoundings) {
     for (const CpuLevel level : levels()) {
       Winograd winograd(level);
       Guarded dx(x_size(g));
-      winograd.backward_data(g, dy.data(), filter.data(), dx.data());
+      winograd.backward_data(Context(), g, dy.data(), filter.data(), dx.data());
       EXPECT_TRUE(within(dx.values(), r.y, r.bound)) << name_of(g) << ", level " << static_cast<int>(level);
     }
   }
@@ -351,7 +351,7 @@ TEST(Winograd, AnyNumberOfThreadsGivesTheSameBits) {
         const Threads scope(threads);
         const Floats y = forward(winograd, g, x, filter, bias.data(), nullptr, ConvAct::relu);
         Floats dx(x.size());
-        winograd.backward_data(g, y.data(), filter.data(), dx.data());
+        winograd.backward_data(Context(), g, y.data(), filter.data(), dx.data());
         Floats dfilter(filter.size());
         winograd.backward_filter(g, x.data(), y.data(), dfilter.data());
         if (threads == 1) one = y, gradient = dx, filter_gradient = dfilter;

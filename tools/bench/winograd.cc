@@ -119,12 +119,12 @@ void bench_shapes(const WinogradBenchOptions& o) {
                 direct.forward(cx, g, x.data(), {filter.data()}, bias.data(), nullptr, ConvAct::relu, y.data(),
                                &packed);
               },
-              [&] { winograd.forward(g, x.data(), filter.data(), bias.data(), nullptr, ConvAct::relu, y.data()); }),
+              [&] { winograd.forward(cx, g, x.data(), filter.data(), bias.data(), nullptr, ConvAct::relu, y.data()); }),
           winograd.gain(g, Winograd::Pass::forward));
     print(o, name + ", data gradient",
           Both(
               o, [&] { direct.backward_data(cx, g, dy.data(), {filter.data()}, dx.data()); },
-              [&] { winograd.backward_data(g, dy.data(), filter.data(), dx.data()); }),
+              [&] { winograd.backward_data(cx, g, dy.data(), filter.data(), dx.data()); }),
           winograd.gain(g, Winograd::Pass::backward_data));
     print(o, name + ", filter gradient",
           Both(

@@ -1,0 +1,117 @@
+// Parallel loops that are recorded once and run again and again on several threads: for the CPU what a CUDA graph is
+// for a GPU. A loop begins when the loops whose results it needs have ended, and not when all threads have reached a
+// barrier. So a thread that the system takes off its processor holds up only what needs the piece of work that it is
+// computing; the others go on with other branches of the network. docs/design/threads.md has the reasons and the rules.
+//   LoopRecorder recorder;
+//   recorder.add({.pieces = 8, .body = [=](int64_t i, LoopWorker&) { ... }, .operands = LoopOperands{{x}, {y}}});
+//   LoopTeam team(2);
+//   team.run(recorder.finish());
+#pragma once
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <vector>
+
+namespace hr {
+
+// One of the threads that run a graph.
+struct LoopWorker {
+  int index = 0;                 // 0 is the thread that called LoopTeam::run().
+  std::byte* scratch = nullptr;  // Loop::scratch bytes that no other thread uses, aligned to 64 bytes.
+  // The contents of the scratch memory are not those of an earlier piece of the same loop in the same run.
+  bool fresh = true;
+};
+
+using ByteRange = std::span<const std::byte>;
+
+// The memory that a loop reads and writes. Memory that does not change while the graph is in use, such as weights, need
+// not be listed.
+struct LoopOperands {
+  std::vector<ByteRange> reads, writes;
+};
+
+struct Loop {
+  // body(i, worker) is called once for every i below `pieces`, in any order and on any threads. It must not depend on
+  // the number of threads. It may throw.
+  int64_t pieces = 0;
+  std::function<void(int64_t piece, LoopWorker& worker)> body;
+  size_t scratch = 0;
+  // If it is not given, the loop runs after all loops before it and before all loops after it.
+  std::optional<LoopOperands> operands;
+};
+
+class LoopRecorder;
+
+// Recorded loops and their order. It does not change any more, and several threads may read it.
+class LoopGraph {
+ public:
+  size_t size() const { return nodes_.size(); }
+  // The length of the longest chain of loops that need each other.
+  int levels() const { return nodes_.empty() ? 0 : nodes_.back().level + 1; }
+
+ private:
+  friend class LoopRecorder;
+  friend class LoopTeam;
+  struct Node {
+    Loop loop;
+    int level = 0;          // Longest chain of loops before this one.
+    int waits_for = 0;      // The number of loops that must end before this one; each of them has it in `then`.
+    std::vector<int> then;  // Loops that wait for this one.
+  };
+  std::vector<Node> nodes_;  // By level.
+  size_t scratch_ = 0;
+};
+
+// Not thread-safe.
+class LoopRecorder {
+ public:
+  // A loop without operands gets those of set_operands(), if they are set.
+  void add(Loop loop);
+  void set_operands(std::optional<LoopOperands> operands) { operands_ = std::move(operands); }
+  // Two loops keep their order if one of them writes what the other one reads or writes. Loops without pieces are
+  // dropped. The recorder is empty afterwards.
+  std::shared_ptr<const LoopGraph> finish();
+
+ private:
+  std::vector<Loop> loops_;
+  std::optional<LoopOperands> operands_;
+};
+
+// The threads that run graphs. They sleep between two runs. Only one thread at a time may call run(). The threads are
+// not pinned to processors, whatever their creator is, so that the system can move a thread away from a busy processor.
+class LoopTeam {
+ public:
+  // The calling thread of run() is one of the threads. If the system refuses others, there are fewer. `arrives`, if it
+  // is given, is called by a thread of the team that is about to join a run; tests use it to make the thread late.
+  explicit LoopTeam(int threads, std::function<void()> arrives = {});
+  ~LoopTeam();
+  LoopTeam(const LoopTeam&) = delete;
+  LoopTeam& operator=(const LoopTeam&) = delete;
+
+  // Runs all loops and returns when all of them have ended. It does not wait for a thread that has no piece of work. If
+  // a body throws, no further one is called, and the first exception is thrown again.
+  void run(std::shared_ptr<const LoopGraph> graph);
+
+ private:
+  struct Run;
+  struct Scratch;
+  void serve(int index);
+  static void work(Run& run, LoopWorker worker, Scratch& scratch);
+
+  std::function<void()> arrives_;
+  std::mutex mutex_;
+  std::condition_variable begins_;
+  std::shared_ptr<Run> run_;  // The run under way, which a thread may join.
+  uint64_t runs_ = 0;
+  bool ends_ = false;
+  std::unique_ptr<Scratch> scratch_;  // Of the calling thread.
+  std::vector<std::jthread> threads_;
+};
+
+}  // namespace hr

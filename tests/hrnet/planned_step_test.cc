@@ -1,0 +1,125 @@
+// Forward passes as recorded loops, compared with the same passes computed at once.
+#include "core/planned_step.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "core/parallel.h"
+#include "hrnet/int8/file.h"
+#include "hrnet/model/model.h"
+#include "ops/conv/backend.h"
+#include "ops/elementwise.h"
+
+namespace hr {
+namespace {
+
+Tensor random_images(const Context& cx, int64_t n, int64_t h, int64_t w, uint32_t seed) {
+  Tensor images = cx.empty({n, h, w, 3}, DType::f32);
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  for (int64_t i = 0; i < images.numel(); ++i) images.data<float>()[i] = normal(random);
+  return images;
+}
+
+// Sets the number of compute threads while it exists.
+class Threads {
+ public:
+  explicit Threads(int n) { set_compute_threads(n); }
+  ~Threads() { set_compute_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_ = compute_threads();
+};
+
+// The heatmaps of `calls` calls. The first call computes at once, the second one records.
+std::vector<std::vector<float>> planned(Context& cx, const PoseModel& model, const Tensor& images, int threads,
+                                        int calls) {
+  const Threads limit(threads);
+  conv_backend(cx);
+  const Tensor maps = cx.empty({images.dim(0), images.dim(1) / 4, images.dim(2) / 4, model.joints()}, DType::f32);
+  PlannedStep step(cx.allocator);
+  LoopTeam team(threads);
+  std::vector<std::vector<float>> results;
+  for (int call = 0; call < calls; ++call) {
+    cx.zero(maps);
+    step(cx, team, model.parameters().version,
+         [&](Context& in) { copy_or_add(in, model.forward(in, images), maps, false); });
+    results.push_back(to_host(cx, maps));
+  }
+  return results;
+}
+
+void expect_same_bits(Context& cx, const PoseModel& model) {
+  for (const int64_t n : {1, 3}) {
+    const Tensor images = random_images(cx, n, 96, 64, static_cast<uint32_t>(n));
+    std::vector<float> expected;
+    {
+      const Threads one(1);
+      expected = to_host(cx, model.forward(cx, images));
+    }
+    for (const int threads : {1, 2, 3}) {
+      const auto results = planned(cx, model, images, threads, 3);
+      for (size_t call = 0; call < results.size(); ++call) {
+        EXPECT_EQ(results[call], expected) << n << " images, " << threads << " threads, call " << call;
+      }
+    }
+  }
+}
+
+class PlannedNetwork : public testing::TestWithParam<std::string> {};
+
+TEST_P(PlannedNetwork, HeatmapsHaveTheSameBitsForAnyNumberOfThreads) {
+  for (const bool exact : {false, true}) {
+    Context cx;
+    cx.exact = exact;
+    const auto model = make_model(cx, GetParam(), 5, 3, Init::torch);
+    expect_same_bits(cx, *model);
+  }
+}
+
+TEST_P(PlannedNetwork, HeatmapsInBf16HaveTheSameBitsForAnyNumberOfThreads) {
+  Context cx;
+  cx.precision = DType::bf16;
+  const auto model = make_model(cx, GetParam(), 5, 3, Init::torch);
+  expect_same_bits(cx, *model);
+}
+
+TEST_P(PlannedNetwork, HeatmapsWith8BitsHaveTheSameBitsForAnyNumberOfThreads) {
+  Context cx;
+  const auto model = make_model(cx, GetParam(), 5, 3, Init::torch);
+  Int8Calibrator calibrator(*model);
+  calibrator.add(random_images(cx, 2, 64, 96, 1));
+  const auto eight =
+      make_int8_model(model->name(), 5, false, calibrator.graph(), calibrator.parameters(RangeMethod::mse));
+  expect_same_bits(cx, *eight);
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, PlannedNetwork, testing::Values("hrnet_w8", "hrnet_w32", "pose_resnet50"),
+                         [](const auto& tested) { return tested.param; });
+
+TEST(PlannedStep, NewWeightsAreUsed) {
+  Context cx;
+  const auto model = make_model(cx, "hrnet_w8", 5, 3, Init::torch);
+  const Tensor images = random_images(cx, 2, 64, 64, 4);
+  const Tensor maps = cx.empty({2, 16, 16, 5}, DType::f32);
+  conv_backend(cx);
+  PlannedStep step(cx.allocator);
+  LoopTeam team(2);
+  for (int round = 0; round < 3; ++round) {
+    for (int call = 0; call < 3; ++call) {
+      step(cx, team, model->parameters().version,
+           [&](Context& in) { copy_or_add(in, model->forward(in, images), maps, false); });
+      EXPECT_EQ(to_host(cx, maps), to_host(cx, model->forward(cx, images))) << "round " << round << ", call " << call;
+    }
+    for (const auto& e : model->parameters().entries()) {
+      if (e.parameter != nullptr) e.parameter->value.data<float>()[0] += 0.5F;
+    }
+    ++model->parameters().version;
+  }
+}
+
+}  // namespace
+}  // namespace hr
