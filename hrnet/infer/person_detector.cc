@@ -82,6 +82,8 @@ std::vector<Candidate> candidates(std::span<const float> output, int h, int w, s
     const auto s = static_cast<float>(stride);
     for (int y = 0; y < h / stride; ++y) {
       for (int x = 0; x < w / stride; ++x, row += columns) {
+        // No class has a probability above 1, so most rows end here.
+        if (row[4] < confidence) continue;
         const float* best = std::max_element(row + 5, row + columns);
         const float score = row[4] * *best;
         const auto label = static_cast<int>(best - (row + 5));
@@ -120,7 +122,8 @@ void detector_picture(const ImageView& picture, YoloxInput input, int h, int w, 
   std::array<uint8_t, 3> grey = {kGrey, kGrey, kGrey};
   std::array<float, 3> around = {kGrey, kGrey, kGrey};
   if (!plain) normalize_row(grey.data(), 1, around.data());
-  for (int y = 0; y < h; ++y) {
+  parallel_for(h, static_cast<int64_t>(out.size()), [&](int64_t line) {
+    const auto y = static_cast<int>(line);
     float* to = out.data() + static_cast<size_t>(y) * w * 3;
     int x = 0;
     if (y < inner.height) {
@@ -135,7 +138,7 @@ void detector_picture(const ImageView& picture, YoloxInput input, int h, int w, 
       }
     }
     for (; x < w; ++x) std::copy_n(around.data(), 3, to + static_cast<ptrdiff_t>(x) * 3);
-  }
+  });
 }
 
 std::vector<DetectedBox> decode_boxes(std::span<const float> output, int h, int w, double scale,
@@ -200,17 +203,30 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   const int h = options_.input_h, w = options_.input_w;
   const auto n = static_cast<int64_t>(pictures.size());
   const size_t each = static_cast<size_t>(h) * w * 3;
-  std::vector<float> numbers(each * pictures.size());
-  parallel_for(n, static_cast<int64_t>(numbers.size()), [&](int64_t i) {
-    detector_picture(pictures[i], *options_.input, h, w, std::span(numbers).subspan(i * each, each));
-  });
   const Tensor images = cx_.empty({n, h, w, 3}, DType::f32);
-  cx_.upload(images, std::as_bytes(std::span(numbers)));
-  const std::vector<float> output = to_host(cx_, network_->forward(cx_, images));
+  // On the CPU the pictures are written into the input and the boxes read from the output without copies.
+  const bool on_cpu = !cx_.device.is_cuda();
+  std::vector<float> copy(on_cpu ? 0 : each * pictures.size());
+  const std::span<float> numbers = on_cpu ? std::span(images.data<float>(), each * pictures.size()) : std::span(copy);
+  const auto place = [&](int64_t i) {
+    detector_picture(pictures[i], *options_.input, h, w, numbers.subspan(i * each, each));
+  };
+  // The work on a single picture is itself divided among the threads. That does not happen within a parallel_for, where
+  // OpenMP would start new threads for it.
+  if (n == 1) {
+    place(0);
+  } else {
+    parallel_for(n, static_cast<int64_t>(numbers.size()), place);
+  }
+  if (!on_cpu) cx_.upload(images, std::as_bytes(numbers));
+  const Tensor table = network_->forward(cx_, images);
+  if (!on_cpu) copy = to_host(cx_, table);
+  const std::span<const float> output =
+      on_cpu ? std::span<const float>(table.data<float>(), static_cast<size_t>(table.numel())) : std::span<const float>(copy);
   const size_t rows = output.size() / pictures.size();
   for (size_t i = 0; i < pictures.size(); ++i) {
     const Letterbox box = letterbox_for(pictures[i].width, pictures[i].height, w, h);
-    found.push_back(decode_boxes(std::span(output).subspan(i * rows, rows), h, w, box.scale, wanted_, options_));
+    found.push_back(decode_boxes(output.subspan(i * rows, rows), h, w, box.scale, wanted_, options_));
     for (DetectedBox& f : found.back()) f.category = class_category(info_.shape, f.label);
   }
   return found;

@@ -1,11 +1,41 @@
 #include "ops/conv/depthwise_conv2d.h"
 
+#include <algorithm>
+
 #include "ops/conv/depthwise_conv2d_kernel.h"
+#include "ops/conv/depthwise_loops.h"
 #include "ops/dispatch.h"
 #include "ops/for_each.h"
 #include "ops/trace.h"
 
 namespace hr {
+namespace {
+
+// Uses the loops for 3x3 filters in float32 on the CPU and returns true, or returns false if they do not fit.
+bool fast_loop(const Context& cx, const Tensor& x, const Tensor& filter, const DepthwiseConv2d& o, const Tensor& y) {
+  if (cx.device.is_cuda() || x.dtype() != DType::f32 || filter.dim(0) != 3 || o.stride > 2) return false;
+  static const depthwise::Loop loop = depthwise::loop_at(cpu_level());
+  if (loop == nullptr) return false;
+  const depthwise::Problem p{.x = x.data<float>(),
+                             .filter = filter.data<float>(),
+                             .bias = o.bias != nullptr ? o.bias->data<float>() : nullptr,
+                             .y = y.data<float>(),
+                             .h = x.dim(1),
+                             .w = x.dim(2),
+                             .channels = x.dim(3),
+                             .out_h = y.dim(1),
+                             .out_w = y.dim(2),
+                             .stride = o.stride,
+                             .pad = o.pad,
+                             .silu = o.silu};
+  constexpr int64_t kRows = 4;  // One piece of work.
+  const int64_t rows = x.dim(0) * p.out_h;
+  parallel_for((rows + kRows - 1) / kRows, y.numel(),
+               [&](int64_t piece) { loop(p, piece * kRows, std::min(rows, (piece + 1) * kRows)); });
+  return true;
+}
+
+}  // namespace
 
 Tensor depthwise_conv2d(Context& cx, const Tensor& x, const Tensor& filter, const DepthwiseConv2d& o) {
   check(x.rank() == 4, "depthwise_conv2d: expected x of [N, H, W, C], got {}", to_string(x.shape()));
@@ -26,7 +56,7 @@ Tensor depthwise_conv2d(Context& cx, const Tensor& x, const Tensor& filter, cons
         "depthwise_conv2d has no derivative; run it without a tape");
   const int64_t out_h = (h + 2 * o.pad - k) / o.stride + 1, out_w = (w + 2 * o.pad - k) / o.stride + 1;
   Tensor y = cx.empty({x.dim(0), out_h, out_w, x.dim(3)}, x.dtype());
-  for_dtype("depthwise_conv2d", x.dtype(), [&]<class T>() {
+  if (!fast_loop(cx, x, filter, o, y)) for_dtype("depthwise_conv2d", x.dtype(), [&]<class T>() {
     for_each(cx, x.dim(0) * out_h * out_w, x.dim(3),
              DepthwiseForward<T>{.x = x.data<T>(),
                                  .filter = filter.data<float>(),
