@@ -28,10 +28,11 @@ bool fast_loop(const Context& cx, const Tensor& x, const Tensor& filter, const D
                              .stride = o.stride,
                              .pad = o.pad,
                              .silu = o.silu};
-  constexpr int64_t kRows = 4;  // One piece of work.
-  const int64_t rows = x.dim(0) * p.out_h;
-  parallel_for((rows + kRows - 1) / kRows, y.numel(),
-               [&](int64_t piece) { loop(p, piece * kRows, std::min(rows, (piece + 1) * kRows)); });
+  constexpr int64_t kRows = 4;  // At most this many rows are one piece of work.
+  const int64_t rows = x.dim(0) * p.out_h, threads = compute_threads();
+  const int64_t pieces = ((rows + kRows - 1) / kRows + threads - 1) / threads * threads;
+  parallel_for(pieces, 4 * y.numel(),
+               [&](int64_t piece) { loop(p, rows * piece / pieces, rows * (piece + 1) / pieces); });
   return true;
 }
 

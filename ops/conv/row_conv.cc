@@ -17,6 +17,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 constexpr int64_t kMostTerms = 8;
+constexpr int64_t kProducts = 32;  // So many products take as long as an element in the estimate of parallel_for.
 
 bool is_plain_1x1(const ConvGeometry& g) { return g.kh == 1 && g.kw == 1 && g.stride == 1 && g.pad == 0; }
 
@@ -67,13 +68,16 @@ void RowConv::multiply(std::span<const Term> terms, int64_t pixels, const float*
 // on the same thread.
 void RowConv::multiply_pieces(std::span<const Term> terms, int64_t pixels, const float* filters,
                               const Outputs& to) const {
-  // The inputs of this many pixels stay in the caches while the blocks of output channels follow each other.
+  // The inputs of this many pixels stay in the caches while the blocks of output channels follow each other. A piece is
+  // a multiple of the pixels that are in registers at once.
   constexpr int64_t kPixels = 96;
+  const int64_t block = loops_->pixels, blocks = ceil_div(pixels, block);
   const int64_t threads = compute_threads(), pieces = round_up(ceil_div(pixels, kPixels), threads);
   int64_t depth = 0;
   for (const Term& term : terms) depth += term.depth;
-  parallel_for(pieces, pixels * (depth + to.k), [&](int64_t piece) {
-    const int64_t begin = pixels * piece / pieces, end = pixels * (piece + 1) / pieces;
+  parallel_for(pieces, pixels * depth * to.k / kProducts, [&](int64_t piece) {
+    const int64_t begin = std::min(pixels, blocks * piece / pieces * block),
+                  end = std::min(pixels, blocks * (piece + 1) / pieces * block);
     if (begin == end) return;
     Term own[kMostTerms];
     for (size_t i = 0; i < terms.size(); ++i)
@@ -97,7 +101,7 @@ void RowConv::multiply_rows(const ConvGeometry& g, const float* x, const float* 
   for (auto& scratch : of_thread_) {
     scratch.resize(std::max(scratch.size(), static_cast<size_t>(((kRows - 1) * g.stride + g.kh) * padded)));
   }
-  parallel_for(g.n * parts, g.n * out_h * out_w * g.co * g.kh * g.kw * g.ci, [&](int64_t piece) {
+  parallel_for(g.n * parts, g.n * out_h * out_w * g.co * g.kh * g.kw * g.ci / kProducts, [&](int64_t piece) {
     const int64_t n = piece / parts, y0 = piece % parts * kRows, y1 = std::min(out_h, y0 + kRows);
     float* rows = of_thread_[static_cast<size_t>(omp_get_thread_num())].data();
     const int64_t top = y0 * g.stride - g.pad, count = (y1 - y0 - 1) * g.stride + g.kh;

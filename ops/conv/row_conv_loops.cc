@@ -104,7 +104,7 @@ HR_INLINE void multiply(std::span<const Term> terms, int64_t pixels, const float
                                                                        int vectors, const Outputs& to) {          \
     multiply<V, Registers>(terms, pixels, filters, k0, vectors, to);                                              \
   }                                                                                                               \
-  constexpr Loops loops_##level{Lanes<V>::kCount, multiply_##level};
+  constexpr Loops loops_##level{Lanes<V>::kCount, (Registers) / 2, multiply_##level};
 
 HR_ROW_CONV_LOOPS(v3, Floats8, 12, HR_INSTRUCTIONS_V3)
 HR_ROW_CONV_LOOPS(v4, Floats16, 24, HR_INSTRUCTIONS_V4)
