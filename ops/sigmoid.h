@@ -22,9 +22,9 @@ struct BitsOf<Floats16> {
 };
 
 // exp(-v) = 2^t with t = -v log2(e) is 2^n 2^f with |f| <= 1/2. The polynomial for 2^f has degree 5 and a largest
-// relative error of 9e-8, which is less than the roundings; after some convolutions these operations take a third of the
-// time. It exists because the compiler does not vectorise std::exp. Arguments are clamped to the range of float; a NaN
-// stays a NaN.
+// relative error of 9e-8, which is less than the roundings; after some convolutions these operations take a third of
+// the time. It exists because the compiler does not vectorise std::exp. Arguments are clamped to the range of float; a
+// NaN stays a NaN.
 template <class V>
 HR_HD V exponential_of_minus(V v) {
   using Bits = typename BitsOf<V>::type;

@@ -222,7 +222,8 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   const Tensor table = network_->forward(cx_, images);
   if (!on_cpu) copy = to_host(cx_, table);
   const std::span<const float> output =
-      on_cpu ? std::span<const float>(table.data<float>(), static_cast<size_t>(table.numel())) : std::span<const float>(copy);
+      on_cpu ? std::span<const float>(table.data<float>(), static_cast<size_t>(table.numel()))
+             : std::span<const float>(copy);
   const size_t rows = output.size() / pictures.size();
   for (size_t i = 0; i < pictures.size(); ++i) {
     const Letterbox box = letterbox_for(pictures[i].width, pictures[i].height, w, h);

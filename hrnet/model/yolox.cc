@@ -412,7 +412,7 @@ Tensor Yolox::forward(Context& cx, const Tensor& images) const {
   const auto joined = [&cx](const Csp& csp, const Tensor& a, int up, const Tensor& b) {
     return csp(cx, {ConcatTerm{a, up}, ConcatTerm{b}});
   };
-  const Tensor lateral = (*net.lateral)(cx, x[2]);                                       // [N, H/32, W/32, 8b]
+  const Tensor lateral = (*net.lateral)(cx, x[2]);                                      // [N, H/32, W/32, 8b]
   const Tensor reduced = (*net.reduce)(cx, joined(net.top_down_p4, lateral, 1, x[1]));  // [N, H/16, W/16, 4b]
   x[0] = joined(net.top_down_p3, reduced, 1, x[0]);
   x[1] = joined(net.bottom_up_p4, net.bottom_up_2(cx, x[0]), 0, reduced);

@@ -72,8 +72,8 @@ class ConvBackend : public OpState {
                        const void* add, ConvAct act, void* y, PackedFilters* packed) = 0;
   // Returns whether forward_joined() may be called.
   virtual bool joins(const Context&) const { return false; }
-  // Computes the 1x1 convolution of several f32 inputs with `g.ci` channels together, without a copy that joins them. At
-  // least one input has the full size, and all others that are upsampled are so by the same factor.
+  // Computes the 1x1 convolution of several f32 inputs with `g.ci` channels together, without a copy that joins them.
+  // At least one input has the full size, and all others that are upsampled are so by the same factor.
   virtual void forward_joined(const Context&, const ConvGeometry&, std::span<const ConvInput>, ConvFilter, const float*,
                               ConvAct, void*, PackedFilters*) {
     fail("this backend cannot join the inputs of a convolution");

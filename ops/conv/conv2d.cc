@@ -144,8 +144,8 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
       conv_bytes(g) + (options.add != nullptr ? static_cast<double>(numel(y_shape) * size_of(g.dst)) : 0),
       conv_operations(g));
   conv_backend(cx).forward(cx, g, x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
-                           options.add != nullptr ? options.add->raw() : nullptr,
-                           act_of(options), y.raw(), options.packed);
+                           options.add != nullptr ? options.add->raw() : nullptr, act_of(options), y.raw(),
+                           options.packed);
   if (cx.trace != nullptr) {
     cx.trace->conv({.x = x,
                     .filter = filter,

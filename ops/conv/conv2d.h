@@ -27,7 +27,8 @@ Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& 
 // Returns whether conv2d(cx, terms, ...) reads the terms from their places, without making their concatenation. It does
 // so for float32 on a CPU with AVX2, if neither a tape nor a trace records.
 bool joins_terms(Context& cx, std::span<const ConcatTerm> terms);
-// The 1x1 convolution of concat(cx, terms), for inference; `add` must be null. Throws Error as concat() and conv2d() do.
+// The 1x1 convolution of concat(cx, terms), for inference; `add` must be null. Throws Error as concat() and conv2d()
+// do.
 Tensor conv2d(Context& cx, std::span<const ConcatTerm> terms, const Tensor& filter, const Conv2d& options);
 
 // torch.nn.functional.conv_transpose2d with output_padding 0. filter is [O, kh, kw, I] (torch stores [I, O, kh, kw]);

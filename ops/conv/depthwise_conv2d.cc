@@ -57,22 +57,23 @@ Tensor depthwise_conv2d(Context& cx, const Tensor& x, const Tensor& filter, cons
         "depthwise_conv2d has no derivative; run it without a tape");
   const int64_t out_h = (h + 2 * o.pad - k) / o.stride + 1, out_w = (w + 2 * o.pad - k) / o.stride + 1;
   Tensor y = cx.empty({x.dim(0), out_h, out_w, x.dim(3)}, x.dtype());
-  if (!fast_loop(cx, x, filter, o, y)) for_dtype("depthwise_conv2d", x.dtype(), [&]<class T>() {
-    for_each(cx, x.dim(0) * out_h * out_w, x.dim(3),
-             DepthwiseForward<T>{.x = x.data<T>(),
-                                 .filter = filter.data<float>(),
-                                 .bias = o.bias != nullptr ? o.bias->data<float>() : nullptr,
-                                 .y = y.data<T>(),
-                                 .h = h,
-                                 .w = w,
-                                 .channels = x.dim(3),
-                                 .out_h = out_h,
-                                 .out_w = out_w,
-                                 .kernel = static_cast<int>(k),
-                                 .stride = o.stride,
-                                 .pad = o.pad,
-                                 .silu = o.silu});
-  });
+  if (!fast_loop(cx, x, filter, o, y))
+    for_dtype("depthwise_conv2d", x.dtype(), [&]<class T>() {
+      for_each(cx, x.dim(0) * out_h * out_w, x.dim(3),
+               DepthwiseForward<T>{.x = x.data<T>(),
+                                   .filter = filter.data<float>(),
+                                   .bias = o.bias != nullptr ? o.bias->data<float>() : nullptr,
+                                   .y = y.data<T>(),
+                                   .h = h,
+                                   .w = w,
+                                   .channels = x.dim(3),
+                                   .out_h = out_h,
+                                   .out_w = out_w,
+                                   .kernel = static_cast<int>(k),
+                                   .stride = o.stride,
+                                   .pad = o.pad,
+                                   .silu = o.silu});
+    });
   if (cx.trace != nullptr) {
     cx.trace->conv({.x = x,
                     .filter = filter,

@@ -88,9 +88,9 @@ HR_INLINE void rows_of_outputs(const Problem& p, int64_t begin, int64_t end) {
   }
 }
 
-#define HR_DEPTHWISE_LOOP(level, V, instructions)                                                           \
+#define HR_DEPTHWISE_LOOP(level, V, instructions)                                                                  \
   __attribute__((target(instructions), flatten)) void loop_##level(const Problem& p, int64_t begin, int64_t end) { \
-    rows_of_outputs<V>(p, begin, end);                                                                      \
+    rows_of_outputs<V>(p, begin, end);                                                                             \
   }
 
 HR_DEPTHWISE_LOOP(v3, Floats8, HR_INSTRUCTIONS_V3)

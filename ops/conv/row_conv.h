@@ -43,7 +43,8 @@ class RowConv {
   };
   Tensor pack(const ConvGeometry& g, const float* filter, const Columns& columns, const char* part,
               PackedFilters* packed) const;
-  void multiply(std::span<const row_conv::Term> terms, int64_t pixels, const float* filters, row_conv::Outputs to) const;
+  void multiply(std::span<const row_conv::Term> terms, int64_t pixels, const float* filters,
+                row_conv::Outputs to) const;
   void multiply_pieces(std::span<const row_conv::Term> terms, int64_t pixels, const float* filters,
                        const row_conv::Outputs& to) const;
   void multiply_rows(const ConvGeometry& g, const float* x, const float* filters, const row_conv::Outputs& to);

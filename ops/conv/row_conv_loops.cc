@@ -98,12 +98,11 @@ HR_INLINE void multiply(std::span<const Term> terms, int64_t pixels, const float
 
 // This macro compiles the loops for one level with its instructions. The attribute `flatten` inlines everything that
 // they call, so that no other function is compiled with instructions that the processor may lack.
-#define HR_ROW_CONV_LOOPS(level, V, Registers, instructions)                                                      \
-  __attribute__((target(instructions), flatten)) void multiply_##level(std::span<const Term> terms, int64_t pixels, \
-                                                                       const float* filters, int64_t k0,          \
-                                                                       int vectors, const Outputs& to) {          \
-    multiply<V, Registers>(terms, pixels, filters, k0, vectors, to);                                              \
-  }                                                                                                               \
+#define HR_ROW_CONV_LOOPS(level, V, Registers, instructions)                                                           \
+  __attribute__((target(instructions), flatten)) void multiply_##level(                                                \
+      std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0, int vectors, const Outputs& to) { \
+    multiply<V, Registers>(terms, pixels, filters, k0, vectors, to);                                                   \
+  }                                                                                                                    \
   constexpr Loops loops_##level{Lanes<V>::kCount, (Registers) / 2, multiply_##level};
 
 HR_ROW_CONV_LOOPS(v3, Floats8, 12, HR_INSTRUCTIONS_V3)

@@ -185,7 +185,8 @@ TEST(DepthwiseLoops, OutputsAreThoseOfPlainLoops) {
         const Floats x = numbers(s.n * s.h * s.w * s.c, 1), f = numbers(9 * s.c, 2), bias = numbers(s.c, 3);
         Values expected;
         for (int64_t at = 0; at < s.n * out_h * out_w * s.c; ++at) {
-          const int64_t c = at % s.c, ox = at / s.c % out_w, oy = at / s.c / out_w % out_h, n = at / s.c / out_w / out_h;
+          const int64_t c = at % s.c, ox = at / s.c % out_w, oy = at / s.c / out_w % out_h,
+                        n = at / s.c / out_w / out_h;
           double sum = silu ? bias[c] : 0.0;
           for (int64_t tap = 0; tap < 9; ++tap) {
             const int64_t iy = oy * s.stride - s.pad + tap / 3, ix = ox * s.stride - s.pad + tap % 3;
