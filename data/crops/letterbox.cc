@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include "core/error.h"
+#include "core/parallel.h"
 
 namespace hr {
 namespace {
@@ -44,6 +47,40 @@ Image halved(const ImageView& source) {
   return out;
 }
 
+// Makes the lines [begin, end) of `out`. `scratch` holds two of its lines.
+void resize_lines(const ImageView& source, const std::vector<Tap>& columns, const std::vector<Tap>& lines, int begin,
+                  int end, std::span<int> scratch, Image& out) {
+  const int w = out.width;
+  // Lines of the source scaled along x, with 11 bits of fraction. Each line is made once.
+  int* rows[2] = {scratch.data(), scratch.data() + scratch.size() / 2};
+  int holds[2] = {-1, -1};
+  const auto scaled = [&](int line, int keep) -> const int* {
+    for (int i = 0; i < 2; ++i) {
+      if (holds[i] == line) return rows[i];
+    }
+    const int i = holds[0] == keep ? 1 : 0;
+    holds[i] = line;
+    const uint8_t* from = source.at(0, line);
+    int* to = rows[i];
+    for (int x = 0; x < w; ++x, to += 3) {
+      const Tap& t = columns[x];
+      const uint8_t *a = from + 3 * t.from, *b = from + 3 * t.next;
+      for (int c = 0; c < 3; ++c) to[c] = a[c] * t.weight_from + b[c] * t.weight_next;
+    }
+    return rows[i];
+  };
+  for (int y = begin; y < end; ++y) {
+    const Tap& t = lines[y];
+    const int* a = scaled(t.from, t.next);
+    const int* b = scaled(t.next, t.from);
+    uint8_t* to = out.at(0, y);
+    for (int i = 0; i < 3 * w; ++i) {
+      const int sum = ((t.weight_from * (a[i] >> 4)) >> 16) + ((t.weight_next * (b[i] >> 4)) >> 16);
+      to[i] = static_cast<uint8_t>(std::clamp((sum + 2) >> 2, 0, 255));
+    }
+  }
+}
+
 }  // namespace
 
 Image resized_bilinear(const ImageView& source, int w, int h) {
@@ -57,35 +94,15 @@ Image resized_bilinear(const ImageView& source, int w, int h) {
     return out;
   }
   const std::vector<Tap> columns = taps(source.width, w, true), lines = taps(source.height, h, false);
-  // Lines of the source scaled along x, with 11 bits of fraction. Each line is made once.
-  std::vector<int> rows[2] = {std::vector<int>(static_cast<size_t>(w) * 3),
-                              std::vector<int>(static_cast<size_t>(w) * 3)};
-  int holds[2] = {-1, -1};
-  const auto scaled = [&](int line, int keep) -> const std::vector<int>& {
-    for (int i = 0; i < 2; ++i) {
-      if (holds[i] == line) return rows[i];
-    }
-    const int i = holds[0] == keep ? 1 : 0;
-    holds[i] = line;
-    const uint8_t* from = source.at(0, line);
-    int* to = rows[i].data();
-    for (int x = 0; x < w; ++x, to += 3) {
-      const Tap& t = columns[x];
-      const uint8_t *a = from + 3 * t.from, *b = from + 3 * t.next;
-      for (int c = 0; c < 3; ++c) to[c] = a[c] * t.weight_from + b[c] * t.weight_next;
-    }
-    return rows[i];
-  };
-  for (int y = 0; y < h; ++y) {
-    const Tap& t = lines[y];
-    const int* a = scaled(t.from, t.next).data();
-    const int* b = scaled(t.next, t.from).data();
-    uint8_t* to = out.at(0, y);
-    for (int i = 0; i < 3 * w; ++i) {
-      const int sum = ((t.weight_from * (a[i] >> 4)) >> 16) + ((t.weight_next * (b[i] >> 4)) >> 16);
-      to[i] = static_cast<uint8_t>(std::clamp((sum + 2) >> 2, 0, 255));
-    }
-  }
+  constexpr int kBand = 32;  // Lines that one thread makes.
+  const int bands = (h + kBand - 1) / kBand;
+  const size_t each = static_cast<size_t>(w) * 6;
+  std::vector<int> scratch(each * static_cast<size_t>(bands));
+  parallel_for(bands, int64_t{3} * w * h, [&](int64_t band) {
+    const int begin = static_cast<int>(band) * kBand;
+    resize_lines(source, columns, lines, begin, std::min(h, begin + kBand),
+                 std::span(scratch).subspan(each * static_cast<size_t>(band), each), out);
+  });
   return out;
 }
 

@@ -86,6 +86,8 @@ std::vector<Candidate> candidates(std::span<const float> output, int h, int w, s
     const auto s = static_cast<float>(stride);
     for (int y = 0; y < h / stride; ++y) {
       for (int x = 0; x < w / stride; ++x, row += columns) {
+        // No class has a probability above 1, so most rows end here.
+        if (row[4] < confidence) continue;
         const float* best = std::max_element(row + 5, row + columns);
         const float score = row[4] * *best;
         const auto label = static_cast<int>(best - (row + 5));
@@ -124,7 +126,8 @@ void detector_picture(const ImageView& picture, YoloxInput input, int h, int w, 
   std::array<uint8_t, 3> grey = {kGrey, kGrey, kGrey};
   std::array<float, 3> around = {kGrey, kGrey, kGrey};
   if (!plain) normalize_row(grey.data(), 1, around.data());
-  for (int y = 0; y < h; ++y) {
+  parallel_for(h, static_cast<int64_t>(out.size()), [&](int64_t line) {
+    const auto y = static_cast<int>(line);
     float* to = out.data() + static_cast<size_t>(y) * w * 3;
     int x = 0;
     if (y < inner.height) {
@@ -139,7 +142,7 @@ void detector_picture(const ImageView& picture, YoloxInput input, int h, int w, 
       }
     }
     for (; x < w; ++x) std::copy_n(around.data(), 3, to + static_cast<ptrdiff_t>(x) * 3);
-  }
+  });
 }
 
 std::vector<DetectedBox> decode_boxes(std::span<const float> output, int h, int w, double scale,
@@ -211,28 +214,27 @@ std::vector<DetectedBox> PersonDetector::operator()(const ImageView& picture) {
   return std::move((*this)(std::span(&picture, 1))[0]);
 }
 
-// Computes the network's output for n normalised pictures.
-std::vector<float> PersonDetector::forward(std::span<const float> pictures, int64_t n) {
+// Makes the memory of inputs and outputs whose addresses the recorded loops have.
+void PersonDetector::prepare_plan(int64_t n) {
+  if (plan_ != nullptr && plan_->images.dim(0) == n) return;
   const int h = options_.input_h, w = options_.input_w;
-  if (cx_.device.is_cuda() || eight_bits_ != nullptr) {
-    const Tensor images = cx_.empty({n, h, w, 3}, DType::f32);
-    cx_.upload(images, std::as_bytes(pictures));
-    return to_host(cx_, network_ ? network_->forward(cx_, images) : eight_bits_->run(cx_, images));
-  }
-  if (plan_ == nullptr || plan_->images.dim(0) != n) {
-    plan_.reset();
-    plan_ = std::make_unique<Plan>(cx_.allocator);
-    plan_->images = cx_.empty({n, h, w, 3}, DType::f32);
-    plan_->output = cx_.empty({n, Yolox::anchors(h, w), 5 + static_cast<int64_t>(wanted_.size())}, DType::f32);
-    conv_backend(cx_);  // All steps share the backend, which keeps the compiled primitives.
-  }
+  plan_.reset();
+  plan_ = std::make_unique<Plan>(cx_.allocator);
+  plan_->images = cx_.empty({n, h, w, 3}, DType::f32);
+  plan_->output = cx_.empty({n, Yolox::anchors(h, w), 5 + static_cast<int64_t>(wanted_.size())}, DType::f32);
+  conv_backend(cx_);  // All steps share the backend, which keeps the compiled primitives.
+}
+
+// Computes the network's output. If loops are recorded, `images` must be those of the plan.
+Tensor PersonDetector::forward(const Tensor& images) {
+  if (eight_bits_ != nullptr) return eight_bits_->run(cx_, images);
+  if (cx_.device.is_cuda()) return network_->forward(cx_, images);
   if (team_ == nullptr) team_ = std::make_unique<LoopTeam>(compute_threads());
-  cx_.upload(plan_->images, std::as_bytes(pictures));
   plan_->step(cx_, *team_, 0, [&](Context& step) {
-    const Tensor y = network_->forward(step, plan_->images);
+    const Tensor y = network_->forward(step, images);
     copy_or_add(step, y.view(plan_->output.shape()), plan_->output, false);
   });
-  return to_host(cx_, plan_->output);
+  return plan_->output;
 }
 
 std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const ImageView> pictures) {
@@ -246,15 +248,32 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   const int h = options_.input_h, w = options_.input_w;
   const auto n = static_cast<int64_t>(pictures.size());
   const size_t each = static_cast<size_t>(h) * w * 3;
-  std::vector<float> numbers(each * pictures.size());
-  parallel_for(n, static_cast<int64_t>(numbers.size()), [&](int64_t i) {
-    detector_picture(pictures[i], *options_.input, h, w, std::span(numbers).subspan(i * each, each));
-  });
-  const std::vector<float> output = forward(numbers, n);
+  const bool on_cpu = !cx_.device.is_cuda(), recorded = on_cpu && network_ != nullptr;
+  if (recorded) prepare_plan(n);
+  const Tensor images = recorded ? plan_->images : cx_.empty({n, h, w, 3}, DType::f32);
+  // On the CPU the pictures are written into the input and the boxes read from the output without copies.
+  std::vector<float> copy(on_cpu ? 0 : each * pictures.size());
+  const std::span<float> numbers = on_cpu ? std::span(images.data<float>(), each * pictures.size()) : std::span(copy);
+  const auto place = [&](int64_t i) {
+    detector_picture(pictures[i], *options_.input, h, w, numbers.subspan(i * each, each));
+  };
+  // The work on a single picture is itself divided among the threads. That does not happen within a parallel_for, where
+  // OpenMP would start new threads for it.
+  if (n == 1) {
+    place(0);
+  } else {
+    parallel_for(n, static_cast<int64_t>(numbers.size()), place);
+  }
+  if (!on_cpu) cx_.upload(images, std::as_bytes(numbers));
+  const Tensor table = forward(images);
+  if (!on_cpu) copy = to_host(cx_, table);
+  const std::span<const float> output =
+      on_cpu ? std::span<const float>(table.data<float>(), static_cast<size_t>(table.numel()))
+             : std::span<const float>(copy);
   const size_t rows = output.size() / pictures.size();
   for (size_t i = 0; i < pictures.size(); ++i) {
     const Letterbox box = letterbox_for(pictures[i].width, pictures[i].height, w, h);
-    found.push_back(decode_boxes(std::span(output).subspan(i * rows, rows), h, w, box.scale, wanted_, options_));
+    found.push_back(decode_boxes(output.subspan(i * rows, rows), h, w, box.scale, wanted_, options_));
     for (DetectedBox& f : found.back()) f.category = class_category(info_.shape, f.label);
   }
   return found;

@@ -81,7 +81,8 @@ class PersonDetector {
     Tensor images, output;
     PlannedStep step;
   };
-  std::vector<float> forward(std::span<const float> pictures, int64_t n);
+  void prepare_plan(int64_t n);
+  Tensor forward(const Tensor& images);
 
   Context cx_;
   YoloxInfo info_;

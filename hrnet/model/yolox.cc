@@ -187,6 +187,10 @@ struct Yolox::Conv {
                    .silu = true,
                    .packed = &packed});
   }
+  // The same for the concatenation of several inputs; the convolution is 1x1.
+  Tensor operator()(Context& cx, std::initializer_list<ConcatTerm> terms) const {
+    return conv2d(cx, std::span(terms), filter, {.bias = &bias, .silu = true, .packed = &packed});
+  }
 };
 
 // A convolution of any size. In the nano network it is a depthwise convolution followed by a 1x1 one.
@@ -208,11 +212,16 @@ struct Yolox::Csp {
   std::vector<Bottleneck> blocks;
   bool shortcut;
 
-  Tensor operator()(Context& cx, const Tensor& x) const {
+  Tensor operator()(Context& cx, std::initializer_list<ConcatTerm> x) const {
+    // Two convolutions read x. If they cannot read the parts of x from their places, x is joined once for both.
+    if (x.size() > 1 && !joins_terms(cx, x)) {
+      const Tensor joined = concat(cx, x);
+      return (*this)(cx, {ConcatTerm{joined}});
+    }
     Tensor a = (*conv1)(cx, x);
     for (const Bottleneck& block : blocks) a = block.conv2(cx, (*block.conv1)(cx, a), shortcut ? &a : nullptr);
     const Tensor b = (*conv2)(cx, x);
-    return (*conv3)(cx, concat(cx, std::array{ConcatTerm{a}, ConcatTerm{b}}));
+    return (*conv3)(cx, {ConcatTerm{a}, ConcatTerm{b}});
   }
 };
 
@@ -402,19 +411,19 @@ Tensor Yolox::forward(Context& cx, const Tensor& images) const {
       const MaxPool2d five{.kernel = 5, .stride = 1, .pad = 2};
       const Tensor p1 = (*net.spp_in)(cx, y);
       const Tensor p5 = max_pool2d(cx, p1, five), p9 = max_pool2d(cx, p5, five), p13 = max_pool2d(cx, p9, five);
-      y = (*net.spp_out)(cx, concat(cx, std::array{ConcatTerm{p1}, ConcatTerm{p5}, ConcatTerm{p9}, ConcatTerm{p13}}));
+      y = (*net.spp_out)(cx, {ConcatTerm{p1}, ConcatTerm{p5}, ConcatTerm{p9}, ConcatTerm{p13}});
     }
-    y = net.dark[i](cx, y);
+    y = net.dark[i](cx, {ConcatTerm{y}});
     if (i > 0) x[i - 1] = cast(cx, y, cx.precision);
   }
-  const auto joined = [&cx](const Tensor& a, int up, const Tensor& b) {
-    return concat(cx, std::array{ConcatTerm{a, up}, ConcatTerm{b}});
+  const auto joined = [&cx](const Csp& csp, const Tensor& a, int up, const Tensor& b) {
+    return csp(cx, {ConcatTerm{a, up}, ConcatTerm{b}});
   };
-  const Tensor lateral = (*net.lateral)(cx, x[2]);                                          // [N, H/32, W/32, 8b]
-  const Tensor reduced = (*net.reduce)(cx, net.top_down_p4(cx, joined(lateral, 1, x[1])));  // [N, H/16, W/16, 4b]
-  x[0] = net.top_down_p3(cx, joined(reduced, 1, x[0]));
-  x[1] = net.bottom_up_p4(cx, joined(net.bottom_up_2(cx, x[0]), 0, reduced));
-  x[2] = net.bottom_up_p5(cx, joined(net.bottom_up_1(cx, x[1]), 0, lateral));
+  const Tensor lateral = (*net.lateral)(cx, x[2]);                                      // [N, H/32, W/32, 8b]
+  const Tensor reduced = (*net.reduce)(cx, joined(net.top_down_p4, lateral, 1, x[1]));  // [N, H/16, W/16, 4b]
+  x[0] = joined(net.top_down_p3, reduced, 1, x[0]);
+  x[1] = joined(net.bottom_up_p4, net.bottom_up_2(cx, x[0]), 0, reduced);
+  x[2] = joined(net.bottom_up_p5, net.bottom_up_1(cx, x[1]), 0, lateral);
 
   const Tensor table = cx.empty({n, anchors(h, w), 5 + shape_.classes}, DType::f32);
   int64_t row = 0;

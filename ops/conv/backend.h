@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/context.h"
+#include "core/error.h"
 
 namespace hr {
 
@@ -26,7 +28,8 @@ struct ConvGeometry {
 // They outlive steps, so their memory comes from an allocator of their own.
 struct PackedFilters {
   std::shared_ptr<Allocator> allocator = std::make_shared<CachingAllocator>();
-  std::map<std::string, Tensor> by_layout;  // On a GPU: one filter and one bias for each type.
+  // On a GPU: one filter and one bias for each type. On the CPU: the filters of ops/conv/row_conv.
+  std::map<std::string, Tensor> by_layout;
 
   // On the CPU: the library chooses a layout for each shape of the input, and most shapes share one. The last few
   // layouts are kept, the most recently used one first, so that the memory is limited to a few times the size of the
@@ -48,6 +51,13 @@ enum class ConvAct : uint8_t { none, relu, silu };
 struct ConvFilter {
   const float* f32 = nullptr;
   const bf16* rounded = nullptr;
+};
+
+// One of several inputs whose channels are joined: [n, h >> up, w >> up, channels], upsampled to the nearest neighbour.
+struct ConvInput {
+  const void* x = nullptr;
+  int64_t channels = 0;
+  int up = 0;
 };
 
 // Times for the caller: seconds inside convolution primitives, and inside the filter reorders around them. Both stay 0
@@ -86,6 +96,14 @@ class ConvBackend : public OpState {
   // Computes y by the formula of ConvAct. bias is [co] f32, add has the shape and type of y. `packed` may be null.
   virtual void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                        const void* add, ConvAct act, void* y, PackedFilters* packed) = 0;
+  // Returns whether forward_joined() may be called.
+  virtual bool joins(const Context&) const { return false; }
+  // Computes the 1x1 convolution of several f32 inputs with `g.ci` channels together, without a copy that joins them.
+  // At least one input has the full size, and all others that are upsampled are so by the same factor.
+  virtual void forward_joined(const Context&, const ConvGeometry&, std::span<const ConvInput>, ConvFilter, const float*,
+                              ConvAct, void*, PackedFilters*) {
+    fail("this backend cannot join the inputs of a convolution");
+  }
   // Computes dx from dy, both of dtype g.src.
   virtual void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) = 0;
   // Computes dfilter [co, kh, kw, ci] f32 and dbias [co] f32 (may be null) from x and dy, both of dtype g.src.

@@ -1,5 +1,6 @@
 #include "ops/conv/conv2d.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "ops/conv/choice.h"
@@ -48,6 +49,10 @@ double conv_bytes(const ConvGeometry& g) {
 double conv_operations(const ConvGeometry& g) {
   const int64_t pixels = g.transposed ? g.h * g.w : g.out_h() * g.out_w();
   return 2.0 * static_cast<double>(g.n * pixels * g.co * g.kh * g.kw * g.ci);
+}
+
+ConvAct act_of(const Conv2d& options) {
+  return options.silu ? ConvAct::silu : options.relu ? ConvAct::relu : ConvAct::none;
 }
 
 struct Operands {
@@ -139,11 +144,8 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
       conv_bytes(g) + (options.add != nullptr ? static_cast<double>(numel(y_shape) * size_of(g.dst)) : 0),
       conv_operations(g));
   conv_backend(cx).forward(cx, g, x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
-                           options.add != nullptr ? options.add->raw() : nullptr,
-                           options.silu   ? ConvAct::silu
-                           : options.relu ? ConvAct::relu
-                                          : ConvAct::none,
-                           y.raw(), options.packed);
+                           options.add != nullptr ? options.add->raw() : nullptr, act_of(options), y.raw(),
+                           options.packed);
   if (cx.trace != nullptr) {
     cx.trace->conv({.x = x,
                     .filter = filter,
@@ -170,6 +172,37 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
 
 Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) {
   return run(cx, "conv2d", false, x, filter, options);
+}
+
+bool joins_terms(Context& cx, std::span<const ConcatTerm> terms) {
+  return !cx.device.is_cuda() && cx.trace == nullptr && !cx.recording() && conv_backend(cx).joins(cx) &&
+         std::ranges::all_of(terms, [](const ConcatTerm& t) { return t.x.dtype() == DType::f32; });
+}
+
+Tensor conv2d(Context& cx, std::span<const ConcatTerm> terms, const Tensor& filter, const Conv2d& options) {
+  if (terms.size() == 1 && terms[0].up == 0) return conv2d(cx, terms[0].x, filter, options);
+  if (!joins_terms(cx, terms)) return conv2d(cx, concat(cx, terms), filter, options);
+  const auto full = std::ranges::find(terms, 0, &ConcatTerm::up);
+  check(full != terms.end() && full->x.rank() == 4, "conv2d: expected a term of [N, H, W, C] without upsampling");
+  ConvGeometry g{.n = full->x.dim(0), .h = full->x.dim(1), .w = full->x.dim(2), .co = filter.dim(0)};
+  std::vector<ConvInput> inputs;
+  for (const ConcatTerm& t : terms) {
+    check(t.x.rank() == 4 && t.x.dim(0) == g.n && t.x.dim(1) << t.up == g.h && t.x.dim(2) << t.up == g.w,
+          "conv2d: a term upsampled {}x must give [{}, {}, {}, C], got {}", 1 << t.up, g.n, g.h, g.w,
+          to_string(t.x.shape()));
+    inputs.push_back({t.x.raw(), t.x.dim(3), t.up});
+    g.ci += t.x.dim(3);
+  }
+  check(filter.shape() == Shape({g.co, 1, 1, g.ci}), "conv2d: expected a filter [O, 1, 1, {}] for these terms, got {}",
+        g.ci, to_string(filter.shape()));
+  check(options.add == nullptr && options.stride == 1 && options.pad == 0,
+        "conv2d: terms are joined only without a summand, a stride and a pad");
+  const Tensor y = cx.empty({g.n, g.h, g.w, g.co}, DType::f32);
+  const Profiled profiled(cx, "convolution: forward", conv_bytes(g), conv_operations(g));
+  conv_backend(cx).forward_joined(cx, g, inputs, {.f32 = filter.data<float>()},
+                                  options.bias != nullptr ? options.bias->data<float>() : nullptr, act_of(options),
+                                  y.raw(), options.packed);
+  return y;
 }
 
 Tensor conv_transpose2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) {

@@ -1,5 +1,8 @@
 // 2-d convolution and its transpose, [N, H, W, I] -> [N, H', W', O].
 #pragma once
+#include <span>
+
+#include "ops/concat.h"
 #include "ops/conv/backend.h"
 
 namespace hr {
@@ -20,6 +23,13 @@ struct Conv2d {
 // the type of x; H' = (H + 2 pad - kh) / stride + 1. Throws Error if channels do not match or the output would be
 // empty.
 Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options = {});
+
+// Returns whether conv2d(cx, terms, ...) reads the terms from their places, without making their concatenation. It does
+// so for float32 on a CPU with AVX2, if neither a tape nor a trace records.
+bool joins_terms(Context& cx, std::span<const ConcatTerm> terms);
+// The 1x1 convolution of concat(cx, terms), for inference; `add` must be null. Throws Error as concat() and conv2d()
+// do.
+Tensor conv2d(Context& cx, std::span<const ConcatTerm> terms, const Tensor& filter, const Conv2d& options);
 
 // torch.nn.functional.conv_transpose2d with output_padding 0. filter is [O, kh, kw, I] (torch stores [I, O, kh, kw]);
 // H' = (H - 1) stride - 2 pad + kh. Throws Error if channels do not match or the output would be empty.

@@ -99,8 +99,24 @@ void CpuConv::run(const Context& cx, const ConvGeometry& g, Pass pass, const Dir
   ++clock.calls;
 }
 
+// Runs a convolution that has only one method.
+template <class Body>
+void CpuConv::timed(const Body& body) {
+  const auto start = Clock::now();
+  body();
+  clock.primitives += seconds_since(start);
+  ++clock.calls;
+}
+
 void CpuConv::forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                       const void* add, ConvAct act, void* y, PackedFilters* packed) {
+  if (packed != nullptr && !cx.exact && rows_.supports(g)) {
+    timed([&] {
+      rows_.forward(cx, g, static_cast<const float*>(x), filter.f32, bias, static_cast<const float*>(add), act,
+                    static_cast<float*>(y), packed);
+    });
+    return;
+  }
   run(
       cx, g, Pass::forward,
       [&](const Context& in, PackedFilters* apart) {
@@ -110,6 +126,13 @@ void CpuConv::forward(const Context& cx, const ConvGeometry& g, const void* x, C
         winograd_.forward(in, g, static_cast<const float*>(x), filter.f32, bias, static_cast<const float*>(add), act,
                           static_cast<float*>(y));
       });
+}
+
+bool CpuConv::joins(const Context& cx) const { return !cx.exact && rows_.exists(); }
+
+void CpuConv::forward_joined(const Context& cx, const ConvGeometry& g, std::span<const ConvInput> inputs,
+                             ConvFilter filter, const float* bias, ConvAct act, void* y, PackedFilters* packed) {
+  timed([&] { rows_.forward_joined(cx, g, inputs, filter.f32, bias, act, static_cast<float*>(y), packed); });
 }
 
 void CpuConv::backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) {

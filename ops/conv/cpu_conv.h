@@ -1,4 +1,5 @@
-// Convolutions on the CPU use oneDNN's direct method, or Winograd's method where it is faster.
+// Convolutions on the CPU use oneDNN's direct method, or Winograd's method where it is faster. In inference, 1x1
+// convolutions and those with few input channels have a direct sum of their own (ops/conv/row_conv).
 //
 // The two methods round differently, so the choice must be the same in every run. It follows from the shape of the
 // convolution by an estimate (Winograd::gain) and never from the number of threads. Where the estimate is too close to
@@ -10,6 +11,7 @@
 
 #include "ops/conv/choice.h"
 #include "ops/conv/dnnl_conv.h"
+#include "ops/conv/row_conv.h"
 #include "ops/conv/winograd.h"
 
 namespace hr {
@@ -25,6 +27,9 @@ class CpuConv final : public ConvBackend {
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                const void* add, ConvAct act, void* y, PackedFilters* packed) override;
+  bool joins(const Context& cx) const override;
+  void forward_joined(const Context& cx, const ConvGeometry& g, std::span<const ConvInput> inputs, ConvFilter filter,
+                      const float* bias, ConvAct act, void* y, PackedFilters* packed) override;
   void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) override;
   void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
                        float* dbias) override;
@@ -35,11 +40,14 @@ class CpuConv final : public ConvBackend {
   template <class Direct, class Fast>
   void run(const Context& cx, const ConvGeometry& g, Pass pass, const Direct& direct, const Fast& fast,
            bool possible = true);
+  template <class Body>
+  void timed(const Body& body);
   template <class Direct, class Fast>
   bool measure(const Context& cx, const std::string& problem, const Direct& direct, const Fast& fast);
 
   DnnlConv direct_;
   Winograd winograd_;
+  RowConv rows_;
   fs::path plans_;
   ConvPlanMemory::Listener listener_;
   std::optional<ConvPlanMemory> memory_;  // It is created when it is first needed.

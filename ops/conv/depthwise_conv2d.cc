@@ -1,11 +1,42 @@
 #include "ops/conv/depthwise_conv2d.h"
 
+#include <algorithm>
+
 #include "ops/conv/depthwise_conv2d_kernel.h"
+#include "ops/conv/depthwise_loops.h"
 #include "ops/dispatch.h"
 #include "ops/for_each.h"
 #include "ops/trace.h"
 
 namespace hr {
+namespace {
+
+// Uses the loops for 3x3 filters in float32 on the CPU and returns true, or returns false if they do not fit.
+bool fast_loop(const Context& cx, const Tensor& x, const Tensor& filter, const DepthwiseConv2d& o, const Tensor& y) {
+  if (cx.device.is_cuda() || x.dtype() != DType::f32 || filter.dim(0) != 3 || o.stride > 2) return false;
+  static const depthwise::Loop loop = depthwise::loop_at(cpu_level());
+  if (loop == nullptr) return false;
+  const depthwise::Problem p{.x = x.data<float>(),
+                             .filter = filter.data<float>(),
+                             .bias = o.bias != nullptr ? o.bias->data<float>() : nullptr,
+                             .y = y.data<float>(),
+                             .h = x.dim(1),
+                             .w = x.dim(2),
+                             .channels = x.dim(3),
+                             .out_h = y.dim(1),
+                             .out_w = y.dim(2),
+                             .stride = o.stride,
+                             .pad = o.pad,
+                             .silu = o.silu};
+  constexpr int64_t kRows = 4;  // At most this many rows are one piece of work.
+  const int64_t rows = x.dim(0) * p.out_h, threads = compute_threads();
+  const int64_t pieces = ((rows + kRows - 1) / kRows + threads - 1) / threads * threads;
+  detail::loop(cx, pieces, 4 * y.numel(),
+               [p, rows, pieces](int64_t piece) { loop(p, rows * piece / pieces, rows * (piece + 1) / pieces); });
+  return true;
+}
+
+}  // namespace
 
 Tensor depthwise_conv2d(Context& cx, const Tensor& x, const Tensor& filter, const DepthwiseConv2d& o) {
   check(x.rank() == 4, "depthwise_conv2d: expected x of [N, H, W, C], got {}", to_string(x.shape()));
@@ -27,22 +58,24 @@ Tensor depthwise_conv2d(Context& cx, const Tensor& x, const Tensor& filter, cons
   const int64_t out_h = (h + 2 * o.pad - k) / o.stride + 1, out_w = (w + 2 * o.pad - k) / o.stride + 1;
   Tensor y = cx.empty({x.dim(0), out_h, out_w, x.dim(3)}, x.dtype());
   const Operands operands(cx, {&x}, y);
-  for_dtype("depthwise_conv2d", x.dtype(), [&]<class T>() {
-    for_each(cx, x.dim(0) * out_h * out_w, x.dim(3),
-             DepthwiseForward<T>{.x = x.data<T>(),
-                                 .filter = filter.data<float>(),
-                                 .bias = o.bias != nullptr ? o.bias->data<float>() : nullptr,
-                                 .y = y.data<T>(),
-                                 .h = h,
-                                 .w = w,
-                                 .channels = x.dim(3),
-                                 .out_h = out_h,
-                                 .out_w = out_w,
-                                 .kernel = static_cast<int>(k),
-                                 .stride = o.stride,
-                                 .pad = o.pad,
-                                 .silu = o.silu});
-  });
+  if (!fast_loop(cx, x, filter, o, y)) {
+    for_dtype("depthwise_conv2d", x.dtype(), [&]<class T>() {
+      for_each(cx, x.dim(0) * out_h * out_w, x.dim(3),
+               DepthwiseForward<T>{.x = x.data<T>(),
+                                   .filter = filter.data<float>(),
+                                   .bias = o.bias != nullptr ? o.bias->data<float>() : nullptr,
+                                   .y = y.data<T>(),
+                                   .h = h,
+                                   .w = w,
+                                   .channels = x.dim(3),
+                                   .out_h = out_h,
+                                   .out_w = out_w,
+                                   .kernel = static_cast<int>(k),
+                                   .stride = o.stride,
+                                   .pad = o.pad,
+                                   .silu = o.silu});
+    });
+  }
   if (cx.trace != nullptr) {
     cx.trace->conv({.x = x,
                     .filter = filter,

@@ -43,7 +43,7 @@ struct DepthwiseForward {
       const float* tap = at.tap + static_cast<int64_t>(i) * kernel * channels + c;
       for (int j = 0; j < at.columns; ++j, in += channels, tap += channels) sum += load<V>(in) * load<V>(tap);
     }
-    if (silu) sum = sum * sigmoid(sum);
+    if (silu) sum = hr::silu(sum);
     store<V>(at.y + c, sum);
   }
 };

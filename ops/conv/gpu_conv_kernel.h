@@ -58,7 +58,7 @@ struct SiluEpilogue {
   template <class V>
   HR_HD void one(int64_t at, int64_t c) const {
     V v = load<V>(y + at + c);
-    v = v * sigmoid(v);
+    v = silu(v);
     if (add != nullptr) v = v + load<V>(add + at + c);
     store<V>(y + at + c, v);
   }

@@ -261,7 +261,7 @@ template <class V>
 HR_INLINE void finish(const Problem& p, V sum, V bias, int64_t at, int64_t count) {
   constexpr int kCount = Lanes<V>::kCount;
   sum = sum + bias;
-  if (p.act == ConvAct::silu) sum = sum * sigmoid(sum);
+  if (p.act == ConvAct::silu) sum = silu(sum);
   if (p.add != nullptr) sum = sum + (count == kCount ? load<V>(p.add + at) : load_some<V>(p.add + at, count));
   if (p.act == ConvAct::relu) sum = at_least(sum, V{});
   if (count == kCount) {

@@ -1,0 +1,122 @@
+#include "ops/conv/row_conv_loops.h"
+
+#include <algorithm>
+
+#include "ops/conv/vector_loops.h"
+#include "ops/sigmoid.h"
+
+namespace hr::row_conv {
+namespace {
+
+#if defined(__x86_64__)
+
+// Adds the products of R pixels, from `first` on, with NV vectors of output channels. The sums stay in registers. Each
+// sum is one chain of operations, whatever R and NV are, so a result depends neither on the division of the work nor on
+// the other pixels.
+template <class V, int R, int NV>
+HR_INLINE void multiply_rows(std::span<const Term> terms, int64_t first, const float* filters, int64_t k0,
+                             const Outputs& to) {
+  constexpr int kCount = Lanes<V>::kCount;
+  const int64_t ks = std::min<int64_t>(NV * kCount, to.k - k0);
+  const auto count = [&](int v) { return std::min<int64_t>(kCount, ks - v * kCount); };
+  V sums[R][NV];
+#pragma GCC unroll 2
+  for (int v = 0; v < NV; ++v) {
+    const V bias = to.bias == nullptr ? V{} : load_count<V>(to.bias + k0 + v * kCount, count(v));
+#pragma GCC unroll 24
+    for (int r = 0; r < R; ++r) sums[r][v] = bias;
+  }
+  for (const Term& term : terms) {
+    const float* x = term.x + first * term.step;
+    for (int64_t d = 0; d < term.depth; ++d, ++x, filters += NV * kCount) {
+      V w[NV];
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) w[v] = load<V>(filters + v * kCount);
+#pragma GCC unroll 24
+      for (int r = 0; r < R; ++r) {
+        const float value = x[r * term.step];
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) sums[r][v] += value * w[v];
+      }
+    }
+  }
+#pragma GCC unroll 2
+  for (int v = 0; v < NV; ++v) {
+    const int64_t k = k0 + v * kCount, n = count(v);
+    if (to.coarse != nullptr) {
+#pragma GCC unroll 24
+      for (int r = 0; r < R; ++r) {
+        const int64_t pixel = to.first_pixel + first + r, row = pixel / to.w, column = pixel - row * to.w;
+        const int64_t from = (row >> to.up) * (to.w >> to.up) + (column >> to.up);
+        sums[r][v] += load_count<V>(to.coarse + from * to.k + k, n);
+      }
+    }
+    const int64_t at = first * to.k + k;
+#pragma GCC unroll 24
+    for (int r = 0; r < R; ++r) {
+      V sum = sums[r][v];
+      if (to.act == ConvAct::silu) sum = silu(sum);
+      if (to.add != nullptr) sum += load_count<V>(to.add + at + r * to.k, n);
+      if (to.act == ConvAct::relu) sum = at_least(sum, V{});
+      store_count<V>(to.y + at + r * to.k, sum, n);
+    }
+  }
+}
+
+// Computes `pixels` pixels, at least R, in blocks of R. The blocks are spread evenly and may overlap, so that some
+// pixels are computed twice.
+template <class V, int R, int NV>
+HR_INLINE void multiply_blocks(std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0,
+                               const Outputs& to) {
+  const int64_t blocks = (pixels + R - 1) / R;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t first = std::min(block * R, pixels - R);
+    multiply_rows<V, R, NV>(terms, first, filters, k0, to);
+  }
+}
+
+// Chooses the size of the blocks so that few pixels are computed twice. R is a multiple of 4.
+template <class V, int R, int NV>
+HR_INLINE void multiply_pixels(std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0,
+                               const Outputs& to) {
+  const int64_t blocks = (pixels + R - 1) / R, each = (pixels + blocks - 1) / blocks;
+  if (each > R * 3 / 4 && pixels >= R) return multiply_blocks<V, R, NV>(terms, pixels, filters, k0, to);
+  if (each > R / 2 && pixels >= R * 3 / 4) return multiply_blocks<V, R * 3 / 4, NV>(terms, pixels, filters, k0, to);
+  if (pixels >= R / 2) return multiply_blocks<V, R / 2, NV>(terms, pixels, filters, k0, to);
+  multiply_blocks<V, 1, NV>(terms, pixels, filters, k0, to);
+}
+
+template <class V, int Registers>
+HR_INLINE void multiply(std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0, int vectors,
+                        const Outputs& to) {
+  if (vectors == 2) {
+    multiply_pixels<V, Registers / 2, 2>(terms, pixels, filters, k0, to);
+  } else {
+    multiply_pixels<V, Registers, 1>(terms, pixels, filters, k0, to);
+  }
+}
+
+// This macro compiles the loops for one level with its instructions. The attribute `flatten` inlines everything that
+// they call, so that no other function is compiled with instructions that the processor may lack.
+#define HR_ROW_CONV_LOOPS(level, V, Registers, instructions)                                                           \
+  __attribute__((target(instructions), flatten)) void multiply_##level(                                                \
+      std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0, int vectors, const Outputs& to) { \
+    multiply<V, Registers>(terms, pixels, filters, k0, vectors, to);                                                   \
+  }                                                                                                                    \
+  constexpr Loops loops_##level{Lanes<V>::kCount, (Registers) / 2, multiply_##level};
+
+HR_ROW_CONV_LOOPS(v3, Floats8, 12, HR_INSTRUCTIONS_V3)
+HR_ROW_CONV_LOOPS(v4, Floats16, 24, HR_INSTRUCTIONS_V4)
+#endif
+
+}  // namespace
+
+const Loops* loops_at(CpuLevel level) {
+#if defined(__x86_64__)
+  if (level == CpuLevel::v4) return &loops_v4;
+  if (level == CpuLevel::v3) return &loops_v3;
+#endif
+  return nullptr;
+}
+
+}  // namespace hr::row_conv
