@@ -42,8 +42,9 @@ TEST(GpuSwitches, AreOffUnlessTheEnvironmentSaysOtherwise) {
   ::setenv("HRNET_DEPENDENT_LAUNCH", "start", 1);
   EXPECT_EQ(dependent_launch(), DependentLaunch::start);
   ::unsetenv("HRNET_DEPENDENT_LAUNCH");
-  for (const auto& [name, on] : {std::pair{"HRNET_FILTER_SLAB", filter_gradient_slab},
-                                 std::pair{"HRNET_RELU_BITS", relu_bits}, std::pair{"HRNET_BF16_CROPS", bf16_crops}}) {
+  using Switch = std::pair<const char*, bool (*)()>;
+  for (const auto& [name, on] : {Switch{"HRNET_FILTER_SLAB", filter_gradient_slab},
+                                 Switch{"HRNET_RELU_BITS", relu_bits}, Switch{"HRNET_BF16_CROPS", bf16_crops}}) {
     ::unsetenv(name);
     EXPECT_FALSE(on()) << name;
     ::setenv(name, "on", 1);
