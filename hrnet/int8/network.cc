@@ -269,6 +269,7 @@ void Int8Network::compute(Context& cx, const Int8Plan& plan, const float* images
 Tensor Int8Network::run(Context& cx, const Tensor& images) {
   const int64_t n = images.dim(0), h = images.dim(1), w = images.dim(2);
   check(n > 0, "int8: a batch without images");
+  check(cx.loops == nullptr, "int8: the loops of a network of 8 bits cannot be recorded");
   const int64_t most = std::max<int64_t>(kImagesPerPass, 2 * compute_threads());
   const int64_t passes = (n + most - 1) / most, each = (n + passes - 1) / passes;
   Tensor result;
