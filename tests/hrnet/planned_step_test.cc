@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "hrnet/infer/heatmap_runner.h"
+#include "hrnet/int8/calibrate.h"
 #include "hrnet/int8/file.h"
 #include "hrnet/model/model.h"
 #include "ops/conv/backend.h"

@@ -1,6 +1,6 @@
 // The CUDA loops, compiled for the CPU: one thread for every thread of a block, a barrier for __syncthreads, one block
-// after the other. The index arithmetic and the order of the sums are those of a GPU, only the speed is not. Each test
-// file that includes this has CUDA's names and the kernels for itself.
+// after the other. The index arithmetic and the order of the sums are those of a GPU, only the speed is not. All test
+// files of a program that include this share CUDA's names, because the linker keeps one copy of each kernel.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -15,28 +15,26 @@
 #include "tests/support/tensors.h"
 
 // NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
-namespace {
 struct Index {
   uint32_t x = 0, y = 0, z = 0;
 };
-thread_local Index threadIdx;
-Index blockIdx, blockDim, gridDim;
-std::barrier<>* block_barrier = nullptr;
-void __syncthreads() { block_barrier->arrive_and_wait(); }
+inline thread_local Index threadIdx;
+inline Index blockIdx, blockDim, gridDim;
+inline std::barrier<>* block_barrier = nullptr;
+inline void __syncthreads() { block_barrier->arrive_and_wait(); }
 // The kernel in front of the one that runs. It runs when the first thread waits for it, which is as late as possible.
-std::function<void()> predecessor;
-std::mutex predecessor_mutex;
-int waits = 0, next_starts = 0;
-void cudaGridDependencySynchronize() {
+inline std::function<void()> predecessor;
+inline std::mutex predecessor_mutex;
+inline int waits = 0, next_starts = 0;
+inline void cudaGridDependencySynchronize() {
   const std::lock_guard lock(predecessor_mutex);
   ++waits;
   if (predecessor) std::exchange(predecessor, nullptr)();
 }
-void cudaTriggerProgrammaticLaunchCompletion() {
+inline void cudaTriggerProgrammaticLaunchCompletion() {
   const std::lock_guard lock(predecessor_mutex);
   ++next_starts;
 }
-}  // namespace
 #define __device__
 #define __global__
 #define __launch_bounds__(...)
