@@ -64,7 +64,7 @@ class JsonCursor {
     const char* end = nullptr;  // Of the text.
     uint64_t digits = 0;        // All digits as one whole number,
     int exponent = 0;           // to be multiplied with this power of ten.
-    bool exact = false;         // Whether these two represent the number exactly.
+    bool exact = false;         // True if these two represent the number exactly.
     bool whole = false, negative = false;
   };
   Scanned scan_number();

@@ -26,7 +26,7 @@ class EntryFile;
 // so it becomes text only when a message is formatted. Valid until the file goes on to the next entry.
 struct EntryPlace {
   const EntryFile& file;
-  bool with_path = false;  // Whether the path of the file stands in front: "people.json: entry [3]".
+  bool with_path = false;  // True if the path of the file comes first: "people.json: entry [3]".
 
   std::string text() const;
 };

@@ -49,7 +49,7 @@ class Node {
     if (!value_.IsString()) wrong("a text");
     return {value_.GetString(), value_.GetStringLength()};
   }
-  // Whether a member of the object is true. Anything but an object has none.
+  // Returns true if a member of the object is true, and false for anything but an object.
   bool any_true() const {
     return value_.IsObject() && std::any_of(value_.MemberBegin(), value_.MemberEnd(),
                                             [](const auto& m) { return m.value.IsBool() && m.value.GetBool(); });

@@ -24,8 +24,8 @@ class PoseModel : public Model {
   void set_bgr_input(bool bgr) { bgr_input_ = bgr; }
   // The bytes of memory that the network holds beside its parameters and the context's allocator.
   virtual size_t held_bytes() const { return 0; }
-  // Whether forward() computes the whole network in a parallel region of its own and keeps its memory itself, so that
-  // its loops cannot be recorded (core/loop_graph.h). Networks of 8 bits do.
+  // Returns whether forward() computes the whole network in a parallel region of its own and keeps its memory itself,
+  // so that its loops cannot be recorded (core/loop_graph.h). Networks of 8 bits do.
   virtual bool runs_by_itself() const { return false; }
 
  protected:

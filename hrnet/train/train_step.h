@@ -160,7 +160,7 @@ class TrainStep {
     std::shared_ptr<Arena> arena;  // Its plan is valid for one batch shape.
     cuda::Graph graph = nullptr;
     std::shared_ptr<HalfGradients> halves;  // Of a step that collects filter gradients in bf16; else null.
-    std::vector<int64_t> counted;           // How much a step raises each num_batches_tracked.
+    std::vector<int64_t> counted;           // By how much a step raises each num_batches_tracked.
   };
   Tensor halves_;  // [parameters] bf16: HalfGradients::half of all plans; undefined until it is needed.
   struct Slot;     // A batch in flight to the GPU.

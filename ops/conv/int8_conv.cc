@@ -63,7 +63,7 @@ Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, Int8Step in, Int8
     check(positive(weights.scale[o]) && std::isfinite(weights.bias[o]),
           "int8: output channel {} has the scale {} and the bias {}", o, weights.scale[o], weights.bias[o]);
     const double unit = static_cast<double>(in.scale) * weights.scale[o];
-    // What the input's zero adds to the sum is the same everywhere, because it also fills the border.
+    // The input's zero adds the same to every sum, because it also fills the border.
     int64_t weight_sum = 0;
     for (size_t i = 0; i < static_cast<size_t>(each); ++i)
       weight_sum += weights.values[o * static_cast<size_t>(each) + i];

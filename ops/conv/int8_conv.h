@@ -11,7 +11,7 @@
 
 namespace hr {
 
-// How bytes stand for numbers: number = (byte - zero) * scale. A scale of 0 stands for float32.
+// A byte stands for a number: number = (byte - zero) * scale. A scale of 0 means that the values are float32.
 struct Int8Step {
   float scale = 0;
   int zero = 0;

@@ -1,4 +1,4 @@
-// What the hand-written convolution loops for the CPU share: vectors that hold fewer numbers than lanes, and the names
+// The hand-written convolution loops for the CPU share this: vectors that hold fewer numbers than lanes, and the names
 // of the instructions of each level.
 #pragma once
 #include <cstdint>

@@ -11,17 +11,12 @@
 #include "hrnet/int8/calibrate.h"
 #include "hrnet/int8/file.h"
 #include "tests/support/oracle.h"
+#include "tests/support/random_images.h"
 
 namespace hr {
 namespace {
 
-Tensor random_images(const Context& cx, int64_t n, int64_t h, int64_t w, uint32_t seed) {
-  Tensor images = cx.empty({n, h, w, 3}, DType::f32);
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  for (int64_t i = 0; i < images.numel(); ++i) images.data<float>()[i] = normal(random);
-  return images;
-}
+using test::random_images;
 
 // A network whose weights and statistics are such that the activations keep their size through all layers.
 std::unique_ptr<PoseModel> lively_model(Context& cx, const std::string& name) {

@@ -13,30 +13,15 @@
 #include "hrnet/model/model.h"
 #include "ops/conv/backend.h"
 #include "ops/elementwise.h"
+#include "tests/support/random_images.h"
+#include "tests/support/threads.h"
 #include "tests/support/yolox.h"
 
 namespace hr {
 namespace {
 
-Tensor random_images(const Context& cx, int64_t n, int64_t h, int64_t w, uint32_t seed) {
-  Tensor images = cx.empty({n, h, w, 3}, DType::f32);
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  for (int64_t i = 0; i < images.numel(); ++i) images.data<float>()[i] = normal(random);
-  return images;
-}
-
-// Sets the number of compute threads while it exists.
-class Threads {
- public:
-  explicit Threads(int n) { set_compute_threads(n); }
-  ~Threads() { set_compute_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_ = compute_threads();
-};
+using test::random_images;
+using test::Threads;
 
 // The heatmaps of `calls` calls. The first call computes at once, the second one records.
 std::vector<std::vector<float>> planned(Context& cx, const PoseModel& model, const Tensor& images, int threads,

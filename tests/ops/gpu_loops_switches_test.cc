@@ -8,17 +8,6 @@
 namespace hr {
 namespace {
 
-// Counts how often every (row, channel) is visited.
-struct Count {
-  using Element = float;
-  int* seen;
-  int64_t channels;
-  int64_t row(int64_t r) const { return r * channels; }
-  template <class V>
-  void one(int64_t at, int64_t c) const {
-    for (int i = 0; i < Lanes<V>::kCount; ++i) ++seen[at + c + i];
-  }
-};
 // Notes the order in which the rows are visited by the threads of the first channel.
 struct Order {
   using Element = float;

@@ -7,24 +7,15 @@
 #include "core/parallel.h"
 #include "ops/conv/depthwise_loops.h"
 #include "tests/support/conv3x3.h"
+#include "tests/support/threads.h"
 
 namespace hr {
 namespace {
 
 using test::Floats;
 using test::numbers;
+using test::Threads;
 using test::Values;
-
-class Threads {
- public:
-  explicit Threads(int n) : before_(compute_threads()) { set_compute_threads(n); }
-  ~Threads() { set_compute_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
 
 // The levels that this processor has and that have loops of their own.
 std::vector<CpuLevel> levels() {

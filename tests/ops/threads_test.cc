@@ -7,20 +7,12 @@
 #include "ops/joints_loss.h"
 #include "ops/max_pool2d.h"
 #include "tests/support/gradients.h"
+#include "tests/support/threads.h"
 
 namespace hr {
 namespace {
 
-class Threads {
- public:
-  explicit Threads(int n) : before_(compute_threads()) { set_compute_threads(n); }
-  ~Threads() { set_compute_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
+using test::Threads;
 
 // Returns everything that a chain of all these ops produces.
 std::vector<Tensor> everything(DType t) {

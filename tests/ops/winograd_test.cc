@@ -5,6 +5,7 @@
 #include "core/parallel.h"
 #include "ops/conv/dnnl_conv.h"
 #include "tests/support/conv3x3.h"
+#include "tests/support/threads.h"
 
 namespace hr {
 namespace {
@@ -14,20 +15,10 @@ using test::Floats;
 using test::geometry;
 using test::name_of;
 using test::numbers;
+using test::Threads;
 using test::Values;
 using test::x_size;
 using test::y_size;
-
-class Threads {
- public:
-  explicit Threads(int n) : before_(compute_threads()) { set_compute_threads(n); }
-  ~Threads() { set_compute_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
 
 // The levels that this processor has and that have loops of their own.
 std::vector<CpuLevel> levels() {

@@ -150,5 +150,17 @@ Values numbers(const std::vector<T>& v) {
   return d;
 }
 
+// Counts how often every (row, channel) is visited.
+struct Count {
+  using Element = float;
+  int* seen;
+  int64_t channels;
+  int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  void one(int64_t at, int64_t c) const {
+    for (int i = 0; i < Lanes<V>::kCount; ++i) ++seen[at + c + i];
+  }
+};
+
 }  // namespace
 }  // namespace hr
