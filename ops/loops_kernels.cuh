@@ -1,5 +1,5 @@
 // The loops of ops/for_each.h as CUDA kernels. Their launch parameters come from ops/launch_grid.h.
-// tests/ops/gpu_loops_test.cc compiles this file for the CPU, with one CPU thread per CUDA thread. Therefore it may
+// tests/gpu_loops/loops_test.cc compiles this file for the CPU, with one CPU thread per CUDA thread. Therefore it may
 // only use the built-in variables, __shared__, __syncthreads() and the two functions of wait_for_predecessor() of CUDA.
 #pragma once
 #include "ops/kernel.h"

@@ -10,9 +10,10 @@
 namespace hr {
 
 Tensor PoseModel::forward(Context& cx, const Tensor& images) const {
-  check(images.rank() == 4 && images.dim(3) == 3 && (images.dtype() == DType::f32 || images.dtype() == DType::bf16),
-        "{}: expected images [N, H, W, 3] f32 or bf16, got {} of {}", name_, to_string(images.shape()),
-        name_of(images.dtype()));
+  check(images.rank() == 4 && images.dim(3) == 3 &&
+            (images.dtype() == DType::f32 || (images.dtype() == DType::bf16 && cx.precision == DType::bf16)),
+        "{}: expected images [N, H, W, 3] f32 (or bf16 where the network computes in bf16), got {} of {}", name_,
+        to_string(images.shape()), name_of(images.dtype()));
   check(images.dim(1) % 32 == 0 && images.dim(2) % 32 == 0 && images.dim(1) > 0 && images.dim(2) > 0,
         "{}: the input's height and width must be multiples of 32, got {} x {}", name_, images.dim(1), images.dim(2));
   return network(cx, cast(cx, images, cx.precision));

@@ -12,7 +12,7 @@ namespace hr {
 class PoseModel : public Model {
  public:
   virtual ~PoseModel() = default;
-  // images [N, H, W, 3] f32 -> heatmaps [N, H/4, W/4, joints] f32. Throws Error if H or W is not a multiple of 32.
+  // images [N, H, W, 3], f32 or cx.precision -> heatmaps [N, H/4, W/4, joints] f32. Throws Error if H % 32 or W % 32.
   Tensor forward(Context& cx, const Tensor& images) const;
 
   const std::string& name() const { return name_; }
