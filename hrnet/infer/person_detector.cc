@@ -11,8 +11,6 @@
 #include "hrnet/int8/file.h"
 #include "hrnet/model/make_context.h"
 #include "hrnet/train/precision.h"
-#include "ops/conv/backend.h"
-#include "ops/elementwise.h"
 
 namespace hr {
 namespace {
@@ -214,29 +212,6 @@ std::vector<DetectedBox> PersonDetector::operator()(const ImageView& picture) {
   return std::move((*this)(std::span(&picture, 1))[0]);
 }
 
-// Makes the memory of inputs and outputs whose addresses the recorded loops have.
-void PersonDetector::prepare_plan(int64_t n) {
-  if (plan_ != nullptr && plan_->images.dim(0) == n) return;
-  const int h = options_.input_h, w = options_.input_w;
-  plan_.reset();
-  plan_ = std::make_unique<Plan>(cx_.allocator);
-  plan_->images = cx_.empty({n, h, w, 3}, DType::f32);
-  plan_->output = cx_.empty({n, Yolox::anchors(h, w), 5 + static_cast<int64_t>(wanted_.size())}, DType::f32);
-  conv_backend(cx_);  // All steps share the backend, which keeps the compiled primitives.
-}
-
-// Computes the network's output. If loops are recorded, `images` must be those of the plan.
-Tensor PersonDetector::forward(const Tensor& images) {
-  if (eight_bits_ != nullptr) return eight_bits_->run(cx_, images);
-  if (cx_.device.is_cuda()) return network_->forward(cx_, images);
-  if (team_ == nullptr) team_ = std::make_unique<LoopTeam>(compute_threads());
-  plan_->step(cx_, *team_, 0, [&](Context& step) {
-    const Tensor y = network_->forward(step, images);
-    copy_or_add(step, y.view(plan_->output.shape()), plan_->output, false);
-  });
-  return plan_->output;
-}
-
 std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const ImageView> pictures) {
   std::vector<std::vector<DetectedBox>> found;
   if (pictures.empty()) return found;
@@ -248,9 +223,8 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   const int h = options_.input_h, w = options_.input_w;
   const auto n = static_cast<int64_t>(pictures.size());
   const size_t each = static_cast<size_t>(h) * w * 3;
-  const bool on_cpu = !cx_.device.is_cuda(), recorded = on_cpu && network_ != nullptr;
-  if (recorded) prepare_plan(n);
-  const Tensor images = recorded ? plan_->images : cx_.empty({n, h, w, 3}, DType::f32);
+  const bool on_cpu = !cx_.device.is_cuda();
+  const Tensor images = cx_.empty({n, h, w, 3}, DType::f32);
   // On the CPU the pictures are written into the input and the boxes read from the output without copies.
   std::vector<float> copy(on_cpu ? 0 : each * pictures.size());
   const std::span<float> numbers = on_cpu ? std::span(images.data<float>(), each * pictures.size()) : std::span(copy);
@@ -265,7 +239,9 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
     parallel_for(n, static_cast<int64_t>(numbers.size()), place);
   }
   if (!on_cpu) cx_.upload(images, std::as_bytes(numbers));
-  const Tensor table = forward(images);
+  // The ops are computed one after the other. Recorded loops (core/loop_graph.h) are slower here, because a loop of a
+  // small detector takes less time than handing it over.
+  const Tensor table = network_ != nullptr ? network_->forward(cx_, images) : eight_bits_->run(cx_, images);
   if (!on_cpu) copy = to_host(cx_, table);
   const std::span<const float> output =
       on_cpu ? std::span<const float>(table.data<float>(), static_cast<size_t>(table.numel()))

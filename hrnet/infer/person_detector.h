@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "core/planned_step.h"
 #include "data/formats/coco.h"
 #include "data/formats/image.h"
 #include "hrnet/model/yolox.h"
@@ -75,23 +74,12 @@ class PersonDetector {
   const Context& context() const { return cx_; }
 
  private:
-  // The forward pass on the CPU for batches of one size.
-  struct Plan {
-    explicit Plan(const std::shared_ptr<Allocator>& memory) : step(memory) {}
-    Tensor images, output;
-    PlannedStep step;
-  };
-  void prepare_plan(int64_t n);
-  Tensor forward(const Tensor& images);
-
   Context cx_;
   YoloxInfo info_;
   DetectorOptions options_;
   std::vector<uint8_t> wanted_;  // 1 for each class that was asked for
   std::unique_ptr<Yolox> network_;
   std::unique_ptr<Int8Network> eight_bits_;  // Exactly one of the two is set.
-  std::unique_ptr<Plan> plan_;
-  std::unique_ptr<LoopTeam> team_;
 };
 
 // The steps of detection, as the official code has them. This one scales a picture into the top left corner of [h, w,

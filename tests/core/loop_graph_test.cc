@@ -31,7 +31,9 @@ struct RandomProgram {
   // Writes element i of array `to`, which no piece of the same loop reads except the one of i.
   void element(const std::array<size_t, 3>& s, size_t i) {
     const int64_t other = s[1] == s[2] ? arrays[s[1]][i] : arrays[s[1]][kNumbers - 1 - i];
-    arrays[s[2]][i] = 3 * arrays[s[0]][i] + other + static_cast<int64_t>(i);
+    // The numbers grow beyond 64 bits, and unsigned ones wrap around.
+    arrays[s[2]][i] =
+        static_cast<int64_t>(3 * static_cast<uint64_t>(arrays[s[0]][i]) + static_cast<uint64_t>(other) + i);
   }
   void run_in_order() {
     for (const auto& s : steps) {
