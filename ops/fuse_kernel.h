@@ -47,7 +47,7 @@ class FetchedSigns {
   uint8_t bytes_[kBytes];
 };
 
-// What a functor keeps of a mask until it is used: the bits, or the numbers themselves.
+// A functor keeps this of a mask until it is used: the bits, or the numbers themselves.
 template <class V, class T, bool Bits>
 struct MaskOf {
   using type = Fetched<V, T>;

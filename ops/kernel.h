@@ -39,7 +39,7 @@ inline constexpr bool loads_coefficients = !has_coefficients<F>;
 template <class F>
 requires requires { F::kLoadsCoefficients; }
 inline constexpr bool loads_coefficients<F> = F::kLoadsCoefficients;
-// Whether a thread has the registers to keep them.
+// True if a thread has the registers to keep them.
 template <class F>
 inline constexpr bool keeps_coefficients = has_coefficients<F>;
 template <class F>

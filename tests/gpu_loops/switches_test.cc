@@ -1,5 +1,5 @@
-// What the environment switches of the GPU change in the CUDA loops (core/gpu_switches.h): the same bits, and no access
-// to memory that the kernel in front of them has not written yet.
+// The environment switches of the GPU (core/gpu_switches.h) change the CUDA loops: these give the same bits and access no
+// memory that the kernel in front of them has not written yet.
 #include "ops/batch_norm_kernel.h"
 #include "ops/elementwise_kernel.h"
 #include "ops/fuse_kernel.h"

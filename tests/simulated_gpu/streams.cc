@@ -330,7 +330,7 @@ void Simulator::advance(CUstream_st& stream) {
     bool ran = false;
     const auto run = [&] {
       if (std::exchange(ran, true)) return;
-      // Whatever op.dependent waits for has run, because it is the first op of the stream.
+      // All that op.dependent waits for has run, because it is the first op of the stream.
       op.work ? op.work() : op.dependent([] {});
     };
     if (!stream.queue.empty() && stream.queue.front().dependent && begins_early()) {
