@@ -1,5 +1,5 @@
-// The environment switches of the GPU (core/gpu_switches.h) change the CUDA loops: these give the same bits and access no
-// memory that the kernel in front of them has not written yet.
+// The environment switches of the GPU (core/gpu_switches.h) change the CUDA loops. These give the same bits and access
+// no memory that the kernel in front of them has not written yet.
 #include "ops/batch_norm_kernel.h"
 #include "ops/elementwise_kernel.h"
 #include "ops/fuse_kernel.h"
