@@ -223,10 +223,8 @@ template <>
 struct Lanes<Floats16> : detail::VectorLanes<Floats16, Bits16, Halves16, 16> {};
 HR_HD Floats8 at_least(Floats8 v, Floats8 low) { return v < low ? low : v; }
 HR_HD Floats16 at_least(Floats16 v, Floats16 low) { return v < low ? low : v; }
-HR_HD Floats8 larger(Floats8 a, Floats8 b) { return ((b > a) | (b != b)) ? b : a; }  // NOLINT: b != b is true for NaN
-HR_HD Floats16 larger(Floats16 a, Floats16 b) {
-  return ((b > a) | (b != b)) ? b : a;
-}  // NOLINT: b != b is true for NaN
+HR_HD Floats8 larger(Floats8 a, Floats8 b) { return ((b > a) | (b != b)) ? b : a; }     // NOLINT: b != b for NaN
+HR_HD Floats16 larger(Floats16 a, Floats16 b) { return ((b > a) | (b != b)) ? b : a; }  // NOLINT: b != b for NaN
 HR_HD Floats8 where_positive(Floats8 v, Floats8 then) { return v > 0.0f ? then : Floats8{}; }
 HR_HD Floats16 where_positive(Floats16 v, Floats16 then) { return v > 0.0f ? then : Floats16{}; }
 HR_HD Floats8 square_root(Floats8 v) {
