@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "hrnet/infer/pose_estimator.h"
 #include "hrnet/infer/weight_info.h"
 #include "hrnet/int8/calibrate.h"
 #include "hrnet/int8/file.h"
@@ -115,8 +116,12 @@ TEST(RangeHistogram, TheRangeWithTheLeastErrorIsSmallerThanTheLargestOfManyValue
 TEST(RangeHistogram, RefusesValuesThatAreNotFinite) {
   RangeHistogram h;
   EXPECT_THROW(h.range(RangeMethod::max), Error);
-  const float values[] = {1.0F, NAN};
-  h.add(values, 2);
+  const float good[] = {1.0F, 2.0F}, bad[] = {1.0F, NAN};
+  h.add(good, 2);
+  EXPECT_NO_THROW(h.range(RangeMethod::mse));
+  // The other values must not hide the one that is not finite.
+  h.add(bad, 2);
+  h.add(good, 2);
   EXPECT_THROW(h.range(RangeMethod::mse), Error);
 }
 
@@ -231,6 +236,24 @@ TEST_F(Int8WeightFile, TakesNoMoreMemoryForABatchThanForAPass) {
   // At most eight tensors of the largest size, 256 bytes for each pixel of the heatmaps, are alive at the same time.
   EXPECT_LT(one, size_t{16} * 16 * 256 * 8);
   set_compute_threads(threads);
+}
+
+TEST_F(Int8WeightFile, PoseEstimatorsSettleThePrecisionAgainstTheWeights) {
+  const auto field_of_error = [&](const fs::path& weights, const std::string& precision) -> std::string {
+    try {
+      PoseEstimator(weights, {.precision = precision});
+    } catch (const Error& e) {
+      return e.field();
+    }
+    return "none";
+  };
+  for (const char* precision : {"f32", "bf16", "half"}) EXPECT_EQ(field_of_error(path, precision), "precision");
+  // The network has another number of joints than the default skeleton, which is looked at later.
+  for (const char* precision : {"", "int8", "auto"}) EXPECT_NE(field_of_error(path, precision), "precision");
+  const fs::path exact = folder / "w4.safetensors";
+  save_state_dict(exact, make_model(cx, "hrnet_w4", 5)->parameters(), {});
+  EXPECT_EQ(field_of_error(exact, "int8"), "precision") << "these weights do not have 8 bits";
+  EXPECT_NE(field_of_error(exact, "f32"), "precision");
 }
 
 TEST_F(Int8WeightFile, IsRefusedWithTheReasonOnAGpuUnderBf16AndForTraining) {
