@@ -7,24 +7,17 @@
 #include "core/parallel.h"
 #include "ops/conv/depthwise_loops.h"
 #include "tests/support/conv3x3.h"
+#include "tests/support/cpu_levels.h"
 #include "tests/support/threads.h"
 
 namespace hr {
 namespace {
 
 using test::Floats;
+using test::levels;
 using test::numbers;
 using test::Threads;
 using test::Values;
-
-// The levels that this processor has and that have loops of their own.
-std::vector<CpuLevel> levels() {
-  std::vector<CpuLevel> list;
-  for (const CpuLevel level : {CpuLevel::v3, CpuLevel::v4}) {
-    if (level <= cpu_level()) list.push_back(level);
-  }
-  return list;
-}
 
 double activated(double sum, double add, ConvAct act) {
   if (act == ConvAct::silu) return sum / (1 + std::exp(-sum)) + add;

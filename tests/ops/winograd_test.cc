@@ -5,6 +5,7 @@
 #include "core/parallel.h"
 #include "ops/conv/dnnl_conv.h"
 #include "tests/support/conv3x3.h"
+#include "tests/support/cpu_levels.h"
 #include "tests/support/threads.h"
 
 namespace hr {
@@ -13,21 +14,13 @@ namespace {
 using test::filter_size;
 using test::Floats;
 using test::geometry;
+using test::levels;
 using test::name_of;
 using test::numbers;
 using test::Threads;
 using test::Values;
 using test::x_size;
 using test::y_size;
-
-// The levels that this processor has and that have loops of their own.
-std::vector<CpuLevel> levels() {
-  std::vector<CpuLevel> list;
-  for (const CpuLevel level : {CpuLevel::v3, CpuLevel::v4}) {
-    if (level <= cpu_level()) list.push_back(level);
-  }
-  return list;
-}
 
 // Sizes around the tile of 4 and the patch of 6, channels around the vectors of 8 and 16 and the blocks of 16 and 32,
 // and both ways to divide the work: the last three have so many channels and so few tiles that channels are divided.
