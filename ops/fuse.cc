@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "core/comm/comm.h"
+#include "ops/conv/deferred_gradient.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/for_each.h"
@@ -137,7 +138,12 @@ Partials norm_sums(const Context& cx, const SavedTerm& term, const T* dz) {
 template <class T>
 void backward(Context& cx, const Saved& saved) {
   std::vector<Tensor> addends = cx.tape->take(saved.id);
-  if (addends.empty()) return;
+  const bool relu = saved.y.defined();
+  // The gradient of a convolution that waits for its epilogue. It takes one more addend; otherwise it is one itself.
+  std::shared_ptr<DeferredAddend> deferred = cx.tape->take_deferred(saved.id);
+  auto* conv = relu && addends.size() <= 1 ? dynamic_cast<DeferredDataGradient*>(deferred.get()) : nullptr;
+  if (deferred != nullptr && conv == nullptr) addends.push_back(deferred->compute(cx));
+  if (addends.empty() && conv == nullptr) return;
   const int64_t channels = saved.shape[3], rows = numel(saved.shape) / channels;
   if (addends.size() > 4) {
     Tensor rest = sum(cx, std::span(addends).subspan(3));
@@ -151,13 +157,32 @@ void backward(Context& cx, const Saved& saved) {
   for (const SavedTerm& term : saved.terms) {
     if (term.normalised && term.up == 0 && first == nullptr) first = &term;
   }
-  const bool relu = saved.y.defined();
   // ReLU of one normalised tensor that is used once: only the two passes for that tensor need the masked gradient, and
   // they apply the mask themselves.
-  const bool mask_later = relu && addends.size() == 1 && saved.terms.size() == 1 && first != nullptr;
+  const bool mask_later = relu && conv == nullptr && addends.size() == 1 && saved.terms.size() == 1 && first != nullptr;
   Tensor dz;
   Partials first_sums;
-  if (!relu || mask_later) {
+  if (conv != nullptr) {
+    GradientEpilogue epilogue;
+    if (first != nullptr) {
+      epilogue.normalised = first->x.raw();
+      epilogue.mean = first->norm.mean.data<float>();
+    }
+    if (first != nullptr && saved.terms.size() == 1) {
+      epilogue.scale = first->norm.scale.data<float>();
+      epilogue.shift = first->norm.shift.data<float>();
+    } else {
+      epilogue.mask = saved.y.raw();
+    }
+    Tensor addend;
+    if (!addends.empty()) {
+      addend = std::move(addends[0]);
+      addends.clear();
+    }
+    DeferredDataGradient::Result result = conv->compute(cx, std::move(addend), epilogue);
+    dz = std::move(result.dx);
+    if (first != nullptr) first_sums = {result.sums, result.sums.dim(0)};
+  } else if (!relu || mask_later) {
     dz = addends.size() == 1 ? std::move(addends[0]) : sum(cx, addends);
   } else {
     dz = addends[0].unique() ? addends[0] : cx.empty(saved.shape, addends[0].dtype());
