@@ -138,7 +138,9 @@ inline void launch(int blocks, int threads, size_t dynamic_bytes, const std::fun
       any = false;
       for (size_t warp = 0; warp < fibers.size(); warp += 32) {
         bool together = true;
-        for (size_t l = 0; l < 32; ++l) {
+        for (size_t i = 0; i < 32; ++i) {
+          // The lanes of every second warp run in the opposite order, so that a missing barrier of a warp is noticed.
+          const size_t l = warp % 64 == 0 ? i : 31 - i;
           current = &fibers[warp + l];
           threadIdx.x = static_cast<uint32_t>(warp + l);
           while (current->state == State::ready) swapcontext(&scheduler, &current->context), any = true;
