@@ -135,6 +135,39 @@ Partials norm_sums(const Context& cx, const SavedTerm& term, const T* dz) {
                                          term.norm.scale.data<float>(), term.norm.shift.data<float>(), channels});
 }
 
+// Sums dz over the footprint of each pixel of an upsampled term.
+template <class T>
+void footprint_sum(const Context& cx, const SavedTerm& term, const T* dz, T* dx) {
+  const int64_t channels = term.x.dim(3);
+  const auto shrink = [&]<int Up>() {
+    for_each(cx, term.x.numel() / channels, channels,
+             FootprintSum<T, Up>{dz, dx, static_cast<uint32_t>(term.x.dim(1)), static_cast<uint32_t>(term.x.dim(2)),
+                                 channels});
+  };
+  if (term.up == 1) shrink.template operator()<1>();
+  if (term.up == 2) shrink.template operator()<2>();
+  if (term.up == 3) shrink.template operator()<3>();
+}
+
+// Lets the convolution add at most one other addend, apply the mask of ReLU, and reduce for `first`, which may be null.
+DeferredDataGradient::Result masked_by_convolution(Context& cx, DeferredDataGradient& conv, std::vector<Tensor> addends,
+                                                   const Saved& saved, const SavedTerm* first) {
+  GradientEpilogue epilogue;
+  if (first != nullptr) {
+    epilogue.normalised = first->x.raw();
+    epilogue.mean = first->norm.mean.data<float>();
+  }
+  if (first != nullptr && saved.terms.size() == 1) {
+    epilogue.scale = first->norm.scale.data<float>();
+    epilogue.shift = first->norm.shift.data<float>();
+  } else {
+    epilogue.mask = saved.y.raw();
+  }
+  Tensor addend;
+  if (!addends.empty()) addend = std::move(addends[0]);
+  return conv.compute(cx, std::move(addend), epilogue);
+}
+
 template <class T>
 void backward(Context& cx, const Saved& saved) {
   std::vector<Tensor> addends = cx.tape->take(saved.id);
@@ -163,23 +196,7 @@ void backward(Context& cx, const Saved& saved) {
   Tensor dz;
   Partials first_sums;
   if (conv != nullptr) {
-    GradientEpilogue epilogue;
-    if (first != nullptr) {
-      epilogue.normalised = first->x.raw();
-      epilogue.mean = first->norm.mean.data<float>();
-    }
-    if (first != nullptr && saved.terms.size() == 1) {
-      epilogue.scale = first->norm.scale.data<float>();
-      epilogue.shift = first->norm.shift.data<float>();
-    } else {
-      epilogue.mask = saved.y.raw();
-    }
-    Tensor addend;
-    if (!addends.empty()) {
-      addend = std::move(addends[0]);
-      addends.clear();
-    }
-    DeferredDataGradient::Result result = conv->compute(cx, std::move(addend), epilogue);
+    DeferredDataGradient::Result result = masked_by_convolution(cx, *conv, std::move(addends), saved, first);
     dz = std::move(result.dx);
     if (first != nullptr) first_sums = {result.sums, result.sums.dim(0)};
   } else if (!relu || mask_later) {
@@ -209,14 +226,7 @@ void backward(Context& cx, const Saved& saved) {
     Tensor dx = cx.empty(term.x.shape(), term.x.dtype());
     const T* at = dz.data<T>();
     if (term.up > 0) {
-      const auto shrink = [&]<int Up>() {
-        for_each(cx, term.x.numel() / channels, channels,
-                 FootprintSum<T, Up>{dz.data<T>(), dx.data<T>(), static_cast<uint32_t>(term.x.dim(1)),
-                                     static_cast<uint32_t>(term.x.dim(2)), channels});
-      };
-      if (term.up == 1) shrink.template operator()<1>();
-      if (term.up == 2) shrink.template operator()<2>();
-      if (term.up == 3) shrink.template operator()<3>();
+      footprint_sum(cx, term, dz.data<T>(), dx.data<T>());
       at = dx.data<T>();
     }
     if (term.normalised) {

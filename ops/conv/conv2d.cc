@@ -83,6 +83,23 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
   }
 }
 
+void compute(Context& cx, std::string_view op, const ConvGeometry& g, const Operands& in, const Conv2d& options,
+             const Tensor& y) {
+  ConvBackend& conv = conv_backend(cx);
+  if (options.statistics != nullptr) {
+    check(options.bias == nullptr && options.add == nullptr && !options.relu && !options.silu,
+          "{}: statistics are of the convolution alone, without a bias or an epilogue", op);
+    *options.statistics = conv.forward_with_statistics(cx, g, in.x.raw(), in.both(), y.raw());
+    if (options.statistics->defined()) return;
+  }
+  conv.forward(cx, g, in.x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
+               options.add != nullptr ? options.add->raw() : nullptr,
+               options.silu   ? ConvAct::silu
+               : options.relu ? ConvAct::relu
+                              : ConvAct::none,
+               y.raw(), options.packed);
+}
+
 Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, const Tensor& filter,
            const Conv2d& options) {
   check(x.rank() == 4, "{}: expected x of [N, H, W, C], got {}", op, to_string(x.shape()));
@@ -133,20 +150,7 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
       cx, "convolution: forward",
       conv_bytes(g) + (options.add != nullptr ? static_cast<double>(numel(y_shape) * size_of(g.dst)) : 0),
       conv_operations(g));
-  ConvBackend& conv = conv_backend(cx);
-  if (options.statistics != nullptr) {
-    check(options.bias == nullptr && options.add == nullptr && !options.relu && !options.silu,
-          "{}: statistics are of the convolution alone, without a bias or an epilogue", op);
-    *options.statistics = conv.forward_with_statistics(cx, g, x.raw(), in.both(), y.raw());
-  }
-  if (options.statistics == nullptr || !options.statistics->defined()) {
-    conv.forward(cx, g, x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
-                 options.add != nullptr ? options.add->raw() : nullptr,
-                 options.silu   ? ConvAct::silu
-                 : options.relu ? ConvAct::relu
-                                : ConvAct::none,
-                 y.raw(), options.packed);
-  }
+  compute(cx, op, g, in, options, y);
   if (cx.trace != nullptr) {
     cx.trace->conv({.x = x,
                     .filter = filter,
