@@ -38,6 +38,7 @@ void Tape::backward(Context& cx, const Tensor& loss, Tensor one) {
     touched_.clear();
   }
   gradients_.clear();
+  deferred_.clear();
   for (auto& [id, leaf] : leaves_) {
     if (!leaf.written) {
       cx.zero(leaf.grad);
@@ -67,6 +68,18 @@ std::vector<Tensor> Tape::take(uint64_t id) {
   return addends;
 }
 
+bool Tape::defer(const Tensor& x, std::shared_ptr<DeferredAddend> addend) {
+  return leaves_.find(x.id()) == leaves_.end() && deferred_.emplace(x.id(), std::move(addend)).second;
+}
+
+std::shared_ptr<DeferredAddend> Tape::take_deferred(uint64_t id) {
+  const auto it = deferred_.find(id);
+  if (it == deferred_.end()) return nullptr;
+  std::shared_ptr<DeferredAddend> addend = std::move(it->second);
+  deferred_.erase(it);
+  return addend;
+}
+
 void Tape::bind(const Tensor& leaf, Tensor grad) {
   check(grad.dtype() == DType::f32 && grad.numel() == leaf.numel(), "bind: leaf {} and gradient {} differ",
         to_string(leaf.shape()), to_string(grad.shape()));
@@ -88,6 +101,7 @@ void Tape::clear() {
   touched_.clear();
   nodes_.clear();
   gradients_.clear();
+  deferred_.clear();
 }
 
 }  // namespace hr

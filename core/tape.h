@@ -7,6 +7,7 @@
 // pass. Not thread-safe.
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,6 +17,15 @@
 namespace hr {
 
 struct Context;
+
+// An addend of a gradient that is computed only when the gradient is taken. The op that takes it may know a class
+// derived from this one, and then computes its own work in the same pass over memory.
+class DeferredAddend {
+ public:
+  virtual ~DeferredAddend() = default;
+  // Returns the addend, which has the shape and type of the value. Call this once.
+  virtual Tensor compute(Context& cx) = 0;
+};
 
 class Tape {
  public:
@@ -35,6 +45,12 @@ class Tape {
   // empty when no recorded op used the value. The argument is an id and not a tensor, so that a backward function does
   // not keep an output alive that it does not read.
   std::vector<Tensor> take(uint64_t id);
+
+  // For ops: adds one addend to the gradient of x that is not computed yet. Returns false and adds nothing if x is a
+  // bound leaf or already has a deferred addend. Who takes the gradient calls take_deferred() besides take(); it
+  // returns null if there is none.
+  bool defer(const Tensor& x, std::shared_ptr<DeferredAddend> addend);
+  std::shared_ptr<DeferredAddend> take_deferred(uint64_t id);
 
   // For leaves (parameters): the gradient is written to `grad`, which must have the leaf's shape and be f32.
   void bind(const Tensor& leaf, Tensor grad);
@@ -63,6 +79,7 @@ class Tape {
   void report(Context& cx, uint64_t id, Leaf& leaf);
   std::vector<Backward> nodes_;
   std::unordered_map<uint64_t, std::vector<Tensor>> gradients_;
+  std::unordered_map<uint64_t, std::shared_ptr<DeferredAddend>> deferred_;
   std::unordered_map<uint64_t, Leaf> leaves_;
   std::function<void(Context&, uint64_t)> ready_;
   std::vector<uint64_t> touched_;  // The leaves that the running op has written.

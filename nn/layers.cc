@@ -78,13 +78,17 @@ ConvBn::Term ConvBn::term(Context& cx, const Tensor& x, int up) const {
             {},
             up};
   }
+  Tensor statistics;
   const Tensor y = convolve(cx, shape_, *weight_, x, weight_->value,
-                            {.stride = shape_.stride, .pad = shape_.padding(), .rounded = weight_->rounded_filter()});
+                            {.stride = shape_.stride,
+                             .pad = shape_.padding(),
+                             .rounded = weight_->rounded_filter(),
+                             .statistics = cx.training ? &statistics : nullptr});
   if (cx.training) {
     ++bn_.num_batches_tracked->value;
     ++store_->version;
   }
-  return {y, batch_norm(cx, y, bn_.state()), up};
+  return {y, batch_norm(cx, y, bn_.state(), statistics), up};
 }
 
 Tensor ConvBn::operator()(Context& cx, const Tensor& x, After after) const {

@@ -12,7 +12,7 @@
 
 namespace hr {
 
-Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state) {
+Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state, const Tensor& statistics) {
   check(x.rank() == 4, "batch_norm: expected x of [N, H, W, C], got {}", to_string(x.shape()));
   const int64_t channels = x.dim(3), rows = x.numel() / channels;
   check(state.weight.numel() == channels, "batch_norm: expected {} channels, got {}", state.weight.numel(), channels);
@@ -42,18 +42,26 @@ Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state)
     if (cx.trace != nullptr) cx.trace->batch_norm(x, state, out);
     return out;
   }
-  for_dtype("batch_norm", x.dtype(), [&]<class T>() {
-    const int64_t block = block_rows(rows);
-    const Partials partials = reduce_rows(cx, rows, channels, ShiftedMoments<T>{x.data<T>(), channels, block});
-    const BlockMoments<T> blocks{x.data<T>(), partials.sums.data<float>(), rows, channels, block};
-    if (ranks == nullptr) return for_columns(cx, partials.blocks, channels, BatchStatistics<T>{blocks, p});
+  const auto finish = [&]<class Blocks>(const Blocks& blocks, int64_t parts) {
+    if (ranks == nullptr) return for_columns(cx, parts, channels, BatchStatistics<Blocks>{blocks, p});
     const Tensor mine = cx.empty({3, channels}, DType::f64), all = cx.empty({ranks->size(), 3, channels}, DType::f64);
-    for_columns(cx, partials.blocks, channels, RankStatistics<T>{blocks, mine.data<double>()});
+    for_columns(cx, parts, channels, RankStatistics<Blocks>{blocks, mine.data<double>()});
     ranks->all_gather(mine, all, cx.stream);
     out.ranks = ranks;
     out.count = cx.empty({channels}, DType::f64);
     for_columns(cx, ranks->size(), channels,
                 MergedStatistics{all.data<double>(), channels, out.count.data<double>(), p});
+  };
+  if (statistics.defined()) {
+    check(statistics.rank() == 3 && statistics.dim(1) == 4 && statistics.dim(2) == channels,
+          "batch_norm: expected statistics of [parts, 4, {}], got {}", channels, to_string(statistics.shape()));
+    finish(PartMoments{statistics.data<float>(), rows, channels}, statistics.dim(0));
+    return out;
+  }
+  for_dtype("batch_norm", x.dtype(), [&]<class T>() {
+    const int64_t block = block_rows(rows);
+    const Partials partials = reduce_rows(cx, rows, channels, ShiftedMoments<T>{x.data<T>(), channels, block});
+    finish(BlockMoments<T>{x.data<T>(), partials.sums.data<float>(), rows, channels, block}, partials.blocks);
   });
   return out;
 }

@@ -29,7 +29,8 @@ struct Normalised {
 // With cx.sync_bn the counts, means and sums of squared deviations of the ranks are gathered and merged in the order of
 // ranks (in double). All ranks then get the statistics of one batch with the samples of all of them. `fuse` adds up the
 // two reductions of the backward pass over the ranks; each rank keeps its own gradients of the learned tensors.
-Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state);
+// `statistics` are those that conv2d computed together with x (Conv2d::statistics), or undefined: x is read then.
+Normalised batch_norm(Context& cx, const Tensor& x, const BatchNormState& state, const Tensor& statistics = {});
 
 // For inference: folds the running statistics into a filter and a bias. The filter [O, kh, kw, I] f32 is multiplied by
 // weight * inv_std per output channel; the bias is the shift of the returned Normalised.

@@ -58,17 +58,20 @@ struct NormalisedPointers {
   }
 };
 
+// Sums of differences to a shift that is common to all parts, and of their squares.
+struct ShiftedSums {
+  double sum = 0, squares = 0;
+  HR_HD void add(const ShiftedSums& o) {
+    sum += o.sum;
+    squares += o.squares;
+  }
+};
+
 // Adds the blocks of ShiftedMoments, all relative to the first row of the tensor. In double this costs no digits. It
 // replaces a chain of merged means, in which every step would have a division, by additions.
 template <class T>
 struct BlockMoments {
-  struct State {
-    double sum = 0, squares = 0;
-    HR_HD void add(const State& o) {
-      sum += o.sum;
-      squares += o.squares;
-    }
-  };
+  using State = ShiftedSums;
   const T* x;
   const float* sums;  // [blocks, 2, channels].
   int64_t rows, channels, block;
@@ -86,6 +89,25 @@ struct BlockMoments {
   }
 };
 
+// The same for the statistics that a convolution computed together with its result (ConvBackend), all relative to the
+// shift of the first part.
+struct PartMoments {
+  using State = ShiftedSums;
+  const float* parts;  // [parts, 4, channels].
+  int64_t rows, channels;
+
+  HR_HD State part(int64_t b, int64_t c) const {
+    const float* at = parts + b * 4 * channels + c;
+    const double n = at[0], s = at[2 * channels], squares = at[3 * channels];
+    const double d = static_cast<double>(at[channels]) - parts[channels + c];
+    return {s + n * d, squares + d * (2 * s + n * d)};
+  }
+  HR_HD Moments moments(int64_t c, const State& s) const {
+    const auto n = static_cast<double>(rows);
+    return {n, parts[channels + c] + s.sum / n, s.squares - s.sum * s.sum / n};
+  }
+};
+
 // The biased variance normalises, the unbiased one goes into running_var, as in torch.
 HR_HD void write_statistics(const NormalisedPointers& out, int64_t c, const Moments& m) {
   const double keep = 1 - out.momentum;
@@ -94,21 +116,21 @@ HR_HD void write_statistics(const NormalisedPointers& out, int64_t c, const Mome
   out.write(c, m.mean, m.m2 / m.n);
 }
 
-// Training: merges the blocks of ShiftedMoments.
-template <class T>
+// Training: merges the blocks of ShiftedMoments, or the parts of a convolution.
+template <class Blocks>
 struct BatchStatistics {
-  using State = typename BlockMoments<T>::State;
-  BlockMoments<T> blocks;
+  using State = ShiftedSums;
+  Blocks blocks;
   NormalisedPointers out;
   HR_HD State part(int64_t b, int64_t c) const { return blocks.part(b, c); }
   HR_HD void finish(int64_t c, const State& s) const { write_statistics(out, c, blocks.moments(c, s)); }
 };
 
 // Training on several ranks, first half: writes this rank's moments [3, channels], which are then gathered.
-template <class T>
+template <class Blocks>
 struct RankStatistics {
-  using State = typename BlockMoments<T>::State;
-  BlockMoments<T> blocks;
+  using State = ShiftedSums;
+  Blocks blocks;
   double* out;
   HR_HD State part(int64_t b, int64_t c) const { return blocks.part(b, c); }
   HR_HD void finish(int64_t c, const State& s) const {
@@ -169,10 +191,12 @@ struct ScaleFilter {
 // The functors that a GPU runs, each with its loop (ops/kernel.h).
 HR_REDUCE_ROWS(ShiftedMoments<float>)
 HR_REDUCE_ROWS(ShiftedMoments<bf16>)
-HR_FOR_COLUMNS(BatchStatistics<float>)
-HR_FOR_COLUMNS(BatchStatistics<bf16>)
-HR_FOR_COLUMNS(RankStatistics<float>)
-HR_FOR_COLUMNS(RankStatistics<bf16>)
+HR_FOR_COLUMNS(BatchStatistics<BlockMoments<float>>)
+HR_FOR_COLUMNS(BatchStatistics<BlockMoments<bf16>>)
+HR_FOR_COLUMNS(BatchStatistics<PartMoments>)
+HR_FOR_COLUMNS(RankStatistics<BlockMoments<float>>)
+HR_FOR_COLUMNS(RankStatistics<BlockMoments<bf16>>)
+HR_FOR_COLUMNS(RankStatistics<PartMoments>)
 HR_FOR_COLUMNS(MergedStatistics)
 HR_FOR_COLUMNS(RunningStatistics)
 HR_FOR_EACH(ScaleFilter)

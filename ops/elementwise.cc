@@ -27,7 +27,8 @@ Tensor sum(Context& cx, std::span<const Tensor> addends) {
 }
 
 Tensor take_gradient(Context& cx, uint64_t id) {
-  const std::vector<Tensor> addends = cx.tape->take(id);
+  std::vector<Tensor> addends = cx.tape->take(id);
+  if (const auto deferred = cx.tape->take_deferred(id)) addends.push_back(deferred->compute(cx));
   return addends.empty() ? Tensor() : sum(cx, addends);
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/comm/comm.h"
 #include "core/gpu_switches.h"
+#include "ops/conv/deferred_gradient.h"
 #include "ops/dispatch.h"
 #include "ops/elementwise.h"
 #include "ops/for_each.h"
@@ -159,11 +160,50 @@ Partials norm_sums(const Context& cx, const SavedTerm& term, const T* dz) {
                                          term.norm.scale.data<float>(), term.norm.shift.data<float>(), channels});
 }
 
+// Sums dz over the footprint of each pixel of an upsampled term.
+template <class T>
+void footprint_sum(const Context& cx, const SavedTerm& term, const T* dz, T* dx) {
+  const int64_t channels = term.x.dim(3);
+  const auto shrink = [&]<int Up>() {
+    for_each(cx, term.x.numel() / channels, channels,
+             FootprintSum<T, Up>{dz, dx, static_cast<uint32_t>(term.x.dim(1)), static_cast<uint32_t>(term.x.dim(2)),
+                                 channels});
+  };
+  if (term.up == 1) shrink.template operator()<1>();
+  if (term.up == 2) shrink.template operator()<2>();
+  if (term.up == 3) shrink.template operator()<3>();
+}
+
+// Lets the convolution add at most one other addend, apply the mask of ReLU, and reduce for `first`, which may be null.
+DeferredDataGradient::Result masked_by_convolution(Context& cx, DeferredDataGradient& conv, std::vector<Tensor> addends,
+                                                   const Saved& saved, const SavedTerm* first) {
+  GradientEpilogue epilogue;
+  if (first != nullptr) {
+    epilogue.normalised = first->x.raw();
+    epilogue.mean = first->norm.mean.data<float>();
+  }
+  if (first != nullptr && saved.terms.size() == 1) {
+    epilogue.scale = first->norm.scale.data<float>();
+    epilogue.shift = first->norm.shift.data<float>();
+  } else if (saved.bits.defined()) {
+    epilogue.bits = saved.bits.data<uint8_t>();
+  } else {
+    epilogue.mask = saved.y.raw();
+  }
+  Tensor addend;
+  if (!addends.empty()) addend = std::move(addends[0]);
+  return conv.compute(cx, std::move(addend), epilogue);
+}
+
 template <class T>
 void backward(Context& cx, const Saved& saved) {
   std::vector<Tensor> addends = cx.tape->take(saved.id);
-  if (addends.empty()) return;
-  const int64_t channels = saved.shape[3];
+  const bool relu = saved.y.defined() || saved.bits.defined();
+  // The gradient of a convolution that waits for its epilogue. It takes one more addend; otherwise it is one itself.
+  std::shared_ptr<DeferredAddend> deferred = cx.tape->take_deferred(saved.id);
+  auto* conv = relu && addends.size() <= 1 ? dynamic_cast<DeferredDataGradient*>(deferred.get()) : nullptr;
+  if (deferred != nullptr && conv == nullptr) addends.push_back(deferred->compute(cx));
+  if (addends.empty() && conv == nullptr) return;
   if (addends.size() > 4) {
     Tensor rest = sum(cx, std::span(addends).subspan(3));
     addends.resize(3);
@@ -176,13 +216,16 @@ void backward(Context& cx, const Saved& saved) {
   for (const SavedTerm& term : saved.terms) {
     if (term.normalised && term.up == 0 && first == nullptr) first = &term;
   }
-  const bool relu = saved.y.defined() || saved.bits.defined();
   // ReLU of one normalised tensor that is used once: only the two passes for that tensor need the masked gradient, and
   // they apply the mask themselves.
-  const bool mask_later = relu && addends.size() == 1 && saved.terms.size() == 1 && first != nullptr;
+  const bool mask_later = relu && conv == nullptr && addends.size() == 1 && saved.terms.size() == 1 && first != nullptr;
   Tensor dz;
   Partials first_sums;
-  if (!relu || mask_later) {
+  if (conv != nullptr) {
+    DeferredDataGradient::Result result = masked_by_convolution(cx, *conv, std::move(addends), saved, first);
+    dz = std::move(result.dx);
+    if (first != nullptr) first_sums = {result.sums, result.sums.dim(0)};
+  } else if (!relu || mask_later) {
     dz = addends.size() == 1 ? std::move(addends[0]) : sum(cx, addends);
   } else {
     dz = addends[0].unique() ? addends[0] : cx.empty(saved.shape, addends[0].dtype());
@@ -203,14 +246,7 @@ void backward(Context& cx, const Saved& saved) {
     Tensor dx = cx.empty(term.x.shape(), term.x.dtype());
     const T* at = dz.data<T>();
     if (term.up > 0) {
-      const auto shrink = [&]<int Up>() {
-        for_each(cx, term.x.numel() / channels, channels,
-                 FootprintSum<T, Up>{dz.data<T>(), dx.data<T>(), static_cast<uint32_t>(term.x.dim(1)),
-                                     static_cast<uint32_t>(term.x.dim(2)), channels});
-      };
-      if (term.up == 1) shrink.template operator()<1>();
-      if (term.up == 2) shrink.template operator()<2>();
-      if (term.up == 3) shrink.template operator()<3>();
+      footprint_sum(cx, term, dz.data<T>(), dx.data<T>());
       at = dx.data<T>();
     }
     if (term.normalised) {

@@ -91,6 +91,22 @@ struct HalfGradients {
   }
 };
 
+// What a data gradient does with its result in the same pass over memory. With g = dx + add, dx becomes
+// g where the mask is positive and 0 elsewhere. All tensors have the shape and type of dx.
+struct GradientEpilogue {
+  const void* add = nullptr;   // May be null.
+  const void* mask = nullptr;  // The result of a ReLU; null: see bits.
+  // [pixels, ci / 8]: the signs of that result in place of it (ops/signs.h); null: see scale.
+  const uint8_t* bits = nullptr;
+  // The input of a batch norm and its mean [ci]. The sums of dx and of dx (normalised - mean) are computed. Both are
+  // null if no sums are needed.
+  const void* normalised = nullptr;
+  const float* mean = nullptr;
+  // [ci]; may be null. With neither a mask nor bits, the mask is `normalised` * scale + shift, which saves reading the
+  // result of the ReLU.
+  const float *scale = nullptr, *shift = nullptr;
+};
+
 class ConvBackend : public OpState {
  public:
   // Computes y by the formula of ConvAct. bias is [co] f32, add has the shape and type of y. `packed` may be null.
@@ -106,6 +122,24 @@ class ConvBackend : public OpState {
   }
   // Computes dx from dy, both of dtype g.src.
   virtual void backward_data(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter, void* dx) = 0;
+
+  // Epilogues for training, which save passes over memory. A backend need not have them.
+  // Computes y without bias, and in the same pass its statistics [parts, 4, co] f32: for each part the number of its
+  // pixels, a shift, and the sums of y - shift and of its square (y rounded to its type). The order of the sums depends
+  // on the shape and on the device. Returns an undefined tensor, and computes nothing, where the backend does not do
+  // this.
+  virtual Tensor forward_with_statistics(const Context&, const ConvGeometry&, const void* /*x*/, ConvFilter,
+                                         void* /*y*/) {
+    return {};
+  }
+  // Tells whether backward_data_with_epilogue() may be called for this geometry.
+  virtual bool has_gradient_epilogue(const ConvGeometry&) const { return false; }
+  // Returns the sums [parts, 2, ci] f32 of the epilogue, undefined if none are needed. dx may be epilogue.add.
+  virtual Tensor backward_data_with_epilogue(const Context&, const ConvGeometry&, const void* /*dy*/, ConvFilter,
+                                             void* /*dx*/, const GradientEpilogue&) {
+    return {};
+  }
+
   // Computes dfilter [co, kh, kw, ci] f32 and dbias [co] f32 (may be null) from x and dy, both of dtype g.src.
   virtual void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
                                float* dbias) = 0;

@@ -4,7 +4,9 @@
 #include <optional>
 
 #include "ops/conv/choice.h"
+#include "ops/conv/cost.h"
 #include "ops/conv/cpu_conv.h"
+#include "ops/conv/deferred_gradient.h"
 #include "ops/conv/dnnl_conv.h"
 #include "ops/conv/gpu_conv.h"
 #include "ops/dispatch.h"
@@ -38,18 +40,6 @@ class ParameterGradient {
   Tape::Sink sink_;
   Tensor target_;
 };
-
-// The bytes and operations of a convolution, for profiles. It reads or writes two activations and the filter. A
-// multiplication and an addition count as two operations.
-double conv_bytes(const ConvGeometry& g) {
-  const double in = static_cast<double>(g.n * g.h * g.w * g.ci),
-               out = static_cast<double>(g.n * g.out_h() * g.out_w() * g.co);
-  return (in + out + static_cast<double>(g.co * g.kh * g.kw * g.ci)) * static_cast<double>(size_of(g.src));
-}
-double conv_operations(const ConvGeometry& g) {
-  const int64_t pixels = g.transposed ? g.h * g.w : g.out_h() * g.out_w();
-  return 2.0 * static_cast<double>(g.n * pixels * g.co * g.kh * g.kw * g.ci);
-}
 
 ConvAct act_of(const Conv2d& options) {
   return options.silu ? ConvAct::silu : options.relu ? ConvAct::relu : ConvAct::none;
@@ -86,11 +76,29 @@ void backward(Context& cx, const ConvGeometry& geometry, const Operands& in, uin
     if (filter) filter->finish();
   }
   if (in.x.requires_grad()) {
+    if (conv.has_gradient_epilogue(geometry) &&
+        cx.tape->defer(in.x,
+                       std::make_shared<DeferredDataGradient>(geometry, in.x.shape(), dy, in.filter, in.rounded))) {
+      return;
+    }
     Tensor dx = cx.empty(in.x.shape(), in.x.dtype());
     const Profiled profiled(cx, "convolution: data gradient", conv_bytes(geometry), conv_operations(geometry));
     conv.backward_data(cx, geometry, dy.raw(), in.both(), dx.raw());
     add_gradient(cx, in.x, std::move(dx));
   }
+}
+
+void compute(Context& cx, std::string_view op, const ConvGeometry& g, const Operands& in, const Conv2d& options,
+             const Tensor& y) {
+  ConvBackend& conv = conv_backend(cx);
+  if (options.statistics != nullptr) {
+    check(options.bias == nullptr && options.add == nullptr && !options.relu && !options.silu,
+          "{}: statistics are of the convolution alone, without a bias or an epilogue", op);
+    *options.statistics = conv.forward_with_statistics(cx, g, in.x.raw(), in.both(), y.raw());
+    if (options.statistics->defined()) return;
+  }
+  conv.forward(cx, g, in.x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
+               options.add != nullptr ? options.add->raw() : nullptr, act_of(options), y.raw(), options.packed);
 }
 
 Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, const Tensor& filter,
@@ -143,9 +151,7 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
       cx, "convolution: forward",
       conv_bytes(g) + (options.add != nullptr ? static_cast<double>(numel(y_shape) * size_of(g.dst)) : 0),
       conv_operations(g));
-  conv_backend(cx).forward(cx, g, x.raw(), in.both(), options.bias != nullptr ? options.bias->data<float>() : nullptr,
-                           options.add != nullptr ? options.add->raw() : nullptr, act_of(options), y.raw(),
-                           options.packed);
+  compute(cx, op, g, in, options, y);
   if (cx.trace != nullptr) {
     cx.trace->conv({.x = x,
                     .filter = filter,

@@ -17,6 +17,9 @@ struct Conv2d {
   PackedFilters* packed = nullptr;  // Keeps reordered filters. Only for filters that never change.
   bool f32_output = false;          // Heatmaps leave the network in float32, under bf16 too.
   const Tensor* rounded = nullptr;  // The filter rounded to bf16, if the caller keeps it.
+  // If not null, receives the statistics of y for batch_norm() where the backend computes them in the same pass, and
+  // an undefined tensor elsewhere. Not together with a bias or the inference epilogue.
+  Tensor* statistics = nullptr;
 };
 
 // Cross-correlation as in torch.nn.functional.conv2d (groups 1, dilation 1). filter [O, kh, kw, I] f32 is converted to

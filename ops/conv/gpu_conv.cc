@@ -50,7 +50,8 @@ class GpuConv final : public ConvBackend {
   explicit GpuConv(const Context& cx)
       : cudnn_(open_cudnn()),
         cublaslt_(open_cublaslt()),
-        tile_(make_tile_conv(cuda::device_info(cx.device.index).multiprocessors)),
+        multiprocessors_(cuda::device_info(cx.device.index).multiprocessors),
+        tile_(make_tile_conv(multiprocessors_, tile_settings_.most_channels)),
         description_(fmt::format("{}, {}, {}", cudnn_->description(),
                                  cublaslt_ != nullptr ? cublaslt_->description() : "no cuBLASLt",
                                  tile_->description())),
@@ -85,6 +86,26 @@ class GpuConv final : public ConvBackend {
     p.tf32 = cx.tf32;
     Tensor kept;
     run(cx, p, {.filter = filter_for(cx, g, filter, nullptr, kept), .y = dy, .out = dx});
+  }
+
+  Tensor forward_with_statistics(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter,
+                                 void* y) override {
+    if (!tile_settings_.statistics || !tile_conv_has_epilogues(g, tile_settings_.most_channels)) return {};
+    Tensor kept;
+    ++clock.calls;
+    return tile_conv_with_statistics(cx, g, multiprocessors_, x, filter_for(cx, g, filter, nullptr, kept), y);
+  }
+
+  bool has_gradient_epilogue(const ConvGeometry& g) const override {
+    return tile_settings_.gradient && tile_conv_has_epilogues(g, tile_settings_.most_channels);
+  }
+
+  Tensor backward_data_with_epilogue(const Context& cx, const ConvGeometry& g, const void* dy, ConvFilter filter,
+                                     void* dx, const GradientEpilogue& epilogue) override {
+    Tensor kept;
+    ++clock.calls;
+    return tile_conv_with_gradient_epilogue(cx, g, multiprocessors_, dy, filter_for(cx, g, filter, nullptr, kept), dx,
+                                            epilogue);
   }
 
   void backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
@@ -253,8 +274,12 @@ class GpuConv final : public ConvBackend {
   // The time without a measurement after which the GPU's clocks have dropped.
   static constexpr double kIdleSeconds = 1;
 
-  std::unique_ptr<ConvLibrary> cudnn_, cublaslt_, tile_;  // The candidates refer to these; cublaslt_ may be null.
-  ConvLibraries libraries_;                               // The libraries that are available.
+  // The candidates refer to the libraries; cublaslt_ may be null.
+  std::unique_ptr<ConvLibrary> cudnn_, cublaslt_;
+  TileSettings tile_settings_ = TileSettings::from_environment();
+  int multiprocessors_;
+  std::unique_ptr<ConvLibrary> tile_;
+  ConvLibraries libraries_;  // The libraries that are available.
   std::string description_;
   Search search_;
   ConvPlanMemory memory_;

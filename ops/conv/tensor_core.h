@@ -89,6 +89,22 @@ HR_DEVICE void wait_for_copies() {
 #endif
 }
 
+// Returns the number that lane (own lane ^ mask) passes.
+HR_DEVICE float exchange(float own, int mask) {
+#ifdef __CUDA_ARCH__
+  return __shfl_xor_sync(0xffffffffu, own, mask);
+#else
+  return mask == 0 ? own : 0;  // nvcc's host compilation does not run kernels.
+#endif
+}
+
+// Waits for all lanes of the warp, whose earlier writes to shared memory are then visible to it.
+HR_DEVICE void synchronize_warp() {
+#ifdef __CUDA_ARCH__
+  __syncwarp();
+#endif
+}
+
 // Prefetches the cache line into the L2.
 HR_DEVICE void prefetch(const void* global) {
 #ifdef __CUDA_ARCH__
@@ -107,6 +123,8 @@ void copy_4(void* shared, const void* global, bool valid);
 void end_copy_group();
 template <int Pending>
 void wait_for_copies();
+float exchange(float own, int mask);
+void synchronize_warp();
 unsigned char* dynamic_shared_memory();  // The dynamic shared memory of the block that is running.
 
 #endif

@@ -1,7 +1,10 @@
 #include "ops/conv/tile_conv.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
+#include "core/error.h"
 #include "ops/conv/tile_conv_launch.h"
 
 namespace hr {
@@ -9,9 +12,18 @@ namespace {
 
 using Pass = ConvProblem::Pass;
 
+// Tells whether the indices of the kernels, which are 32-bit numbers of pixels, hold.
+bool index_fits(const ConvGeometry& g) { return g.n * g.h * g.w < int64_t{1} << 30; }
+
+std::string_view variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
 class TileConvs final : public ConvLibrary {
  public:
-  explicit TileConvs(int multiprocessors) : multiprocessors_(multiprocessors) {}
+  TileConvs(int multiprocessors, int most_channels)
+      : multiprocessors_(multiprocessors), most_channels_(most_channels) {}
 
   std::vector<ConvCandidate> candidates(const ConvProblem& p, const ConvSearch& search) override {
     if (search.kernels == ConvSearch::Kernels::compiled || search.at_most < 1) return {};
@@ -22,18 +34,18 @@ class TileConvs final : public ConvLibrary {
   std::optional<ConvCandidate> find(const ConvProblem& p, const std::string& name) override {
     const ConvGeometry& g = p.geometry;
     const bool ours = g.kh == 3 && g.kw == 3 && g.pad == 1 && !g.transposed && g.src == DType::bf16;
-    const bool index_fits = g.n * g.h * g.w < int64_t{1} << 30;
-    if (name != kName || !ours || !index_fits) return {};
+    if (name != kName || !ours || !index_fits(g)) return {};
     if (g.stride == 2) return stem(p);
     if (g.stride != 1) return {};
     if (p.pass == Pass::backward_filter) return filter_gradient(g);
-    if (g.ci != 32 || g.co != 32 || g.dst != DType::bf16) return {};
+    if (!tile_conv_has_epilogues(g, most_channels_)) return {};
     const bool flipped = p.pass == Pass::backward_data;
     const auto run = [g, flipped, relu = p.relu, multiprocessors = multiprocessors_](const Context& cx,
                                                                                      const ConvBuffers& b, void*) {
       gpu::tile_conv(cx.stream, {.n = static_cast<int>(g.n),
                                  .h = static_cast<int>(g.h),
                                  .w = static_cast<int>(g.w),
+                                 .channels = static_cast<int>(g.ci),
                                  .multiprocessors = multiprocessors,
                                  .x = static_cast<const bf16*>(flipped ? b.y : b.x),
                                  .filter = static_cast<const bf16*>(b.filter),
@@ -46,7 +58,8 @@ class TileConvs final : public ConvLibrary {
     return ConvCandidate{kName, 0, run};
   }
 
-  std::string description() const override { return "own tiles"; }
+  // Remembered choices are kept under this text, so a library with more kernels makes choices of its own.
+  std::string description() const override { return most_channels_ == 32 ? "own tiles" : "own tiles to 64 channels"; }
 
  private:
   static constexpr const char* kName = "tile 3";  // The number is the version of the kernels.
@@ -104,13 +117,75 @@ class TileConvs final : public ConvLibrary {
     return ConvCandidate{kName, blocks * gpu::kStemPartBytes, run};
   }
 
-  int multiprocessors_;
+  int multiprocessors_, most_channels_;
 };
 
 }  // namespace
 
-std::unique_ptr<ConvLibrary> make_tile_conv(int multiprocessors) {
-  return std::make_unique<TileConvs>(multiprocessors);
+TileSettings TileSettings::from_environment() {
+  TileSettings settings;
+  const std::string_view channels = variable("HRNET_TILE_CHANNELS"), epilogues = variable("HRNET_TILE_EPILOGUES");
+  check(channels.empty() || channels == "32" || channels == "64", "HRNET_TILE_CHANNELS={}: expected 32 or 64",
+        channels);
+  check(epilogues.empty() || epilogues == "statistics" || epilogues == "gradient" || epilogues == "all",
+        "HRNET_TILE_EPILOGUES={}: expected statistics, gradient or all", epilogues);
+  if (channels == "64") settings.most_channels = 64;
+  settings.statistics = epilogues == "statistics" || epilogues == "all";
+  settings.gradient = epilogues == "gradient" || epilogues == "all";
+  return settings;
+}
+
+std::unique_ptr<ConvLibrary> make_tile_conv(int multiprocessors, int most_channels) {
+  return std::make_unique<TileConvs>(multiprocessors, most_channels);
+}
+
+bool tile_conv_has_epilogues(const ConvGeometry& g, int most_channels) {
+  return g.kh == 3 && g.kw == 3 && g.pad == 1 && g.stride == 1 && !g.transposed && g.src == DType::bf16 &&
+         g.dst == DType::bf16 && g.ci == g.co && (g.ci == 32 || (g.ci == 64 && most_channels >= 64)) && index_fits(g);
+}
+
+Tensor tile_conv_with_statistics(const Context& cx, const ConvGeometry& g, int multiprocessors, const void* x,
+                                 const void* filter, void* y) {
+  const auto n = static_cast<int>(g.n), h = static_cast<int>(g.h), w = static_cast<int>(g.w),
+             channels = static_cast<int>(g.ci);
+  const Tensor parts = cx.empty({gpu::tile_conv_blocks(n, h, w, channels, multiprocessors), 4, g.ci}, DType::f32);
+  gpu::tile_conv_with_statistics(cx.stream, {.n = n,
+                                             .h = h,
+                                             .w = w,
+                                             .channels = channels,
+                                             .multiprocessors = multiprocessors,
+                                             .x = static_cast<const bf16*>(x),
+                                             .filter = static_cast<const bf16*>(filter),
+                                             .y = static_cast<bf16*>(y),
+                                             .parts = parts.data<float>()});
+  return parts;
+}
+
+Tensor tile_conv_with_gradient_epilogue(const Context& cx, const ConvGeometry& g, int multiprocessors, const void* dy,
+                                        const void* filter, void* dx, const GradientEpilogue& epilogue) {
+  const auto n = static_cast<int>(g.n), h = static_cast<int>(g.h), w = static_cast<int>(g.w),
+             channels = static_cast<int>(g.ci);
+  Tensor sums;
+  if (epilogue.normalised != nullptr) {
+    sums = cx.empty({gpu::tile_conv_blocks(n, h, w, channels, multiprocessors), 2, g.ci}, DType::f32);
+  }
+  gpu::tile_conv_with_gradient_epilogue(cx.stream, {.n = n,
+                                                    .h = h,
+                                                    .w = w,
+                                                    .channels = channels,
+                                                    .multiprocessors = multiprocessors,
+                                                    .dy = static_cast<const bf16*>(dy),
+                                                    .filter = static_cast<const bf16*>(filter),
+                                                    .add = static_cast<const bf16*>(epilogue.add),
+                                                    .mask = static_cast<const bf16*>(epilogue.mask),
+                                                    .bits = epilogue.bits,
+                                                    .normalised = static_cast<const bf16*>(epilogue.normalised),
+                                                    .mean = epilogue.mean,
+                                                    .scale = epilogue.scale,
+                                                    .shift = epilogue.shift,
+                                                    .dx = static_cast<bf16*>(dx),
+                                                    .sums = sums.defined() ? sums.data<float>() : nullptr});
+  return sums;
 }
 
 }  // namespace hr

@@ -1,29 +1,22 @@
 // Our own bf16 kernels of the 3x3 convolution with stride 1 and padding 1 for few channels, for which the libraries
 // load the input nine times. Here a tile of pixels with its border lies in shared memory once, and nine shifted matrix
 // products read it there. Activations are [n, h, w, c], filters [co, 3, 3, ci] dense; sums are in float32.
-//   tile_conv_kernel<Shape, false>   y = relu?(conv(x, filter) + add? + bias?)    32 -> 32 channels
-//   tile_conv_kernel<Shape, true>    the gradient of x from that of y             likewise
-//   tile_filter_gradient_kernel + tile_filter_sum_kernel                          multiples of 32 -> multiples of 32
+//   tile_conv_kernel<Shape, Epilogue>   y = conv(x, filter) or, if Epilogue::kFlipped, the gradient of x from that of
+//                                       y (called x here); 32 -> 32 or 64 -> 64 channels
+//   tile_filter_gradient_kernel + tile_filter_sum_kernel   multiples of 32 -> multiples of 32 channels
 // tests/ops/tile_conv_test.cc compiles this file for the CPU, with a fiber for each thread.
 #pragma once
-#include "ops/conv/conv_tiles.cuh"
+#include "ops/conv/tile_conv_launch.h"
+#include "ops/conv/tile_epilogue.cuh"
 
 namespace hr::gpu {
 
-struct TileConv {
-  Tiles tiles;
-  int count;  // The number of tiles.
-  const bf16 *x, *filter;
-  const bf16 *bias, *add;  // [channels], and of the shape of y; or null.
-  bf16* y;
-  bool relu;
-};
-
 // Says how a block divides its work: a tile of 256 pixels, with a warp for each 32 pixels x 32 channels of it.
-template <int Channels_, int Rows_, int Columns_, int BlocksPerMultiprocessor_>
+template <int Channels_>
 struct TileShape {
-  static constexpr int kChannels = Channels_, kRows = Rows_, kColumns = Columns_;
-  static constexpr int kBlocks = BlocksPerMultiprocessor_;
+  static constexpr TileFormat kFormat = tile_format(Channels_);
+  static constexpr int kChannels = Channels_, kRows = kFormat.rows, kColumns = kFormat.columns;
+  static constexpr int kBlocks = kFormat.blocks;
   static_assert(kRows * kColumns == 256 && (kColumns == 8 || kColumns == 16));
   static constexpr int kWarpsAcross = kChannels / 32, kThreads = 8 * kWarpsAcross * 32;
   static constexpr int kHaloRows = kRows + 2, kHaloColumns = kColumns + 2;
@@ -31,32 +24,17 @@ struct TileShape {
   static constexpr int kTapBytes = kChannels * kChannels * 2, kFilterBytes = 9 * kTapBytes;
   static constexpr int kBytes = kFilterBytes + 2 * kHaloBytes;
 };
-using TileShape32 = TileShape<32, 16, 16, 3>;
+using TileShape32 = TileShape<32>;
+using TileShape64 = TileShape<64>;
 
-// A block processes every gridDim.x-th tile, and loads the next tile while it computes the current one. The share of a
-// warp is two products of 16 pixels (two rows of eight) with four groups of eight channels. Channel 8 t + 2 j + e of 32
-// is placed where lane t holds element e of group j, so that a lane ends up with eight neighbouring channels and writes
-// 16 bytes.
+// Copies the filter into shared memory, a matrix for each tap. Channel 8 t + 2 j + e of 32 is placed where lane t holds
+// element e of group j, so that a lane ends up with eight neighbouring channels and writes 16 bytes.
 template <class S, bool Flipped>
-__global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(const TileConv p) {
-  HR_DYNAMIC_SHARED(memory);
+HR_DEVICE void load_filter(unsigned char* filter, const bf16* source, int thread) {
   constexpr int kChannels = S::kChannels, kPieces = kChannels / 8;
-  unsigned char *filter = memory, *halos = memory + S::kFilterBytes;
-  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  const int across = warp % S::kWarpsAcross, down = warp / S::kWarpsAcross;
-
-  const auto fetch = [&](int tile, int stage) {
-    if (tile < p.count) {
-      const TileOrigin o = origin_of<S::kRows, S::kColumns>(p.tiles, tile);
-      copy_pixels<kChannels, S::kHaloRows, S::kHaloColumns>(halos + stage * S::kHaloBytes, p.x, p.tiles, o.n, o.y - 1,
-                                                            o.x - 1, kChannels, thread, S::kThreads);
-    }
-    end_copy_group();  // An empty group keeps the number of groups equal.
-  };
-
   for (int i = thread; i < 9 * kChannels * kPieces; i += S::kThreads) {
     const int c = i % kPieces, row = i / kPieces, co = row / 9, tap = row - co * 9;
-    const bf16* from = p.filter + static_cast<int64_t>(i) * 8;
+    const bf16* from = source + static_cast<int64_t>(i) * 8;
     if constexpr (!Flipped) {
       // The rows are output channels in the order that gives each lane neighbouring ones.
       const int q = (co & ~31) + ((co & 7) >> 1) * 8 + ((co & 31) >> 3) * 2 + (co & 1);
@@ -73,88 +51,86 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(cons
       }
     }
   }
+}
+
+// Computes a warp's share of a tile: for each tap two products of 16 pixels with four groups of eight channels.
+template <class S, bool Flipped>
+HR_DEVICE void multiply_tile(float (&sums)[2][4][4], const unsigned char* filter, const unsigned char* halo,
+                             const TileShare<S>& share) {
+  constexpr int kChannels = S::kChannels;
+  const int matrix = share.lane >> 3, r = share.lane & 7, across = share.across;
+  HR_UNROLL for (int m = 0; m < 2; ++m) {
+    HR_UNROLL for (int j = 0; j < 4; ++j) { HR_UNROLL for (int i = 0; i < 4; ++i) sums[m][j][i] = 0; }
+  }
+  HR_UNROLL_1 for (int ky = 0; ky < 3; ++ky) {
+    HR_UNROLL for (int kx = 0; kx < 3; ++kx) {
+      const unsigned char* tap = filter + (ky * 3 + kx) * S::kTapBytes;
+      HR_UNROLL for (int k = 0; k < kChannels / 16; ++k) {
+        uint32_t a[2][4], b[2][4];
+        HR_UNROLL for (int m = 0; m < 2; ++m) {
+          const int pixel =
+              (share.first_row() + share.row(m) + (matrix & 1) + ky) * S::kHaloColumns + share.column(m) + r + kx;
+          load_matrices(a[m], halo + piece_at<kChannels>(pixel, 2 * k + (matrix >> 1)));
+        }
+        HR_UNROLL for (int j = 0; j < 2; ++j) {
+          if constexpr (!Flipped) {
+            load_matrices(
+                b[j], tap + piece_at<kChannels>(across * 32 + (2 * j + (matrix >> 1)) * 8 + r, 2 * k + (matrix & 1)));
+          } else {
+            load_matrices_transposed(
+                b[j], tap + piece_at<kChannels>(16 * k + (matrix & 1) * 8 + r, across * 4 + 2 * j + (matrix >> 1)));
+          }
+        }
+        HR_UNROLL for (int m = 0; m < 2; ++m) {
+          HR_UNROLL for (int j = 0; j < 4; ++j) {
+            multiply_add(sums[m][j], a[m], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class S, class Epilogue>
+constexpr int kTileConvBytes = S::kBytes + Epilogue::kBytes;
+
+// A block processes every gridDim.x-th tile, and loads the next tile while it computes the current one.
+template <class S, class Epilogue>
+__global__ void __launch_bounds__(S::kThreads, S::kBlocks) tile_conv_kernel(const TileConv p) {
+  HR_DYNAMIC_SHARED(memory);
+  unsigned char *filter = memory, *halos = memory + S::kFilterBytes;
+  const int thread = static_cast<int>(threadIdx.x);
+  const TileShare<S> share(thread);
+
+  const auto fetch = [&](int tile, int stage) {
+    if (tile < p.count) {
+      const TileOrigin o = origin_of<S::kRows, S::kColumns>(p.tiles, tile);
+      copy_pixels<S::kChannels, S::kHaloRows, S::kHaloColumns>(halos + stage * S::kHaloBytes, p.x, p.tiles, o.n,
+                                                               o.y - 1, o.x - 1, S::kChannels, thread, S::kThreads);
+    }
+    end_copy_group();  // An empty group keeps the number of groups equal.
+  };
+
+  load_filter<S, Epilogue::kFlipped>(filter, p.filter, thread);
+  Epilogue epilogue(p, memory + S::kBytes, share, thread);
   fetch(static_cast<int>(blockIdx.x), 0);
 
-  using V = Floats<8>;
-  const int matrix = lane >> 3, r = lane & 7, g = lane >> 2, t = lane & 3;
-  const int channel = across * 32 + t * 8;  // The first of the eight channels that this lane writes.
-  // The rows and columns of the tile that belong to a product.
-  constexpr bool kWide = S::kColumns == 16;
-  const auto row_of = [&](int m) { return kWide ? down * 2 : down * 4 + m * 2; };
-  const auto column_of = [&](int m) { return kWide ? m * 8 : 0; };
   int stage = 0;
   for (int tile = static_cast<int>(blockIdx.x); tile < p.count; tile += static_cast<int>(gridDim.x)) {
     fetch(tile + static_cast<int>(gridDim.x), 1 - stage);
     const TileOrigin o = origin_of<S::kRows, S::kColumns>(p.tiles, tile);
-    // The pixels that this lane writes, -1 for none. The summand is prefetched into the L2 before the products.
-    const int y0 = o.y + row_of(0), x0 = o.x + g, pixel0 = (o.n * p.tiles.h + y0) * p.tiles.w + x0;
-    const auto pixel_of = [&](int m, int half) {
-      const int y = row_of(m) - row_of(0) + half, x = column_of(m);
-      return y0 + y < p.tiles.h && x0 + x < p.tiles.w ? pixel0 + y * p.tiles.w + x : -1;
-    };
-    if constexpr (!Flipped) {
-      HR_UNROLL for (int m = 0; m < 2; ++m) {
-        HR_UNROLL for (int half = 0; half < 2; ++half) {
-          const int pixel = pixel_of(m, half);
-          if (p.add != nullptr && pixel >= 0) prefetch(p.add + static_cast<int64_t>(pixel) * kChannels + channel);
-        }
-      }
-    }
+    const TilePixels<S> pixels(p.tiles, o, share);
+    epilogue.prefetch_operands(pixels);
     wait_for_copies<1>();
     __syncthreads();  // The tile has arrived for all threads.
-
-    const unsigned char* halo = halos + stage * S::kHaloBytes;
     float sums[2][4][4];
-    HR_UNROLL for (int m = 0; m < 2; ++m) {
-      HR_UNROLL for (int j = 0; j < 4; ++j) { HR_UNROLL for (int i = 0; i < 4; ++i) sums[m][j][i] = 0; }
-    }
-    HR_UNROLL_1 for (int ky = 0; ky < 3; ++ky) {
-      HR_UNROLL for (int kx = 0; kx < 3; ++kx) {
-        const unsigned char* tap = filter + (ky * 3 + kx) * S::kTapBytes;
-        HR_UNROLL for (int k = 0; k < kChannels / 16; ++k) {
-          uint32_t a[2][4], b[2][4];
-          HR_UNROLL for (int m = 0; m < 2; ++m) {
-            const int pixel = (row_of(m) + (matrix & 1) + ky) * S::kHaloColumns + column_of(m) + r + kx;
-            load_matrices(a[m], halo + piece_at<kChannels>(pixel, 2 * k + (matrix >> 1)));
-          }
-          HR_UNROLL for (int j = 0; j < 2; ++j) {
-            if constexpr (!Flipped) {
-              load_matrices(
-                  b[j], tap + piece_at<kChannels>(across * 32 + (2 * j + (matrix >> 1)) * 8 + r, 2 * k + (matrix & 1)));
-            } else {
-              load_matrices_transposed(
-                  b[j], tap + piece_at<kChannels>(16 * k + (matrix & 1) * 8 + r, across * 4 + 2 * j + (matrix >> 1)));
-            }
-          }
-          HR_UNROLL for (int m = 0; m < 2; ++m) {
-            HR_UNROLL for (int j = 0; j < 4; ++j) {
-              multiply_add(sums[m][j], a[m], b[j >> 1][(j & 1) * 2], b[j >> 1][(j & 1) * 2 + 1]);
-            }
-          }
-        }
-      }
-    }
-    HR_UNROLL for (int m = 0; m < 2; ++m) {
-      HR_UNROLL for (int half = 0; half < 2; ++half) {
-        const int pixel = pixel_of(m, half);
-        if (pixel < 0) continue;
-        V v;
-        HR_UNROLL for (int j = 0; j < 4; ++j) {
-          v.v[2 * j] = sums[m][j][2 * half];
-          v.v[2 * j + 1] = sums[m][j][2 * half + 1];
-        }
-        if constexpr (!Flipped) {
-          if (p.add != nullptr) v += load<V>(p.add + static_cast<int64_t>(pixel) * kChannels + channel);
-          if (p.bias != nullptr) v += load<V>(p.bias + channel);
-          if (p.relu) v = at_least(v, Lanes<V>::fill(0));
-        }
-        store<V>(p.y + static_cast<int64_t>(pixel) * kChannels + channel, v);
-      }
-    }
+    multiply_tile<S, Epilogue::kFlipped>(sums, filter, halos + stage * S::kHaloBytes, share);
+    epilogue.write(sums, pixels, o);
     stage = 1 - stage;
     __syncthreads();  // The next round overwrites what this one reads.
   }
   wait_for_copies<0>();
+  epilogue.finish(reinterpret_cast<float*>(halos), thread);
 }
 
 // The gradient of the filter. A group of blocks shares 32 x 32 channels, which is a `part` of the filter. Each block

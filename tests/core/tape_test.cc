@@ -93,6 +93,26 @@ TEST(Tape, FanOutArrivesAsAllItsAddends) {
   }
 }
 
+TEST(Tape, ADeferredAddendIsKeptForWhoTakesTheGradient) {
+  struct Two final : DeferredAddend {
+    Tensor compute(Context& cx) override { return cx.zeros({2}, DType::f32); }
+  };
+  Context cx;
+  Tape tape;
+  const Tensor x = cx.empty({2}, DType::f32), leaf = cx.empty({2}, DType::f32);
+  tape.bind(leaf, cx.empty({2}, DType::f32));
+  const auto addend = std::make_shared<Two>();
+  EXPECT_TRUE(tape.defer(x, addend));
+  EXPECT_FALSE(tape.defer(x, std::make_shared<Two>())) << "a second one would be forgotten";
+  EXPECT_FALSE(tape.defer(leaf, std::make_shared<Two>())) << "nobody takes the gradient of a leaf";
+  EXPECT_TRUE(tape.take(x.id()).empty());
+  EXPECT_EQ(tape.take_deferred(x.id()), addend);
+  EXPECT_EQ(tape.take_deferred(x.id()), nullptr);
+  EXPECT_TRUE(tape.defer(x, addend));
+  tape.clear();
+  EXPECT_EQ(tape.take_deferred(x.id()), nullptr);
+}
+
 TEST(Tape, ALeafIsOverwrittenFirstAndAddedToAfterwards) {
   Tape tape;
   Context cx;

@@ -1,5 +1,6 @@
 // Whole networks and whole steps on a GPU: forward, gradients, trajectories, captured graphs, streams, memory.
 #include <cmath>
+#include <cstdlib>
 #include <thread>
 
 #include "core/io/json.h"
@@ -159,6 +160,19 @@ TEST_F(GpuStep, GraphReplayEqualsEagerBitForBit) {
     EXPECT_EQ(graph.losses, eager.losses);
     for (size_t i = 0; i < graph.bytes.size(); ++i) EXPECT_TRUE(graph.bytes[i] == eager.bytes[i]) << "slab " << i;
   }
+}
+
+// Gradients that wait on the tape are computed in another region of parallel branches than without the switch.
+TEST_F(GpuStep, GraphReplayEqualsEagerWithEpilogues) {
+  ::setenv("HRNET_TILE_CHANNELS", "64", 1);
+  ::setenv("HRNET_TILE_EPILOGUES", "all", 1);
+  const std::vector<Data> data{{4, 64, 64, 17, 1}, {4, 64, 64, 17, 5}};
+  const After graph = train(test::device_context(DType::bf16), "hrnet_w8", 5, 1e-3, true, data),
+              eager = train(test::device_context(DType::bf16), "hrnet_w8", 5, 1e-3, false, data);
+  ::unsetenv("HRNET_TILE_CHANNELS");
+  ::unsetenv("HRNET_TILE_EPILOGUES");
+  EXPECT_EQ(graph.losses, eager.losses);
+  for (size_t i = 0; i < graph.bytes.size(); ++i) EXPECT_TRUE(graph.bytes[i] == eager.bytes[i]) << "slab " << i;
 }
 
 // The batches come from the loader's pinned memory, which is overwritten as soon as submit() returns.

@@ -31,7 +31,7 @@ std::vector<std::byte> host_bytes(const Values& v, DType t) {
 void expect_the_cpus(const ConvProblem& p) {
   SCOPED_TRACE(to_string(p));
   const Context cx = test::device_context(DType::bf16);
-  const auto library = make_tile_conv(cuda::device_info(0).multiprocessors);
+  const auto library = make_tile_conv(cuda::device_info(0).multiprocessors, 64);
   const auto candidates = library->candidates(p, {});
   ASSERT_EQ(candidates.size(), 1u);
   const ConvGeometry& g = p.geometry;
@@ -74,7 +74,7 @@ void expect_the_cpus(const ConvProblem& p) {
                        .add = p.add ? ta.raw() : nullptr},
                       workspace.raw());
     const Values actual = test::fetch(cx, out), wanted = test::values(expected);
-    // The sums have up to 288 products, or one per pixel, in float32. A bf16 result is rounded once more.
+    // The sums have up to 576 products, or one per pixel, in float32. A bf16 result is rounded once more.
     const double tolerance = writes_filter ? 1e-5 : test::rounding(DType::bf16) + 1e-5;
     EXPECT_TRUE(test::close(actual, wanted, tolerance * test::max_abs(wanted)));
     if (repeat == 0) first = test::bytes_of(cx, out);
@@ -101,6 +101,10 @@ TEST_F(GpuTileConv, EveryPassAtOddAndEvenSizesGivesTheCpusNumbers) {
     }
     p.bias = p.relu = p.add = false;
     p.pass = Pass::backward_data;
+    expect_the_cpus(p);
+    p.geometry.ci = p.geometry.co = 64;
+    expect_the_cpus(p);
+    p.pass = Pass::forward;
     expect_the_cpus(p);
     for (const auto& [ci, co] : {std::array{32, 32}, {64, 32}, {64, 64}, {128, 96}}) {
       const ConvProblem gradient{{.n = n,

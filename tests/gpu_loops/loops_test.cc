@@ -101,7 +101,7 @@ void expect_moments(int64_t rows, int64_t channels) {
   const NormalisedPointers out{weight.data(), bias.data(),  running_mean.data(), running_var.data(), 1e-5,
                                0.1,           scale.data(), shift.data(),        mean.data(),        inv_std.data()};
   gpu_for_columns((rows + block - 1) / block, channels,
-                  BatchStatistics<T>{{x.data(), partial.data(), rows, channels, block}, out});
+                  BatchStatistics<BlockMoments<T>>{{x.data(), partial.data(), rows, channels, block}, out});
   for (int64_t c = 0; c < channels; ++c) {
     double sum = 0, squares = 0;
     for (int64_t r = 0; r < rows; ++r) sum += to_float(x[r * channels + c]);

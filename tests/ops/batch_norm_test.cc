@@ -52,6 +52,40 @@ TEST(BatchNorm, VarianceSurvivesALargeMean) {
   }
 }
 
+// A convolution may hand over statistics of parts of any size, each relative to a shift of its own.
+TEST(BatchNorm, StatisticsOfPartsReplaceReadingTheTensor) {
+  Context cx;
+  cx.training = true;
+  const int64_t rows = 3 * 7 * 5, channels = 19, parts = 4, first_rows[] = {0, 1, 40, 41, rows};
+  const Tensor x =
+      test::make(cx, {3, 7, 5, channels}, DType::f32, test::random_values(rows * channels, 5, DType::f32, 90, 110));
+  const Values v = test::values(x);
+  Values statistics(parts * 4 * channels);
+  for (int64_t b = 0; b < parts; ++b) {
+    for (int64_t c = 0; c < channels; ++c) {
+      double* part = &statistics[b * 4 * channels + c];
+      part[channels] = test::rounded(99.5 + static_cast<double>(b), DType::f32);
+      for (int64_t r = first_rows[b]; r < first_rows[b + 1]; ++r) {
+        const double d = v[r * channels + c] - part[channels];
+        part[0] += 1;
+        part[2 * channels] += d;
+        part[3 * channels] += d * d;
+      }
+    }
+  }
+  const BatchNormState own = state_of(cx, channels), given = state_of(cx, channels);
+  const Normalised expected = batch_norm(cx, x, own),
+                   actual = batch_norm(cx, x, given, test::make(cx, {parts, 4, channels}, DType::f32, statistics));
+  const auto expect_close = [](const Tensor& a, const Tensor& b) {
+    EXPECT_TRUE(test::close(test::values(a), test::values(b), 1e-6 * test::max_abs(test::values(b))));
+  };
+  expect_close(actual.mean, expected.mean);
+  expect_close(actual.inv_std, expected.inv_std);
+  expect_close(given.running_mean, own.running_mean);
+  expect_close(given.running_var, own.running_var);
+  EXPECT_THROW(batch_norm(cx, x, given, cx.empty({parts, 4, channels + 1}, DType::f32)), Error);
+}
+
 TEST(BatchNorm, ConstantChannelsNormaliseToTheBias) {
   Context cx;
   cx.training = true;

@@ -17,7 +17,28 @@ struct Case {
   int64_t h, w, channels;
   double mean;
   DType dtype = DType::f32;
+  bool from_parts = false;  // The ranks get their statistics as a convolution hands them over, one part per sample.
 };
+
+// Returns the statistics of f32 samples [samples, 4, channels], relative to the first pixel of each.
+Tensor statistics_of(const Context& cx, const Tensor& x) {
+  const int64_t samples = x.dim(0), pixels = x.dim(1) * x.dim(2), channels = x.dim(3);
+  const Tensor statistics = cx.zeros({samples, 4, channels}, DType::f32);
+  for (int64_t s = 0; s < samples; ++s) {
+    for (int64_t c = 0; c < channels; ++c) {
+      const float* from = x.data<float>() + s * pixels * channels + c;
+      float* part = statistics.data<float>() + s * 4 * channels + c;
+      part[0] = static_cast<float>(pixels);
+      part[channels] = from[0];
+      for (int64_t p = 0; p < pixels; ++p) {
+        const float d = from[p * channels] - from[0];
+        part[2 * channels] += d;
+        part[3 * channels] += d * d;
+      }
+    }
+  }
+  return statistics;
+}
 
 struct Result {
   Values y, dx, dweight, dbias, mean, inv_std, running_mean, running_var;
@@ -47,7 +68,8 @@ Result run(const Case& c, int64_t first, int64_t n, Comm* ranks) {
   const Tensor dweight = r.cx.zeros({c.channels}, DType::f32), dbias = r.cx.zeros({c.channels}, DType::f32);
   r.tape.bind(state.weight, dweight);
   r.tape.bind(state.bias, dbias);
-  const Normalised norm = batch_norm(r.cx, x, state);
+  const bool from_parts = c.from_parts && ranks != nullptr;
+  const Normalised norm = batch_norm(r.cx, x, state, from_parts ? statistics_of(r.cx, x) : Tensor());
   const Tensor y = fuse(r.cx, {{x, &norm}}, Act::relu);
   r.tape.backward(r.cx, test::weighted_sum(r.cx, {{y, test::make(r.cx, shape, c.dtype, part(6, 0, c.dtype))}}));
   return {test::values(y),
@@ -114,6 +136,14 @@ TEST(SyncBatchNorm, AnyShapeAndUnequalPartsAgreeToTheRoundingOfASum) {
   expect_equal_to_one_process({{2, 2}, 7, 5, 17, 0}, 256 * 0x1p-24, 512 * 0x1p-24);
   expect_equal_to_one_process({{1, 3}, 9, 11, 8, 100}, 256 * 0x1p-24, 512 * 0x1p-24);
   expect_equal_to_one_process({{3, 1, 2}, 13, 6, 33, -3}, 256 * 0x1p-24, 512 * 0x1p-24);
+}
+
+TEST(SyncBatchNorm, StatisticsOfAConvolutionAreMergedToo) {
+  const auto case_of = [](std::vector<int64_t> samples, double mean) {
+    return Case{std::move(samples), 9, 11, 8, mean, DType::f32, true};
+  };
+  expect_equal_to_one_process(case_of({1, 3}, 100), 256 * 0x1p-24, 512 * 0x1p-24);
+  expect_equal_to_one_process(case_of({3, 1, 2}, -3), 256 * 0x1p-24, 512 * 0x1p-24);
 }
 
 // Each rank has one pixel. Alone it has no variance, but together the ranks have one.

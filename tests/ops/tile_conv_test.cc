@@ -1,239 +1,24 @@
-// The kernels of ops/conv/tile_conv_kernels.cuh, compiled for the CPU. Every GPU thread is a fiber. What a warp does
-// together (ldmatrix, mma) is done when its 32 fibers have requested it, by the tables of the PTX manual. Shared memory
-// starts as NaN, and a copy arrives only when a fiber waits for it, so that a missing wait or barrier is noticed.
+// The kernels of ops/conv/tile_conv_kernels.cuh and ops/conv/stem_conv_kernels.cuh, compiled for the CPU.
 #include <gtest/gtest.h>
-#include <ucontext.h>
 
 #include <array>
-#include <cstring>
-#include <deque>
-#include <functional>
 #include <limits>
-#include <memory>
 #include <vector>
 
-#include "core/dtype.h"
-#include "core/philox.h"
-#include "ops/conv/tensor_core.h"
-#include "ops/conv/tile_conv.h"
-#include "ops/lanes.h"
-#include "ops/launch_grid.h"
-
-// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's names
-namespace {
-
-struct Index {
-  uint32_t x = 0, y = 0, z = 0;
-};
-Index threadIdx, blockIdx, gridDim;
-
-struct Copy {
-  void* to;
-  const void* from;  // null: zeros
-  size_t bytes;
-};
-
-// The states in which a fiber waits.
-enum class State { ready, warp, block, done };
-enum class Kind { load, load_transposed, multiply };
-
-struct Fiber {
-  ucontext_t context{};
-  std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStack);
-  State state = State::ready;
-  Kind kind = Kind::load;
-  uint32_t* r = nullptr;
-  const void* row = nullptr;
-  float* d = nullptr;
-  const uint32_t* a = nullptr;
-  uint32_t b0 = 0, b1 = 0;
-  std::deque<std::vector<Copy>> groups{1};  // the last one is still open
-  static constexpr size_t kStack = 128 << 10;
-};
-
-std::vector<Fiber> fibers;
-Fiber* current = nullptr;
-ucontext_t scheduler;
-std::vector<unsigned char> dynamic_memory;
-std::function<void()> kernel_body;
-
-void wait_as(State state) {
-  current->state = state;
-  swapcontext(&current->context, &scheduler);
-}
-
-void __syncthreads() { wait_as(State::block); }
-
-float value_of(uint32_t word, int half) { return std::bit_cast<float>(half == 0 ? word << 16 : word & 0xffff0000u); }
-
-// Does together what the 32 fibers from `first` on have requested.
-void run_warp(size_t first) {
-  const Kind kind = fibers[first].kind;
-  for (size_t l = 0; l < 32; ++l) {
-    if (fibers[first + l].state != State::warp || fibers[first + l].kind != kind)
-      throw std::logic_error("the lanes of a warp have parted");
-  }
-  if (kind == Kind::multiply) {
-    float a[16][16], b[16][8];
-    for (int l = 0; l < 32; ++l) {
-      const Fiber& f = fibers[first + l];
-      const int g = l / 4, t = l % 4;
-      for (int half = 0; half < 2; ++half) {
-        a[g][2 * t + half] = value_of(f.a[0], half);
-        a[g + 8][2 * t + half] = value_of(f.a[1], half);
-        a[g][2 * t + 8 + half] = value_of(f.a[2], half);
-        a[g + 8][2 * t + 8 + half] = value_of(f.a[3], half);
-        b[2 * t + half][g] = value_of(f.b0, half);
-        b[2 * t + 8 + half][g] = value_of(f.b1, half);
-      }
-    }
-    for (int l = 0; l < 32; ++l) {
-      float* d = fibers[first + l].d;
-      for (int i = 0; i < 4; ++i) {
-        const int row = l / 4 + i / 2 * 8, column = 2 * (l % 4) + i % 2;
-        for (int k = 0; k < 16; ++k) d[i] += a[row][k] * b[k][column];
-      }
-    }
-  } else {
-    uint16_t matrix[4][8][8];
-    for (int l = 0; l < 32; ++l) {
-      if (reinterpret_cast<uintptr_t>(fibers[first + l].row) % 16 != 0) throw std::logic_error("a row is not aligned");
-      std::memcpy(matrix[l / 8][l % 8], fibers[first + l].row, 16);
-    }
-    for (int l = 0; l < 32; ++l) {
-      for (int m = 0; m < 4; ++m) {
-        const int i = l / 4, j = 2 * (l % 4);
-        const bool transposed = kind == Kind::load_transposed;
-        const uint32_t low = transposed ? matrix[m][j][i] : matrix[m][i][j],
-                       high = transposed ? matrix[m][j + 1][i] : matrix[m][i][j + 1];
-        fibers[first + l].r[m] = low | high << 16;
-      }
-    }
-  }
-  for (size_t l = 0; l < 32; ++l) fibers[first + l].state = State::ready;
-}
-
-void enter() {
-  kernel_body();
-  current->state = State::done;
-  swapcontext(&current->context, &scheduler);
-}
-
-// Calls kernel() for every thread of every block.
-void launch(int blocks, int threads, size_t dynamic_bytes, const std::function<void()>& kernel) {
-  kernel_body = kernel;
-  gridDim.x = static_cast<uint32_t>(blocks);
-  for (blockIdx = {}; static_cast<int>(blockIdx.x) < blocks; ++blockIdx.x) {
-    dynamic_memory.assign(dynamic_bytes + 128, 0xff);
-    fibers.clear();
-    fibers.resize(threads);
-    for (Fiber& f : fibers) {
-      getcontext(&f.context);
-      f.context.uc_stack.ss_sp = f.stack.get();
-      f.context.uc_stack.ss_size = Fiber::kStack;
-      makecontext(&f.context, enter, 0);
-    }
-    for (bool any = true; any;) {
-      any = false;
-      for (size_t warp = 0; warp < fibers.size(); warp += 32) {
-        bool together = true;
-        for (size_t l = 0; l < 32; ++l) {
-          current = &fibers[warp + l];
-          threadIdx.x = static_cast<uint32_t>(warp + l);
-          while (current->state == State::ready) swapcontext(&scheduler, &current->context), any = true;
-          together = together && current->state == State::warp;
-        }
-        if (together) run_warp(warp), any = true;
-      }
-      if (any) continue;
-      for (Fiber& f : fibers) {
-        if (f.state == State::block) f.state = State::ready, any = true;
-      }
-    }
-    for (const Fiber& f : fibers) ASSERT_EQ(f.state, State::done) << "a thread waits for ever";
-  }
-}
-
-}  // namespace
-
-namespace hr::gpu {
-
-void load_matrices(uint32_t (&r)[4], const void* row) {
-  current->kind = Kind::load, current->r = r, current->row = row;
-  wait_as(State::warp);
-}
-void load_matrices_transposed(uint32_t (&r)[4], const void* row) {
-  current->kind = Kind::load_transposed, current->r = r, current->row = row;
-  wait_as(State::warp);
-}
-void multiply_add(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  current->kind = Kind::multiply, current->d = d, current->a = a, current->b0 = b0, current->b1 = b1;
-  wait_as(State::warp);
-}
-void copy_16(void* shared, const void* global, bool valid) {
-  current->groups.back().push_back({shared, valid ? global : nullptr, 16});
-}
-void copy_4(void* shared, const void* global, bool valid) {
-  current->groups.back().push_back({shared, valid ? global : nullptr, 4});
-}
-void end_copy_group() { current->groups.emplace_back(); }
-template <int Pending>
-void wait_for_copies() {
-  while (current->groups.size() > Pending + 1) {
-    for (const Copy& c : current->groups.front()) {
-      c.from != nullptr ? std::memcpy(c.to, c.from, c.bytes) : std::memset(c.to, 0, c.bytes);
-    }
-    current->groups.pop_front();
-  }
-}
-unsigned char* dynamic_shared_memory() {
-  return reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(dynamic_memory.data()) + 127) / 128 * 128);
-}
-
-}  // namespace hr::gpu
-
-#define __global__
-#define __launch_bounds__(...)
-#define __shared__ static
-// NOLINTEND(bugprone-reserved-identifier)
+#include "tests/ops/tile_cases.h"
+#include "tests/support/warp_simulator.h"
+//
 #include "ops/conv/stem_conv_kernels.cuh"
 #include "ops/conv/tile_conv_kernels.cuh"
 
 namespace hr {
 namespace {
 
-struct Case {
-  int n, h, w, ci, co;
-};
-
-std::vector<bf16> random_numbers(int64_t count, uint64_t stream) {
-  Philox rng(7, 0, stream);
-  std::vector<bf16> v(static_cast<size_t>(count));
-  for (bf16& x : v) x = static_cast<bf16>(static_cast<float>(rng.normal()));
-  return v;
-}
-
-gpu::Tiles tiles_of(const Case& c, int rows, int columns) {
-  return {c.n, c.h, c.w, (c.w + columns - 1) / columns, (c.h + rows - 1) / rows};
-}
-
-// Calls use(output pixel, input pixel, tap) for all pairs that a 3x3 convolution of padding 1 connects.
-template <class Use>
-void for_pairs(const Case& c, const Use& use) {
-  for (int n = 0; n < c.n; ++n) {
-    for (int y = 0; y < c.h; ++y) {
-      for (int x = 0; x < c.w; ++x) {
-        for (int ky = 0; ky < 3; ++ky) {
-          for (int kx = 0; kx < 3; ++kx) {
-            const int iy = y + ky - 1, ix = x + kx - 1;
-            if (iy < 0 || iy >= c.h || ix < 0 || ix >= c.w) continue;
-            use((int64_t{n} * c.h + y) * c.w + x, (int64_t{n} * c.h + iy) * c.w + ix, ky * 3 + kx);
-          }
-        }
-      }
-    }
-  }
-}
+using test::for_pairs;
+using test::random_numbers;
+using test::tiles_of;
+using Case = test::TileCase;
+using simulated_warps::launch;
 
 void expect_close(const std::vector<float>& actual, const std::vector<double>& expected, double relative) {
   double largest = 0, worst = 0;
@@ -261,17 +46,19 @@ void expect_forward_and_data_gradient(const Case& c, bool flipped, int epilogue)
   std::vector<bf16> y(static_cast<size_t>(pixels * C), static_cast<bf16>(12345.0f));
   const bool biased = epilogue > 0, adds = epilogue > 1;
   const gpu::Tiles tiles = tiles_of(c, S::kRows, S::kColumns);
-  const gpu::TileConv p{tiles,
-                        tiles.n * tiles.across * tiles.down,
-                        x.data(),
-                        filter.data(),
-                        biased ? bias.data() : nullptr,
-                        adds ? add.data() : nullptr,
-                        y.data(),
-                        adds};
+  const gpu::TileConv p{.tiles = tiles,
+                        .count = tiles.n * tiles.across * tiles.down,
+                        .x = x.data(),
+                        .filter = filter.data(),
+                        .bias = biased ? bias.data() : nullptr,
+                        .add = adds ? add.data() : nullptr,
+                        .y = y.data(),
+                        .relu = adds};
   // There are fewer blocks than tiles, so that blocks process several tiles.
-  launch((p.count + 1) / 2, S::kThreads, S::kBytes,
-         [&] { flipped ? gpu::tile_conv_kernel<S, true>(p) : gpu::tile_conv_kernel<S, false>(p); });
+  launch((p.count + 1) / 2, S::kThreads, S::kBytes, [&] {
+    flipped ? gpu::tile_conv_kernel<S, gpu::PlainEpilogue<S, true>>(p)
+            : gpu::tile_conv_kernel<S, gpu::PlainEpilogue<S, false>>(p);
+  });
 
   std::vector<double> expected(y.size(), 0.0);
   for_pairs(c, [&](int64_t out, int64_t in, int tap) {
@@ -303,6 +90,9 @@ TEST(TileConv, ForwardAndDataGradientAtEveryOddSizeAreAPlainLoops) {
     }
     expect_forward_and_data_gradient<gpu::TileShape32>(c, true, 0);
   }
+  const Case c{2, 35, 9, 64, 64};
+  for (const int epilogue : {0, 2}) expect_forward_and_data_gradient<gpu::TileShape64>(c, false, epilogue);
+  expect_forward_and_data_gradient<gpu::TileShape64>(c, true, 0);
 }
 
 TEST(TileConv, FilterGradientOfEveryPartIsAPlainLoops) {

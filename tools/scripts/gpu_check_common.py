@@ -27,6 +27,7 @@ class Switch:
 
 SWITCHES = [
     Switch("HRNET_SIDE_STREAMS", [None, "0", "1"]),
+    Switch("HRNET_TILE_EPILOGUES", [None, "statistics", "gradient", "all"]),
     Switch("HRNET_CONV_CANDIDATES", [None, "10"], plans=True),
     # Changes whose gain is only predicted (docs/design/gpu.md, "Switched changes").
     Switch("HRNET_REVERSE", [None, "elements", "sums", "both"]),
