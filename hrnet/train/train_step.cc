@@ -45,47 +45,7 @@ struct Control {
   float stop;  // 1 if this rank requests a stop
 };
 
-size_t bytes_of(const HostArray& a) { return static_cast<size_t>(numel(a.shape)) * size_of(a.dtype); }
-
-// Returns a text that describes the shapes and types of a batch. Batches with equal texts can run the same plan.
-std::string key_of(const StepBatch& batch) {
-  std::string key;
-  for (const HostArray& a : batch.arrays) key += fmt::format("{}:{}{};", a.name, name_of(a.dtype), to_string(a.shape));
-  for (const int64_t constant : batch.constants) key += fmt::format("{};", constant);
-  return key;
-}
-
 }  // namespace
-
-int64_t StepBatch::samples() const {
-  for (const HostArray& a : arrays) {
-    if (a.per_sample && !a.shape.empty()) return a.shape[0];
-  }
-  return 0;
-}
-
-bool Inputs::contains(std::string_view name) const {
-  return std::find(names_.begin(), names_.end(), name) != names_.end();
-}
-
-const Tensor& Inputs::operator[](size_t i) const {
-  check(i < tensors_.size(), "training step: the loss function asked for input {}, but the batch has {}", i,
-        tensors_.size());
-  return tensors_[i];
-}
-
-const Tensor& Inputs::operator[](std::string_view name) const {
-  const auto found = std::find(names_.begin(), names_.end(), name);
-  check(found != names_.end(), "training step: the batch has no input \"{}\"; it has {}", name,
-        fmt::join(names_, ", "));
-  return tensors_[static_cast<size_t>(found - names_.begin())];
-}
-
-int64_t Inputs::constant(size_t i) const {
-  check(i < constants_.size(), "training step: the loss function asked for constant {}, but the batch has {}", i,
-        constants_.size());
-  return constants_[i];
-}
 
 // The memory of a batch on the device until its step begins. The events mark how far the batch is.
 struct TrainStep::Slot {
@@ -143,14 +103,14 @@ TrainStep::~TrainStep() {
 TrainStep::Plan TrainStep::make_plan(const StepBatch& batch) const {
   Plan plan;
   size_t bytes = padded(sizeof(Control));
-  for (const HostArray& a : batch.arrays) bytes += padded(bytes_of(a));
+  for (const HostArray& a : batch.arrays) bytes += padded(a.expected_bytes());
   const auto memory = std::make_shared<Storage>(cx_.allocator, bytes);
   plan.all = Tensor(memory, {static_cast<int64_t>(bytes)}, DType::u8, cx_.device);
   size_t at = 0;
   for (const HostArray& a : batch.arrays) {
     plan.inputs.emplace_back(memory, a.shape, a.dtype, cx_.device, at);
     plan.names.push_back(a.name);
-    at += padded(bytes_of(a));
+    at += padded(a.expected_bytes());
   }
   plan.constants = batch.constants;
   plan.samples = std::max<int64_t>(1, batch.samples());
@@ -165,10 +125,11 @@ TrainStep::Plan TrainStep::make_plan(const StepBatch& batch) const {
 
 TrainStep::Plan& TrainStep::plan_for(const StepBatch& batch, Plan::Part part) {
   for (const HostArray& a : batch.arrays) {
-    check(a.bytes.size() == bytes_of(a), "training step: {}: expected {} of {}, which is {} bytes; got {} bytes",
-          a.name.empty() ? "an input" : a.name, to_string(a.shape), name_of(a.dtype), bytes_of(a), a.bytes.size());
+    check(a.bytes.size() == a.expected_bytes(), "training step: {}: expected {} of {}, which is {} bytes; got {} bytes",
+          a.name.empty() ? "an input" : a.name, to_string(a.shape), name_of(a.dtype), a.expected_bytes(),
+          a.bytes.size());
   }
-  const std::string key = fmt::format("{}{}", static_cast<int>(part), key_of(batch));
+  const std::string key = fmt::format("{}{}", static_cast<int>(part), batch.key());
   const auto found = plans_.find(key);
   if (found != plans_.end()) return found->second;
   Plan& plan = plans_.emplace(key, make_plan(batch)).first->second;
