@@ -38,4 +38,10 @@ bool relu_bits() { return choice("HRNET_RELU_BITS", {"off", "on"}) == 1; }
 
 bool bf16_crops() { return choice("HRNET_BF16_CROPS", {"off", "on"}) == 1; }
 
+bool folded_norm_backward() { return choice("HRNET_NORM_BACKWARD", {"centred", "folded"}) == 1; }
+
+bool adam_rounds() { return choice("HRNET_ADAM_ROUNDS", {"off", "on"}) == 1; }
+
+bool early_crops() { return choice("HRNET_EARLY_CROPS", {"off", "on"}) == 1; }
+
 }  // namespace hr

@@ -37,4 +37,16 @@ bool relu_bits();
 // of float32 and a conversion. The results do not depend on it.
 bool bf16_crops();
 
+// HRNET_NORM_BACKWARD = centred or folded: whether the gradient of batch norm is a dz + b (x - mean) + d or, with one
+// number per channel less, a dz + b x + e. The results differ in their rounding. Only on a GPU.
+bool folded_norm_backward();
+
+// HRNET_ADAM_ROUNDS = off or on: whether a training step's Adam also writes the weights in bf16 for the next step, in
+// place of a conversion at the start of that step. The results do not depend on it. Only on a GPU.
+bool adam_rounds();
+
+// HRNET_EARLY_CROPS = off or on: whether the device makes the pictures and targets of a batch on the stream that copies
+// batches, beside the steps before it. The results do not depend on it. Only on a GPU.
+bool early_crops();
+
 }  // namespace hr

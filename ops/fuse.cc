@@ -107,6 +107,8 @@ void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partia
   const GradientTarget weight = gradient_target(cx, term.norm.weight), bias = gradient_target(cx, term.norm.bias);
   const Tensor coefficients = cx.empty({3, channels}, DType::f32);
   float* a = coefficients.data<float>();
+  const bool folded = cx.device.is_cuda() && folded_norm_backward();
+  const float* mean = term.norm.mean.data<float>();
   const NormCoefficients<float> own{.sums = partials.sums.data<float>(),
                                     .rows = rows,
                                     .channels = channels,
@@ -120,7 +122,8 @@ void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partia
                                     .accumulate_bias = bias.accumulate,
                                     .a = a,
                                     .b = a + channels,
-                                    .d = a + 2 * channels};
+                                    .d = a + 2 * channels,
+                                    .mean = folded ? mean : nullptr};
   for_columns(cx, partials.blocks, channels, own);
   if (term.norm.ranks != nullptr && dx != nullptr) {
     // The rows of all ranks contribute to dx. The gradients of the learned tensors are averaged later, together with
@@ -142,14 +145,20 @@ void norm_backward(Context& cx, const SavedTerm& term, const T* dz, const Partia
                                          .accumulate_bias = false,
                                          .a = own.a,
                                          .b = own.b,
-                                         .d = own.d});
+                                         .d = own.d,
+                                         .mean = own.mean});
   }
   if (weight.grad.defined() && !weight.bound) cx.tape->add(term.norm.weight, weight.grad);
   if (bias.grad.defined() && !bias.bound) cx.tape->add(term.norm.bias, bias.grad);
   if (dx == nullptr) return;
-  for_each(cx, rows, channels,
-           NormBackward<T, Relu>{dz, term.x.data<T>(), term.norm.mean.data<float>(), term.norm.scale.data<float>(),
-                                 term.norm.shift.data<float>(), a, a + channels, a + 2 * channels, dx, channels});
+  const float *scale = term.norm.scale.data<float>(), *shift = term.norm.shift.data<float>();
+  if (folded) {
+    for_each(cx, rows, channels,
+             FoldedNormBackward<T, Relu>{dz, term.x.data<T>(), scale, shift, own.b, own.d, dx, channels});
+  } else {
+    for_each(cx, rows, channels,
+             NormBackward<T, Relu>{dz, term.x.data<T>(), mean, scale, shift, own.a, own.b, own.d, dx, channels});
+  }
 }
 
 template <class T, bool Relu>

@@ -286,6 +286,7 @@ struct NormCoefficients {
   float *dweight, *dbias;  // Null if the gradient is not needed.
   bool accumulate_weight, accumulate_bias;
   float *a, *b, *d;
+  const float* mean = nullptr;  // If not null, d is that of dx = a dz + b x + d.
 
   HR_HD State part(int64_t block, int64_t c) const {
     return {sums[block * 2 * channels + c], sums[(block * 2 + 1) * channels + c]};
@@ -298,7 +299,10 @@ struct NormCoefficients {
     const double n = count != nullptr ? count[c] : static_cast<double>(rows);
     a[c] = static_cast<float>(scale);
     b[c] = batch_statistics ? static_cast<float>(-scale * inv_std[c] * inv_std[c] * s.dz_x / n) : 0.0f;
-    d[c] = batch_statistics ? static_cast<float>(-scale * s.dz / n) : 0.0f;
+    double constant = batch_statistics ? -scale * s.dz / n : 0.0;
+    // This is the product with b as it was rounded, so that its rounding error is multiplied by x - mean and not by x.
+    if (mean != nullptr) constant -= static_cast<double>(b[c]) * mean[c];
+    d[c] = static_cast<float>(constant);
   }
 };
 
@@ -359,23 +363,67 @@ struct NormBackward {
   }
 };
 
+// The same as dx = a dz + b x + e with e = d - b mean, which takes fewer numbers per channel: the scale of the forward
+// pass is a. The result differs from that of NormBackward by roundings of b mean (docs/design/gpu.md).
+template <class T, bool Relu>
+struct FoldedNormBackward {
+  using Element = T;
+  static constexpr const char* kName = NormBackward<T, Relu>::kName;
+  double bytes_per_element() const { return 3 * sizeof(T); }
+  const T *dz, *x;
+  const float *scale, *shift, *b, *e;
+  T* dx;
+  int64_t channels;
+
+  static constexpr int kAhead = 2;
+  template <class V>
+  struct In {
+    Fetched<V, T> dz, x;
+  };
+  HR_HD int64_t row(int64_t r) const { return r * channels; }
+  template <class V>
+  HR_HD In<V> read(int64_t at, int64_t c) const {
+    return {Fetched<V, T>(dz + at + c), Fetched<V, T>(x + at + c)};
+  }
+  template <class V>
+  struct Coefficients {
+    V a, b, e, shift;  // The last one is undefined without Relu.
+  };
+  template <class V>
+  HR_HD Coefficients<V> coefficients(int64_t c) const {
+    Coefficients<V> k;
+    k.a = load<V>(scale + c), k.b = load<V>(b + c), k.e = load<V>(e + c);
+    if constexpr (Relu) k.shift = load<V>(shift + c);
+    return k;
+  }
+  template <class V>
+  HR_HD void one(int64_t at, int64_t c, const In<V>& in, const Coefficients<V>& k) const {
+    const V xs = in.x.value();
+    V g = in.dz.value();
+    if constexpr (Relu) g = passed(g, xs, k.a, k.shift);
+    store<V>(dx + at + c, k.a * g + (k.b * xs + k.e));
+  }
+};
+
 // The functors that a GPU runs, each with its loop (ops/kernel.h).
 #define HR_FUSE_TERMS(T, N)      \
   HR_FOR_EACH(FuseForward<T, N>) \
   HR_FOR_EACH(MaskedSum<T, N>)   \
   HR_REDUCE_ROWS(MaskedSumReduce<T, N>)
-#define HR_FUSE(T)                     \
-  HR_FUSE_TERMS(T, 1)                  \
-  HR_FUSE_TERMS(T, 2)                  \
-  HR_FUSE_TERMS(T, 3)                  \
-  HR_FUSE_TERMS(T, 4)                  \
-  HR_FOR_EACH(FootprintSum<T, 1>)      \
-  HR_FOR_EACH(FootprintSum<T, 2>)      \
-  HR_FOR_EACH(FootprintSum<T, 3>)      \
-  HR_REDUCE_ROWS(NormReduce<T, false>) \
-  HR_FOR_EACH(NormBackward<T, false>)  \
-  HR_REDUCE_ROWS(NormReduce<T, true>)  \
-  HR_FOR_EACH(NormBackward<T, true>)
+#define HR_FUSE(T)                          \
+  HR_FUSE_TERMS(T, 1)                       \
+  HR_FUSE_TERMS(T, 2)                       \
+  HR_FUSE_TERMS(T, 3)                       \
+  HR_FUSE_TERMS(T, 4)                       \
+  HR_FOR_EACH(FootprintSum<T, 1>)           \
+  HR_FOR_EACH(FootprintSum<T, 2>)           \
+  HR_FOR_EACH(FootprintSum<T, 3>)           \
+  HR_REDUCE_ROWS(NormReduce<T, false>)      \
+  HR_FOR_EACH(NormBackward<T, false>)       \
+  HR_REDUCE_ROWS(NormReduce<T, true>)       \
+  HR_FOR_EACH(NormBackward<T, true>)        \
+  HR_FOR_EACH(FoldedNormBackward<T, false>) \
+  HR_FOR_EACH(FoldedNormBackward<T, true>)
 HR_FUSE(float)
 HR_FUSE(bf16)
 #define HR_MASK_BITS(N)                 \

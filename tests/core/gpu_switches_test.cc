@@ -42,9 +42,17 @@ TEST(GpuSwitches, AreOffUnlessTheEnvironmentSaysOtherwise) {
   ::setenv("HRNET_DEPENDENT_LAUNCH", "start", 1);
   EXPECT_EQ(dependent_launch(), DependentLaunch::start);
   ::unsetenv("HRNET_DEPENDENT_LAUNCH");
+
+  ::unsetenv("HRNET_NORM_BACKWARD");
+  EXPECT_FALSE(folded_norm_backward());
+  ::setenv("HRNET_NORM_BACKWARD", "folded", 1);
+  EXPECT_TRUE(folded_norm_backward());
+  ::unsetenv("HRNET_NORM_BACKWARD");
+
   using Switch = std::pair<const char*, bool (*)()>;
   for (const auto& [name, on] : {Switch{"HRNET_FILTER_SLAB", filter_gradient_slab},
-                                 Switch{"HRNET_RELU_BITS", relu_bits}, Switch{"HRNET_BF16_CROPS", bf16_crops}}) {
+                                 Switch{"HRNET_RELU_BITS", relu_bits}, Switch{"HRNET_BF16_CROPS", bf16_crops},
+                                 Switch{"HRNET_ADAM_ROUNDS", adam_rounds}, Switch{"HRNET_EARLY_CROPS", early_crops}}) {
     ::unsetenv(name);
     EXPECT_FALSE(on()) << name;
     ::setenv(name, "on", 1);

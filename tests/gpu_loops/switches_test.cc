@@ -220,6 +220,13 @@ void expect_kept_coefficients(int64_t rows, int64_t channels) {
     return NormBackward<T, false>{dz.data(), x.data(), mean.data(), nullptr, nullptr,
                                   a.data(),  b.data(), d.data(),    dx,      channels};
   });
+  expect_kept_coefficients<T>(rows, channels, [&](T* dx) {
+    return FoldedNormBackward<T, true>{dz.data(), x.data(), scale.data(), shift.data(),
+                                       b.data(),  d.data(), dx,           channels};
+  });
+  expect_kept_coefficients<T>(rows, channels, [&](T* dx) {
+    return FoldedNormBackward<T, false>{dz.data(), x.data(), scale.data(), nullptr, b.data(), d.data(), dx, channels};
+  });
 }
 
 TEST(GpuLoops, KeptCoefficientsGiveTheSameBits) {
