@@ -86,10 +86,11 @@ void Optimizer::apply(Context& cx, const Tensor& lr, const Tensor& loss) {
     by.scale = clipping_.view({1}, 1);
     valid = clipping_.view({1}, 2);
   }
+  const AdamOnDevice on_device{lr, steps_, valid, store.rounded_with_update()};
   if (by.blocks.defined() || by.scale.defined()) {
-    adam(cx, store.values, store.grads, exp_avg, exp_avg_sq, options_, {lr, steps_, valid}, by);
+    adam(cx, store.values, store.grads, exp_avg, exp_avg_sq, options_, on_device, by);
   } else {
-    adam(cx, store.values, store.grads, exp_avg, exp_avg_sq, options_, {lr, steps_, valid});
+    adam(cx, store.values, store.grads, exp_avg, exp_avg_sq, options_, on_device);
   }
   if (!averages()) return;
   const Averaged slabs[] = {{store.values, average_values}, {store.buffers, average_buffers}};

@@ -115,10 +115,28 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init, Purpose pur
   ++version;
 }
 
-ParameterStore::Rounded ParameterStore::round_values(Context& cx) {
-  if (!cx.device.is_cuda() || cx.precision != DType::bf16) return Rounded(nullptr);
+namespace {
+bool reads_rounded_values(const Context& cx) { return cx.device.is_cuda() && cx.precision == DType::bf16; }
+}  // namespace
+
+void ParameterStore::refresh_rounded(Context& cx) {
+  if (!reads_rounded_values(cx)) return;
+  const bool known = rounded_.defined() && rounded_version_ == version;
   if (!rounded_.defined()) rounded_ = home_.empty(values.shape(), DType::bf16);
-  round_to(cx, values, rounded_);
+  if (!known) round_to(cx, values, rounded_);
+  rounded_version_ = version;
+}
+
+ParameterStore::Rounded ParameterStore::round_values(Context& cx, Rounding rounding) {
+  if (!reads_rounded_values(cx)) return Rounded(nullptr);
+  if (rounding == Rounding::with_update) {
+    check(rounded_.defined() && rounded_version_ == version,
+          "parameters: the rounded values are not those of this step; call refresh_rounded() before it");
+    with_update_ = rounded_;
+  } else {
+    if (!rounded_.defined()) rounded_ = home_.empty(values.shape(), DType::bf16);
+    round_to(cx, values, rounded_);
+  }
   int64_t at = 0;
   for (Parameter& p : parameters_) {
     if (p.layout != ParameterLayout::plain) p.rounded = rounded_.view(p.shape(), at);
@@ -129,6 +147,7 @@ ParameterStore::Rounded ParameterStore::round_values(Context& cx) {
 
 ParameterStore::Rounded::~Rounded() {
   if (store_ == nullptr) return;
+  store_->with_update_ = Tensor();
   for (Parameter& p : store_->parameters_) p.rounded = Tensor();
 }
 

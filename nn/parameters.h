@@ -80,6 +80,10 @@ class ParameterStore {
   // convolutions read the rounded copy only while the returned object exists. Outside of a step each convolution rounds
   // the current values itself, so that nothing reads a copy that is older than the last update. Does nothing on other
   // devices and precisions, since oneDNN converts while it reorders.
+  enum class Rounding {
+    now,         // This call rounds the values.
+    with_update  // refresh_rounded() has done so, and the optimiser writes the rounded values together with the values.
+  };
   class Rounded {
    public:
     explicit Rounded(ParameterStore* store) : store_(store) {}
@@ -90,7 +94,14 @@ class ParameterStore {
    private:
     ParameterStore* store_;
   };
-  [[nodiscard]] Rounded round_values(Context& cx);
+  [[nodiscard]] Rounded round_values(Context& cx, Rounding rounding = Rounding::now);
+  // For steps with Rounding::with_update, which may be captured. refresh_rounded() must be called before each of them,
+  // outside of a capture; it rounds the values if something else than such a step may have changed them, as `version`
+  // tells. note_rounded() must be called after each of them. Both do nothing where round_values() does nothing.
+  void refresh_rounded(Context& cx);
+  void note_rounded() { rounded_version_ = version; }
+  // The copy that an optimiser must keep up to date: defined only while a Rounded with Rounding::with_update exists.
+  const Tensor& rounded_with_update() const { return with_update_; }
 
   // The values of all num_batches_tracked, in the order of the entries.
   std::vector<int64_t> counts() const;
@@ -137,7 +148,9 @@ class ParameterStore {
 
  private:
   Purpose purpose_ = Purpose::training;
-  Tensor rounded_;  // bf16, laid out like `values`. It is never freed, because captured graphs contain its address.
+  Tensor rounded_;      // bf16, laid out like `values`. It is never freed, because captured graphs contain its address.
+  Tensor with_update_;  // This is `rounded_` or undefined.
+  uint64_t rounded_version_ = 0;  // The version whose values `rounded_` holds; 0 if it is not known.
   Context home_;
   std::deque<Parameter> parameters_;
   std::deque<Buffer> buffers_;

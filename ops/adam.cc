@@ -12,16 +12,20 @@ namespace {
 constexpr int64_t kNumbers = sizeof(AdamNumbers) / sizeof(float);
 
 AdamUpdate make_update(const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
-                       const Tensor& numbers, const Tensor& loss) {
+                       const Tensor& numbers, const Tensor& loss, const Tensor& rounded) {
   const int64_t n = param.numel();
   check(grad.numel() == n && exp_avg.numel() == n && exp_avg_sq.numel() == n,
         "adam: slabs of {}, {}, {} and {} elements differ", n, grad.numel(), exp_avg.numel(), exp_avg_sq.numel());
+  check(!rounded.defined() || (rounded.numel() == n && rounded.dtype() == DType::bf16),
+        "adam: expected {} rounded values in bf16, got {} in {}", n, rounded.defined() ? rounded.numel() : 0,
+        rounded.defined() ? name_of(rounded.dtype()) : "");
   return {.p = param.data<float>(),
           .m = exp_avg.data<float>(),
           .v = exp_avg_sq.data<float>(),
           .g = grad.data<float>(),
           .numbers = static_cast<const AdamNumbers*>(numbers.raw()),
-          .loss = loss.defined() ? loss.data<float>() : nullptr};
+          .loss = loss.defined() ? loss.data<float>() : nullptr,
+          .rounded = rounded.defined() ? rounded.data<bf16>() : nullptr};
 }
 
 // The numbers of the step, made on the device.
@@ -46,13 +50,13 @@ void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& ex
   const Tensor numbers = cx.empty({kNumbers}, DType::f32);
   const AdamNumbers values = AdamNumbers::of(step);
   cx.upload(numbers, std::as_bytes(std::span(&values, 1)));
-  for_each_flat(cx, param.numel(), make_update(param, grad, exp_avg, exp_avg_sq, numbers, Tensor()));
+  for_each_flat(cx, param.numel(), make_update(param, grad, exp_avg, exp_avg_sq, numbers, Tensor(), Tensor()));
 }
 
 void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
           const AdamStep& settings, const AdamOnDevice& d) {
   const Tensor numbers = count_step(cx, settings, d);
-  for_each_flat(cx, param.numel(), make_update(param, grad, exp_avg, exp_avg_sq, numbers, d.loss));
+  for_each_flat(cx, param.numel(), make_update(param, grad, exp_avg, exp_avg_sq, numbers, d.loss, d.rounded));
 }
 
 void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& exp_avg, const Tensor& exp_avg_sq,
@@ -63,7 +67,7 @@ void adam(Context& cx, const Tensor& param, const Tensor& grad, const Tensor& ex
         kAdamBlock, n);
   const Tensor numbers = count_step(cx, settings, d);
   for_each_flat(cx, n,
-                AdamUpdateByBlock{.all = make_update(param, grad, exp_avg, exp_avg_sq, numbers, d.loss),
+                AdamUpdateByBlock{.all = make_update(param, grad, exp_avg, exp_avg_sq, numbers, d.loss, d.rounded),
                                   .blocks = by.blocks.defined() ? by.blocks.data<uint8_t>() : nullptr,
                                   .scale = by.scale.defined() ? by.scale.data<float>() : nullptr});
 }

@@ -16,6 +16,9 @@ struct AdamOnDevice {
   Tensor lr;     // [1] f64.
   Tensor steps;  // [1] i64: the steps taken so far. This function counts the current one.
   Tensor loss;   // [1] f32. If it is not finite, nothing is updated and the step is not counted. May be undefined.
+  // Like `param`, but bf16: receives the new values, rounded as round_to() does. If nothing is updated, neither is
+  // this. Elements of frozen blocks are left out. May be undefined.
+  Tensor rounded = {};
 };
 // Settings that differ between parameters, and a factor for all gradients. Either tensor may be undefined.
 struct AdamByBlock {

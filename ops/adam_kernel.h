@@ -50,11 +50,12 @@ struct CountAdamStep {
 struct AdamUpdate {
   using Element = float;
   static constexpr const char* kName = "Adam";
-  double bytes_per_element() const { return 7 * sizeof(float); }
+  double bytes_per_element() const { return 7 * sizeof(float) + (rounded != nullptr ? sizeof(bf16) : 0); }
   float *p, *m, *v;
   const float* g;
   const AdamNumbers* numbers;
-  const float* loss;  // If this is not finite, the step is skipped. Null: it is never skipped.
+  const float* loss;        // If this is not finite, the step is skipped. Null: it is never skipped.
+  bf16* rounded = nullptr;  // Also receives the new values, rounded, if it is not null.
 
   template <class V>
   HR_HD void one(int64_t i) const {
@@ -74,7 +75,9 @@ struct AdamUpdate {
     store<V>(m + i, first);
     store<V>(v + i, second);
     const V denominator = square_root(second) * fill(s.inv_sqrt_correction2) + fill(s.eps);
-    store<V>(p + i, before * fill(keep) - fill(s.step_size) * first / denominator);
+    const V after = before * fill(keep) - fill(s.step_size) * first / denominator;
+    store<V>(p + i, after);
+    if (rounded != nullptr) store<V>(rounded + i, after);
   }
 };
 
@@ -83,7 +86,7 @@ struct AdamUpdate {
 struct AdamUpdateByBlock {
   using Element = float;
   static constexpr const char* kName = "Adam by parameter";
-  double bytes_per_element() const { return 7 * sizeof(float); }
+  double bytes_per_element() const { return all.bytes_per_element(); }
   AdamUpdate all;
   const uint8_t* blocks;  // One number with AdamBlock bits per kAdamBlock elements; null if no bit is set anywhere.
   const float* scale;     // One number by which the gradient is multiplied; null stands for 1.

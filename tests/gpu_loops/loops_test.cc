@@ -227,6 +227,14 @@ void expect_rows_ahead(int64_t rows, int64_t channels) {
   gpu_for_each(rows, channels, backward(gpu_dx));
   for_each(cx, rows, channels, backward(cpu_dx));
   EXPECT_TRUE(test::close(numbers(gpu_dx), numbers(cpu_dx), 4 * u));
+
+  const auto folded = [&](std::vector<T>& dx) {
+    return FoldedNormBackward<T, true>{dz.data(),    x.data(),    scale.data(), shift.data(),
+                                       shift.data(), mean.data(), dx.data(),    channels};
+  };
+  gpu_for_each(rows, channels, folded(gpu_dx));
+  for_each(cx, rows, channels, folded(cpu_dx));
+  EXPECT_TRUE(test::close(numbers(gpu_dx), numbers(cpu_dx), 4 * u));
 }
 
 TEST(GpuLoops, ReadingRowsAheadChangesNothing) {
@@ -294,6 +302,13 @@ TEST(GpuLoops, OtherFunctorsGiveTheCpusNumbers) {
     for_each_flat(cx, count, AdamUpdate{cp.data(), cm.data(), cv.data(), grad.data(), &step, &loss});
     EXPECT_TRUE(test::close(numbers(gp), numbers(cp), 4 * 0x1p-24));
     EXPECT_TRUE(test::close(numbers(gm), numbers(cm), 4 * 0x1p-24));
+    // The rounded copy is what a conversion of the new values gives, and the values are the same with it.
+    auto rp = p, rm = m, rv = v;
+    std::vector<bf16> rounded(count), converted(count);
+    gpu_for_each_flat(count, AdamUpdate{rp.data(), rm.data(), rv.data(), grad.data(), &step, &loss, rounded.data()});
+    gpu_for_each_flat(count, Convert<float, bf16>{gp.data(), converted.data()});
+    EXPECT_EQ(rp, gp);
+    EXPECT_EQ(numbers(rounded), numbers(converted));
     EXPECT_TRUE(test::close(numbers(gv), numbers(cv), 4 * 0x1p-24));
     const float not_finite = std::numeric_limits<float>::infinity();
     const auto before = gp;

@@ -93,6 +93,38 @@ TEST(Adam, OnTheDeviceCountsWhatHasAFiniteLoss) {
   }
 }
 
+TEST(Adam, WritesTheRoundedValuesInTheSamePass) {
+  for (const bool by_block : {false, true}) {
+    constexpr int64_t n = 5 * kAdamBlock;
+    Context cx;
+    const Values start = test::random_values(n, 1), untouched(n, 7);
+    const auto slab = [&](uint64_t seed) { return test::make(cx, {n}, DType::f32, test::random_values(n, seed)); };
+    const auto once = [&](float loss, const Tensor& rounded) {
+      const Tensor p = test::make(cx, {n}, DType::f32, start), m = slab(2),
+                   v = test::make(cx, {n}, DType::f32, untouched);
+      AdamOnDevice d{cx.zeros({1}, DType::f64), cx.zeros({1}, DType::i64), cx.zeros({1}, DType::f32), rounded};
+      *d.lr.data<double>() = 1e-2;
+      *d.loss.data<float>() = loss;
+      Tensor blocks = cx.zeros({n / kAdamBlock}, DType::u8);
+      blocks.data<uint8_t>()[1] = kAdamFrozen;
+      by_block ? adam(cx, p, slab(3), m, v, {}, d, {.blocks = blocks}) : adam(cx, p, slab(3), m, v, {}, d);
+      return test::values(p);
+    };
+    const Values plain = once(1, {});
+    const Tensor rounded = test::make(cx, {n}, DType::bf16, untouched);
+    EXPECT_EQ(once(1, rounded), plain);
+    for (int64_t i = 0; i < n; ++i) {
+      const bool frozen = by_block && i / kAdamBlock == 1;
+      EXPECT_EQ(test::values(rounded)[i], frozen ? 7 : test::rounded(plain[i], DType::bf16)) << i;
+    }
+    const Tensor skipped = test::make(cx, {n}, DType::bf16, untouched);
+    EXPECT_EQ(once(std::numeric_limits<float>::infinity(), skipped), start);
+    EXPECT_EQ(test::values(skipped), untouched);
+    EXPECT_THROW(once(1, cx.zeros({n - 1}, DType::bf16)), Error);
+    EXPECT_THROW(once(1, cx.zeros({n}, DType::f32)), Error);
+  }
+}
+
 TEST(Adam, PaddingOfASlabStaysZero) {
   Context cx;
   const Tensor p = cx.zeros({64}, DType::f32), g = cx.zeros({64}, DType::f32);
