@@ -42,18 +42,25 @@ Tensor flip_average(Context& cx, const Tensor& maps, const Tensor& mirror, bool 
 }
 
 Tensor gaussian_targets(Context& cx, const Tensor& profiles, int h, int w) {
-  check(profiles.rank() == 3 && profiles.dim(1) == h + w && profiles.dtype() == DType::f64,
-        "gaussian_targets: expected profiles [N, {} + {}, K] f64, got {} of {}", w, h, to_string(profiles.shape()),
-        name_of(profiles.dtype()));
-  const int64_t n = profiles.dim(0), joints = profiles.dim(2);
-  Tensor y = cx.empty({n, h, w, joints}, DType::f32);
+  check(profiles.rank() == 3, "gaussian_targets: expected profiles [N, {} + {}, K] f64, got {}", w, h,
+        to_string(profiles.shape()));
+  Tensor y = cx.empty({profiles.dim(0), h, w, profiles.dim(2)}, DType::f32);
+  gaussian_targets(cx, profiles, y);
+  return y;
+}
+
+void gaussian_targets(Context& cx, const Tensor& profiles, const Tensor& targets) {
+  expect_maps("gaussian_targets", targets);
+  const int64_t n = targets.dim(0), h = targets.dim(1), w = targets.dim(2), joints = targets.dim(3);
+  check(profiles.shape() == Shape{n, w + h, joints} && profiles.dtype() == DType::f64,
+        "gaussian_targets: expected profiles [{}, {} + {}, {}] f64, got {} of {}", n, w, h, joints,
+        to_string(profiles.shape()), name_of(profiles.dtype()));
   for_each(cx, n * h * w, joints,
            GaussianTargets{.profiles = profiles.data<double>(),
-                           .targets = y.data<float>(),
+                           .targets = targets.data<float>(),
                            .h = static_cast<uint32_t>(h),
                            .w = static_cast<uint32_t>(w),
                            .joints = joints});
-  return y;
 }
 
 }  // namespace hr

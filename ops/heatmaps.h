@@ -19,5 +19,7 @@ Tensor flip_average(Context& cx, const Tensor& maps, const Tensor& mirror, bool 
 // then of its rows. All targets that data/crops/targets draws (quarter, dark, udp) are such products; the bits are the
 // same.
 Tensor gaussian_targets(Context& cx, const Tensor& profiles, int h, int w);
+// Writes them to the existing tensor `targets` [N, h, w, K] f32.
+void gaussian_targets(Context& cx, const Tensor& profiles, const Tensor& targets);
 
 }  // namespace hr

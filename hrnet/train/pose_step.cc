@@ -10,12 +10,28 @@
 namespace hr {
 namespace {
 
+DType crop_type(DType precision) { return bf16_crops() ? precision : DType::f32; }
+
+// The pictures and targets that the device makes of `sources`, `normal` and `profiles`, if the batch has these.
+std::optional<Preparation> early_crops_of(DType precision, const StepBatch& batch) {
+  if (batch.arrays.empty() || batch.arrays[0].name != "sources") return {};
+  const int64_t n = batch.samples(), h = batch.constants[0], w = batch.constants[1];
+  const int64_t joints = batch.arrays[2].shape[2];
+  return Preparation{
+      .reads = {"sources", "normal", "profiles"},
+      .makes = {{"images", {n, h, w, 3}, crop_type(precision)}, {"targets", {n, h / 4, w / 4, joints}, DType::f32}},
+      .compute = [](Context& side, const Inputs& in, std::span<const Tensor> made) {
+        crop(side, in["sources"], in["normal"], made[0]);
+        gaussian_targets(side, in["profiles"], made[1]);
+      }};
+}
+
 template <class Keep>
 Tensor pose_loss(Context& cx, const PoseModel& model, const Inputs& in, JointsLoss kind, const Keep& keep) {
   Tensor images, targets;
   if (in.contains("sources")) {
     const auto h = static_cast<int>(in.constant(0)), w = static_cast<int>(in.constant(1));
-    images = cx.empty({in["sources"].dim(0), h, w, 3}, bf16_crops() ? cx.precision : DType::f32);
+    images = cx.empty({in["sources"].dim(0), h, w, 3}, crop_type(cx.precision));
     crop(cx, in["sources"], in["normal"], images);
     targets = gaussian_targets(cx, in["profiles"], h / 4, w / 4);
   } else {
@@ -52,6 +68,8 @@ PoseTrainStep::PoseTrainStep(std::shared_ptr<Kept> kept, const Context& cx, Pose
       joints_(model.joints()) {
   check(&optimizer.store() == &model.parameters(), "training step: the optimiser belongs to another model than {}",
         model.name());
+  if (early_crops())
+    prepare_batches([precision = cx.precision](const StepBatch& batch) { return early_crops_of(precision, batch); });
 }
 
 std::vector<float> PoseTrainStep::heatmaps() {

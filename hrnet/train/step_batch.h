@@ -1,12 +1,14 @@
 // The batch of a training step (hrnet/train/train_step.h): as the caller gives it, and as a loss function gets it.
 #pragma once
+#include <functional>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/tensor.h"
+#include "core/context.h"
 
 namespace hr {
 
@@ -65,5 +67,38 @@ class Inputs {
   std::span<const std::string> names_;
   std::span<const int64_t> constants_;
 };
+
+// Arrays that the device makes of the uploaded ones before the step, for example pictures of their sources.
+struct Preparation {
+  struct Array {
+    std::string name;
+    Shape shape;
+    DType dtype = DType::f32;
+  };
+  std::vector<std::string> reads;  // The arrays of the batch that the loss function does not get.
+  std::vector<Array> makes;        // What it gets instead, behind all other arrays.
+  // Computes `made`, the tensors of `makes`, of the whole batch on cx.stream. There is no tape.
+  std::function<void(Context& cx, const Inputs& in, std::span<const Tensor> made)> compute;
+};
+// Says how a batch is prepared; nothing if it is not.
+using PreparationOf = std::function<std::optional<Preparation>(const StepBatch&)>;
+
+// Where the parts of a batch lie in the memory of the device, in bytes from its beginning: the inputs of the loss
+// function, then a block of control numbers, and then what only the preparation reads.
+struct BatchLayout {
+  struct Part {
+    std::string name;
+    Shape shape;
+    DType dtype;
+    size_t begin;
+  };
+  std::vector<Part> inputs;         // Arrays of the batch, then those that are made.
+  std::vector<Part> uploads;        // All arrays of the batch.
+  size_t made = 0;                  // The position in `inputs` of the first array that is made.
+  size_t control = 0;               // Where the control numbers begin.
+  size_t input_bytes = 0, all = 0;  // The sizes without and with what only the preparation reads.
+};
+// `preparation` may be null. Throws Error if it reads an array that the batch does not have.
+BatchLayout lay_out(const StepBatch& batch, const Preparation* preparation, size_t control_bytes);
 
 }  // namespace hr

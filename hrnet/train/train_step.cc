@@ -14,9 +14,6 @@
 namespace hr {
 namespace {
 
-// Rounds up to 256 bytes, so that every input is aligned.
-size_t padded(size_t bytes) { return (bytes + 255) / 256 * 256; }
-
 constexpr int64_t kStatus = 4;
 
 // When advising a batch size, this much of the free device memory is left to the driver: for instantiated graphs, for
@@ -49,28 +46,30 @@ struct Control {
 
 // The memory of a batch on the device until its step begins. The events mark how far the batch is.
 struct TrainStep::Slot {
-  explicit Slot(size_t size) : bytes(size) {
-    staged = static_cast<std::byte*>(cuda::allocate(size));
+  Slot(std::shared_ptr<Allocator> allocator, size_t size)
+      : memory(std::make_shared<Storage>(std::move(allocator), size)) {
+    staged = static_cast<std::byte*>(memory->data());
     control = static_cast<Control*>(cuda::allocate_pinned(sizeof(Control) + kStatus * sizeof(float)));
     status = reinterpret_cast<float*>(control + 1);
     arrived = cuda::create_event();
+    prepared = cuda::create_event();
     done = cuda::create_event();
   }
   ~Slot() {
-    cuda::deallocate(staged);
     cuda::deallocate_pinned(control);
     cuda::destroy_event(arrived);
+    cuda::destroy_event(prepared);
     cuda::destroy_event(done);
   }
   Slot(const Slot&) = delete;
   Slot& operator=(const Slot&) = delete;
 
-  size_t bytes;
   const Plan* plan = nullptr;  // The plan of the step that uses the slot.
-  std::byte* staged = nullptr;
-  Control* control = nullptr;  // Pinned, like status.
+  std::shared_ptr<Storage> memory;
+  std::byte* staged = nullptr;  // The bytes of `memory`.
+  Control* control = nullptr;   // Pinned, like status.
   float* status = nullptr;
-  cuda::Event arrived = nullptr, done = nullptr;
+  cuda::Event arrived = nullptr, prepared = nullptr, done = nullptr;
 };
 
 TrainStep::TrainStep(const Context& cx, Optimizer& optimizer, LossFunction loss, DataParallel* parallel)
@@ -83,7 +82,10 @@ TrainStep::TrainStep(const Context& cx, Optimizer& optimizer, LossFunction loss,
   const float one = 1.0f;
   one_ = cx_.empty({1}, DType::f32);
   cx_.upload(one_, std::as_bytes(std::span(&one, 1)));
-  if (cx_.device.is_cuda()) copies_ = cuda::create_stream();
+  if (!cx_.device.is_cuda()) return;
+  copies_ = cuda::create_stream();
+  copy_memory_ = std::make_shared<CachingAllocator>(CachingAllocator::gpu());
+  adam_rounds_ = cx_.precision == DType::bf16 && adam_rounds();
 }
 
 TrainStep::~TrainStep() {
@@ -102,15 +104,14 @@ TrainStep::~TrainStep() {
 
 TrainStep::Plan TrainStep::make_plan(const StepBatch& batch) const {
   Plan plan;
-  size_t bytes = padded(sizeof(Control));
-  for (const HostArray& a : batch.arrays) bytes += padded(a.expected_bytes());
-  const auto memory = std::make_shared<Storage>(cx_.allocator, bytes);
-  plan.all = Tensor(memory, {static_cast<int64_t>(bytes)}, DType::u8, cx_.device);
-  size_t at = 0;
-  for (const HostArray& a : batch.arrays) {
-    plan.inputs.emplace_back(memory, a.shape, a.dtype, cx_.device, at);
-    plan.names.push_back(a.name);
-    at += padded(a.expected_bytes());
+  if (cx_.device.is_cuda() && preparation_of_) plan.preparation = preparation_of_(batch);
+  plan.layout = lay_out(batch, plan.preparation ? &*plan.preparation : nullptr, sizeof(Control));
+  const size_t at = plan.layout.control;
+  const auto memory = std::make_shared<Storage>(cx_.allocator, plan.layout.input_bytes);
+  plan.all = Tensor(memory, {static_cast<int64_t>(memory->bytes())}, DType::u8, cx_.device);
+  for (const BatchLayout::Part& input : plan.layout.inputs) {
+    plan.inputs.emplace_back(memory, input.shape, input.dtype, cx_.device, input.begin);
+    plan.names.push_back(input.name);
   }
   plan.constants = batch.constants;
   plan.samples = std::max<int64_t>(1, batch.samples());
@@ -154,7 +155,9 @@ void TrainStep::run(Plan& plan) {
   const OneChoice one_choice(step, parallel_);
   plan.arena->begin_step();
   try {
-    const ParameterStore::Rounded rounded = store_.round_values(step);
+    using Rounding = ParameterStore::Rounding;
+    const ParameterStore::Rounded rounded =
+        store_.round_values(step, adam_rounds_ ? Rounding::with_update : Rounding::now);
     const std::vector<int64_t> before = store_.counts();
     // The forward pass changes the running statistics before it is known whether the loss is finite, so they are saved.
     const Tensor statistics = step.empty(store_.buffers.shape(), DType::f32);
@@ -264,14 +267,14 @@ void TrainStep::take(const Plan& plan, const float* status) {
 std::unique_ptr<TrainStep::Slot> TrainStep::slot_for(const Plan& plan) {
   std::unique_ptr<Slot> slot;
   for (auto& candidate : free_slots_) {
-    if (candidate->bytes == plan.all.bytes()) {
+    if (candidate->memory->bytes() == plan.layout.all) {
       slot = std::move(candidate);
       std::swap(candidate, free_slots_.back());
       free_slots_.pop_back();
       break;
     }
   }
-  if (!slot) slot = std::make_unique<Slot>(plan.all.bytes());
+  if (!slot) slot = std::make_unique<Slot>(copy_memory_, plan.layout.all);
   slot->plan = &plan;
   return slot;
 }
@@ -281,24 +284,47 @@ void TrainStep::submit_gpu(Plan& plan, const StepBatch& batch, double lr) {
   std::unique_ptr<Slot> slot = slot_for(plan);
 
   // Copies host -> (copy stream) -> staged -> (compute stream) -> the inputs of the graph.
-  const auto send = [&](const Tensor& part, std::span<const std::byte> from) {
+  const auto send = [&](size_t place, std::span<const std::byte> from) {
     if (from.empty()) return;
-    cuda::copy(slot->staged + (part.data<std::byte>() - plan.all.data<std::byte>()), from.data(), from.size(),
-               cuda::Copy::host_to_device, copies_);
+    cuda::copy(slot->staged + place, from.data(), from.size(), cuda::Copy::host_to_device, copies_);
   };
   *slot->control = {.lr = lr, .stop = stop_requested_ ? 1.0f : 0.0f};
-  send(plan.control, std::as_bytes(std::span(slot->control, 1)));
-  for (size_t i = 0; i < batch.arrays.size(); ++i) send(plan.inputs[i], batch.arrays[i].bytes);
+  send(plan.layout.control, std::as_bytes(std::span(slot->control, 1)));
+  for (size_t i = 0; i < batch.arrays.size(); ++i) send(plan.layout.uploads[i].begin, batch.arrays[i].bytes);
   cuda::record(slot->arrived, copies_);
-  cuda::wait(cx_.stream, slot->arrived);
+  if (plan.preparation) prepare(plan, *slot);
+  cuda::wait(cx_.stream, plan.preparation ? slot->prepared : slot->arrived);
   cuda::copy(plan.all.raw(), slot->staged, plan.all.bytes(), cuda::Copy::device_to_device, cx_.stream);
 
+  if (adam_rounds_) store_.refresh_rounded(cx_);
   run_or_launch(plan);
+  if (adam_rounds_) store_.note_rounded();
   cuda::copy(slot->status, plan.status.raw(), plan.status.bytes(), cuda::Copy::device_to_host, cx_.stream);
   cuda::record(slot->done, cx_.stream);
   running_.push_back(std::move(slot));
   // The caller may overwrite the batch after this wait. The GPU stays busy with the steps that were submitted before.
   cuda::synchronize(running_.back()->arrived);
+}
+
+// Runs in the order of the copy stream, so that it follows the arrival of the batch and precedes that of the next one.
+void TrainStep::prepare(const Plan& plan, const Slot& slot) {
+  Context side = cx_;
+  side.stream = copies_;
+  side.allocator = copy_memory_;
+  side.tape = nullptr;
+  side.ops = nullptr;  // Libraries' handles and scratch memory belong to the other stream.
+  side.side_streams = nullptr;
+  side.profile = nullptr;
+  std::vector<Tensor> uploads, made;
+  std::vector<std::string> names;
+  for (const BatchLayout::Part& a : plan.layout.uploads) {
+    uploads.emplace_back(slot.memory, a.shape, a.dtype, cx_.device, a.begin);
+    names.push_back(a.name);
+  }
+  for (const BatchLayout::Part& a : std::span(plan.layout.inputs).subspan(plan.layout.made))
+    made.emplace_back(slot.memory, a.shape, a.dtype, cx_.device, a.begin);
+  plan.preparation->compute(side, Inputs(uploads, names, plan.constants), made);
+  cuda::record(slot.prepared, copies_);
 }
 
 void TrainStep::run_or_launch(Plan& plan) {
@@ -373,7 +399,7 @@ std::optional<size_t> TrainStep::measure(const StepBatch& batch, int64_t n) {
       tape_.backward(step, loss, one_);
     }
     plan.arena->end_step();
-    return plan.arena->peak_bytes() + 3 * plan.all.bytes();
+    return plan.arena->peak_bytes() + plan.all.bytes() + 2 * plan.layout.all;
   } catch (const OutOfMemory&) {
     tape_.clear();
     return {};
@@ -388,6 +414,7 @@ void TrainStep::drop_plans() {
   }
   plans_.clear();
   free_slots_.clear();
+  if (copy_memory_) copy_memory_->release_cache();
   if (auto* cache = dynamic_cast<CachingAllocator*>(cx_.allocator.get())) cache->release_cache();
 }
 

@@ -43,6 +43,11 @@ class TrainStep {
   TrainStep(const TrainStep&) = delete;
   TrainStep& operator=(const TrainStep&) = delete;
 
+  // On a GPU, prepares batches on the stream that copies them, beside the steps before. On the CPU this does nothing,
+  // and the loss function gets batches as they are. Call it before the first step. Whatever `of` refers to must outlive
+  // the step.
+  void prepare_batches(PreparationOf of) { preparation_of_ = std::move(of); }
+
   // What happens to the gradient of a step. A step that keeps its gradient updates nothing. The next step that updates
   // uses the mean of its own gradient and of those kept before it, each weighted by its number of samples (gradient
   // accumulation). Keeping needs a second slab of gradients. If the loss of a step is not finite, its gradient is not
@@ -99,6 +104,8 @@ class TrainStep {
     std::vector<Tensor> inputs;
     std::vector<std::string> names;
     std::vector<int64_t> constants;
+    std::optional<Preparation> preparation;
+    BatchLayout layout;  // Of a Slot. `all` is its part of `input_bytes`.
     // `control` holds the bytes of the other two, learning rate [1] f64 and request to stop [1] f32.
     Tensor control, lr, stop;
     // [4]: loss and request to stop, averaged over the ranks; this rank's own loss; norm of the gradient.
@@ -120,6 +127,7 @@ class TrainStep {
   void use_gradients(Context& step, Plan& plan);    // Keeps the gradients or updates with them, after backward.
   void submit_cpu(Plan& plan, const StepBatch& batch, double lr);
   void submit_gpu(Plan& plan, const StepBatch& batch, double lr);
+  void prepare(const Plan& plan, const Slot& slot);
   void run_or_launch(Plan& plan);
   std::unique_ptr<Slot> slot_for(const Plan& plan);
   void finish_oldest();
@@ -146,6 +154,10 @@ class TrainStep {
   std::deque<std::unique_ptr<Slot>> running_;  // Oldest first.
   std::vector<std::unique_ptr<Slot>> free_slots_;
   cuda::Stream copies_ = nullptr;
+  std::shared_ptr<CachingAllocator> copy_memory_;  // Of the slots, and of temporary tensors of a preparation.
+  PreparationOf preparation_of_;
+  // The optimiser of these steps also writes the rounded values (ParameterStore::Rounding::with_update).
+  bool adam_rounds_ = false;
   double own_loss_ = 0, gradient_norm_ = 0;
   bool stop_requested_ = false;
   int64_t submitted_ = 0, waited_ = 0, stop_after_ = -1;

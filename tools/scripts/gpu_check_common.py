@@ -35,6 +35,9 @@ SWITCHES = [
     Switch("HRNET_DEPENDENT_LAUNCH", [None, "end", "start"]),
     Switch("HRNET_FILTER_SLAB", [None, "on"], plans=True),
     Switch("HRNET_RELU_BITS", [None, "on"]),
+    Switch("HRNET_NORM_BACKWARD", [None, "folded"]),
+    Switch("HRNET_ADAM_ROUNDS", [None, "on"]),
+    # HRNET_BF16_CROPS and HRNET_EARLY_CROPS change nothing here, because the batches of `bench` are pictures.
 ]
 
 
