@@ -7,6 +7,7 @@
 #include <new>
 
 #include "core/error.h"
+#include "core/huge_pages.h"
 #include "core/parallel.h"
 
 namespace hr {
@@ -64,8 +65,7 @@ float* Winograd::Scratch::get(int64_t floats) {
   if (floats > floats_) {
     data_.reset();
     floats_ = 0;
-    const auto bytes = static_cast<size_t>(round_up(floats * 4, 64));
-    data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
+    data_.reset(static_cast<float*>(allocate_on_huge_pages(static_cast<size_t>(floats) * sizeof(float))));
     if (data_ == nullptr) throw std::bad_alloc();
     floats_ = floats;
   }
