@@ -146,6 +146,12 @@ void CpuConv::backward_data(const Context& cx, const ConvGeometry& g, const void
 
 void CpuConv::backward_filter(const Context& cx, const ConvGeometry& g, const void* x, const void* dy, float* dfilter,
                               float* dbias) {
+  if (!cx.exact && dbias == nullptr && products_.supports(g) && !winograd_.supports(g)) {
+    timed([&] {
+      products_.backward_filter(cx, g, static_cast<const float*>(x), static_cast<const float*>(dy), dfilter);
+    });
+    return;
+  }
   run(
       cx, g, Pass::backward_filter,
       [&](const Context& in, PackedFilters*) { direct_.backward_filter(in, g, x, dy, dfilter, dbias); },
