@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/cuda.h"
+#include "core/huge_pages.h"
 
 namespace hr {
 namespace {
@@ -20,7 +21,7 @@ size_t CachingAllocator::rounded(size_t bytes) const {
 }
 
 CachingAllocator::Source CachingAllocator::host() {
-  return {[](size_t bytes) { return std::aligned_alloc(kHostAlignment, bytes); }, [](void* p) { std::free(p); }};
+  return {allocate_on_huge_pages, [](void* p) { std::free(p); }};
 }
 
 CachingAllocator::Source CachingAllocator::gpu() {

@@ -1,5 +1,6 @@
 // Convolutions on the CPU use oneDNN's direct method, or Winograd's method where it is faster. In inference, 1x1
-// convolutions and those with few input channels have a direct sum of their own (ops/conv/row_conv).
+// convolutions and those with few input channels have a direct sum of their own (ops/conv/row_conv), and in training
+// the filter gradient of 1x1 convolutions and of those with a stride (ops/conv/pixel_products).
 //
 // The two methods round differently, so the choice must be the same in every run. It follows from the shape of the
 // convolution by an estimate (Winograd::gain) and never from the number of threads. Where the estimate is too close to
@@ -11,6 +12,7 @@
 
 #include "ops/conv/choice.h"
 #include "ops/conv/dnnl_conv.h"
+#include "ops/conv/pixel_products.h"
 #include "ops/conv/row_conv.h"
 #include "ops/conv/winograd.h"
 
@@ -27,6 +29,8 @@ class CpuConv final : public ConvBackend {
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                const void* add, ConvAct act, void* y, PackedFilters* packed) override;
+  Tensor forward_with_statistics(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter,
+                                 void* y) override;
   bool joins(const Context& cx) const override;
   void forward_joined(const Context& cx, const ConvGeometry& g, std::span<const ConvInput> inputs, ConvFilter filter,
                       const float* bias, ConvAct act, void* y, PackedFilters* packed) override;
@@ -48,6 +52,7 @@ class CpuConv final : public ConvBackend {
   DnnlConv direct_;
   Winograd winograd_;
   RowConv rows_;
+  PixelProducts products_;
   fs::path plans_;
   ConvPlanMemory::Listener listener_;
   std::optional<ConvPlanMemory> memory_;  // It is created when it is first needed.
