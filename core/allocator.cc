@@ -227,7 +227,7 @@ void Arena::plan() {
     taken.clear();
     for (const size_t j : placed) {
       const Request& other = requests_[j];
-      const bool together = other.born < r.died && r.born < other.died;
+      const bool together = other.born < r.died + reuse_after_ && r.born < other.died + reuse_after_;
       const bool apart = !together && (other.died <= r.born ? may_share(other, r) : may_share(r, other));
       if (!apart) taken.emplace_back(other.offset, other.offset + aligned(other.bytes));
     }

@@ -112,6 +112,8 @@ class Arena final : public Allocator {
   size_t alignment() const override { return parent_->alignment(); }
   size_t peak_bytes() const override;  // The size of the plan, or the peak of the recording.
   bool replaying() const { return planned_; }
+  // Memory is used again only after so many later allocations and frees. Call it before the first step.
+  void reuse_after(size_t requests) { reuse_after_ = requests; }
 
   // Branches that will run in parallel on several streams are recorded one after the other. Between begin_branches()
   // and end_branches(), memory that a branch frees is reused by the same branch only, and memory that existed before
@@ -135,7 +137,7 @@ class Arena final : public Allocator {
   std::shared_ptr<Allocator> parent_;
   std::vector<Request> requests_;
   std::map<const void*, size_t> live_;  // pointer -> request
-  size_t clock_ = 0, next_ = 0;
+  size_t clock_ = 0, next_ = 0, reuse_after_ = 0;
   int regions_ = 0, region_ = 0, branch_ = 0;
   bool in_step_ = false, planned_ = false;
   std::shared_ptr<ArenaBlock> block_;

@@ -22,12 +22,6 @@ bool overlap(const std::vector<ByteRange>& a, const std::vector<ByteRange>& b) {
   });
 }
 
-bool keep_order(const Loop& a, const Loop& b) {
-  if (!a.operands || !b.operands) return true;
-  return overlap(a.operands->writes, b.operands->writes) || overlap(a.operands->writes, b.operands->reads) ||
-         overlap(a.operands->reads, b.operands->writes);
-}
-
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -35,6 +29,13 @@ void pause() {
 }
 
 }  // namespace
+
+bool keep_order(const Loop& a, const Loop& b) {
+  if (!a.operands || !b.operands) return true;
+  const LoopOperands &x = *a.operands, &y = *b.operands;
+  return overlap(x.writes, y.writes) || overlap(x.writes, y.reads) || overlap(x.writes, y.reads_own_pixels) ||
+         overlap(x.reads, y.writes) || overlap(x.reads_own_pixels, y.writes);
+}
 
 void LoopRecorder::add(Loop loop) {
   if (loop.pieces <= 0) return;

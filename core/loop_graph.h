@@ -7,6 +7,7 @@
 //   LoopTeam team(2);
 //   team.run(recorder.finish());
 #pragma once
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +35,23 @@ using ByteRange = std::span<const std::byte>;
 // not be listed.
 struct LoopOperands {
   std::vector<ByteRange> reads, writes;
+  // Read, too: maps with as many pixels as the results of a loop over pixels, of which a piece reads its own pixels
+  // only.
+  std::vector<ByteRange> reads_own_pixels = {};
+};
+
+// How a loop over the pixels of a map is divided. All loops over as many pixels are divided at the same places.
+struct PixelPieces {
+  int64_t pixels = 0, count = 0;
+
+  // The inputs of so many pixels stay in the caches while the output channels of a convolution follow each other.
+  // Neighbouring pieces are multiples of kBlock pixels, which are in registers at once.
+  static constexpr int64_t kMost = 96, kBlock = 12;
+  PixelPieces(int64_t all, int threads)
+      : pixels(all), count(((all + kMost - 1) / kMost + threads - 1) / threads * threads) {}
+  int64_t begin(int64_t piece) const {
+    return std::min(pixels, (pixels + kBlock - 1) / kBlock * piece / count * kBlock);
+  }
 };
 
 struct Loop {
@@ -42,9 +60,15 @@ struct Loop {
   int64_t pieces = 0;
   std::function<void(int64_t piece, LoopWorker& worker)> body;
   size_t scratch = 0;
+  // Not zero if it is a loop over pixels: piece i writes the pixels [begin(i), begin(i + 1)) of PixelPieces. Each of
+  // the memories that it writes has so many pixels of equal size.
+  int64_t pixels = 0;
   // If it is not given, the loop runs after all loops before it and before all loops after it.
   std::optional<LoopOperands> operands;
 };
+
+// Returns whether the order of two loops matters: one of them writes what the other one reads or writes.
+bool keep_order(const Loop& a, const Loop& b);
 
 class LoopRecorder;
 
@@ -58,6 +82,7 @@ class LoopGraph {
  private:
   friend class LoopRecorder;
   friend class LoopTeam;
+  friend class LoopSchedule;
   struct Node {
     Loop loop;
     int level = 0;          // Longest chain of loops before this one.
@@ -71,6 +96,9 @@ class LoopGraph {
 // Not thread-safe.
 class LoopRecorder {
  public:
+  // Ops with simple loops divide them into pieces of about so many elements.
+  explicit LoopRecorder(int64_t elements_per_piece = 64 << 10) : elements_per_piece_(elements_per_piece) {}
+  int64_t elements_per_piece() const { return elements_per_piece_; }
   // A loop without operands gets those of set_operands(), if they are set.
   void add(Loop loop);
   void set_operands(std::optional<LoopOperands> operands) { operands_ = std::move(operands); }
@@ -79,6 +107,7 @@ class LoopRecorder {
   std::shared_ptr<const LoopGraph> finish();
 
  private:
+  int64_t elements_per_piece_;
   std::vector<Loop> loops_;
   std::optional<LoopOperands> operands_;
 };
@@ -87,6 +116,8 @@ class LoopRecorder {
 // not pinned to processors, whatever their creator is, so that the system can move a thread away from a busy processor.
 class LoopTeam {
  public:
+  static constexpr int64_t kElements = 64 << 10;  // The size of a piece of a simple loop.
+
   // The calling thread of run() is one of the threads. If the system refuses others, there are fewer. `arrives`, if it
   // is given, is called by a thread of the team that is about to join a run; tests use it to make the thread late.
   explicit LoopTeam(int threads, std::function<void()> arrives = {});

@@ -5,6 +5,7 @@
 
 #include "core/context.h"
 #include "core/loop_graph.h"
+#include "core/loop_schedule.h"
 
 namespace hr {
 
@@ -15,15 +16,19 @@ class PlannedStep {
   explicit PlannedStep(std::shared_ptr<Allocator> memory, std::shared_ptr<ArenaBlock> block = nullptr)
       : block_(block ? std::move(block) : std::make_shared<ArenaBlock>(memory)),
         arena_(std::make_shared<Arena>(std::move(memory), block_)) {}
+  // Memory is used again only after `requests` later allocations and releases. So the loops of a chain (LoopSchedule)
+  // do not use each other's memory again.
+  void reuse_after(size_t requests) { arena_->reuse_after(requests); }
 
   // body(step) must do the same ops on the same memory in every call with the same `version`; else the loops are
   // recorded again. It gets a context whose tensors live in this step only.
-  template <class Body>
-  void operator()(const Context& cx, LoopTeam& team, uint64_t version, const Body& body) {
+  // The loops run by `team`, which is a LoopTeam or a LoopSchedule.
+  template <class Team, class Body>
+  void operator()(const Context& cx, Team& team, uint64_t version, const Body& body) {
     if (graph_ != nullptr && version_ == version && moves_ == block_->moves()) return team.run(graph_);
     graph_.reset();
     const bool record = arena_->replaying();
-    LoopRecorder recorder;
+    LoopRecorder recorder(Team::kElements);
     Context step = cx;
     step.allocator = arena_;
     if (record) step.loops = &recorder;

@@ -55,17 +55,30 @@ void put_pixels(Context& cx, const Tensor& x, const Tensor& table, const TablePa
             part.first_column + channels <= table.dim(2),
         "put_pixels: {} does not fit into {} at row {}, column {}", to_string(x.shape()), to_string(table.shape()),
         part.first_row, part.first_column);
-  const Operands operands(cx, {&x}, table);
-  for_each(cx, x.dim(0) * pixels, channels,
-           PutPixels{.x = x.data<float>(),
-                     .table = table.data<float>(),
-                     .pixels = pixels,
-                     .channels = channels,
-                     .anchors = table.dim(1),
-                     .columns = table.dim(2),
-                     .first_row = part.first_row,
-                     .first_column = part.first_column,
-                     .plain = part.plain});
+  const PutPixels put{.x = x.data<float>(),
+                      .table = table.data<float>(),
+                      .pixels = pixels,
+                      .channels = channels,
+                      .anchors = table.dim(1),
+                      .columns = table.dim(2),
+                      .first_row = part.first_row,
+                      .first_column = part.first_column,
+                      .plain = part.plain};
+  if (cx.loops != nullptr && x.dim(0) == 1) {
+    // The rows of one picture follow each other, so the loop can continue the chain of the convolution before it.
+    const PixelPieces pieces(pixels, compute_threads());
+    const ByteRange rows = bytes_of(table).subspan(static_cast<size_t>(part.first_row * table.dim(2)) * sizeof(float),
+                                                   static_cast<size_t>(pixels * table.dim(2)) * sizeof(float));
+    cx.loops->add(
+        {.pieces = pieces.count,
+         .body = [put, pieces, channels](
+                     int64_t i, LoopWorker&) { detail::for_rows(put, pieces.begin(i), pieces.begin(i + 1), channels); },
+         .pixels = pixels,
+         .operands = LoopOperands{.writes = {rows}, .reads_own_pixels = {bytes_of(x)}}});
+  } else {
+    const Operands operands(cx, {&x}, table);
+    for_each(cx, x.dim(0) * pixels, channels, put);
+  }
   if (cx.trace != nullptr) cx.trace->put_pixels(x, table, part);
 }
 

@@ -70,12 +70,30 @@ namespace detail {
 template <class Body>
 void loop(const Context& cx, int64_t n, int64_t worth, const Body& body) {
   if (cx.loops == nullptr) return parallel_for(n, worth, body);
-  constexpr int64_t kElements = 64 << 10;  // A piece has about this many.
-  const int64_t pieces = std::clamp<int64_t>(worth / kElements, 1, std::max<int64_t>(n, 1));
+  const int64_t pieces = std::clamp<int64_t>(worth / cx.loops->elements_per_piece(), 1, std::max<int64_t>(n, 1));
   const int64_t each = (n + pieces - 1) / pieces;
   cx.loops->add({.pieces = n > 0 ? (n + each - 1) / each : 0, .body = [n, each, body](int64_t piece, LoopWorker&) {
                    for (int64_t i = piece * each; i < std::min(n, (piece + 1) * each); ++i) body(i);
                  }});
+}
+}  // namespace detail
+
+namespace detail {
+// Calls f.one<V>(f.row(r), c) for every row r in [begin, end) and channel c in [0, channels) on this thread of the CPU.
+template <class F>
+void for_rows(const F& f, int64_t begin, int64_t end, int64_t channels) {
+  at_cpu_level([&] {
+    for (int64_t row = begin; row < end; ++row) {
+      const auto at = f.row(row);
+      int64_t c = 0;
+      for (; c + 16 <= channels; c += 16) run<Floats16>(f, at, c);
+      if (c + 8 <= channels) {
+        run<Floats8>(f, at, c);
+        c += 8;
+      }
+      for (; c < channels; ++c) run<float>(f, at, c);
+    }
+  });
 }
 }  // namespace detail
 
@@ -84,21 +102,10 @@ template <class F>
 void for_each(const Context& cx, int64_t rows, int64_t channels, const F& f) {
   const Profiled profiled(cx, F::kName, f.bytes_per_element() * static_cast<double>(rows * channels));
   if (cx.device.is_cuda()) return gpu::for_each(cx.stream, rows, channels, f);
-  constexpr int64_t kChunk = 256;
-  detail::loop(cx, (rows + kChunk - 1) / kChunk, rows * channels, [f, rows, channels](int64_t chunk) {
-    const int64_t end = std::min(rows, (chunk + 1) * kChunk);
-    at_cpu_level([&] {
-      for (int64_t row = chunk * kChunk; row < end; ++row) {
-        const auto at = f.row(row);
-        int64_t c = 0;
-        for (; c + 16 <= channels; c += 16) run<Floats16>(f, at, c);
-        if (c + 8 <= channels) {
-          run<Floats8>(f, at, c);
-          c += 8;
-        }
-        for (; c < channels; ++c) run<float>(f, at, c);
-      }
-    });
+  // Small maps have fewer rows in a chunk, so that all threads have some.
+  const int64_t each = std::clamp<int64_t>(rows / 16, 1, 256);
+  detail::loop(cx, (rows + each - 1) / each, rows * channels, [f, rows, channels, each](int64_t chunk) {
+    detail::for_rows(f, chunk * each, std::min(rows, (chunk + 1) * each), channels);
   });
 }
 

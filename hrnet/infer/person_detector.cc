@@ -6,11 +6,14 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/loop_schedule.h"
 #include "core/parallel.h"
+#include "core/planned_step.h"
 #include "data/crops/letterbox.h"
 #include "hrnet/int8/file.h"
 #include "hrnet/model/make_context.h"
 #include "hrnet/train/precision.h"
+#include "ops/conv/backend.h"
 
 namespace hr {
 namespace {
@@ -204,9 +207,49 @@ PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const
         options_.input_w);
 }
 
+// The memory of inputs and outputs whose addresses the recorded loops have, and these loops.
+struct PersonDetector::Plan {
+  // A chain of loops makes and releases about so many tensors.
+  static constexpr size_t kReuseAfter = 16;
+
+  explicit Plan(const std::shared_ptr<Allocator>& memory) : step(memory) { step.reuse_after(kReuseAfter); }
+
+  Tensor images, table;
+  PlannedStep step;
+  LoopSchedule schedule;
+};
+
 PersonDetector::~PersonDetector() = default;
 PersonDetector::PersonDetector(PersonDetector&&) noexcept = default;
 PersonDetector& PersonDetector::operator=(PersonDetector&&) noexcept = default;
+
+// Recording pays for the small network, whose loops take some 20 microseconds each.
+bool PersonDetector::records_loops() const {
+  return network_ != nullptr && info_.shape.depthwise && !cx_.device.is_cuda() && cx_.precision == DType::f32 &&
+         cx_.profile == nullptr;
+}
+
+// Returns memory for n pictures as the network reads them.
+Tensor PersonDetector::images_for(int64_t n) {
+  const int h = options_.input_h, w = options_.input_w;
+  if (!records_loops()) return cx_.empty({n, h, w, 3}, DType::f32);
+  if (plan_ == nullptr || plan_->images.dim(0) != n) {
+    plan_.reset();
+    plan_ = std::make_unique<Plan>(cx_.allocator);
+    plan_->images = cx_.empty({n, h, w, 3}, DType::f32);
+    plan_->table = cx_.empty({n, Yolox::anchors(h, w), 5 + static_cast<int64_t>(wanted_.size())}, DType::f32);
+    conv_backend(cx_);  // All steps share the backend, which keeps the packed filters.
+  }
+  return plan_->images;
+}
+
+// `images` are those of images_for().
+Tensor PersonDetector::forward(const Tensor& images) {
+  if (eight_bits_ != nullptr) return eight_bits_->run(cx_, images);
+  if (!records_loops()) return network_->forward(cx_, images);
+  plan_->step(cx_, plan_->schedule, 0, [&](Context& step) { network_->forward(step, images, plan_->table); });
+  return plan_->table;
+}
 
 std::vector<DetectedBox> PersonDetector::operator()(const ImageView& picture) {
   return std::move((*this)(std::span(&picture, 1))[0]);
@@ -224,7 +267,7 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
   const auto n = static_cast<int64_t>(pictures.size());
   const size_t each = static_cast<size_t>(h) * w * 3;
   const bool on_cpu = !cx_.device.is_cuda();
-  const Tensor images = cx_.empty({n, h, w, 3}, DType::f32);
+  const Tensor images = images_for(n);
   // On the CPU the pictures are written into the input and the boxes read from the output without copies.
   std::vector<float> copy(on_cpu ? 0 : each * pictures.size());
   const std::span<float> numbers = on_cpu ? std::span(images.data<float>(), each * pictures.size()) : std::span(copy);
@@ -239,9 +282,7 @@ std::vector<std::vector<DetectedBox>> PersonDetector::operator()(std::span<const
     parallel_for(n, static_cast<int64_t>(numbers.size()), place);
   }
   if (!on_cpu) cx_.upload(images, std::as_bytes(numbers));
-  // The ops are computed one after the other. Recorded loops (core/loop_graph.h) are slower here, because a loop of a
-  // small detector takes less time than handing it over.
-  const Tensor table = network_ != nullptr ? network_->forward(cx_, images) : eight_bits_->run(cx_, images);
+  const Tensor table = forward(images);
   if (!on_cpu) copy = to_host(cx_, table);
   const std::span<const float> output =
       on_cpu ? std::span<const float>(table.data<float>(), static_cast<size_t>(table.numel()))

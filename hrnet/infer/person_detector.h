@@ -74,12 +74,18 @@ class PersonDetector {
   const Context& context() const { return cx_; }
 
  private:
+  struct Plan;
+  bool records_loops() const;
+  Tensor images_for(int64_t n);
+  Tensor forward(const Tensor& images);
+
   Context cx_;
   YoloxInfo info_;
   DetectorOptions options_;
   std::vector<uint8_t> wanted_;  // 1 for each class that was asked for
   std::unique_ptr<Yolox> network_;
   std::unique_ptr<Int8Network> eight_bits_;  // Exactly one of the two is set.
+  std::unique_ptr<Plan> plan_;               // For the size of the last batch, where loops are recorded.
 };
 
 // The steps of detection, as the official code has them. This one scales a picture into the top left corner of [h, w,

@@ -391,13 +391,27 @@ std::vector<Yolox::Filter> Yolox::filters() const {
 }
 
 Tensor Yolox::forward(Context& cx, const Tensor& images) const {
+  check_images(images);
+  const Tensor table = cx.empty({images.dim(0), anchors(images.dim(1), images.dim(2)), 5 + shape_.classes}, DType::f32);
+  forward(cx, images, table);
+  return table;
+}
+
+void Yolox::check_images(const Tensor& images) const {
   check(loaded_, "{}: no weights are loaded; call load() before forward()", name_);
   check(images.rank() == 4 && images.dim(3) == 3 && images.dtype() == DType::f32,
         "{}: expected images [N, H, W, 3] f32, got {} of {}", name_, to_string(images.shape()),
         name_of(images.dtype()));
-  const int64_t n = images.dim(0), h = images.dim(1), w = images.dim(2);
+  const int64_t h = images.dim(1), w = images.dim(2);
   check(h % 32 == 0 && w % 32 == 0 && h > 0 && w > 0,
         "{}: the input's height and width must be multiples of 32, got {} x {}", name_, h, w);
+}
+
+void Yolox::forward(Context& cx, const Tensor& images, const Tensor& table) const {
+  check_images(images);
+  const Shape expected{images.dim(0), anchors(images.dim(1), images.dim(2)), 5 + shape_.classes};
+  check(table.shape() == expected && table.dtype() == DType::f32, "{}: expected a table {} f32, got {} of {}", name_,
+        to_string(expected), to_string(table.shape()), name_of(table.dtype()));
   const Network& net = *net_;
   // Under bf16 the nano network, which has about twice as many convolutions in sequence, would be off by up to 7 % of
   // the largest output. So its backbone and heads stay in float32.
@@ -425,14 +439,12 @@ Tensor Yolox::forward(Context& cx, const Tensor& images) const {
   x[1] = joined(net.bottom_up_p4, net.bottom_up_2(cx, x[0]), 0, reduced);
   x[2] = joined(net.bottom_up_p5, net.bottom_up_1(cx, x[1]), 0, lateral);
 
-  const Tensor table = cx.empty({n, anchors(h, w), 5 + shape_.classes}, DType::f32);
   int64_t row = 0;
   for (int level = 0; level < 3; ++level) {
     net.heads[level](cx, cast(cx, x[level], ends), table, row);
     row += x[level].dim(1) * x[level].dim(2);
     x[level].reset();
   }
-  return table;
 }
 
 std::unique_ptr<Yolox> load_yolox(const Context& cx, const WeightFile& file, const std::string& asked) {

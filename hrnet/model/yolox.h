@@ -61,6 +61,8 @@ class Yolox {
   // classes. The A rows are the cells of the strides 8, 16 and 32, in row-major order. Not thread-safe. Throws Error if
   // no weights are loaded or if H or W is not a multiple of 32.
   Tensor forward(Context& cx, const Tensor& images) const;
+  // Writes the result to `table`. Throws Error if it has another shape or type, too.
+  void forward(Context& cx, const Tensor& images, const Tensor& table) const;
 
   static int64_t anchors(int64_t h, int64_t w) { return h * w / 64 + h * w / 256 + h * w / 1024; }
 
@@ -80,6 +82,7 @@ class Yolox {
   const ParameterStore& layout() const { return layout_; }  // Entries without memory, for comparing with a file.
 
  private:
+  void check_images(const Tensor& images) const;
   struct Conv;
   struct Unit;
   struct Csp;

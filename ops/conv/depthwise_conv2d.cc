@@ -28,11 +28,17 @@ bool fast_loop(const Context& cx, const Tensor& x, const Tensor& filter, const D
                              .stride = o.stride,
                              .pad = o.pad,
                              .silu = o.silu};
-  constexpr int64_t kRows = 4;  // At most this many rows are one piece of work.
-  const int64_t rows = x.dim(0) * p.out_h, threads = compute_threads();
-  const int64_t pieces = ((rows + kRows - 1) / kRows + threads - 1) / threads * threads;
-  detail::loop(cx, pieces, 4 * y.numel(),
-               [p, rows, pieces](int64_t piece) { loop(p, rows * piece / pieces, rows * (piece + 1) / pieces); });
+  const int64_t pixels = x.dim(0) * p.out_h * p.out_w;
+  const PixelPieces pieces(pixels, compute_threads());
+  const auto body = [p, pieces](int64_t piece) { loop(p, pieces.begin(piece), pieces.begin(piece + 1)); };
+  if (cx.loops == nullptr) {
+    parallel_for(pieces.count, 4 * y.numel(), body);
+  } else {
+    cx.loops->add({.pieces = pieces.count,
+                   .body = [body](int64_t piece, LoopWorker&) { body(piece); },
+                   .pixels = pixels,
+                   .operands = LoopOperands{.reads = {bytes_of(x)}, .writes = {bytes_of(y)}}});
+  }
   return true;
 }
 

@@ -52,45 +52,51 @@ HR_INLINE void outputs(const Problem& p, const Line<V>& line, int64_t x) {
   }
 }
 
+// Computes the outputs [begin, end) of a row.
 template <class V, int Stride>
-HR_INLINE void row_of_outputs(const Problem& p, const Line<V>& line) {
+HR_INLINE void part_of_row(const Problem& p, const Line<V>& line, int64_t begin, int64_t end) {
   constexpr int kOutputs = 4;
+  if (end - begin < kOutputs) {
+    for (int64_t x = begin; x < end; ++x) outputs<V, 1, Stride, true>(p, line, x);
+    return;
+  }
   const bool whole = line.rows[0] != nullptr && line.rows[1] != nullptr && line.rows[2] != nullptr;
-  int64_t x = 0;
-  for (; x + kOutputs <= p.out_w; x += kOutputs) {
-    const int64_t left = x * Stride - p.pad;
+  for (int64_t first = begin; first < end; first += kOutputs) {
+    // The last outputs may be computed twice.
+    const int64_t x = std::min(first, end - kOutputs), left = x * Stride - p.pad;
     if (whole && left >= 0 && left + (kOutputs - 1) * Stride + 3 <= p.w) {
       outputs<V, kOutputs, Stride, false>(p, line, x);
     } else {
       outputs<V, kOutputs, Stride, true>(p, line, x);
     }
   }
-  for (; x < p.out_w; ++x) outputs<V, 1, Stride, true>(p, line, x);
 }
 
 template <class V>
-HR_INLINE void rows_of_outputs(const Problem& p, int64_t begin, int64_t end) {
+HR_INLINE void run_of_outputs(const Problem& p, int64_t begin, int64_t end) {
   constexpr int kCount = Lanes<V>::kCount;
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t n = row / p.out_h, top = (row - n * p.out_h) * p.stride - p.pad;
-    for (int64_t c = 0; c < p.channels; c += kCount) {
-      Line<V> line;
-      line.count = std::min<int64_t>(kCount, p.channels - c);
+  for (int64_t c = 0; c < p.channels; c += kCount) {
+    Line<V> line;
+    line.count = std::min<int64_t>(kCount, p.channels - c);
+    line.bias = p.bias == nullptr ? V{} : load_count<V>(p.bias + c, line.count);
+    for (int tap = 0; tap < 9; ++tap) line.taps[tap] = load_count<V>(p.filter + tap * p.channels + c, line.count);
+    for (int64_t at = begin; at < end;) {
+      const int64_t row = at / p.out_w, x = at - row * p.out_w, x_end = std::min(p.out_w, x + end - at);
+      const int64_t n = row / p.out_h, top = (row - n * p.out_h) * p.stride - p.pad;
       line.y = p.y + row * p.out_w * p.channels + c;
-      line.bias = p.bias == nullptr ? V{} : load_count<V>(p.bias + c, line.count);
       for (int r = 0; r < 3; ++r) {
         const bool exists = top + r >= 0 && top + r < p.h;
         line.rows[r] = exists ? p.x + (n * p.h + top + r) * p.w * p.channels + c : nullptr;
       }
-      for (int tap = 0; tap < 9; ++tap) line.taps[tap] = load_count<V>(p.filter + tap * p.channels + c, line.count);
-      p.stride == 1 ? row_of_outputs<V, 1>(p, line) : row_of_outputs<V, 2>(p, line);
+      p.stride == 1 ? part_of_row<V, 1>(p, line, x, x_end) : part_of_row<V, 2>(p, line, x, x_end);
+      at += x_end - x;
     }
   }
 }
 
 #define HR_DEPTHWISE_LOOP(level, V, instructions)                                                                  \
   __attribute__((target(instructions), flatten)) void loop_##level(const Problem& p, int64_t begin, int64_t end) { \
-    rows_of_outputs<V>(p, begin, end);                                                                             \
+    run_of_outputs<V>(p, begin, end);                                                                              \
   }
 
 HR_DEPTHWISE_LOOP(v3, Floats8, HR_INSTRUCTIONS_V3)

@@ -15,7 +15,7 @@ struct Problem {
   bool silu = false;
 };
 
-// Computes the rows [begin, end) of outputs, which are numbered through all pictures.
+// Computes the pixels [begin, end) of outputs, which are numbered through all pictures.
 using Loop = void (*)(const Problem&, int64_t begin, int64_t end);
 // Returns the loop for an instruction set level, or null if there is none.
 Loop loop_at(CpuLevel level);

@@ -74,24 +74,19 @@ void RowConv::multiply(std::span<const Term> terms, int64_t pixels, const float*
 // on the same thread.
 void RowConv::multiply_pieces(const Context& cx, std::span<const Term> terms, int64_t pixels, const Tensor& filters,
                               const Outputs& to) const {
-  // The inputs of this many pixels stay in the caches while the blocks of output channels follow each other. A piece is
-  // a multiple of the pixels that are in registers at once.
-  constexpr int64_t kPixels = 96;
-  const int64_t block = loops_->pixels, blocks = ceil_div(pixels, block);
-  const int64_t threads = compute_threads(), pieces = round_up(ceil_div(pixels, kPixels), threads);
+  const PixelPieces pieces(pixels, compute_threads());
   int64_t depth = 0;
   std::array<Term, kMostTerms> all;
   std::ranges::copy(terms, all.begin());
   LoopOperands operands{.writes = {bytes_at(to.y, pixels * to.k)}};
   for (const Term& term : terms) {
     depth += term.depth;
-    operands.reads.push_back(bytes_at(term.x, pixels * term.step));
+    operands.reads_own_pixels.push_back(bytes_at(term.x, pixels * term.step));
   }
-  if (to.add != nullptr) operands.reads.push_back(bytes_at(to.add, pixels * to.k));
+  if (to.add != nullptr) operands.reads_own_pixels.push_back(bytes_at(to.add, pixels * to.k));
   if (to.coarse != nullptr) operands.reads.push_back(bytes_at(to.coarse, (pixels >> 2 * to.up) * to.k));
-  const auto body = [this, all, count = terms.size(), pixels, filters, to, block, blocks, pieces](int64_t piece) {
-    const int64_t begin = std::min(pixels, blocks * piece / pieces * block),
-                  end = std::min(pixels, blocks * (piece + 1) / pieces * block);
+  const auto body = [this, all, count = terms.size(), pieces, filters, to](int64_t piece) {
+    const int64_t begin = pieces.begin(piece), end = pieces.begin(piece + 1);
     if (begin == end) return;
     Term own[kMostTerms];
     for (size_t i = 0; i < count; ++i) own[i] = {all[i].x + begin * all[i].step, all[i].step, all[i].depth};
@@ -101,9 +96,11 @@ void RowConv::multiply_pieces(const Context& cx, std::span<const Term> terms, in
     part.first_pixel += begin;
     multiply(std::span(own, count), end - begin, filters.data<float>(), part);
   };
-  if (cx.loops == nullptr) return parallel_for(pieces, pixels * depth * to.k / kProducts, body);
-  cx.loops->add(
-      {.pieces = pieces, .body = [body](int64_t piece, LoopWorker&) { body(piece); }, .operands = std::move(operands)});
+  if (cx.loops == nullptr) return parallel_for(pieces.count, pixels * depth * to.k / kProducts, body);
+  cx.loops->add({.pieces = pieces.count,
+                 .body = [body](int64_t piece, LoopWorker&) { body(piece); },
+                 .pixels = pixels,
+                 .operands = std::move(operands)});
 }
 
 // Computes any convolution. A piece of work is a few rows of outputs. It copies the rows of inputs that it needs with

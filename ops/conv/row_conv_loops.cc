@@ -75,15 +75,22 @@ HR_INLINE void multiply_blocks(std::span<const Term> terms, int64_t pixels, cons
   }
 }
 
-// Chooses the size of the blocks so that few pixels are computed twice. R is a multiple of 4.
+// Chooses the size of the blocks so that few pixels are computed twice. R is a multiple of 2.
 template <class V, int R, int NV>
 HR_INLINE void multiply_pixels(std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0,
                                const Outputs& to) {
-  const int64_t blocks = (pixels + R - 1) / R, each = (pixels + blocks - 1) / blocks;
-  if (each > R * 3 / 4 && pixels >= R) return multiply_blocks<V, R, NV>(terms, pixels, filters, k0, to);
-  if (each > R / 2 && pixels >= R * 3 / 4) return multiply_blocks<V, R * 3 / 4, NV>(terms, pixels, filters, k0, to);
-  if (pixels >= R / 2) return multiply_blocks<V, R / 2, NV>(terms, pixels, filters, k0, to);
-  multiply_blocks<V, 1, NV>(terms, pixels, filters, k0, to);
+  constexpr int kFewer = R - R / 12 - (R < 12 ? 1 : 0), kMuchFewer = R * 3 / 4;
+  // In half pixels. A block loads the filters, which takes as long as half a pixel.
+  const auto cost = [pixels](int64_t r) { return (pixels + r - 1) / r * (2 * r + 1); };
+  if (pixels < R / 2) return multiply_blocks<V, 1, NV>(terms, pixels, filters, k0, to);
+  int64_t best = R / 2;
+  for (const int r : {kMuchFewer, kFewer, R}) {
+    if (pixels >= r && cost(r) <= cost(best)) best = r;
+  }
+  if (best == R) return multiply_blocks<V, R, NV>(terms, pixels, filters, k0, to);
+  if (best == kFewer) return multiply_blocks<V, kFewer, NV>(terms, pixels, filters, k0, to);
+  if (best == kMuchFewer) return multiply_blocks<V, kMuchFewer, NV>(terms, pixels, filters, k0, to);
+  multiply_blocks<V, R / 2, NV>(terms, pixels, filters, k0, to);
 }
 
 template <class V, int Registers>
@@ -103,7 +110,7 @@ HR_INLINE void multiply(std::span<const Term> terms, int64_t pixels, const float
       std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0, int vectors, const Outputs& to) { \
     multiply<V, Registers>(terms, pixels, filters, k0, vectors, to);                                                   \
   }                                                                                                                    \
-  constexpr Loops loops_##level{Lanes<V>::kCount, (Registers) / 2, multiply_##level};
+  constexpr Loops loops_##level{Lanes<V>::kCount, multiply_##level};
 
 HR_ROW_CONV_LOOPS(v3, Floats8, 12, HR_INSTRUCTIONS_V3)
 HR_ROW_CONV_LOOPS(v4, Floats16, 24, HR_INSTRUCTIONS_V4)

@@ -33,8 +33,6 @@ struct Outputs {
 struct Loops {
   int lanes = 0;  // A vector holds this many output channels. A block of output channels has two vectors or one.
 
-  int pixels = 0;  // The sums of this many pixels are in registers at once.
-
   // Computes `pixels` outputs for the block of `vectors` vectors of output channels that begins at channel k0. The
   // filters of a block are [sum of the depths, vectors * lanes], and zero for channels from k on.
   void (*multiply)(std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0, int vectors,

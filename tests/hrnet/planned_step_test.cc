@@ -138,12 +138,21 @@ TEST(PlannedStep, DetectorsHaveTheSameBitsForAnyNumberOfThreads) {
         const Threads limit(threads);
         conv_backend(cx);
         const Tensor table = cx.empty({2, Yolox::anchors(96, 64), 5 + shape.classes}, DType::f32);
-        PlannedStep step(cx.allocator);
         LoopTeam team(threads);
-        for (int call = 0; call < 3; ++call) {
-          cx.zero(table);
-          step(cx, team, 0, [&](Context& in) { copy_or_add(in, network->forward(in, images), table, false); });
-          EXPECT_EQ(to_host(cx, table), expected) << network->name() << ", " << threads << " threads, call " << call;
+        LoopSchedule schedule;
+        for (const size_t reuse_after : {0, 16}) {
+          PlannedStep step(cx.allocator), scheduled(cx.allocator);
+          scheduled.reuse_after(reuse_after);
+          const auto body = [&](Context& in) { network->forward(in, images, table); };
+          for (int call = 0; call < 3; ++call) {
+            cx.zero(table);
+            step(cx, team, 0, body);
+            EXPECT_EQ(to_host(cx, table), expected) << network->name() << ", " << threads << " threads, call " << call;
+            cx.zero(table);
+            scheduled(cx, schedule, 0, body);
+            EXPECT_EQ(to_host(cx, table), expected)
+                << network->name() << ", " << threads << " threads with a fixed division, call " << call;
+          }
         }
       }
     }
