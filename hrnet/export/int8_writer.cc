@@ -33,7 +33,12 @@ std::vector<T> in_onnx_order(const std::vector<T>& filter, const Int8Conv::Shape
 class Writer {
  public:
   Writer(OnnxBuilder& builder, const Int8Graph& graph, const Int8Source& source, std::string input)
-      : b_(builder), graph_(graph), source_(source), input_(std::move(input)), values_(graph.values.size()) {}
+      : b_(builder),
+        graph_(graph),
+        source_(source),
+        input_(std::move(input)),
+        values_(graph.values.size()),
+        factors_(int8_factors(graph, source)) {}
 
   std::string write() {
     for (const Node& node : graph_.nodes) {
@@ -111,6 +116,15 @@ class Writer {
     inputs.push_back(b_.node("DequantizeLinear", {whole, unit}, {{"axis", int64_t{0}}}));
   }
 
+  const std::vector<float>& factors_of(int v) const { return factors_[static_cast<size_t>(v)]; }
+
+  // Multiplies the channels of x by numbers, unless there are none.
+  std::string times(const std::string& x, const std::string& name, std::vector<float> numbers) {
+    if (numbers.empty()) return x;
+    const auto channels = static_cast<int64_t>(numbers.size());
+    return b_.node("Mul", {x, b_.floats(name, {1, channels, 1, 1}, std::move(numbers))});
+  }
+
   const std::string& range_of(int v) const { return graph_.values[static_cast<size_t>(v)].range; }
 
   std::string upsampled(const Int8Graph::Term& term) {
@@ -147,7 +161,11 @@ class Writer {
     }
     y = convolution(node);
     if (node.act == Int8Graph::Act::silu) y = b_.node("Mul", {y, b_.node("Sigmoid", {y})});
-    if (node.add >= 0) y = b_.node("Add", {y, value(node.add)});
+    if (node.add >= 0)
+      y = b_.node("Add", {y, times(value(node.add), node.name + ".add_factors", factors_of(node.add))});
+    std::vector<float> inverse = factors_of(node.y);
+    for (float& f : inverse) f = 1.0F / f;
+    y = times(y, node.name + ".inverse_factors", std::move(inverse));
     return node.act == Int8Graph::Act::relu ? b_.node("Relu", {y}) : y;
   }
 
@@ -173,8 +191,9 @@ class Writer {
   const Int8Graph& graph_;
   const Int8Source& source_;
   std::string input_, output_;
-  std::vector<std::string> values_;  // By value of the graph; of bytes, the name after DequantizeLinear.
-  std::set<std::string> written_;    // Ranges and scales.
+  std::vector<std::string> values_;          // By value of the graph; of bytes, the name after DequantizeLinear.
+  std::vector<std::vector<float>> factors_;  // By value of the graph.
+  std::set<std::string> written_;            // Ranges and scales.
   std::map<int, std::map<int, std::string>> columns_;  // By map and first column.
 };
 

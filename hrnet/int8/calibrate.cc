@@ -4,42 +4,36 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "hrnet/int8/channel_ranges.h"
 
 namespace hr {
 namespace {
 
-// Passes the results of sums, and of convolutions with SiLU, to the distributions, in the order of the calls.
+// Passes the values that are observed on, in the order of the calls.
 class RangeTrace final : public OpTrace {
  public:
-  RangeTrace(const std::vector<std::string>& observed,
-             std::map<std::string, Int8Calibrator::Distribution>& distributions)
-      : observed_(observed), distributions_(distributions) {}
+  using See = std::function<void(int value, const Tensor& y)>;
+  RangeTrace(const Int8Graph& graph, See see) : graph_(graph), see_(std::move(see)) {}
   void conv(const TracedConv& c) override {
-    if (c.silu) add(c.y, true);
+    if (c.silu) add(c.y);
   }
   void batch_norm(const Tensor&, const BatchNormState&, const Normalised&) override {}
-  void fuse(std::span<const FuseTerm>, Act, const Tensor& y) override { add(y, false); }
-  void max_pool(const Tensor&, const MaxPool2d&, const Tensor&) override {}
+  void fuse(std::span<const FuseTerm>, Act, const Tensor& y) override { add(y); }
+  void max_pool(const Tensor&, const MaxPool2d&, const Tensor& y) override {
+    if (graph_.channels) add(y);
+  }
   void concat(std::span<const ConcatTerm>, const Tensor&) override {}
   void put_pixels(const Tensor&, const Tensor&, const TablePart&) override {}
 
  private:
-  void add(const Tensor& y, bool negative) {
-    check(next_ < observed_.size(), "int8: the network has more results than its graph");
-    const std::string& name = observed_[next_++];
-    if (name.empty()) return;
-    Int8Calibrator::Distribution& d = distributions_[name];
-    const float* values = y.data<float>();
-    d.above.add(values, y.numel());
-    if (!negative) return;
-    turned_.assign(values, values + y.numel());
-    for (float& v : turned_) v = -v;
-    d.below.add(turned_.data(), y.numel());
+  void add(const Tensor& y) {
+    check(next_ < graph_.observed.size(), "int8: the network has more results than its graph");
+    const int value = graph_.observed[next_++];
+    if (value >= 0) see_(value, y);
   }
 
-  const std::vector<std::string>& observed_;
-  std::map<std::string, Int8Calibrator::Distribution>& distributions_;
-  std::vector<float> turned_;
+  const Int8Graph& graph_;
+  See see_;
   size_t next_ = 0;
 };
 
@@ -95,6 +89,7 @@ RangeMethod parse_range_method(std::string_view name) {
 }
 
 void RangeHistogram::add(const float* values, int64_t count) {
+  const size_t bins = bins_.size();
   float most = 0;
   for (int64_t i = 0; i < count; ++i) {
     if (!std::isfinite(values[i])) {
@@ -106,18 +101,17 @@ void RangeHistogram::add(const float* values, int64_t count) {
   largest_ = std::max(largest_, most);
   if (width_ == 0 && most > 0) {
     // Everything before was 0 and is in the first bin.
-    width_ = static_cast<double>(most) / kBins;
+    width_ = static_cast<double>(most) / static_cast<double>(bins);
   }
-  while (most >= width_ * kBins && most > 0) {
-    for (int i = 0; i < kBins / 2; ++i)
-      bins_[static_cast<size_t>(i)] = bins_[2 * static_cast<size_t>(i)] + bins_[2 * static_cast<size_t>(i) + 1];
-    std::fill(bins_.begin() + kBins / 2, bins_.end(), 0);
+  while (most >= width_ * static_cast<double>(bins) && most > 0) {
+    for (size_t i = 0; i < bins / 2; ++i) bins_[i] = bins_[2 * i] + bins_[2 * i + 1];
+    std::fill(bins_.begin() + static_cast<ptrdiff_t>(bins / 2), bins_.end(), 0);
     width_ *= 2;
   }
   count_ += count;
   const double inverse = width_ > 0 ? 1 / width_ : 0;
   for (int64_t i = 0; i < count; ++i) {
-    if (values[i] > 0) ++bins_[std::min<size_t>(kBins - 1, static_cast<size_t>(values[i] * inverse))];
+    if (values[i] > 0) ++bins_[std::min(bins - 1, static_cast<size_t>(values[i] * inverse))];
   }
 }
 
@@ -130,12 +124,12 @@ float RangeHistogram::range(RangeMethod method, float below) const {
     constexpr double kBeyond = 1e-5;
     const double allowed = kBeyond * static_cast<double>(count_);
     double beyond = 0;
-    int bin = kBins - 1;
+    size_t bin = bins_.size() - 1;
     for (; bin > 0; --bin) {
-      beyond += static_cast<double>(bins_[static_cast<size_t>(bin)]);
+      beyond += static_cast<double>(bins_[bin]);
       if (beyond > allowed) break;
     }
-    return std::min(largest_, static_cast<float>((bin + 1) * width_));
+    return std::min(largest_, static_cast<float>(static_cast<double>(bin + 1) * width_));
   }
   // Zeros have no error. Other values have the error of rounding, a twelfth of the squared step, or that of limiting.
   constexpr int kCandidates = 256;
@@ -144,9 +138,9 @@ float RangeHistogram::range(RangeMethod method, float below) const {
   for (int i = kCandidates / 16; i <= kCandidates; ++i) {
     const double range = static_cast<double>(largest_) * i / kCandidates, step = (below + range) / 255;
     double error = 0;
-    for (int b = 0; b < kBins; ++b) {
-      const double value = (b + 0.5) * width_, over = value - range;
-      error += static_cast<double>(bins_[static_cast<size_t>(b)]) * (over > 0 ? over * over : step * step / 12);
+    for (size_t b = 0; b < bins_.size(); ++b) {
+      const double value = (static_cast<double>(b) + 0.5) * width_, over = value - range;
+      error += static_cast<double>(bins_[b]) * (over > 0 ? over * over : step * step / 12);
     }
     if (best < 0 || error < best) {
       best = error;
@@ -166,16 +160,26 @@ Int8Calibrator::Int8Calibrator(const PoseModel& model)
 
 Int8Calibrator::Int8Calibrator(const Yolox& model)
     : forward_([&model](Context& cx, const Tensor& images) { model.forward(cx, images); }),
-      graph_(int8_graph(model, weights_)) {}
+      graph_(int8_graph(model, weights_)),
+      channels_(std::make_unique<ChannelRanges>()) {}
+
+Int8Calibrator::~Int8Calibrator() = default;
 
 void Int8Calibrator::add(const Tensor& images) {
-  RangeTrace trace(graph_.observed, distributions_);
+  RangeTrace trace(graph_, [&](int value, const Tensor& y) {
+    if (channels_) {
+      channels_->add(value, y);
+    } else {
+      distributions_[graph_.values[static_cast<size_t>(value)].range].add(y.data<float>(), y.numel());
+    }
+  });
   Context cx;
   cx.trace = &trace;
   forward_(cx, images);
 }
 
 Int8Parameters Int8Calibrator::parameters(RangeMethod method) const {
+  if (channels_) return channels_->parameters(graph_, weights_, method);
   Int8Parameters p;
   for (const Int8Graph::Node& node : graph_.nodes) {
     const auto found = weights_.find(node.name);
@@ -186,11 +190,7 @@ Int8Parameters Int8Calibrator::parameters(RangeMethod method) const {
     }
   }
   check(!distributions_.empty(), "int8: there are no values to choose a range by");
-  for (const auto& [name, d] : distributions_) {
-    // Few numbers are below 0 and their size is small, so all of them are kept.
-    const float below = d.below.largest();
-    p.ranges[name] = {-below, d.above.range(method, below)};
-  }
+  for (const auto& [name, numbers] : distributions_) p.ranges[name] = {0, numbers.range(method)};
   return p;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "hrnet/int8/parameters.h"
 
 namespace hr {
+
+class ChannelRanges;
 
 // Selects how the range [0, r] of a tensor is computed from the values that it had on the calibration pictures:
 //   max         r is the largest value.
@@ -24,6 +27,7 @@ RangeMethod parse_range_method(std::string_view name);
 // merged in pairs until it fits.
 class RangeHistogram {
  public:
+  explicit RangeHistogram(int bins = 4096) : bins_(static_cast<size_t>(bins), 0) {}  // An even number.
   void add(const float* values, int64_t count);
   // Returns the range by the method. It is 1 if all values were 0. The step of rounding is (below + range) / 255, where
   // `below` is the size of negative numbers that are kept apart. Throws Error if there were no values, or if one was
@@ -32,8 +36,7 @@ class RangeHistogram {
   float largest() const { return largest_; }
 
  private:
-  static constexpr int kBins = 4096;
-  std::vector<int64_t> bins_ = std::vector<int64_t>(kBins, 0);
+  std::vector<int64_t> bins_;
   double width_ = 0;  // Of a bin.
   float largest_ = 0;
   int64_t count_ = 0, bad_ = 0;
@@ -46,6 +49,7 @@ class Int8Calibrator {
   // computed with 8-bit integers.
   explicit Int8Calibrator(const PoseModel& model);
   explicit Int8Calibrator(const Yolox& model);
+  ~Int8Calibrator();
 
   // images [N, H, W, 3] f32, as the network expects them.
   void add(const Tensor& images);
@@ -53,16 +57,12 @@ class Int8Calibrator {
   Int8Parameters parameters(RangeMethod method) const;
   const Int8Graph& graph() const { return graph_; }
 
-  // The distributions of the numbers above 0 and of those below.
-  struct Distribution {
-    RangeHistogram above, below;
-  };
-
  private:
   std::function<void(Context& cx, const Tensor& images)> forward_;
   Int8Floats weights_;  // Before the graph, whose recording fills it.
   Int8Graph graph_;
-  std::map<std::string, Distribution> distributions_;  // By the name of the range.
+  std::map<std::string, RangeHistogram> distributions_;  // Of a pose network, by the name of the range.
+  std::unique_ptr<ChannelRanges> channels_;              // Of a detector.
 };
 
 }  // namespace hr

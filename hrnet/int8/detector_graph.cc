@@ -1,5 +1,6 @@
 // Records the graph of a YOLOX. Its tensors of bytes follow a SiLU, so they may be negative. The inputs and outputs of
-// a concatenation or a pooling share one range, so that these only copy bytes.
+// a concatenation or a pooling share one range, so that these only copy bytes; their channels have factors of their
+// own.
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -53,7 +54,12 @@ class Builder {
   }
 
   Int8Graph build() {
+    graph_.channels = true;
     for (const TracedOp& op : trace_.ops.ops()) {
+      if (const auto* conv = std::get_if<TracedOps::Conv>(&op)) {
+        auto [first, added] = only_depthwise_.try_emplace(conv->x, conv->depthwise);
+        if (!conv->depthwise) first->second = false;
+      }
       if (const auto* conv = std::get_if<TracedOps::Conv>(&op); conv != nullptr && !conv->silu)
         head_inputs_[conv->x] = true;
       if (const auto* pixels = std::get_if<TracedOps::Pixels>(&op)) rows_.push_back(pixels->part.first_row);
@@ -93,7 +99,6 @@ class Builder {
     for (size_t v = 0; v < graph_.values.size(); ++v) {
       if (graph_.values[v].bytes) graph_.values[v].range = makers_[static_cast<size_t>(class_of(static_cast<int>(v)))];
     }
-    for (const int v : observed_) graph_.observed.push_back(graph_.values[static_cast<size_t>(v)].range);
   }
 
   const std::vector<std::string>& modules(uint64_t filter) const {
@@ -116,11 +121,15 @@ class Builder {
     node.act = Int8Graph::Act::silu;
     if (op.x != input_) node.x = value(op.x);
     if (op.add != 0) node.add = value(op.add);
-    const bool bytes = !head_inputs_.contains(op.y);
-    check(bytes || node.kind == Kind::conv, "int8: {}: this convolution before a head is not supported", names[0]);
+    const bool head = head_inputs_.contains(op.y);
+    check(!head || node.kind == Kind::conv, "int8: {}: this convolution before a head is not supported", names[0]);
+    // The first depthwise convolution is the most sensitive layer of its network to the rounding of its input, and
+    // floats cost little there (docs/measured/int8.md).
+    const auto reader = only_depthwise_.find(op.y);
+    const bool bytes = !head && (node.kind != Kind::stem || reader == only_depthwise_.end() || !reader->second);
     node.y = new_value(op.y, op.out, bytes);
     makers_.back() = node.name;
-    observed_.push_back(node.y);
+    graph_.observed.push_back(bytes ? node.y : -1);
     weights_[node.name] = trace_.weights.at(op.filter);
     graph_.nodes.push_back(std::move(node));
   }
@@ -129,6 +138,7 @@ class Builder {
     Node node{.kind = Kind::pool, .x = value(op.x), .pool = op.options};
     node.y = new_value(op.y, graph_.values[static_cast<size_t>(node.x)].channels, true);
     share(node.x, node.y);
+    graph_.observed.push_back(node.y);
     graph_.nodes.push_back(std::move(node));
   }
 
@@ -182,11 +192,11 @@ class Builder {
   std::map<uint64_t, std::vector<std::string>> modules_;  // The key is the id of a filter.
   std::map<uint64_t, const TracedOps::Conv*> heads_;      // The key is the id of the result.
   std::map<uint64_t, bool> head_inputs_;
-  std::vector<int64_t> rows_;  // The first rows of the maps of the table.
+  std::map<uint64_t, bool> only_depthwise_;  // Of a tensor that convolutions read: whether all of them are depthwise.
+  std::vector<int64_t> rows_;                // The first rows of the maps of the table.
   std::map<uint64_t, int> values_;
   std::vector<int> same_;            // By value: another value of the same class, or itself.
   std::vector<std::string> makers_;  // By value: the module that makes it; empty if it is no convolution.
-  std::vector<int> observed_;
   Int8Graph graph_;
 };
 

@@ -133,6 +133,10 @@ Int8Range Int8File::range(const std::string& name) const {
   return {both[0], both[1]};
 }
 
+std::vector<float> Int8File::factors(const Node& node) const {
+  return numbers(node.name + ".factors", {node.shape.out});
+}
+
 void save_int8(const fs::path& path, const Int8Graph& graph, const Int8Parameters& p,
                std::map<std::string, std::string> metadata) {
   std::vector<NamedArray> arrays;
@@ -160,6 +164,8 @@ void save_int8(const fs::path& path, const Int8Graph& graph, const Int8Parameter
       add_floats(node.name + ".bias", outs, f.bias);
     }
   }
+  for (const auto& [name, factors] : p.factors_of)
+    add_floats(name + ".factors", {static_cast<int64_t>(factors.size())}, factors);
   for (const auto& [name, range] : p.ranges) add_floats(name + ".range", {2}, {range.low, range.high});
   metadata["format"] = "pt";
   metadata["precision"] = "int8";

@@ -2,7 +2,10 @@
 // `m` of bytes the file has
 //   m.weight        I8 in PyTorch's shape     m.weight_scale  F32 [out]     m.bias  F32 [out], batch norm folded in
 // for convolutions in float m.weight and m.bias in F32, and for every range of bytes, which is named after a
-// convolution that makes such bytes, m.range, F32 [2], the numbers for which the bytes 0 and 255 stand. The metadata
+// convolution that makes such bytes, m.range, F32 [2], the numbers for which the bytes 0 and 255 stand. In a file of a
+// detector each convolution m that makes bytes also has m.factors, F32 [out]: its numbers are those of the range times
+// the factor of the channel, and the weights that read them are the network's times the factor. Files that were written
+// before there were factors have none and are read as well. The metadata
 // has precision = int8, the graph (hrnet/int8/graph.h), the network's own entries, how the ranges were chosen, and the
 // SHA-256 of the float32 weights. A detector's metadata has input = bgr_255 or rgb_normalised.
 #pragma once
@@ -30,6 +33,7 @@ class Int8File final : public Int8Source {
   Int8Weights conv(const Int8Graph::Node& node) const override;
   Int8Float floats(const Int8Graph::Node& node) const override;
   Int8Range range(const std::string& name) const override;
+  std::vector<float> factors(const Int8Graph::Node& node) const override;
 
  private:
   const ArrayView& entry(const std::string& name, DType type, const Shape& shape) const;

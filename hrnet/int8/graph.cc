@@ -114,8 +114,6 @@ class Builder {
     }
     check(!name.empty(), "int8: a sum without a convolution is not supported");
     const bool bytes = op.y != head_input_;
-    // The input of the head is no tensor of bytes, so its range is not needed.
-    graph_.observed.push_back(bytes ? name : "");
     // The last convolution of full resolution adds one other term of full resolution in its epilogue.
     const auto host = std::find_if(parts.rbegin(), parts.rend(), [](const Part& p) { return p.conv && p.up == 0; });
     const bool full = std::all_of(parts.begin(), parts.end(), [](const Part& p) { return p.up == 0; });
@@ -125,6 +123,8 @@ class Builder {
     } else {
       plain_sum(op, parts, channels, bytes, name);
     }
+    // The input of the head is no tensor of bytes, so its range is not needed.
+    graph_.observed.push_back(bytes ? graph_.nodes.back().y : -1);
   }
 
   // Makes the node of a convolution whose result is a term of a later sum.

@@ -19,9 +19,9 @@ namespace hr {
 
 struct Int8Graph {
   enum class Kind {
-    stem,       // The first convolution, in float, whose result is rounded to bytes.
+    stem,       // The first convolution, in float. Its result is rounded to bytes, or stays float for a depthwise one.
     conv,       // A convolution of bytes.
-    depthwise,  // A depthwise convolution of bytes with float weights.
+    depthwise,  // A depthwise convolution of bytes or floats, with float weights, whose result is rounded to bytes.
     sum,        // y = max(0, sum of terms)
     pool,       // Max pooling of bytes.
     concat,     // The channels of the terms beside each other.
@@ -55,11 +55,13 @@ struct Int8Graph {
 
   std::vector<Node> nodes;  // In an order in which they can be computed.
   std::vector<Value> values;
+  // The channels of bytes have factors (Int8Steps), which their readers have in their weights. Convolutions must then
+  // have SiLU, and there are no sums.
+  bool channels = false;
   int64_t columns = 0;  // Of a detector's table; 0 for a pose network, whose only head makes the heatmaps.
-  // The names of the ranges of the results of all calls of `fuse`, or of all convolutions with SiLU, in a forward pass,
-  // in their order; they are calibrated. A result that is no tensor of bytes has an empty name. Known while the graph
-  // is recorded.
-  std::vector<std::string> observed;
+  // The values that the calls of `fuse` give in a forward pass, or those of convolutions with SiLU and of pooling, in
+  // their order; they are calibrated. A result that is no tensor of bytes is -1. Known while the graph is recorded.
+  std::vector<int> observed;
 };
 
 // The filter [o, kh, kw, i] and the bias [o] of a convolution in float32, with batch norm folded in.

@@ -15,7 +15,7 @@ using Node = Graph::Node;
 
 constexpr std::array<std::string_view, 7> kKinds = {"stem", "conv", "depthwise", "sum", "pool", "concat", "head"};
 constexpr std::array<std::string_view, 3> kActs = {"none", "relu", "silu"};
-constexpr int kVersion = 1;
+constexpr int kVersion = 1, kVersionWithFactors = 2;
 constexpr int kMostNodes = 10'000, kMostTerms = 8, kMostChannels = 1 << 16, kMostUp = 8, kMostMaps = 16;
 
 bool is_conv(Kind k) { return k == Kind::stem || k == Kind::conv || k == Kind::depthwise || k == Kind::head; }
@@ -79,13 +79,16 @@ void check_node(const Graph& g, const Node& n, std::vector<bool>& made, const st
   if (is_conv(n.kind)) {
     require(y.channels == n.shape.out, "its result has another number of channels");
     const bool bytes_in = n.kind != Kind::stem && existing(n.x).bytes;
+    const bool floats = g.channels && (n.kind == Kind::stem || n.kind == Kind::depthwise);  // They may be used.
     if (n.kind == Kind::stem)
       require(n.x < 0, "its input must be the picture");
     else
       require(existing(n.x).channels == n.shape.in, "its input has another number of channels");
-    require(n.kind == Kind::stem || bytes_in == (n.kind != Kind::head), "its input has the wrong type");
-    require(y.bytes ? n.kind != Kind::head : n.kind == Kind::conv || n.kind == Kind::head,
+    require(floats || n.kind == Kind::stem || bytes_in == (n.kind != Kind::head), "its input has the wrong type");
+    require(y.bytes ? n.kind != Kind::head
+                    : n.kind == Kind::conv || n.kind == Kind::head || (floats && n.kind == Kind::stem),
             "its result has the wrong type");
+    require(!g.channels || !y.bytes || n.act == Graph::Act::silu, "factors of channels need silu");
     require(!y.bytes || n.act != Graph::Act::none, "a result of bytes needs an activation");
     require(n.act != Graph::Act::relu || n.kind != Kind::depthwise, "only silu is supported");
     require(n.kind != Kind::depthwise || (n.act == Graph::Act::silu && n.shape.in == n.shape.out),
@@ -99,6 +102,7 @@ void check_node(const Graph& g, const Node& n, std::vector<bool>& made, const st
             "its input and result differ");
   } else {
     require(!n.terms.empty(), "it has no terms");
+    require(!g.channels || n.kind == Kind::concat, "a sum of channels with factors is not supported");
     int64_t channels = 0;
     for (const Graph::Term& t : n.terms) {
       const Graph::Value& v = existing(t.value);
@@ -168,7 +172,11 @@ void check_heads(const Graph& g, const std::string& name) {
 std::string int8_graph_text(const Graph& g) {
   std::string text;
   JsonWriter json(text, kJsonCompact);
-  json.begin_object().member("version", kVersion).member("columns", g.columns).key("values").begin_list();
+  json.begin_object()
+      .member("version", g.channels ? kVersionWithFactors : kVersion)
+      .member("columns", g.columns)
+      .key("values")
+      .begin_list();
   for (const Graph::Value& v : g.values) {
     json.begin_list().value(v.channels).value(v.bytes ? 1 : 0).value(v.range).end();
   }
@@ -203,8 +211,8 @@ std::string int8_graph_text(const Graph& g) {
 Graph parse_int8_graph(std::string_view text, const std::string& name) {
   const rapidjson::Document document = parse_json(text, name);
   const Object top(document, name);
-  top.number("version", kVersion, kVersion);
   Graph g;
+  g.channels = top.number("version", kVersion, kVersionWithFactors) == kVersionWithFactors;
   g.columns = top.number("columns", 0, kMostChannels);
   const Json &values = top.list("values"), &nodes = top.list("nodes");
   check(values.Size() <= kMostNodes && nodes.Size() <= kMostNodes, "{}: more than {} nodes", name, kMostNodes);

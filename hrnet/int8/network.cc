@@ -67,8 +67,9 @@ struct Int8Network::Arena {
 Int8Network::~Int8Network() = default;
 
 Int8Network::Int8Network(Int8Graph graph, const Int8Source& source) : graph_(std::move(graph)) {
+  const std::vector<std::vector<float>> factors = int8_factors(graph_, source);
   for (const Int8Graph::Value& v : graph_.values)
-    steps_.push_back(v.bytes ? source.range(v.range).step(v.range) : Int8Step());
+    steps_.push_back(v.bytes ? Int8Steps(source.range(v.range).step(v.range), factors[steps_.size()]) : Int8Steps());
   convs_.resize(graph_.nodes.size());
   ops_.resize(graph_.nodes.size());
   for (size_t i = 0; i < graph_.nodes.size(); ++i) {
@@ -88,7 +89,9 @@ void Int8Network::load(const Int8Source& source, size_t index) {
   const bool silu = node.act == Int8Graph::Act::silu;
   if (node.kind == Kind::conv) {
     check(silu || node.add < 0 || step_of(node.add).zero == 0, "int8: a summand with another zero than 0 needs SiLU");
-    convs_[index] = std::make_unique<Int8Conv>(s, source.conv(node), step_of(node.x), step_of(node.y), silu);
+    const bool add_bytes = node.add >= 0 && graph_.values[static_cast<size_t>(node.add)].bytes;
+    convs_[index] = std::make_unique<Int8Conv>(s, source.conv(node), step_of(node.x), step_of(node.y), silu,
+                                               add_bytes ? step_of(node.add) : Int8Steps(1.0F));
     weight_bytes_ += convs_[index]->weight_bytes();
     return;
   }
@@ -188,8 +191,6 @@ void Int8Network::piece(const Int8Plan& plan, const float* images, size_t index,
     if (node.add >= 0) {
       const bool add_bytes = graph_.values[static_cast<size_t>(node.add)].bytes;
       add_bytes ? void(call.add_u8 = bytes_of(node.add)) : void(call.add_f32 = floats_of(node.add));
-      call.add_scale = add_bytes ? step_of(node.add).scale : 1.0F;
-      call.add_zero = step_of(node.add).zero;
     }
     convs_[index]->run(call, at);
     return;
@@ -199,9 +200,12 @@ void Int8Network::piece(const Int8Plan& plan, const float* images, size_t index,
   if (node.kind == Kind::sum || node.kind == Kind::concat) return terms(plan, node, n, first, last);
   for (int64_t y = first; y < last; ++y) {
     if (node.kind == Kind::stem) {
-      ops_[index].stem->row(images, plan.h, plan.w, out, n, y, bytes_of(node.y));
+      ops_[index].stem->row(images, plan.h, plan.w, out, n, y, bytes_of(node.y), floats_of(node.y));
     } else if (node.kind == Kind::depthwise) {
-      ops_[index].depthwise->row(plan.layout(node.x), bytes_of(node.x), out, n, y, bytes_of(node.y));
+      const Int8Depthwise& conv = *ops_[index].depthwise;
+      const Int8Layout& in = plan.layout(node.x);
+      graph_.values[static_cast<size_t>(node.x)].bytes ? conv.row(in, bytes_of(node.x), out, n, y, bytes_of(node.y))
+                                                       : conv.row(in, floats_of(node.x), out, n, y, bytes_of(node.y));
     } else {
       int8_max_pool_row(plan.layout(node.x), bytes_of(node.x), node.pool, out, n, y, bytes_of(node.y));
     }

@@ -57,14 +57,14 @@ class Int8Network {
   void terms(const Int8Plan& plan, const Int8Graph::Node& node, int64_t n, int64_t first, int64_t last) const;
   void tell(const Int8Plan& plan, const Int8Plan::Level& level) const;
   void fill_border(const Int8Plan& plan, size_t node, int64_t image) const;
-  const Int8Step& step_of(int value) const { return steps_[static_cast<size_t>(value)]; }
+  const Int8Steps& step_of(int value) const { return steps_[static_cast<size_t>(value)]; }
   uint8_t* bytes_of(int v) const { return reinterpret_cast<uint8_t*>(data_[static_cast<size_t>(v)]); }
   float* floats_of(int v) const { return reinterpret_cast<float*>(data_[static_cast<size_t>(v)]); }
 
   Int8Graph graph_;
   std::vector<std::unique_ptr<Int8Conv>> convs_;  // By node; null if the node is no convolution of bytes.
   std::vector<Op> ops_;                           // By node.
-  std::vector<Int8Step> steps_;                   // By value; the scale is 0 for floats.
+  std::vector<Int8Steps> steps_;                  // By value; the scale is 0 for floats.
   std::vector<Int8Plan> plans_;                   // The most recently used one first. One runs at a time.
   std::unique_ptr<Arena> arena_;                  // The activations of the largest plan.
   size_t arena_bytes_ = 0, weight_bytes_ = 0;

@@ -149,15 +149,16 @@ QuantiseReport quantise_detector(const WeightFile& file, const fs::path& output,
     calibrator.add(picture);
     if (progress) progress(static_cast<int64_t>(i + 1), static_cast<int64_t>(most));
   }
-  const Int8Parameters parameters = calibrator.parameters(o.method);
+  const RangeMethod method = o.method.value_or(RangeMethod::max);
+  const Int8Parameters parameters = calibrator.parameters(method);
   save_int8(output, calibrator.graph(), parameters,
             {{"model", model->name()},
              {"input", info.input() == YoloxInput::bgr_255 ? "bgr_255" : "rgb_normalised"},
              {"source", file.path().filename().string()},
              {"source_sha256", file.sha256()},
-             {"ranges", std::string(name_of(o.method))},
+             {"ranges", std::string(name_of(method))},
              {"calibrated_by", fmt::format("{} pictures of {}", most, fs::path(o.calibrate).filename().string())}});
-  QuantiseReport report{.network = info.describe(), .detector = true};
+  QuantiseReport report{.network = info.describe(), .detector = true, .method = method};
   report.people = most;
   report.convolutions = parameters.convs.size();
   report.bytes = static_cast<int64_t>(fs::file_size(output));
@@ -200,13 +201,14 @@ QuantiseReport quantise_file(const WeightFile& file, const fs::path& output, con
     calibrator.add(images);
     if (progress) progress(std::min(all, static_cast<int64_t>(first + kBatch)), all);
   }
-  const Int8Parameters parameters = calibrator.parameters(o.method);
+  const RangeMethod method = o.method.value_or(RangeMethod::mse);
+  const Int8Parameters parameters = calibrator.parameters(method);
   auto metadata = metadata_of(file, *model, h, w);
-  metadata["ranges"] = name_of(o.method);
+  metadata["ranges"] = name_of(method);
   metadata["calibrated_by"] = fmt::format("{} people of {}", people.size(), fs::path(o.calibrate).filename().string());
   save_int8(output, calibrator.graph(), parameters, metadata);
 
-  QuantiseReport report{.network = fmt::format("{} with {} joints", model->name(), model->joints())};
+  QuantiseReport report{.network = fmt::format("{} with {} joints", model->name(), model->joints()), .method = method};
   report.people = people.size();
   report.convolutions = parameters.convs.size();
   report.bytes = static_cast<int64_t>(fs::file_size(output));

@@ -36,8 +36,15 @@ Int8Weights quantise_weights(std::span<const float> filter, std::span<const floa
   return w;
 }
 
-Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, Int8Step in, Int8Step out, bool silu)
-    : shape_(s), in_(in), out_(out), silu_(silu) {
+void Int8Steps::require_channels(int64_t channels) const {
+  check(factors.empty() || factors.size() == static_cast<size_t>(channels), "int8: {} factors do not fit {} channels",
+        factors.size(), channels);
+  for (const float f : factors) check(std::isfinite(f) && f > 0, "int8: the factor {} is not positive", f);
+}
+
+Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, Int8Step in, const Int8Steps& out, bool silu,
+                   const Int8Steps& add)
+    : shape_(s), in_zero_(in.zero), silu_(silu) {
   const auto positive = [](float v) { return std::isfinite(v) && v > 0; };
   check(s.in > 0 && s.out > 0 && s.kernel > 0 && s.stride > 0 && s.pad >= 0, "int8: a convolution without a size");
   check(s.transposed ? s.kernel == 4 && s.stride == 2 && s.pad == 1 : s.pad <= 1 && s.kernel <= 7,
@@ -55,6 +62,11 @@ Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, Int8Step in, Int8
   const int most_in = s.transposed ? 0 : 255, most_out = silu && out.scale > 0 ? 255 : 0;
   check(in.zero >= 0 && in.zero <= most_in && out.zero >= 0 && out.zero <= most_out,
         "int8: the zeros {} and {}; expected at most {} and {}", in.zero, out.zero, most_in, most_out);
+  check(positive(add.scale) && add.zero >= 0 && add.zero <= most_out,
+        "int8: the summand's scale {} and zero {} are not possible", add.scale, add.zero);
+  check(silu || (out.factors.empty() && add.factors.empty()), "int8: factors of channels need SiLU");
+  out.require_channels(s.out);
+  add.require_channels(s.out);
 
   const auto padded = static_cast<size_t>(ceil_div(s.out, int8::kBlock) * int8::kBlock);
   bias_.assign(padded, 0);
@@ -73,6 +85,7 @@ Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, Int8Step in, Int8
     scale_[o] = static_cast<float>(out.scale == 0 || silu ? unit : unit / out.scale);
     check(std::isfinite(scale_[o]), "int8: the scale of output channel {} is not finite", o);
   }
+  set_ending(out, add);
   if (!s.transposed) {
     std::vector<int> taps(static_cast<size_t>(s.kernel));
     for (int i = 0; i < s.kernel; ++i) taps[static_cast<size_t>(i)] = i;
@@ -86,6 +99,19 @@ Int8Conv::Int8Conv(const Shape& s, const Int8Weights& weights, Int8Step in, Int8
     for (int b = 0; b < 2; ++b) {
       pack(weights, phases_.emplace_back(Phase{2, 2, a - 1, b - 1, a, b, {}}), taps[a], taps[b]);
     }
+  }
+}
+
+void Int8Conv::set_ending(const Int8Steps& out, const Int8Steps& add) {
+  silu_scale_.assign(scale_.size(), 1.0F);
+  silu_offset_.assign(scale_.size(), 0.0F);
+  add_scale_.assign(scale_.size(), 0.0F);
+  for (size_t o = 0; o < static_cast<size_t>(shape_.out); ++o) {
+    const float step = out.scale == 0 ? 1.0F : out.scale * out.factor(o);
+    add_scale_[o] = add.scale * add.factor(o) / step;
+    if (!silu_ || out.scale == 0) continue;
+    silu_scale_[o] = 1.0F / step;
+    silu_offset_[o] = static_cast<float>(out.zero) - static_cast<float>(add.zero) * add_scale_[o];
   }
 }
 
@@ -115,7 +141,7 @@ int64_t Int8Conv::out_h(int64_t h) const {
 int64_t Int8Conv::out_w(int64_t w) const { return out_h(w); }
 
 size_t Int8Conv::weight_bytes() const {
-  size_t bytes = bias_.size() * sizeof(int32_t) + scale_.size() * sizeof(float);
+  size_t bytes = bias_.size() * sizeof(int32_t) + 4 * scale_.size() * sizeof(float);
   for (const Phase& phase : phases_) bytes += phase.packed.size();
   return bytes;
 }
@@ -172,13 +198,11 @@ int8::Problem Int8Conv::problem(const Call& call, const Phase& phase) const {
   p.bias = bias_.data();
   p.scale = scale_.data();
   p.relu = call.relu;
-  p.add_scale = call.add_scale / (out_.scale == 0 ? 1.0F : out_.scale);
+  p.add_scale = add_scale_.data();
   p.silu = silu_;
-  if (silu_ && out_.scale != 0) {
-    p.silu_scale = 1.0F / out_.scale;
-    p.silu_offset = static_cast<float>(out_.zero) - static_cast<float>(call.add_zero) * p.add_scale;
-  }
-  if (in_.zero != 0) {
+  p.silu_scale = silu_scale_.data();
+  p.silu_offset = silu_offset_.data();
+  if (in_zero_ != 0) {
     constexpr int64_t kNoEnd = int64_t{1} << 40;
     p.in_h = kNoEnd;
     p.first_row = 0;

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "ops/conv/backend.h"
@@ -17,6 +18,17 @@ struct Int8Step {
   int zero = 0;
   Int8Step(float s = 0, int z = 0) : scale(s), zero(z) {}  // NOLINT: implicit
   bool operator==(const Int8Step&) const = default;
+};
+
+// The steps of a tensor whose channels differ in size: number = (byte - zero) * scale * factor[channel]. Whoever reads
+// such bytes has the factors in its weights, so that for it the tensor has one step.
+struct Int8Steps : Int8Step {
+  std::vector<float> factors;  // [channels], positive; empty: all are 1.
+  Int8Steps(float s = 0, int z = 0, std::vector<float> f = {}) : Int8Step(s, z), factors(std::move(f)) {}  // NOLINT
+  Int8Steps(Int8Step step, std::vector<float> f = {}) : Int8Step(step), factors(std::move(f)) {}           // NOLINT
+  float factor(size_t channel) const { return factors.empty() ? 1.0F : factors[channel]; }
+  // Throws Error unless there are no factors, or one for each channel, which are positive and finite.
+  void require_channels(int64_t channels) const;
 };
 
 // The layout of quantised activations [n, h, w, c] in memory: NHWC with a border of zeros, so that a convolution reads
@@ -53,12 +65,14 @@ class Int8Conv {
     int kernel = 3, stride = 1, pad = 1;
     bool transposed = false;
   };
-  // `in` and `out` are the steps of the input's and output's bytes; the scale 0 of `out` means that the output is
-  // float32. Convolutions may have any kernel with pad <= 1; transposed ones must be 4x4 with stride 2 and pad 1, and
-  // the zero of their input must be 0. Only results of a SiLU may have another zero than 0. Throws Error for other
-  // shapes, for sizes that do not agree, for scales that are not positive and finite, for zeros outside of [0, 255],
-  // and for so many weights that the 32-bit sums could overflow.
-  Int8Conv(const Shape& shape, const Int8Weights& weights, Int8Step in, Int8Step out, bool silu = false);
+  // `in`, `out` and `add` are the steps of the input's, output's and summand's bytes; the scale 0 of `out` means that
+  // the output is float32. Convolutions may have any kernel with pad <= 1; transposed ones must be 4x4 with stride 2
+  // and pad 1, and the zero of their input must be 0. Only results of a SiLU, and what is added to them, may have
+  // another zero than 0 and factors. Throws Error for other shapes, for sizes that do not agree, for scales that are
+  // not positive and finite, for zeros outside of [0, 255], and for so many weights that the 32-bit sums could
+  // overflow.
+  Int8Conv(const Shape& shape, const Int8Weights& weights, Int8Step in, const Int8Steps& out, bool silu = false,
+           const Int8Steps& add = 1.0F);
 
   // The operands of one call. x is a quantised tensor; y and add have the output's shape.
   struct Call {
@@ -67,12 +81,10 @@ class Int8Conv {
     uint8_t* y_u8 = nullptr;  // In the layout Int8Layout; its border is not written.
     float* y_f32 = nullptr;   // Dense [n, h, w, out].
     bool relu = false;        // For y_f32; y_u8 is never negative.
-    // At most one summand: bytes of the value add_scale each, or floats, dense and not for transposed convolutions. It
-    // is added after a SiLU and before a ReLU. Only a summand of a SiLU may have another zero than 0.
+    // At most one summand: bytes, or floats in units of the scale of `add`, dense and not for transposed convolutions.
+    // It is added after a SiLU and before a ReLU.
     const uint8_t* add_u8 = nullptr;
     const float* add_f32 = nullptr;
-    float add_scale = 1;
-    int add_zero = 0;
   };
   int64_t out_h(int64_t h) const;
   int64_t out_w(int64_t w) const;
@@ -102,13 +114,15 @@ class Int8Conv {
   };
   void pack(const Int8Weights& weights, Phase& phase, const std::vector<int>& rows, const std::vector<int>& columns);
   Division division(const Int8Layout& in) const;
+  void set_ending(const Int8Steps& out, const Int8Steps& add);
   int8::Problem problem(const Call& call, const Phase& phase) const;
 
   Shape shape_;
   std::vector<Phase> phases_;
   std::vector<int32_t> bias_;
   std::vector<float> scale_;
-  Int8Step in_, out_;
+  std::vector<float> silu_scale_, silu_offset_, add_scale_;  // As in int8::Problem.
+  int in_zero_ = 0;
   bool silu_ = false;
 };
 

@@ -27,10 +27,10 @@ constexpr float kRound = 8388608.0F;
 void finish(const Problem& p, int64_t n, int64_t y, int64_t x, int64_t k, int32_t sum) {
   const int64_t at = n * p.out_image + y * p.out_row + x * p.out_pixel + k;
   float v = static_cast<float>(sum) * p.scale[k];
-  if (p.silu) v = silu(v) * p.silu_scale;
-  if (p.add_u8 != nullptr) v = v + static_cast<float>(p.add_u8[at]) * p.add_scale;
-  if (p.add_f32 != nullptr) v = v + p.add_f32[((n * p.out_h + y) * p.out_w + x) * p.k + k] * p.add_scale;
-  if (p.silu) v = v + p.silu_offset;
+  if (p.silu) v = silu(v) * p.silu_scale[k];
+  if (p.add_u8 != nullptr) v = v + static_cast<float>(p.add_u8[at]) * p.add_scale[k];
+  if (p.add_f32 != nullptr) v = v + p.add_f32[((n * p.out_h + y) * p.out_w + x) * p.k + k] * p.add_scale[k];
+  if (p.silu) v = v + p.silu_offset[k];
   // The comparisons are those of the vector instructions, for which the maximum of -0 and 0 is the second operand.
   const float positive = v > 0.0F ? v : 0.0F;
   if (p.y_u8 != nullptr) {
@@ -147,6 +147,13 @@ HR_VNNI HR_INLINE __m512 silu_vnni(__m512 v) {
   return _mm512_div_ps(v, _mm512_add_ps(number(1.0F), _mm512_mul_ps(power, _mm512_castsi512_ps(exponent))));
 }
 
+// Loads the numbers of V vectors of output channels.
+template <int V>
+HR_VNNI HR_INLINE void load_channels(const float* from, __m512 (&to)[V]) {
+#pragma GCC unroll 2
+  for (int v = 0; v < V; ++v) to[v] = _mm512_loadu_ps(from + v * 16);
+}
+
 // The epilogue consists of passes over the registers, so that each question is asked once for all of them. Pixels
 // beyond the end of a row have an empty mask.
 template <int G, int V>
@@ -172,14 +179,16 @@ HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&gr
     dense[g] = ((n * p.out_h + groups[g].y) * p.out_w + groups[g].x) * p.k + k0;
   }
   if (p.silu) {
-    const __m512 silu_scale = _mm512_set1_ps(p.silu_scale);
+    __m512 silu_scale[V];
+    load_channels(p.silu_scale + k0, silu_scale);
 #pragma GCC unroll 12
     for (int i = 0; i < G * kGroup; ++i) {
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) values[i][v] = _mm512_mul_ps(silu_vnni(values[i][v]), silu_scale);
+      for (int v = 0; v < V; ++v) values[i][v] = _mm512_mul_ps(silu_vnni(values[i][v]), silu_scale[v]);
     }
   }
-  const __m512 add_scale = _mm512_set1_ps(p.add_scale);
+  __m512 add_scale[V];
+  load_channels(p.add_scale + k0, add_scale);
   if (p.add_u8 != nullptr) {
 #pragma GCC unroll 12
     for (int i = 0; i < G * kGroup; ++i) {
@@ -187,7 +196,7 @@ HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&gr
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) {
         const __m512i bytes = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask_of(i, v), from + v * 16));
-        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(_mm512_cvtepi32_ps(bytes), add_scale));
+        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(_mm512_cvtepi32_ps(bytes), add_scale[v]));
       }
     }
   }
@@ -198,16 +207,17 @@ HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&gr
 #pragma GCC unroll 2
       for (int v = 0; v < V; ++v) {
         const __m512 add = _mm512_maskz_loadu_ps(mask_of(i, v), from + v * 16);
-        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(add, add_scale));
+        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(add, add_scale[v]));
       }
     }
   }
   if (p.silu) {
-    const __m512 offset = _mm512_set1_ps(p.silu_offset);
+    __m512 offset[V];
+    load_channels(p.silu_offset + k0, offset);
 #pragma GCC unroll 12
     for (int i = 0; i < G * kGroup; ++i) {
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) values[i][v] = _mm512_add_ps(values[i][v], offset);
+      for (int v = 0; v < V; ++v) values[i][v] = _mm512_add_ps(values[i][v], offset[v]);
     }
   }
   if (p.y_u8 != nullptr) {

@@ -14,9 +14,9 @@ constexpr int kBlock = 32;
 constexpr int kGroup = 3;
 
 // A problem is one correlation over bytes. With `sum` the integer sum over the taps of x and the weights,
-//   v = float(sum + bias[k]) scale[k]  (+ float(add) add_scale)
+//   v = float(sum + bias[k]) scale[k]  (+ float(add) add_scale[k])
 // and the result is round(v) limited to [0, 255], or v itself, or max(v, 0). With SiLU it is
-//   v = silu(float(sum + bias[k]) scale[k]) silu_scale (+ the same summand) + silu_offset
+//   v = silu(float(sum + bias[k]) scale[k]) silu_scale[k] (+ the same summand) + silu_offset[k]
 // Rounding goes to the nearest integer, and to the even one in the middle. The pointers must stay valid while the loops
 // use them.
 struct Problem {
@@ -45,9 +45,10 @@ struct Problem {
   const uint8_t* add_u8 = nullptr;  // At most one of the two summands is set.
   // This summand is dense: element = ((n out_h + y) out_w + x) k + channel.
   const float* add_f32 = nullptr;
-  float add_scale = 0;
+  const float* add_scale = nullptr;  // [blocks * kBlock], as are the scales and offsets of SiLU.
   bool silu = false;
-  float silu_scale = 1, silu_offset = 0;
+  const float* silu_scale = nullptr;
+  const float* silu_offset = nullptr;
 
   int64_t blocks() const { return (k + kBlock - 1) / kBlock; }
 };

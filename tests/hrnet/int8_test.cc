@@ -206,7 +206,8 @@ TEST_F(Int8WeightFile, ADamagedGraphIsRefused) {
     const std::string error = error_of([&] { parse_int8_graph(text, "g"); });
     EXPECT_TRUE(error.starts_with("g") && error.find(why) != std::string::npos) << to << ": " << error;
   };
-  refused("\"version\":1", "\"version\":2", "`version`");
+  refused("\"version\":1", "\"version\":3", "`version`");
+  refused("\"version\":1", "\"version\":2", "factors of channels need silu");
   refused("\"kind\":\"stem\"", "\"kind\":\"step\"", "expected one of stem, conv");
   refused("\"x\":0", "\"x\":7", "does not exist before it");
   refused("\"x\":0", "\"x\":99999", "`x` is no number from 0 to");

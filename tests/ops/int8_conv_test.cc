@@ -113,7 +113,7 @@ void check_case(const Case& c, Add add, bool floats, int8::Path path) {
                                   << static_cast<int>(path));
   Problem p(c);
   const float out_scale = floats ? 0.0F : p.out_scale;
-  const Int8Conv conv(c.shape, p.weights, p.in_scale, out_scale);
+  const Int8Conv conv(c.shape, p.weights, p.in_scale, out_scale, false, add == Add::bytes ? p.add_scale : 1.0F);
   Bytes y(p.add.layout);
   const size_t count = static_cast<size_t>(c.n * p.out_h * p.out_w * c.shape.out);
   std::vector<float> y_f32(count, -1.0F);
@@ -125,7 +125,6 @@ void check_case(const Case& c, Add add, bool floats, int8::Path path) {
   }
   if (add == Add::bytes) {
     call.add_u8 = p.add.data.data();
-    call.add_scale = p.add_scale;
   }
   if (add == Add::floats) call.add_f32 = p.add_f32.data();
   conv.run_all(call, path);
@@ -193,7 +192,17 @@ void fill_border(Bytes& t, int zero) {
   for (int64_t n = 0; n < t.layout.n; ++n) int8_fill_border(t.layout, n, static_cast<uint8_t>(zero), t.data.data());
 }
 
-// A convolution with SiLU, whose input, summand and output have a zero of their own, in double precision.
+// Factors of channels, which differ by up to a hundred times.
+std::vector<float> some_factors(int64_t channels, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> exponent(-2, 0);
+  std::vector<float> factors(static_cast<size_t>(channels));
+  for (float& f : factors) f = std::pow(10.0F, exponent(random));
+  return factors;
+}
+
+// A convolution with SiLU, whose input, summand and output have a zero of their own and whose channels have factors, in
+// double precision.
 TEST(Int8Conv, WithSiluAndZerosIsWithinOneStepAndHasTheSameBitsOnEveryPath) {
   constexpr int kIn = 37, kAdd = 11, kOut = 5;
   for (const Case& c : {Case{{32, 32, 3, 1, 1}, 1, 7, 5}, Case{{18, 20, 3, 1, 1}, 2, 5, 13},
@@ -203,8 +212,9 @@ TEST(Int8Conv, WithSiluAndZerosIsWithinOneStepAndHasTheSameBitsOnEveryPath) {
       Problem p(c);
       for (float& s : p.weights.scale) s *= 0.05F;
       fill_border(p.x, kIn);
-      const Int8Step out = floats ? Int8Step() : Int8Step(p.out_scale, kOut);
-      const Int8Conv conv(c.shape, p.weights, {p.in_scale, kIn}, out, true);
+      const std::vector<float> factors = some_factors(c.shape.out, 8), add_factors = some_factors(c.shape.out, 9);
+      const Int8Steps out = floats ? Int8Steps() : Int8Steps(p.out_scale, kOut, factors);
+      const Int8Conv conv(c.shape, p.weights, {p.in_scale, kIn}, out, true, {p.add_scale, kAdd, add_factors});
       std::vector<std::vector<uint8_t>> bytes;
       std::vector<std::vector<float>> reals;
       for (const int8::Path path : {int8::Path::plain, int8::Path::avx2, int8::Path::vnni}) {
@@ -213,7 +223,7 @@ TEST(Int8Conv, WithSiluAndZerosIsWithinOneStepAndHasTheSameBitsOnEveryPath) {
         reals.emplace_back(p.add_f32.size(), 0.0F);
         Int8Conv::Call call{.in = p.x.layout, .x = p.x.data.data()};
         floats ? void(call.y_f32 = reals.back().data()) : void(call.y_u8 = bytes.back().data());
-        if (!floats) call.add_u8 = p.add.data.data(), call.add_scale = p.add_scale, call.add_zero = kAdd;
+        if (!floats) call.add_u8 = p.add.data.data();
         conv.run_all(call, path);
         EXPECT_EQ(bytes.back(), bytes.front());
         EXPECT_EQ(reals.back(), reals.front());
@@ -244,8 +254,8 @@ TEST(Int8Conv, WithSiluAndZerosIsWithinOneStepAndHasTheSameBitsOnEveryPath) {
                 ASSERT_NEAR(reals.front()[at], v, 2e-5 * std::max(1.0, std::abs(v)));
                 continue;
               }
-              v += (p.add.at(n, oy, ox, o) - kAdd) * static_cast<double>(p.add_scale);
-              const double steps = v / p.out_scale + kOut;
+              v += (p.add.at(n, oy, ox, o) - kAdd) * static_cast<double>(p.add_scale) * add_factors[k];
+              const double steps = v / (static_cast<double>(p.out_scale) * factors[k]) + kOut;
               ASSERT_NEAR(y.at(n, oy, ox, o), std::clamp(steps, 0.0, 255.0), 0.501);
               inside += steps > 0 && steps < 255 ? 1 : 0;
             }
@@ -270,12 +280,22 @@ TEST(Int8Depthwise, IsWithinOneStepOfTheSumInDoublePrecision) {
     std::vector<float> filter(static_cast<size_t>(c.shape.in * taps)), bias(static_cast<size_t>(c.shape.in));
     for (float& v : filter) v = normal(random);
     for (float& v : bias) v = normal(random);
-    const Int8Depthwise conv(c.shape, filter, bias, {p.in_scale, kIn}, {p.out_scale, kOut});
+    const std::vector<float> factors = some_factors(c.shape.out, 8);
+    const Int8Depthwise conv(c.shape, filter, bias, {p.in_scale, kIn}, {p.out_scale, kOut, factors}),
+        of_floats(c.shape, filter, bias, {}, {p.out_scale, kOut, factors});
+    std::vector<float> x;  // The same numbers as floats, without a border.
+    for (int64_t n = 0; n < c.n; ++n) {
+      for (int64_t i = 0; i < c.h * c.w * c.shape.in; ++i) {
+        const int64_t pixel = i / c.shape.in;
+        x.push_back(static_cast<float>(p.x.at(n, pixel / c.w, pixel % c.w, i % c.shape.in) - kIn) * p.in_scale);
+      }
+    }
     const auto side = [&](int64_t a) { return (a + 2 * c.shape.pad - c.shape.kernel) / c.shape.stride + 1; };
-    Bytes y({c.n, side(c.h), side(c.w), c.shape.out});
+    Bytes y({c.n, side(c.h), side(c.w), c.shape.out}), z(y.layout);
     for (int64_t n = 0; n < c.n; ++n) {
       for (int64_t oy = 0; oy < y.layout.h; ++oy) {
         conv.row(p.x.layout, p.x.data.data(), y.layout, n, oy, y.data.data());
+        of_floats.row(p.x.layout, x.data(), z.layout, n, oy, z.data.data());
         for (int64_t ox = 0; ox < y.layout.w; ++ox) {
           for (int64_t o = 0; o < c.shape.out; ++o) {
             double sum = bias[static_cast<size_t>(o)];
@@ -286,12 +306,33 @@ TEST(Int8Depthwise, IsWithinOneStepOfTheSumInDoublePrecision) {
               sum += (p.x.at(n, iy, ix, o) - kIn) * static_cast<double>(p.in_scale) *
                      filter[static_cast<size_t>(o * taps + t)];
             }
-            ASSERT_NEAR(y.at(n, oy, ox, o), std::clamp(silu(sum) / p.out_scale + kOut, 0.0, 255.0), 0.501);
+            const double step = static_cast<double>(p.out_scale) * factors[static_cast<size_t>(o)];
+            // Where factors are small, a step is so too, and the sums' rounding to float32 is the larger part of it.
+            const double steps = std::clamp(silu(sum) / step + kOut, 0.0, 255.0), most = 0.501 + 1e-5 / step;
+            ASSERT_NEAR(y.at(n, oy, ox, o), steps, most);
+            ASSERT_NEAR(z.at(n, oy, ox, o), steps, most);
           }
         }
       }
     }
   }
+}
+
+TEST(Int8Conv, RefusesFactorsThatDoNotFit) {
+  const Shape s{4, 4, 1, 1, 0};
+  const std::vector<float> filter(16, 0.5F), bias(4, 0.0F), one_channel(4, 0.5F);
+  const Int8Weights w = quantise_weights(filter, bias);
+  const Int8Step in(1.0F, 3);
+  EXPECT_NO_THROW(Int8Conv(s, w, in, {1.0F, 3, {1, 1, 1, 1}}, true, {1.0F, 3, {1, 1, 1, 1}}));
+  EXPECT_THROW(Int8Conv(s, w, 1.0F, {1.0F, 0, {1, 1, 1, 1}}), Error) << "without SiLU";
+  for (const std::vector<float>& bad : {std::vector<float>(3, 1), {1, 1, 0, 1}, {1, 1, -1, 1}, {1, 1, NAN, 1}}) {
+    EXPECT_THROW(Int8Conv(s, w, in, {1.0F, 3, bad}, true), Error);
+    EXPECT_THROW(Int8Conv(s, w, in, {1.0F, 3}, true, {1.0F, 3, bad}), Error);
+    EXPECT_THROW(Int8Stem(s, filter, bias, {1.0F, 3, bad}, true), Error);
+    EXPECT_THROW(Int8Depthwise(s, one_channel, bias, in, {1.0F, 3, bad}), Error);
+  }
+  EXPECT_THROW(Int8Stem(s, filter, bias, Int8Steps()), Error) << "floats without SiLU";
+  EXPECT_THROW(Int8Depthwise(s, one_channel, bias, in, Int8Steps()), Error) << "floats out";
 }
 
 TEST(Int8Conv, QuantisedWeightsReachTheLargestByteAndComeBackWithinHalfAStep) {
@@ -373,6 +414,46 @@ TEST(Int8Stem, EqualsThePlainLoopBitByBit) {
     }
     EXPECT_EQ(wrong, 0);
     EXPECT_EQ(y.data, std::vector<uint8_t>(y.data.size(), 0)) << "bytes outside of the picture were written";
+  }
+}
+
+// With SiLU, as bytes with a zero and factors, and as floats.
+TEST(Int8Stem, WithSiluIsWithinOneStepOrFloat) {
+  const Shape s{3, 37, 3, 2, 1};
+  const int64_t h = 7, w = 15, taps = int64_t{s.kernel} * s.kernel * s.in;
+  constexpr int kOut = 30;
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal;
+  const auto numbers = [&](int64_t count) {
+    std::vector<float> all(static_cast<size_t>(count));
+    for (float& v : all) v = normal(random);
+    return all;
+  };
+  const std::vector<float> images = numbers(2 * h * w * s.in), filter = numbers(s.out * taps), bias = numbers(s.out),
+                           factors = some_factors(s.out, 8);
+  const Int8Stem stem(s, filter, bias, {0.05F, kOut, factors}, true), exact(s, filter, bias, Int8Steps(), true);
+  Bytes y({2, stem.out_side(h), stem.out_side(w), s.out});
+  std::vector<float> floats(static_cast<size_t>(2 * y.layout.h * y.layout.w * s.out));
+  size_t at = 0;
+  for (int64_t n = 0; n < 2; ++n) {
+    for (int64_t oy = 0; oy < y.layout.h; ++oy) {
+      stem.row(images.data(), h, w, y.layout, n, oy, y.data.data());
+      exact.row(images.data(), h, w, y.layout, n, oy, nullptr, floats.data());
+      for (int64_t i = 0; i < y.layout.w * s.out; ++i, ++at) {
+        const int64_t ox = i / s.out, o = i % s.out;
+        double sum = bias[static_cast<size_t>(o)];
+        for (int64_t t = 0; t < taps; ++t) {
+          const int64_t iy = oy * s.stride - s.pad + t / (s.kernel * s.in),
+                        ix = ox * s.stride - s.pad + t / s.in % s.kernel;
+          if (iy < 0 || iy >= h || ix < 0 || ix >= w) continue;
+          sum += static_cast<double>(images[static_cast<size_t>(((n * h + iy) * w + ix) * s.in + t % s.in)]) *
+                 filter[static_cast<size_t>(o * taps + t)];
+        }
+        ASSERT_NEAR(floats[at], silu(sum), 2e-5 * std::max(1.0, std::abs(sum)));
+        const double step = 0.05 * factors[static_cast<size_t>(o)];
+        ASSERT_NEAR(y.at(n, oy, ox, o), std::clamp(silu(sum) / step + kOut, 0.0, 255.0), 0.501 + 1e-5 / step);
+      }
+    }
   }
 }
 

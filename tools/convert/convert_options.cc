@@ -57,7 +57,7 @@ void add_convert_options(CLI::App& app, ConvertOptions& o) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--ranges", o.ranges,
                  "with --calibrate: how a range follows from the values: mse (least mean squared error), percentile "
-                 "(all but a hundred-thousandth) or max")
+                 "(all but a hundred-thousandth) or max [default: mse; for a detector max]")
       ->type_name("METHOD")
       ->check(CLI::IsMember({"mse", "percentile", "max"}));
 }

@@ -19,7 +19,7 @@ struct ConvertOptions : WeightReportOptions {
   std::optional<std::array<int, 2>> fixed_size;
   std::string keypoints_path, codec;
   // For 8-bit weights (hrnet/int8/quantise.h).
-  std::string calibrate, ranges = "mse";
+  std::string calibrate, ranges;
   int calibrate_people = 256;
 };
 void add_convert_options(CLI::App& app, ConvertOptions& options);
