@@ -128,6 +128,19 @@ void CpuConv::forward(const Context& cx, const ConvGeometry& g, const void* x, C
       });
 }
 
+// Only Winograd's method computes statistics, and only where the estimate is clear, so that the choice does not depend
+// on a measurement.
+Tensor CpuConv::forward_with_statistics(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter,
+                                        void* y) {
+  if (cx.exact || cx.loops != nullptr || !winograd_.supports(g) || winograd_.gain(g, Pass::forward) < kClear) return {};
+  Tensor statistics;
+  timed([&] {
+    statistics =
+        winograd_.forward_with_statistics(cx, g, static_cast<const float*>(x), filter.f32, static_cast<float*>(y));
+  });
+  return statistics;
+}
+
 bool CpuConv::joins(const Context& cx) const { return !cx.exact && rows_.exists(); }
 
 void CpuConv::forward_joined(const Context& cx, const ConvGeometry& g, std::span<const ConvInput> inputs,

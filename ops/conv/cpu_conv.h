@@ -29,6 +29,8 @@ class CpuConv final : public ConvBackend {
 
   void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                const void* add, ConvAct act, void* y, PackedFilters* packed) override;
+  Tensor forward_with_statistics(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter,
+                                 void* y) override;
   bool joins(const Context& cx) const override;
   void forward_joined(const Context& cx, const ConvGeometry& g, std::span<const ConvInput> inputs, ConvFilter filter,
                       const float* bias, ConvAct act, void* y, PackedFilters* packed) override;

@@ -30,6 +30,18 @@ int64_t spread(int64_t floats) {
   return (ceil_div(floats, kLine) | 1) * kLine;
 }
 
+// Returns the length of a block, at most `longest` and a multiple of `step`, with which the threads finish earliest:
+// with 11 blocks, one of two threads would compute 6 and the other one 5.
+int64_t even_block(int64_t tiles, int64_t longest, int64_t step) {
+  const int64_t threads = compute_threads();
+  const auto end = [&](int64_t block) { return ceil_div(ceil_div(tiles, block), threads) * block; };
+  int64_t best = longest;
+  for (int64_t block = longest / step * step; block > 0 && 2 * block >= longest; block -= step) {
+    if (end(block) < end(best)) best = block;
+  }
+  return best;
+}
+
 Problem problem_of(const ConvGeometry& g) {
   Problem p;
   p.n = g.n;
@@ -152,11 +164,12 @@ Winograd::Plan Winograd::plan_of(const Problem& p) const {
   plan.by_channels = filters > kSecondCache && tiles < 2 * few * compute_threads();
   if (plan.by_channels) {
     plan.channels = std::min<int64_t>(p.c, 64);
-    plan.shared_tiles = std::min(tiles, std::max(kManyTiles, kSharedFloats / (kPoints * plan.input_row)));
+    // Divisions are at multiples of `rows`, because a part of the statistics must not be divided.
+    plan.shared_tiles = std::min(tiles, std::max(kManyTiles, kSharedFloats / (kPoints * plan.input_row) / rows * rows));
     const int64_t tile_blocks =
         std::max(ceil_div(plan.shared_tiles, kManyTiles),
                  std::min(ceil_div(pieces, plan.blocks), ceil_div(plan.shared_tiles, kFewTiles)));
-    plan.tile_block = ceil_div(plan.shared_tiles, tile_blocks);
+    plan.tile_block = std::min(plan.shared_tiles, round_up(ceil_div(plan.shared_tiles, tile_blocks), rows));
   } else {
     plan.channels = p.c;
     // Transforming the filters in each thread costs at most a tenth of the thread's work, and no thread waits at a
@@ -166,6 +179,7 @@ Winograd::Plan Winograd::plan_of(const Problem& p) const {
     const int64_t fits = kSecondCache / 2 / (kPoints * (plan.input_row + plan.width)) / rows * rows;
     const int64_t fair = ceil_div(ceil_div(tiles, pieces), rows) * rows;
     plan.tile_block = std::clamp(std::min(fits, fair), std::min(rows, tiles), std::min(2 * kFewTiles, tiles));
+    plan.tile_block = even_block(tiles, plan.tile_block, rows);
     plan.shared_tiles = plan.tile_block;
   }
   return plan;
@@ -333,6 +347,17 @@ void Winograd::forward(const Context& cx, const ConvGeometry& g, const float* x,
   run(cx, p, {.data = filter, .k_stride = 9 * g.ci, .c_stride = 1, .tap_stride = g.ci});
 }
 
+Tensor Winograd::forward_with_statistics(const Context& cx, const ConvGeometry& g, const float* x, const float* filter,
+                                         float* y) {
+  Problem p = problem_of(g);
+  p.x = x;
+  p.y = y;
+  Tensor statistics = cx.empty({ceil_div(p.tiles(), loops_->rows), 4, p.k}, DType::f32);
+  p.statistics = statistics.data<float>();
+  run(cx, p, {.data = filter, .k_stride = 9 * g.ci, .c_stride = 1, .tap_stride = g.ci});
+  return statistics;
+}
+
 void Winograd::backward_data(const Context& cx, const ConvGeometry& g, const float* dy, const float* filter,
                              float* dx) {
   Problem p = problem_of(mirrored(g));
@@ -341,24 +366,95 @@ void Winograd::backward_data(const Context& cx, const ConvGeometry& g, const flo
   run(cx, p, {.data = filter, .k_stride = 1, .c_stride = 9 * g.ci, .tap_stride = g.ci, .rotated = true});
 }
 
+// The transformed tiles of a gradient of filters, and the sums of their products.
+struct Winograd::FilterPlan {
+  int64_t lanes, width, blocks;        // A block has `width` input channels.
+  int64_t in_row, out_row, sum_point;  // A row of inputs or gradients at one point; the sums at one point.
+
+  FilterPlan(const Problem& p, int64_t vector)
+      : lanes(vector),
+        width(2 * vector),
+        blocks(ceil_div(p.c, width)),
+        in_row(round_up(p.c, vector)),
+        out_row(round_up(p.k, vector)),
+        sum_point(spread(p.k * in_row)) {}
+  int vectors(const Problem& p, int64_t c0) const {
+    return static_cast<int>(ceil_div(std::min(width, p.c - c0), lanes));
+  }
+  // With few channels and many tiles the sums of one thread fit into its L2 cache beside the tiles that it transforms.
+  // The tiles are then divided into this many strands, whose sums are added in their order. The number depends on the
+  // shape alone, and so do the bits. 1 stands for rounds of all threads together.
+  int64_t strands(const Problem& p) const {
+    constexpr int64_t kSums = 152 << 10, kTiles = 96, kFewest = 4, kMost = 8;
+    const int64_t count = std::min(p.tiles() / kTiles, kMost);
+    return kPoints * sum_point <= kSums && count >= kFewest ? count : 1;
+  }
+};
+
+void Winograd::backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter) {
+  Problem p = problem_of(g);
+  p.x = x;
+  const FilterPlan plan(p, loops_->lanes);
+  const int64_t strands = plan.strands(p);
+  const Matrices<float> sums{filters_.get(strands * kPoints * plan.sum_point), plan.sum_point, plan.in_row};
+  strands > 1 ? filters_by_strands(p, plan, dy, strands, sums) : filters_by_rounds(p, plan, dy, sums);
+  constexpr int64_t kFilters = 8;  // One piece of the final transform covers this many filters.
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t i = 0; i < ceil_div(p.k, kFilters); ++i) {
+    loops_->finish_filters(p, i * kFilters, std::min(p.k, (i + 1) * kFilters), sums, dfilter);
+  }
+}
+
+// A piece of work is a strand: a thread transforms some of its tiles and multiplies them while they are in its cache.
+void Winograd::filters_by_strands(const Problem& p, const FilterPlan& plan, const float* dy, int64_t strands,
+                                  Matrices<float> sums) {
+  constexpr int64_t kCache = 224 << 10, kFewest = 12, kMost = 48;  // So many floats, and so many tiles at a time.
+  const int64_t numbers = kPoints * plan.sum_point;
+  const int64_t tiles = std::clamp((kCache - numbers) / (kPoints * (plan.in_row + plan.out_row)), kFewest, kMost);
+  const int64_t in_point = spread(tiles * plan.in_row), out_point = spread(tiles * plan.out_row);
+  const auto threads = static_cast<size_t>(compute_threads());
+  if (of_thread_.size() < threads) of_thread_.resize(threads);
+#pragma omp parallel
+  {
+    float* const scratch = of_thread_[static_cast<size_t>(omp_get_thread_num())].get(kPoints * (in_point + out_point));
+    const Matrices<float> in{scratch, in_point, plan.in_row};
+    const Matrices<float> out{scratch + kPoints * in_point, out_point, plan.out_row};
+#pragma omp for schedule(dynamic)
+    for (int64_t s = 0; s < strands; ++s) {
+      const int64_t begin = p.tiles() * s / strands, end = p.tiles() * (s + 1) / strands;
+      for (int64_t first = begin; first < end; first += tiles) {
+        const int64_t count = std::min(tiles, end - first);
+        loops_->transform_inputs(p, first, count, 0, p.c, in);
+        loops_->transform_gradients(p, dy, first, count, 0, p.k, out);
+        for (int64_t c0 = 0; c0 < p.c; c0 += plan.width) {
+          loops_->multiply_transposed(
+              kPoints, p.k, count, plan.vectors(p, c0), out, {in.data + c0, in.point_stride, in.row_stride},
+              {sums.data + s * numbers + c0, sums.point_stride, sums.row_stride}, first > begin);
+        }
+      }
+    }
+#pragma omp for schedule(static)
+    for (int64_t point = 0; point < kPoints; ++point) {
+      float* to = sums.data + point * plan.sum_point;
+      for (int64_t s = 1; s < strands; ++s) {
+        for (int64_t i = 0; i < p.k * plan.in_row; ++i) to[i] += to[s * numbers + i];
+      }
+    }
+  }
+}
+
 // Proceeds in rounds of as many tiles as fit into the L3 cache. A round first transforms the inputs and the gradients
 // of its tiles. Then each piece of work, which is one point and a block of input channels, adds the contributions of
 // these tiles to its filters.
-void Winograd::backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter) {
+void Winograd::filters_by_rounds(const Problem& p, const FilterPlan& plan, const float* dy, Matrices<float> sums) {
   // One piece of the transforms covers this many tiles and channels.
   constexpr int64_t kTiles = 4, kChannels = 64;
   constexpr int64_t kSharedFloats = 1 << 20;
-  constexpr int64_t kFilters = 8;  // One piece of the final transform covers this many filters.
-  Problem p = problem_of(g);
-  p.x = x;
-  const int64_t lanes = loops_->lanes, width = 2 * lanes, blocks = ceil_div(p.c, width);
-  const int64_t in_row = round_up(p.c, lanes), out_row = round_up(p.k, lanes);
+  const int64_t in_row = plan.in_row, out_row = plan.out_row;
   const int64_t round = std::min(p.tiles(), std::max<int64_t>(kSharedFloats / (kPoints * (in_row + out_row)), 32));
   const int64_t in_point = spread(round * in_row), out_point = spread(round * out_row);
-  const int64_t sum_point = spread(p.k * in_row);
   const Matrices<float> in{inputs_.get(kPoints * (in_point + out_point)), in_point, in_row};
   const Matrices<float> out{in.data + kPoints * in_point, out_point, out_row};
-  const Matrices<float> sums{filters_.get(kPoints * sum_point), sum_point, in_row};
   const int64_t in_parts = ceil_div(p.c, kChannels), out_parts = ceil_div(p.k, kChannels);
   const int64_t parts = in_parts + out_parts;
 #pragma omp parallel
@@ -379,17 +475,13 @@ void Winograd::backward_filter(const ConvGeometry& g, const float* x, const floa
         }
       }
 #pragma omp for schedule(dynamic)
-      for (int64_t i = 0; i < kPoints * blocks; ++i) {
-        const int64_t point = i / blocks, c0 = i % blocks * width;
-        const int vectors = static_cast<int>(ceil_div(std::min(width, p.c - c0), lanes));
-        loops_->multiply_transposed(1, p.k, count, vectors, {out.data + point * out_point, out_point, out_row},
+      for (int64_t i = 0; i < kPoints * plan.blocks; ++i) {
+        const int64_t point = i / plan.blocks, c0 = i % plan.blocks * plan.width;
+        loops_->multiply_transposed(1, p.k, count, plan.vectors(p, c0),
+                                    {out.data + point * out_point, out_point, out_row},
                                     {in.data + point * in_point + c0, in_point, in_row},
-                                    {sums.data + point * sum_point + c0, sum_point, in_row}, start > 0);
+                                    {sums.data + point * plan.sum_point + c0, plan.sum_point, in_row}, start > 0);
       }
-    }
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < ceil_div(p.k, kFilters); ++i) {
-      loops_->finish_filters(p, i * kFilters, std::min(p.k, (i + 1) * kFilters), sums, dfilter);
     }
   }
 }

@@ -37,6 +37,9 @@ class Winograd {
   // If cx.loops is set, forward() and backward_data() record their loops there.
   void forward(const Context& cx, const ConvGeometry& g, const float* x, const float* filter, const float* bias,
                const float* add, ConvAct act, float* y);
+  // Computes what ConvBackend's function of the same name does, always. The memory of the result comes from cx.
+  Tensor forward_with_statistics(const Context& cx, const ConvGeometry& g, const float* x, const float* filter,
+                                 float* y);
   void backward_data(const Context& cx, const ConvGeometry& g, const float* dy, const float* filter, float* dx);
   void backward_filter(const ConvGeometry& g, const float* x, const float* dy, float* dfilter);
 
@@ -55,6 +58,7 @@ class Winograd {
   };
   // The plan says how one convolution is divided into pieces of work.
   struct Plan;
+  struct FilterPlan;  // The same for the gradient of the filters.
 
   Plan plan_of(const winograd::Problem& p) const;
   void run(const Context& cx, const winograd::Problem& p, const winograd::Filters& filters);
@@ -62,7 +66,10 @@ class Winograd {
                                    const Tensor& shared) const;
   std::vector<Loop> loops_by_channels(const winograd::Problem& p, const Plan& plan, const winograd::Filters& from,
                                       const Tensor& shared) const;
-  float* scratch_of_thread(int64_t floats);
+  void filters_by_strands(const winograd::Problem& p, const FilterPlan& plan, const float* dy, int64_t strands,
+                          winograd::Matrices<float> sums);
+  void filters_by_rounds(const winograd::Problem& p, const FilterPlan& plan, const float* dy,
+                         winograd::Matrices<float> sums);
   int vectors_of(const winograd::Problem& p, const Plan& plan, int64_t k0) const;
 
   const winograd::Loops* loops_;

@@ -2,11 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/conv/vector_loops.h"
 #include "ops/sigmoid.h"
-
-// The templates below take vectors by value. They are always inlined, so that no calling convention is involved.
-#pragma GCC diagnostic ignored "-Wpsabi"
-#define HR_INLINE inline __attribute__((always_inline))
 
 namespace hr::winograd {
 namespace {
@@ -15,19 +12,6 @@ namespace {
 
 // The interpolation points include +-kA and +-kB.
 constexpr float kA = 0.707106781186547524f, kB = 1.41421356237309505f;
-
-template <class V>
-HR_INLINE V load_some(const float* p, int64_t count) {
-  float lanes[Lanes<V>::kCount] = {};
-  for (int64_t i = 0; i < count; ++i) lanes[i] = p[i];
-  return load<V>(lanes);
-}
-template <class V>
-HR_INLINE void store_some(float* p, V v, int64_t count) {
-  float lanes[Lanes<V>::kCount];
-  store<V>(lanes, v);
-  for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
-}
 
 // Computes out = B^T d. The rows of B^T are
 //   [1, 0, -5/2, 0, 1, 0], [0, -+2a, -2, +-a, 1, 0], [0, -+b/2, -1/2, +-b, 1, 0], [0, 1, 0, -5/2, 0, 1].
@@ -106,12 +90,12 @@ HR_INLINE void transform_filters(const Problem& p, const Filters& from, int64_t 
       if (from.k_stride == 1) {
         for (int64_t i = 0; i < cs; ++i) {
           const float* at = base + i * from.c_stride;
-          square[i] = ks == kCount ? load<V>(at) : load_some<V>(at, ks);
+          square[i] = load_count<V>(at, ks);
         }
       } else {
         for (int64_t i = 0; i < kCount; ++i) {
           const float* at = base + i * from.k_stride;
-          square[i] = i >= ks ? V{} : cs == kCount ? load<V>(at) : load_some<V>(at, cs);
+          square[i] = i >= ks ? V{} : cs == kCount ? load<V>(at) : load_count<V>(at, cs);
         }
         transpose<V>(square);
       }
@@ -187,7 +171,7 @@ HR_INLINE void transform_inputs(const Problem& p, int64_t first, int64_t count, 
     if (c < c1) {
       V patch[6][6];
       for (int y = 0; y < 6; ++y) {
-        for (int x = 0; x < 6; ++x) patch[y][x] = exists(y, x) ? load_some<V>(at(y, x) + c, c1 - c) : V{};
+        for (int x = 0; x < 6; ++x) patch[y][x] = exists(y, x) ? load_count<V>(at(y, x) + c, c1 - c) : V{};
       }
       transform_patch<V>([&](int y, int x) { return patch[y][x]; }, out + c, to.point_stride);
     }
@@ -259,50 +243,94 @@ HR_INLINE void multiply(int points, int64_t rows, int64_t depth, int vectors, Ma
 // Adds the bias and `add` and applies the activation for `count` channels of the output that starts at index `at`.
 template <class V>
 HR_INLINE void finish(const Problem& p, V sum, V bias, int64_t at, int64_t count) {
-  constexpr int kCount = Lanes<V>::kCount;
   sum = sum + bias;
   if (p.act == ConvAct::silu) sum = silu(sum);
-  if (p.add != nullptr) sum = sum + (count == kCount ? load<V>(p.add + at) : load_some<V>(p.add + at, count));
+  if (p.add != nullptr) sum = sum + load_count<V>(p.add + at, count);
   if (p.act == ConvAct::relu) sum = at_least(sum, V{});
-  if (count == kCount) {
-    store<V>(p.y + at, sum);
-  } else {
-    store_some<V>(p.y + at, sum, count);
+  store_count<V>(p.y + at, sum, count);
+}
+
+// Transforms the products of one tile and vector. store(y, x, value) takes the outputs that exist.
+template <class V, class Store>
+HR_INLINE void transform_products(const float* m, int64_t point_stride, int64_t rows, int64_t columns,
+                                  const Store& store) {
+  V half[6][4];
+#pragma GCC unroll 6
+  for (int x = 0; x < 6; ++x) {
+    V column[6];
+#pragma GCC unroll 6
+    for (int y = 0; y < 6; ++y) column[y] = load<V>(m + (y * 6 + x) * point_stride);
+    output_rows<V>(column, half[x]);
+  }
+#pragma GCC unroll 4
+  for (int y = 0; y < 4; ++y) {
+    if (y >= rows) break;
+    const V row[6] = {half[0][y], half[1][y], half[2][y], half[3][y], half[4][y], half[5][y]};
+    V out[4];
+    output_rows<V>(row, out);
+#pragma GCC unroll 4
+    for (int x = 0; x < 4; ++x) {
+      if (x < columns) store(y, x, out[x]);
+    }
   }
 }
 
+// Writes the outputs of the tiles of one part and of one vector, and their statistics.
 template <class V>
+HR_INLINE void transform_part(const Problem& p, int64_t part, int64_t first, int64_t count, int64_t k,
+                              const float* products, int64_t point_stride, int64_t row_stride) {
+  constexpr int kCount = Lanes<V>::kCount;
+  const int64_t ks = std::min<int64_t>(kCount, p.k - k);
+  // The first output is the shift, so that a large mean costs no digits.
+  V shift{}, sum{}, squares{};
+  int64_t pixels = 0;
+  for (int64_t t = 0; t < count; ++t) {
+    const Place place(p, first + t);
+    const int64_t rows = std::min<int64_t>(kTile, p.out_h - place.y),
+                  columns = std::min<int64_t>(kTile, p.out_w - place.x);
+    const int64_t corner = ((place.image * p.out_h + place.y) * p.out_w + place.x) * p.k + k;
+    transform_products<V>(products + t * row_stride, point_stride, rows, columns, [&](int y, int x, V value) {
+      if (y == 0 && x == 0 && t == 0) shift = value;
+      const V d = value - shift;
+      sum += d;
+      squares += d * d;
+      float* to = p.y + corner + (y * p.out_w + x) * p.k;
+      store_count<V>(to, value, ks);
+    });
+    pixels += rows * columns;
+  }
+  const V numbers[4] = {V{} + static_cast<float>(pixels), shift, sum, squares};
+  for (int i = 0; i < 4; ++i) {
+    float* to = p.statistics + (part * 4 + i) * p.k + k;
+    store_count<V>(to, numbers[i], ks);
+  }
+}
+
+template <class V, int R>
 HR_INLINE void transform_outputs(const Problem& p, int64_t first, int64_t count, int64_t k0, int vectors,
                                  Matrices<const float> products) {
   constexpr int kCount = Lanes<V>::kCount;
+  if (p.statistics != nullptr) {
+    for (int64_t t = 0; t < count; t += R) {
+      for (int v = 0; v < vectors; ++v) {
+        transform_part<V>(p, (first + t) / R, first + t, std::min<int64_t>(R, count - t), k0 + v * kCount,
+                          products.data + t * products.row_stride + v * kCount, products.point_stride,
+                          products.row_stride);
+      }
+    }
+    return;
+  }
   for (int64_t t = 0; t < count; ++t) {
     const Place place(p, first + t);
     const int64_t rows = std::min<int64_t>(kTile, p.out_h - place.y),
                   columns = std::min<int64_t>(kTile, p.out_w - place.x);
     for (int v = 0; v < vectors; ++v) {
       const int64_t k = k0 + v * kCount, ks = std::min<int64_t>(kCount, p.k - k);
-      const V bias = p.bias == nullptr ? V{} : ks == kCount ? load<V>(p.bias + k) : load_some<V>(p.bias + k, ks);
-      const float* m = products.data + t * products.row_stride + v * kCount;
-      V half[6][4];
-#pragma GCC unroll 6
-      for (int x = 0; x < 6; ++x) {
-        V column[6];
-#pragma GCC unroll 6
-        for (int y = 0; y < 6; ++y) column[y] = load<V>(m + (y * 6 + x) * products.point_stride);
-        output_rows<V>(column, half[x]);
-      }
-#pragma GCC unroll 4
-      for (int y = 0; y < 4; ++y) {
-        if (y >= rows) break;
-        const V row[6] = {half[0][y], half[1][y], half[2][y], half[3][y], half[4][y], half[5][y]};
-        V out[4];
-        output_rows<V>(row, out);
-        const int64_t at = ((place.image * p.out_h + place.y + y) * p.out_w + place.x) * p.k + k;
-#pragma GCC unroll 4
-        for (int x = 0; x < 4; ++x) {
-          if (x < columns) finish<V>(p, out[x], bias, at + x * p.k, ks);
-        }
-      }
+      const V bias = p.bias == nullptr ? V{} : load_count<V>(p.bias + k, ks);
+      const int64_t corner = ((place.image * p.out_h + place.y) * p.out_w + place.x) * p.k + k;
+      transform_products<V>(
+          products.data + t * products.row_stride + v * kCount, products.point_stride, rows, columns,
+          [&](int y, int x, V value) { finish<V>(p, value, bias, corner + (y * p.out_w + x) * p.k, ks); });
     }
   }
 }
@@ -344,7 +372,7 @@ HR_INLINE void transform_gradients(const Problem& p, const float* dy, int64_t fi
       const auto at = [&](int y, int x) {
         if (y >= rows || x >= columns) return V{};
         const float* from = base + (y * p.out_w + x) * p.k + k;
-        return ks == kCount ? load<V>(from) : load_some<V>(from, ks);
+        return load_count<V>(from, ks);
       };
       V half[4][6];
 #pragma GCC unroll 4
@@ -390,7 +418,7 @@ HR_INLINE void finish_filters(const Problem& p, int64_t k0, int64_t k1, Matrices
           if (cs == kCount) {
             store<V>(out, g[x]);
           } else {
-            store_some<V>(out, g[x], cs);
+            store_count<V>(out, g[x], cs);
           }
         }
       }
@@ -421,7 +449,7 @@ HR_INLINE void finish_filters(const Problem& p, int64_t k0, int64_t k1, Matrices
   }                                                                                                                  \
   __attribute__((target(instructions), flatten)) void outputs_##level(                                               \
       const Problem& p, int64_t first, int64_t count, int64_t k0, int vectors, Matrices<const float> products) {     \
-    transform_outputs<V>(p, first, count, k0, vectors, products);                                                    \
+    transform_outputs<V, R>(p, first, count, k0, vectors, products);                                                 \
   }                                                                                                                  \
   __attribute__((target(instructions), flatten)) void gradients_##level(                                             \
       const Problem& p, const float* dy, int64_t first, int64_t count, int64_t k0, int64_t k1, Matrices<float> to) { \
@@ -437,8 +465,8 @@ HR_INLINE void finish_filters(const Problem& p, int64_t k0, int64_t k1, Matrices
                                 outputs_##level,  gradients_##level,                                                 \
                                 finish_##level};
 
-HR_WINOGRAD_LOOPS(v3, Floats8, 6, "avx2,fma,f16c,bmi,bmi2,lzcnt,movbe")
-HR_WINOGRAD_LOOPS(v4, Floats16, 12, "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,lzcnt,movbe")
+HR_WINOGRAD_LOOPS(v3, Floats8, 6, HR_INSTRUCTIONS_V3)
+HR_WINOGRAD_LOOPS(v4, Floats16, 12, HR_INSTRUCTIONS_V4)
 #endif
 
 }  // namespace

@@ -30,6 +30,9 @@ struct Problem {
   const float* add = nullptr;
   ConvAct act = ConvAct::none;
   float* y = nullptr;
+  // [parts, 4, k] as of ConvBackend::forward_with_statistics, or null. A part has the outputs of Loops::rows
+  // neighbouring tiles. There is then no bias, summand or activation.
+  float* statistics = nullptr;
 
   int64_t tiles() const { return n * tiles_h * tiles_w; }
 };
@@ -56,7 +59,7 @@ struct Matrices {
 struct Loops {
   // A vector holds this many channels. A block of output channels has one or two vectors.
   int lanes = 0;
-  int rows = 0;  // The products of this many rows are held in registers at once.
+  int rows = 0;  // The products of this many rows are held in registers at once. A part of the statistics has as many.
 
   // Transforms the filters of `lanes` output channels from k0 on and of input channels [c0, c1), where c0 is a multiple
   // of `lanes`. Row c - c0 of the result holds input channel c. Output channels that the problem does not have (from k
@@ -73,6 +76,7 @@ struct Loops {
   void (*multiply_transposed)(int points, int64_t rows, int64_t depth, int vectors, Matrices<const float> left,
                               Matrices<const float> right, Matrices<float> products, bool accumulate);
   // Transforms the products into outputs and writes `count` tiles and `vectors` vectors of output channels from k0 on.
+  // With statistics, first_tile must be a multiple of `rows`, and so must `count`, unless the tiles end there.
   void (*transform_outputs)(const Problem&, int64_t first_tile, int64_t count, int64_t k0, int vectors,
                             Matrices<const float> products);
 

@@ -62,6 +62,25 @@ TEST(CpuConv, LargeConvolutionsTakeWinogradsMethodUnlessTheyShallBeExact) {
   EXPECT_EQ(conv.clock.calls, 3);
 }
 
+// Where it does not, the caller reads the outputs once more.
+TEST(CpuConv, WinogradsMethodComputesStatisticsUnlessTheyShallBeExact) {
+  if (!Winograd().exists()) GTEST_SKIP() << "no AVX2";
+  const Ways large(geometry(2, 32, 24, 64, 64)), small(geometry(1, 2, 2, 16, 16));
+  const Ways close(close_call());
+  CpuConv conv({});
+  Context exact;
+  exact.exact = true;
+  const auto statistics = [&](const Ways& of, const Context& cx, Floats& y) {
+    return conv.forward_with_statistics(cx, of.g, of.x.data(), {of.filter.data()}, y.data());
+  };
+  Floats y(large.fast.size());
+  EXPECT_TRUE(statistics(large, Context(), y).defined());
+  EXPECT_TRUE(y == large.fast);
+  EXPECT_FALSE(statistics(large, exact, y).defined());
+  EXPECT_FALSE(statistics(small, Context(), y).defined());
+  EXPECT_FALSE(statistics(close, Context(), y).defined());
+}
+
 TEST(CpuConv, TheGradientsTakeWinogradsMethodToo) {
   if (!Winograd().exists()) GTEST_SKIP() << "no AVX2";
   const ConvGeometry g = geometry(2, 32, 24, 64, 64);

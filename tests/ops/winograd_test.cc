@@ -306,10 +306,12 @@ Reference reference_of_filters(const ConvGeometry& g, const Floats& x, const Flo
   return r;
 }
 
-// The last shape needs several rounds of tiles.
+// The last but one needs several rounds of tiles. The last one is divided into strands, of which some end with fewer
+// tiles than are transformed at once.
 TEST(Winograd, TheFilterGradientIsWithinTheBoundOfItsRoundings) {
   std::vector<ConvGeometry> list = geometries();
   list.push_back(geometry(2, 37, 70, 120, 40));
+  list.push_back(geometry(2, 57, 61, 24, 37));
   for (const ConvGeometry& g : list) {
     const Floats x = numbers(x_size(g), 1), dy = numbers(y_size(g), 2);
     const Reference r = reference_of_filters(g, x, dy);
@@ -322,11 +324,60 @@ TEST(Winograd, TheFilterGradientIsWithinTheBoundOfItsRoundings) {
   }
 }
 
+// The sums of each part, counted in double precision from the outputs, which are those of forward(). Numbers with a
+// mean of 100 lose no digits.
+TEST(Winograd, StatisticsAreThoseOfTheOutputs) {
+  std::vector<ConvGeometry> list = geometries();
+  list.push_back(geometry(1, 64, 60, 512, 32));
+  for (const ConvGeometry& g : list) {
+    const Floats filter = numbers(filter_size(g), 2);
+    Floats x = numbers(x_size(g), 1);
+    for (float& v : x) v += 100;
+    for (const CpuLevel level : levels()) {
+      Winograd winograd(level);
+      const Floats expected = forward(winograd, g, x, filter, nullptr, nullptr, ConvAct::none);
+      Floats first;
+      for (const int threads : {1, 2, 8, 3}) {
+        const Threads scope(threads);
+        Guarded y(y_size(g));
+        const Tensor parts = winograd.forward_with_statistics(Context(), g, x.data(), filter.data(), y.data());
+        const std::string where = fmt::format("{}, level {}", name_of(g), static_cast<int>(level));
+        ASSERT_TRUE(y.values() == expected) << where;
+        ASSERT_TRUE(parts.rank() == 3 && parts.dim(1) == 4 && parts.dim(2) == g.co) << where;
+        const Floats all(parts.data<float>(), parts.data<float>() + parts.numel());
+        if (first.empty()) first = all;
+        ASSERT_TRUE(all == first) << where << ", " << threads << " threads";
+      }
+      // All sums are moved to one shift, the first output.
+      const int64_t pixels = y_size(g) / g.co, count = static_cast<int64_t>(first.size()) / 4 / g.co;
+      for (int64_t k = 0; k < g.co; ++k) {
+        double n = 0, sum = 0, squares = 0, true_sum = 0, true_squares = 0;
+        for (int64_t part = 0; part < count; ++part) {
+          const float* at = first.data() + part * 4 * g.co + k;
+          const double d = static_cast<double>(at[g.co]) - expected[k];
+          n += at[0];
+          sum += at[2 * g.co] + at[0] * d;
+          squares += at[3 * g.co] + d * (2.0 * at[2 * g.co] + at[0] * d);
+        }
+        for (int64_t i = 0; i < pixels; ++i) {
+          const double d = static_cast<double>(expected[i * g.co + k]) - expected[k];
+          true_sum += d;
+          true_squares += d * d;
+        }
+        ASSERT_EQ(n, static_cast<double>(pixels)) << name_of(g) << ", channel " << k;
+        const double spread = std::sqrt(static_cast<double>(pixels) * true_squares);
+        ASSERT_NEAR(sum, true_sum, 2e-5 * spread) << name_of(g) << ", channel " << k;
+        ASSERT_NEAR(squares, true_squares, 4e-5 * true_squares) << name_of(g) << ", channel " << k;
+      }
+    }
+  }
+}
+
 // With one or two threads each has filters of its own for the first shape, with eight they share them. With one thread
 // the last shape is divided by tiles, with eight by channels, in two rounds.
 TEST(Winograd, AnyNumberOfThreadsGivesTheSameBits) {
-  for (const ConvGeometry& g :
-       {geometry(2, 33, 37, 24, 40), geometry(3, 8, 6, 130, 70), geometry(1, 64, 60, 512, 32)}) {
+  for (const ConvGeometry& g : {geometry(2, 33, 37, 24, 40), geometry(3, 8, 6, 130, 70), geometry(1, 64, 60, 512, 32),
+                                geometry(2, 57, 61, 24, 37)}) {
     const Floats x = numbers(x_size(g), 1), filter = numbers(filter_size(g), 2), bias = numbers(g.co, 3);
     for (const CpuLevel level : levels()) {
       Winograd winograd(level);
