@@ -348,19 +348,19 @@ TEST(Winograd, StatisticsAreThoseOfTheOutputs) {
         if (first.empty()) first = all;
         ASSERT_TRUE(all == first) << where << ", " << threads << " threads";
       }
-      // Moves the sums of all parts to the shift of the first one.
+      // All sums are moved to one shift, the first output.
       const int64_t pixels = y_size(g) / g.co, count = static_cast<int64_t>(first.size()) / 4 / g.co;
       for (int64_t k = 0; k < g.co; ++k) {
         double n = 0, sum = 0, squares = 0, true_sum = 0, true_squares = 0;
         for (int64_t part = 0; part < count; ++part) {
           const float* at = first.data() + part * 4 * g.co + k;
-          const double d = static_cast<double>(at[g.co]) - first[g.co + k];
+          const double d = static_cast<double>(at[g.co]) - expected[k];
           n += at[0];
           sum += at[2 * g.co] + at[0] * d;
           squares += at[3 * g.co] + d * (2.0 * at[2 * g.co] + at[0] * d);
         }
         for (int64_t i = 0; i < pixels; ++i) {
-          const double d = static_cast<double>(expected[i * g.co + k]) - first[g.co + k];
+          const double d = static_cast<double>(expected[i * g.co + k]) - expected[k];
           true_sum += d;
           true_squares += d * d;
         }
