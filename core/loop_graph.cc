@@ -61,17 +61,13 @@ std::shared_ptr<const LoopGraph> LoopRecorder::finish() {
       then[i].push_back(static_cast<int>(k));
     }
   }
-  // All branches proceed side by side, so that work of several of them is left when they are about to meet.
-  std::vector<size_t> order(count);
-  for (size_t i = 0; i < count; ++i) order[i] = i;
-  std::ranges::stable_sort(order, {}, [&](size_t i) { return level[i]; });
-  std::vector<int> position(count);
-  for (size_t i = 0; i < count; ++i) position[order[i]] = static_cast<int>(i);
+  // The loops keep the order in which they were recorded, because a loop then finds what the loops before it wrote in
+  // the caches. A thread that waits for a piece of another thread goes on with a later loop that may run.
   auto graph = std::make_shared<LoopGraph>();
-  for (const size_t i : order) {
-    for (int& t : then[i]) t = position[static_cast<size_t>(t)];
+  for (size_t i = 0; i < count; ++i) {
     graph->scratch_ = std::max(graph->scratch_, loops_[i].scratch);
-    graph->nodes_.push_back({std::move(loops_[i]), level[i], waits_for[i], std::move(then[i])});
+    graph->levels_ = std::max(graph->levels_, level[i] + 1);
+    graph->nodes_.push_back({std::move(loops_[i]), waits_for[i], std::move(then[i])});
   }
   loops_.clear();
   return graph;

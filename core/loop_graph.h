@@ -77,7 +77,7 @@ class LoopGraph {
  public:
   size_t size() const { return nodes_.size(); }
   // The length of the longest chain of loops that need each other.
-  int levels() const { return nodes_.empty() ? 0 : nodes_.back().level + 1; }
+  int levels() const { return levels_; }
 
  private:
   friend class LoopRecorder;
@@ -85,11 +85,11 @@ class LoopGraph {
   friend class LoopSchedule;
   struct Node {
     Loop loop;
-    int level = 0;          // Longest chain of loops before this one.
     int waits_for = 0;      // The number of loops that must end before this one; each of them has it in `then`.
     std::vector<int> then;  // Loops that wait for this one.
   };
-  std::vector<Node> nodes_;  // By level.
+  std::vector<Node> nodes_;  // In the order of their recording.
+  int levels_ = 0;
   size_t scratch_ = 0;
 };
 

@@ -107,7 +107,7 @@ size_t LoopSchedule::waits() const {
 // Most waits are short. A longer one means that another process has the processor of a thread; the waiting thread then
 // lends it its own.
 void LoopSchedule::wait_for_others(int index, int threads, int chains) const {
-  constexpr int kSpins = 1000;  // About 50 microseconds.
+  constexpr int kSpins = 10'000;  // About half a millisecond.
   for (int t = 0; t < threads; ++t) {
     if (t == index) continue;
     const std::atomic<int>& ended = progress_[static_cast<size_t>(t)].chains;

@@ -209,8 +209,8 @@ PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const
 
 // The memory of inputs and outputs whose addresses the recorded loops have, and these loops.
 struct PersonDetector::Plan {
-  // A chain of loops makes and releases about so many tensors.
-  static constexpr size_t kReuseAfter = 16;
+  // Later use makes chains longer, and more memory passes through the caches.
+  static constexpr size_t kReuseAfter = 8;
 
   explicit Plan(const std::shared_ptr<Allocator>& memory) : step(memory) { step.reuse_after(kReuseAfter); }
 

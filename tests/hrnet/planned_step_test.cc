@@ -140,7 +140,7 @@ TEST(PlannedStep, DetectorsHaveTheSameBitsForAnyNumberOfThreads) {
         const Tensor table = cx.empty({2, Yolox::anchors(96, 64), 5 + shape.classes}, DType::f32);
         LoopTeam team(threads);
         LoopSchedule schedule;
-        for (const size_t reuse_after : {0, 16}) {
+        for (const size_t reuse_after : {0, 8}) {
           PlannedStep step(cx.allocator), scheduled(cx.allocator);
           scheduled.reuse_after(reuse_after);
           const auto body = [&](Context& in) { network->forward(in, images, table); };
