@@ -99,8 +99,12 @@ TEST_P(Int8Detector, HasFloatsBeforeTheFirstDepthwiseConvolutionAndFactorsForAll
   EXPECT_TRUE(graph.channels);
   for (const Int8Graph::Node& node : graph.nodes) {
     const Int8Graph::Value& y = graph.values[static_cast<size_t>(node.y)];
-    if (node.kind == Int8Graph::Kind::stem) EXPECT_EQ(y.bytes, !GetParam().depthwise);
-    if (node.kind == Int8Graph::Kind::depthwise) EXPECT_TRUE(y.bytes);
+    if (node.kind == Int8Graph::Kind::stem) {
+      EXPECT_EQ(y.bytes, !GetParam().depthwise);
+    }
+    if (node.kind == Int8Graph::Kind::depthwise) {
+      EXPECT_TRUE(y.bytes);
+    }
     const bool own = y.bytes && (node.kind != Int8Graph::Kind::pool && node.kind != Int8Graph::Kind::concat);
     ASSERT_EQ(p.factors_of.contains(node.name), own) << node.name;
     if (!own) continue;
