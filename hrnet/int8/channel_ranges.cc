@@ -11,11 +11,39 @@ namespace {
 using Kind = Int8Graph::Kind;
 using Node = Int8Graph::Node;
 
-// The byte that stands for 0 in all tensors: one for all, so that channels of several tensors can be copied beside each
-// other and borders have one number. Results of a SiLU are at least -0.278, so small channels need room below 0.
-constexpr int kZero = 32;
 // A channel whose numbers are smaller than this part of the largest channel's is rounded as if they were larger.
 constexpr float kSmallestFactor = 1.0F / 4096;
+
+// The sizes of the largest number of a channel and of the smallest one below 0.
+struct Extent {
+  float above = 0, below = 0;
+  // The least step by which the bytes reach both, if `zero` stands for 0.
+  float step(int zero) const {
+    const auto z = static_cast<float>(zero);
+    return std::max(above / (255 - z), below > 0 ? below / z : 0.0F);
+  }
+};
+
+// Chooses the byte that stands for 0 in all channels of a range: one for all of them, because it fills the borders, and
+// because concatenation copies bytes. Results of a SiLU are at least -0.278, so channels of small numbers need room
+// below 0 which those of large numbers do not. The mean square of the steps, each relative to its channel, is least.
+int choose_zero(const std::vector<Extent>& channels) {
+  double best = -1;
+  int chosen = 0;
+  const bool negative = std::ranges::any_of(channels, [](const Extent& e) { return e.below > 0; });
+  for (int zero = negative ? 1 : 0; zero < (negative ? 255 : 1); ++zero) {
+    double sum = 0;
+    for (const Extent& e : channels) {
+      const double relative = e.above + e.below > 0 ? e.step(zero) / (e.above + e.below) : 0;
+      sum += relative * relative;
+    }
+    if (best < 0 || sum < best) {
+      best = sum;
+      chosen = zero;
+    }
+  }
+  return chosen;
+}
 
 // Rounds the weights of a convolution. `factors` and `means` are those of the input's channels. The errors of the
 // weights of one output add up to a sum that hardly varies from pixel to pixel, because the inputs have a mean. The
@@ -71,35 +99,30 @@ std::vector<float> ChannelRanges::means(int value) const {
   return means;
 }
 
-// Returns the least step of each channel by which the bytes reach its range; 0 if all of its numbers are 0.
-std::vector<float> ChannelRanges::steps(int value, RangeMethod method) const {
-  std::vector<float> steps;
-  for (const Channel& c : of(value).each) {
-    const float range = c.above.range(method, c.below), above = c.above.largest() > 0 ? range : 0.0F;
-    steps.push_back(std::max(above / (255 - kZero), c.below / kZero));
-  }
-  return steps;
-}
-
-// The values of a range share its scale, which is the largest step of their channels.
+// The values of a range share its zero and its scale, which is the largest step of their channels.
 void ChannelRanges::choose_factors(const Int8Graph& graph, RangeMethod method, Int8Parameters& p) const {
-  std::map<std::string, float> largest;
+  std::map<std::string, std::vector<Extent>> channels;  // By range, those of its nodes one after the other.
+  std::map<std::string, std::vector<const Node*>> nodes;
   for (const Node& node : graph.nodes) {
     const Int8Graph::Value& y = graph.values[static_cast<size_t>(node.y)];
     if (!y.bytes || node.kind == Kind::pool || node.kind == Kind::concat) continue;
-    std::vector<float>& own = p.factors_of[node.name] = steps(node.y, method);
-    float& most = largest[y.range];
-    most = std::max(most, *std::max_element(own.begin(), own.end()));
+    nodes[y.range].push_back(&node);
+    for (const Channel& c : of(node.y).each) {
+      const float above = c.above.range(method, c.below);
+      channels[y.range].push_back({c.above.largest() > 0 ? above : 0.0F, c.below});
+    }
   }
-  for (const Node& node : graph.nodes) {
-    const auto own = p.factors_of.find(node.name);
-    if (own == p.factors_of.end()) continue;
-    const float most = largest.at(graph.values[static_cast<size_t>(node.y)].range);
-    for (float& f : own->second) f = f > 0 ? std::max(f / most, kSmallestFactor) : 1.0F;
-  }
-  for (const auto& [name, most] : largest) {
-    const float step = most > 0 ? most : 1.0F / 255;
-    p.ranges[name] = {-kZero * step, (255 - kZero) * step};
+  for (const auto& [range, all] : channels) {
+    const int zero = choose_zero(all);
+    std::vector<float> steps;
+    for (const Extent& e : all) steps.push_back(e.step(zero));
+    const float most = *std::ranges::max_element(steps), scale = most > 0 ? most : 1.0F / 255;
+    p.ranges[range] = {-static_cast<float>(zero) * scale, static_cast<float>(255 - zero) * scale};
+    auto next = steps.begin();
+    for (const Node* node : nodes.at(range)) {
+      for (int64_t c = 0; c < node->shape.out; ++c, ++next)
+        p.factors_of[node->name].push_back(*next > 0 ? std::max(*next / scale, kSmallestFactor) : 1.0F);
+    }
   }
 }
 

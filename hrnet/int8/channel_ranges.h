@@ -29,7 +29,6 @@ class ChannelRanges {
     double count = 0;  // Of numbers of each channel.
   };
   const Channels& of(int value) const;
-  std::vector<float> steps(int value, RangeMethod method) const;
   void choose_factors(const Int8Graph& graph, RangeMethod method, Int8Parameters& p) const;
   std::vector<float> means(int value) const;
 

@@ -49,7 +49,8 @@ class Int8Detector : public testing::TestWithParam<YoloxShape> {
     const WeightFile file(test::write_yolox(GetParam()));
     model = load_yolox(cx, file);
     calibrator = std::make_unique<Int8Calibrator>(*model);
-    for (uint32_t seed = 0; seed < 3; ++seed) calibrator->add(random_images(cx, 1, 96, 64, seed));
+    // The smallest maps have six pixels, from which the range of each channel follows.
+    for (uint32_t seed = 0; seed < 16; ++seed) calibrator->add(random_images(cx, 1, 96, 64, seed));
   }
   Context cx;
   std::unique_ptr<Yolox> model;
@@ -57,7 +58,7 @@ class Int8Detector : public testing::TestWithParam<YoloxShape> {
 };
 
 TEST_P(Int8Detector, TheTableIsCloseToThatOfFloat32) {
-  Int8Network net(calibrator->graph(), calibrator->parameters(RangeMethod::mse));
+  Int8Network net(calibrator->graph(), calibrator->parameters(RangeMethod::max));
   const Tensor images = random_images(cx, 2, 96, 64, 99);
   const Tensor expected = model->forward(cx, images), got = net.run(cx, images);
   ASSERT_EQ(got.shape(), expected.shape());
@@ -74,7 +75,7 @@ TEST_P(Int8Detector, TheTableIsCloseToThatOfFloat32) {
 }
 
 TEST_P(Int8Detector, ResultsDependNeitherOnThreadsNorOnTheBatch) {
-  Int8Network net(calibrator->graph(), calibrator->parameters(RangeMethod::mse));
+  Int8Network net(calibrator->graph(), calibrator->parameters(RangeMethod::max));
   // More images than a pass has, and a last pass with fewer than the others.
   const Tensor images = random_images(cx, 9, 64, 96, 7);
   const int threads = compute_threads();
@@ -90,6 +91,72 @@ TEST_P(Int8Detector, ResultsDependNeitherOnThreadsNorOnTheBatch) {
                                  together.begin() + (at + 1) * static_cast<int64_t>(each)));
   }
   set_compute_threads(threads);
+}
+
+TEST_P(Int8Detector, HasFloatsBeforeTheFirstDepthwiseConvolutionAndFactorsForAllOtherChannels) {
+  const Int8Graph& graph = calibrator->graph();
+  const Int8Parameters p = calibrator->parameters(RangeMethod::max);
+  EXPECT_TRUE(graph.channels);
+  for (const Int8Graph::Node& node : graph.nodes) {
+    const Int8Graph::Value& y = graph.values[static_cast<size_t>(node.y)];
+    if (node.kind == Int8Graph::Kind::stem) {
+      EXPECT_EQ(y.bytes, !GetParam().depthwise);
+    }
+    if (node.kind == Int8Graph::Kind::depthwise) {
+      EXPECT_TRUE(y.bytes);
+    }
+    const bool own = y.bytes && (node.kind != Int8Graph::Kind::pool && node.kind != Int8Graph::Kind::concat);
+    ASSERT_EQ(p.factors_of.contains(node.name), own) << node.name;
+    if (!own) continue;
+    const std::vector<float>& factors = p.factors_of.at(node.name);
+    ASSERT_EQ(factors.size(), static_cast<size_t>(node.shape.out));
+    EXPECT_LE(*std::ranges::max_element(factors), 1.0F);
+    EXPECT_GT(*std::ranges::min_element(factors), 0.0F);
+    EXPECT_LT(*std::ranges::min_element(factors), *std::ranges::max_element(factors)) << node.name;
+  }
+}
+
+// A file as the earlier version wrote it: one step for all channels, bytes from every convolution.
+TEST_P(Int8Detector, FilesOfTheEarlierVersionAreRead) {
+  Int8Floats weights;
+  Int8Graph graph = int8_graph(*model, weights);
+  graph.channels = false;
+  Int8Parameters p;
+  p.ranges = calibrator->parameters(RangeMethod::max).ranges;
+  for (const Int8Graph::Node& node : graph.nodes) {
+    Int8Graph::Value& y = graph.values[static_cast<size_t>(node.y)];
+    if (node.kind == Int8Graph::Kind::stem && !y.bytes) {
+      y.bytes = true;
+      y.range = node.name;
+      p.ranges[node.name] = {-0.3F, 3.0F};
+    }
+    const auto found = weights.find(node.name);
+    if (found == weights.end()) continue;
+    if (node.kind == Int8Graph::Kind::conv)
+      p.convs[node.name] = quantise_weights(found->second.filter, found->second.bias);
+    else
+      p.floats_of[node.name] = found->second;
+  }
+  EXPECT_NE(int8_graph_text(graph).find("\"version\":1"), std::string::npos);
+  const fs::path path = test::temporary_folder() / "old.int8.safetensors";
+  save_int8(path, graph, p, {{"model", model->name()}, {"input", "bgr_255"}});
+  const Tensor images = random_images(cx, 1, 64, 64, 5);
+  const std::unique_ptr<Int8Network> read = load_int8_detector(cx, WeightFile(path));
+  EXPECT_EQ(to_host(cx, read->run(cx, images)), to_host(cx, Int8Network(graph, p).run(cx, images)));
+  EXPECT_FALSE(read->graph().channels);
+}
+
+// The errors of rounded weights have a mean, because their inputs have one. The biases take it away.
+TEST_P(Int8Detector, RoundedWeightsKeepTheMeanOfTheirSums) {
+  Int8Floats weights;
+  int8_graph(*model, weights);
+  const Int8Parameters p = calibrator->parameters(RangeMethod::max);
+  size_t corrected = 0, all = 0;
+  for (const auto& [name, conv] : p.convs) {
+    const Int8Float& from = weights.at(name);
+    for (size_t o = 0; o < conv.bias.size(); ++o, ++all) corrected += conv.bias[o] != from.bias[o] ? 1 : 0;
+  }
+  EXPECT_GT(corrected, all * 9 / 10);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Int8Detector,

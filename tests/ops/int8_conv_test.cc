@@ -214,7 +214,8 @@ TEST(Int8Conv, WithSiluAndZerosIsWithinOneStepAndHasTheSameBitsOnEveryPath) {
       fill_border(p.x, kIn);
       const std::vector<float> factors = some_factors(c.shape.out, 8), add_factors = some_factors(c.shape.out, 9);
       const Int8Steps out = floats ? Int8Steps() : Int8Steps(p.out_scale, kOut, factors);
-      const Int8Conv conv(c.shape, p.weights, {p.in_scale, kIn}, out, true, {p.add_scale, kAdd, add_factors});
+      const Int8Steps add = floats ? Int8Steps(1.0F) : Int8Steps(p.add_scale, kAdd, add_factors);
+      const Int8Conv conv(c.shape, p.weights, {p.in_scale, kIn}, out, true, add);
       std::vector<std::vector<uint8_t>> bytes;
       std::vector<std::vector<float>> reals;
       for (const int8::Path path : {int8::Path::plain, int8::Path::avx2, int8::Path::vnni}) {
