@@ -392,7 +392,7 @@ std::vector<Yolox::Filter> Yolox::filters() const {
 
 Tensor Yolox::forward(Context& cx, const Tensor& images) const {
   check_images(images);
-  const Tensor table = cx.empty({images.dim(0), anchors(images.dim(1), images.dim(2)), 5 + shape_.classes}, DType::f32);
+  Tensor table = cx.empty({images.dim(0), anchors(images.dim(1), images.dim(2)), 5 + shape_.classes}, DType::f32);
   forward(cx, images, table);
   return table;
 }

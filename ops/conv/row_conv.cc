@@ -48,7 +48,7 @@ Tensor RowConv::pack(const ConvGeometry& g, const float* filter, const Columns& 
   const int64_t lanes = loops_->lanes, row = g.kh * g.kw * g.ci, padded = round_up(g.co, lanes);
   Context cx;
   if (packed != nullptr) cx.allocator = packed->allocator;
-  const Tensor to = cx.zeros({columns.count, padded}, DType::f32);
+  Tensor to = cx.zeros({columns.count, padded}, DType::f32);
   for (int64_t k = 0; k < g.co; ++k) {
     const int64_t k0 = k / (2 * lanes) * 2 * lanes, width = std::min(2 * lanes, padded - k0);
     float* out = to.data<float>() + k0 * columns.count + (k - k0);

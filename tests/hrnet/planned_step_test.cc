@@ -122,13 +122,16 @@ TEST(PlannedStep, NewWeightsAreUsed) {
 }
 
 // Detectors have joined inputs, depthwise convolutions, pooling and SiLU.
-TEST(PlannedStep, DetectorsHaveTheSameBitsForAnyNumberOfThreads) {
+class PlannedDetector : public testing::TestWithParam<int> {};
+
+TEST_P(PlannedDetector, TablesHaveTheSameBitsForAnyNumberOfThreads) {
+  const int64_t n = GetParam();  // The rows of a table follow each other for one picture only.
   for (const YoloxShape& shape : {YoloxShape{8, 1, false, 3}, YoloxShape{16, 2, true, 3}}) {
     for (const DType precision : {DType::f32, DType::bf16}) {
       Context cx;
       cx.precision = precision;
       const auto network = load_yolox(cx, WeightFile(test::write_yolox(shape)));
-      const Tensor images = random_images(cx, 2, 96, 64, 7);
+      const Tensor images = random_images(cx, n, 96, 64, 7);
       std::vector<float> expected;
       {
         const Threads one(1);
@@ -137,7 +140,7 @@ TEST(PlannedStep, DetectorsHaveTheSameBitsForAnyNumberOfThreads) {
       for (const int threads : {1, 2, 3}) {
         const Threads limit(threads);
         conv_backend(cx);
-        const Tensor table = cx.empty({2, Yolox::anchors(96, 64), 5 + shape.classes}, DType::f32);
+        const Tensor table = cx.empty({n, Yolox::anchors(96, 64), 5 + shape.classes}, DType::f32);
         LoopTeam team(threads);
         LoopSchedule schedule;
         for (const size_t reuse_after : {0, 8}) {
@@ -158,6 +161,8 @@ TEST(PlannedStep, DetectorsHaveTheSameBitsForAnyNumberOfThreads) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Pictures, PlannedDetector, testing::Values(1, 2));
 
 }  // namespace
 }  // namespace hr
