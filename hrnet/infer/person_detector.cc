@@ -210,7 +210,7 @@ PersonDetector::PersonDetector(const Context& cx, const fs::path& weights, const
 // The memory of inputs and outputs whose addresses the recorded loops have, and these loops.
 struct PersonDetector::Plan {
   // Later use makes chains longer, and more memory passes through the caches.
-  static constexpr size_t kReuseAfter = 8;
+  static constexpr size_t kReuseAfter = 4;
 
   explicit Plan(const std::shared_ptr<Allocator>& memory) : step(memory) { step.reuse_after(kReuseAfter); }
 
