@@ -43,7 +43,13 @@ void compute_convolution(const ConvProblem& p, const ConvBuffers& buffers) {
   g.src = g.dst = DType::f32;
   const int64_t taps = g.kh * g.kw, x_size = g.n * g.h * g.w * g.ci, y_size = g.n * g.out_h() * g.out_w() * g.co,
                 filter_size = g.co * taps * g.ci;
-  thread_local Context cx;  // caches compiled primitives
+  // It caches compiled primitives. Sums are direct: by another method, which may be chosen by measuring, two threads or
+  // two runs could get other bits.
+  thread_local Context cx = [] {
+    Context direct;
+    direct.exact = true;
+    return direct;
+  }();
   ConvBackend& conv = conv_backend(cx);
   std::vector<float> filter;
   if (p.pass != Pass::backward_filter) {
