@@ -40,7 +40,7 @@ struct LoopOperands {
   std::vector<ByteRange> reads_own_pixels = {};
 };
 
-// How a loop over the pixels of a map is divided. All loops over as many pixels are divided at the same places.
+// The division of a loop over the pixels of a map. All loops over as many pixels are divided at the same places.
 struct PixelPieces {
   int64_t pixels = 0, count = 0;
 

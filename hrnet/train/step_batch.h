@@ -76,15 +76,15 @@ struct Preparation {
     DType dtype = DType::f32;
   };
   std::vector<std::string> reads;  // The arrays of the batch that the loss function does not get.
-  std::vector<Array> makes;        // What it gets instead, behind all other arrays.
+  std::vector<Array> makes;        // The arrays that it gets instead, behind all others.
   // Computes `made`, the tensors of `makes`, of the whole batch on cx.stream. There is no tape.
   std::function<void(Context& cx, const Inputs& in, std::span<const Tensor> made)> compute;
 };
 // Says how a batch is prepared; nothing if it is not.
 using PreparationOf = std::function<std::optional<Preparation>(const StepBatch&)>;
 
-// Where the parts of a batch lie in the memory of the device, in bytes from its beginning: the inputs of the loss
-// function, then a block of control numbers, and then what only the preparation reads.
+// The places of the parts of a batch in the memory of the device, in bytes from its beginning. First come the inputs of
+// the loss function, then a block of control numbers, and then what only the preparation reads.
 struct BatchLayout {
   struct Part {
     std::string name;
@@ -95,7 +95,7 @@ struct BatchLayout {
   std::vector<Part> inputs;         // Arrays of the batch, then those that are made.
   std::vector<Part> uploads;        // All arrays of the batch.
   size_t made = 0;                  // The position in `inputs` of the first array that is made.
-  size_t control = 0;               // Where the control numbers begin.
+  size_t control = 0;               // The place of the control numbers.
   size_t input_bytes = 0, all = 0;  // The sizes without and with what only the preparation reads.
 };
 // `preparation` may be null. Throws Error if it reads an array that the batch does not have.

@@ -1,4 +1,4 @@
-// Where the arrays of a batch lie on the device.
+// Tests of the places that the arrays of a batch get on the device.
 #include "hrnet/train/step_batch.h"
 
 #include <gtest/gtest.h>

@@ -62,7 +62,7 @@ TEST(CpuConv, LargeConvolutionsTakeWinogradsMethodUnlessTheyShallBeExact) {
   EXPECT_EQ(conv.clock.calls, 3);
 }
 
-// Where it does not, the caller reads the outputs once more.
+// If the method does not compute them, the caller reads the outputs once more.
 TEST(CpuConv, WinogradsMethodComputesStatisticsUnlessTheyShallBeExact) {
   if (!Winograd().exists()) GTEST_SKIP() << "no AVX2";
   const Ways large(geometry(2, 32, 24, 64, 64)), small(geometry(1, 2, 2, 16, 16));

@@ -308,7 +308,7 @@ TEST(Int8Depthwise, IsWithinOneStepOfTheSumInDoublePrecision) {
                      filter[static_cast<size_t>(o * taps + t)];
             }
             const double step = static_cast<double>(p.out_scale) * factors[static_cast<size_t>(o)];
-            // Where factors are small, a step is so too, and the sums' rounding to float32 is the larger part of it.
+            // With a small factor a step is small, and the rounding of the sums to float32 is a larger part of it.
             const double steps = std::clamp(silu(sum) / step + kOut, 0.0, 255.0), most = 0.501 + 1e-5 / step;
             ASSERT_NEAR(y.at(n, oy, ox, o), steps, most);
             ASSERT_NEAR(z.at(n, oy, ox, o), steps, most);
