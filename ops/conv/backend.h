@@ -91,7 +91,7 @@ struct HalfGradients {
   }
 };
 
-// What a data gradient does with its result in the same pass over memory. With g = dx + add, dx becomes
+// The work that a data gradient does on its result in the same pass over memory. With g = dx + add, dx becomes
 // g where the mask is positive and 0 elsewhere. All tensors have the shape and type of dx.
 struct GradientEpilogue {
   const void* add = nullptr;   // May be null.

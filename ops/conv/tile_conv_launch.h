@@ -8,7 +8,7 @@
 
 namespace hr::gpu {
 
-// How the kernels for 32 and 64 channels divide an image: tiles of 256 pixels, and blocks that a multiprocessor holds.
+// The kernels for 32 and 64 channels divide an image into tiles of 256 pixels. A multiprocessor holds `blocks` blocks.
 struct TileFormat {
   int rows, columns, blocks;
 };

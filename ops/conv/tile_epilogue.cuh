@@ -1,4 +1,4 @@
-// What the kernels of ops/conv/tile_conv_kernels.cuh do with the sums of a tile: an epilogue writes them, with bias,
+// The kernels of ops/conv/tile_conv_kernels.cuh give the sums of a tile to an epilogue. It writes them, with bias,
 // summand and ReLU (PlainEpilogue), with the statistics of the result for batch norm (StatisticsEpilogue), or as a
 // gradient with summand, mask and the sums of batch norm (MaskedGradientEpilogue). For the sums, a lane holds eight
 // neighbouring channels of four pixels of the tile. It adds its pixels in order; the lanes of a warp add theirs

@@ -87,7 +87,7 @@ Result train(const char* epilogues, const Shape& shape) {
   Chain chain(cx, shape[3]);
   Tensor images = test::place(cx, shape, DType::bf16, test::random_values(numel(shape), 1, DType::bf16));
   chain.watched("images", images);
-  const Tensor z = chain.layer(images);         // Whoever takes the gradient of the images knows of no epilogue.
+  const Tensor z = chain.layer(images);         // The gradient of the images is taken without an epilogue.
   const Tensor a = fuse(cx, {{z}}, Act::relu);  // The mask is that of a sum without batch norm.
   const Tensor b = chain.layer(a);              // One use: the mask is computed again from the batch norm.
   const Tensor c = chain.layer(b, {{a}});       // Two uses: a summand, the mask of y, and sums.
