@@ -203,7 +203,7 @@ Tensor conv2d(Context& cx, std::span<const ConcatTerm> terms, const Tensor& filt
         g.ci, to_string(filter.shape()));
   check(options.add == nullptr && options.stride == 1 && options.pad == 0,
         "conv2d: terms are joined only without a summand, a stride and a pad");
-  const Tensor y = cx.empty({g.n, g.h, g.w, g.co}, DType::f32);
+  Tensor y = cx.empty({g.n, g.h, g.w, g.co}, DType::f32);
   const Profiled profiled(cx, "convolution: forward", conv_bytes(g), conv_operations(g));
   conv_backend(cx).forward_joined(cx, g, inputs, {.f32 = filter.data<float>()},
                                   options.bias != nullptr ? options.bias->data<float>() : nullptr, act_of(options),

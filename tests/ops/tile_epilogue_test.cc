@@ -46,7 +46,7 @@ std::vector<float> exact_sums(const Case& c, const std::vector<bf16>& x, const s
   for (const bf16 w : filter) filter32.push_back(to_float(w));
   for_pairs(c, [&](int64_t out, int64_t in, int tap) {
     for (int co = 0; co < C; ++co) {
-      const float* w = &filter32[static_cast<size_t>((co * 9 + tap) * C)];
+      const float* w = &filter32[(static_cast<size_t>(co) * 9 + static_cast<size_t>(tap)) * C];
       for (int ci = 0; ci < C; ++ci) {
         flipped ? sums[in * C + ci] += w[ci] * to_float(x[out * C + co])
                 : sums[out * C + co] += w[ci] * to_float(x[in * C + ci]);
