@@ -46,26 +46,43 @@ bool is_plain(std::string_view text) {
   return !text.empty() && std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
 }
 
-// The choices of a plan file by problem.
-std::map<std::string, std::string> read_plans(const fs::path& path, const std::string& heading) {
-  std::map<std::string, std::string> choices;
+using Choices = std::map<std::string, std::string>;  // The candidates by problem.
+
+// The sections of a plan file, the one that was written last first.
+struct Section {
+  std::string heading;
+  Choices choices;
+};
+constexpr size_t kSections = 8;
+
+std::vector<Section> read_sections(const fs::path& path) {
+  std::vector<Section> sections;
   std::error_code ignored;
-  if (path.empty() || !fs::exists(path, ignored)) return choices;
+  if (path.empty() || !fs::exists(path, ignored)) return sections;
   std::string text;
   try {
     text = read_file(path);
   } catch (const Error&) {
-    return choices;  // Everything is measured again. write() reports whether the file can be replaced.
+    return sections;  // Everything is measured again. write() reports whether the file can be replaced.
   }
-  size_t at = text.find('\n');
-  if (at == std::string::npos || text.substr(0, at) != heading) return choices;
-  for (size_t end = 0; (end = text.find('\n', ++at)) != std::string::npos; at = end) {
+  for (size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
     const std::string_view line = std::string_view(text).substr(at, end - at);
     const size_t tab = std::min(line.find('\t'), line.size());
     const std::string_view candidate = line.substr(0, tab), problem = line.substr(std::min(tab + 1, line.size()));
-    if (is_plain(candidate) && is_plain(problem)) choices[std::string(problem)] = candidate;
+    if (line.starts_with('[') && line.ends_with(']') && tab == line.size()) {
+      sections.push_back({std::string(line.substr(1, line.size() - 2)), {}});
+    } else if (!sections.empty() && is_plain(candidate) && is_plain(problem)) {
+      sections.back().choices[std::string(problem)] = candidate;
+    }
   }
-  return choices;
+  return sections;
+}
+
+Choices read_choices(const fs::path& path, const std::string& heading) {
+  for (Section& section : read_sections(path)) {
+    if (section.heading == heading) return std::move(section.choices);
+  }
+  return {};
 }
 
 }  // namespace
@@ -80,7 +97,7 @@ fs::path conv_plan_file(const char* name) {
 ConvPlanMemory::ConvPlanMemory(fs::path path, std::string heading, Listener listener)
     : path_(std::move(path)),
       heading_(std::move(heading)),
-      choices_(read_plans(path_, heading_)),
+      choices_(read_choices(path_, heading_)),
       listener_(std::move(listener)) {}
 
 const std::string* ConvPlanMemory::find(const std::string& problem) const {
@@ -106,13 +123,25 @@ std::string ConvPlanMemory::put(const std::string& problem, const std::string& c
 
 void ConvPlanMemory::write(const std::string& put, const std::string& useless) {
   const FileLock lock(path_);
+  std::vector<Section> others = read_sections(path_);
   // Choices that other programs have written since we read the file are kept, also one for the problem that was
   // measured here.
-  for (auto& [problem, candidate] : read_plans(path_, heading_)) {
-    if (problem != put || candidate != useless) choices_[problem] = std::move(candidate);
+  const auto own = std::find_if(others.begin(), others.end(), [&](const Section& s) { return s.heading == heading_; });
+  if (own != others.end()) {
+    for (auto& [problem, candidate] : own->choices) {
+      if (problem != put || candidate != useless) choices_[problem] = std::move(candidate);
+    }
+    others.erase(own);
   }
-  std::string text = heading_ + "\n";
-  for (const auto& [problem, candidate] : choices_) text += fmt::format("{}\t{}\n", candidate, problem);
+  // Programs with other settings, or with the driver before an update, use the sections of other headings.
+  others.resize(std::min(others.size(), kSections - 1));
+  std::string text;
+  const auto append = [&](const std::string& heading, const Choices& choices) {
+    text += fmt::format("[{}]\n", heading);
+    for (const auto& [problem, candidate] : choices) text += fmt::format("{}\t{}\n", candidate, problem);
+  };
+  append(heading_, choices_);
+  for (const Section& section : others) append(section.heading, section.choices);
   write_file(path_, text);
 }
 

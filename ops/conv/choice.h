@@ -16,12 +16,12 @@ namespace hr {
 // conv_plans.txt is of GPUs, cpu_plans.txt of CPUs.
 fs::path conv_plan_file(const char* name = "conv_plans.txt");
 
-// The names of the fastest candidates, by problem. The file is text: a heading, then one line per problem with a tab
-// between its columns:
+// The names of the fastest candidates, by problem. The file is text. A section begins with its heading in brackets,
+// which names everything on which the choices depend; each further line is a problem, with a tab between its columns:
 //   cuDNN eng34 k2=1 k24=3 <tab> conv forward [8, 64, 48, 256] -> 64, ...
-// The heading names everything on which the choice depends. A file with another heading is not used and is replaced by
-// the first put(). A malformed line is ignored, and a file that cannot be read counts as empty. Not thread-safe within
-// a process.
+// Programs with other headings have sections of their own. The 8 sections that were written last are kept, so that
+// programs with different settings do not forget each other's choices. A malformed line is ignored, and a file that
+// cannot be read counts as empty. Not thread-safe within a process.
 class ConvPlanMemory {
  public:
   // If `path` is empty, choices are remembered until the end of the program.

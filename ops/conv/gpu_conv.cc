@@ -134,7 +134,7 @@ class GpuConv final : public ConvBackend {
  private:
   static std::string heading(const Context& cx, const std::string& libraries) {
     const cuda::DeviceInfo info = cuda::device_info(cx.device.index);
-    return fmt::format("hrnet.cpp plans 4; {}; sm_{}{}; {} multiprocessors; {}", info.name, info.major, info.minor,
+    return fmt::format("hrnet.cpp plans 5; {}; sm_{}{}; {} multiprocessors; {}", info.name, info.major, info.minor,
                        info.multiprocessors, libraries);
   }
 

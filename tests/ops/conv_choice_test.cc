@@ -98,32 +98,54 @@ TEST(ConvPlanMemory, ManyAtOnceLoseNothing) {
   }
 }
 
-TEST(ConvPlanMemory, AFileOfAnotherHeadingIsNotUsedAndIsReplacedOnlyWhenThereIsSomethingToWrite) {
+TEST(ConvPlanMemory, ChoicesOfAnotherHeadingAreNotUsedAndTheFileIsWrittenOnlyWhenThereIsSomethingToWrite) {
   const fs::path file = test::temporary_folder() / "plans.txt";
-  const std::string ours = "hrnet.cpp plans 4; GPU A; cuDNN 9";
+  const std::string ours = "hrnet.cpp plans 5; GPU A; cuDNN 9";
   const std::string line = "cuDNN eng3\t" + kProblem;
-  for (const std::string& old : {fmt::format("hrnet.cpp plans 3; GPU A; cuDNN 9\ncuDNN 3 {}\n", kProblem),
-                                 fmt::format("hrnet.cpp plans 4; GPU B; cuDNN 9\n{}\n", line),
-                                 fmt::format("{}.1\n{}\n", ours, line), fmt::format("{}\n{}\n", line, ours)}) {
+  for (const std::string& old : {fmt::format("hrnet.cpp plans 4; GPU A; cuDNN 9\n{}\n", line),
+                                 fmt::format("{}\n{}\n", ours, line), fmt::format("{}\n[{}]\n", line, ours),
+                                 fmt::format("[{}.1]\n{}\n", ours, line), fmt::format("[{}\n{}\n", ours, line)}) {
     SCOPED_TRACE(old);
     write_file(file, old);
     { EXPECT_EQ(ConvPlanMemory(file, ours).find(kProblem), nullptr); }
     EXPECT_EQ(read_file(file), old);
     { ConvPlanMemory(file, ours).put("other", "cuDNN eng1"); }
-    EXPECT_EQ(read_file(file), ours + "\ncuDNN eng1\tother\n");
+    const std::string kept = old.starts_with("[" + ours + ".1]") ? old : "";
+    EXPECT_EQ(read_file(file), "[" + ours + "]\ncuDNN eng1\tother\n" + kept);
   }
+}
+
+// Otherwise two runs of one program could choose differently while a program with another setting runs, and round
+// differently.
+TEST(ConvPlanMemory, ProgramsWithOtherHeadingsKeepTheirChoicesAndTheEightNewestSectionsStay) {
+  const fs::path file = test::temporary_folder() / "plans.txt";
+  {
+    ConvPlanMemory a(file, "A"), b(file, "B");
+    a.put(kProblem, "cuDNN eng1");
+    b.put(kProblem, "cuDNN eng2");
+    a.put("other", "cuDNN eng3");
+  }
+  EXPECT_EQ(*ConvPlanMemory(file, "A").find(kProblem), "cuDNN eng1");
+  EXPECT_EQ(*ConvPlanMemory(file, "A").find("other"), "cuDNN eng3");
+  EXPECT_EQ(*ConvPlanMemory(file, "B").find(kProblem), "cuDNN eng2");
+  for (int i = 0; i < 6; ++i) ConvPlanMemory(file, fmt::format("C{}", i)).put(kProblem, "cuDNN eng4");
+  EXPECT_NE(ConvPlanMemory(file, "B").find(kProblem), nullptr);
+  ConvPlanMemory(file, "C6").put(kProblem, "cuDNN eng4");
+  EXPECT_EQ(ConvPlanMemory(file, "B").find(kProblem), nullptr) << "written before the others";
+  EXPECT_NE(ConvPlanMemory(file, "A").find(kProblem), nullptr);
 }
 
 TEST(ConvPlanMemory, DamagedLinesAreLeftOutAndTheOthersCount) {
   const fs::path file = test::temporary_folder() / "plans.txt";
-  write_file(file, std::string("heading\n\n\t\ncuDNN\ncuDNN eng3\t\n\ta\ncuDNN eng3 b\ncuDNN\teng3\tc\n") + '\0' +
-                       "\td\ncuDNN eng3\te\r\n\xff\x80\ncuBLASLt 4 k2=1\tgood one\ncuDNN eng5\tcut o");
+  write_file(file,
+             std::string("[heading]\n\n\t\n[cuDNN\ncuDNN]\ncuDNN\ncuDNN eng3\t\n\ta\ncuDNN eng3 b\ncuDNN\teng3\tc\n") +
+                 '\0' + "\td\ncuDNN eng3\te\r\n\xff\x80\ncuBLASLt 4 k2=1\tgood one\ncuDNN eng5\tcut o");
   const ConvPlanMemory memory(file, "heading");
   for (const char* broken : {"", "a", "b", "eng3\tc", "c", "d", "e", "e\r", "cut o"})
     EXPECT_EQ(memory.find(broken), nullptr) << broken;
   ASSERT_NE(memory.find("good one"), nullptr);
   EXPECT_EQ(*memory.find("good one"), "cuBLASLt 4 k2=1");
-  for (const char* text : {"", "heading", "head"}) {
+  for (const char* text : {"", "[heading]", "[heading", "heading"}) {
     write_file(file, text);
     EXPECT_EQ(ConvPlanMemory(file, "heading").find("good one"), nullptr) << text;
   }
