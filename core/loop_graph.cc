@@ -152,12 +152,14 @@ struct LoopTeam::Run {
   // Waits until a loop has ended since `ended` had the value `seen`. Most waits are shorter than the time that it takes
   // to sleep and to be woken. Then the thread sleeps, so that the system gives its processor to a thread of this team
   // that has none.
-  void wait(uint32_t seen) {
+  template <class Sleeps>
+  void wait(uint32_t seen, const Sleeps& sleeps) {
     constexpr int kSpins = 1000;  // About 50 microseconds.
     for (int i = 0; i < kSpins; ++i) {
       if (ended.load(std::memory_order_acquire) != seen) return;
       pause();
     }
+    sleeps();
     ended.wait(seen, std::memory_order_acquire);
   }
 };
@@ -168,9 +170,10 @@ void LoopTeam::work(Run& run, LoopWorker worker, Scratch& scratch) {
     const uint32_t seen = run.ended.load(std::memory_order_acquire);
     const Run::Piece piece = run.take();
     if (piece.index < 0) {
-      if (run.loops_left.load(std::memory_order_acquire) > 0) run.wait(seen);
+      if (run.loops_left.load(std::memory_order_acquire) > 0) run.wait(seen, [&] { places_.leave(worker.index); });
       continue;
     }
+    places_.spread(worker.index);
     if (!run.error.any()) {
       try {
         worker.scratch = scratch.get(run.graph->scratch_);
@@ -183,10 +186,11 @@ void LoopTeam::work(Run& run, LoopWorker worker, Scratch& scratch) {
     }
     run.finish(piece);
   }
+  places_.leave(worker.index);
 }
 
 LoopTeam::LoopTeam(int threads, std::function<void()> arrives)
-    : arrives_(std::move(arrives)), scratch_(std::make_unique<Scratch>()) {
+    : arrives_(std::move(arrives)), places_(threads), scratch_(std::make_unique<Scratch>()) {
   try {
     for (int t = 1; t < threads; ++t) {
       threads_.emplace_back([this, t] { serve(t); });

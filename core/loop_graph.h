@@ -19,6 +19,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/thread_places.h"
+
 namespace hr {
 
 // One of the threads that run a graph.
@@ -114,6 +116,7 @@ class LoopRecorder {
 
 // The threads that run graphs. They sleep between two runs. Only one thread at a time may call run(). The threads are
 // not pinned to processors, whatever their creator is, so that the system can move a thread away from a busy processor.
+// Where it does not, and two of them are on one processor, one of them moves itself (core/thread_places.h).
 class LoopTeam {
  public:
   static constexpr int64_t kElements = 64 << 10;  // The size of a piece of a simple loop.
@@ -133,9 +136,10 @@ class LoopTeam {
   struct Run;
   struct Scratch;
   void serve(int index);
-  static void work(Run& run, LoopWorker worker, Scratch& scratch);
+  void work(Run& run, LoopWorker worker, Scratch& scratch);
 
   std::function<void()> arrives_;
+  ThreadPlaces places_;
   std::mutex mutex_;
   std::condition_variable begins_;
   std::shared_ptr<Run> run_;  // The run under way, which a thread may join.

@@ -123,21 +123,29 @@ void Int8Network::load(const Int8Source& source, size_t index) {
   }
 }
 
-const Int8Plan& Int8Network::plan(int64_t n, int64_t h, int64_t w) {
+Int8Network::Planned& Int8Network::planned(int64_t n, int64_t h, int64_t w) {
   constexpr size_t kPlans = 4;
-  const auto found =
-      std::find_if(plans_.begin(), plans_.end(), [&](const auto& p) { return p.n == n && p.h == h && p.w == w; });
+  const auto found = std::find_if(plans_.begin(), plans_.end(),
+                                  [&](const Planned& p) { return p.plan.n == n && p.plan.h == h && p.plan.w == w; });
   if (found != plans_.end()) {
     std::rotate(plans_.begin(), found, found + 1);
     return plans_.front();
   }
   while (plans_.size() >= kPlans) plans_.pop_back();
-  Int8Plan made = plan_int8(graph_, convs_, n, h, w);
-  if (made.bytes > arena_bytes_) {
+  Planned made{plan_int8(graph_, convs_, n, h, w), std::vector<Tensor>(graph_.values.size()), nullptr};
+  const Context home;
+  for (const Node& node : graph_.nodes) {
+    if (node.kind != Kind::head) continue;
+    Tensor& input = made.inputs[static_cast<size_t>(node.x)];
+    const Int8Layout& in = made.plan.layout(node.x);
+    if (!input.defined()) input = home.empty({in.n, in.h, in.w, in.c}, DType::f32);
+  }
+  if (made.plan.bytes > arena_bytes_) {
+    plans_.clear();  // They could not be computed if there is no memory for the new arena.
     arena_.reset();
     arena_bytes_ = 0;
-    arena_ = std::make_unique<Arena>(made.bytes);
-    arena_bytes_ = made.bytes;
+    arena_ = std::make_unique<Arena>(made.plan.bytes);
+    arena_bytes_ = made.plan.bytes;
   }
   return *plans_.insert(plans_.begin(), std::move(made));
 }
@@ -145,13 +153,6 @@ const Int8Plan& Int8Network::plan(int64_t n, int64_t h, int64_t w) {
 void Int8Network::fill_border(const Int8Plan& plan, size_t index, int64_t image) const {
   const int y = graph_.nodes[index].y;
   int8_fill_border(plan.layout(y), image, static_cast<uint8_t>(step_of(y).zero), bytes_of(y));
-}
-
-void Int8Network::tell(const Int8Plan& plan, const Int8Plan::Level& level) const {
-  for (const Int8Plan::Job& job : level.jobs) {
-    const int y = graph_.nodes[job.node].y;
-    if (job.border) observer_(y, plan.layout(y), bytes_of(y));
-  }
 }
 
 // Computes rows of a sum or a concatenation.
@@ -212,6 +213,60 @@ void Int8Network::piece(const Int8Plan& plan, const float* images, size_t index,
   }
 }
 
+// The pieces of a node: those of its result, and one for the border of each image.
+int64_t Int8Network::pieces(size_t node) const {
+  const bool borders = graph_.values[static_cast<size_t>(graph_.nodes[node].y)].bytes;
+  return plan_->pieces[node] + (borders ? plan_->n : 0);
+}
+
+void Int8Network::piece(size_t node, int64_t index) const {
+  const int64_t own = plan_->pieces[node];
+  index < own ? piece(*plan_, images_, node, index) : fill_border(*plan_, node, index - own);
+}
+
+std::shared_ptr<const LoopGraph> Int8Network::record() const {
+  LoopRecorder recorder;
+  const auto range = [&](int v) {
+    const Int8Layout& l = plan_->layout(v);
+    const bool bytes = graph_.values[static_cast<size_t>(v)].bytes;
+    return ByteRange(data_[static_cast<size_t>(v)], static_cast<size_t>(bytes ? l.bytes() : l.n * l.h * l.w * l.c * 4));
+  };
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    const Node& node = graph_.nodes[i];
+    if (node.kind == Kind::head) continue;
+    LoopOperands operands{{}, {range(node.y)}};
+    if (node.x >= 0 && node.kind != Kind::stem) operands.reads.push_back(range(node.x));
+    if (node.add >= 0) operands.reads.push_back(range(node.add));
+    for (const Int8Graph::Term& t : node.terms) operands.reads.push_back(range(t.value));
+    recorder.add({.pieces = pieces(i),
+                  .body = [this, i](int64_t index, LoopWorker&) { piece(i, index); },
+                  .operands = std::move(operands)});
+  }
+  return recorder.finish();
+}
+
+void Int8Network::run_loops(const std::shared_ptr<const LoopGraph>& loops) {
+  // The small detector's loops take some 20 microseconds each, less than it takes to hand out their pieces one by one.
+  const bool is_short = std::any_of(graph_.nodes.begin(), graph_.nodes.end(),
+                                    [](const Node& node) { return node.kind == Kind::depthwise; });
+  if (is_short) return schedule_.run(loops);
+  const int threads = compute_threads();
+  if (team_ == nullptr || team_threads_ != threads) {
+    team_ = std::make_unique<LoopTeam>(threads);
+    team_threads_ = threads;
+  }
+  team_->run(loops);
+}
+
+void Int8Network::run_observed() const {
+  for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+    if (graph_.nodes[i].kind == Kind::head) continue;
+    for (int64_t index = 0; index < pieces(i); ++index) piece(i, index);
+    const int y = graph_.nodes[i].y;
+    if (graph_.values[static_cast<size_t>(y)].bytes) observer_(y, plan_->layout(y), bytes_of(y));
+  }
+}
+
 void Int8Network::heads(Context& cx, const Int8Plan& plan, const std::vector<Tensor>& inputs, const Tensor& result,
                         int64_t first) {
   const std::vector<int64_t> rows = first_rows(graph_, plan);
@@ -235,39 +290,22 @@ void Int8Network::heads(Context& cx, const Int8Plan& plan, const std::vector<Ten
 }
 
 // Computes the images of one pass, whose first one is `first` of the result.
-void Int8Network::compute(Context& cx, const Int8Plan& plan, const float* images, const Tensor& result, int64_t first) {
+void Int8Network::compute(Context& cx, Planned& planned, const float* images, const Tensor& result, int64_t first) {
+  const Int8Plan& plan = planned.plan;
+  plan_ = &plan;
+  images_ = images;
   data_.assign(graph_.values.size(), nullptr);
   for (size_t v = 0; v < data_.size(); ++v) {
     if (plan.offsets[v] != Int8Plan::kOutside) data_[v] = arena_->data + plan.offsets[v];
+    if (planned.inputs[v].defined()) data_[v] = static_cast<std::byte*>(planned.inputs[v].raw());
   }
-  std::vector<Tensor> inputs(graph_.values.size());
-  for (const Node& node : graph_.nodes) {
-    if (node.kind != Kind::head) continue;
-    const auto v = static_cast<size_t>(node.x);
-    const Int8Layout& in = plan.layout(node.x);
-    if (!inputs[v].defined()) inputs[v] = cx.empty({in.n, in.h, in.w, in.c}, DType::f32);
-    data_[v] = reinterpret_cast<std::byte*>(inputs[v].raw());
+  if (observer_) {
+    run_observed();
+  } else {
+    if (planned.loops == nullptr) planned.loops = record();
+    run_loops(planned.loops);
   }
-  // All levels run in one parallel region, because starting a team for each of them costs more than a barrier. A piece
-  // goes to the next thread that is free, so a thread that was interrupted holds up no other for long.
-#pragma omp parallel
-  {
-    for (const Int8Plan::Level& level : plan.levels) {
-      const int64_t pieces = level.jobs.empty() ? 0 : level.jobs.back().end;
-#pragma omp for schedule(dynamic)
-      for (int64_t i = 0; i < pieces; ++i) {
-        const auto job = std::upper_bound(level.jobs.begin(), level.jobs.end(), i,
-                                          [](int64_t at, const Int8Plan::Job& j) { return at < j.end; });
-        const int64_t own = i - (job == level.jobs.begin() ? 0 : (job - 1)->end);
-        job->border ? fill_border(plan, job->node, own) : piece(plan, images, job->node, own);
-      }
-      if (observer_) {
-#pragma omp single
-        tell(plan, level);
-      }
-    }
-  }
-  heads(cx, plan, inputs, result, first);
+  heads(cx, plan, planned.inputs, result, first);
 }
 
 Tensor Int8Network::run(Context& cx, const Tensor& images) {
@@ -278,8 +316,8 @@ Tensor Int8Network::run(Context& cx, const Tensor& images) {
   const int64_t passes = (n + most - 1) / most, each = (n + passes - 1) / passes;
   Tensor result;
   for (int64_t first = 0; first < n; first += each) {
-    const Int8Plan& p = plan(std::min(each, n - first), h, w);
-    if (first == 0) result = make_result(cx, graph_, p, n);
+    Planned& p = planned(std::min(each, n - first), h, w);
+    if (first == 0) result = make_result(cx, graph_, p.plan, n);
     compute(cx, p, images.data<float>() + first * h * w * 3, result, first);
   }
   return result;

@@ -44,20 +44,27 @@ Int8Layout result_of(const Int8Plan& plan, const Int8Graph& graph, const Node& n
   return out;
 }
 
-// The levels from the one that makes a value to the last one that reads it.
+// From where a value is made to where it is read for the last time: in the order of the nodes, and in levels.
 struct Lifetime {
-  int first = 0, last = 0;
-  bool overlaps(const Lifetime& other) const { return first <= other.last && other.first <= last; }
+  struct Span {
+    int first = 0, last = 0;
+    bool overlaps(const Span& other) const { return first <= other.last && other.first <= last; }
+  };
+  Span nodes, levels;
+  bool overlaps(const Lifetime& other) const { return nodes.overlaps(other.nodes) || levels.overlaps(other.levels); }
 };
 
 std::vector<Lifetime> lifetimes(const Int8Graph& graph) {
   std::vector<Lifetime> lives(graph.values.size());
-  for (const Node& node : graph.nodes) {
-    lives[static_cast<size_t>(node.y)] = {node.level, node.level};
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    const int at = static_cast<int>(i);
+    lives[static_cast<size_t>(node.y)] = {{at, at}, {node.level, node.level}};
     const auto read = [&](int v) {
       if (v < 0) return;
       Lifetime& life = lives[static_cast<size_t>(v)];
-      life.last = std::max(life.last, node.level);
+      life.nodes.last = at;
+      life.levels.last = std::max(life.levels.last, node.level);
     };
     read(node.x);
     read(node.add);
@@ -111,19 +118,14 @@ Int8Plan plan_int8(const Int8Graph& graph, const std::vector<std::unique_ptr<Int
                    int64_t w) {
   Int8Plan plan{.n = n, .h = h, .w = w};
   plan.layouts.resize(graph.values.size());
+  plan.pieces.resize(graph.nodes.size(), 0);
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
     const Int8Layout out = result_of(plan, graph, node);
     plan.layouts[static_cast<size_t>(node.y)] = out;
     if (node.kind == Kind::head) continue;
-    if (plan.levels.size() <= static_cast<size_t>(node.level)) plan.levels.resize(static_cast<size_t>(node.level) + 1);
-    auto& jobs = plan.levels[static_cast<size_t>(node.level)].jobs;
-    const auto add = [&](bool border, int64_t pieces) {
-      jobs.push_back({i, border, (jobs.empty() ? 0 : jobs.back().end) + pieces});
-    };
     const int64_t rows = rows_per_piece(out);
-    add(false, convs[i] != nullptr ? convs[i]->pieces(plan.layout(node.x)) : n * ((out.h + rows - 1) / rows));
-    if (graph.values[static_cast<size_t>(node.y)].bytes) add(true, n);
+    plan.pieces[i] = convs[i] != nullptr ? convs[i]->pieces(plan.layout(node.x)) : n * ((out.h + rows - 1) / rows);
   }
   place(plan, graph);
   return plan;

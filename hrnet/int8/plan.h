@@ -1,4 +1,4 @@
-// The order of work and the places of activations of a network with 8-bit integers, for inputs of one shape.
+// The pieces of work and the places of activations of a network with 8-bit integers, for inputs of one shape.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -9,24 +9,17 @@
 namespace hr {
 
 struct Int8Plan {
-  // A part of a level: all pieces of one node, or the borders of its result, one piece for each image.
-  struct Job {
-    size_t node = 0;
-    bool border = false;
-    int64_t end = 0;  // The job's pieces are those from the end of the job before to this one.
-  };
-  struct Level {
-    std::vector<Job> jobs;
-  };
   static constexpr size_t kOutside = ~size_t{0};
 
   int64_t n = 0, h = 0, w = 0;
   std::vector<Int8Layout> layouts;  // By value. Floats are dense; their border is not used.
-  // By value: where it begins in the arena. Values whose lifetimes do not overlap share memory. Inputs and results of
-  // heads are kOutside, because they are tensors of the call.
+  // By value: where it begins in the arena. Two values share memory if neither the nodes nor the levels from the one
+  // that makes a value to the last one that reads it overlap. So the nodes can be computed in their order, and branches
+  // of the network also at the same time. Inputs and results of heads are kOutside, because they are tensors.
   std::vector<size_t> offsets;
   size_t bytes = 0;  // Of the arena.
-  std::vector<Level> levels;
+  // By node: the pieces of its result. The borders of a result of bytes are `n` more pieces. 0 for heads.
+  std::vector<int64_t> pieces;
 
   const Int8Layout& layout(int v) const { return layouts[static_cast<size_t>(v)]; }
 };
