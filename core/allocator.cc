@@ -1,5 +1,7 @@
 #include "core/allocator.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
@@ -21,7 +23,14 @@ size_t CachingAllocator::rounded(size_t bytes) const {
 }
 
 CachingAllocator::Source CachingAllocator::host() {
-  return {allocate_on_huge_pages, [](void* p) { std::free(p); }};
+  // free() alone keeps the pages of blocks of up to 32 MiB, to which the C library raises its threshold for memory of
+  // its own when such a block is freed: 60 MB for inference with hrnet_w32, batch 8.
+  const auto trim = [] {
+#ifdef __GLIBC__
+    ::malloc_trim(0);
+#endif
+  };
+  return {allocate_on_huge_pages, [](void* p) { std::free(p); }, kHostAlignment, trim};
 }
 
 CachingAllocator::Source CachingAllocator::gpu() {
@@ -92,6 +101,7 @@ bool CachingAllocator::release() {
     any = any || !blocks.empty();
     blocks.clear();
   }
+  if (any && source_.trim) source_.trim();
   return any;
 }
 

@@ -36,6 +36,8 @@ class CachingAllocator final : public Allocator {
     std::function<void*(size_t bytes)> allocate;  // Returns null when there is no more memory, or throws its own Error.
     std::function<void(void* pointer)> deallocate;
     size_t alignment = kHostAlignment;  // The alignment that allocate() guarantees.
+    // Called after many blocks were given back. It may be empty.
+    std::function<void()> trim = {};
   };
   static Source host();
   static Source gpu();  // Memory of the current CUDA device, aligned to 256 bytes as cudaMalloc's is.

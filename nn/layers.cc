@@ -99,6 +99,7 @@ Tensor ConvBn::operator()(Context& cx, const Tensor& x, After after) const {
                      .pad = shape_.padding(),
                      .bias = &f.bias,
                      .add = after.add,
+                     .over_add = after.over_add,
                      .relu = after.relu,
                      .packed = &f.packed});
   }
@@ -146,6 +147,7 @@ Tensor Conv::operator()(Context& cx, const Tensor& x, After after) const {
   if (p.version != store_->version) p = {store_->version, {.allocator = store_->home().allocator}};
   options.packed = &p.filters;
   options.add = after.add;
+  options.over_add = after.over_add;
   options.relu = after.relu;
   return convolve(cx, shape_, *weight_, x, weight_->value, options);
 }

@@ -32,6 +32,7 @@ struct ConvShape {
 // The operations that a layer applies to the output of its convolution.
 struct After {
   const Tensor* add = nullptr;  // [N, H', W', out], added before the activation
+  bool over_add = false;        // As Conv2d::over_add.
   bool relu = false;
 };
 

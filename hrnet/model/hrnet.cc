@@ -9,8 +9,8 @@ BasicBlock::BasicBlock(ParameterStore& store, const std::string& name, int64_t c
     : conv1(store, name + ".conv1", name + ".bn1", {channels, channels}),
       conv2(store, name + ".conv2", name + ".bn2", {channels, channels}) {}
 
-Tensor BasicBlock::operator()(Context& cx, const Tensor& x) const {
-  return conv2(cx, conv1(cx, x, {.relu = true}), {.add = &x, .relu = true});
+Tensor BasicBlock::operator()(Context& cx, Tensor x) const {
+  return conv2(cx, conv1(cx, x, {.relu = true}), {.add = &x, .over_add = true, .relu = true});
 }
 
 Bottleneck::Bottleneck(ParameterStore& store, const std::string& name, int64_t in, int64_t planes, int stride)
@@ -21,12 +21,12 @@ Bottleneck::Bottleneck(ParameterStore& store, const std::string& name, int64_t i
     downsample.emplace(store, name + ".downsample.0", name + ".downsample.1", ConvShape{in, 4 * planes, 1, stride, 0});
 }
 
-Tensor Bottleneck::operator()(Context& cx, const Tensor& x) const {
+Tensor Bottleneck::operator()(Context& cx, Tensor x) const {
   const Tensor y = conv2(cx, conv1(cx, x, {.relu = true}), {.relu = true});
-  if (!downsample) return conv3(cx, y, {.add = &x, .relu = true});
+  if (!downsample) return conv3(cx, y, {.add = &x, .over_add = true, .relu = true});
   if (!cx.may_fold()) return fuse_terms(cx, {conv3.term(cx, y), downsample->term(cx, x)}, Act::relu);
   const Tensor skip = (*downsample)(cx, x);
-  return conv3(cx, y, {.add = &skip, .relu = true});
+  return conv3(cx, y, {.add = &skip, .over_add = true, .relu = true});
 }
 
 HighResolutionModule::HighResolutionModule(ParameterStore& store, const std::string& name,
@@ -57,7 +57,7 @@ std::vector<Tensor> HighResolutionModule::operator()(Context& cx, std::vector<Te
   Branches parallel(cx);
   for (size_t b = 0; b < branches_.size(); ++b) {
     parallel.enter(static_cast<int>(b));
-    for (const BasicBlock& block : branches_[b]) x[b] = block(cx, x[b]);
+    for (const BasicBlock& block : branches_[b]) x[b] = block(cx, std::move(x[b]));
   }
   parallel.join();
   std::vector<Tensor> out;
@@ -100,9 +100,9 @@ HRNet::HRNet(std::string name, int64_t width, int joints) : PoseModel(std::move(
 }
 
 Tensor HRNet::network(Context& cx, const Tensor& images) const {
-  Tensor y = images;                                                 // [N, H, W, 3]
-  for (const ConvBn& conv : stem_) y = conv(cx, y, {.relu = true});  // [N, H/4, W/4, 64]
-  for (const Bottleneck& block : layer1_) y = block(cx, y);          // [N, H/4, W/4, 256]
+  Tensor y = images;                                                    // [N, H, W, 3]
+  for (const ConvBn& conv : stem_) y = conv(cx, y, {.relu = true});     // [N, H/4, W/4, 64]
+  for (const Bottleneck& block : layer1_) y = block(cx, std::move(y));  // [N, H/4, W/4, 256]
   std::vector<Tensor> x;
   for (const ConvBn& conv : transition1_) x.push_back(conv(cx, y, {.relu = true}));
   y.reset();

@@ -7,20 +7,21 @@
 
 namespace hr {
 
-// relu(conv3x3(conv3x3(x)) + x). All tensors have the same shape [N, H, W, channels].
+// relu(conv3x3(conv3x3(x)) + x). All tensors have the same shape [N, H, W, channels]. In inference the result may take
+// the memory of an x that the caller moves into the call.
 struct BasicBlock {
   ConvBn conv1, conv2;
   BasicBlock(ParameterStore& store, const std::string& name, int64_t channels);
-  Tensor operator()(Context& cx, const Tensor& x) const;
+  Tensor operator()(Context& cx, Tensor x) const;
 };
 
 // relu(conv1x1(conv3x3(conv1x1(x))) + skip) with 4 * planes output channels. The skip is x, or a 1x1 projection of x if
-// the shape changes.
+// the shape changes. In inference the result may take the memory of an x that the caller moves into the call.
 struct Bottleneck {
   ConvBn conv1, conv2, conv3;
   std::optional<ConvBn> downsample;
   Bottleneck(ParameterStore& store, const std::string& name, int64_t in, int64_t planes, int stride);
-  Tensor operator()(Context& cx, const Tensor& x) const;
+  Tensor operator()(Context& cx, Tensor x) const;
 };
 
 // Parallel branches of four BasicBlocks each, then the fusion: every output is the sum of all branches, brought to the

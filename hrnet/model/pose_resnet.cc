@@ -27,7 +27,7 @@ PoseResNet::PoseResNet(std::string name, const std::array<int, 4>& blocks, int j
 
 Tensor PoseResNet::network(Context& cx, const Tensor& images) const {
   Tensor y = max_pool2d(cx, stem_[0](cx, images, {.relu = true}));                // [N, H/4, W/4, 64]
-  for (const Bottleneck& block : blocks_) y = block(cx, y);                       // [N, H/32, W/32, 2048]
+  for (const Bottleneck& block : blocks_) y = block(cx, std::move(y));            // [N, H/32, W/32, 2048]
   for (const ConvBn& deconv : deconv_layers_) y = deconv(cx, y, {.relu = true});  // [N, H/4, W/4, 256]
   return final_layer_[0](cx, y);
 }

@@ -112,6 +112,8 @@ class ConvBackend : public OpState {
   // Computes y by the formula of ConvAct. bias is [co] f32, add has the shape and type of y. `packed` may be null.
   virtual void forward(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter, const float* bias,
                        const void* add, ConvAct act, void* y, PackedFilters* packed) = 0;
+  // Returns whether y and `add` of forward() may be the same memory. The answer for a geometry does not change.
+  virtual bool allows_y_over_add(const Context&, const ConvGeometry&, bool /*packed*/) const { return false; }
   // Returns whether forward_joined() may be called.
   virtual bool joins(const Context&) const { return false; }
   // Computes the 1x1 convolution of several f32 inputs with `g.ci` channels together, without a copy that joins them.

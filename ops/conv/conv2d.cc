@@ -144,7 +144,9 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
           to_string(y_shape), to_string(options.add->shape()));
   }
 
-  Tensor y = cx.empty(y_shape, g.dst);
+  const bool over_add = options.over_add && options.add != nullptr && options.add->unique() && cx.trace == nullptr &&
+                        conv_backend(cx).allows_y_over_add(cx, g, options.packed != nullptr);
+  Tensor y = over_add ? options.add->view(y_shape) : cx.empty(y_shape, g.dst);
   const Operands in{x, filter, options.rounded != nullptr ? *options.rounded : Tensor(),
                     options.bias != nullptr ? *options.bias : Tensor()};
   const Profiled profiled(

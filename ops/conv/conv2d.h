@@ -13,6 +13,9 @@ struct Conv2d {
   // Inference epilogue: y = relu?(conv + bias? + add?), or with silu y = v sigmoid(v) + add? for v = conv + bias?.
   // Training uses `fuse` for this; if a tape is recording, these options throw Error.
   const Tensor* add = nullptr;  // Has the shape and type of y.
+  // The caller does not read `add` again. Where no other tensor shares its memory and the backend allows it, y takes
+  // that memory, which saves memory and the time to fetch it into the caches.
+  bool over_add = false;
   bool relu = false, silu = false;
   PackedFilters* packed = nullptr;  // Keeps reordered filters. Only for filters that never change.
   bool f32_output = false;          // Heatmaps leave the network in float32, under bf16 too.

@@ -141,6 +141,14 @@ Tensor CpuConv::forward_with_statistics(const Context& cx, const ConvGeometry& g
   return statistics;
 }
 
+// Our own methods read a summand where they write the result, once. oneDNN keeps partial sums in the result before it
+// reads the summand. So a choice by measurement, which may be oneDNN's, does not count.
+bool CpuConv::allows_y_over_add(const Context& cx, const ConvGeometry& g, bool packed) const {
+  if (cx.exact) return false;
+  if (packed && rows_.supports(g)) return true;
+  return winograd_.supports(g) && winograd_.gain(g, Pass::forward) >= kClear;
+}
+
 bool CpuConv::joins(const Context& cx) const { return !cx.exact && rows_.exists(); }
 
 void CpuConv::forward_joined(const Context& cx, const ConvGeometry& g, std::span<const ConvInput> inputs,

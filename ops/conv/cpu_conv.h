@@ -31,6 +31,7 @@ class CpuConv final : public ConvBackend {
                const void* add, ConvAct act, void* y, PackedFilters* packed) override;
   Tensor forward_with_statistics(const Context& cx, const ConvGeometry& g, const void* x, ConvFilter filter,
                                  void* y) override;
+  bool allows_y_over_add(const Context& cx, const ConvGeometry& g, bool packed) const override;
   bool joins(const Context& cx) const override;
   void forward_joined(const Context& cx, const ConvGeometry& g, std::span<const ConvInput> inputs, ConvFilter filter,
                       const float* bias, ConvAct act, void* y, PackedFilters* packed) override;

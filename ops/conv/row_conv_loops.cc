@@ -63,16 +63,17 @@ HR_INLINE void multiply_rows(std::span<const Term> terms, int64_t first, const f
   }
 }
 
-// Computes `pixels` pixels, at least R, in blocks of R. The blocks are spread evenly and may overlap, so that some
-// pixels are computed twice.
+// Computes `pixels` pixels, at least R, in blocks of R. The last block may overlap with the one before it, so that some
+// pixels are computed twice. Where the result replaces the summand, which a second computation would not find any more,
+// the last pixels are computed one by one instead.
 template <class V, int R, int NV>
 HR_INLINE void multiply_blocks(std::span<const Term> terms, int64_t pixels, const float* filters, int64_t k0,
                                const Outputs& to) {
-  const int64_t blocks = (pixels + R - 1) / R;
-  for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t first = std::min(block * R, pixels - R);
-    multiply_rows<V, R, NV>(terms, first, filters, k0, to);
-  }
+  int64_t first = 0;
+  for (; first + R <= pixels; first += R) multiply_rows<V, R, NV>(terms, first, filters, k0, to);
+  if (first == pixels) return;
+  if (to.add != to.y) return multiply_rows<V, R, NV>(terms, pixels - R, filters, k0, to);
+  for (; first < pixels; ++first) multiply_rows<V, 1, NV>(terms, first, filters, k0, to);
 }
 
 // Chooses the size of the blocks so that few pixels are computed twice. R is a multiple of 2.

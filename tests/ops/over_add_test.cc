@@ -1,0 +1,99 @@
+// Convolutions whose result takes the memory of the summand.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "core/parallel.h"
+#include "ops/conv/conv2d.h"
+#include "tests/support/tensors.h"
+#include "tests/support/threads.h"
+
+namespace hr {
+namespace {
+
+struct Case {
+  std::string name;
+  int64_t n, h, w, ci, co;
+  int kernel = 1;
+};
+
+Tensor random_tensor(const Context& cx, Shape shape, uint64_t seed) {
+  const auto count = numel(shape);
+  return test::make(cx, std::move(shape), DType::f32, test::random_values(count, seed));
+}
+
+Tensor copy_of(const Context& cx, const Tensor& from) {
+  Tensor to = cx.empty(from.shape(), from.dtype());
+  std::memcpy(to.raw(), from.raw(), from.bytes());
+  return to;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+}
+
+class OverAdd : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const Case& c = GetParam();
+    x = random_tensor(cx, {c.n, c.h, c.w, c.ci}, 1);
+    filter = random_tensor(cx, {c.co, c.kernel, c.kernel, c.ci}, 2);
+    bias = random_tensor(cx, {c.co}, 3);
+    add = random_tensor(cx, {c.n, c.h, c.w, c.co}, 4);
+  }
+  Tensor convolve(const Tensor& summand, bool over_add, bool silu = false) {
+    return conv2d(cx, x, filter,
+                  {.pad = GetParam().kernel / 2,
+                   .bias = &bias,
+                   .add = &summand,
+                   .over_add = over_add,
+                   .relu = !silu,
+                   .silu = silu,
+                   .packed = &packed});
+  }
+  Context cx;
+  PackedFilters packed{.allocator = cx.allocator};
+  Tensor x, filter, bias, add;
+};
+
+TEST_P(OverAdd, GivesTheSameBitsInTheMemoryOfTheSummand) {
+  if (!conv_backend(cx).joins(cx)) GTEST_SKIP() << "this processor has none of our own methods";
+  for (const int threads : {1, 3}) {
+    const test::Threads now(threads);
+    for (const bool silu : {false, true}) {
+      const Tensor expected = convolve(add, false, silu);
+      Tensor summand = copy_of(cx, add);
+      const void* memory = summand.raw();
+      const Tensor y = convolve(summand, true, silu);
+      EXPECT_EQ(y.raw(), memory);
+      EXPECT_NE(y.id(), summand.id());
+      EXPECT_TRUE(same_bits(y, expected)) << threads << " threads, " << silu;
+    }
+  }
+}
+
+TEST_P(OverAdd, LeavesASummandThatIsSharedOrThatOnednnAdds) {
+  const Tensor summand = copy_of(cx, add), shared = summand;
+  const Tensor y = convolve(summand, true);
+  EXPECT_NE(y.raw(), summand.raw());
+  EXPECT_TRUE(same_bits(summand, add));
+  const Tensor kept = copy_of(cx, add);
+  EXPECT_NE(convolve(kept, false).raw(), kept.raw());
+  cx.exact = true;
+  const Tensor alone = copy_of(cx, add);
+  const Tensor direct = convolve(alone, true);
+  EXPECT_NE(direct.raw(), alone.raw());
+  EXPECT_TRUE(same_bits(alone, add));
+}
+
+// The numbers of pixels leave rests of every kind of block; 256 channels are several blocks of vectors.
+INSTANTIATE_TEST_SUITE_P(Shapes, OverAdd,
+                         testing::Values(Case{"rows_1", 1, 1, 1, 16, 16}, Case{"rows_29", 1, 1, 29, 8, 40},
+                                         Case{"rows_35", 1, 5, 7, 64, 256}, Case{"rows_169", 1, 13, 13, 37, 33},
+                                         Case{"rows_many", 2, 24, 17, 64, 256},
+                                         Case{"winograd_odd", 4, 31, 29, 64, 64, 3},
+                                         Case{"winograd", 8, 64, 48, 32, 32, 3}),
+                         [](const auto& tested) { return tested.param.name; });
+
+}  // namespace
+}  // namespace hr
