@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/huge_pages.h"
 #include "core/parallel.h"
+#include "ops/conv/winograd_prefetch.h"
 #include "ops/conv/winograd_sizes.h"
 
 namespace hr {
@@ -17,6 +18,7 @@ using winograd::ceil_div;
 using winograd::Filters;
 using winograd::kPoints;
 using winograd::Matrices;
+using winograd::multiply_block;
 using winograd::Problem;
 using winograd::problem_of;
 using winograd::round_up;
@@ -250,8 +252,8 @@ std::vector<Loop> Winograd::loops_by_tiles(const Problem& p, const Plan& plan, c
     for (int64_t b = 0; b < plan.blocks; ++b) {
       const int64_t k0 = b * plan.width;
       const int used = vectors_of(p, plan, k0);
-      loops_->multiply(kPoints, count, p.c, used, in, {filters + b * filter_block, plan.filter_point(), plan.width},
-                       products, false);
+      multiply_block(*loops_, p, first, count, k0, k0 + plan.width, p.c, used, in,
+                     {filters + b * filter_block, plan.filter_point(), plan.width}, products, false, true);
       loops_->transform_outputs(p, first, count, k0, used, products);
     }
   };
@@ -300,9 +302,9 @@ std::vector<Loop> Winograd::loops_by_channels(const Problem& p, const Plan& plan
           loops_->transform_filters(p, from, k0 + v * loops_->lanes, c0, c1,
                                     {scratch + v * loops_->lanes, plan.filter_point(), plan.width});
         }
-        loops_->multiply(kPoints, count, c1 - c0, used,
-                         {in.data + begin * in.row_stride + c0, in.point_stride, in.row_stride}, filters, products,
-                         c0 > 0);
+        multiply_block(*loops_, p, start + begin, count, k0, k0 + plan.width, c1 - c0, used,
+                       {in.data + begin * in.row_stride + c0, in.point_stride, in.row_stride}, filters, products,
+                       c0 > 0, c1 == p.c);
       }
       loops_->transform_outputs(p, start + begin, count, k0, used, products);
     };
