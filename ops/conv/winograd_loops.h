@@ -53,6 +53,8 @@ struct Matrices {
   T* data = nullptr;
   int64_t point_stride = 0, row_stride = 0;
 
+  // Returns the matrices from a point on.
+  Matrices at_point(int64_t point) const { return {data + point * point_stride, point_stride, row_stride}; }
   operator Matrices<const T>() const requires(!std::is_const_v<T>) { return {data, point_stride, row_stride}; }
 };
 

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "core/parallel.h"
 #include "ops/conv/dnnl_conv.h"
+#include "ops/conv/winograd_prefetch.h"
 #include "tests/support/conv3x3.h"
 #include "tests/support/cpu_levels.h"
 #include "tests/support/threads.h"
@@ -321,6 +324,24 @@ TEST(Winograd, TheFilterGradientIsWithinTheBoundOfItsRoundings) {
       winograd.backward_filter(g, x.data(), dy.data(), dfilter.data());
       EXPECT_TRUE(within(dfilter.values(), r.y, r.bound)) << name_of(g) << ", level " << static_cast<int>(level);
     }
+  }
+}
+
+// Any division of tiles and channels visits the lines of all outputs, and no other line.
+TEST(Winograd, OutputLinesAreThoseOfTheOutputs) {
+  for (const ConvGeometry& g : geometries()) {
+    Floats y(y_size(g));
+    winograd::Problem p = winograd::problem_of(g);
+    p.y = y.data();
+    std::set<uintptr_t> visited, expected;
+    for (int64_t t = 0; t < p.tiles(); t += 3) {
+      for (int64_t k0 = 0; k0 < p.k; k0 += 32) {
+        winograd::for_output_lines(p, t, std::min(t + 3, p.tiles()), k0, k0 + 32,
+                                   [&](const void* line) { visited.insert(reinterpret_cast<uintptr_t>(line)); });
+      }
+    }
+    for (const float& v : y) expected.insert(reinterpret_cast<uintptr_t>(&v) / 64 * 64);
+    ASSERT_TRUE(visited == expected) << name_of(g);
   }
 }
 
