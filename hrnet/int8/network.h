@@ -82,7 +82,7 @@ class Int8Network {
   std::vector<Planned> plans_;                    // The most recently used one first. One runs at a time.
   std::unique_ptr<Arena> arena_;                  // The activations of the largest plan.
   size_t arena_bytes_ = 0, weight_bytes_ = 0;
-  // What the loops use, during a run.
+  // The loops use these members during a run.
   const Int8Plan* plan_ = nullptr;
   const float* images_ = nullptr;
   std::vector<std::byte*> data_;  // By value.
