@@ -9,7 +9,8 @@ BasicBlock::BasicBlock(ParameterStore& store, const std::string& name, int64_t c
     : conv1(store, name + ".conv1", name + ".bn1", {channels, channels}),
       conv2(store, name + ".conv2", name + ".bn2", {channels, channels}) {}
 
-Tensor BasicBlock::operator()(Context& cx, Tensor x) const {
+// x is a value because only its owner can give its memory to the result (Conv2d::over_add).
+Tensor BasicBlock::operator()(Context& cx, Tensor x) const {  // NOLINT(performance-unnecessary-value-param)
   return conv2(cx, conv1(cx, x, {.relu = true}), {.add = &x, .over_add = true, .relu = true});
 }
 
@@ -21,7 +22,7 @@ Bottleneck::Bottleneck(ParameterStore& store, const std::string& name, int64_t i
     downsample.emplace(store, name + ".downsample.0", name + ".downsample.1", ConvShape{in, 4 * planes, 1, stride, 0});
 }
 
-Tensor Bottleneck::operator()(Context& cx, Tensor x) const {
+Tensor Bottleneck::operator()(Context& cx, Tensor x) const {  // NOLINT(performance-unnecessary-value-param)
   const Tensor y = conv2(cx, conv1(cx, x, {.relu = true}), {.relu = true});
   if (!downsample) return conv3(cx, y, {.add = &x, .over_add = true, .relu = true});
   if (!cx.may_fold()) return fuse_terms(cx, {conv3.term(cx, y), downsample->term(cx, x)}, Act::relu);

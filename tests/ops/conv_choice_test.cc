@@ -111,7 +111,7 @@ TEST(ConvPlanMemory, ChoicesOfAnotherHeadingAreNotUsedAndTheFileIsWrittenOnlyWhe
     EXPECT_EQ(read_file(file), old);
     { ConvPlanMemory(file, ours).put("other", "cuDNN eng1"); }
     const std::string kept = old.starts_with("[" + ours + ".1]") ? old : "";
-    EXPECT_EQ(read_file(file), "[" + ours + "]\ncuDNN eng1\tother\n" + kept);
+    EXPECT_EQ(read_file(file), fmt::format("[{}]\ncuDNN eng1\tother\n{}", ours, kept));
   }
 }
 
