@@ -30,9 +30,14 @@ foreach(room core ops nn data eval hrnet)
   list(APPEND headers ${some})
 endforeach()
 set(stamp ${PROJECT_BINARY_DIR}/public_headers.stamp)
-add_custom_command(OUTPUT ${stamp}
-  COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUT=${PROJECT_BINARY_DIR}/include
-    -P ${CMAKE_CURRENT_LIST_DIR}/public_headers.cmake
+set(install_headers ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -DOUT=${PROJECT_BINARY_DIR}/include
+  -P ${CMAKE_CURRENT_LIST_DIR}/public_headers.cmake)
+# Ninja must know the copies. Otherwise it looks at their times before it writes them, and a program that includes them
+# is compiled again only by the next build: until then it has another layout of our classes than the library.
+execute_process(COMMAND ${install_headers} COMMAND_ERROR_IS_FATAL ANY)
+file(GLOB_RECURSE public_headers ${PROJECT_BINARY_DIR}/include/hrnet/*.h)
+add_custom_command(OUTPUT ${stamp} BYPRODUCTS ${public_headers}
+  COMMAND ${install_headers}
   COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
   DEPENDS ${headers} ${CMAKE_CURRENT_LIST_DIR}/public_headers.cmake COMMENT "Public headers" VERBATIM)
 add_custom_target(hrnet_headers DEPENDS ${stamp})
