@@ -116,7 +116,8 @@ class LoopRecorder {
 
 // The threads that run graphs. They sleep between two runs. Only one thread at a time may call run(). The threads are
 // not pinned to processors, whatever their creator is, so that the system can move a thread away from a busy processor.
-// Where it does not, and two of them are on one processor, one of them moves itself (core/thread_places.h).
+// If the system leaves two threads of the team on one processor, one of the two moves itself to another processor
+// (core/thread_places.h).
 class LoopTeam {
  public:
   static constexpr int64_t kElements = 64 << 10;  // The size of a piece of a simple loop.
