@@ -143,6 +143,8 @@ CocoEvalResult evaluate_coco(const CocoAnnotations& gt, const std::vector<CocoDe
     std::sort(ranking[c].begin(), ranking[c].end());
     std::vector<Outcome> outcomes;
     std::vector<double> scores;
+    outcomes.reserve(ranking[c].size());
+    scores.reserve(ranking[c].size());
     for (const auto& [key, i] : ranking[c]) {
       outcomes.push_back(outcome[detections_of.items[i]]);
       scores.push_back(dt[detections_of.items[i]].score);

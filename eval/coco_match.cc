@@ -15,6 +15,7 @@ namespace {
 constexpr int T = kOksThresholds, A = kAreaRanges;
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 static_assert(A * T <= 64);
+constexpr uint64_t kEveryThreshold = (uint64_t{1} << T) - 1;  // Times outcome_bit(a, 0): the bits of one area range.
 
 // numpy.maximum(0, v): a NaN stays.
 double positive_part(double v) { return v <= 0 ? 0 : v; }
@@ -88,6 +89,14 @@ void oks_column(const CocoAnnotation& person, double person_area, const CocoSetu
   }
 }
 
+// Returns whether every OKS of a detection is below the lowest threshold. A NaN is not: it passes every threshold.
+bool finds_nobody(const double* oks, size_t people, double lowest) {
+  for (size_t g = 0; g < people; ++g) {
+    if (!(oks[g] < lowest)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 uint64_t falling_score_key(double score) {
@@ -142,6 +151,11 @@ void CocoMatcher::match(std::span<const int> detections, std::span<const int> pe
     const double* oks = m.oks.data() + d * G;
     const bool out = outside(in.dt_area[detections[d]], s.areas[a]);
     Outcome result;
+    if (finds_nobody(oks, G, s.thresholds[0])) {  // The usual case of a false alarm, the same at every threshold.
+      if (out) outcome[detections[d]].ignored |= outcome_bit(a, 0) * kEveryThreshold;
+      for (int t = 0; kept != nullptr && t < T; ++t) kept->ignored[t * detections.size() + d] = out ? 1 : 0;
+      continue;
+    }
     for (int t = 0; t < T; ++t) {
       const int best = best_person(oks, s.thresholds[t], m.taken.data() + t * G, people, m);
       bool matched = false;

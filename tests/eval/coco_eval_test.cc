@@ -153,6 +153,21 @@ TEST(CocoEval, ATieGoesToTheLaterPersonAndCrowdsMatchAgain) {
   EXPECT_EQ(r.counts.people_crowd, 1);
 }
 
+TEST(CocoEval, AFalseAlarmOfAnImpossibleAreaIsIgnoredEverywhere) {
+  CocoAnnotations gt = one_image();
+  gt.annotations = {person(7, 1, 2000, {10, 10, 2, 40, 50, 2})};
+  const double far = 2e5;  // The extent of 4e10 square pixels is beyond the range `all`, which ends at 1e10.
+  const std::vector<CocoDetection> dt = {detection(1, 0.9, {0, 0, 1, far, far, 1}),
+                                         detection(1, 0.8, {300, 10, 1, 340, 60, 1})};
+  const auto r = evaluate_coco(gt, dt, {.sigmas = {0.05, 0.1}, .keep_matches = true});
+  ASSERT_EQ(r.matches.size(), 1u);
+  EXPECT_EQ(r.matches[0].match, std::vector<int>(20, -1));
+  for (int t = 0; t < kOksThresholds; ++t) {
+    EXPECT_EQ(r.matches[0].ignored.at(2 * t), 1) << t;
+    EXPECT_EQ(r.matches[0].ignored.at(2 * t + 1), 0) << t;
+  }
+}
+
 TEST(CocoEval, APersonWithIdZeroIsNeverFound) {
   CocoAnnotations gt = one_image();
   gt.annotations = {person(0, 1, 2000, {5, 5, 2})};

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "core/huge_pages.h"
 #include "core/parallel.h"
 #include "data/find_dataset.h"
 #include "eval/coco_files.h"
@@ -20,6 +21,9 @@ namespace {
 
 Evaluation load(const CocoEvalArguments& arguments) {
   const auto start = std::chrono::steady_clock::now();
+  // A number of a result file takes about as many bytes in memory as in the file.
+  std::error_code no_size;  // The reader says what is wrong with the file.
+  if (const auto bytes = fs::file_size(arguments.dt, no_size); !no_size) expect_small_blocks(bytes);
   Evaluation e;
   if (arguments.on_bad_sample == "skip") {
     BadSamples bad;

@@ -1,0 +1,52 @@
+#include "core/huge_pages.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace hr {
+namespace {
+
+// Returns whether the system was asked for huge pages at this address: the flag "hg" of its mapping in
+// /proc/self/smaps, where each mapping begins with a line "first-last permissions ..." in hexadecimal.
+bool asked_for_huge_pages(const void* address) {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  std::ifstream smaps("/proc/self/smaps");
+  bool inside = false;
+  for (std::string line; std::getline(smaps, line);) {
+    char* end = nullptr;
+    const uintptr_t first = std::strtoull(line.c_str(), &end, 16);
+    if (end != line.c_str() && *end == '-') inside = first <= at && at < std::strtoull(end + 1, nullptr, 16);
+    if (inside && line.starts_with("VmFlags:")) return line.find(" hg") != std::string::npos;
+  }
+  return false;
+}
+
+// In a process of its own, because it changes malloc's settings.
+TEST(HugePages, SmallBlocksThatWereExpectedLieOnThem) {
+#ifndef __GLIBC__
+  GTEST_SKIP() << "this C library has no such settings";
+#endif
+  if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage/enabled")) {
+    GTEST_SKIP() << "this system has no huge pages";
+  }
+  const auto share = [](size_t expected) {
+    if (expected > 0) expect_small_blocks(expected);
+    constexpr int kBlocks = 1 << 16;
+    int inside = 0;
+    for (int i = 0; i < kBlocks; ++i) {
+      const void* const block = std::malloc(500);
+      inside += i % 1024 == 0 && asked_for_huge_pages(block) ? 1 : 0;
+    }
+    return inside;
+  };
+  // 33 MB of blocks. Up to 2 MiB at the beginning stay on small pages, and what the heap had before.
+  EXPECT_EXIT(std::exit(share(size_t{48} << 20) > 50 ? 0 : 1), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(std::exit(share(0) == 0 ? 0 : 1), testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+}  // namespace hr
