@@ -97,20 +97,29 @@ struct LoopTeam::Scratch {
 // begun.
 struct LoopTeam::Run {
   struct State {
-    std::atomic<int64_t> next{0};  // The next piece that nobody has taken.
-    std::atomic<int64_t> left{0};  // Pieces that have not ended.
+    std::atomic<int64_t> untaken{0};  // Pieces that nobody has taken; not less than there are.
+    std::atomic<int64_t> left{0};     // Pieces that have not ended.
     std::atomic<int> waits_for{0};
   };
   std::shared_ptr<const LoopGraph> graph;
   std::vector<State> states;
-  std::atomic<size_t> first{0};     // All pieces of the loops before this one have been taken.
-  std::atomic<size_t> loops_left;   // Loops that have not ended.
-  std::atomic<uint32_t> ended = 0;  // Changes whenever a loop ends; idle threads wait for that.
+  // Each thread has a share of a loop's pieces, which follow each other, and begins with it. So it often reads what it
+  // wrote itself in the loop before, which is in its own cache. Then it goes on with the shares of the others.
+  const int64_t shares;
+  std::vector<std::atomic<int64_t>> taken;  // [loops, shares]
+  std::atomic<size_t> first{0};             // All pieces of the loops before this one have been taken.
+  std::atomic<size_t> loops_left;           // Loops that have not ended.
+  std::atomic<uint32_t> ended = 0;          // Changes whenever a loop ends; idle threads wait for that.
   FirstException error;
 
-  explicit Run(std::shared_ptr<const LoopGraph> g)
-      : graph(std::move(g)), states(graph->nodes_.size()), loops_left(states.size()) {
+  Run(std::shared_ptr<const LoopGraph> g, int threads)
+      : graph(std::move(g)),
+        states(graph->nodes_.size()),
+        shares(threads),
+        taken(states.size() * static_cast<size_t>(threads)),
+        loops_left(states.size()) {
     for (size_t i = 0; i < states.size(); ++i) {
+      states[i].untaken.store(graph->nodes_[i].loop.pieces, std::memory_order_relaxed);
       states[i].left.store(graph->nodes_[i].loop.pieces, std::memory_order_relaxed);
       states[i].waits_for.store(graph->nodes_[i].waits_for, std::memory_order_relaxed);
     }
@@ -120,21 +129,35 @@ struct LoopTeam::Run {
     size_t loop = 0;
     int64_t index = -1;
   };
+  // Takes a piece of one loop, of the thread's own share if there is one. Returns -1 if all have been taken.
+  int64_t take_of(size_t loop, int thread) {
+    const int64_t pieces = graph->nodes_[loop].loop.pieces;
+    for (int64_t k = 0; k < shares; ++k) {
+      const int64_t share = (thread + k) % shares, begin = pieces * share / shares,
+                    size = pieces * (share + 1) / shares - begin;
+      std::atomic<int64_t>& next = taken[loop * static_cast<size_t>(shares) + static_cast<size_t>(share)];
+      if (next.load(std::memory_order_relaxed) >= size) continue;
+      const int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
+      if (piece >= size) continue;
+      states[loop].untaken.fetch_sub(1, std::memory_order_relaxed);
+      return begin + piece;
+    }
+    return -1;
+  }
+
   // Takes a piece of the first loop that may run and has one. Returns index -1 if there is none at the moment.
-  Piece take() {
+  Piece take(int thread) {
     bool all_taken = true;
     for (size_t i = first.load(std::memory_order_relaxed); i < states.size(); ++i) {
-      State& s = states[i];
-      const int64_t pieces = graph->nodes_[i].loop.pieces;
-      if (s.next.load(std::memory_order_relaxed) >= pieces) {
+      if (states[i].untaken.load(std::memory_order_relaxed) <= 0) {
         // A thread that is late may set an older value, which only makes the search longer.
         if (all_taken) first.store(i + 1, std::memory_order_relaxed);
         continue;
       }
       all_taken = false;
-      if (s.waits_for.load(std::memory_order_acquire) > 0) continue;
-      const int64_t piece = s.next.fetch_add(1, std::memory_order_relaxed);
-      if (piece < pieces) return {i, piece};
+      if (states[i].waits_for.load(std::memory_order_acquire) > 0) continue;
+      const int64_t piece = take_of(i, thread);
+      if (piece >= 0) return {i, piece};
     }
     return {};
   }
@@ -168,7 +191,7 @@ void LoopTeam::work(Run& run, LoopWorker worker, Scratch& scratch) {
   std::optional<size_t> last;
   while (run.loops_left.load(std::memory_order_acquire) > 0) {
     const uint32_t seen = run.ended.load(std::memory_order_acquire);
-    const Run::Piece piece = run.take();
+    const Run::Piece piece = run.take(worker.index);
     if (piece.index < 0) {
       if (run.loops_left.load(std::memory_order_acquire) > 0) run.wait(seen, [&] { places_.leave(worker.index); });
       continue;
@@ -227,7 +250,7 @@ void LoopTeam::serve(int index) {
 }
 
 void LoopTeam::run(std::shared_ptr<const LoopGraph> graph) {
-  const auto run = std::make_shared<Run>(std::move(graph));
+  const auto run = std::make_shared<Run>(std::move(graph), static_cast<int>(threads_.size()) + 1);
   if (!threads_.empty()) {
     {
       const std::lock_guard lock(mutex_);

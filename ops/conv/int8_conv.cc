@@ -152,9 +152,9 @@ double Int8Conv::multiplications(const Int8Layout& in) const {
 }
 
 Int8Conv::Division Int8Conv::division(const Int8Layout& in) const {
-  // A piece has about this many multiplications, which take some ten microseconds: much more than handing it out, and
+  // A piece has about this many multiplications, which take 15 to 40 microseconds: much more than handing it out, and
   // little enough that no thread waits long for the last piece.
-  constexpr int64_t kPiece = 2 << 20;
+  constexpr int64_t kPiece = 8 << 20;
   // If the weights of all blocks fit into the L2 cache, a piece computes all output channels of its rows. Otherwise it
   // computes one block, and the pieces of one block follow each other.
   constexpr int64_t kCachedWeights = 256 << 10;

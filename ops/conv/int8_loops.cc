@@ -154,29 +154,116 @@ HR_VNNI HR_INLINE void load_channels(const float* from, __m512 (&to)[V]) {
   for (int v = 0; v < V; ++v) to[v] = _mm512_loadu_ps(from + v * 16);
 }
 
-// The epilogue consists of passes over the registers, so that each question is asked once for all of them. Pixels
-// beyond the end of a row have an empty mask.
-template <int G, int V>
-HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&groups)[4], int64_t k0,
-                                   const __m512i (&sums)[G * kGroup][V]) {
-  const __m512 zero = _mm512_setzero_ps();
-  __m512 values[G * kGroup][V];
-  __mmask16 masks[V];
-#pragma GCC unroll 2
-  for (int v = 0; v < V; ++v) {
-    const int64_t count = std::clamp<int64_t>(p.k - k0 - v * 16, 0, 16);
-    masks[v] = static_cast<__mmask16>((1U << count) - 1);
-    const __m512 scale = _mm512_loadu_ps(p.scale + k0 + v * 16);
-#pragma GCC unroll 12
-    for (int i = 0; i < G * kGroup; ++i) values[i][v] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][v]), scale);
-  }
-  const auto mask_of = [&](int i, int v)
-                           HR_VNNI { return groups[i / kGroup].x + i % kGroup < p.out_w ? masks[v] : __mmask16{0}; };
-  int64_t at[G], dense[G];
+// The results of G groups of pixels and V vectors of output channels. With `Whole` all of them exist, so that no
+// vector needs a mask, whose stores are slow. Otherwise channels beyond the last one are masked, and so are pixels
+// beyond the end of a row.
+template <int G, int V, bool Whole>
+struct Block {
+  static constexpr int kPixels = G * kGroup;
+  const Problem& p;
+  int64_t k0;
+  int64_t at[G], dense[G];  // Of the first pixel of each group, in bytes and in a dense summand.
+  bool inside[kPixels];
+  __mmask16 channels[V];
+
+  HR_VNNI HR_INLINE Block(const Problem& problem, int64_t n, const Group (&groups)[4], int64_t first)
+      : p(problem), k0(first) {
 #pragma GCC unroll 4
-  for (int g = 0; g < G; ++g) {
-    at[g] = n * p.out_image + groups[g].y * p.out_row + groups[g].x * p.out_pixel + k0;
-    dense[g] = ((n * p.out_h + groups[g].y) * p.out_w + groups[g].x) * p.k + k0;
+    for (int g = 0; g < G; ++g) {
+      at[g] = n * p.out_image + groups[g].y * p.out_row + groups[g].x * p.out_pixel + k0;
+      dense[g] = ((n * p.out_h + groups[g].y) * p.out_w + groups[g].x) * p.k + k0;
+    }
+    if constexpr (!Whole) {
+#pragma GCC unroll 12
+      for (int i = 0; i < kPixels; ++i) inside[i] = groups[i / kGroup].x + i % kGroup < p.out_w;
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) {
+        const int64_t count = std::clamp<int64_t>(p.k - k0 - v * 16, 0, 16);
+        channels[v] = static_cast<__mmask16>((1U << count) - 1);
+      }
+    }
+  }
+  HR_VNNI HR_INLINE __mmask16 mask(int i, int v) const { return inside[i] ? channels[v] : __mmask16{0}; }
+  HR_VNNI HR_INLINE int64_t byte_of(int i) const { return at[i / kGroup] + i % kGroup * p.out_pixel; }
+  HR_VNNI HR_INLINE int64_t dense_of(int i) const { return dense[i / kGroup] + i % kGroup * p.k; }
+  HR_VNNI HR_INLINE __m512i bytes(int i, int v) const {
+    const uint8_t* const from = p.add_u8 + byte_of(i) + v * 16;
+    if constexpr (Whole) return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(i, v), from));
+  }
+  HR_VNNI HR_INLINE __m512 floats(int i, int v) const {
+    const float* const from = p.add_f32 + dense_of(i) + v * 16;
+    if constexpr (Whole) return _mm512_loadu_ps(from);
+    return _mm512_maskz_loadu_ps(mask(i, v), from);
+  }
+};
+
+// Rounds to integers from 0 to 255; a NaN becomes 0. Numbers above 255 are limited before, because those beyond 32 bits
+// would become negative.
+HR_VNNI HR_INLINE __m512i rounded_vnni(__m512 v) {
+  return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0F), v));
+}
+
+// Two pixels at a time, whose four vectors are packed into one of 64 bytes.
+template <int G, int V>
+HR_VNNI HR_INLINE void store_bytes(const Block<G, V, true>& block, const __m512 (&values)[G * kGroup][V]) {
+  static_assert(V == 2);
+  // Packing works within quarters of a register, so the groups of four channels are put in order afterwards.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+#pragma GCC unroll 6
+  for (int i = 0; i < G * kGroup; i += 2) {
+    const int j = std::min(i + 1, G * kGroup - 1);
+    const __m512i first = _mm512_packs_epi32(rounded_vnni(values[i][0]), rounded_vnni(values[i][1]));
+    const __m512i second = j == i ? first : _mm512_packs_epi32(rounded_vnni(values[j][0]), rounded_vnni(values[j][1]));
+    const __m512i both = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(block.p.y_u8 + block.byte_of(i)), _mm512_castsi512_si256(both));
+    if (j == i) continue;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(block.p.y_u8 + block.byte_of(j)),
+                        _mm512_extracti64x4_epi64(both, 1));
+  }
+}
+
+template <int G, int V>
+HR_VNNI HR_INLINE void store_bytes(const Block<G, V, false>& block, const __m512 (&values)[G * kGroup][V]) {
+#pragma GCC unroll 12
+  for (int i = 0; i < G * kGroup; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      const __m512i positive = _mm512_max_epi32(rounded_vnni(values[i][v]), _mm512_setzero_si512());
+      _mm_mask_storeu_epi8(block.p.y_u8 + block.byte_of(i) + v * 16, block.mask(i, v), _mm512_cvtepi32_epi8(positive));
+    }
+  }
+}
+
+template <int G, int V, bool Whole>
+HR_VNNI HR_INLINE void store_floats(const Block<G, V, Whole>& block, const __m512 (&values)[G * kGroup][V]) {
+  const __m512 zero = _mm512_setzero_ps();
+#pragma GCC unroll 12
+  for (int i = 0; i < G * kGroup; ++i) {
+    float* const to = block.p.y_f32 + block.byte_of(i);
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      const __m512 value = block.p.relu ? _mm512_max_ps(values[i][v], zero) : values[i][v];
+      if constexpr (Whole) {
+        _mm512_storeu_ps(to + v * 16, value);
+      } else {
+        _mm512_mask_storeu_ps(to + v * 16, block.mask(i, v), value);
+      }
+    }
+  }
+}
+
+// The epilogue consists of passes over the registers, so that each question is asked once for all of them.
+template <int G, int V, bool Whole>
+HR_VNNI HR_INLINE void finish_vnni(const Block<G, V, Whole>& block, const __m512i (&sums)[G * kGroup][V]) {
+  const Problem& p = block.p;
+  const int64_t k0 = block.k0;
+  __m512 values[G * kGroup][V], scale[V], add_scale[V];
+  load_channels(p.scale + k0, scale);
+#pragma GCC unroll 12
+  for (int i = 0; i < G * kGroup; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) values[i][v] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][v]), scale[v]);
   }
   if (p.silu) {
     __m512 silu_scale[V];
@@ -187,28 +274,21 @@ HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&gr
       for (int v = 0; v < V; ++v) values[i][v] = _mm512_mul_ps(silu_vnni(values[i][v]), silu_scale[v]);
     }
   }
-  __m512 add_scale[V];
   load_channels(p.add_scale + k0, add_scale);
   if (p.add_u8 != nullptr) {
 #pragma GCC unroll 12
     for (int i = 0; i < G * kGroup; ++i) {
-      const uint8_t* from = p.add_u8 + at[i / kGroup] + i % kGroup * p.out_pixel;
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        const __m512i bytes = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask_of(i, v), from + v * 16));
-        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(_mm512_cvtepi32_ps(bytes), add_scale[v]));
-      }
+      for (int v = 0; v < V; ++v)
+        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(_mm512_cvtepi32_ps(block.bytes(i, v)), add_scale[v]));
     }
   }
   if (p.add_f32 != nullptr) {
 #pragma GCC unroll 12
     for (int i = 0; i < G * kGroup; ++i) {
-      const float* from = p.add_f32 + dense[i / kGroup] + i % kGroup * p.k;
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        const __m512 add = _mm512_maskz_loadu_ps(mask_of(i, v), from + v * 16);
-        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(add, add_scale[v]));
-      }
+      for (int v = 0; v < V; ++v)
+        values[i][v] = _mm512_add_ps(values[i][v], _mm512_mul_ps(block.floats(i, v), add_scale[v]));
     }
   }
   if (p.silu) {
@@ -221,25 +301,9 @@ HR_VNNI HR_INLINE void finish_vnni(const Problem& p, int64_t n, const Group (&gr
     }
   }
   if (p.y_u8 != nullptr) {
-#pragma GCC unroll 12
-    for (int i = 0; i < G * kGroup; ++i) {
-      uint8_t* to = p.y_u8 + at[i / kGroup] + i % kGroup * p.out_pixel;
-#pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) {
-        const __m512 limited = _mm512_min_ps(_mm512_max_ps(values[i][v], zero), _mm512_set1_ps(255.0F));
-        _mm_mask_storeu_epi8(to + v * 16, mask_of(i, v), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(limited)));
-      }
-    }
-    return;
-  }
-#pragma GCC unroll 12
-  for (int i = 0; i < G * kGroup; ++i) {
-    float* to = p.y_f32 + at[i / kGroup] + i % kGroup * p.out_pixel;
-#pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) {
-      const __m512 value = p.relu ? _mm512_max_ps(values[i][v], zero) : values[i][v];
-      _mm512_mask_storeu_ps(to + v * 16, mask_of(i, v), value);
-    }
+    store_bytes(block, values);
+  } else {
+    store_floats(block, values);
   }
 }
 
@@ -252,7 +316,13 @@ HR_VNNI HR_INLINE void groups_vnni(const Problem& p, int64_t n, const Group (&gr
   for (int g = 0; g < G; ++g) base[g] = input_of(p, n, groups[g]);
   __m512i sums[G * kGroup][V];
   multiply_vnni<G, V>(p, base, w + rows.begin * p.steps * kBlock * 4, k0, rows, sums);
-  finish_vnni<G, V>(p, n, groups, k0, sums);
+  if constexpr (V == 2) {
+    bool whole = p.k - k0 >= V * 16;
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) whole = whole && groups[g].x + kGroup <= p.out_w;
+    if (whole) return finish_vnni(Block<G, V, true>(p, n, groups, k0), sums);
+  }
+  finish_vnni(Block<G, V, false>(p, n, groups, k0), sums);
 }
 
 template <int V>

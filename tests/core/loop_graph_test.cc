@@ -8,6 +8,7 @@
 #include <latch>
 #include <numeric>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "core/error.h"
@@ -137,6 +138,27 @@ TEST(LoopTeam, ARunDoesNotWaitForAThreadThatHasNoPiece) {
   }
   graph.reset();
   go.count_down();  // Now the thread joins a run that has ended.
+}
+
+// Each of two threads waits in its first piece until the other one has begun, so both have a part of the loop.
+TEST(LoopTeam, AThreadBeginsWithItsOwnShareAndGoesOnWithThoseOfOthers) {
+  constexpr int64_t kPieces = 9;
+  std::latch both(2);
+  std::array<std::vector<int64_t>, 2> taken;
+  std::atomic<int> left{kPieces};
+  LoopRecorder recorder;
+  recorder.add({.pieces = kPieces, .body = [&](int64_t piece, LoopWorker& worker) {
+                  std::vector<int64_t>& own = taken.at(static_cast<size_t>(worker.index));
+                  own.push_back(piece);
+                  if (own.size() == 1) both.arrive_and_wait();
+                  --left;
+                  // The second thread is held up in its first piece until the first one has done all others.
+                  while (worker.index == 1 && left > 0 && own.size() == 1) std::this_thread::yield();
+                }});
+  LoopTeam team(2);
+  team.run(recorder.finish());
+  EXPECT_EQ(taken[0], (std::vector<int64_t>{0, 1, 2, 3, 5, 6, 7, 8}));
+  EXPECT_EQ(taken[1], (std::vector<int64_t>{4}));
 }
 
 TEST(LoopTeam, TheFirstExceptionOfAnyThreadReachesTheCaller) {
