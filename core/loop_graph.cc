@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/parallel.h"
+#include "core/piece_shares.h"
 #include "core/threads.h"
 
 namespace hr {
@@ -103,9 +104,7 @@ struct LoopTeam::Run {
   };
   std::shared_ptr<const LoopGraph> graph;
   std::vector<State> states;
-  // Each thread has a share of a loop's pieces, which follow each other, and begins with it. So it often reads what it
-  // wrote itself in the loop before, which is in its own cache. Then it goes on with the shares of the others.
-  const int64_t shares;
+  const size_t shares;                      // One for each thread (core/piece_shares.h).
   std::vector<std::atomic<int64_t>> taken;  // [loops, shares]
   std::atomic<size_t> first{0};             // All pieces of the loops before this one have been taken.
   std::atomic<size_t> loops_left;           // Loops that have not ended.
@@ -115,8 +114,8 @@ struct LoopTeam::Run {
   Run(std::shared_ptr<const LoopGraph> g, int threads)
       : graph(std::move(g)),
         states(graph->nodes_.size()),
-        shares(threads),
-        taken(states.size() * static_cast<size_t>(threads)),
+        shares(static_cast<size_t>(threads)),
+        taken(states.size() * shares),
         loops_left(states.size()) {
     for (size_t i = 0; i < states.size(); ++i) {
       states[i].untaken.store(graph->nodes_[i].loop.pieces, std::memory_order_relaxed);
@@ -129,22 +128,6 @@ struct LoopTeam::Run {
     size_t loop = 0;
     int64_t index = -1;
   };
-  // Takes a piece of one loop, of the thread's own share if there is one. Returns -1 if all have been taken.
-  int64_t take_of(size_t loop, int thread) {
-    const int64_t pieces = graph->nodes_[loop].loop.pieces;
-    for (int64_t k = 0; k < shares; ++k) {
-      const int64_t share = (thread + k) % shares, begin = pieces * share / shares,
-                    size = pieces * (share + 1) / shares - begin;
-      std::atomic<int64_t>& next = taken[loop * static_cast<size_t>(shares) + static_cast<size_t>(share)];
-      if (next.load(std::memory_order_relaxed) >= size) continue;
-      const int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
-      if (piece >= size) continue;
-      states[loop].untaken.fetch_sub(1, std::memory_order_relaxed);
-      return begin + piece;
-    }
-    return -1;
-  }
-
   // Takes a piece of the first loop that may run and has one. Returns index -1 if there is none at the moment.
   Piece take(int thread) {
     bool all_taken = true;
@@ -156,8 +139,10 @@ struct LoopTeam::Run {
       }
       all_taken = false;
       if (states[i].waits_for.load(std::memory_order_acquire) > 0) continue;
-      const int64_t piece = take_of(i, thread);
-      if (piece >= 0) return {i, piece};
+      const int64_t piece = take_piece({taken.data() + i * shares, shares}, graph->nodes_[i].loop.pieces, thread);
+      if (piece < 0) continue;
+      states[i].untaken.fetch_sub(1, std::memory_order_relaxed);
+      return {i, piece};
     }
     return {};
   }

@@ -3,12 +3,15 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <new>
+#include <span>
 
 #include "core/error.h"
 #include "core/huge_pages.h"
 #include "core/parallel.h"
+#include "core/piece_shares.h"
 #include "ops/conv/winograd_prefetch.h"
 #include "ops/conv/winograd_sizes.h"
 
@@ -180,19 +183,21 @@ void Winograd::run(const Context& cx, const Problem& p, const Filters& filters) 
   if (of_thread_.size() < threads) of_thread_.resize(threads);
   size_t scratch = 0;
   for (const Loop& loop : loops) scratch = std::max(scratch, loop.scratch);
+  std::vector<std::atomic<int64_t>> taken(loops.size() * threads);
 #pragma omp parallel
   {
     const int index = omp_get_thread_num();
     LoopWorker worker{.index = index,
                       .scratch = reinterpret_cast<std::byte*>(
                           of_thread_[static_cast<size_t>(index)].get(static_cast<int64_t>(scratch / sizeof(float))))};
-    for (const Loop& loop : loops) {
+    for (size_t l = 0; l < loops.size(); ++l) {
       worker.fresh = true;
-#pragma omp for schedule(dynamic)
-      for (int64_t i = 0; i < loop.pieces; ++i) {
-        loop.body(i, worker);
+      const std::span<std::atomic<int64_t>> own(taken.data() + l * threads, threads);
+      for (int64_t i = 0; (i = take_piece(own, loops[l].pieces, index)) >= 0;) {
+        loops[l].body(i, worker);
         worker.fresh = false;
       }
+#pragma omp barrier
     }
   }
 }
