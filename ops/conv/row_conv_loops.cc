@@ -10,6 +10,38 @@ namespace {
 
 #if defined(__x86_64__)
 
+// Neighbouring pixels share inputs if their runs overlap: with runs of three steps, as those of a 6x6 filter with
+// stride 2 have, an input belongs to three pixels. It is then loaded once for all of them. A vector of channels alone
+// needs a load for each product otherwise, and there are only as many loads per cycle as products.
+constexpr int kSharedBy = 3;
+// The filters of three products, the sums and an input must fit into the registers, of which there are 16 or 32. The
+// order of a sum is another one, so the number of pixels at once must not decide.
+template <class V, int NV>
+constexpr bool kHasSharedInputs = NV == 1 || Lanes<V>::kCount == 16;
+
+template <class V, int R, int NV>
+HR_INLINE void add_shared_inputs(const Term& term, const float* x, const float* filters, V (&sums)[R][NV]) {
+  constexpr int kCount = Lanes<V>::kCount;
+  for (int64_t d = 0; d < term.step; ++d, ++x, filters += NV * kCount) {
+    V w[kSharedBy][NV];
+#pragma GCC unroll 3
+    for (int j = 0; j < kSharedBy; ++j) {
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; ++v) w[j][v] = load<V>(filters + (j * term.step * NV + v) * kCount);
+    }
+#pragma GCC unroll 26
+    for (int i = 0; i < R + kSharedBy - 1; ++i) {
+      const float value = x[i * term.step];
+#pragma GCC unroll 3
+      for (int j = 0; j < kSharedBy; ++j) {
+        if (i < j || i - j >= R) continue;
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) sums[i - j][v] += value * w[j][v];
+      }
+    }
+  }
+}
+
 // Adds the products of R pixels, from `first` on, with NV vectors of output channels. The sums stay in registers. Each
 // sum is one chain of operations, whatever R and NV are, so a result depends neither on the division of the work nor on
 // the other pixels.
@@ -28,6 +60,13 @@ HR_INLINE void multiply_rows(std::span<const Term> terms, int64_t first, const f
   }
   for (const Term& term : terms) {
     const float* x = term.x + first * term.step;
+    if constexpr (kHasSharedInputs<V, NV>) {
+      if (term.depth == kSharedBy * term.step) {
+        add_shared_inputs<V, R, NV>(term, x, filters, sums);
+        filters += term.depth * NV * kCount;
+        continue;
+      }
+    }
     for (int64_t d = 0; d < term.depth; ++d, ++x, filters += NV * kCount) {
       V w[NV];
 #pragma GCC unroll 2
