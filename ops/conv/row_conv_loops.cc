@@ -48,7 +48,7 @@ HR_INLINE void add_shared_inputs(const Term& term, const float* x, const float* 
 template <class V, int R, int NV>
 HR_INLINE void multiply_rows(std::span<const Term> terms, int64_t first, const float* filters, int64_t k0,
                              const Outputs& to) {
-  constexpr int kCount = Lanes<V>::kCount;
+  constexpr int kCount = Lanes<V>::kCount, kGroup = 4, kGroups = (R + kGroup - 1) / kGroup;
   const int64_t ks = std::min<int64_t>(NV * kCount, to.k - k0);
   const auto count = [&](int v) { return std::min<int64_t>(kCount, ks - v * kCount); };
   V sums[R][NV];
@@ -67,15 +67,27 @@ HR_INLINE void multiply_rows(std::span<const Term> terms, int64_t first, const f
         continue;
       }
     }
-    for (int64_t d = 0; d < term.depth; ++d, ++x, filters += NV * kCount) {
+    const float* of_group[kGroups];
+#pragma GCC unroll 6
+    for (int g = 0; g < kGroups; ++g) of_group[g] = x + g * kGroup * term.step;
+    const int64_t step = term.step, three_steps = 3 * step;
+    for (int64_t d = 0; d < term.depth; ++d, filters += NV * kCount) {
       V w[NV];
 #pragma GCC unroll 2
       for (int v = 0; v < NV; ++v) w[v] = load<V>(filters + v * kCount);
-#pragma GCC unroll 24
-      for (int r = 0; r < R; ++r) {
-        const float value = x[r * term.step];
+#pragma GCC unroll 6
+      for (int g = 0; g < kGroups; ++g) {
+        // The compiler must not replace the pointers by one for each pixel, which would not fit into registers.
+        asm("" : "+r"(of_group[g]));
+#pragma GCC unroll 4
+        for (int i = 0; i < kGroup; ++i) {
+          const int r = g * kGroup + i;
+          if (r >= R) continue;
+          const float value = of_group[g][i == 3 ? three_steps : i * step];
 #pragma GCC unroll 2
-        for (int v = 0; v < NV; ++v) sums[r][v] += value * w[v];
+          for (int v = 0; v < NV; ++v) sums[r][v] += value * w[v];
+        }
+        ++of_group[g];
       }
     }
   }
