@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "core/error.h"
@@ -66,6 +67,8 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 void MappedFile::release(std::span<const std::byte> part) const {
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const std::less_equal<> before;  // Unlike <=, it is defined for pointers into different memory.
+  if (!before(bytes().data(), part.data()) || !before(part.data() + part.size(), bytes().data() + size_)) return;
   const auto offset = static_cast<size_t>(part.data() - bytes().data());
   const size_t begin = (offset + page - 1) / page * page, end = (offset + part.size()) / page * page;
   if (begin < end) ::madvise(static_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);

@@ -25,8 +25,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
   std::string_view text() const { return {static_cast<const char*>(data_), size_}; }
   const fs::path& path() const { return path_; }
-  // Declares that `part`, which must lie in bytes(), is not needed for now. Its whole pages leave our memory and are
-  // read again when they are next used.
+  // Declares that `part` is not needed for now. Its whole pages leave our memory and are read again when they are next
+  // used. Nothing happens to a part that does not lie in bytes().
   void release(std::span<const std::byte> part) const;
 
  private:

@@ -33,7 +33,7 @@ bool fits(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
-// Writes the initial values of one parameter to v, its part of a copy of the slab in host memory.
+// Writes the initial values of one parameter to v, its part of the slab or of a copy of it in host memory.
 void initialise(const Parameter& p, float* v, uint64_t seed, int64_t index, Init init) {
   const int64_t n = p.value.numel();
   Philox rng(seed, 0x696e6974, static_cast<uint64_t>(index));  // The number spells "init".
@@ -99,11 +99,13 @@ void ParameterStore::allocate(Context& cx, uint64_t seed, Init init, Purpose pur
   }
   // Each parameter has its own random stream, so the result does not depend on the threads. The schedule is dynamic,
   // since sizes differ a thousandfold.
-  std::vector<float> image(static_cast<size_t>(size));
+  std::vector<float> image;  // Of the slab, for a device whose memory the host cannot write.
+  if (cx.device.is_cuda()) image.resize(static_cast<size_t>(size));
+  float* const slab = cx.device.is_cuda() ? image.data() : values.data<float>();
   const auto count = static_cast<int64_t>(parameters_.size());
 #pragma omp parallel for schedule(dynamic)
-  for (int64_t i = 0; i < count; ++i) initialise(parameters_[i], image.data() + offsets[i], seed, i, init);
-  cx.upload(values, std::as_bytes(std::span(image)));
+  for (int64_t i = 0; i < count; ++i) initialise(parameters_[i], slab + offsets[i], seed, i, init);
+  if (cx.device.is_cuda()) cx.upload(values, std::as_bytes(std::span(image)));
   at = 0;
   image.assign(static_cast<size_t>(buffer_size), 0.0f);
   for (Buffer& b : buffers_) {

@@ -1,6 +1,7 @@
 #include "nn/state_dict.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <optional>
@@ -67,7 +68,7 @@ class Loading {
   // Adds a copy of `array`, which has the parameter's shape, to `target`, which has the parameter's layout.
   void add(const std::string& name, const Parameter& p, const ArrayView& array, float* target) {
     const bool plain = array.dtype == DType::f32 && array.dense();
-    arrays_.push_back({plain ? array.bytes.data() : nullptr, target});
+    arrays_.push_back({plain ? array.bytes.data() : nullptr, target, &array});
     if (!plain) {
       try {
         arrays_.back().floats = array.to_f32();
@@ -81,10 +82,13 @@ class Loading {
 
   void run() const {
     const auto n = static_cast<int64_t>(pieces_.size());
+    std::vector<std::atomic<int>> left(arrays_.size());  // The pieces of each array that have not been copied.
+    for (const Piece& piece : pieces_) ++left[piece.array];
 #pragma omp parallel for schedule(dynamic, 4)
     for (int64_t i = 0; i < n; ++i) {
       const Array& array = arrays_[pieces_[i].array];
       copy_to_ours(pieces_[i], array.from, array.to);
+      if (--left[pieces_[i].array] == 0) file_.release(*array.in_file);
     }
   }
 
@@ -92,6 +96,7 @@ class Loading {
   struct Array {
     const std::byte* from = nullptr;
     float* to = nullptr;
+    const ArrayView* in_file = nullptr;
     std::vector<float> floats = {};  // The converted numbers, if the file's are not float32 or have gaps.
   };
   const WeightFile& file_;

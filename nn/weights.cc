@@ -290,6 +290,12 @@ const ArrayView& WeightFile::at(std::string_view name) const {
   return *array;
 }
 
+void WeightFile::release(const ArrayView& tensor) const {
+  if (safetensors_) safetensors_->release(tensor);
+  if (pth_) pth_->release(tensor);
+  if (onnx_) onnx_->release(tensor);
+}
+
 void WeightFile::verify() const {
   if (pth_) pth_->verify();
 }

@@ -56,6 +56,9 @@ class WeightFile {
   bool contains(std::string_view name) const { return find(name) != nullptr; }
   const ArrayView* find(std::string_view name) const;  // Null if there is no such tensor.
   const ArrayView& at(std::string_view name) const;    // Throws Error that names the file if there is none.
+  // Declares that a tensor has been copied and is not needed for now. Its part of the file leaves our memory, and would
+  // be read again. So a large file and what is made of it are not in memory at the same time.
+  void release(const ArrayView& tensor) const;
 
   // The metadata of a safetensors or ONNX file. Files of ours have model, joints, color, codec, input_h and input_w.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }

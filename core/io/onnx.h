@@ -72,6 +72,8 @@ class OnnxFile {
   // ...). The model does not contain these tensors.
   const std::vector<std::string>& skipped() const { return skipped_; }
   const fs::path& path() const { return path_; }
+  // Declares that a tensor is not needed for now (MappedFile::release).
+  void release(const ArrayView& tensor) const { file_.release(tensor.bytes); }
 
  private:
   struct Parser;

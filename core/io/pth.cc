@@ -390,6 +390,7 @@ PthFile& PthFile::operator=(PthFile&&) noexcept = default;
 const Value& PthFile::root() const { return *contents_->loaded.root; }
 const std::string& PthFile::container() const { return contents_->container; }
 const fs::path& PthFile::path() const { return contents_->path; }
+void PthFile::release(const ArrayView& tensor) const { contents_->file.release(tensor.bytes); }
 
 void PthFile::verify() const {
   for (const Checksum& sum : contents_->loaded.checksums) check_crc(contents_->path.string(), sum);

@@ -29,6 +29,8 @@ class PthFile {
   const Value& root() const;  // The value that torch.load would return, always a Dict; tensors are ArrayViews.
   const std::string& container() const;  // Either "zip" or "legacy".
   const fs::path& path() const;
+  // Declares that a tensor is not needed for now (MappedFile::release). Nothing happens to an inflated one.
+  void release(const ArrayView& tensor) const;
 
   // Compares the CRCs of a zip container with the data of the tensors, which takes longer than loading them. Throws
   // Error that names the damaged member. A legacy file has no CRCs.

@@ -27,6 +27,8 @@ class SafetensorsFile {
   const ArrayView& at(const std::string& name) const;  // Throws Error that names the file and the tensors that it has.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const fs::path& path() const { return path_; }
+  // Declares that a tensor is not needed for now (MappedFile::release).
+  void release(const ArrayView& tensor) const { file_.release(tensor.bytes); }
 
  private:
   void load(std::span<const std::byte> bytes);

@@ -57,6 +57,7 @@ void check_finite(const WeightFile& file, const PoseModel& model) {
           bad == values.end() ? ""
           : std::isnan(*bad)  ? "NaN"
                               : "infinity");
+    file.release(*array);
   }
 }
 }  // namespace

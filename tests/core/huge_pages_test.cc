@@ -4,25 +4,16 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
+
+#include "tests/support/smaps.h"
 
 namespace hr {
 namespace {
 
-// Returns whether the system was asked for huge pages at this address: the flag "hg" of its mapping in
-// /proc/self/smaps, where each mapping begins with a line "first-last permissions ..." in hexadecimal.
+// The flag "hg" says that the system was asked for huge pages.
 bool asked_for_huge_pages(const void* address) {
-  const auto at = reinterpret_cast<uintptr_t>(address);
-  std::ifstream smaps("/proc/self/smaps");
-  bool inside = false;
-  for (std::string line; std::getline(smaps, line);) {
-    char* end = nullptr;
-    const uintptr_t first = std::strtoull(line.c_str(), &end, 16);
-    if (end != line.c_str() && *end == '-') inside = first <= at && at < std::strtoull(end + 1, nullptr, 16);
-    if (inside && line.starts_with("VmFlags:")) return line.find(" hg") != std::string::npos;
-  }
-  return false;
+  return test::smaps_field(address, "VmFlags:").find(" hg") != std::string::npos;
 }
 
 // In a process of its own, because it changes malloc's settings.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -9,6 +10,7 @@
 #include "nn/layers.h"
 #include "tests/support/oracle.h"
 #include "tests/support/parameters.h"
+#include "tests/support/smaps.h"
 
 namespace hr {
 namespace {
@@ -33,6 +35,46 @@ struct Small : Model {
 };
 
 fs::path fresh() { return test::temporary_folder() / "w.safetensors"; }
+
+// The kB of a tensor's file that are in memory; -1 if the system does not say.
+long in_memory(const WeightFile& file, const char* name) {
+  const std::string text = test::smaps_field(file.at(name).bytes.data(), "Rss:");
+  return text.empty() ? -1 : std::stol(text);
+}
+
+struct Large : Model {
+  Context cx;
+  Parameter &filter, &vector;
+  Large()
+      : filter(parameters().add_parameter("a.weight", {512, 512, 3, 3}, ParameterLayout::filter, 0, 1)),
+        vector(parameters().add_parameter("b.weight", {1 << 20}, ParameterLayout::plain, 2, 1)) {
+    parameters().allocate(cx, 7);
+  }
+};
+
+// 13 MB of weights and their 13 MB of the file are not in memory at the same time.
+TEST(StateDict, WhatHasBeenCopiedFromAFileLeavesMemory) {
+  Large first, second;
+  const fs::path path = fresh();
+  save_weights(path, first);
+  second.vector.value.data<float>()[5] = 0;
+  const WeightFile file(path);
+  if (in_memory(file, "a.weight") < 0) GTEST_SKIP() << "/proc/self/smaps does not exist here";
+  // The system reads some pages around those that are needed.
+  constexpr long kFew = 1024;
+  load_matching(file, second.parameters());
+  EXPECT_LT(in_memory(file, "a.weight"), kFew);
+  const std::span<const std::byte> bytes = file.at("b.weight").bytes;
+  EXPECT_EQ(file.at("b.weight").to_f32(), std::vector<float>(1 << 20, 2.0F)) << "it is read again";
+  EXPECT_GT(in_memory(file, "a.weight"), 4000);
+  file.release(file.at("b.weight"));
+  EXPECT_LT(in_memory(file, "a.weight"), kFew);
+  EXPECT_EQ(second.vector.value.data<float>()[5], 2.0F);
+  // Memory that is not the file's stays as it is.
+  const std::vector<std::byte> own(bytes.begin(), bytes.end());
+  file.release({DType::f32, {1 << 20}, own});
+  EXPECT_TRUE(std::ranges::equal(own, bytes));
+}
 
 std::string why_refused(const fs::path& path, Model& model) {
   try {
