@@ -1,5 +1,5 @@
-// What the system says of the mapping in which an address lies: /proc/self/smaps, where each mapping begins with a line
-// "first-last permissions ..." in hexadecimal, and lines "Field: value" follow.
+// Reads what the system says of the mapping in which an address lies. In /proc/self/smaps each mapping begins with a
+// line "first-last permissions ..." in hexadecimal, and lines "Field: value" follow.
 #pragma once
 #include <cstdint>
 #include <cstdlib>
