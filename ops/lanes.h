@@ -186,6 +186,21 @@ using Floats8 = float __attribute__((vector_size(32)));
 using Floats16 = float __attribute__((vector_size(64)));
 
 namespace detail {
+// In a portable build GCC 12 takes some operations on vectors apart into lanes, before it knows that the caller is
+// compiled for vectors of this size; they take ten times as long. A vector of one number, a comparison of a vector with
+// itself, and a choice between vectors of another element type than those that are compared are among them.
+
+// Two negations of its bits, between which they are a vector, hide the single number and become one broadcast.
+template <class Bits>
+HR_HD Bits all_bits(uint32_t v) {
+  return ~(Bits{} + ~v);
+}
+// Says for the bits of each lane whether they are a NaN. The sign is shifted away.
+template <class Bits>
+HR_HD auto are_nan(Bits bits) {
+  return (bits << 1) > all_bits<Bits>(0xff000000u);
+}
+
 template <class V, class Bits, class Halves, int N>
 struct VectorLanes {
   static constexpr int kCount = N;
@@ -205,14 +220,10 @@ struct VectorLanes {
     const Bits u = std::bit_cast<Bits>(v);
     const Bits rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     const Bits quiet_nan = (u >> 16) | 0x40u;
-    const auto is_nan = v != v;  // NOLINT(misc-redundant-expression): true for NaN only
-    const Halves h = __builtin_convertvector(is_nan ? quiet_nan : rounded, Halves);
+    const Halves h = __builtin_convertvector(are_nan(u) ? quiet_nan : rounded, Halves);
     std::memcpy(static_cast<void*>(p), &h, sizeof h);
   }
-  // In a portable build GCC 12 takes a vector that is made of one number apart into lanes, before it knows that the
-  // caller is compiled for vectors of this size, and SiLU takes ten times as long. Two negations of its bits, between
-  // which they are a vector, hide that from it and become a single broadcast.
-  HR_HD static V fill(float v) { return std::bit_cast<V>(~(Bits{} + ~std::bit_cast<uint32_t>(v))); }
+  HR_HD static V fill(float v) { return std::bit_cast<V>(all_bits<Bits>(std::bit_cast<uint32_t>(v))); }
 };
 }  // namespace detail
 
@@ -226,8 +237,15 @@ template <>
 struct Lanes<Floats16> : detail::VectorLanes<Floats16, Bits16, Halves16, 16> {};
 HR_HD Floats8 at_least(Floats8 v, Floats8 low) { return v < low ? low : v; }
 HR_HD Floats16 at_least(Floats16 v, Floats16 low) { return v < low ? low : v; }
-HR_HD Floats8 larger(Floats8 a, Floats8 b) { return ((b > a) | (b != b)) ? b : a; }     // NOLINT: b != b for NaN
-HR_HD Floats16 larger(Floats16 a, Floats16 b) { return ((b > a) | (b != b)) ? b : a; }  // NOLINT: b != b for NaN
+// A NaN is larger than any number.
+template <class V, class Bits>
+HR_HD V larger_of_vectors(V a, V b) {
+  const V number = b > a ? b : a;
+  const Bits bits = std::bit_cast<Bits>(b);
+  return std::bit_cast<V>(detail::are_nan(bits) ? bits : std::bit_cast<Bits>(number));
+}
+HR_HD Floats8 larger(Floats8 a, Floats8 b) { return larger_of_vectors<Floats8, Bits8>(a, b); }
+HR_HD Floats16 larger(Floats16 a, Floats16 b) { return larger_of_vectors<Floats16, Bits16>(a, b); }
 HR_HD Floats8 where_positive(Floats8 v, Floats8 then) { return v > 0.0f ? then : Floats8{}; }
 HR_HD Floats16 where_positive(Floats16 v, Floats16 then) { return v > 0.0f ? then : Floats16{}; }
 HR_HD Floats8 square_root(Floats8 v) {
