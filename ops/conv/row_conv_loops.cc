@@ -11,11 +11,12 @@ namespace {
 #if defined(__x86_64__)
 
 // Neighbouring pixels share inputs if their runs overlap: with runs of three steps, as those of a 6x6 filter with
-// stride 2 have, an input belongs to three pixels. It is then loaded once for all of them. A vector of channels alone
-// needs a load for each product otherwise, and there are only as many loads per cycle as products.
+// stride 2 have, an input belongs to three pixels. It is then loaded once for all of them. Without
+// that, each product of a single vector of channels needs a load, and a processor loads no more numbers per cycle than
+// it multiplies.
 constexpr int kSharedBy = 3;
-// The filters of three products, the sums and an input must fit into the registers, of which there are 16 or 32. The
-// order of a sum is another one, so the number of pixels at once must not decide.
+// The filters of three products, the sums and an input must fit into the registers, of which there are 16 or 32. Sums
+// that share inputs add their products in another order, so the choice must not depend on the number R of pixels.
 template <class V, int NV>
 constexpr bool kHasSharedInputs = NV == 1 || Lanes<V>::kCount == 16;
 
