@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/support/child.h"
 #include "tests/support/smaps.h"
 
 namespace hr {
@@ -20,6 +21,9 @@ bool asked_for_huge_pages(const void* address) {
 TEST(HugePages, SmallBlocksThatWereExpectedLieOnThem) {
 #ifndef __GLIBC__
   GTEST_SKIP() << "this C library has no such settings";
+#endif
+#ifdef HR_SHADOWED_MEMORY
+  GTEST_SKIP() << "the sanitizer has a malloc of its own";
 #endif
   if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage/enabled")) {
     GTEST_SKIP() << "this system has no huge pages";
