@@ -158,16 +158,21 @@ struct LoopTeam::Run {
   }
 
   // Waits until a loop has ended since `ended` had the value `seen`. Most waits are shorter than the time that it takes
-  // to sleep and to be woken. Then the thread sleeps, so that the system gives its processor to a thread of this team
-  // that has none.
-  template <class Sleeps>
-  void wait(uint32_t seen, const Sleeps& sleeps) {
-    constexpr int kSpins = 1000;  // About 50 microseconds.
-    for (int i = 0; i < kSpins; ++i) {
-      if (ended.load(std::memory_order_acquire) != seen) return;
-      pause();
+  // to sleep and to be woken. If the wait is longer, and the system has stopped a thread with a piece of work, that
+  // thread gets the processor of this one, which returns earlier then. If not, the thread sleeps.
+  void wait(uint32_t seen, ThreadPlaces& places, int thread) {
+    constexpr int kSpins = 500;  // About 25 microseconds.
+    for (const bool looked : {false, true}) {
+      for (int i = 0; i < kSpins; ++i) {
+        if (ended.load(std::memory_order_acquire) != seen) return;
+        pause();
+      }
+      if (looked) break;
+      places.rest(thread);
+      places.look(thread);
     }
-    sleeps();
+    if (places.change_places(thread)) return;
+    places.leave(thread);
     ended.wait(seen, std::memory_order_acquire);
   }
 };
@@ -178,7 +183,7 @@ void LoopTeam::work(Run& run, LoopWorker worker, Scratch& scratch) {
     const uint32_t seen = run.ended.load(std::memory_order_acquire);
     const Run::Piece piece = run.take(worker.index);
     if (piece.index < 0) {
-      if (run.loops_left.load(std::memory_order_acquire) > 0) run.wait(seen, [&] { places_.leave(worker.index); });
+      if (run.loops_left.load(std::memory_order_acquire) > 0) run.wait(seen, places_, worker.index);
       continue;
     }
     places_.spread(worker.index);
@@ -246,7 +251,10 @@ void LoopTeam::run(std::shared_ptr<const LoopGraph> graph) {
   }
   const int outside = omp_get_max_threads();
   omp_set_num_threads(1);
-  work(*run, {}, *scratch_);
+  {
+    const UnpinnedScope unpinned;
+    work(*run, {}, *scratch_);
+  }
   omp_set_num_threads(outside);
   if (!threads_.empty()) {
     const std::lock_guard lock(mutex_);

@@ -104,19 +104,19 @@ size_t LoopSchedule::waits() const {
   return static_cast<size_t>(std::ranges::count_if(chains_, [](const Chain& chain) { return chain.after >= 0; }));
 }
 
-// Most waits are short. A longer one means that another process has the processor of a thread; the waiting thread then
-// lends it its own.
-void LoopSchedule::wait_for_others(int index, int threads, int chains) const {
-  constexpr int kSpins = 10'000;  // About half a millisecond.
+// Most waits are short. A longer one means that another process has the processor of a thread, which then gets that of
+// the waiting one.
+void LoopSchedule::wait_for_others(int index, int threads, int chains) {
+  constexpr int kSpins = 500;  // About 25 microseconds.
   for (int t = 0; t < threads; ++t) {
     if (t == index) continue;
     const std::atomic<int>& ended = progress_[static_cast<size_t>(t)].chains;
-    for (int spins = 0; ended.load(std::memory_order_acquire) < chains; ++spins) {
-      if (spins < kSpins) {
-        pause();
-      } else {
-        std::this_thread::yield();
-      }
+    for (int spins = 1; ended.load(std::memory_order_acquire) < chains; ++spins) {
+      pause();
+      if (spins == kSpins) places_->look(index);
+      if (spins < 2 * kSpins) continue;
+      spins = 0;
+      if (!places_->change_places(index)) std::this_thread::yield();
     }
   }
 }
@@ -127,7 +127,10 @@ void LoopSchedule::run(const std::shared_ptr<const LoopGraph>& graph) {
     chains_ = Builder(*graph).build();
   }
   const auto most = static_cast<size_t>(compute_threads());
-  if (progress_.size() < most) progress_ = std::vector<Progress>(most);
+  if (progress_.size() < most) {
+    progress_ = std::vector<Progress>(most);
+    places_ = std::make_unique<ThreadPlaces>(static_cast<int>(most));
+  }
   for (Progress& progress : progress_) progress.chains.store(0, std::memory_order_relaxed);
   scratch_.resize(std::max(scratch_.size(), most));
   for (auto& memory : scratch_) memory.resize(std::max(memory.size(), graph->scratch_ + 64));
@@ -144,6 +147,7 @@ void LoopSchedule::run(const std::shared_ptr<const LoopGraph>& graph) {
     for (size_t c = 0; c < chains_.size(); ++c) {
       const Chain& chain = chains_[c];
       wait_for_others(index, threads, chain.after + 1);
+      places_->spread(index);
       const int64_t pieces = chain.loops[0]->pieces;
       worker.fresh = true;
       for (int64_t i = pieces * index / threads; i < pieces * (index + 1) / threads && !error.any(); ++i) {
@@ -156,6 +160,8 @@ void LoopSchedule::run(const std::shared_ptr<const LoopGraph>& graph) {
       }
       progress.chains.store(static_cast<int>(c) + 1, std::memory_order_release);
     }
+    wait_for_others(index, threads, static_cast<int>(chains_.size()));
+    places_->leave(index);
   }
   error.rethrow();
 }

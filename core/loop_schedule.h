@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/loop_graph.h"
+#include "core/thread_places.h"
 
 namespace hr {
 
@@ -35,11 +36,12 @@ class LoopSchedule {
     std::atomic<int> chains{0};  // The number of chains that the thread has ended.
   };
   class Builder;
-  void wait_for_others(int index, int threads, int chains) const;
+  void wait_for_others(int index, int threads, int chains);
 
   std::shared_ptr<const LoopGraph> graph_;  // Of chains_.
   std::vector<Chain> chains_;
   std::vector<Progress> progress_;               // By thread.
+  std::unique_ptr<ThreadPlaces> places_;         // Of as many threads as progress_.
   std::vector<std::vector<std::byte>> scratch_;  // By thread.
 };
 

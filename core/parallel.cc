@@ -1,8 +1,5 @@
 #include "core/parallel.h"
 
-#include <sched.h>
-
-#include <optional>
 #include <vector>
 
 namespace hr {
@@ -34,6 +31,17 @@ void pin_compute_threads() {
 
 void unpin_this_thread() {
   if (original_mask()) sched_setaffinity(0, sizeof(cpu_set_t), &*original_mask());
+}
+
+UnpinnedScope::UnpinnedScope() {
+  cpu_set_t before;
+  if (!original_mask() || sched_getaffinity(0, sizeof before, &before) != 0) return;
+  before_ = before;
+  unpin_this_thread();
+}
+
+UnpinnedScope::~UnpinnedScope() {
+  if (before_) sched_setaffinity(0, sizeof *before_, &*before_);
 }
 
 }  // namespace hr

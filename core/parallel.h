@@ -2,8 +2,10 @@
 // number of threads, so that every result has the same bits with 1 and with 4 threads.
 #pragma once
 #include <omp.h>
+#include <sched.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace hr {
 
@@ -18,6 +20,19 @@ void pin_compute_threads();
 // Lets another thread (of a loader, for example) run on any processor again, because threads inherit the pin of the
 // thread that creates them.
 void unpin_this_thread();
+
+// Lets the calling thread run on any processor as long as the object lives. Then the thread has its pin again, if it
+// had one.
+class UnpinnedScope {
+ public:
+  UnpinnedScope();
+  ~UnpinnedScope();
+  UnpinnedScope(const UnpinnedScope&) = delete;
+  UnpinnedScope& operator=(const UnpinnedScope&) = delete;
+
+ private:
+  std::optional<cpu_set_t> before_;
+};
 
 // Calls body(i) for each i in [0, n) exactly once, in any order, on several threads; `body` must not throw. `worth` is
 // the total work (elements touched): below about 16k elements a team costs more than it saves, and one thread does the

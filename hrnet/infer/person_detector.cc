@@ -181,7 +181,7 @@ Context context_of(const fs::path& weights, const DetectorOptions& o) {
   m.precision = o.precision;
   m.amp = o.bf16;
   settle_precision(m, {}, [](const std::string&) {});
-  return make_context({.device = o.device, .amp = m.amp, .pin_threads = false, .exact = o.exact});
+  return make_context({.device = o.device, .amp = m.amp, .exact = o.exact});
 }
 }  // namespace
 

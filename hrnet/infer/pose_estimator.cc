@@ -63,7 +63,7 @@ PoseNetwork load_pose_network(const fs::path& weights, const PoseOptions& o) {
   m.precision = o.precision;
   m.amp = o.bf16;
   settle_precision(m, {.h = n.input_h, .w = n.input_w}, [](const std::string&) {});
-  n.cx = make_context({.device = o.device, .amp = m.amp, .pin_threads = false, .tf32 = o.tf32, .exact = o.exact});
+  n.cx = make_context({.device = o.device, .amp = m.amp, .tf32 = o.tf32, .exact = o.exact});
   const ModelGuess guess = guess_model(file);
   check(!guess.model.empty() && guess.joints > 0, "{}: holds {}; pose weights are needed", n.weights, guess.what);
   n.model = load_model(n.cx, file, {}, {}, o.color);

@@ -10,8 +10,9 @@ struct ContextOptions {
   std::string device = "cpu";  // cpu, cuda or cuda:N.
   bool amp = false;            // bf16 activations; weights, statistics and moments stay float32.
   int threads = 0;             // Compute threads of the whole process; 0 keeps their number, at first one per core.
-  // On the CPU, keep each compute thread on one core; false if the threads belong to the caller.
-  bool pin_threads = true;
+  // On the CPU, keep each compute thread on one core (pin_compute_threads()). That is for training, whose loops end at
+  // barriers. Recorded loops (core/loop_graph.h) move their threads themselves.
+  bool pin_threads = false;
   bool tf32 = false;           // On a GPU, let float32 convolutions round their inputs to TF32.
   bool exact = false;          // On the CPU, sum float32 convolutions directly, never by Winograd's method.
   Context::Listener listener;  // Receives the remarks of the ops; may be empty.

@@ -165,6 +165,7 @@ Trainer::Trainer(TrainRecipe asked, World& world, TrainObserver& observer, Conte
       cx_(make_context({.device = recipe_.device,
                         .amp = recipe_.amp,
                         .threads = recipe_.threads,
+                        .pin_threads = true,
                         .tf32 = recipe_.tf32,
                         .exact = recipe_.exact,
                         .listener = std::move(listener)})),

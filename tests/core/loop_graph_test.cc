@@ -1,9 +1,11 @@
 #include "core/loop_graph.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <future>
 #include <latch>
 #include <numeric>
@@ -12,6 +14,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/parallel.h"
 
 namespace hr {
 namespace {
@@ -159,6 +162,29 @@ TEST(LoopTeam, AThreadBeginsWithItsOwnShareAndGoesOnWithThoseOfOthers) {
   team.run(recorder.finish());
   EXPECT_EQ(taken[0], (std::vector<int64_t>{0, 1, 2, 3, 5, 6, 7, 8}));
   EXPECT_EQ(taken[1], (std::vector<int64_t>{4}));
+}
+
+size_t processors_of_this_thread() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<size_t>(CPU_COUNT(&set)) : 0;
+}
+
+// Training pins its threads, and its validation runs recorded loops on one of them.
+TEST(LoopTeam, ACallerThatIsPinnedMayMoveDuringTheRunOnly) {
+  const size_t all = processors_of_this_thread();
+  if (all < 2) GTEST_SKIP() << "there is only one processor";
+  const auto seen = [&] {
+    set_compute_threads(static_cast<int>(all));
+    pin_compute_threads();
+    const size_t before = processors_of_this_thread();
+    size_t during = 0;
+    LoopRecorder recorder;
+    recorder.add({.pieces = 1, .body = [&](int64_t, LoopWorker&) { during = processors_of_this_thread(); }});
+    LoopTeam(1).run(recorder.finish());
+    return std::array{before, during, processors_of_this_thread()} == std::array{size_t{1}, all, size_t{1}};
+  };
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // A new process, because pins are for all of a process.
+  EXPECT_EXIT(std::exit(seen() ? 0 : 1), testing::ExitedWithCode(0), "");
 }
 
 TEST(LoopTeam, TheFirstExceptionOfAnyThreadReachesTheCaller) {

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
 #include <vector>
 
 #include "core/threads.h"
@@ -85,6 +88,100 @@ TEST_F(ThreadPlacesTest, AThreadStaysWhereTheOtherSleepsWhereItIsPinnedAndWhereN
     allow({all_[0], all_[1]});
     two.spread(1);
     EXPECT_EQ(sched_getcpu(), all_[0]) << "the other one sleeps";
+  });
+}
+
+// Thread 1 computes on a processor that it shares with a busy neighbour. Thread 0 waits for it on another one.
+TEST_F(ThreadPlacesTest, AThreadThatIsStoppedGetsTheProcessorOfTheOneThatWaitsForIt) {
+  const int free = all_[0], shared = all_[1];
+  std::atomic<bool> ends = false;
+  std::atomic<int> at = -1;
+  ThreadPlaces places(2);
+  std::jthread neighbour([&] {
+    allow({shared});
+    while (!ends) {
+    }
+  });
+  cpu_set_t mask_of_the_stopped;
+  std::jthread stopped([&] {
+    allow({shared});
+    places.spread(1);
+    allow({free, shared});
+    // It shares its processor with the neighbour, and the other one with thread 0, so the system does not move it.
+    while (!ends) at = sched_getcpu();
+    mask_of_the_stopped = mask();
+  });
+  call_on_new_thread([&] {
+    allow({free});
+    allow({free, shared});
+    while (at < 0) {
+    }
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    bool changed = false;
+    while (!changed && std::chrono::steady_clock::now() < limit) {
+      places.look(0);
+      const auto waits = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+      while (std::chrono::steady_clock::now() < waits) {
+      }
+      changed = places.change_places(0);
+    }
+    EXPECT_TRUE(changed);
+    while (at != free && std::chrono::steady_clock::now() < limit) {
+    }
+    EXPECT_EQ(at, free);
+    ends = true;
+    EXPECT_EQ(processors(mask()), std::vector<int>({free, shared})) << "nobody is pinned";
+  });
+  neighbour.join();
+  stopped.join();
+  EXPECT_EQ(processors(mask_of_the_stopped), std::vector<int>({free, shared}));
+}
+
+TEST_F(ThreadPlacesTest, OnlyAThreadThatHasWorkAndDoesNotComputeCountsAsStopped) {
+  const int here = all_[0], there = all_[1];
+  call_on_new_thread([&] {
+    ThreadPlaces places(2);
+    std::atomic<int> step = 0;
+    std::jthread other([&] {
+      allow({there});
+      places.spread(1);
+      allow({here, there});
+      step = 1;
+      while (step < 2) {  // Computes.
+      }
+      places.leave(1);
+      step = 3;
+      step.wait(3);  // Has no work and sleeps.
+      allow({there});
+      places.spread(1);
+      allow({here, there});
+      step = 5;
+      step.wait(5);  // Has work and does not compute.
+    });
+    const auto look = [&] {
+      allow({here});
+      allow({here, there});
+      places.look(0);
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    };
+    while (step < 1) {
+    }
+    look();
+    EXPECT_FALSE(places.change_places(0)) << "it computes";
+    step = 2;
+    while (step < 3) {
+    }
+    look();
+    EXPECT_FALSE(places.change_places(0)) << "it has no work";
+    step = 4;
+    step.notify_all();
+    while (step < 5) {
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // Until it sleeps.
+    look();
+    EXPECT_TRUE(places.change_places(0));
+    step = 6;
+    step.notify_all();
   });
 }
 

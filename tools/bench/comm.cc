@@ -174,6 +174,7 @@ int bench(const BenchComm& o, World& world) {
   Context cx = make_context({.device = o.device == "cuda" ? fmt::format("cuda:{}", world.ranks.local_rank) : o.device,
                              .amp = o.dtype == "bf16",
                              .threads = o.threads,
+                             .pin_threads = true,
                              .listener = print_remark});
   make_engine(world, cx.device);
   Comm& comm = *world.comm;
@@ -271,8 +272,11 @@ Network gpus(int ranks, double host_gbit) {
 int bench_scaling(const BenchComm& o) {
   check(parse_device(o.device) == Device{},
         "--mode scaling: takes the order of a step's parts from the CPU; leave out --device");
-  Context cx =
-      make_context({.device = o.device, .amp = o.dtype == "bf16", .threads = o.threads, .listener = print_remark});
+  Context cx = make_context({.device = o.device,
+                             .amp = o.dtype == "bf16",
+                             .threads = o.threads,
+                             .pin_threads = true,
+                             .listener = print_remark});
   const RandomBatch numbers(cx.device, o.batch_size, o.fixed_size[0], o.fixed_size[1], 0);
   Witness witness;
   Lone seen;

@@ -40,8 +40,11 @@ double copy_bandwidth(const Context& cx) {
 }  // namespace
 
 void bench_kernels(const BenchKernels& o) {
-  Context cx =
-      make_context({.device = o.device, .amp = o.dtype == "bf16", .threads = o.threads, .listener = print_remark});
+  Context cx = make_context({.device = o.device,
+                             .amp = o.dtype == "bf16",
+                             .threads = o.threads,
+                             .pin_threads = true,
+                             .listener = print_remark});
   const bool gpu = cx.device.is_cuda();
   cx.side_streams = nullptr;  // one kernel at a time, so that each can be timed
   const double bandwidth = o.bandwidth > 0 ? o.bandwidth * 1e12 : gpu ? copy_bandwidth(cx) : 4.3e12;

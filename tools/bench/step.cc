@@ -200,6 +200,7 @@ void bench_step(const BenchStep& o) {
   Context cx = make_context({.device = o.device,
                              .amp = o.dtype == "bf16",
                              .threads = o.threads,
+                             .pin_threads = o.training,
                              .tf32 = o.tf32,
                              .exact = o.exact,
                              .listener = print_remark});

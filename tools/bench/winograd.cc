@@ -138,7 +138,7 @@ void bench_shapes(const WinogradBenchOptions& o) {
 class Network {
  public:
   Network(const WinogradBenchOptions& o, bool exact)
-      : cx_(make_context({.threads = o.threads, .exact = exact, .listener = print_remark})),
+      : cx_(make_context({.threads = o.threads, .pin_threads = true, .exact = exact, .listener = print_remark})),
         model_(make_model(cx_, o.model, kJoints, 1)),
         optimizer_(cx_, model_->parameters(), {}),
         step_(cx_, *model_, optimizer_, JointsLoss::official),
