@@ -100,9 +100,11 @@ Tensor ConvBn::operator()(Context& cx, const Tensor& x, After after) const {
                      .bias = &f.bias,
                      .add = after.add,
                      .over_add = after.over_add,
+                     .into = after.into,
                      .relu = after.relu,
                      .packed = &f.packed});
   }
+  check(after.into == nullptr, "{}: batch norm cannot write into given memory", weight_->name);
   const Term t = term(cx, x);
   std::vector<FuseTerm> terms{{t.x, &*t.norm}};
   if (after.add != nullptr) terms.push_back({*after.add});
@@ -138,6 +140,7 @@ Tensor Conv::operator()(Context& cx, const Tensor& x, After after) const {
   if (!cx.may_fold()) {
     options.rounded = weight_->rounded_filter();
     const Tensor y = convolve(cx, shape_, *weight_, x, weight_->value, options);
+    check(after.into == nullptr, "{}: only inference writes into given memory", weight_->name);
     if (after.add == nullptr && !after.relu) return y;
     std::vector<FuseTerm> terms{{y}};
     if (after.add != nullptr) terms.push_back({*after.add});
@@ -148,6 +151,7 @@ Tensor Conv::operator()(Context& cx, const Tensor& x, After after) const {
   options.packed = &p.filters;
   options.add = after.add;
   options.over_add = after.over_add;
+  options.into = after.into;
   options.relu = after.relu;
   return convolve(cx, shape_, *weight_, x, weight_->value, options);
 }

@@ -31,8 +31,9 @@ struct ConvShape {
 
 // The operations that a layer applies to the output of its convolution.
 struct After {
-  const Tensor* add = nullptr;  // [N, H', W', out], added before the activation
-  bool over_add = false;        // As Conv2d::over_add.
+  const Tensor* add = nullptr;   // [N, H', W', out], added before the activation
+  bool over_add = false;         // As Conv2d::over_add.
+  const Tensor* into = nullptr;  // As Conv2d::into. Only where Context::may_fold().
   bool relu = false;
 };
 
@@ -48,6 +49,8 @@ class ConvBn {
 
   // [N, H, W, in] -> [N, H', W', out]
   Tensor operator()(Context& cx, const Tensor& x, After after = {}) const;
+
+  const ConvShape& shape() const { return shape_; }
 
   // Computes the layer as one term of a sum that the caller passes to fuse_terms(). `norm` is empty when batch norm is
   // folded.

@@ -2,6 +2,7 @@
 
 #include "core/branches.h"
 #include "core/error.h"
+#include "ops/conv/conv2d.h"
 
 namespace hr {
 
@@ -100,13 +101,49 @@ HRNet::HRNet(std::string name, int64_t width, int joints) : PoseModel(std::move(
   final_layer_.emplace_back(store_, "final_layer", ConvShape{c, joints, 1, 1, 0}, kHeatmapHead);
 }
 
-Tensor HRNet::network(Context& cx, const Tensor& images) const {
+std::vector<Tensor> HRNet::begin(Context& cx, const Tensor& images, const std::vector<Tensor>& into) const {
   Tensor y = images;                                                    // [N, H, W, 3]
   for (const ConvBn& conv : stem_) y = conv(cx, y, {.relu = true});     // [N, H/4, W/4, 64]
   for (const Bottleneck& block : layer1_) y = block(cx, std::move(y));  // [N, H/4, W/4, 256]
   std::vector<Tensor> x;
-  for (const ConvBn& conv : transition1_) x.push_back(conv(cx, y, {.relu = true}));
-  y.reset();
+  for (size_t b = 0; b < transition1_.size(); ++b) {
+    x.push_back(transition1_[b](cx, y, {.into = into.empty() ? nullptr : &into[b], .relu = true}));
+  }
+  return x;
+}
+
+// The first stage has the largest maps of the network and few weights. On a CPU its maps of a large batch would decide
+// how much memory the network needs, and each layer would fetch from memory what the layer before it wrote. Few
+// pictures at a time stay in the caches.
+std::vector<Tensor> HRNet::begin_in_parts(Context& cx, const Tensor& images) const {
+  static constexpr int64_t kPart = 2;  // Pictures.
+  const int64_t n = images.dim(0), h = images.dim(1), w = images.dim(2), parts = n / kPart;
+  if (parts < 2 || cx.device.is_cuda() || !cx.may_fold() || !writes_into(cx, images.dtype())) return begin(cx, images);
+  const auto half = [](int64_t pixels) { return (pixels + 1) / 2; };
+  std::vector<Tensor> x;
+  int64_t height = half(half(h)), width = half(half(w));
+  for (const ConvBn& conv : transition1_) {
+    x.push_back(cx.empty({n, height, width, conv.shape().out}, images.dtype()));
+    height = half(height);
+    width = half(width);
+  }
+  const auto pictures = [](const Tensor& all, int64_t first, int64_t end) {
+    Shape shape = all.shape();
+    const int64_t each = all.numel() / shape[0];
+    shape[0] = end - first;
+    return all.view(std::move(shape), first * each);
+  };
+  for (int64_t p = 0; p < parts; ++p) {
+    const int64_t first = n * p / parts, end = n * (p + 1) / parts;
+    std::vector<Tensor> into;
+    for (const Tensor& all : x) into.push_back(pictures(all, first, end));
+    begin(cx, pictures(images, first, end), into);
+  }
+  return x;
+}
+
+Tensor HRNet::network(Context& cx, const Tensor& images) const {
+  std::vector<Tensor> x = begin_in_parts(cx, images);
   for (const auto& module : stage2_) x = module(cx, std::move(x));
   x.push_back(transition2_[0](cx, x.back(), {.relu = true}));
   for (const auto& module : stage3_) x = module(cx, std::move(x));

@@ -47,6 +47,11 @@ class HRNet final : public PoseModel {
   Tensor network(Context& cx, const Tensor& x) const override;
 
  private:
+  // The stem, the first stage and the transition to two branches: [N, H, W, 3] -> [N, H/4, W/4, width] and
+  // [N, H/8, W/8, 2 width].
+  std::vector<Tensor> begin(Context& cx, const Tensor& images, const std::vector<Tensor>& into = {}) const;
+  std::vector<Tensor> begin_in_parts(Context& cx, const Tensor& images) const;
+
   std::vector<ConvBn> stem_;
   std::vector<Bottleneck> layer1_;
   std::vector<ConvBn> transition1_, transition2_, transition3_;

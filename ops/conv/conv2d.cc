@@ -112,7 +112,8 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
         "{}: stride {} and pad {}; expected a stride of at least 1 and a pad of at least 0", op, options.stride,
         options.pad);
   check(!options.relu || !options.silu, "{}: expected one activation, got relu and silu", op);
-  if (x.dtype() == DType::bf16 && !cx.device.is_cuda() && !dnnl_has_bf16()) {
+  if (!writes_into(cx, x.dtype())) {
+    check(options.into == nullptr, "{}: this processor has no bf16 convolution, so y cannot lie in given memory", op);
     Conv2d wide = options;
     const Tensor add = options.add != nullptr ? cast(cx, *options.add, DType::f32) : Tensor();
     if (options.add != nullptr) wide.add = &add;
@@ -144,9 +145,17 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
           to_string(y_shape), to_string(options.add->shape()));
   }
 
-  const bool over_add = options.over_add && options.add != nullptr && options.add->unique() && cx.trace == nullptr &&
+  if (options.into != nullptr) {
+    check(options.into->shape() == y_shape && options.into->dtype() == g.dst, "{}: expected memory for {}, got {}", op,
+          to_string(y_shape), to_string(options.into->shape()));
+  }
+
+  const bool over_add = options.into == nullptr && options.over_add && options.add != nullptr &&
+                        options.add->unique() && cx.trace == nullptr &&
                         conv_backend(cx).allows_y_over_add(cx, g, options.packed != nullptr);
-  Tensor y = over_add ? options.add->view(y_shape) : cx.empty(y_shape, g.dst);
+  Tensor y = options.into != nullptr ? options.into->view(y_shape)
+             : over_add              ? options.add->view(y_shape)
+                                     : cx.empty(y_shape, g.dst);
   const Operands in{x, filter, options.rounded != nullptr ? *options.rounded : Tensor(),
                     options.bias != nullptr ? *options.bias : Tensor()};
   const Profiled profiled(
@@ -168,7 +177,8 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
   }
   const bool bias_learns = options.bias != nullptr && options.bias->requires_grad();
   if (cx.recording() && (x.requires_grad() || filter.requires_grad() || bias_learns)) {
-    check(options.add == nullptr && !options.relu && !options.silu && options.packed == nullptr,
+    check(options.add == nullptr && options.into == nullptr && !options.relu && !options.silu &&
+              options.packed == nullptr,
           "{}: the inference epilogue has no derivative; use fuse in training", op);
     y.set_requires_grad(true);
     cx.tape->record([g, in, id = y.id()](Context& bx) { backward(bx, g, in, id); });
@@ -180,6 +190,10 @@ Tensor run(Context& cx, std::string_view op, bool transposed, const Tensor& x, c
 
 Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options) {
   return run(cx, "conv2d", false, x, filter, options);
+}
+
+bool writes_into(const Context& cx, DType type) {
+  return type != DType::bf16 || cx.device.is_cuda() || dnnl_has_bf16();
 }
 
 bool joins_terms(Context& cx, std::span<const ConcatTerm> terms) {

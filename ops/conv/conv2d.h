@@ -16,6 +16,9 @@ struct Conv2d {
   // The caller does not read `add` again. Where no other tensor shares its memory and the backend allows it, y takes
   // that memory, which saves memory and the time to fetch it into the caches.
   bool over_add = false;
+  // If not null, y is this memory, for example some pictures of a larger tensor. Has the shape and type of y. Not while
+  // a tape records, and only where writes_into() is true.
+  const Tensor* into = nullptr;
   bool relu = false, silu = false;
   PackedFilters* packed = nullptr;  // Keeps reordered filters. Only for filters that never change.
   bool f32_output = false;          // Heatmaps leave the network in float32, under bf16 too.
@@ -29,6 +32,9 @@ struct Conv2d {
 // the type of x; H' = (H + 2 pad - kh) / stride + 1. Throws Error if channels do not match or the output would be
 // empty.
 Tensor conv2d(Context& cx, const Tensor& x, const Tensor& filter, const Conv2d& options = {});
+
+// Returns whether Conv2d::into is possible for an x of this type. It is not where x is converted to f32 and y back.
+bool writes_into(const Context& cx, DType type);
 
 // Returns whether conv2d(cx, terms, ...) reads the terms from their places, without making their concatenation. It does
 // so for float32 on a CPU with AVX2, if neither a tape nor a trace records.

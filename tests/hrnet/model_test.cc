@@ -5,12 +5,14 @@
 #include "core/error.h"
 #include "core/io/json.h"
 #include "core/parallel.h"
+#include "core/planned_step.h"
 #include "hrnet/model/hrnet.h"
 #include "hrnet/model/load.h"
 #include "hrnet/model/pose_resnet.h"
 #include "tests/support/formula.h"
 #include "tests/support/gradients.h"
 #include "tests/support/oracle.h"
+#include "tests/support/random_images.h"
 
 namespace hr {
 namespace {
@@ -276,6 +278,43 @@ TEST(PoseModel, BothInferencePathsAndBothPrecisionsAgree) {
     const Values last(expected.begin() + static_cast<ptrdiff_t>(2 * expected.size() / 3), expected.end());
     EXPECT_LE(relative_to_max(one, last), 1e-5);
   }
+}
+
+// On a CPU the first stage computes two or three pictures at a time. No picture may get the place of another one.
+TEST(PoseModel, PicturesOfABatchGetTheBitsThatTheyGetAlone) {
+  for (const DType precision : {DType::f32, DType::bf16}) {
+    Context cx;
+    cx.exact = true;  // A larger batch may choose another method of convolving otherwise.
+    cx.precision = precision;
+    const auto model = make_model(cx, "hrnet_w4", 5, 3, Init::torch);
+    constexpr int64_t kHeight = 64, kWidth = 96;
+    for (const int64_t n : {4, 7}) {
+      const Tensor images = test::random_images(cx, n, kHeight, kWidth, 11);
+      const Values all = test::values(model->forward(cx, images));
+      const auto each = static_cast<ptrdiff_t>(all.size()) / n;
+      for (int64_t i = 0; i < n; ++i) {
+        const Tensor one = images.view({1, kHeight, kWidth, 3}, i * kHeight * kWidth * 3);
+        const Values part(all.begin() + i * each, all.begin() + (i + 1) * each);
+        EXPECT_EQ(test::values(model->forward(cx, one)), part) << n << " pictures, picture " << i;
+      }
+    }
+  }
+}
+
+// The largest map of the network, with 256 channels at a quarter of the resolution, exists for few pictures at a time.
+TEST(PoseModel, ALargeBatchDoesNotNeedItsWholeFirstStageInMemory) {
+  Context cx;
+  const auto model = make_model(cx, "hrnet_w4", 5, 3, Init::torch);
+  constexpr int64_t n = 16, kHeight = 64, kWidth = 96;
+  const auto block = std::make_shared<ArenaBlock>(cx.allocator);
+  PlannedStep step(cx.allocator, block);
+  LoopTeam team(2);
+  const Tensor images = test::random_images(cx, n, kHeight, kWidth, 11);
+  for (int call = 0; call < 2; ++call) {
+    step(cx, team, model->parameters().version, [&](Context& in) { model->forward(in, images); });
+  }
+  constexpr size_t kLargestMap = n * (kHeight / 4) * (kWidth / 4) * 256 * sizeof(float);
+  EXPECT_LT(block->bytes(), kLargestMap / 2);
 }
 
 }  // namespace

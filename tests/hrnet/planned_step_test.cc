@@ -42,7 +42,7 @@ std::vector<std::vector<float>> planned(Context& cx, const PoseModel& model, con
 }
 
 void expect_same_bits(Context& cx, const PoseModel& model) {
-  for (const int64_t n : {1, 3}) {
+  for (const int64_t n : {1, 3, 4}) {
     const Tensor images = random_images(cx, n, 96, 64, static_cast<uint32_t>(n));
     std::vector<float> expected;
     {

@@ -1,8 +1,9 @@
-// Convolutions whose result takes the memory of the summand.
+// Convolutions whose result takes the memory of the summand or memory that the caller gives.
 #include <gtest/gtest.h>
 
 #include <cstring>
 
+#include "core/error.h"
 #include "core/parallel.h"
 #include "ops/conv/conv2d.h"
 #include "tests/support/tensors.h"
@@ -84,6 +85,27 @@ TEST_P(OverAdd, LeavesASummandThatIsSharedOrThatOnednnAdds) {
   const Tensor direct = convolve(alone, true);
   EXPECT_NE(direct.raw(), alone.raw());
   EXPECT_TRUE(same_bits(alone, add));
+}
+
+TEST_P(OverAdd, GivesTheSameBitsInGivenMemory) {
+  const Case& c = GetParam();
+  const Conv2d options{.pad = c.kernel / 2, .bias = &bias, .relu = true, .packed = &packed};
+  const Tensor expected = conv2d(cx, x, filter, options);
+  // The second of three, of which the others keep their values.
+  const Tensor before = random_tensor(cx, {3, expected.numel()}, 5), all = copy_of(cx, before);
+  const Tensor second = all.view(expected.shape(), expected.numel());
+  Conv2d given = options;
+  given.into = &second;
+  const Tensor y = conv2d(cx, x, filter, given);
+  EXPECT_EQ(y.raw(), second.raw());
+  EXPECT_TRUE(same_bits(second, expected));
+  for (const int64_t other : {0, 2}) {
+    EXPECT_TRUE(same_bits(all.view(expected.shape(), other * expected.numel()),
+                          before.view(expected.shape(), other * expected.numel())));
+  }
+  const Tensor wrong = all.view({expected.numel()});
+  given.into = &wrong;
+  EXPECT_THROW(conv2d(cx, x, filter, given), Error);
 }
 
 // The numbers of pixels leave rests of every kind of block; 256 channels are several blocks of vectors.
