@@ -60,16 +60,13 @@ bool JpegReader::open(std::span<const std::byte> bytes) {
   errors.clear();
   if (setjmp(errors.jump) != 0) {
     jpeg_destroy_decompress(&info);  // Allowed in every state.
-    created = false;
     return false;
   }
-  if (created) {
-    jpeg_abort_decompress(&info);
-  } else {
-    jpeg_create_decompress(&info);
-    info.progress = &progress;
-    created = true;
-  }
+  // A new object for each picture. The old one keeps the tables of its last picture, and a damaged file that lacks its
+  // own would be decoded with those, so that its pixels would depend on what was decoded before.
+  jpeg_destroy_decompress(&info);
+  jpeg_create_decompress(&info);
+  info.progress = &progress;
   jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<unsigned long>(bytes.size()));
   jpeg_read_header(&info, TRUE);
   info.out_color_space = info.num_components == 4 ? JCS_CMYK : JCS_RGB;  // libjpeg cannot convert CMYK to RGB.
@@ -82,7 +79,6 @@ bool JpegReader::decode(Region wanted, Region& region, const std::function<uint8
   finishing = false;
   if (setjmp(errors.jump) != 0) {
     jpeg_destroy_decompress(&info);
-    created = false;
     // All rows were decoded, so an error behind them is only a warning.
     if (finishing && errors.warning[0] == '\0') std::memcpy(errors.warning, errors.message, sizeof errors.warning);
     return finishing;

@@ -36,7 +36,7 @@ struct JpegReader {
   JpegErrors errors;
   jpeg_decompress_struct info{};
   jpeg_progress_mgr progress{};
-  bool created = false, finishing = false;
+  bool finishing = false;
 
   JpegReader();
   ~JpegReader() { jpeg_destroy_decompress(&info); }

@@ -98,6 +98,33 @@ TEST(Decoder, OneDecoderForManyPictures) {
   EXPECT_TRUE(contains(error_of([&] { decoder.decode({80, 0, 20, 10}); }), "beyond the picture of 90 x 40"));
 }
 
+// libjpeg keeps the tables of one picture for the next one of the same object.
+TEST(Decoder, TablesThatAreMissingAreNotThoseOfThePictureBefore) {
+  const Image image = noise(40, 30);
+  const std::string whole = test::made_jpeg(image, {.quality = 60});
+  std::string without = whole.substr(0, 2);  // All segments but those of the quantisation tables.
+  for (size_t at = 2; at < whole.size();) {
+    const auto byte = [&](size_t k) { return static_cast<size_t>(static_cast<uint8_t>(whole[at + k])); };
+    const bool data = byte(1) == 0xDA;  // From here on to the end.
+    const size_t size = data ? whole.size() - at : 2 + (byte(2) << 8) + byte(3);
+    if (byte(1) != 0xDB) without += whole.substr(at, size);
+    at += size;
+  }
+  ASSERT_LT(without.size(), whole.size());
+  ImageDecoder decoder;
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_THROW(
+        {
+          decoder.open(bytes_of(without), "without");
+          decoder.decode({0, 0, 40, 30});
+        },
+        Error)
+        << round;
+    decoder.open(bytes_of(whole), "whole");
+    decoder.decode({0, 0, 40, 30});
+  }
+}
+
 TEST(Decoder, ACutFileIsNoticedWhateverPartIsAsked) {
   const std::string jpeg = test::made_jpeg(test::made_picture(200, 200), {});
   ImageDecoder decoder;
