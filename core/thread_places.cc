@@ -78,11 +78,17 @@ void ThreadPlaces::rest(int index) {
 }
 
 void ThreadPlaces::look(int index) {
-  Place& own = places_[static_cast<size_t>(index)];
-  for (size_t t = 0; t < places_.size(); ++t) {
-    const Place& other = places_[t];
-    const bool works = &other != &own && other.works.load(std::memory_order_acquire);
-    own.seen[t] = works ? nanoseconds(other.clock) : kUnknown;
+  // Reading the clock of a running thread takes a lock of its processor, so on a large machine each waiting thread
+  // reads those of a few others only, which follow it. When a thread is stopped, many wait for it.
+  constexpr int kMost = 4;
+  std::vector<int64_t>& seen = places_[static_cast<size_t>(index)].seen;
+  std::ranges::fill(seen, kUnknown);
+  int read = 0;
+  for (size_t k = 1; k < places_.size() && read < kMost; ++k) {
+    const size_t t = (static_cast<size_t>(index) + k) % places_.size();
+    if (!places_[t].works.load(std::memory_order_acquire)) continue;
+    seen[t] = nanoseconds(places_[t].clock);
+    ++read;
   }
 }
 

@@ -32,7 +32,7 @@ class ThreadPlaces {
   void spread(int index);
   // The calling thread has no work, so nobody waits for it until its next call of spread().
   void rest(int index);
-  // Notes how long each of the threads that have work has computed.
+  // Notes how long threads that have work have computed. These are up to four that follow the calling one by index.
   void look(int index);
   // If one of these threads has not computed since the calling thread looked, the system has stopped it. Then it gets
   // the processor of the calling thread, and the calling thread goes to where the other one was stopped and lets what
