@@ -119,13 +119,9 @@ std::vector<Tensor> HRNet::begin_in_parts(Context& cx, const Tensor& images) con
   static constexpr int64_t kPart = 2;  // Pictures.
   const int64_t n = images.dim(0), h = images.dim(1), w = images.dim(2), parts = n / kPart;
   if (parts < 2 || cx.device.is_cuda() || !cx.may_fold() || !writes_into(cx, images.dtype())) return begin(cx, images);
-  const auto half = [](int64_t pixels) { return (pixels + 1) / 2; };
   std::vector<Tensor> x;
-  int64_t height = half(half(h)), width = half(half(w));
-  for (const ConvBn& conv : transition1_) {
-    x.push_back(cx.empty({n, height, width, conv.shape().out}, images.dtype()));
-    height = half(height);
-    width = half(width);
+  for (size_t b = 0; b < transition1_.size(); ++b) {
+    x.push_back(cx.empty({n, h >> (2 + b), w >> (2 + b), transition1_[b].shape().out}, images.dtype()));
   }
   const auto pictures = [](const Tensor& all, int64_t first, int64_t end) {
     Shape shape = all.shape();

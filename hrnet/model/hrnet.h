@@ -48,8 +48,9 @@ class HRNet final : public PoseModel {
 
  private:
   // The stem, the first stage and the transition to two branches: [N, H, W, 3] -> [N, H/4, W/4, width] and
-  // [N, H/8, W/8, 2 width].
+  // [N, H/8, W/8, 2 width]. The results lie in `into`, if it is not empty.
   std::vector<Tensor> begin(Context& cx, const Tensor& images, const std::vector<Tensor>& into = {}) const;
+  // The same, with few pictures at a time where that is possible.
   std::vector<Tensor> begin_in_parts(Context& cx, const Tensor& images) const;
 
   std::vector<ConvBn> stem_;
