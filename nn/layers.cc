@@ -139,7 +139,7 @@ Tensor Conv::operator()(Context& cx, const Tensor& x, After after) const {
                  .f32_output = options_.f32_output};
   if (!cx.may_fold()) {
     options.rounded = weight_->rounded_filter();
-    const Tensor y = convolve(cx, shape_, *weight_, x, weight_->value, options);
+    Tensor y = convolve(cx, shape_, *weight_, x, weight_->value, options);
     check(after.into == nullptr, "{}: only inference writes into given memory", weight_->name);
     if (after.add == nullptr && !after.relu) return y;
     std::vector<FuseTerm> terms{{y}};
