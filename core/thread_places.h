@@ -49,7 +49,8 @@ class ThreadPlaces {
     std::atomic<pid_t> thread{0};
     std::atomic<clockid_t> clock{};  // The time that the thread has computed.
     std::atomic_flag moves;          // Somebody is changing the processors that the thread may use.
-    std::vector<int64_t> seen;       // What this thread saw on the clocks of the others, by thread.
+    // By index, this has the time that the thread saw on the clock of each other thread when it last looked.
+    std::vector<int64_t> seen;
   };
   bool taken(int processor, int index) const;
   static bool exchange(Place& own, Place& other);
